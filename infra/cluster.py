@@ -1,0 +1,133 @@
+"""Ray, from this process: a small local one, or one that is already up; started once for all sweeps and shut down cleanly."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+import secrets
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.errors import InfraError
+
+# The object store holds next to nothing: reports are small and data is loaded by each worker.
+OBJECT_STORE_BYTES = 80 * 2**20
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A Ray that is up. `workers` is how many members it can train at once."""
+
+    address: str | None
+    workers: int
+    resources: Mapping[str, float]
+
+    @property
+    def local(self) -> bool:
+        """Whether this process started it."""
+        return self.address is None
+
+
+@contextlib.contextmanager
+def connect(
+    address: str | None = None,
+    *,
+    workers: int | None = None,
+    cpu: float = 1,
+    gpu: float = 0,
+    folder: Path | None = None,
+    ahead: Sequence[str] = (),
+) -> Iterator[Cluster]:
+    """A Ray for members that need `cpu` cores and `gpu` GPUs each: the one at `address` (`auto`, `host:port`), else a local one.
+
+    `folder` is shipped to the nodes of a remote Ray, so that a user's own module is importable there. Modules named in `ahead` are
+    imported meanwhile: starting Ray is mostly waiting.
+
+    Raises:
+        InfraError: there is no Ray at the address, or it cannot hold a single member.
+    """
+    quiet_environment(local=address is None)
+    import ray
+
+    mine = not ray.is_initialized()
+    if mine:
+        threading.Thread(target=_import, args=(ahead,), name="lagrange-imports", daemon=True).start()
+        _start(ray, address, workers, cpu, gpu, folder)
+    try:
+        resources = ray.cluster_resources()
+        room = capacity(resources, cpu, gpu)
+        if room < 1:
+            have = f"{resources.get('CPU', 0):g} CPU, {resources.get('GPU', 0):g} GPU"
+            raise InfraError(
+                f"The cluster must have room for one member ({cpu:g} CPU, {gpu:g} GPU); it has {have}. Lower `resources` in the spec."
+            )
+        yield Cluster(address, min(workers or room, room), resources)
+    finally:
+        if mine:
+            ray.shutdown()
+
+
+def _import(modules: Sequence[str]) -> None:
+    """Import modules; one that cannot be imported says so where it is needed."""
+    for module in modules:
+        with contextlib.suppress(Exception):
+            importlib.import_module(module)
+
+
+def capacity(resources: Mapping[str, float], cpu: float, gpu: float) -> int:
+    """How many members fit at once."""
+    limits = [resources.get(kind, 0.0) // need for kind, need in (("CPU", cpu), ("GPU", gpu)) if need > 0]
+    return int(min(limits)) if limits else 1
+
+
+def quiet_environment(*, local: bool) -> None:
+    """Settings that Ray reads once, before it is imported: no calls home, no files beside ours, no killing of neighbours."""
+    settings = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "RAY_DEDUP_LOGS": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        # Ray's memory monitor ends whole sweeps and innocent neighbours; a limit inside the worker ends the member that is too large.
+        "RAY_memory_monitor_refresh_ms": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_RESULT_BUFFER_LENGTH": "1",
+        "TUNE_GLOBAL_CHECKPOINT_S": "600",
+    }
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+    # Ray reads the mode when it is imported; a process that imported it before us keeps the mode it has.
+    if local and "RAY_AUTH_MODE" not in os.environ and "ray" not in sys.modules:
+        # Ray listens on every interface; a token of this process's own keeps others out and the user's home folder untouched.
+        token = Path(tempfile.mkdtemp(prefix="lagrange-")) / "token"
+        token.write_text(secrets.token_hex(32))
+        token.chmod(0o600)
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token))
+    for name in ("ray", "ray.tune", "ray.data", "ray.train"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _start(ray: Any, address: str | None, workers: int | None, cpu: float, gpu: float, folder: Path | None) -> None:
+    common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": False}
+    if address is not None:
+        if folder is not None:
+            common["runtime_env"] = {"working_dir": str(folder)}
+        try:
+            ray.init(address=address, **common)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise InfraError(
+                f"A Ray cluster must be up at the address; got {address!r}: {error}. "
+                "Start one with `ray start --head`, or leave out --address for a local Ray."
+            ) from error
+        return
+    cores = max(1, len(os.sched_getaffinity(0)))
+    count = workers or max(1, int(cores // max(cpu, 1e-9)))
+    # More workers than cores is the user's choice: Ray is told of as many CPUs as they need.
+    ray.init(num_cpus=max(1, round(count * cpu + 0.499)), include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **common)

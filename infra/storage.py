@@ -1,0 +1,187 @@
+"""Every path and URL of Lagrange, and the removal of passwords from whatever is stored or printed.
+
+`Home` is a value: opening it touches no disk, so that a mere look (`lagrange ls`) leaves nothing behind. Who writes a file asks for its
+path and passes it through `ready`, which makes the folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.errors import InfraError
+
+MASK = "***"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+# User info of http(s) ends at the first slash; a token may stand where a user name would, so all of it is masked. "host:8080/…@" is a port.
+_HTTP = re.compile(r"(?P<scheme>\bhttps?://)(?P<info>(?!\S*?://)(?:[^\s/?#@:]*:(?!\d{1,5}[/?#])\S*|[^\s/?#]*))@", re.IGNORECASE)
+# Databases accept any character in a password, "/" and "@" included: everything up to the last "@" of the word is masked.
+_DATABASE = re.compile(r"(?P<head>(?!https?:)\b[a-z][a-z0-9+.\-]{0,40}://[^\s:/@]*:)\S*@", re.IGNORECASE)
+_DATABASE_ALONE = re.compile(r"(?P<head>(?!https?:)[a-z][a-z0-9+.\-]{0,40}://[^\s:/@]*:)[^\n]*@", re.IGNORECASE)
+_KEY = r"[\w\-]*(?:password|passwd|passphrase|secret|api[_-]?key|token)|pwd|pw"
+_VALUE = r"'[^'\n]*'|\"[^\"\n]*\"|[^\s&]*"
+_SECRET = re.compile(_KEY, re.IGNORECASE)
+_PAIR = re.compile(rf"(?P<head>(?<![\w\-])(?:{_KEY})\s?=\s?)(?!=)(?:{_VALUE})", re.IGNORECASE)
+_OPTION = re.compile(
+    r"(?P<head>(?<!\S)--?[\w\-]*(?:password|passwd|secret|api-key|token)\s+)(?:'[^']*'|\"[^\"]*\"|(?!-)\S+)", re.IGNORECASE
+)
+
+
+def strip_password(text: str) -> str:
+    """`text` with every password replaced by `***`: in URLs (user info, query), libpq strings (`password=…`) and options (`--password …`).
+
+    Errs on the side of masking too much. Idempotent.
+    """
+    if "://" in text:
+        text = _HTTP.sub(rf"\g<scheme>{MASK}@", text)
+        text = _DATABASE_ALONE.sub(rf"\g<head>{MASK}@", text) if _DATABASE_ALONE.match(text) else text
+        text = _DATABASE.sub(rf"\g<head>{MASK}@", text)
+    text = _PAIR.sub(rf"\g<head>{MASK}", text)
+    return _OPTION.sub(rf"\g<head>{MASK}", text)
+
+
+def strip_passwords(value: Any) -> Any:
+    """Plain data with `strip_password` applied to every string in it, and strings under a key such as `password` masked whole."""
+    if isinstance(value, str):
+        return strip_password(value)
+    if isinstance(value, Mapping):
+        return {
+            key: MASK if isinstance(item, str) and _SECRET.fullmatch(str(key)) else strip_passwords(item) for key, item in value.items()
+        }
+    return [strip_passwords(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def sweep_name(name: str) -> str:
+    """`name`, if it can be a folder everywhere; raises InfraError otherwise."""
+    if _NAME.fullmatch(name):
+        return name
+    raise InfraError(
+        f"A sweep's name starts with a letter or digit and holds only letters, digits, '.', '_' and '-' (at most 100); got {name!r}. "
+        "Choose another name."
+    )
+
+
+def ready(path: Path) -> Path:
+    """`path`, after its folder has been made. Raises InfraError when it cannot be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InfraError(
+            f"The folder {path.parent} must be writable: {error.strerror}. Choose another home or set LAGRANGE_HOME."
+        ) from error
+    return path
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where everything is kept. All paths are absolute; URLs may contain passwords, so print them only through `strip_password`."""
+
+    root: Path
+    catalogue_url: str
+    tracking_uri: str
+    optuna_url: str
+    storage: Path
+    """Checkpoints, weights and pictures of members: on a cluster, a path that all nodes share."""
+
+    @classmethod
+    def open(
+        cls,
+        root: str | os.PathLike[str] | None = None,
+        *,
+        catalogue_url: str | None = None,
+        tracking_uri: str | None = None,
+        optuna_url: str | None = None,
+        storage: str | os.PathLike[str] | None = None,
+    ) -> Home:
+        """The home at `root` (default: LAGRANGE_HOME, else ./mlflow_runs). Touches no disk.
+
+        What is not given comes from LAGRANGE_CATALOGUE_URL, LAGRANGE_TRACKING_URI, LAGRANGE_OPTUNA_URL and LAGRANGE_STORAGE, which is also
+        how a password reaches a resumed sweep: none is ever stored. The rest is SQLite files and folders in `root`.
+        """
+        where = _absolute(root or os.environ.get("LAGRANGE_HOME") or "mlflow_runs")
+        if set("?#%") & set(str(where)):
+            raise InfraError(
+                f"The home folder becomes part of URLs, so its path must not hold '?', '#' or '%'; got {where}. Choose another."
+            )
+
+        def url(given: str | None, variable: str, file: str) -> str:
+            return _absolute_url(given or os.environ.get(variable) or f"sqlite:///{where / file}")
+
+        return cls(
+            root=where,
+            catalogue_url=url(catalogue_url, "LAGRANGE_CATALOGUE_URL", "lagrange.db"),
+            tracking_uri=url(tracking_uri, "LAGRANGE_TRACKING_URI", "mlflow.db"),
+            optuna_url=url(optuna_url, "LAGRANGE_OPTUNA_URL", "optuna.db"),
+            storage=_absolute(storage or os.environ.get("LAGRANGE_STORAGE") or where / "members"),
+        )
+
+    @property
+    def artifacts(self) -> Path:
+        """Where MLflow keeps files when no server does."""
+        return self.root / "artifacts"
+
+    @property
+    def cache(self) -> Path:
+        """What is computed once per data set."""
+        return self.root / "cache"
+
+    def member(self, sweep: str, number: int) -> Path:
+        """The folder of one member."""
+        return self.storage / sweep_name(sweep) / f"{number:05d}"
+
+    def checkpoint(self, sweep: str, number: int) -> Path:
+        """The member's latest resumable state."""
+        return self.member(sweep, number) / "checkpoint.pt"
+
+    def weights(self, sweep: str, number: int) -> Path:
+        """The member's trained weights."""
+        return self.member(sweep, number) / "weights.safetensors"
+
+    def picture(self, sweep: str, number: int) -> Path:
+        """The member's samples or reconstructions."""
+        return self.member(sweep, number) / "picture.png"
+
+    def reports(self, sweep: str) -> Path:
+        """The folder of everything written about a whole sweep."""
+        return self.root / "reports" / sweep_name(sweep)
+
+    def report(self, sweep: str) -> Path:
+        """The self-contained HTML report."""
+        return self.reports(sweep) / "report.html"
+
+    def curve(self, sweep: str, knob: str) -> Path:
+        """The λ curve of one knob."""
+        return self.reports(sweep) / f"curve_{sweep_name(knob)}.png"
+
+    @property
+    def spool(self) -> Path:
+        """The folder of what has not reached MLflow yet."""
+        return self.root / "spool"
+
+    def remove_sweep(self, sweep: str) -> None:
+        """Delete every file of a sweep that Lagrange wrote; its rows are the catalogue's business. Missing files are no error."""
+        shutil.rmtree(self.storage / sweep_name(sweep), ignore_errors=True)
+        shutil.rmtree(self.reports(sweep), ignore_errors=True)
+        for suffix in ("jsonl", "ledger"):
+            (self.spool / f"{sweep}.{suffix}").unlink(missing_ok=True)
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The file behind a SQLite URL; None for other databases and for SQLite in memory."""
+    match = re.fullmatch(r"sqlite(?:\+\w+)?:///(?P<path>[^?]+)(?:\?.*)?", url)
+    return None if match is None or match["path"] == ":memory:" else Path(match["path"])
+
+
+def _absolute(path: str | os.PathLike[str]) -> Path:
+    return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - resolve() would follow links, which move on clusters
+
+
+def _absolute_url(url: str) -> str:
+    path = sqlite_path(url)
+    return url if path is None else url.replace(str(path), str(_absolute(path)), 1)

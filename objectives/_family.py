@@ -1,0 +1,184 @@
+"""What the objectives that train with PyTorch have in common, readable without torch.
+
+A family is an `Objective` and, beside that, the mathematics of one model: `loss`, `evaluate`, `finish`, `test`, `picture`. Everything
+about loops, members, checkpoints and optimizers is in `training.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from objectives import base, data, regularizers
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from objectives.data import ImageSet
+    from objectives.draws import Draws
+    from objectives.training import Net, Terms, TrainingRun
+
+LR = base.Knob(
+    name="lr",
+    summary="learning rate of Adam",
+    formula="η",
+    unit="1",
+    default=1e-3,
+    low=1e-4,
+    high=1e-2,
+    log=True,
+    source="Kingma & Ba 2015",
+)
+CHEAP_IMAGES = 2000  # images of a per-epoch evaluation
+
+
+def latent_dim(default: int) -> base.Knob:
+    """The nuisance knob `latent_dim`. It changes tensor shapes: members that differ in it are not stacked."""
+    return base.Knob(
+        name="latent_dim",
+        summary="size of the latent space",
+        formula="dim z",
+        unit="1",
+        default=default,
+        low=2,
+        high=64,
+        log=True,
+        integer=True,
+        structural=True,
+        where="latent",
+    )
+
+
+def knobs_of(objective: str, players: Sequence[str], nuisance: Sequence[base.Knob]) -> dict[str, base.Knob]:
+    """Nuisance knobs and those of every regularizer that says it acts on the objective."""
+    found = {knob.name: knob for knob in nuisance}
+    for regularizer in regularizers.acting_on(objective, tuple(players)).values():
+        found.update({knob.name: knob for knob in (regularizer.knob, *regularizer.companions)})
+    return found
+
+
+def comparable(images: ImageSet) -> int:
+    """How many training images a generalization gap is measured on: as many as there are to validate, but not few."""
+    return max(len(images.val), CHEAP_IMAGES)
+
+
+def metrics_of(
+    objective: str, players: Sequence[str], measured: Sequence[base.Metric], exact: Sequence[base.Metric] = ()
+) -> dict[str, base.Metric]:
+    """Every number that a family reports: what it measures and what the loop logs. `exact` metrics have no standard error."""
+    found = {metric.name: metric for metric in (*measured, *exact)}
+    for metric in measured:
+        name = f"{metric.name}_se"
+        found[name] = base.Metric(name, f"Standard error over images of {metric.name}", "s / √n", metric.unit, costly=True)
+    for player in players:
+        suffix, of = (f"_{player[0]}", f" of the {player}") if len(players) > 1 else ("", "")
+        for name, what, formula in (("loss", "", "data + Σ λ·penalty"), ("data", " without penalties", "data")):
+            name = f"train_{name}{suffix}"
+            found[name] = base.Metric(name, f"Training loss{of}{what}, mean over the epoch", formula, "that of the loss")
+    for name, regularizer in regularizers.acting_on(objective, tuple(players)).items():
+        if regularizer.has("penalty"):
+            what = f"Unweighted penalty of {name}, mean over the epoch; logged where it is on"
+            found[f"penalty_{name}"] = base.Metric(f"penalty_{name}", what, regularizer.knob.formula, "penalty")
+    found["scored_epoch"] = base.Metric("scored_epoch", "The epoch whose weights are scored", "t", "epochs")
+    return found
+
+
+@lru_cache(maxsize=2)
+def loaded(options: str, device: str) -> ImageSet:
+    """A data set, once per process; `options` is JSON."""
+    return data.load(json.loads(options), device)
+
+
+class Family:
+    """Base of the objectives that train with PyTorch."""
+
+    name: ClassVar[str]
+    knobs: ClassVar[Mapping[str, base.Knob]]
+    metrics: ClassVar[Mapping[str, base.Metric]]
+    score: ClassVar[str]
+    cheap: ClassVar[str] = ""  # what schedulers compare after every epoch, where that is not the score
+    default_search: ClassVar[tuple[str, ...]]
+    default_epochs: ClassVar[int]
+    default_batch_size: ClassVar[int] = 64
+    models: ClassVar[tuple[str, ...]]
+    datasets: ClassVar[tuple[str, ...]]
+    likelihoods: ClassVar[tuple[str, ...]] = ()
+    players: ClassVar[Mapping[str, tuple[str, ...]]]  # who is trained, in the order of their steps, and the parts that each owns
+    averaged: ClassVar[tuple[str, ...]] = ()  # players whose exponential moving average is what is scored
+    betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
+    dtype: ClassVar[str] = "float32"
+
+    def __init__(self, settings: base.Settings) -> None:
+        self.settings = settings
+        self.model = settings.model or self.models[0]
+        self.deciding = settings.metric or self.score
+        deciders = [name for name, metric in self.metrics.items() if metric.decides]
+        if self.deciding not in deciders:
+            raise base.ObjectiveError(base.unknown(f"deciding metric of {self.name!r}", self.deciding, deciders))
+        if self.model not in self.models:
+            raise base.ObjectiveError(base.unknown(f"model of the objective {self.name!r}", self.model, self.models))
+        self.likelihood = settings.likelihood or next(iter(self.likelihoods), "")
+        if settings.likelihood and settings.likelihood not in self.likelihoods:
+            raise base.ObjectiveError(base.unknown(f"likelihood of {self.name!r}", settings.likelihood, self.likelihoods))
+        if settings.epochs < 1:
+            raise base.ObjectiveError(f"epochs must be at least 1; got {settings.epochs}.")
+
+    # What searches see ------------------------------------------------------------------------------------------------------------------
+
+    def load_data(self) -> ImageSet:
+        """The data set of the settings, loaded once per process."""
+        return loaded(self.options_key(), self.settings.device)
+
+    def options_key(self) -> str:
+        """The data set's options as JSON."""
+        return json.dumps(dict(self.settings.dataset), sort_keys=True, default=str)
+
+    def prepare(self) -> dict[str, Any]:
+        """Load the data and train what is cached; plain facts for the record."""
+        from objectives import training
+
+        training.check_device(self.settings.device)
+        images = self.load_data()
+        sizes = training.parameter_counts(self, images.shape)
+        return {"dataset": dict(images.record), "model": self.model, "parameters": sizes, **self.warm_up(images)}
+
+    def warm_up(self, images: ImageSet) -> dict[str, Any]:
+        """Compute what all members share; facts for the record."""
+        return {}
+
+    def start(self, members: Sequence[base.Member]) -> TrainingRun:
+        """Begin training `members`, which agree in every structural knob."""
+        from objectives.training import TrainingRun
+
+        return TrainingRun(self, members)
+
+    def read_test(self, config: base.Config, weights: Path) -> dict[str, float]:
+        """Score saved weights on the test split; the key `score` is the deciding metric."""
+        from objectives import training
+
+        return training.read_test(self, config, weights)
+
+    # The mathematics of one model -------------------------------------------------------------------------------------------------------
+
+    def loss(self, player: str, net: Net, batch: Tensor, draws: Draws, knobs: Mapping[str, Tensor]) -> Terms:
+        """The data term of `player` on a batch (B, D), averaged over it, and what penalties may use."""
+        raise NotImplementedError
+
+    def evaluate(self, net: Net, images: ImageSet) -> dict[str, Tensor | float]:
+        """Cheap, λ-free metrics for a report; the one named `self.cheap` (else `self.score`) is what schedulers compare."""
+        raise NotImplementedError
+
+    def finish(self, net: Net, images: ImageSet, rungs: Sequence[float]) -> dict[str, float]:
+        """All metrics of scored weights, the costly ones too. `rungs` holds the cheap score of every epoch."""
+        raise NotImplementedError
+
+    def test(self, net: Net, images: ImageSet) -> dict[str, float]:
+        """Metrics on the test split under the names `test_…`."""
+        raise NotImplementedError
+
+    def picture(self, net: Net, images: ImageSet) -> tuple[Tensor, int] | None:
+        """Images (n, C, H, W) in [0, 1] and how many go in a row; None if there is nothing to see."""
+        return None

@@ -1,0 +1,107 @@
+"""Autoencoder: x̂ = decoder(encoder(x)), trained on ½‖x̂ − x‖² per image and scored by the same on validation images.
+
+Where a data set has clean targets, training still sees the noisy image only, and the score is the distance to the clean one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from objectives import base, models
+from objectives._family import CHEAP_IMAGES, LR, Family, comparable, knobs_of, latent_dim, metrics_of
+from objectives.metrics import generalization_gap, half_sse, mse_pixel
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from objectives.data import ImageSet
+    from objectives.draws import Draws
+    from objectives.training import Net, Terms
+
+PLAYERS = {"model": ("encoder", "decoder")}
+
+
+class Autoencoder(Family):
+    """½ squared error per image."""
+
+    name = "autoencoder"
+    players = PLAYERS
+    knobs = knobs_of("autoencoder", tuple(PLAYERS), (LR, latent_dim(16)))
+    metrics = metrics_of(
+        "autoencoder",
+        tuple(PLAYERS),
+        (
+            half_sse.METRIC,
+            mse_pixel.METRIC,
+            generalization_gap.METRIC,
+            base.Metric("train_half_sse", "The score's formula on training images", half_sse.METRIC.formula, half_sse.METRIC.unit),
+        ),
+    )
+    score = "val_half_sse"
+    default_search = ("l2",)
+    default_epochs = 20
+    models = tuple(sorted(models.serving("autoencoder"), key=lambda name: name != "mlp"))
+    datasets = ("digits", "mnist", "fashion_mnist", "noisy_linear")
+
+    def loss(self, player: str, net: Net, batch: Tensor, draws: Draws, knobs: Mapping[str, Tensor]) -> Terms:
+        """½‖x̂ − x‖², averaged over the batch (B, D)."""
+        from objectives.likelihoods import half_squared_error
+        from objectives.training import Terms
+
+        latent = net("encoder", net.corrupt("encoder", batch))
+        return Terms(half_squared_error(net("decoder", latent), batch).mean(), {"latent": latent})
+
+    def evaluate(self, net: Net, images: ImageSet) -> dict[str, Tensor | float]:
+        """The score on at most 2,000 validation images."""
+        from objectives.likelihoods import half_squared_error
+
+        x, target = images.val[:CHEAP_IMAGES].flatten(1), _target(images, "val")[:CHEAP_IMAGES].flatten(1)
+        return {"val_half_sse": half_squared_error(_reconstruct(net, x), target).mean()}
+
+    def finish(self, net: Net, images: ImageSet, rungs: Sequence[float]) -> dict[str, float]:
+        """Every metric, on the whole validation split and about as many training images."""
+        from objectives.likelihoods import half_squared_error
+
+        found = self._on_split(net, images, "val")
+        val, train = images.val.flatten(1), images.train[: comparable(images)].flatten(1)
+        gap = [half_squared_error(_reconstruct(net, x), x) for x in (val, train)]  # both against the input, which training sees
+        return {
+            **found,
+            **half_sse.estimate(_reconstruct(net, train), train).as_metrics("train_half_sse"),
+            **generalization_gap.estimate(*gap).as_metrics("generalization_gap"),
+        }
+
+    def test(self, net: Net, images: ImageSet) -> dict[str, float]:
+        """The score's formula on the whole test split."""
+        return self._on_split(net, images, "test")
+
+    def picture(self, net: Net, images: ImageSet) -> tuple[Tensor, int] | None:
+        """Validation images above their reconstructions."""
+        import torch
+
+        x = images.val[:16]
+        rebuilt = _reconstruct(net, x.flatten(1)).view_as(x)
+        return torch.cat([x[:8], rebuilt[:8], x[8:], rebuilt[8:]]), 8
+
+    def _on_split(self, net: Net, images: ImageSet, split: str) -> dict[str, float]:
+        x: Tensor = getattr(images, split).flatten(1)
+        target = _target(images, split).flatten(1)
+        rebuilt = _reconstruct(net, x)
+        return {
+            **half_sse.estimate(rebuilt, target).as_metrics(f"{split}_half_sse"),
+            **mse_pixel.estimate(rebuilt, target).as_metrics(f"{split}_mse_pixel"),
+        }
+
+
+def _reconstruct(net: Net, x: Tensor) -> Tensor:
+    return net("decoder", net("encoder", x))
+
+
+def _target(images: ImageSet, split: str) -> Tensor:
+    """The clean images where the data set has them, else the images."""
+    target: Tensor | None = getattr(images, f"{split}_target")
+    return getattr(images, split) if target is None else target
+
+
+OBJECTIVE = Autoencoder

@@ -1,0 +1,263 @@
+"""The small interface between what is trained and what searches.
+
+Everything that `search` knows of an objective is in this file, and nothing here needs torch: the driver of a sweep reads knobs,
+metrics and names, and never trains.
+
+A *knob* is a hyperparameter with a range, a unit and a direction. A *member* is one training: a config and a random seed, in a phase.
+An *objective* starts a *run* of several members, which yields one *report* per living member and epoch. How a member ended is its *state*.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import math
+import pkgutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+Value = float | int | str | bool
+Config = Mapping[str, Value]
+
+
+class ObjectiveError(Exception):
+    """A user's mistake about what is trained: says what must hold, what was given and what to do."""
+
+
+class Phase(StrEnum):
+    """Why a member is trained."""
+
+    SEARCH = "search"
+    CONFIRM = "confirm"
+    RETRAIN = "retrain"
+
+
+class State(StrEnum):
+    """How a member ended. Written by what ended it, never inferred afterwards."""
+
+    COMPLETE = "complete"
+    STOPPED = "stopped"
+    DIVERGED = "diverged"
+    COLLAPSED = "collapsed"
+    FAILED = "failed"
+    PREEMPTED = "preempted"
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A hyperparameter: its range, its unit and which end regularizes more.
+
+    `off` is the value at which a λ does not regularize (0 for penalties, noise and dropout, 1 for β); None marks a nuisance knob, which is
+    searched too but is not the question. `default` is used where a spec neither searches nor fixes the knob. `more` names the end of the
+    range that is *more regularized*; nuisance knobs have none. A knob with `choices` is categorical and has no range. `structural` knobs
+    change tensor shapes: members that differ in them cannot be stacked.
+    """
+
+    name: str
+    summary: str
+    formula: str
+    unit: str
+    default: Value
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    off: float | None = None
+    more: Literal["high", "low"] | None = None
+    integer: bool = False
+    choices: tuple[Value, ...] = ()
+    structural: bool = False
+    where: str = "any"
+    cost: str = "0"
+    source: str = ""
+
+    @property
+    def is_lambda(self) -> bool:
+        """True for a knob that regularizes, False for a nuisance knob."""
+        return self.off is not None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that a run reports. Lower is better for every metric that can decide (`decides`)."""
+
+    name: str
+    summary: str
+    formula: str
+    unit: str
+    decides: bool = False
+    costly: bool = False
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One training: a config (a value for every knob) and a random seed, in a phase. `number` is unique within a sweep."""
+
+    number: int
+    config: Config
+    seed: int
+    phase: Phase = Phase.SEARCH
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one member says after one epoch.
+
+    `rung_score` is the cheap, λ-free score that schedulers compare (lower is better; NaN only together with a state). `metrics` holds
+    everything worth a curve. The last report of a member carries its `state`, the `reason` in words, and, if COMPLETE, the final `score`.
+    """
+
+    number: int
+    epoch: int
+    rung_score: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    state: State | None = None
+    reason: str = ""
+    score: float | None = None
+    traceback: str = ""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything about a training that is not a knob: plain data, so that it travels to any worker.
+
+    `dataset` has at least the key `name`; `root` is a folder or None; `train_size` an int or None; further keys belong to the data set.
+    `score` is `last` or `best_epoch`; `metric` names the deciding metric (None: the objective's own). `cache` is a folder for what is
+    computed once per data set (classifier features).
+    """
+
+    dataset: Mapping[str, Any]
+    epochs: int
+    model: str | None = None
+    likelihood: str | None = None
+    score: Literal["last", "best_epoch"] = "last"
+    metric: str | None = None
+    batch_size: int | None = None
+    device: str = "cpu"
+    threads: int = 1
+    cache: str | None = None
+
+
+@runtime_checkable
+class Run(Protocol):
+    """Members in training. Not thread-safe; one run per worker process at a time."""
+
+    def step(self) -> list[Report]:
+        """Train every living member for one epoch; one report each. Empty when none lives."""
+        ...
+
+    def stop(self, number: int) -> None:
+        """Take a member out of the run; the caller records why."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint from which `restore` goes on to the same numbers. Atomic: a torn file is never left at `path`."""
+        ...
+
+    def restore(self, path: Path) -> None:
+        """Continue from a checkpoint that `save` wrote for the same members and settings."""
+        ...
+
+    def save_weights(self, number: int, path: Path) -> None:
+        """Write a member's scored weights in a format that loads without executing code (safetensors)."""
+        ...
+
+    def save_picture(self, number: int, path: Path) -> bool:
+        """Write a PNG of samples or reconstructions; False where the objective has no picture."""
+        ...
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """What is trained and how it is scored. A user's own class needs just this.
+
+    The class attributes must be readable without torch. `default_search` names the knobs that a sweep searches when the spec names none.
+    """
+
+    knobs: ClassVar[Mapping[str, Knob]]
+    metrics: ClassVar[Mapping[str, Metric]]
+    score: ClassVar[str]
+    default_search: ClassVar[tuple[str, ...]]
+    default_epochs: ClassVar[int]
+    models: ClassVar[tuple[str, ...]]
+    datasets: ClassVar[tuple[str, ...]]
+    likelihoods: ClassVar[tuple[str, ...]]
+
+    def __init__(self, settings: Settings) -> None: ...
+
+    def prepare(self) -> dict[str, Any]:
+        """Load and hash the data, train what is cached; returns plain facts for the record. Raises ObjectiveError on a user's mistake."""
+        ...
+
+    def start(self, members: Sequence[Member]) -> Run:
+        """Begin training `members`, which agree in every structural knob."""
+        ...
+
+    def read_test(self, config: Config, weights: Path) -> dict[str, float]:
+        """Score saved weights on the test split. The key `score` is the deciding metric; called once per sweep and chosen member."""
+        ...
+
+
+FAMILIES = {
+    "objective": "objectives",
+    "model": "objectives.models",
+    "dataset": "objectives.data",
+    "metric": "objectives.metrics",
+    "regularizer": "objectives.regularizers",
+}
+# Modules of `objectives` that are machinery, not an objective.
+_MACHINERY = {"base", "training", "population", "optimizers", "draws", "likelihoods", "pictures"}
+
+
+def names(family: str, package: str | None = None) -> list[str]:
+    """The names of a family: one public module each, for the file name is the registry."""
+    module = importlib.import_module(package or FAMILIES[family])
+    found = (entry.name for entry in pkgutil.iter_modules(module.__path__) if not entry.ispkg and not entry.name.startswith("_"))
+    return sorted(name for name in found if family != "objective" or name not in _MACHINERY)
+
+
+def unknown(kind: str, given: str, known: Sequence[str]) -> str:
+    """The message for a name that nobody knows: the rule, the value, what exists and the nearest name."""
+    near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"{kind} must be one of {', '.join(sorted(known)) or '(none)'}; got {given!r}.{hint}"
+
+
+def load(name: str) -> type[Objective]:
+    """The objective class called `name`: a file of `objectives`, or a user's own `package.module:Class`.
+
+    Raises:
+        ObjectiveError: nobody knows the name, the module cannot be imported, or the class lacks part of the protocol.
+    """
+    if ":" in name:
+        return _load_users(name)
+    known = names("objective")
+    if name not in known:
+        raise ObjectiveError(unknown("objective", name, known) + " A class of your own is written package.module:Class.")
+    found: type[Objective] = importlib.import_module(f"objectives.{name}").OBJECTIVE
+    return found
+
+
+def _load_users(name: str) -> type[Objective]:
+    module_name, _, class_name = name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ObjectiveError(f"objective {name!r}: module {module_name!r} must be importable from the current folder; {error}.") from error
+    found = getattr(module, class_name, None)
+    if found is None:
+        classes = [key for key, value in vars(module).items() if isinstance(value, type)]
+        raise ObjectiveError(unknown(f"objective {name!r}: a class of {module_name}", class_name, classes))
+    wanted = ["knobs", "metrics", "score", "start", "read_test", "prepare"]
+    missing = [attribute for attribute in wanted if not hasattr(found, attribute)]
+    if missing:
+        raise ObjectiveError(f"objective {name!r} must have {', '.join(wanted)}; it lacks {', '.join(missing)} (see objectives/base.py).")
+    return found  # type: ignore[no-any-return]
+
+
+def is_worse(score: float, than: float) -> bool:
+    """Lower is better, and NaN is worse than every number."""
+    return math.isnan(score) or score > than

@@ -1,0 +1,94 @@
+"""Data sets: one file each, and the file name is the name in a spec.
+
+A data file holds `DATASET` (facts, readable without torch), `check(options)` (every fault of the options at once, without torch) and
+`load(options, device)`, which returns an `ImageSet`. Splits are fixed: the same images are trained on, chosen on and tested on, whatever
+the sweep, so that scores of different sweeps can be compared.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from objectives.base import ObjectiveError, names, unknown
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from torch import Tensor
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Facts about a data set. `options` maps each option beyond `name`, `root` and `train_size` to its default."""
+
+    name: str
+    summary: str
+    shape: tuple[int, int, int]
+    classes: int | None
+    sizes: Mapping[str, int]
+    licence: str
+    source: str
+    needs_root: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Three splits in memory, one tensor each.
+
+    `train`, `val` and `test` are float32 (n, C, H, W) in [0, 1], unless the data set says that it is real-valued. Labels are int64 (n,).
+    A target is what a reconstruction is compared with where that is not the input itself: same shape as the split, or None.
+    `index` holds each split's positions in the source, int64 (n,); no position is in two splits. `record` is plain data for the
+    catalogue: name, options, sizes, `sha256` per split, and `source_sha256`, which does not depend on `train_size`.
+    """
+
+    train: Tensor
+    val: Tensor
+    test: Tensor
+    shape: tuple[int, int, int]
+    classes: int | None = None
+    train_labels: Tensor | None = None
+    val_labels: Tensor | None = None
+    test_labels: Tensor | None = None
+    train_target: Tensor | None = None
+    val_target: Tensor | None = None
+    test_target: Tensor | None = None
+    index: Mapping[str, Tensor] = field(default_factory=dict)
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+def module(name: str) -> ModuleType:
+    """The data file called `name`; imports no torch.
+
+    Raises:
+        ObjectiveError: no data set has this name.
+    """
+    known = names("dataset")
+    if name not in known:
+        raise ObjectiveError(unknown("dataset", name, known))
+    return importlib.import_module(f"objectives.data.{name}")
+
+
+def check(options: Mapping[str, Any]) -> list[str]:
+    """Every fault of a spec's data-set options, in words; empty when `load` would accept them. Imports no torch."""
+    try:
+        found = module(str(options.get("name", "")))
+    except ObjectiveError as error:
+        return [str(error)]
+    faults: list[str] = found.check(options)
+    return faults
+
+
+def load(options: Mapping[str, Any], device: str = "cpu") -> ImageSet:
+    """The data set that `options["name"]` names, on `device`.
+
+    Raises:
+        ObjectiveError: an option is wrong or the files are missing; all faults in one message.
+    """
+    images: ImageSet = module(str(options.get("name", ""))).load(options, device)
+    return images

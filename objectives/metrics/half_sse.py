@@ -1,0 +1,24 @@
+"""Half the squared error per image: the autoencoder's score."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from objectives.base import Metric
+from objectives.metrics._estimate import Estimate, mean, per_image
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+METRIC = Metric(
+    name="val_half_sse",
+    summary="Half the squared reconstruction error, summed over pixels, averaged over validation images",
+    formula="½ Σ_pixels (x̂ − x)²",
+    unit="squared pixel value per image",
+    decides=True,
+)
+
+
+def estimate(reconstruction: Tensor, target: Tensor) -> Estimate:
+    """Mean of ½‖x̂ − x‖² over images; both (n, ...) of one shape."""
+    return mean(per_image(0.5 * (reconstruction.double() - target.double()) ** 2))

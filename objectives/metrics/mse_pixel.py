@@ -1,0 +1,27 @@
+"""Mean squared error per pixel: the unit that other projects print."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from objectives.base import Metric
+from objectives.metrics import half_sse
+from objectives.metrics._estimate import Estimate
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+METRIC = Metric(
+    name="val_mse_pixel",
+    summary="Squared reconstruction error, averaged over pixels and validation images",
+    formula="mean_pixels (x̂ − x)² = 2 · val_half_sse / pixels",
+    unit="squared pixel value",
+    decides=True,
+)
+
+
+def estimate(reconstruction: Tensor, target: Tensor) -> Estimate:
+    """Mean of (x̂ − x)² over pixels and images; both (n, ...) of one shape."""
+    half = half_sse.estimate(reconstruction, target)
+    scale = 2 * len(target) / target.numel()
+    return Estimate(half.value * scale, None if half.se is None else half.se * scale)

@@ -1,0 +1,24 @@
+"""The VAE D - 400 - z - 400 - D with ReLU (the VAE of pytorch/examples; its two heads are one layer of width 2z here)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from objectives.models import Shape
+
+
+def vae(shape: Shape, latent_dim: int) -> dict[str, nn.Module]:
+    """Encoder to means and log-variances, decoder to logits (Bernoulli) or means (Gaussian)."""
+    from torch import relu
+
+    from objectives.models._layers import Chain
+
+    size = math.prod(shape)
+    return {"encoder": Chain([size, 400, 2 * latent_dim], relu), "decoder": Chain([latent_dim, 400, size], relu)}
+
+
+BUILD = {"vae": vae}

@@ -1,0 +1,50 @@
+"""Adam on flat parameter vectors, one learning rate per member.
+
+`torch.optim` takes scalar hyperparameters; here θ is (K, P) with hyperparameters (K, 1), or (P,) with floats.
+Regularizers that act on the weights themselves (decoupled weight decay) do so before the step; see `regularizers/decoupled_wd.py`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class Adam:
+    """Adam (Kingma & Ba 2015), equal to `torch.optim.Adam`: m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², θ ← θ − η·m̂ / (√v̂ + ε)."""
+
+    def __init__(self, theta: Tensor, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> None:
+        self.betas = betas
+        self.eps = eps
+        self.steps = 0
+        self.mean = torch.zeros_like(theta)
+        self.square = torch.zeros_like(theta)
+
+    def step(self, theta: Tensor, gradient: Tensor, lr: Tensor | float) -> None:
+        """Move `theta` in place. `lr` is a float, or (K, 1) beside θ of shape (K, P)."""
+        self.steps += 1
+        first, second = self.betas
+        self.mean.lerp_(gradient, 1 - first)
+        self.square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
+        scale = self.square.sqrt().div_((1 - second**self.steps) ** 0.5).add_(self.eps)
+        rate = lr / (1 - first**self.steps)
+        if isinstance(rate, Tensor):
+            theta.sub_(torch.div(self.mean, scale, out=scale).mul_(rate))
+        else:
+            theta.addcdiv_(self.mean, scale, value=-rate)
+
+    def keep(self, members: Tensor) -> None:
+        """Drop all members but `members` (indices into the first axis)."""
+        self.mean = self.mean.index_select(0, members)
+        self.square = self.square.index_select(0, members)
+
+    def state(self) -> dict[str, Tensor | int]:
+        """Everything that the next step depends on."""
+        return {"steps": self.steps, "mean": self.mean, "square": self.square}
+
+    def load_state(self, state: dict[str, Tensor | int]) -> None:
+        """Go on from where `state` was taken."""
+        mean, square = state["mean"], state["square"]
+        assert isinstance(mean, Tensor) and isinstance(square, Tensor)
+        self.steps = int(state["steps"])
+        self.mean, self.square = mean.to(self.mean.device), square.to(self.mean.device)

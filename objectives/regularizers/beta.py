@@ -1,0 +1,48 @@
+"""β of the β-VAE: the weight of the KL divergence in the loss. The score is always taken at β = 1.
+
+Units: KL summed over latents beside a likelihood summed over pixels. A code with a mean squared error over D pixels and a weight w on the
+KL has β = w·D/2.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from objectives.base import Knob
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from objectives.training import Terms
+
+KNOB = Knob(
+    name="beta",
+    summary="weight of the KL divergence",
+    formula="β·KL(q(z|x) ‖ p(z))",
+    unit="1",
+    default=1.0,
+    low=1e-2,
+    high=1e1,
+    log=True,
+    off=1.0,
+    more="high",
+    where="latent",
+    cost="0",
+    source="Higgins et al. 2017; range of Bae et al. 2023 (multi-rate VAE)",
+)
+ON = ("vae",)
+
+
+def penalty(terms: Terms) -> Tensor:
+    """KL(q(z|x) ‖ p(z)) in nats per image."""
+    return terms.values["kl"]
+
+
+def examples() -> list[tuple[Terms, float]]:
+    """Terms and their exact penalty."""
+    import torch
+
+    from objectives.training import Terms
+
+    zero = torch.zeros(())
+    return [(Terms(zero, {"kl": torch.tensor(3.25)}), 3.25)]

@@ -1,0 +1,50 @@
+"""L2 (ridge) penalty on the kernels, in the loss: with Adam this is *not* decoupled weight decay.
+
+Units: ½λ‖W‖², so the gradient is λW. A code that adds λ·Σw² (gradient 2λw) has half the λ; one that averages ½‖W‖² over kernels
+(compare_gan) has #kernels times the λ.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from objectives.base import Knob
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from objectives.training import Terms
+
+KNOB = Knob(
+    name="l2",
+    summary="L2 penalty on the kernels, in the loss",
+    formula="½λ Σ ‖W‖²",
+    unit="nats per squared weight",
+    default=0.0,
+    low=1e-7,
+    high=1e-1,
+    log=True,
+    off=0.0,
+    more="high",
+    cost="1 %",
+    source="compare_gan v2 (mean per kernel, default 1e-2); Kunin et al. 2019 for the linear autoencoder",
+)
+ON = ("autoencoder", "vae", "gan.generator", "gan.discriminator")
+
+
+def penalty(terms: Terms) -> Tensor:
+    """½ Σ w² over all kernels."""
+    return 0.5 * sum((kernel.square().sum() for kernel in terms.kernels.values()), terms.data.new_zeros(()))
+
+
+def examples() -> list[tuple[Terms, float]]:
+    """Terms and their exact penalty."""
+    import torch
+
+    from objectives.training import Terms
+
+    zero = torch.zeros(())
+    return [
+        (Terms(zero, kernels={"a": torch.tensor([[3.0, 4.0]])}), 12.5),
+        (Terms(zero, kernels={"a": torch.tensor([[1.0], [-2.0]]), "b": torch.tensor([[2.0]])}), 4.5),
+    ]

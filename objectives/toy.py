@@ -1,0 +1,236 @@
+"""The toy: ridge shrinkage of a noisy mean, whose best λ is known in closed form. Pure Python; trains in microseconds.
+
+An unknown mean s, drawn with E[s²] = S, is seen n times through noise of variance σ², and estimated by minimizing
+Σᵢ ½(xᵢ − m)²/n + ½λm², hence m = x̄/(1 + λ). Its risk splits into squared bias and variance:
+
+    m − s = (x̄ − s)/(1 + λ) − λs/(1 + λ)   ⇒   R(λ) = E(m − s)² = (λ²S + σ²/n) / (1 + λ)².
+
+dR/dλ = 0 gives 2λS(1 + λ) = 2(λ²S + σ²/n), so **λ\\* = σ²/(nS)** and R(λ\\*) = S·λ\\*/(1 + λ\\*). The off value has R(0) = σ²/n, which
+is larger by the factor 1 + λ\\*: the relative gain of regularizing is λ\\*/(1 + λ\\*).
+
+The rest imitates training. The learning rate has an optimum of its own and adds a penalty quadratic in log lr; epochs approach the risk
+geometrically; a seed shifts all configs alike (common random numbers), so differences between configs of one seed are free of it.
+
+Options of the data set `none`: `signal` S, `noise` σ²/n, `seed_spread` and `own_spread` (standard deviations of the shift that a seed
+gives to all configs, and of one that each config draws alone), `seconds_per_epoch`, and planted faults: `fault` (one of raise, nan, hang,
+oom, exit), `fault_at` (an epoch, default 2), `fault_members` (member numbers, default all), `fault_above` (a fault for λ above it only).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from objectives import base
+from objectives.base import Knob, Member, Metric, ObjectiveError, Report, State
+
+BEST_LR = 1e-2
+FIRST_EXCESS = 3.0  # how far above its risk a member starts, in units of S
+HALVING_EPOCHS = 1.0
+LR_COST = 0.05  # excess risk, in units of S, per squared factor e between lr and its optimum
+OPTIONS: dict[str, Any] = {
+    "name": "none",
+    "root": None,
+    "train_size": None,
+    "signal": 1.0,
+    "noise": 0.1,
+    "seed_spread": 0.02,
+    "own_spread": 0.0,
+    "seconds_per_epoch": 0.0,
+    "fault": None,
+    "fault_at": 2,
+    "fault_members": None,
+    "fault_above": None,
+}
+FAULTS = ("raise", "nan", "hang", "oom", "exit")
+
+
+def risk(lam: float, signal: float = 1.0, noise: float = 0.1) -> float:
+    """R(λ) = (λ²S + σ²/n) / (1 + λ)²; see the derivation above."""
+    return (lam**2 * signal + noise) / (1 + lam) ** 2
+
+
+def best_lambda(signal: float = 1.0, noise: float = 0.1) -> float:
+    """λ\\* = σ²/(nS)."""
+    return noise / signal
+
+
+class Toy:
+    """Ridge shrinkage of a noisy mean: the fake of every search test."""
+
+    knobs: ClassVar[Mapping[str, Knob]] = {
+        "l2": Knob(
+            name="l2",
+            summary="ridge penalty on the estimated mean",
+            formula="½λm²",
+            unit="1",
+            default=0.0,
+            low=1e-3,
+            high=1e1,
+            log=True,
+            off=0.0,
+            more="high",
+            source="closed form in objectives/toy.py",
+        ),
+        "lr": Knob(name="lr", summary="learning rate", formula="η", unit="1", default=BEST_LR, low=1e-4, high=1.0, log=True),
+    }
+    metrics: ClassVar[Mapping[str, Metric]] = {
+        "val_risk": Metric(
+            "val_risk", "Squared error of the estimated mean, with what the seed and the learning rate add", "R(λ) + …", "1", decides=True
+        ),
+        "train_loss": Metric("train_loss", "The validation risk without a seed's shift: stands in for a training loss", "R(λ) + …", "1"),
+    }
+    score: ClassVar[str] = "val_risk"
+    default_search: ClassVar[tuple[str, ...]] = ("l2",)
+    default_epochs: ClassVar[int] = 8
+    models: ClassVar[tuple[str, ...]] = ("none",)
+    datasets: ClassVar[tuple[str, ...]] = ("none",)
+    likelihoods: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, settings: base.Settings) -> None:
+        self.settings = settings
+        unknown = [key for key in settings.dataset if key not in OPTIONS]
+        if unknown:
+            raise ObjectiveError(base.unknown("option of dataset 'none'", unknown[0], list(OPTIONS)))
+        self.options = {**OPTIONS, **settings.dataset}
+        if self.options["name"] not in self.datasets:
+            raise ObjectiveError(base.unknown("dataset of the objective 'toy'", str(self.options["name"]), self.datasets))
+        if self.options["fault"] not in (None, *FAULTS):
+            raise ObjectiveError(base.unknown("fault", str(self.options["fault"]), FAULTS))
+
+    def prepare(self) -> dict[str, Any]:
+        """The options and the known answer."""
+        return {
+            "dataset": {key: value for key, value in self.options.items() if value is not None},
+            "model": "none",
+            "best_lambda": best_lambda(self.options["signal"], self.options["noise"]),
+        }
+
+    def start(self, members: Sequence[Member]) -> ToyRun:
+        """Begin training."""
+        return ToyRun(self, members)
+
+    def read_test(self, config: base.Config, weights: Path) -> dict[str, float]:
+        """The risk with a shift of the seed that is not that of validation."""
+        saved = json.loads(weights.read_text())
+        value = self.final(config, int(saved["seed"]), "test")
+        return {"score": value, "test_risk": value}
+
+    def final(self, config: base.Config, seed: int, split: str) -> float:
+        """What a member approaches: R(λ), what the learning rate adds, and the shifts of its seed."""
+        o = self.options
+        lam, lr = (float(config.get(name, self.knobs[name].default)) for name in ("l2", "lr"))
+        shift = random.Random(f"{seed}/{split}").gauss(0, o["seed_spread"])
+        own = random.Random(f"{seed}/{split}/{lam!r}/{lr!r}").gauss(0, o["own_spread"])
+        excess = LR_COST * math.log(lr / BEST_LR) ** 2
+        total: float = risk(lam, o["signal"], o["noise"]) + o["signal"] * (excess + shift + own)
+        return total
+
+    def at_epoch(self, config: base.Config, seed: int, epoch: int) -> float:
+        """The score after some epochs: the excess over the final value halves every epoch."""
+        excess = FIRST_EXCESS * 0.5 ** (epoch / HALVING_EPOCHS)
+        signal: float = self.options["signal"]
+        return self.final(config, seed, "val") + signal * (excess if epoch < self.settings.epochs else 0.0)
+
+
+class ToyRun:
+    """Members of the toy in training: an implementation of `base.Run`."""
+
+    def __init__(self, toy: Toy, members: Sequence[Member]) -> None:
+        self.toy = toy
+        self.epoch = 0
+        self.members = {member.number: member for member in members}
+        self.living = [member.number for member in members]
+
+    def step(self) -> list[Report]:
+        """One epoch of every living member."""
+        if not self.living:
+            return []
+        self.epoch += 1
+        time.sleep(self.toy.options["seconds_per_epoch"])
+        reports = [self._report(self.members[number]) for number in self.living]
+        self.living = [report.number for report in reports if report.state is None]
+        return reports
+
+    def _report(self, member: Member) -> Report:
+        try:
+            value = math.nan if self._fault(member) else self.toy.at_epoch(member.config, member.seed, self.epoch)
+        except Exception as error:
+            reason = f"out of memory: {error}" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"
+            return Report(member.number, self.epoch, math.nan, {}, State.FAILED, reason, traceback=traceback.format_exc())
+        metrics = {"val_risk": value, "train_loss": value}
+        if math.isnan(value):
+            return Report(member.number, self.epoch, value, metrics, State.DIVERGED, f"val_risk was not finite in epoch {self.epoch}")
+        done = self.epoch >= self.toy.settings.epochs
+        return Report(member.number, self.epoch, value, metrics, State.COMPLETE if done else None, score=value if done else None)
+
+    def _fault(self, member: Member) -> bool:
+        """Do what is planted for this member and epoch; True if its score becomes NaN."""
+        o = self.toy.options
+        spared = o["fault_members"] is not None and member.number not in o["fault_members"]
+        if o["fault_above"] is not None and float(member.config.get("l2", 0.0)) <= o["fault_above"]:
+            spared = True
+        if o["fault"] is None or spared or self.epoch != o["fault_at"]:
+            return False
+        if o["fault"] in _ACTIONS:
+            _ACTIONS[o["fault"]]()
+        return True
+
+    def stop(self, number: int) -> None:
+        """Take a member out."""
+        self.living = [other for other in self.living if other != number]
+
+    def save(self, path: Path) -> None:
+        """Write a JSON checkpoint, atomically."""
+        _write(path, {"epoch": self.epoch, "living": self.living, "seeds": [self.members[number].seed for number in self.living]})
+
+    def restore(self, path: Path) -> None:
+        """Go on from a checkpoint."""
+        state = json.loads(path.read_text())
+        known = {member.number: member.seed for member in self.members.values()}
+        if any(known.get(number) != seed for number, seed in zip(state["living"], state["seeds"], strict=True)):
+            raise ObjectiveError(f"{path} must be a checkpoint of members {sorted(known)} and their seeds; it holds {state['living']}.")
+        self.epoch, self.living = state["epoch"], state["living"]
+
+    def save_weights(self, number: int, path: Path) -> None:
+        """Write what `read_test` needs: the toy has no weights but its seed. JSON, whatever the suffix."""
+        member = self.members[number]
+        _write(path, {"objective": "toy", "config": dict(member.config), "seed": member.seed})
+
+    def save_picture(self, number: int, path: Path) -> bool:
+        """There is nothing to see."""
+        return False
+
+
+def _raise() -> None:
+    raise ValueError("a planted fault")
+
+
+def _oom() -> None:
+    """Ask for 64 GiB: fails under a limit on the process's memory, and costs nothing without one, for nobody touches it."""
+    bytearray(2**36)
+
+
+_ACTIONS: dict[str, Callable[[], object]] = {
+    "raise": _raise,
+    "oom": _oom,
+    "hang": lambda: time.sleep(1e6),
+    "exit": lambda: os._exit(1),
+}
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(content))
+    temporary.replace(path)
+
+
+OBJECTIVE = Toy

@@ -1,0 +1,482 @@
+"""The training loop. Read this file first: everything that happens to a member during a run is here.
+
+    epoch:   shuffle → for every minibatch, for every player: loss → gradient → regularizers on the weights → Adam
+             → evaluate on validation images with fixed draws → one report per living member
+    end:     the last report carries the state, and for a completed member all metrics and the score
+
+A loss is written for one model in its family's file; `population.py` maps it over the members, and no other file knows how many there are.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from objectives import base, models, regularizers
+from objectives._family import Family
+from objectives.base import Member, ObjectiveError, Report, State
+from objectives.data import ImageSet
+from objectives.draws import Draws, Live, initialized
+from objectives.models._layers import as_is
+from objectives.optimizers import Adam
+from objectives.population import Layout, Values, gradients
+from objectives.regularizers import Regularizer
+
+BLOW_UP = 1e3  # a training loss this many times its first value (or this large, if that was below 1) has diverged
+EMA_DECAY = 0.999
+
+Corrupt = Callable[[Tensor], Tensor]
+
+
+# One model ----------------------------------------------------------------------
+
+
+class Net:
+    """A model with the parameters of one member. `net("decoder", z)` calls a part, with dropout only where training switched it on."""
+
+    def __init__(
+        self,
+        parts: Mapping[str, nn.Module],
+        parameters: Mapping[str, Mapping[str, Tensor]],
+        hidden: Mapping[str, Corrupt] | None = None,
+        inputs: Mapping[str, Corrupt] | None = None,
+    ) -> None:
+        self._parts, self._parameters = parts, parameters
+        self._hidden, self._inputs = hidden or {}, inputs or {}
+
+    def __call__(self, part: str, x: Tensor) -> Tensor:
+        """The output of a part for a batch x."""
+        inputs = (x, self._hidden.get(part, as_is))
+        # No parameter is shared between layers, and looking for shared ones costs as much as a small layer.
+        out: Tensor = torch.func.functional_call(self._parts[part], dict(self._parameters[part]), inputs, tie_weights=False)
+        return out
+
+    def inputs(self, part: str) -> int:
+        """How many numbers the part's first layer takes: the latent size, for a decoder or generator."""
+        return next(p for p in self._parts[part].parameters() if p.ndim > 1).shape[1]
+
+    def corrupt(self, part: str, x: Tensor) -> Tensor:
+        """The input of a part as training shows it: with input noise where a regularizer adds some, else x itself."""
+        return self._inputs.get(part, as_is)(x)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a loss hands to the penalties.
+
+    `data` is the unregularized loss, a scalar averaged over the batch; `values` holds the family's own quantities (`kl`, `mean`,
+    `log_variance`, `real`, …); `kernels` the weights of rank ≥ 2 of the player in training, filled in by the loop; `net` the model.
+    """
+
+    data: Tensor
+    values: Mapping[str, Tensor] = field(default_factory=dict)
+    kernels: Mapping[str, Tensor] = field(default_factory=dict)
+    net: Net | None = None
+
+
+def regularized(terms: Terms, penalties: Mapping[str, Regularizer], knobs: Mapping[str, Tensor]) -> tuple[Tensor, Values]:
+    """The loss to descend, and its summands as they are logged: unweighted. The only place where a λ multiplies a penalty."""
+    unweighted = {name: regularizer.module.penalty(terms) for name, regularizer in penalties.items()}
+    total = terms.data + sum(knobs[name] * penalty for name, penalty in unweighted.items())
+    return total, {"loss": total, "data": terms.data, **{f"penalty_{name}": penalty for name, penalty in unweighted.items()}}
+
+
+# Several members ----------------------------------------------------------------------
+
+
+@dataclass
+class Living:
+    """A member in training: its random streams, the cheap score of every epoch, and the weights of its best one if those will be scored."""
+
+    member: Member
+    streams: Live
+    rungs: list[float] = field(default_factory=list)
+    first_loss: float = math.nan
+    best: dict[str, Tensor] | None = None
+
+
+class TrainingRun:
+    """Members in training: an implementation of `base.Run`. Tensors of K members have a first axis of length K."""
+
+    def __init__(self, family: Family, members: Sequence[Member]) -> None:
+        settings = family.settings
+        torch.set_num_threads(settings.threads)
+        check_device(settings.device)
+        self.family, self.settings = family, settings
+        self.dtype = getattr(torch, family.dtype)
+        self.images = _converted(family.load_data(), self.dtype)
+        self.rows = self.images.train.flatten(1)  # (n, D)
+        self.regularizers = regularizers.acting_on(family.name, tuple(family.players))
+        self.latent_dim = _shared_latent_dim(family, members)
+        self.epoch = 0
+        self.updates = 0
+        self.members = {member.number: member for member in members}
+        self.ended: dict[int, dict[str, Tensor]] = {}  # number -> scored weights by player, each (P,)
+        self.living = [Living(member, Live(member.seed, settings.device, self.dtype)) for member in members]
+        built = [initialized(member.seed, self._build) for member in members]
+        self.parts = {name: part.to(settings.device, self.dtype) for name, part in built[0].items()}
+        self.layouts = {player: Layout(self._owned(player, self.parts)) for player in family.players}
+        self.thetas = {
+            player: torch.stack([layout.flatten(self._owned(player, parts)) for parts in built]).to(settings.device, self.dtype)
+            for player, layout in self.layouts.items()
+        }
+        self.masks = {player: layout.kernel_mask(self.thetas[player][0]) for player, layout in self.layouts.items()}
+        self.optimizers = {player: Adam(theta, family.betas) for player, theta in self.thetas.items()}
+        self.averages = {player: self.thetas[player].clone() for player in family.averaged}
+        self._read_knobs()
+
+    # The interface ----------------------------------------------------------------------------------------------------------------------
+
+    def step(self) -> list[Report]:
+        """Train every living member for one epoch; one report each. Empty when none lives."""
+        if not self.living:
+            return []
+        self.epoch += 1
+        try:
+            reports = self._judge(self._train_epoch())
+        except Exception as error:  # a user's penalty or model may raise anything; how a member ended is data
+            reports = [_failure(living.member.number, self.epoch, error) for living in self.living]
+        self._keep([k for k, report in enumerate(reports) if report.state is None])
+        return reports
+
+    def stop(self, number: int) -> None:
+        """Take a member out of the run; its weights stay readable. A member that has ended already is left as it is."""
+        self._keep([k for k, living in enumerate(self.living) if living.member.number != number])
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, atomically. It holds plain tensors, numbers and strings only, so that loading it executes nothing."""
+        state = {
+            "epoch": self.epoch,
+            "updates": self.updates,
+            "members": [[living.member.number, living.member.seed] for living in self.living],
+            "rungs": [living.rungs for living in self.living],
+            "first_loss": [living.first_loss for living in self.living],
+            "best": [living.best for living in self.living],
+            "streams": [living.streams.state() for living in self.living],
+            "thetas": self.thetas,
+            "averages": self.averages,
+            "optimizers": {player: optimizer.state() for player, optimizer in self.optimizers.items()},
+            "ended": self.ended,
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            torch.save(state, temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def restore(self, path: Path) -> None:
+        """Continue from a checkpoint that `save` wrote for the same members and settings."""
+        state = torch.load(path, map_location=self.settings.device, weights_only=True)
+        seeds = {number: member.seed for number, member in self.members.items()}
+        unknown = [number for number, seed in state["members"] if seeds.get(number) != seed]
+        if unknown:
+            raise ObjectiveError(f"{path} must be a checkpoint of members {sorted(seeds)} and their seeds; it holds member {unknown[0]}.")
+        self.epoch, self.updates, self.ended = state["epoch"], state["updates"], state["ended"]
+        self.thetas, self.averages = state["thetas"], state["averages"]
+        for player, optimizer in self.optimizers.items():
+            optimizer.load_state(state["optimizers"][player])
+        self.living = []
+        for position, (number, seed) in enumerate(state["members"]):
+            streams = Live(seed, self.settings.device, self.dtype)
+            # Generator states live on the CPU, whatever the device of the generator.
+            streams.load_state({name: value.cpu() for name, value in state["streams"][position].items()})
+            rungs, first, best = (state[key][position] for key in ("rungs", "first_loss", "best"))
+            self.living.append(Living(self.members[number], streams, rungs, first, best))
+        self._read_knobs()
+
+    def save_weights(self, number: int, path: Path) -> None:
+        """Write a member's scored weights as safetensors, with config, seed, model and shape as metadata."""
+        from safetensors.torch import save_file
+
+        member, tree = self.members[number], self._parameters(self._weights(number))
+        tensors = {f"{part}.{name}": value.detach().cpu().clone() for part, named in tree.items() for name, value in named.items()}
+        facts = {"config": dict(member.config), "seed": member.seed, "shape": list(self.images.shape), "epoch": self.epoch}
+        named_facts = {"objective": self.family.name, "model": self.family.model, "likelihood": self.family.likelihood}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            save_file(tensors, temporary, {key: json.dumps(value) for key, value in (facts | named_facts).items()})
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def save_picture(self, number: int, path: Path) -> bool:
+        """Write a PNG of samples or reconstructions; False where the data are no pictures."""
+        from objectives.pictures import save_grid
+
+        if self.images.shape[0] not in (1, 3) or min(self.images.shape[1:]) < 2:
+            return False
+        with torch.no_grad():
+            shown = self.family.picture(Net(self.parts, self._parameters(self._weights(number))), self.images)
+        if shown is None:
+            return False
+        save_grid(shown[0], path, shown[1])
+        return True
+
+    # An epoch ---------------------------------------------------------------------------------------------------------------------------
+
+    def _train_epoch(self) -> Values:
+        """One pass over the training images; the mean of each logged scalar, (K,), still on the device."""
+        n = len(self.rows)
+        size = min(self.settings.batch_size or self.family.default_batch_size, n)
+        orders = torch.stack([torch.randperm(n, generator=living.streams.generator("order")) for living in self.living])
+        orders = orders.to(self.rows.device)  # (K, n)
+        sums: Values = {}
+        # Minibatches all have one size; the images left over differ from epoch to epoch.
+        for start in range(0, n - size + 1, size):
+            batch = self.rows[orders[:, start : start + size]]  # (K, B, D)
+            for player in self.family.players:
+                for name, value in self._update(player, batch).items():
+                    sums[name] = sums[name] + value if name in sums else value
+            self._average()
+        return {name: value / (n // size) for name, value in sums.items()}
+
+    def _update(self, player: str, batch: Tensor) -> Values:
+        """One step of one player for every member. Returns the logged scalars, (K,) each."""
+        theta = self.thetas[player]
+        streams = [living.streams for living in self.living]
+
+        def loss(thetas: Mapping[str, Tensor], batch: Tensor, draws: Draws, knobs: Mapping[str, Tensor]) -> tuple[Tensor, Values]:
+            net = self._training_net(thetas, draws, knobs)
+            terms = self.family.loss(player, net, batch, draws, knobs)
+            terms = replace(terms, kernels=self.layouts[player].kernels(thetas[player]), net=net)
+            return regularized(terms, self._active("penalty", player), knobs)
+
+        gradient, values = gradients(loss, player, self.thetas, batch, streams, self.knobs)
+        for name, regularizer in self._active("before_step", player).items():
+            regularizer.module.before_step(theta, self.columns["lr"], self.columns[name], self.masks[player])
+        self.optimizers[player].step(theta, gradient, self.columns["lr"])
+        suffix = f"_{player[0]}" if len(self.family.players) > 1 else ""
+        return {name if name.startswith("penalty_") else f"train_{name}{suffix}": value for name, value in values.items()}
+
+    def _training_net(self, thetas: Mapping[str, Tensor], draws: Draws, knobs: Mapping[str, Tensor]) -> Net:
+        """The model as training sees it: with dropout and input noise where a member has them on."""
+        parameters = self._parameters(thetas)
+        hooks: dict[str, dict[str, Corrupt]] = {"layer": {}, "corrupt": {}}
+        for hook, found in hooks.items():
+            for player, parts in self.family.players.items():
+                if active := self._active(hook, player):
+                    found.update(dict.fromkeys(parts, _chain(hook, active, draws, knobs)))
+        return Net(self.parts, parameters, hooks["layer"], hooks["corrupt"])
+
+    def _average(self) -> None:
+        """Exponential moving average of the weights, with a decay that warms up: θ̄ ← aθ̄ + (1 − a)θ, a = min(0.999, (1 + t)/(10 + t))."""
+        decay = min(EMA_DECAY, (1 + self.updates) / (10 + self.updates))
+        self.updates += 1
+        for player, average in self.averages.items():
+            average.lerp_(self.thetas[player], 1 - decay)
+
+    # Judging ----------------------------------------------------------------------------------------------------------------------------
+
+    def _judge(self, trained: Values) -> list[Report]:
+        """Evaluate every living member and report; a member that has diverged or is done gets its state."""
+        with torch.no_grad():
+            measured = [self.family.evaluate(self._net(self._current(k)), self.images) for k in range(len(self.living))]
+            names = [*trained, *measured[0]]
+            like = next(iter(trained.values()))
+            rows = [
+                torch.stack([*(value[k] for value in trained.values()), *(torch.as_tensor(value).to(like) for value in found.values())])
+                for k, found in enumerate(measured)
+            ]
+            table = torch.stack(rows).tolist()  # the one time per epoch that the host waits for the device
+            return [self._report(k, dict(zip(names, row, strict=True))) for k, row in enumerate(table)]
+
+    def _report(self, k: int, metrics: dict[str, float]) -> Report:
+        living = self.living[k]
+        cheap = self.family.cheap or self.family.score
+        rung = metrics[cheap]
+        loss = sum(abs(value) for name, value in metrics.items() if name.startswith("train_loss"))
+        report = Report(living.member.number, self.epoch, rung, metrics)
+        if math.isnan(living.first_loss):
+            living.first_loss = loss
+        if not math.isfinite(loss) or not math.isfinite(rung):
+            what = "training loss" if not math.isfinite(loss) else cheap
+            return replace(report, state=State.DIVERGED, reason=f"{what} was not finite in epoch {self.epoch}")
+        if loss > BLOW_UP * max(1.0, living.first_loss):
+            return replace(report, state=State.DIVERGED, reason=f"training loss rose from {living.first_loss:.4g} to {loss:.4g}")
+        if self.settings.score == "best_epoch" and not any(before <= rung for before in living.rungs):
+            living.best = {player: theta.clone() for player, theta in self._current(k).items()}
+        living.rungs.append(rung)
+        return self._complete(k, report) if self.epoch >= self.settings.epochs else report
+
+    def _complete(self, k: int, report: Report) -> Report:
+        """The last report of a member that trained to the end: every metric, of the weights that are scored."""
+        living = self.living[k]
+        rungs = [min(living.rungs)] if living.best is not None else living.rungs
+        try:
+            final = self.family.finish(self._net(self._scored(k)), self.images, rungs)
+        except Exception as error:
+            return replace(_failure(report.number, report.epoch, error), metrics=report.metrics)
+        score = final[self.family.deciding]
+        metrics = {**report.metrics, **final, "scored_epoch": float(_scored_epoch(living))}
+        if not math.isfinite(score):
+            reason = f"{self.family.deciding} was not finite in epoch {self.epoch}"
+            return replace(report, metrics=metrics, rung_score=math.nan, state=State.DIVERGED, reason=reason)
+        return replace(report, metrics=metrics, state=State.COMPLETE, score=score)
+
+    # Members ----------------------------------------------------------------------------------------------------------------------------
+
+    def _keep(self, positions: list[int]) -> None:
+        """Go on with the members at `positions`; the scored weights of the others are put aside."""
+        if len(positions) == len(self.living):
+            return
+        for k, living in enumerate(self.living):
+            if k not in positions:
+                self.ended[living.member.number] = {player: theta.clone() for player, theta in self._scored(k).items()}
+        index = torch.tensor(positions, dtype=torch.long, device=self.rows.device)
+        self.living = [self.living[k] for k in positions]
+        self.thetas = {player: theta.index_select(0, index) for player, theta in self.thetas.items()}
+        self.averages = {player: theta.index_select(0, index) for player, theta in self.averages.items()}
+        for optimizer in self.optimizers.values():
+            optimizer.keep(index)
+        self._read_knobs()
+
+    def _read_knobs(self) -> None:
+        """The living members' knobs: (K,) for the losses; (K, 1), or a number if there is one member, for what acts on flat weights."""
+        known = self.family.knobs
+        for living in self.living:
+            for name in living.member.config:
+                if name not in known:
+                    raise ObjectiveError(base.unknown(f"knob of the objective {self.family.name!r}", name, list(known)))
+        values = {
+            name: [float(living.member.config.get(name, knob.default)) for living in self.living]
+            for name, knob in known.items()
+            if not knob.structural and not knob.choices
+        }
+        self.knobs = {name: torch.tensor(value, dtype=self.dtype, device=self.settings.device) for name, value in values.items()}
+        self.columns: dict[str, Tensor | float] = {
+            name: value[0] if len(value) == 1 else self.knobs[name][:, None] for name, value in values.items()
+        }
+        on = {name for name, found in self.regularizers.items() if not all(found.idle(value) for value in values[name])}
+        self._on = {
+            (hook, player): {
+                name: found for name, found in self.regularizers.items() if name in on and found.player == player and found.has(hook)
+            }
+            for hook in ("penalty", "layer", "corrupt", "before_step")
+            for player in self.family.players
+        }
+
+    def _active(self, hook: str, player: str) -> dict[str, Regularizer]:
+        """Regularizers of a player that any living member has on; the others are not computed at all."""
+        return self._on[hook, player]
+
+    def _current(self, k: int) -> dict[str, Tensor]:
+        """Member k's weights as they are evaluated: averaged where the family averages."""
+        return {player: self.averages.get(player, theta)[k] for player, theta in self.thetas.items()}
+
+    def _scored(self, k: int) -> dict[str, Tensor]:
+        best = self.living[k].best
+        return self._current(k) if best is None else best
+
+    def _weights(self, number: int) -> dict[str, Tensor]:
+        """The scored weights of a member, living or ended."""
+        if number in self.ended:
+            return self.ended[number]
+        found = [k for k, living in enumerate(self.living) if living.member.number == number]
+        if not found:
+            raise ObjectiveError(f"number must be that of a member of this run, one of {sorted(self.members)}; got {number}.")
+        return self._scored(found[0])
+
+    def _net(self, thetas: Mapping[str, Tensor]) -> Net:
+        return Net(self.parts, self._parameters(thetas))
+
+    def _parameters(self, thetas: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        return {part: named for player, layout in self.layouts.items() for part, named in layout.unflatten(thetas[player]).items()}
+
+    def _build(self) -> Mapping[str, nn.Module]:
+        return models.build(self.family.model, self.family.name, self.images.shape, self.latent_dim)
+
+    def _owned(self, player: str, parts: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+        return {name: parts[name] for name in self.family.players[player]}
+
+
+def _chain(hook: str, active: Mapping[str, Regularizer], draws: Draws, knobs: Mapping[str, Tensor]) -> Corrupt:
+    """The hook `layer` or `corrupt` of several regularizers, one after the other."""
+
+    def apply(x: Tensor) -> Tensor:
+        for name, regularizer in active.items():
+            x = getattr(regularizer.module, hook)(x, draws, knobs[name])
+        return x
+
+    return apply
+
+
+def _failure(number: int, epoch: int, error: Exception) -> Report:
+    """The report of a member whose training raised. Running out of memory has a reason of its own: it is a matter of where it ran."""
+    message = str(error)
+    full = isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(text in message for text in ("out of memory", "can't allocate"))
+    )
+    reason = f"out of memory: {message}" if full else f"{type(error).__name__}: {message}"
+    return Report(number, epoch, math.nan, state=State.FAILED, reason=reason, traceback="".join(traceback.format_exception(error)))
+
+
+def _scored_epoch(living: Living) -> int:
+    return living.rungs.index(min(living.rungs)) + 1 if living.best is not None else len(living.rungs)
+
+
+def _shared_latent_dim(family: Family, members: Sequence[Member]) -> int:
+    """The members' common `latent_dim`; they must agree in every structural knob, for one tensor holds all of them."""
+    for name, knob in family.knobs.items():
+        values = {member.config.get(name, knob.default) for member in members} if knob.structural else set()
+        if len(values) > 1:
+            raise ObjectiveError(f"members of one run must agree in the structural knob {name!r}; got {sorted(values, key=str)}.")
+    config = members[0].config if members else {}
+    return int(config.get("latent_dim", family.knobs["latent_dim"].default))
+
+
+def _converted(images: ImageSet, dtype: torch.dtype) -> ImageSet:
+    """The image set with its images in another precision (tests of equality use float64)."""
+    if images.train.dtype == dtype:
+        return images
+    names = ("train", "val", "test", "train_target", "val_target", "test_target")
+    converted: dict[str, Any] = {name: value.to(dtype) for name in names if (value := getattr(images, name)) is not None}
+    return replace(images, **converted)
+
+
+# Around a run ----------------------------------------------------------------------
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that this process cannot use."""
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ObjectiveError(f"device must be one that torch finds here; got {device!r}, and there is no CUDA device. Choose device: cpu.")
+
+
+def parameter_counts(family: Family, shape: models.Shape) -> dict[str, int]:
+    """Trainable numbers per part of the family's model, at the default latent size."""
+    latent = int(family.knobs["latent_dim"].default)
+    parts = initialized(0, lambda: models.build(family.model, family.name, shape, latent))
+    return {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
+
+
+def read_test(family: Family, config: base.Config, weights: Path) -> dict[str, float]:
+    """Score saved weights on the test split."""
+    from safetensors.torch import load_file
+
+    torch.set_num_threads(family.settings.threads)
+    images = family.load_data()
+    latent = int(config.get("latent_dim", family.knobs["latent_dim"].default))
+    parts = initialized(0, lambda: models.build(family.model, family.name, images.shape, latent))
+    tensors = load_file(weights, device=family.settings.device)
+    parameters: dict[str, dict[str, Tensor]] = {}
+    for part, module in parts.items():
+        module.to(family.settings.device)
+        parameters[part] = {name: tensors.get(f"{part}.{name}", p.new_empty(0)) for name, p in module.named_parameters()}
+        wrong = [name for name, p in module.named_parameters() if parameters[part][name].shape != p.shape]
+        if wrong:
+            raise ObjectiveError(f"{weights} must hold weights of model {family.model!r} with this config; {part}.{wrong[0]} does not fit.")
+    with torch.no_grad():
+        found = family.test(Net(parts, parameters), images)
+    return {**found, "score": found[family.deciding.replace("val_", "test_", 1)]}

@@ -1,0 +1,156 @@
+"""Variational autoencoder: −E_q log p(x|z) + β·KL(q(z|x) ‖ p(z)), scored by the likelihood that it gives to new images.
+
+The score is the importance-weighted estimate of −log p(x), not −ELBO: −ELBO is what β = 1 minimizes, so it would choose β = 1 nearly
+always. Schedulers compare −ELBO (at β = 1, whatever β was trained with), for it is cheap. Both can decide.
+
+Likelihoods: `bernoulli` on binarized images (redrawn for every training batch, fixed for validation and test), or `gaussian` of variance 1.
+Source: Kingma & Welling 2014; β: Higgins et al. 2017; the importance-weighted bound: Burda et al. 2016.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from objectives import base, models
+from objectives._family import CHEAP_IMAGES, LR, Family, comparable, knobs_of, latent_dim, metrics_of
+from objectives.likelihoods import NAMES, bernoulli_nats, gaussian_kl_nats, gaussian_nats
+from objectives.metrics import active_units, generalization_gap, iwae, kl, neg_elbo, reconstruction
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from objectives.data import ImageSet
+    from objectives.draws import Draws
+    from objectives.training import Net, Terms
+
+PLAYERS = {"model": ("encoder", "decoder")}
+IWAE_SAMPLES = 100
+CHUNK = 100  # images whose IWAE samples are decoded at once
+NLL = replace(iwae.METRIC, summary=f"{iwae.METRIC.summary}: k = {IWAE_SAMPLES}, at most {CHEAP_IMAGES:,} images")
+GAP = replace(generalization_gap.METRIC, name="generalization_gap_nats", unit="nats per image", costly=True)
+
+
+class VAE(Family):
+    """−log p(x) in nats per image."""
+
+    name = "vae"
+    players = PLAYERS
+    knobs = knobs_of("vae", tuple(PLAYERS), (LR, latent_dim(20)))
+    metrics = metrics_of("vae", tuple(PLAYERS), (neg_elbo.METRIC, NLL, reconstruction.METRIC, kl.METRIC, GAP), exact=(active_units.METRIC,))
+    score = "val_nll_nats"
+    cheap = "val_neg_elbo_nats"
+    default_search = ("beta",)
+    default_epochs = 20
+    models = tuple(sorted(models.serving("vae"), key=lambda name: name != "mlp400"))
+    datasets = ("digits", "mnist", "fashion_mnist", "noisy_linear")
+    likelihoods = NAMES
+
+    def warm_up(self, images: ImageSet) -> dict[str, Any]:
+        """Refuse a Bernoulli likelihood of what is no probability."""
+        low, high = float(images.train.min()), float(images.train.max())
+        if self.likelihood == "bernoulli" and not 0 <= low <= high <= 1:
+            rule = "the likelihood 'bernoulli' needs pixels in [0, 1]"
+            raise base.ObjectiveError(f"{rule}; {images.record.get('name')} has {low:.3g} to {high:.3g}. Choose likelihood: gaussian.")
+        return {"likelihood": self.likelihood}
+
+    def loss(self, player: str, net: Net, batch: Tensor, draws: Draws, knobs: Mapping[str, Tensor]) -> Terms:
+        """Reconstruction term of a batch (B, D), one latent sample per image; the KL is a penalty whose λ is β."""
+        from objectives.training import Terms
+
+        x = self._observed(batch, draws)
+        mean, log_variance = _posterior(net, net.corrupt("encoder", x))
+        z = mean + (0.5 * log_variance).exp() * draws.normal(mean.shape, "latent")
+        nats = self._neg_log_likelihood(net("decoder", z), x)
+        values = {"kl": gaussian_kl_nats(mean, log_variance).sum(-1).mean(), "mean": mean, "log_variance": log_variance, "latent": z}
+        return Terms(nats.mean(), values)
+
+    def evaluate(self, net: Net, images: ImageSet) -> dict[str, Tensor | float]:
+        """−ELBO and its two terms, on at most 2,000 validation images with fixed binarization and latent noise."""
+        nats, rate, mean = self._bound(net, images.val[:CHEAP_IMAGES], "val")
+        active = (mean.var(0) > active_units.THRESHOLD).sum() if len(mean) > 1 else mean.new_zeros(())
+        return {
+            "val_neg_elbo_nats": (nats + rate).mean(),
+            "val_reconstruction_nats": nats.mean(),
+            "val_kl_nats": rate.mean(),
+            "val_active_units": active,
+        }
+
+    def finish(self, net: Net, images: ImageSet, rungs: Sequence[float]) -> dict[str, float]:
+        """Every metric on the whole validation split; IWAE on at most 2,000 of its images."""
+        nats, rate, _ = self._bound(net, images.train[: comparable(images)], "train")
+        found = self._on_split(net, images.val, "val", CHEAP_IMAGES)
+        val = self._bound(net, images.val, "val")
+        gap = generalization_gap.estimate(val[0] + val[1], nats + rate)
+        return {**found, **gap.as_metrics("generalization_gap_nats")}
+
+    def test(self, net: Net, images: ImageSet) -> dict[str, float]:
+        """The same metrics on the test split, IWAE again on at most 2,000 of its images."""
+        return self._on_split(net, images.test, "test", CHEAP_IMAGES)
+
+    def picture(self, net: Net, images: ImageSet) -> tuple[Tensor, int] | None:
+        """Samples from the prior: decoder means of fixed latents."""
+        from objectives.draws import Fixed
+
+        out = net("decoder", Fixed("picture", images.val).normal((64, net.inputs("decoder"))))
+        shown = out.sigmoid() if self.likelihood == "bernoulli" else out
+        return shown.view(-1, *images.shape), 8
+
+    def _on_split(self, net: Net, images: Tensor, split: str, iwae_images: int) -> dict[str, float]:
+        nats, rate, mean = self._bound(net, images, split)
+        log_w = self._log_weights(net, images[:iwae_images], split)
+        return {
+            **neg_elbo.estimate(nats, rate).as_metrics(f"{split}_neg_elbo_nats"),
+            **reconstruction.estimate(nats).as_metrics(f"{split}_reconstruction_nats"),
+            **kl.estimate(rate).as_metrics(f"{split}_kl_nats"),
+            **active_units.estimate(mean).as_metrics(f"{split}_active_units"),
+            **iwae.estimate(log_w).as_metrics(f"{split}_nll_nats"),
+        }
+
+    def _bound(self, net: Net, images: Tensor, split: str) -> tuple[Tensor, Tensor, Tensor]:
+        """−log p(x|z) with one sample of z (n,), KL (n,) and posterior means (n, z). The noise of a split never changes."""
+        from objectives.draws import Fixed
+
+        draws = Fixed(f"vae/{split}", images)
+        x = self._observed(images.flatten(1), draws)
+        mean, log_variance = _posterior(net, x)
+        z = mean + (0.5 * log_variance).exp() * draws.normal(mean.shape, "latent")
+        return self._neg_log_likelihood(net("decoder", z), x), gaussian_kl_nats(mean, log_variance).sum(-1), mean
+
+    def _log_weights(self, net: Net, images: Tensor, split: str) -> Tensor:
+        """log p(x|z) + log p(z) − log q(z|x) for k samples of z, (n, k)."""
+        import torch
+
+        from objectives.draws import Fixed
+
+        draws = Fixed(f"vae/{split}", images)
+        x = self._observed(images.flatten(1), draws)  # the binarization of `_bound`
+        found = []
+        for part in torch.split(x, CHUNK):
+            mean, log_variance = (value[:, None] for value in _posterior(net, part))  # (n, 1, z)
+            noise = draws.normal((len(part), IWAE_SAMPLES, mean.shape[-1]), "iwae")
+            z = mean + (0.5 * log_variance).exp() * noise  # (n, k, z)
+            # log p(z) − log q(z|x): the constants ½ log 2π cancel
+            log_ratio = 0.5 * (noise.square() + log_variance - z.square()).sum(-1)
+            logits = net("decoder", z.flatten(0, 1)).view(*z.shape[:2], -1)
+            found.append(log_ratio - self._neg_log_likelihood(logits, part[:, None]))
+        return torch.cat(found)
+
+    def _observed(self, x: Tensor, draws: Draws) -> Tensor:
+        """What the likelihood is about: for Bernoulli, binary pixels that are 1 with the probability of their gray value."""
+        if self.likelihood != "bernoulli":
+            return x
+        return (draws.uniform(x.shape, "binarize") < x).to(x.dtype)
+
+    def _neg_log_likelihood(self, out: Tensor, x: Tensor) -> Tensor:
+        return bernoulli_nats(out, x) if self.likelihood == "bernoulli" else gaussian_nats(out, x)
+
+
+def _posterior(net: Net, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and log-variance of q(z|x), (n, z) each."""
+    mean, log_variance = net("encoder", x).chunk(2, -1)
+    return mean, log_variance
+
+
+OBJECTIVE = VAE

@@ -1,0 +1,205 @@
+"""What selection reads and says: rows of members, candidates to confirm, and the answer, which is plain JSON and one plain sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from objectives.base import Value
+
+BAD = ("diverged", "collapsed")
+
+
+class SelectionError(Exception):
+    """There is nothing to choose from: says what was found."""
+
+
+class Verdict(StrEnum):
+    """Was λ worth it, against the off arm."""
+
+    HELPS = "helps"
+    HURTS = "hurts"
+    HARMLESS = "harmless"
+    NO_EVIDENCE = "no evidence"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One member as selection sees it.
+
+    `score` is final (complete members only), `rung_score` the last cheap score that was seen, `curve` all of them by epoch.
+    """
+
+    number: int
+    phase: str
+    arm: str
+    config: Mapping[str, Value]
+    seed: int
+    state: str
+    score: float | None
+    rung_score: float | None = None
+    epochs: int = 0
+    seconds: float = 0.0
+    curve: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def ended(self) -> str:
+        """`ok`, `bad` (λ's doing) or `missing`. A complete member without a finite score has diverged, whatever its state says."""
+        if self.state == "complete" and self.score is not None:
+            return "ok" if math.isfinite(self.score) else "bad"
+        return "bad" if self.state in BAD else "missing"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A config to confirm, and why."""
+
+    arm: str
+    config: dict[str, Value]
+    why: str
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A paired improvement (positive is better) with its 95 % interval; simultaneous over `comparisons` arms."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+    comparisons: int = 1
+
+
+@dataclass(frozen=True)
+class Promise:
+    """The score to expect of one new seed: a 95 % prediction interval."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+
+    def words(self) -> str:
+        """Mean and interval, with digits enough to tell its ends apart."""
+        width = self.high - self.low
+        return f"{number(self.mean, width)} [{number(self.low, width)}, {number(self.high, width)}]"
+
+
+@dataclass(frozen=True)
+class LambdaAnswer:
+    """The best value of one λ and the values not worse than it. `without` is what leaving it at its off value would cost."""
+
+    name: str
+    value: float
+    off: float
+    low: float
+    high: float
+    open_low: bool
+    open_high: bool
+    warning: str = ""
+    without: Effect | None = None
+    unit: str = ""
+    log: bool = False
+    range: tuple[float, float] = (math.nan, math.nan)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a sweep found. `best` is the chosen λ config; `recommended` is the off arm instead where λ hurts."""
+
+    score_name: str
+    arm: str
+    best: dict[str, Value]
+    recommended_arm: str
+    recommended: dict[str, Value]
+    lambdas: list[LambdaAnswer]
+    effect: Effect
+    off_score: float
+    best_score: float
+    margin: float
+    verdict: Verdict
+    promise: Promise
+    arms: list[dict[str, Any]]
+    curve: dict[str, dict[str, Any]]
+    spent: dict[str, dict[str, dict[str, float]]]
+    notes: list[str] = field(default_factory=list)
+    test: dict[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON: NaN and the infinities are written as strings."""
+        encoded: dict[str, Any] = _encode(asdict(self))
+        return encoded
+
+    @staticmethod
+    def from_dict(stored: Mapping[str, Any]) -> Answer:
+        """What `to_dict` wrote."""
+        plain: dict[str, Any] = _decode(dict(stored))
+        lambdas = []
+        for entry in plain["lambdas"]:
+            without = Effect(**entry["without"]) if entry["without"] else None
+            lambdas.append(LambdaAnswer(**{**entry, "without": without, "range": tuple(entry["range"])}))
+        parts = {"lambdas": lambdas, "effect": Effect(**plain["effect"]), "promise": Promise(**plain["promise"])}
+        return Answer(**{**plain, **parts, "verdict": Verdict(plain["verdict"])})
+
+    def sentence(self) -> str:
+        """The answer in one plain paragraph."""
+        unit = self.score_name.rsplit("_", 1)[-1] if self.score_name.endswith(("_nats", "_bits")) else ""
+        values = ", ".join(f"{one.name} = {number(one.value)} {_interval(one)}" for one in self.lambdas)
+        off = ", ".join(f"{one.name} = {number(one.off)}" for one in self.lambdas)
+        amount, low, high = self.effect.mean, self.effect.low, self.effect.high
+        if self.verdict is Verdict.HURTS:
+            amount, low, high = -amount, -high, -low
+        size = f"{number(amount)} [{number(low)}, {number(high)}]{' ' + unit if unit else ''}"
+        name = self.score_name or "the score"
+        text = {
+            Verdict.HELPS: f"{values} improves {name} by {size} over {off}",
+            Verdict.HURTS: f"{values} worsens {name} by {size} against {off}; keep {off}",
+            Verdict.HARMLESS: f"{values} changes {name} by {size} against {off}, less than the margin of {number(self.margin)}",
+            Verdict.NO_EVIDENCE: f"No evidence that {values} changes {name}: improvement {size} over {off}",
+        }[self.verdict]
+        promise = self.promise
+        return (
+            f"{text} ({self.verdict}; {self.effect.seeds} paired seeds). A new seed of the recommended config should score "
+            f"{promise.words()}."
+        )
+
+
+def number(value: float, known_to: float = math.inf) -> str:
+    """Three significant digits, or as many as a width `known_to` deserves (two of the width's); no needless exponent, ∞ for infinity."""
+    if math.isnan(value):
+        return "unknown"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    decimals = 1 - math.floor(math.log10(known_to)) if 0 < known_to < math.inf else 0
+    if value and 10 ** (decimals + 1) * abs(value) > 1000 and 0 < decimals < 12:
+        return f"{value:,.{decimals}f}".replace("-", "−")
+    shown = f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return shown.replace("-", "−")
+
+
+def _interval(one: LambdaAnswer) -> str:
+    return f"[{'≤ ' if one.open_low else ''}{number(one.low)}, {'≥ ' if one.open_high else ''}{number(one.high)}]"
+
+
+_WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _encode(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_encode(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    return str(value) if isinstance(value, StrEnum) else value
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _decode(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_decode(entry) for entry in value]
+    return _WORDS.get(value, value) if isinstance(value, str) else value

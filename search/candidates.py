@@ -1,0 +1,232 @@
+"""Which few configs to confirm on fresh seeds: a pure function of the search's members.
+
+Scores are lower is better and free of every λ. What is declared, not estimated:
+
+- a *diverged* or *collapsed* member enters the fit one unit above the worst other one;
+- a *stopped* member enters at the final score that its rung scores predict, with the uncertainty of that prediction;
+- a *failed* or *preempted* member says nothing of λ: missing data.
+
+Both sides, λ and off, choose their nuisance knobs by one rule from the same information: one fit over the members of both, and the
+combinations with which a member of either trained to its end. They share the combination that is best for both together, unless the fit
+says, by more than one predictive sd, that one side loses by it: then each has its own best. Were each side tuned on its own few trials, the
+luck of these trials would be measured as an effect of λ; were the off arm given what suits λ, so would be that.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from objectives.base import Knob, Value
+from search.answers import Candidate, Row, SelectionError
+from search.fit import Axis, place
+from search.surface import Encoder, Final, Squash, Surface, edge, finals, fit_surface, lowest, minimum
+
+WORST = 1.0  # how far beyond the worst other member a diverged one lies, in squashed units: a factor e
+
+
+def candidates(
+    rows: Sequence[Row], knobs: Sequence[Knob], *, fixed: Mapping[str, Value], configs: int | None = None, simplify: Sequence[str] = ()
+) -> list[Candidate]:
+    """The configs to confirm on fresh seeds: `off`, `min`, `without:<λ>`, `edge`, `low` and `high`, in this order of priority.
+
+    `min` minimizes a smooth fit of the search scores; `edge` is its 1-SE edge toward more regularization (one λ at a time in `simplify`
+    order); `low` and `high` stand a factor 3 (a quarter of a linear range) outside min..edge. With several λ there is a `without:<λ>` (that
+    λ at its off value) and a `low:<λ>` and `high:<λ>` each. The λ arms share the nuisance knobs of `min`; the off arm too, unless it is
+    clearly better with its own.
+
+    Args:
+        rows: every member of the search.
+        knobs: the searched knobs, their `low` and `high` the ranges of this sweep.
+        fixed: the values of all other knobs.
+        configs: how many candidates at most; None means 5 for one λ, else 3 + 3 per λ.
+        simplify: the order in which λ are moved toward more regularization; those left out follow in knob order.
+
+    Raises:
+        SelectionError: no searched knob is a λ, or no λ member completed.
+    """
+    ordered = sorted((row for row in rows if row.phase == "search"), key=lambda row: row.number)
+    lambdas = lambdas_of(knobs, simplify)
+    search = [row for row in ordered if row.arm != "off"]
+    complete = [row for row in search if row.ended == "ok"]
+    if not complete:
+        counts = counts_of(row.state for row in search) or "none was trained"
+        raise SelectionError(f"at least one λ member must complete before one can be chosen; of {len(search)}: {counts}")
+    names = [knob.name for knob in knobs]
+    known = finals(ordered)
+    off_rows = [row for row in ordered if row.arm == "off" and row.number in known]
+    fit = _fit(ordered, known, knobs, lambdas)
+    if fit:
+        off, best, off_why, why, edges = _read(fit, bool(off_rows), lambdas)
+    else:
+        off, best, off_why, why, edges = _best_members(off_rows, complete, known, knobs, lambdas)
+    best = _off_the_off_value(best, lambdas)
+    found = [Candidate("off", off, off_why), Candidate("min", best, why)]
+    found += _arms_of(best, edges, lambdas)
+    limit = configs if configs is not None else (5 if len(lambdas) == 1 else 3 + 3 * len(lambdas))
+    chosen: dict[str, Candidate] = {}
+    for one in found:
+        full = {**fixed, **{name: one.config[name] for name in names}}
+        chosen.setdefault(repr(sorted(full.items())), Candidate(one.arm, full, one.why))
+    return list(chosen.values())[: max(limit, 0)]
+
+
+def counts_of(states: Iterable[str]) -> str:
+    """`2 complete, 1 failed`."""
+    return ", ".join(f"{count} {state}" for state, count in sorted(Counter(states).items()))
+
+
+def lambdas_of(knobs: Sequence[Knob], simplify: Sequence[str]) -> list[Knob]:
+    """The searched λ in `simplify` order."""
+    found = [knob for knob in knobs if knob.is_lambda]
+    if not found:
+        raise SelectionError(f"at least one searched knob must be a λ; got {', '.join(knob.name for knob in knobs) or 'none'}")
+    rank = {name: place for place, name in enumerate(simplify)}
+    return sorted(found, key=lambda knob: rank.get(knob.name, len(rank)))
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """The surface over every λ and nuisance knob, and the combinations of nuisance knobs that trained to the end on either side."""
+
+    surface: Surface
+    encoder: Encoder
+    nuisances: list[dict[str, Value]]
+    count: int
+    predicted: int
+
+
+def _fit(rows: Sequence[Row], known: Mapping[int, Final], knobs: Sequence[Knob], lambdas: Sequence[Knob]) -> _Fit | None:
+    """The fit over λ and off members alike; None where too few are known.
+
+    An off member lies at its off value, or a step below a log range that cannot hold it. It must share its seed with a λ member: one of a
+    seed of its own carries that seed's shift, which a surface would read as an effect.
+    """
+    seeds = {row.seed for row in rows if row.arm != "off"}
+    paired = [row for row in rows if row.arm != "off" or row.seed in seeds]
+    seen = [row for row in paired if row.number in known]
+    bad = [row for row in paired if row.ended == "bad"]
+    blind = [row for row in paired if row.state == "stopped" and row.number not in known]
+    encoder = Encoder(knobs, [row.config for row in [*seen, *bad, *blind]])
+    scores = np.array([known[row.number].score for row in seen])
+    scale = Squash.of(scores)
+    z = scale(scores)
+    variance = np.array([known[row.number].variance for row in seen]) * scale.slope(scores) ** 2
+    points = encoder([row.config for row in [*seen, *bad, *blind]])
+    # Stopped, and nobody to predict it by: like the median, give or take the spread of all.
+    guesses = [float(z.max()) + WORST] * len(bad) + [float(np.median(z))] * len(blind)
+    doubts = [0.0] * len(bad) + [float(np.var(z))] * len(blind)
+    surface = fit_surface(points, np.concatenate([z, guesses]), np.concatenate([variance, doubts]), encoder.longest)
+    names = {knob.name for knob in lambdas}
+    others = [knob.name for knob in knobs if knob.name not in names]
+    combinations = {repr(rest): rest for rest in ({name: row.config[name] for name in others} for row in seen if row.ended == "ok")}
+    predicted = sum(row.ended != "ok" for row in seen)
+    return _Fit(surface, encoder, list(combinations.values()), len(seen), predicted) if surface else None
+
+
+_Found = tuple[dict[str, Value], dict[str, Value], str, str, dict[str, float]]
+ALONE = "every λ off; no off member completed, so the nuisance knobs are those of the best λ"
+
+
+def _read(fit: _Fit, off_known: bool, lambdas: Sequence[Knob]) -> _Found:
+    """The off arm and the minimum of the fit, why each, and the u of every λ's 1-SE edge."""
+    axes = [Axis.of(knob) for knob in lambdas]
+    best = minimum(fit.surface, fit.encoder, axes, fit.nuisances)
+    off: dict[str, Value] = {**best, **{knob.name: off_value(knob) for knob in lambdas}}
+    off_why = ALONE
+    if off_known:
+        off, best = _nuisances(fit, off, best, [knob.name for knob in lambdas])
+        shared = all(off[name] == best[name] for name in (fit.nuisances[0] if fit.nuisances else ()))
+        whose = "those of min, for the fit tells no other from them" if shared else "its own, clearly better for it"
+        off_why = f"every λ off; the nuisance knobs are {whose} ({len(fit.nuisances)} combinations trained on either side)"
+    edges, at = {}, dict(best)
+    for axis in axes:
+        edges[axis.name] = edge(fit.surface, fit.encoder, axis, at, best)
+        at[axis.name] = axis.exact(edges[axis.name])
+    rounded = {**best, **{axis.name: axis.value(axis.u(best[axis.name])) for axis in axes}}
+    stopped = f", {fit.predicted} of them stopped early and predicted" if fit.predicted else ""
+    return off, rounded, off_why, f"minimum of a smooth fit to {fit.count} members{stopped}", edges
+
+
+def _nuisances(
+    fit: _Fit, off: Mapping[str, Value], best: Mapping[str, Value], lambdas: Sequence[str]
+) -> tuple[dict[str, Value], dict[str, Value]]:
+    """Off and λ side with the nuisance combination that is best for both, or each with its own best where the fit tells them apart."""
+    total, fits_both, own = np.zeros(len(fit.nuisances)), np.ones(len(fit.nuisances), dtype=bool), []
+    for side in (off, best):
+        configs = [{**side, **rest} for rest in fit.nuisances]
+        own.append(lowest(fit.surface, fit.encoder, configs))
+        excess, sd = fit.surface.excess(fit.encoder(configs), fit.encoder([own[-1]]))
+        total += excess
+        fits_both &= excess <= sd + 1e-9
+    if not fits_both.any():
+        return own[0], own[1]
+    shared = fit.nuisances[int(np.argmin(np.where(fits_both, total, np.inf)))]
+    return {**off, **shared}, {**best, **shared}
+
+
+def _best_members(
+    off_rows: Sequence[Row], complete: Sequence[Row], known: Mapping[int, Final], knobs: Sequence[Knob], lambdas: Sequence[Knob]
+) -> _Found:
+    """Where there is no fit: the best member of either side, with edges a step away."""
+    axes = [Axis.of(knob) for knob in lambdas]
+    best, off = (
+        {knob.name: min(rows, key=lambda row: (known[row.number].score, row.number)).config[knob.name] for knob in knobs}
+        for rows in (complete, off_rows or complete)
+    )
+    away = {axis.name: axis.u(best[axis.name]) + axis.more * axis.step for axis in axes}
+    off_why = f"every λ off; the best of {len(off_rows)} off members" if off_rows else ALONE
+    off = {**off, **{knob.name: off_value(knob) for knob in lambdas}}
+    return off, best, off_why, "the best member: too few completed for a fit", away
+
+
+def off_value(knob: Knob) -> float | int:
+    """The off value of a λ, in its type."""
+    assert knob.off is not None
+    return round(knob.off) if knob.integer else knob.off
+
+
+def _off_the_off_value(best: dict[str, Value], lambdas: Sequence[Knob]) -> dict[str, Value]:
+    """A minimum at the off value of every λ (a linear range may hold 0) is moved a third of a step, lest it be a second off arm."""
+    if any(best[knob.name] != off_value(knob) for knob in lambdas):
+        return best
+    axis = Axis.of(lambdas[0])
+    at = axis.u(best[axis.name])
+    moved = at + axis.more * axis.step / 3
+    return {**best, axis.name: axis.value(moved if 0.0 <= moved <= 1.0 else at - axis.more * axis.step / 3)}
+
+
+def _arms_of(best: dict[str, Value], edges: Mapping[str, float], lambdas: Sequence[Knob]) -> list[Candidate]:
+    """All λ arms but `min`, by priority."""
+    axes = [Axis.of(knob) for knob in lambdas]
+    several = len(axes) > 1
+    found = []
+    if several:
+        found = [Candidate(f"without:{knob.name}", {**best, knob.name: off_value(knob)}, f"min without {knob.name}") for knob in lambdas]
+    moved = {axis.name: axis.value(edges[axis.name]) for axis in axes}
+    off = {axis.name: [axis.u(off_value(knob))] if axis.holds(off_value(knob)) else [] for axis, knob in zip(axes, lambdas, strict=True)}
+    at = axes[0].u(best[axes[0].name])
+    if not several or {**best, **moved} == best:
+        nearest = at + axes[0].more * min(axes[0].step, 1.0) / 3
+        free = place(
+            axes[0], axes[0].more * max(axes[0].more * edges[axes[0].name], axes[0].more * nearest), [at], off[axes[0].name], near=True
+        )
+        moved = {**moved, axes[0].name: axes[0].value(free if free is not None else at)}
+    found.append(Candidate("edge", {**best, **moved}, "1-SE edge of the fit toward more regularization, or the next distinct value"))
+    for axis in axes:
+        at, tail = axis.u(best[axis.name]), f":{axis.name}" if several else ""
+        taken = [at, axis.u(moved[axis.name])]
+        inner, outer = min(taken), max(taken)
+        if several:
+            taken = [at]
+        for arm, wanted in (("low", inner - axis.step), ("high", outer + axis.step)):
+            free = place(axis, wanted, taken, off[axis.name])
+            if free is not None:
+                taken.append(free)
+                side = f"a step {'below' if arm == 'low' else 'above'} min..edge"
+                why = side if wanted == free else "the range ends: another distinct value near min"
+                found.append(Candidate(arm + tail, {**best, axis.name: axis.value(free)}, why))
+    return found

@@ -1,0 +1,245 @@
+"""What the driver writes down: every member before its dispatch, every report, every end; the catalogue first, then whoever listens.
+
+The catalogue is the truth; the tracker (MLflow) and the listener (the live display) are told the same afterwards and may lag.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from infra.catalogue import Catalogue, MemberRow, ReportRow
+from infra.tracking import Tracker
+from objectives.base import Phase, Report, State
+from search.schedulers import SchedulerProtocol
+from search.selection import Candidate
+
+
+class Listener(Protocol):
+    """Someone who watches a sweep: the live display, or a user's own object."""
+
+    def started(self, info: Mapping[str, Any]) -> None:
+        """The sweep begins or goes on: name, objective, trials, confirmations, epochs, workers, score."""
+
+    def member(self, number: int, phase: str, arm: str, config: Mapping[str, Any]) -> None:
+        """A member is about to be trained."""
+
+    def report(self, number: int, epoch: int, epochs: int, rung_score: float) -> None:
+        """A member finished an epoch."""
+
+    def ended(self, number: int, state: str, score: float | None, reason: str) -> None:
+        """A member has its state."""
+
+    def phase(self, name: str, done: int, total: int) -> None:
+        """How far a phase is."""
+
+    def note(self, text: str) -> None:
+        """Something worth saying."""
+
+    def finished(self, answer: Any) -> None:
+        """The answer is there."""
+
+
+class Silent:
+    """A listener that does not listen."""
+
+    def started(self, info: Mapping[str, Any]) -> None:
+        """Ignored."""
+
+    def member(self, number: int, phase: str, arm: str, config: Mapping[str, Any]) -> None:
+        """Ignored."""
+
+    def report(self, number: int, epoch: int, epochs: int, rung_score: float) -> None:
+        """Ignored."""
+
+    def ended(self, number: int, state: str, score: float | None, reason: str) -> None:
+        """Ignored."""
+
+    def phase(self, name: str, done: int, total: int) -> None:
+        """Ignored."""
+
+    def note(self, text: str) -> None:
+        """Ignored."""
+
+    def finished(self, answer: Any) -> None:
+        """Ignored."""
+
+
+class Ledger:
+    """The books of one sweep. `rows` mirrors the catalogue's members, `curves` their finite rung scores by epoch."""
+
+    def __init__(
+        self,
+        sweep: str,
+        catalogue: Catalogue,
+        tracker: Tracker,
+        listener: Listener,
+        scheduler: SchedulerProtocol,
+        *,
+        epochs: int,
+        score_name: str,
+        checkpoint: Any,
+    ) -> None:
+        self.sweep, self.score_name, self.epochs = sweep, score_name, epochs
+        self._catalogue, self._tracker, self._listener, self._scheduler = catalogue, tracker, listener, scheduler
+        self._checkpoint = checkpoint
+        self.rows: dict[int, MemberRow] = {row.number: row for row in catalogue.members(sweep)}
+        self._seen: dict[int, set[int]] = {}
+        self.curves: dict[int, dict[int, float]] = {}
+        for report in catalogue.reports(sweep):
+            self._seen.setdefault(report.number, set()).add(report.epoch)
+            self._plot(report)
+            if self.rows[report.number].phase == Phase.SEARCH:
+                scheduler.replay(
+                    [
+                        (
+                            report.number,
+                            self.rows[report.number].arm,
+                            report.epoch,
+                            math.nan if report.rung_score is None else report.rung_score,
+                        )
+                    ]
+                )
+        self._doomed: dict[int, str] = {}
+        self._introduced: set[int] = set()
+
+    def ordered(self) -> list[MemberRow]:
+        """Members in the order in which they were asked for."""
+        return [self.rows[number] for number in sorted(self.rows)]
+
+    def next_number(self) -> int:
+        """The number of the next member."""
+        return max(self.rows, default=-1) + 1
+
+    def open(self, rows: Sequence[MemberRow]) -> None:
+        """Commit members before anyone trains them."""
+        self._catalogue.add_members(self.sweep, rows)
+        self.rows.update({row.number: row for row in rows})
+
+    def dispatched(self, row: MemberRow) -> None:
+        """A member goes to a worker now."""
+        if row.number not in self._introduced:
+            self._introduced.add(row.number)
+            self._tracker.start_member(row.number, tracked_params(row), tracked_tags(self.sweep, row))
+        self._listener.member(row.number, row.phase, row.arm, row.config)
+
+    def decide(self, number: int, reports: Sequence[Report]) -> str:
+        """The reason to stop a member after these reports, or an empty string. Confirmations are never stopped by a rung."""
+        row = self.rows[number]
+        if row.phase != Phase.SEARCH or row.state is not None:
+            return ""
+        for report in reports:
+            # A report that an earlier driver saw was decided by it: the member is open, so it went on.
+            if report.state is None and report.epoch not in self._seen.get(number, ()):
+                reason = self._scheduler.decide(number, row.arm, report.epoch, report.rung_score)
+                if reason:
+                    self.doom(number, reason)
+                    return reason
+        return ""
+
+    def doom(self, number: int, reason: str) -> None:
+        """Remember why a member is stopped until its reports are in."""
+        self._doomed[number] = reason
+
+    def record(self, number: int, reports: Sequence[Report], seconds: float, worker: Mapping[str, Any]) -> bool:
+        """Write reports down, and the end if there is one; true when the member has ended by them."""
+        row = self.rows[number]
+        if row.state is not None:
+            return False
+        news = [report for report in reports if report.epoch not in self._seen.get(number, ())]
+        curve = [report for report in news if math.isfinite(report.rung_score) or report.state is None]
+        end = next((report for report in reports if report.state is not None), None)
+        last = reports[-1] if reports else None
+        row = replace(row, seconds=row.seconds + seconds, facts=dict(worker) or row.facts)
+        if last is not None:
+            finite = [report.rung_score for report in reports if math.isfinite(report.rung_score)]
+            row = replace(
+                row, epochs=last.epoch, rung_score=finite[-1] if finite else row.rung_score, metrics=dict(last.metrics) or row.metrics
+            )
+        if end is None and number in self._doomed:
+            end = Report(number, row.epochs, float("nan"), state=State.STOPPED, reason=self._doomed.pop(number))
+        if end is not None:
+            row = replace(row, state=str(end.state), reason=end.reason, score=end.score, traceback=end.traceback)
+        self._write(row, [ReportRow(number, report.epoch, report.rung_score, dict(report.metrics)) for report in curve])
+        for report in curve:
+            self._plot(report)
+        self._seen.setdefault(number, set()).update(report.epoch for report in curve)
+        for report in curve:
+            self._tracker.log(number, report.epoch, report.metrics)
+            self._listener.report(number, report.epoch, self.epochs, report.rung_score)
+        if end is not None:
+            self._tell_end(row)
+        return end is not None
+
+    def _plot(self, report: Report | ReportRow) -> None:
+        if report.rung_score is not None and math.isfinite(report.rung_score):
+            self.curves.setdefault(report.number, {})[report.epoch] = report.rung_score
+
+    def _write(self, row: MemberRow, curve: list[ReportRow]) -> None:
+        """One transaction, so that a kill between a rung's report and its decision leaves neither or both."""
+        self.rows[row.number] = row
+        if row.state is None:
+            self._catalogue.add_reports(self.sweep, curve)
+            return
+        self._catalogue.end_member(
+            self.sweep,
+            row.number,
+            state=row.state,
+            reason=row.reason,
+            score=row.score,
+            rung_score=row.rung_score,
+            metrics=row.metrics,
+            epochs=row.epochs,
+            seconds=row.seconds,
+            traceback=row.traceback,
+            facts=row.facts,
+            reports=curve,
+        )
+        path: Path = self._checkpoint(row.number)
+        for leftover in (path, path.with_suffix(".json")):
+            leftover.unlink(missing_ok=True)
+
+    def _tell_end(self, row: MemberRow) -> None:
+        final = {key: value for key, value in row.metrics.items() if math.isfinite(value)}
+        if row.score is not None:
+            final["score"] = row.score
+        self._tracker.end_member(row.number, row.state or "", final, {"state": row.state or "", "reason": row.reason[:400]})
+        self._listener.ended(row.number, row.state or "", row.score, row.reason)
+
+    def chose(self, candidates: Sequence[Candidate]) -> None:
+        """The configs to confirm, with the reason of each."""
+        plain = [{"arm": candidate.arm, "config": candidate.config, "why": candidate.why} for candidate in candidates]
+        self._catalogue.update_sweep(self.sweep, candidates=plain)
+        self._listener.phase("confirm", 0, len(candidates))
+
+    def facts(self, facts: Mapping[str, Any]) -> None:
+        """What `prepare` said of the data."""
+        self._catalogue.update_sweep(self.sweep, facts=dict(facts))
+
+    def note(self, text: str) -> None:
+        """Pass a remark on."""
+        self._listener.note(text)
+
+
+def tracked_params(row: MemberRow) -> dict[str, Any]:
+    """A member's config for MLflow, with log10 of every positive number beside it: its charts have linear axes."""
+    params: dict[str, Any] = dict(row.config)
+    for name, value in row.config.items():
+        if isinstance(value, float) and value > 0:
+            params[f"log10_{name}"] = math.log10(value)
+    return params
+
+
+def tracked_tags(sweep: str, row: MemberRow) -> dict[str, str]:
+    """What an MLflow user filters members by."""
+    return {
+        "phase": row.phase,
+        "arm": row.arm,
+        "seed": str(row.seed),
+        "config_hash": row.config_hash,
+        "sweep": sweep,
+        "member": str(row.number),
+    }

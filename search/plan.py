@@ -1,0 +1,252 @@
+"""Which member comes next: the phases of a sweep as one question, asked by the searcher and answered from the catalogue's rows.
+
+search → confirm → read the test split → done. The plan has no state that the catalogue lacks: a new driver that loads the rows goes on
+with the decisions the old one would have made.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from infra.catalogue import MemberRow, config_hash
+from objectives.base import Phase, Value
+from search import selection
+from search.ledger import Ledger
+from search.seeds import derive
+from search.space import Space
+from search.spec import Spec
+from search.study import OFF_ARM, OFF_EVERY, SEARCH_ARM, Study
+
+RETRIES = 1  # a member whose worker died is tried once more, from its checkpoint
+
+
+class Pause(Enum):
+    """Answers of the plan that are no job."""
+
+    WAIT = "wait"
+    DONE = "done"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One Tune trial: a member to train, or a chore of the sweep (`prepare`, `read_test`)."""
+
+    kind: str
+    row: MemberRow | None = None
+    items: tuple[dict[str, Any], ...] = ()
+
+
+class Plan:
+    """The next job of one sweep. Single-threaded: everything happens on the driver's thread inside Tune's loop."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        space: Space,
+        study: Study,
+        ledger: Ledger,
+        weights: Callable[[int], str],
+        *,
+        deadline: float | None = None,
+        candidates: Sequence[selection.Candidate] = (),
+    ) -> None:
+        self.spec, self.space, self.study, self.ledger, self.deadline = spec, space, study, ledger, deadline
+        self.candidates = list(candidates)
+        self._chosen = bool(self.candidates)  # apart from the list, which stays empty where nothing is to be confirmed
+        self.answer: selection.Answer | None = None
+        self.problem = ""
+        self._weights = weights
+        self._prepared = self._test_read = False
+        self._in_flight: set[int] = set()
+        self._attempts: dict[int, int] = {}
+        # What an earlier driver left open goes first, in the order of asking.
+        self._queue = [row for row in ledger.ordered() if row.state is None]
+
+    def next(self) -> Job | Pause:
+        """A job, or why there is none now."""
+        if self.problem:
+            return Pause.DONE
+        if not self._prepared:
+            return self._prepare()
+        if self._queue and not self.out_of_time():
+            row = self._queue.pop(0)
+            self._in_flight.add(row.number)
+            return Job("train", row)
+        if self.searched() < self.spec.budget.trials and not self.out_of_time():
+            row = self._ask()
+            self._in_flight.add(row.number)
+            return Job("train", row)
+        if self._in_flight:
+            return Pause.WAIT
+        return self._after_search()
+
+    def searched(self) -> int:
+        """How many members of the search phase exist."""
+        return sum(row.phase == Phase.SEARCH for row in self.ledger.rows.values())
+
+    def out_of_time(self) -> bool:
+        """Whether the wall time of the sweep is over."""
+        return self.deadline is not None and time.time() > self.deadline
+
+    def ended(self, number: int) -> None:
+        """A member has its state: tell Optuna, and forget that it runs."""
+        self._in_flight.discard(number)
+        row = self.ledger.rows[number]
+        if row.phase == Phase.SEARCH:
+            self.study.tell(row)
+
+    def lost(self, number: int, why: str) -> str:
+        """A member's worker died: queue the member again, or return the reason to give it up."""
+        self._in_flight.discard(number)
+        self._attempts[number] = self._attempts.get(number, 0) + 1
+        if self._attempts[number] > RETRIES:
+            return f"its worker died {self._attempts[number]} times: {why}"
+        self._queue.insert(0, self.ledger.rows[number])
+        self.ledger.note(f"member {number}: its worker died ({why}); it resumes from its last checkpoint")
+        return ""
+
+    def prepared(self, facts: dict[str, Any], error: str) -> None:
+        """The worker's word on the data: facts for the record, or what is wrong with it."""
+        self._in_flight.discard(-1)
+        self._prepared = True
+        self.problem = error
+        if not error:
+            self.ledger.facts(facts)
+
+    def test_read(self, items: list[dict[str, Any]], error: str) -> None:
+        """Scores on the test split, per confirmed seed of the chosen config and its off arm."""
+        self._in_flight.discard(-1)
+        assert self.answer is not None
+        self.answer = selection.with_test(self.answer, items, error)
+
+    def _prepare(self) -> Job | Pause:
+        if -1 in self._in_flight:
+            return Pause.WAIT
+        self._in_flight.add(-1)
+        return Job("prepare")
+
+    def _ask(self) -> MemberRow:
+        """A fresh config, committed to the catalogue before anyone trains it."""
+        searched = [row for row in self.ledger.ordered() if row.phase == Phase.SEARCH]
+        number = self.ledger.next_number()
+        order = len(searched)
+        arm = OFF_ARM if order % OFF_EVERY == 0 else SEARCH_ARM
+        index = sum(row.arm == arm for row in searched)
+        seed = derive(self.spec.seed, "search")
+        if arm == SEARCH_ARM and index < len(self.spec.points):
+            config = self.study.enqueue(number, self.space.complete(self.spec.points[index]))
+        else:
+            config = self.study.ask(number, arm, index)
+            if arm == OFF_ARM and not self.space.nuisances:
+                seed = derive(self.spec.seed, "search", "off", index)  # one config only: replicates say more than copies
+        return self._commit(number, Phase.SEARCH, arm, config, seed)
+
+    def _commit(self, number: int, phase: Phase, arm: str, config: dict[str, Value], seed: int) -> MemberRow:
+        row = MemberRow(number=number, phase=phase.value, arm=arm, config=config, config_hash=config_hash(config), seed=seed)
+        self.ledger.open([row])
+        return row
+
+    def _after_search(self) -> Job | Pause:
+        """Search is over and nothing runs: confirm, then answer, then read the test split, once."""
+        if self.answer is None:
+            if not self._chosen and not self._choose():
+                return Pause.DONE
+            if not self.out_of_time() and self._open_confirmations():
+                return self.next()
+            self.answer = self._answer()
+        if self._test_read or self.out_of_time():
+            return Pause.DONE
+        self._test_read = True
+        items = self._test_items(self.answer)
+        if not items:
+            return Pause.DONE
+        self._in_flight.add(-1)
+        return Job("read_test", items=tuple(items))
+
+    def _choose(self) -> bool:
+        try:
+            self.candidates = selection.candidates(
+                self.table(),
+                self.space.knobs,
+                fixed=self._constants(),
+                configs=self.spec.confirm.configs,
+                simplify=self.spec.simplify,
+            )
+        except selection.SelectionError as error:
+            self.problem = str(error)
+            return False
+        self._chosen = True
+        self.ledger.chose(self.candidates)
+        return True
+
+    def _constants(self) -> dict[str, Value]:
+        """The values of all knobs that are not searched."""
+        searched = {knob.name for knob in self.space.knobs}
+        return {name: value for name, value in self.space.config({}).items() if name not in searched}
+
+    def _open_confirmations(self) -> bool:
+        """Commit the confirmations that are missing; true if there were any. Seeds are fresh: no search member used them."""
+        have = {(row.config_hash, row.seed) for row in self.ledger.rows.values() if row.phase == Phase.CONFIRM}
+        number = self.ledger.next_number()
+        rows: list[MemberRow] = []
+        for index in range(self.spec.confirm.seeds):
+            seed = derive(self.spec.seed, "confirm", index)
+            for candidate in self.candidates:
+                digest = config_hash(candidate.config)
+                if (digest, seed) not in have:
+                    rows.append(
+                        MemberRow(
+                            number + len(rows), candidate.config, seed, phase=Phase.CONFIRM.value, arm=candidate.arm, config_hash=digest
+                        )
+                    )
+        self.ledger.open(rows)
+        self._queue += rows
+        return bool(rows)
+
+    def _answer(self) -> selection.Answer:
+        return selection.answer(
+            self.table(),
+            self.space.knobs,
+            self.candidates,
+            margin=self.spec.margin,
+            score_name=self.ledger.score_name,
+            simplify=self.spec.simplify,
+        )
+
+    def table(self) -> list[selection.Row]:
+        """The members as selection sees them. A confirmed config's arm is the one it has among today's candidates."""
+        arms = {config_hash(candidate.config): candidate.arm for candidate in self.candidates}
+        found = []
+        for row in self.ledger.ordered():
+            arm = arms.get(row.config_hash, "dropped") if row.phase == Phase.CONFIRM else row.arm
+            found.append(
+                selection.Row(
+                    number=row.number,
+                    phase=row.phase,
+                    arm=arm,
+                    config=row.config,
+                    seed=row.seed,
+                    state=row.state or "open",
+                    score=row.score,
+                    rung_score=row.rung_score,
+                    epochs=row.epochs,
+                    seconds=row.seconds,
+                    curve=self.ledger.curves.get(row.number, {}),
+                )
+            )
+        return found
+
+    def _test_items(self, answer: selection.Answer) -> list[dict[str, Any]]:
+        wanted = {config_hash(answer.best): "chosen"}
+        off = next((candidate for candidate in self.candidates if candidate.arm == OFF_ARM), None)
+        if off is not None:
+            wanted[config_hash(off.config)] = OFF_ARM
+        return [
+            {"arm": wanted[row.config_hash], "seed": row.seed, "config": dict(row.config), "weights": self._weights(row.number)}
+            for row in self.ledger.ordered()
+            if row.phase == Phase.CONFIRM and row.state == "complete" and row.config_hash in wanted
+        ]

@@ -1,0 +1,151 @@
+"""The space of a sweep: which knobs are searched and where, and the full config that a sampled point stands for.
+
+A λ's off value is not in its range (a log range holds no 0): the *off arm* is scheduled by us, with every searched λ off and the nuisance
+knobs still searched. A λ that the spec fixes is part of the setting, in both arms.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from objectives.base import Knob, Value
+from search.spec import Range, Searched, Spec, bounds
+
+Params = Mapping[str, Value]
+
+
+class Space:
+    """The searched knobs of a resolved spec, with this sweep's ranges, and the way from sampled values to configs."""
+
+    def __init__(self, spec: Spec, objective: Any) -> None:
+        self._all: Mapping[str, Knob] = objective.knobs
+        self._fixed: Params = dict(spec.fixed)
+        self.knobs: list[Knob] = [_with_range(self._all[name], wanted) for name, wanted in (spec.search or {}).items()]
+        self.lambdas: list[Knob] = [knob for knob in self.knobs if knob.is_lambda]
+        self.nuisances: list[Knob] = [knob for knob in self.knobs if not knob.is_lambda]
+
+    def config(self, params: Params) -> dict[str, Value]:
+        """A value for every knob of the objective: `params` where given, else fixed, else the default.
+
+        A value outside the range is taken as it is: the caller may mean the off arm or a point beyond the edge.
+        """
+        given = {name: knob.default for name, knob in self._all.items()} | dict(self._fixed) | dict(params)
+        stray = sorted(set(given) - set(self._all))
+        if stray:
+            raise KeyError(f"params must be knobs of the objective, {', '.join(self._all)}; got {', '.join(stray)}")
+        return {name: _cast(self._all[name], value) for name, value in given.items()}
+
+    def off_config(self, params: Params) -> dict[str, Value]:
+        """The config of the off arm with these nuisance values: every searched λ at its off value, whatever `params` says of it."""
+        return self.config({**params, **self.off_values})
+
+    @property
+    def off_values(self) -> dict[str, Value]:
+        """Every searched λ at its off value."""
+        return {knob.name: _cast(knob, knob.off) for knob in self.lambdas if knob.off is not None}
+
+    def params(self, config: Params) -> dict[str, Value]:
+        """The searched part of a config: what Optuna knows of it."""
+        return {knob.name: config[knob.name] for knob in self.knobs}
+
+    def nuisance_params(self, config: Params) -> dict[str, Value]:
+        """The searched nuisance values of a config: what Optuna knows of an off-arm config."""
+        return {knob.name: config[knob.name] for knob in self.nuisances}
+
+    def complete(self, point: Params) -> dict[str, Value]:
+        """A user's first point with a value for every searched knob: what it leaves out is the default, moved into the range.
+
+        Optuna loses the values of a partial or nested point silently, so it is always given all of them.
+        """
+        return self.clip({**{knob.name: self._all[knob.name].default for knob in self.knobs}, **point})
+
+    def clip(self, params: Params) -> dict[str, Value]:
+        """Searched values moved to the nearest value of this sweep's range or choices."""
+        return {knob.name: _clip(knob, params[knob.name]) for knob in self.knobs if knob.name in params}
+
+    def contains(self, config: Params) -> bool:
+        """True when every searched value lies in this sweep's range or choices (the off arm's usually do not)."""
+        return all(knob.name in config and _clip(knob, config[knob.name]) == config[knob.name] for knob in self.knobs)
+
+    def is_off(self, config: Params) -> bool:
+        """True when every searched λ is at its off value."""
+        return all(config.get(name) == value for name, value in self.off_values.items())
+
+    def distributions(self) -> dict[str, Any]:
+        """Optuna's distribution of each searched knob; keys are flat."""
+        return distributions(self.knobs)
+
+    def off_distributions(self) -> dict[str, Any]:
+        """The same for the off arm: the nuisance knobs, and empty when none is searched."""
+        return distributions(self.nuisances)
+
+
+def distributions(knobs: Sequence[Knob]) -> dict[str, Any]:
+    """Optuna's distribution of each knob."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    found: dict[str, Any] = {}
+    for knob in knobs:
+        if knob.choices:
+            found[knob.name] = CategoricalDistribution(knob.choices)
+        elif knob.integer:
+            found[knob.name] = IntDistribution(int(_low(knob)), int(_high(knob)), log=knob.log)
+        else:
+            found[knob.name] = FloatDistribution(_low(knob), _high(knob), log=knob.log)
+    return found
+
+
+def at(knob: Knob, unit: float) -> Value:
+    """The value of a knob at `unit` in [0, 1] of its range: linear, or geometric on a log range; choices share it evenly."""
+    if knob.choices:
+        return knob.choices[min(int(unit * len(knob.choices)), len(knob.choices) - 1)]
+    low, high = _low(knob), _high(knob)
+    value = low * (high / low) ** unit if knob.log else low + (high - low) * unit
+    return _clip(knob, value)
+
+
+def _with_range(knob: Knob, wanted: Searched) -> Knob:
+    if not isinstance(wanted, Range):
+        return replace(knob, choices=tuple(_cast(knob, value) for value in wanted), low=None, high=None, log=False)
+    if knob.choices:
+        return knob
+    low, high, log = bounds(knob, wanted)
+    return replace(knob, low=low, high=high, log=log)
+
+
+def _cast(knob: Knob, value: Value) -> Value:
+    """Integers for integer knobs and floats for the others, so that equal configs hash alike."""
+    if isinstance(value, bool | str) or (knob.choices and not isinstance(value, int | float)):
+        return value
+    if knob.integer:
+        return int(value)
+    return value if knob.choices else float(value)
+
+
+def _clip(knob: Knob, value: Value) -> Value:
+    if knob.choices:
+        if value in knob.choices:
+            return value
+        numbers = [choice for choice in knob.choices if not isinstance(choice, str)]
+        if isinstance(value, str) or not numbers:
+            return knob.choices[0]
+        return min(numbers, key=lambda choice: abs(choice - value))
+    if isinstance(value, str) or math.isnan(value):
+        raise ValueError(f"knob {knob.name!r} must be a number; got {value!r}")
+    inside = min(max(value, _low(knob)), _high(knob))
+    return round(inside) if knob.integer else float(inside)
+
+
+def _low(knob: Knob) -> float:
+    if knob.low is None:
+        raise ValueError(f"knob {knob.name!r} has no range")
+    return knob.low
+
+
+def _high(knob: Knob) -> float:
+    if knob.high is None:
+        raise ValueError(f"knob {knob.name!r} has no range")
+    return knob.high

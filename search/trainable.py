@@ -1,0 +1,214 @@
+"""The Ray Tune trainable: start a run, step it, report, save, restore; nothing else.
+
+It runs in a worker process that serves many trials one after another. One `step` trains until the scheduler has to decide, or for half a
+second, so that a short epoch does not cost a round trip to the driver. Whatever goes wrong becomes a report with a state: Ray never sees
+an exception of a member.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import resource
+import socket
+import sys
+import time
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+
+from objectives.base import Member, Objective, Phase, Report, Run, Settings, State, load
+
+REPORT_SECONDS = 0.5
+CHECKPOINT_SECONDS = 30.0
+# glibc's names for two of its options, from malloc.h.
+_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
+
+# One objective, with its data on the device, serves all members of a worker process.
+_objectives: dict[str, Objective] = {}
+
+
+class MemberTrainable(tune.Trainable):  # type: ignore[misc]
+    """One Tune trial: trains one pack of members, or does one chore of the sweep (`prepare`, `warm`, `read_test`)."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Take over a job. Costly work waits for `step`, where failing is a report and not a dead worker."""
+        _return_memory()
+        self._job = config["job"]
+        self._run: Run | None = None
+        self._history: list[Report] = []
+        self._prepared: dict[str, Any] | None = None
+        self._saved_at = time.monotonic()
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Serve the next trial in the same process."""
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Do the job, or train until the next decision; returns plain data for the ledger."""
+        job = self._job
+        started = time.monotonic()
+        _limit_memory(job.get("memory_gb"))
+        if job["kind"] == "prepare":
+            return {"done": False, **self._prepare(job)}  # the scheduler ends it
+        if job["kind"] != "train":
+            return {"done": True, **_chore(job)}
+        member = _member(job["members"][0])
+        reports: list[Report] = []
+        try:
+            reports = self._train(job)
+        except (Exception, SystemExit) as error:
+            reports = [failure(member.number, self._history, error)]
+        self._history += reports
+        return {
+            "done": any(report.state is not None for report in reports),
+            "reports": [plain(report) for report in reports],
+            "seconds": time.monotonic() - started,
+            "worker": {"host": socket.gethostname(), "node": ray.get_runtime_context().get_node_id(), "pid": os.getpid()},
+        }
+
+    def _prepare(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Facts of the data; asked again, the same, after a moment."""
+        if self._prepared is None:
+            self._prepared = _chore(job)
+        else:
+            time.sleep(0.1)
+        return self._prepared
+
+    def _train(self, job: dict[str, Any]) -> list[Report]:
+        reports: list[Report] = []
+        if self._run is None:
+            objective = objective_for(job)
+            self._run = objective.start([_member(fields) for fields in job["members"]])
+            reports = self._take_up(Path(job["checkpoint"]))
+            if reports and reports[-1].epoch in job["milestones"]:
+                return reports
+        started = time.monotonic()
+        while True:
+            news = self._run.step()
+            reports += news
+            ended = not news or all(report.state is not None for report in news)
+            at_rung = any(report.epoch in job["milestones"] for report in news)
+            if ended or at_rung or time.monotonic() - started > REPORT_SECONDS:
+                break
+        if ended:
+            self._keep(job, reports)
+        elif at_rung or time.monotonic() - self._saved_at > CHECKPOINT_SECONDS:
+            self._checkpoint(Path(job["checkpoint"]), self._history + reports)
+        return reports
+
+    def _take_up(self, path: Path) -> list[Report]:
+        """Continue from a checkpoint, if one is there; what it had reported is reported again, since the driver may not have heard."""
+        record = path.with_suffix(".json")
+        if not (path.exists() and record.exists()):
+            return []
+        assert self._run is not None
+        try:
+            self._run.restore(path)
+            return [from_plain(fields) for fields in json.loads(record.read_text())]
+        except Exception:  # a checkpoint of another version or torn by a full disk: the member starts again, with the same numbers
+            path.unlink(missing_ok=True)
+            objective = objective_for(self._job)
+            self._run = objective.start([_member(fields) for fields in self._job["members"]])
+            return []
+
+    def _checkpoint(self, path: Path, reports: list[Report]) -> None:
+        assert self._run is not None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The record goes first: a record without its checkpoint is ignored, a checkpoint without its record would lose reports.
+        record = path.with_suffix(".json")
+        torn = record.with_suffix(".tmp")
+        path.unlink(missing_ok=True)
+        torn.write_text(json.dumps([plain(report) for report in reports]))
+        torn.replace(record)
+        self._run.save(path)
+        self._saved_at = time.monotonic()
+
+    def _keep(self, job: dict[str, Any], reports: list[Report]) -> None:
+        """Weights and a picture, for confirmed members that ended well."""
+        assert self._run is not None
+        for report in reports:
+            if report.state is State.COMPLETE and job.get("weights"):
+                path = Path(job["weights"])
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._run.save_weights(report.number, path)
+                self._run.save_picture(report.number, Path(job["picture"]))
+
+
+def _chore(job: dict[str, Any]) -> dict[str, Any]:
+    """`prepare` loads the data and trains what is cached, `warm` only loads; `read_test` scores saved weights on the test split."""
+    try:
+        objective = objective_for(job)
+        if job["kind"] == "warm":
+            # Not part of the protocol: an objective without it is as warm as it can be. What is wrong with the data `prepare` will say.
+            getattr(objective, "load_data", dict)()
+            return {}
+        if job["kind"] == "prepare":
+            return {"facts": objective.prepare()}
+        return {"test": [{**item, "scores": objective.read_test(item["config"], Path(item["weights"]))} for item in job["items"]]}
+    except Exception as error:
+        return {"error": str(error) or type(error).__name__, "traceback": traceback.format_exc()}
+
+
+def objective_for(job: dict[str, Any]) -> Objective:
+    """The objective of a job, made once per process and settings."""
+    folder = job.get("folder")
+    if folder and folder not in sys.path:
+        sys.path.insert(0, folder)
+    key = json.dumps([job["objective"], job["settings"]], sort_keys=True)
+    if key not in _objectives:
+        _objectives.clear()
+        _objectives[key] = load(job["objective"])(Settings(**job["settings"]))
+    return _objectives[key]
+
+
+def failure(number: int, history: list[Report], error: BaseException) -> Report:
+    """The report of a member that raised: out of memory is named as such."""
+    text = f"{type(error).__name__}: {error}"
+    starved = isinstance(error, MemoryError) or any(
+        sign in text for sign in ("can't allocate memory", "out of memory", "Cannot allocate memory")
+    )
+    reason = f"out of memory: {text}" if starved else text
+    epoch = history[-1].epoch if history else 0
+    return Report(number, epoch, float("nan"), state=State.FAILED, reason=reason[:500], traceback=traceback.format_exc())
+
+
+def plain(report: Report) -> dict[str, Any]:
+    """A report as plain data."""
+    return {**asdict(report), "state": report.state and report.state.value, "metrics": dict(report.metrics)}
+
+
+def from_plain(fields: dict[str, Any]) -> Report:
+    """The inverse of `plain`."""
+    return Report(**{**fields, "state": fields["state"] and State(fields["state"])})
+
+
+def _member(fields: dict[str, Any]) -> Member:
+    return Member(fields["number"], fields["config"], fields["seed"], Phase(fields["phase"]))
+
+
+def _limit_memory(gigabytes: float | None) -> None:
+    """A member that asks for more fails by itself; without this the kernel or Ray would kill a neighbour."""
+    if gigabytes:
+        limit = int(gigabytes * 2**30)
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+
+
+def _return_memory() -> None:
+    """Have glibc give large tensors back when they are freed.
+
+    By itself it moves the limit above which it does so up to 32 MB, and keeps what is smaller in a heap that tears: the heap of a worker on
+    MNIST then grows by several hundred megabytes. Other allocators have no such function.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_MMAP_THRESHOLD, 8 * 2**20)
+        mallopt(_TRIM_THRESHOLD, 64 * 2**20)

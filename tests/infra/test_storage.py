@@ -1,0 +1,150 @@
+"""Paths, URLs, and passwords that are kept nowhere."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra.errors import InfraError
+from infra.storage import Home, ready, strip_password, strip_passwords
+
+SECRET = "s3cr3t"
+VARIABLES = ("LAGRANGE_HOME", "LAGRANGE_CATALOGUE_URL", "LAGRANGE_TRACKING_URI", "LAGRANGE_OPTUNA_URL", "LAGRANGE_STORAGE")
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"postgresql+psycopg://ann:{SECRET}@db/lagrange", "postgresql+psycopg://ann:***@db/lagrange"),
+        (f"postgresql://ann:{SECRET}/with@signs?#@db/x", "postgresql://ann:***@db/x"),
+        (f"postgresql://ann:a b {SECRET}@db/x", "postgresql://ann:***@db/x"),
+        (f"redis://:{SECRET}@cache", "redis://:***@cache"),
+        (f"https://ann:{SECRET}@mlflow:5000/a", "https://***@mlflow:5000/a"),
+        (f"https://{SECRET}@git.example/a.git", "https://***@git.example/a.git"),
+        (f"postgresql://db/x?user=ann&password={SECRET}&sslmode=require", "postgresql://db/x?user=ann&password=***&sslmode=require"),
+        (f"host=db password='{SECRET} two' dbname=x", "host=db password=*** dbname=x"),
+        (f"lagrange sweep --db-password {SECRET} --seed 3", "lagrange sweep --db-password *** --seed 3"),
+        (f"lagrange sweep --api-key={SECRET} x", "lagrange sweep --api-key=*** x"),
+        (f"first pg://a:{SECRET}@b, then http://c:{SECRET}@d/e", "first pg://a:***@b, then http://***@d/e"),
+    ],
+)
+def test_a_password_is_masked_and_the_rest_is_left(text: str, shown: str) -> None:
+    assert strip_password(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sqlite:////home/x/lagrange.db",
+        "http://127.0.0.1:5000",
+        "https://host:8080/path?mail=a@b.c",
+        "val_nll_nats=103.2 at epoch 5",
+        "mail a@b.c about s3://bucket/key",
+        "",
+    ],
+)
+def test_text_without_a_password_is_left_alone(text: str) -> None:
+    assert strip_password(text) == text
+
+
+_WORD = st.text(st.characters(blacklist_categories=("Z", "C"), blacklist_characters=""), min_size=6, max_size=20)
+
+
+@given(password=_WORD, user=st.from_regex(r"[a-z]{0,8}", fullmatch=True), before=st.sampled_from(["", "cannot open ", "url='"]))
+def test_no_password_of_a_database_survives(password: str, user: str, before: str) -> None:
+    shown = strip_password(f"{before}postgresql+psycopg://{user}:§{password}§@db.example/lagrange")
+    assert f"§{password}§" not in shown
+    assert "db.example/lagrange" in shown
+    assert strip_password(shown) == shown
+
+
+@given(
+    password=_WORD.filter(lambda word: not set("&'\"") & set(word)), key=st.sampled_from(["password", "PASSWORD", "sslpassword", "token"])
+)
+def test_no_password_of_a_query_survives(password: str, key: str) -> None:
+    shown = strip_password(f"postgresql://db/x?{key}=§{password}§&connect_timeout=3")
+    assert f"§{password}§" not in shown
+    assert shown.endswith("&connect_timeout=3")
+
+
+def test_plain_data_is_masked_at_any_depth() -> None:
+    data = {"urls": [f"pg://a:{SECRET}@b", ("x", 1)], "password": SECRET, "token_count": 3, "deep": {"mlflow_token": SECRET}}
+    assert strip_passwords(data) == {
+        "urls": ["pg://a:***@b", ["x", 1]],
+        "password": "***",
+        "token_count": 3,
+        "deep": {"mlflow_token": "***"},
+    }
+
+
+def test_the_default_home_is_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    home = Home.open()
+    assert home.root == tmp_path / "mlflow_runs"
+    assert home.catalogue_url == f"sqlite:///{tmp_path}/mlflow_runs/lagrange.db"
+    assert len({home.catalogue_url, home.tracking_uri, home.optuna_url}) == 3  # MLflow and Optuna cannot share a database
+    assert home.weights("vae", 7).is_absolute()
+    assert list(tmp_path.iterdir()) == []  # looking leaves nothing behind
+
+
+def test_arguments_win_over_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LAGRANGE_HOME", "elsewhere")
+    monkeypatch.setenv("LAGRANGE_TRACKING_URI", "http://mlflow:5000")
+    monkeypatch.setenv("LAGRANGE_STORAGE", str(tmp_path / "shared"))
+    home = Home.open(catalogue_url="sqlite:///other.db")
+    assert home.root == tmp_path / "elsewhere"
+    assert home.tracking_uri == "http://mlflow:5000"
+    assert home.catalogue_url == f"sqlite:///{tmp_path}/other.db"
+    assert home.checkpoint("a", 3).is_relative_to(tmp_path / "shared" / "a")
+    assert Home.open("here", tracking_uri="http://b").tracking_uri == "http://b"
+
+
+def test_members_and_sweeps_have_paths_of_their_own(tmp_path: Path) -> None:
+    home = Home.open(tmp_path)
+    paths = [path(sweep, number) for path in (home.checkpoint, home.weights, home.picture) for sweep in ("a", "b") for number in (1, 2)]
+    assert len(set(paths)) == len(paths)
+
+
+def test_removing_a_sweep_leaves_its_neighbours(tmp_path: Path) -> None:
+    home = Home.open(tmp_path)
+    files = [[home.weights(name, 1), home.report(name), home.spool / f"{name}.jsonl"] for name in ("a", "ab")]
+    for file in files[0] + files[1]:
+        ready(file).write_text("x")
+    home.remove_sweep("a")
+    assert [file.exists() for file in files[0]] == [False] * 3
+    assert [file.exists() for file in files[1]] == [True] * 3
+    home.remove_sweep("a")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "a b", "-rf", "é", "x" * 101, "a\n"])
+def test_a_name_that_is_no_folder_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InfraError, match="name"):
+        Home.open(tmp_path).remove_sweep(name)
+
+
+def test_a_home_that_breaks_urls_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InfraError, match="must not hold"):
+        Home.open(tmp_path / "what?")
+
+
+def test_a_folder_that_cannot_be_made_is_an_answer(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InfraError, match="must be writable"):
+        ready(tmp_path / "file" / "a" / "b")
+
+
+def test_light_modules_load_no_heavy_library() -> None:
+    code = "import sys, infra.storage, infra.tracking, infra.provenance; print({'mlflow', 'sqlalchemy', 'torch', 'ray'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"

@@ -1,0 +1,459 @@
+"""MLflow: every point once, whatever dies; and nobody waits."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.errors import InfraError
+from infra.storage import Home
+from infra.tracking import MAX_METRICS, MlflowTracker, NullTracker, Unsent, _batches, _Spool, quiet_environment, ui_command, ui_environment
+
+quiet_environment()
+SECRET = "s3cr3t-pass"
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's tables cost 1.5 s: make them once."""
+    home = Home.open(tmp_path_factory.mktemp("template"))
+    tracker = MlflowTracker(home.tracking_uri, home.artifacts, home.spool, "x")
+    tracker.start_sweep("x", {"objective": "template", "dataset": "x"}, {})
+    assert not tracker.close(60)
+    return home.root / "mlflow.db"
+
+
+@pytest.fixture
+def home(tmp_path: Path, empty_store: Path) -> Home:
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    return Home.open(tmp_path)
+
+
+def _tracker(home: Home, sweep: str = "s", **more: Any) -> MlflowTracker:
+    return MlflowTracker(home.tracking_uri, home.artifacts, home.spool, sweep, **{"interval_s": 0.05, **more})
+
+
+def _tell(tracker: MlflowTracker, numbers: range, epochs: int = 3, state: str = "complete") -> None:
+    """What a sweep says of its members, at once; a resumed sweep says it all again."""
+    tracker.start_sweep("s", {"objective": "vae", "dataset": "digits"}, {})
+    for number in numbers:
+        tracker.start_member(number, {"l2": 0.1, "log10_l2": -1.0}, {"phase": "search"})
+        for epoch in range(1, epochs + 1):
+            tracker.log(number, epoch, {"val": 10.0 / epoch, "kl": float(number)})
+        tracker.end_member(number, state, {"val": 10.0 / epochs, "score": 1.5}, {"state": state})
+
+
+def _client(uri: str) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(uri)
+
+
+def _runs(uri: str, sweep: str = "s") -> dict[str, Any]:
+    """Every run of a sweep by member number; the sweep's own under ''. Fails on a second run for one member."""
+    client = _client(uri)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = client.search_runs(experiments, f"tags.`lagrange.sweep` = '{sweep}'", max_results=1000)
+    numbers = [run.data.tags.get("lagrange.member", "") for run in runs]
+    assert max(Counter(numbers).values(), default=0) <= 1, numbers
+    return dict(zip(numbers, runs, strict=True))
+
+
+def _points(uri: str, run: Any, key: str) -> list[tuple[int, float]]:
+    return sorted((point.step, point.value) for point in _client(uri).get_metric_history(run.info.run_id, key))
+
+
+def _assert_whole(uri: str, members: int, epochs: int) -> None:
+    runs = _runs(uri)
+    assert sorted(runs) == sorted(["", *map(str, range(members))])
+    for number in range(members):
+        run = runs[str(number)]
+        assert _points(uri, run, "val") == [(epoch, 10.0 / epoch) for epoch in range(1, epochs + 1)]
+        assert _points(uri, run, "kl") == [(epoch, float(number)) for epoch in range(1, epochs + 1)]
+        assert _points(uri, run, "score") == [(epochs, 1.5)]
+        assert run.data.params == {"l2": "0.1", "log10_l2": "-1.0"}
+        assert run.info.status == "FINISHED"
+
+
+def test_a_sweep_is_a_run_with_its_members_below(home: Home) -> None:
+    tracker = _tracker(home)
+    _tell(tracker, range(2))
+    tracker.end_sweep("complete", {"effect": 0.5}, {"verdict": "helps"})
+    assert not tracker.close(30)
+    _assert_whole(home.tracking_uri, 2, 3)
+    runs = _runs(home.tracking_uri)
+    parent = runs.pop("")
+    assert (parent.info.run_name, parent.info.status, parent.data.tags["verdict"]) == ("s", "FINISHED", "helps")
+    assert {run.data.tags["mlflow.parentRunId"] for run in runs.values()} == {parent.info.run_id}
+    assert _client(home.tracking_uri).get_experiment(parent.info.experiment_id).name == "lagrange/vae-digits"
+    assert not home.spool.exists()  # all was sent: nothing is left behind
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [("complete", "FINISHED"), ("stopped", "FINISHED"), ("diverged", "FAILED"), ("failed", "FAILED"), ("preempted", "KILLED")],
+)
+def test_the_state_is_the_run_status(home: Home, state: str, status: str) -> None:
+    tracker = _tracker(home)
+    _tell(tracker, range(1), state=state)
+    assert not tracker.close(30)
+    run = _runs(home.tracking_uri)["0"]
+    assert (run.info.status, run.data.tags["state"]) == (status, state)
+
+
+def test_saying_it_all_again_changes_nothing(home: Home) -> None:
+    for _ in range(2):
+        tracker = _tracker(home)
+        _tell(tracker, range(3))
+        _tell(tracker, range(3))
+        assert not tracker.close(30)
+    _assert_whole(home.tracking_uri, 3, 3)
+
+
+def test_a_resumed_sweep_goes_on_in_the_same_runs(home: Home) -> None:
+    tracker = _tracker(home)
+    _tell(tracker, range(2), epochs=2, state="preempted")
+    tracker.end_sweep("interrupted", {"best": 3.0}, {"verdict": "none"})
+    assert not tracker.close(30)
+    before = {number: run.info.run_id for number, run in _runs(home.tracking_uri).items()}
+    assert _runs(home.tracking_uri)[""].info.status == "KILLED"
+
+    tracker = _tracker(home)
+    tracker.start_sweep("s", {"objective": "vae", "dataset": "digits"}, {})
+    assert tracker.flush(30)
+    assert _runs(home.tracking_uri)[""].info.status == "RUNNING"
+    for number in range(2):
+        tracker.start_member(number, {"l2": 0.1, "log10_l2": -1.0}, {})
+        for epoch in (2, 3):  # the checkpoint was of epoch 1
+            tracker.log(number, epoch, {"val": 10.0 / epoch, "kl": float(number)})
+        tracker.end_member(number, "complete", {"score": 1.5}, {"state": "complete"})
+    tracker.end_sweep("complete", {"best": 2.0}, {"verdict": "helps"})
+    assert not tracker.close(30)
+    after = _runs(home.tracking_uri)
+    assert {number: run.info.run_id for number, run in after.items()} == before
+    assert (after[""].info.status, after[""].data.tags["verdict"], after[""].data.metrics["best"]) == ("FINISHED", "helps", 2.0)
+    for number in range(2):
+        assert [step for step, _ in _points(home.tracking_uri, after[str(number)], "val")] == [1, 2, 3]
+        assert after[str(number)].info.status == "FINISHED"
+
+
+def test_what_mlflow_lost_is_written_again(home: Home, empty_store: Path) -> None:
+    tracker = _tracker(home)
+    _tell(tracker, range(2))
+    assert not tracker.close(30)
+    fresh = Home.open(home.root, tracking_uri=f"sqlite:///{home.root}/second.db")
+    shutil.copy(empty_store, home.root / "second.db")
+    tracker = _tracker(fresh)
+    _tell(tracker, range(2))
+    assert not tracker.close(30)
+    _assert_whole(fresh.tracking_uri, 2, 3)
+
+
+def test_two_sweeps_of_one_name_are_apart(home: Home) -> None:
+    for created in ("2026-01-01T00:00:00+00:00", "2026-02-01T00:00:00+00:00"):
+        tracker = _tracker(home, created=created)
+        tracker.start_member(0, {}, {})
+        tracker.log(0, 1, {"val": 1.0})
+        assert not tracker.close(30)
+    client = _client(home.tracking_uri)
+    runs = client.search_runs([client.get_experiment_by_name("lagrange").experiment_id], "tags.`lagrange.member` = '0'")
+    assert len(runs) == 2
+
+
+def test_numbers_that_are_none_and_many_names(home: Home) -> None:
+    tracker = _tracker(home)
+    tracker.start_member(0, {f"p{number}": number for number in range(250)}, {f"t{number}": "x" for number in range(130)})
+    tracker.log(0, 1, {f"m{number}": float(number) for number in range(MAX_METRICS + 50)})
+    tracker.log(0, 2, {"m0": math.nan, "m1": math.inf})
+    time.sleep(0.01)  # the same point in the same millisecond is one to MLflow anyway
+    tracker.end_member(0, "diverged", {"m0": math.nan, "β²/σ!": 1.0}, {})
+    assert not tracker.close(30)
+    run = _runs(home.tracking_uri)["0"]
+    assert len(run.data.params) == 250 and len([key for key in run.data.tags if key.startswith("t")]) == 130
+    assert len(run.data.metrics) == MAX_METRICS + 51
+    assert math.isnan(run.data.metrics["m0"]) and run.data.metrics["m1"] > 1e300
+    assert len(_points(home.tracking_uri, run, "m0")) == 2  # the final nan is the last epoch's
+
+
+def test_a_refusal_does_not_hold_up_the_rest(home: Home) -> None:
+    tracker = _tracker(home)
+    tracker.start_member(0, {"l2": 0.1}, {})
+    assert tracker.flush(30)
+    tracker._writer._runs[0].started = False  # type: ignore[index]
+    tracker.start_member(0, {"l2": 0.2, "lr": 1.0}, {})  # parameters are immutable in MLflow
+    tracker.log(0, 1, {"val": 1.0})
+    left = tracker.close(30)
+    assert left and left.records == 0 and len(left.refused) == 1 and "refused 1" in str(left)
+    run = _runs(home.tracking_uri)["0"]
+    assert run.data.params == {"l2": "0.1", "lr": "1.0"} and run.data.metrics == {"val": 1.0}
+
+
+def test_a_run_deleted_in_the_ui_does_not_hold_up_the_rest(home: Home) -> None:
+    tracker = _tracker(home)
+    tracker.log(0, 1, {"val": 1.0})
+    assert tracker.flush(30)
+    _client(home.tracking_uri).delete_run(_runs(home.tracking_uri)["0"].info.run_id)
+    tracker.log(0, 2, {"val": 2.0})
+    tracker.log(1, 1, {"val": 1.0})
+    left = tracker.close(30)
+    assert left.records == 0 and "deleted" in left.refused[0]
+    assert list(_runs(home.tracking_uri)) == ["1", ""] or set(_runs(home.tracking_uri)) == {"1", ""}
+
+
+def test_files_are_shown_with_the_sweep(home: Home, tmp_path: Path) -> None:
+    file = tmp_path / "curve.png"
+    file.write_text("picture")
+    tracker = _tracker(home)
+    tracker.artifact(file)
+    tracker.artifact(file, "curves")
+    tracker.artifact(tmp_path / "gone.png")
+    left = tracker.close(30)
+    assert left.refused == ("the file gone.png is gone",)
+    assert sorted(path.relative_to(home.artifacts).name for path in home.artifacts.rglob("*.png")) == ["curve.png", "curve.png"]
+    run = _runs(home.tracking_uri)[""]
+    assert {item.path for item in _client(home.tracking_uri).list_artifacts(run.info.run_id)} == {"curve.png", "curves"}
+
+
+def test_no_password_is_stored(home: Home) -> None:
+    dirty = f"postgresql://ann:{SECRET}@db/x"
+    tracker = _tracker(home)
+    tracker.start_sweep("s", {"url": dirty}, {"url": dirty})
+    tracker.start_member(0, {"url": dirty}, {"note": f"--password {SECRET}"})
+    tracker.end_member(0, "failed", {}, {"reason": dirty})
+    spooled = b"".join(file.read_bytes() for file in home.spool.iterdir())
+    assert not tracker.close(30)
+    stored = b"".join(file.read_bytes() for file in home.root.glob("mlflow.db*"))
+    assert b"ann" in stored and SECRET.encode() not in stored + spooled
+
+
+# --- outages
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_dead_server_blocks_nobody_and_loses_nothing(home: Home) -> None:
+    dead = Home.open(home.root, tracking_uri=f"http://ann:{SECRET}@127.0.0.1:{_free_port()}")
+    tracker = _tracker(dead)
+    slowest = 0.0
+    tracker.start_sweep("s", {"objective": "vae", "dataset": "digits"}, {})
+    for number in range(4):
+        tracker.start_member(number, {"l2": 0.1, "log10_l2": -1.0}, {})
+        for epoch in range(1, 51):
+            began = time.perf_counter()
+            tracker.log(number, epoch, {"val": 10.0 / epoch, "kl": float(number)})
+            slowest = max(slowest, time.perf_counter() - began)
+            time.sleep(0.002)
+        tracker.end_member(number, "complete", {"score": 1.5}, {})
+    assert slowest < 0.5  # the thread imports mlflow meanwhile, holding the interpreter at times; a call to the server would take seconds
+    began = time.monotonic()
+    left = tracker.close(2)
+    assert time.monotonic() - began < 4
+    assert left.records == 1 + 4 * 52 and "kept" in str(left) and SECRET not in str(left)
+
+    assert not _tracker(home).close(60)  # the next start sends the rest by itself, here to a store that lives
+    _assert_whole(home.tracking_uri, 4, 50)
+
+
+def test_a_killed_driver_loses_nothing(home: Home) -> None:
+    code = """
+import os, signal, sys
+from pathlib import Path
+from infra.tracking import MlflowTracker
+uri, artifacts, spool = sys.argv[1:]
+tracker = MlflowTracker(uri, Path(artifacts), Path(spool), "s", interval_s=0.0)
+tracker.start_sweep("s", {"objective": "vae", "dataset": "digits"}, {})
+for number in range(6):
+    tracker.start_member(number, {"l2": 0.1, "log10_l2": -1.0}, {})
+    for epoch in range(1, 41):
+        tracker.log(number, epoch, {"val": 10.0 / epoch, "kl": float(number)})
+    tracker.end_member(number, "complete", {"score": 1.5}, {"state": "complete"})
+    if number == 3:
+        tracker.flush(60)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    command = [sys.executable, "-c", code, home.tracking_uri, str(home.artifacts), str(home.spool)]
+    assert subprocess.run(command, capture_output=True, timeout=120).returncode == -signal.SIGKILL
+    spool = home.spool / "s.jsonl"
+    assert spool.exists()
+    with spool.open("ab") as file:
+        file.write(b'{"kind":"log","run":5,"epo')  # it died in the middle of a record
+    tracker = _tracker(home)
+    tracker.log(6, 1, {"more": 1.0})
+    assert not tracker.close(60)
+    runs = _runs(home.tracking_uri)
+    assert _points(home.tracking_uri, runs["6"], "more") == [(1, 1.0)]
+    for number in range(6):
+        assert [step for step, _ in _points(home.tracking_uri, runs[str(number)], "val")] == list(range(1, 41))
+        assert _points(home.tracking_uri, runs[str(number)], "score") == [(40, 1.5)]
+
+
+def test_a_batch_sent_twice_is_stored_once(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer to a call is lost after the call was carried out: the thread must ask, not repeat."""
+    tracker = _tracker(home)
+    tracker.start_sweep("s", {"objective": "vae", "dataset": "digits"}, {})
+    assert tracker.flush(30)
+    client, failing = tracker._writer._client, {"create_run": 2, "log_batch": 3, "set_terminated": 1}
+
+    def lossy(name: str) -> Any:
+        real = getattr(client, name)
+
+        def call(*arguments: Any, **more: Any) -> Any:
+            answer = real(*arguments, **more)
+            if failing[name]:
+                failing[name] -= 1
+                raise ConnectionError("reset by peer")
+            return answer
+
+        return call
+
+    for name in failing:
+        monkeypatch.setattr(client, name, lossy(name))
+    monkeypatch.setattr("infra.tracking.BACKOFF_S", (0.01,))
+    _tell(tracker, range(3), epochs=5)
+    assert not tracker.close(30)
+    assert failing == {"create_run": 0, "log_batch": 0, "set_terminated": 0}
+    monkeypatch.undo()
+    _assert_whole(home.tracking_uri, 3, 5)
+
+
+def test_a_spool_that_cannot_be_written_ends_no_training(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker = _tracker(home)
+
+    def full(_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tracker._spool, "append", full)
+    tracker.log(0, 1, {"val": 1.0})
+    assert "No space left" in str(tracker.close(10))
+
+
+def test_threads_may_log_together(home: Home) -> None:
+    tracker = _tracker(home)
+
+    def train(number: int) -> None:
+        for epoch in range(1, 101):
+            tracker.log(number, epoch, {"val": float(epoch)})
+
+    threads = [threading.Thread(target=train, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not tracker.close(60)
+    runs = _runs(home.tracking_uri)
+    for number in range(4):
+        assert [step for step, _ in _points(home.tracking_uri, runs[str(number)], "val")] == list(range(1, 101))
+
+
+# --- a real server
+
+
+@pytest.fixture
+def server(tmp_path: Path, empty_store: Path) -> Iterator[Any]:
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    home, port = Home.open(tmp_path), _free_port()
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start() -> str:
+        command, environment = ui_command(home, port), ui_environment(home)
+        processes.append(
+            subprocess.Popen(
+                command, env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            )
+        )
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    return f"http://127.0.0.1:{port}"
+            time.sleep(0.1)
+        raise AssertionError("the server did not start")
+
+    def kill() -> None:
+        os.killpg(processes.pop().pid, signal.SIGKILL)
+
+    start.kill = kill  # type: ignore[attr-defined]
+    yield start
+    while processes:
+        kill()
+
+
+@pytest.mark.cluster
+def test_a_server_killed_and_restarted_has_every_point(server: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    uri = server()
+    tracker = MlflowTracker(uri, tmp_path / "artifacts", tmp_path / "spool", "s", interval_s=0.05)
+    tracker.start_sweep("s", {"objective": "vae", "dataset": "digits"}, {})
+    slowest = 0.0
+    for number in range(6):
+        tracker.start_member(number, {"l2": 0.1, "log10_l2": -1.0}, {})
+        for epoch in range(1, 101):
+            began = time.perf_counter()
+            tracker.log(number, epoch, {"val": 10.0 / epoch, "kl": float(number)})
+            slowest = max(slowest, time.perf_counter() - began)
+            time.sleep(0.004)
+            if (number, epoch) == (2, 50):
+                server.kill()
+        tracker.end_member(number, "complete", {"score": 1.5}, {"state": "complete"})
+    assert slowest < 0.5
+    server()
+    file = tmp_path / "report.html"
+    file.write_text("<p>")
+    tracker.artifact(file)
+    assert not tracker.close(60), tracker._error
+    _assert_whole(uri, 6, 100)
+    assert capfd.readouterr().out == ""  # MLflow announces every run, into the user's table
+
+
+# --- small things
+
+
+def test_half_a_record_is_not_read_yet(tmp_path: Path) -> None:
+    spool = _Spool(tmp_path / "s.jsonl")
+    spool.append({"kind": "log"})
+    with spool.path.open("ab") as file:
+        file.write(b'{"kind":')
+        file.flush()
+        records, offset = spool.read()
+        spool.confirm(offset, {})
+        file.write(b'"end"}\n')
+    assert [record["kind"] for record in records + spool.read()[0]] == ["log", "end"]
+    spool.remove()
+
+
+def test_batches_keep_epochs_whole() -> None:
+    groups = [list(range(400)) for _ in range(6)] + [list(range(2300))]
+    batches = list(_batches(groups))
+    assert sum(map(len, batches)) == 6 * 400 + 2300 and max(map(len, batches)) <= MAX_METRICS
+    assert [len(batch) for batch in batches[:3]] == [800, 800, 800]
+
+
+def test_the_null_tracker_leaves_nothing_unsent() -> None:
+    tracker = NullTracker()
+    tracker.log(0, 1, {"a": 1.0})
+    assert not tracker.close(0) and str(Unsent()) == ""
+
+
+def test_the_ui_listens_to_this_machine_only(tmp_path: Path) -> None:
+    command = ui_command(Home.open(tmp_path), 5123)
+    assert command[command.index("--host") + 1] == "127.0.0.1" and command[command.index("--port") + 1] == "5123"
+    with_password = Home.open(tmp_path, tracking_uri=f"postgresql+psycopg://ann:{SECRET}@db/mlflow")
+    assert SECRET not in " ".join(ui_command(with_password)) and SECRET in ui_environment(with_password)["MLFLOW_BACKEND_STORE_URI"]
+    with pytest.raises(InfraError, match=r"Open https://\*\*\*@mlflow"):
+        ui_command(Home.open(tmp_path, tracking_uri=f"https://ann:{SECRET}@mlflow"))

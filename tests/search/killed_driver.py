@@ -1,0 +1,88 @@
+"""A driver that kills itself with SIGKILL at a named point, for test_resume. Run as a script: HOME NAME POINT COUNT."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from infra.catalogue import Catalogue
+from infra.storage import Home
+from objectives.base import Phase
+from search import exports, ledger, plan, study, sweep
+
+SPEC: dict[str, Any] = {
+    "objective": "toy",
+    "search": {"l2": {}, "lr": {}},
+    "dataset": {"name": "none", "noise": 0.5},
+    "budget": {"trials": 10, "epochs": 10},
+    "confirm": {"configs": 3, "seeds": 2},
+    "seed": 7,
+}
+
+Where = tuple[Any, str, Callable[..., bool], bool]
+
+
+def _in_search(self: Any, number: int, reports: Any, *rest: Any) -> bool:
+    return bool(self.rows[number].phase == Phase.SEARCH and all(report.state is None for report in reports))
+
+
+def _in_confirm(self: Any, number: int, *rest: Any) -> bool:
+    return bool(self.rows[number].phase == Phase.CONFIRM)
+
+
+def _always(*given: Any) -> bool:
+    return True
+
+
+# Point: owner, function, when it counts, and whether death comes before the function does its work or after.
+POINTS: dict[str, Where] = {
+    "asked": (ledger.Ledger, "open", _always, False),
+    "mid-epoch": (ledger.Ledger, "record", _in_search, False),
+    "decided": (ledger.Ledger, "decide", _in_search, False),
+    "ended-not-told": (plan.Plan, "ended", _always, True),
+    "chosen": (ledger.Ledger, "chose", _always, False),
+    "confirm": (ledger.Ledger, "record", _in_confirm, True),
+    "answered": (exports, "write_reports", _always, True),
+    "projected": (study.Study, "project", _always, False),
+}
+
+
+def plant(point: str, count: int) -> None:
+    """Replace the function of a point by one that dies at its `count`-th call."""
+    owner, name, counts, before = POINTS[point]
+    real, calls = getattr(owner, name), [0]
+
+    def dying(*given: Any, **named: Any) -> Any:
+        mine = counts(*given)
+        calls[0] += mine
+        now = mine and calls[0] == count
+        if now and before:
+            os.kill(os.getpid(), signal.SIGKILL)
+        found = real(*given, **named)
+        if now:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
+
+    setattr(owner, name, dying)
+
+
+def main(root: str, name: str, point: str, count: str) -> None:
+    """Start the sweep, or go on with it."""
+    if point != "none":
+        plant(point, int(count))
+    home = Home.open(root)
+    with Catalogue(home.catalogue_url) as catalogue:
+        there = catalogue.has_sweep(name)
+    outcome = (
+        sweep.resume(name, home=home, workers=1, tracking=False)
+        if there
+        else sweep.run(SPEC, name=name, home=home, workers=1, tracking=False)
+    )
+    print(outcome.status, outcome.answer and outcome.answer.sentence())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,536 @@
+"""The command line: parsing, printing, exit codes; what it calls is faked."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import search.cli
+import search.exports
+import search.sweep
+from infra.catalogue import Catalogue, MemberRow, ReportRow, SweepRow
+from infra.errors import InfraError
+from infra.storage import Home
+from objectives.base import load
+from search.answers import Answer, Candidate, Row
+from search.cli import app
+from search.exports import Retrained
+from search.selection import answer as select
+from search.spec import Spec, presets
+from search.sweep import Outcome
+
+HEAVY = ("torch", "ray", "mlflow", "optuna", "sqlalchemy", "sklearn", "scipy", "matplotlib")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty current folder, and no settings from outside."""
+    monkeypatch.chdir(tmp_path)
+    for key in [key for key in os.environ if key.startswith("LAGRANGE_")]:
+        monkeypatch.delenv(key)
+
+
+def lagrange(*args: str, **options: Any) -> Result:
+    return CliRunner().invoke(app, list(args), **options)
+
+
+def an_answer(shift: float = 0.0) -> Answer:
+    knob = load("vae").knobs["beta"]
+    arms = {"off": 1.0, "min": 0.3, "edge": 2.0, "low": 0.1, "high": 6.0}
+    cands = [Candidate(arm, {"beta": beta, "lr": 1e-3}, "") for arm, beta in arms.items()]
+    rows = [
+        Row(10 * seed + place, "confirm", one.arm, one.config, seed, "complete", 100 + shift + abs(place - 1) + 0.1 * seed * place)
+        for seed in range(5)
+        for place, one in enumerate(cands)
+    ]
+    return select(rows, [knob], cands, score_name="val_neg_elbo_nats")
+
+
+class Sweeps(list[dict[str, Any]]):
+    """A fake `run` that remembers how it was called."""
+
+    status, error, answer = "complete", None, True
+
+    def __call__(self, spec: Spec, **options: Any) -> Outcome:
+        self.append({"spec": spec, **options})
+        if self.error is not None:
+            raise self.error
+        found = an_answer() if self.answer and self.status == "complete" else None
+        return Outcome(options.get("name") or "vae-digits-1", self.status, found, "every member failed", 3.0, ("a note",))
+
+
+@pytest.fixture
+def sweeps(monkeypatch: pytest.MonkeyPatch) -> Sweeps:
+    fake = Sweeps()
+    monkeypatch.setattr(search.sweep, "run", fake)
+    return fake
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Iterator[Home]:
+    """A catalogue with an answered sweep `good` and a killed one `dead`."""
+    home = Home.open()
+    with Catalogue(home.catalogue_url) as catalogue:
+        spec = Spec.read({"objective": "vae", "seed": 3}).model_dump(mode="json", exclude_none=True)
+        for name, status in (("good", "complete"), ("dead", "running")):
+            catalogue.create_sweep(SweepRow(name, spec, "vae", "mlp400", "digits", status))
+            catalogue.add_members(
+                name, [MemberRow(0, {"beta": 0.5, "lr": 1e-3}, 11, arm="search"), MemberRow(1, {"beta": 1.5, "lr": 1e-3}, 12)]
+            )
+        reports = [ReportRow(1, epoch, 10.0 / epoch, {"val_kl_nats": 2.0}) for epoch in (1, 2)]
+        catalogue.end_member("good", 0, state="complete", score=99.5, epochs=2, seconds=1.0)
+        catalogue.end_member("good", 1, state="failed", reason="boom", traceback="Traceback:\n  boom", epochs=2, reports=reports)
+        catalogue.update_sweep("good", answer=an_answer().to_dict())
+    yield home
+
+
+# --- light to start ---
+
+
+def fresh(code: str) -> str:
+    """What a fresh interpreter prints."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["sweep", "--help"], ["train", "--help"]])
+def test_help_loads_nothing_heavy(argv: list[str]) -> None:
+    loaded = fresh(
+        f"import sys; sys.argv = ['lagrange', *{argv!r}]\n"
+        "from search.cli import main\n"
+        "try: main()\n"
+        f"except SystemExit as end: print('LOADED', end.code, [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    assert loaded.splitlines()[-1] == "LOADED 0 []"
+
+
+@pytest.mark.parametrize("family", ["knobs", "models", "datasets", "samplers", "schedulers", "metrics"])
+def test_listings_load_nothing_heavy(family: str) -> None:
+    loaded = fresh(
+        "import sys; from search import listing\n"
+        f"found = listing.entries({family!r}); print(len(found), [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    count, _, heavy = loaded.strip().partition(" ")
+    assert int(count) > 0 and heavy == "[]"
+
+
+def test_reading_a_spec_loads_nothing_heavy() -> None:
+    loaded = fresh(
+        f"import sys; from search.spec import Spec; Spec.read({{'objective': 'gan'}}); print([n for n in {HEAVY!r} if n in sys.modules])"
+    )
+    assert loaded.strip() == "[]"
+
+
+# --- what exists ---
+
+
+@pytest.mark.parametrize("family", ["knobs", "models", "datasets", "samplers", "schedulers", "metrics"])
+def test_listings_print_json_and_every_entry_in_detail(family: str) -> None:
+    entries = json.loads(lagrange(family, "--json").stdout)
+    table = lagrange(family).stdout
+    for entry in entries:
+        assert entry["name"] in table and entry["summary"]
+        assert json.loads(lagrange(family, entry["name"], "--json").stdout) == entry
+    assert entries[0]["summary"][:40] in lagrange(family, entries[0]["name"]).stdout
+
+
+def test_a_knob_shows_formula_unit_off_value_range_and_source() -> None:
+    beta = json.loads(lagrange("knobs", "beta", "--json").stdout)
+    knob = load("vae").knobs["beta"]
+    assert (beta["formula"], beta["unit"], beta["off"], beta["low"], beta["high"]) == (knob.formula, knob.unit, 1.0, knob.low, knob.high)
+    assert beta["kind"] == "λ" and beta["objectives"] == ["vae"] and beta["source"]
+    assert json.loads(lagrange("knobs", "lr", "--json").stdout)["kind"] == "nuisance"
+
+
+def test_a_knob_that_differs_between_objectives_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    vae = load("vae")
+    monkeypatch.setattr(vae, "knobs", {**vae.knobs, "l2": replace(vae.knobs["l2"], high=123.0)})
+    assert json.loads(lagrange("knobs", "l2", "--json").stdout)["differs"]["vae"]["high"] == 123.0
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    result = lagrange("knobs", "bta")
+    assert result.exit_code == 2
+    assert "Did you mean 'beta'?" in result.stderr and "dropout" in result.stderr and result.stdout == ""
+
+
+# --- sweeping ---
+
+
+def test_a_sweep_without_words_is_the_quickstart(sweeps: Sweeps) -> None:
+    result = lagrange("sweep")
+    assert result.exit_code == 0, result.stderr
+    assert sweeps[0]["spec"] == Spec.read(presets()["quickstart"])
+    for words in ("best beta", "verdict", "promise", "note: a note", "lagrange ui", "took 3 s"):
+        assert words in result.stdout
+
+
+def test_options_reach_the_spec_and_the_run(sweeps: Sweeps, tmp_path: Path) -> None:
+    options = "--dataset digits --data-root /data/x: --model mlp400 --trials 60 --epochs 7 --seed 5 --name n --workers 2"
+    options += " --set search.beta.low=0.1"
+    assert lagrange("sweep", "vae", *options.split(), "--home", "h", "--address", "auto", "--gpu", "0.5").exit_code == 0
+    call = sweeps[0]
+    spec: Spec = call["spec"]
+    assert (spec.dataset.name, spec.dataset.root, spec.model) == ("digits", "/data/x:", "mlp400")
+    assert (spec.budget.trials, spec.budget.epochs, spec.seed, spec.resources.gpu) == (60, 7, 5, 0.5)
+    assert spec.search is not None and spec.search["beta"].low == 0.1  # type: ignore[union-attr]
+    assert (call["name"], call["workers"], call["address"], call["home"].root) == ("n", 2, "auto", tmp_path / "h")
+
+
+def test_stores_are_options(sweeps: Sweeps, tmp_path: Path) -> None:
+    lagrange("sweep", "toy", "--storage", "/s", "--tracking-uri", "http://t:5000", "--catalogue-url", "postgresql://u:p@h/d")
+    home: Home = sweeps[0]["home"]
+    assert (str(home.storage), home.tracking_uri, home.catalogue_url) == ("/s", "http://t:5000", "postgresql://u:p@h/d")
+
+
+def test_a_yaml_file_is_a_target(sweeps: Sweeps) -> None:
+    Path("my.yaml").write_text("objective: toy\nseed: 9\n")
+    assert lagrange("sweep", "my.yaml", "--seed", "10").exit_code == 0
+    assert (sweeps[0]["spec"].objective, sweeps[0]["spec"].seed) == ("toy", 10)
+
+
+def test_a_matrix_is_one_sweep_each_on_one_ray(sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch) -> None:
+    from contextlib import contextmanager
+
+    from infra import cluster
+
+    started: list[Any] = []
+
+    @contextmanager
+    def connect(*args: Any, **options: Any) -> Iterator[None]:
+        started.append(len(sweeps))
+        yield
+        started.append(len(sweeps))
+
+    monkeypatch.setattr(cluster, "connect", connect)
+    Path("m.yaml").write_text("matrix: {objective: [vae, autoencoder]}\n")
+    assert lagrange("sweep", "m.yaml", "--name", "m").exit_code == 0
+    assert [call["spec"].objective for call in sweeps] == ["vae", "autoencoder"]
+    assert [call["name"] for call in sweeps] == ["m-vae-mlp400", "m-autoencoder-mlp"]
+    assert started == [0, 2]
+
+
+def test_a_taken_name_in_a_matrix_stops_it_before_the_first_sweep(sweeps: Sweeps) -> None:
+    with Catalogue(Home.open().catalogue_url) as catalogue:
+        catalogue.create_sweep(SweepRow("m-autoencoder-mlp", {}))
+    Path("m.yaml").write_text("matrix: {objective: [vae, autoencoder]}\n")
+    result = lagrange("sweep", "m.yaml", "--name", "m")
+    assert result.exit_code == 2 and "m-autoencoder-mlp" in result.stderr and not sweeps
+
+
+@pytest.mark.parametrize(("status", "code"), [("complete", 0), ("failed", 1), ("interrupted", 130)])
+def test_exit_codes(sweeps: Sweeps, status: str, code: int) -> None:
+    sweeps.status = status
+    result = lagrange("sweep", "toy", "--name", "n")
+    assert result.exit_code == code
+    assert ("every member failed" in result.stderr) == (status == "failed")
+    assert ("lagrange resume n" in result.stderr) == (status == "interrupted")
+
+
+def test_the_command_to_go_on_names_the_home(sweeps: Sweeps) -> None:
+    sweeps.status = "interrupted"
+    assert f"lagrange resume n --home {Path.cwd() / 'h'}" in lagrange("sweep", "toy", "--name", "n", "--home", "h").stderr
+
+
+def test_a_users_mistake_is_short_and_debug_shows_where(sweeps: Sweeps) -> None:
+    sweeps.error = InfraError("A sweep's name is used once; 'x' exists.")  # type: ignore[assignment]
+    short, debug = lagrange("sweep", "toy"), lagrange("sweep", "toy", "--debug")
+    assert (short.exit_code, debug.exit_code) == (2, 2)
+    assert short.stderr.strip() == "A sweep's name is used once; 'x' exists."
+    assert "Traceback" in debug.stderr
+
+
+def test_a_fault_of_ours_is_no_mistake_of_the_user(sweeps: Sweeps) -> None:
+    sweeps.error = RuntimeError("boom")  # type: ignore[assignment]
+    result = lagrange("sweep", "toy")
+    assert result.exit_code == 1
+    assert "RuntimeError: boom" in result.stderr and "--debug" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_an_interrupt_before_the_sweep_begins_is_130(sweeps: Sweeps) -> None:
+    sweeps.error = KeyboardInterrupt()  # type: ignore[assignment]
+    assert lagrange("sweep", "toy").exit_code == 130
+
+
+def test_passwords_are_not_printed(sweeps: Sweeps) -> None:
+    sweeps.error = InfraError("cannot open postgresql://u:hunter2@h/d")  # type: ignore[assignment]
+    result = lagrange("sweep", "toy")
+    assert "hunter2" not in result.output and "postgresql://u:***@h/d" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["vea"],
+        ["none.yaml"],
+        ["list.yaml"],
+        ["five.yaml"],
+        ["vae", "--dataset", "mnist", "--data-root", "nowhere"],
+        ["vae", "--trials", "0"],
+        ["vae", "--set", "search.bta={}"],
+        ["vae", "--set", "nonsense"],
+        ["no.such.module:Class"],
+        ["vae", "--home", "what?"],
+        ["vae", "--workers", "0"],
+    ],
+    ids=" ".join,
+)
+def test_a_bad_spec_starts_nothing_and_leaves_nothing_behind(sweeps: Sweeps, args: list[str], tmp_path: Path) -> None:
+    Path("list.yaml").write_text("- vae")
+    Path("five.yaml").write_text("{objective: vae, modle: x, sampler: y, scheduler: z, metric: w, budget: {trials: 0}}")
+    before = sorted(tmp_path.rglob("*"))
+    result = lagrange("sweep", *args)
+    assert result.exit_code == 2
+    assert result.stderr and "Traceback" not in result.output
+    assert len(result.stderr.strip().splitlines()) == 5 or "five.yaml" not in args
+    assert not sweeps and sorted(tmp_path.rglob("*")) == before
+
+
+def test_dry_run_prints_a_plan_that_is_a_spec(sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from search.spec import parse_yaml
+
+    result = lagrange("sweep", "toy", "--trials", "12", "--dry-run")
+    assert result.exit_code == 0, result.stderr
+    spec = Spec.read(parse_yaml(result.stdout))
+    assert spec == Spec.read({"objective": "toy", "budget": {"trials": 12}})
+    assert "search 12 members" in result.stdout and "confirm 25 members" in result.stdout and "# about " in result.stdout
+    assert not sweeps and list(tmp_path.iterdir()) == []
+
+
+# --- going on ---
+
+
+@pytest.mark.parametrize(("given", "more"), [(None, None), ("+40", 40), ("40", 16)])
+def test_resume_takes_more_trials_or_a_new_total(
+    filled: Home, monkeypatch: pytest.MonkeyPatch, given: str | None, more: int | None
+) -> None:
+    calls: list[dict[str, Any]] = []
+
+    def resume(name: str, **options: Any) -> Outcome:
+        calls.append({"name": name, **options})
+        return Outcome(name, "complete", an_answer())
+
+    monkeypatch.setattr(search.sweep, "resume", resume)
+    assert lagrange("resume", "good", *(["--trials", given] if given else [])).exit_code == 0
+    assert (calls[0]["name"], calls[0]["trials"], calls[0]["home"]) == ("good", more, filled)
+
+
+@pytest.mark.parametrize("given", ["many", "+0", "24", "3", "-1"])
+def test_resume_refuses_what_is_no_number_of_trials(filled: Home, given: str) -> None:
+    result = lagrange("resume", "good", f"--trials={given}")
+    assert result.exit_code == 2 and given in result.stderr and "--trials +" in result.stderr
+
+
+# --- looking ---
+
+
+def test_ls_tells_a_killed_sweep_from_a_running_one(filled: Home) -> None:
+    entries = {entry["name"]: entry for entry in json.loads(lagrange("ls", "--json").stdout)}
+    assert (entries["good"]["status"], entries["dead"]["status"]) == ("complete", "interrupted")
+    table = lagrange("ls").stdout
+    assert "good" in table and str(an_answer().verdict) in table
+    with Catalogue(filled.catalogue_url) as catalogue, catalogue.lock("dead"):
+        assert {entry["name"]: entry["status"] for entry in json.loads(lagrange("ls", "--json").stdout)}["dead"] == "running"
+
+
+def test_looking_leaves_nothing_behind(tmp_path: Path) -> None:
+    assert lagrange("ls").exit_code == 0
+    assert json.loads(lagrange("best", "--json").stdout) == []
+    assert lagrange("show", "x").exit_code == 2
+    assert lagrange("ui").exit_code == 2
+    assert lagrange("export", "--all", "out").exit_code == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_show_lists_members_and_the_answer(filled: Home) -> None:
+    text = lagrange("show", "good").stdout
+    assert "beta=0.5" in text and "failed" in text and "boom" in text and "best beta" in text
+    assert "lr=" not in text.partition("best beta")[0], "what no member varies is not repeated"
+    whole = json.loads(lagrange("show", "good", "--json").stdout)
+    assert [one["state"] for one in whole["members"]] == ["complete", "failed"] and whole["spec"]["seed"] == 3
+
+
+def test_show_member_has_config_state_reason_traceback_and_curve(filled: Home) -> None:
+    text = lagrange("show", "good", "--member", "1").stdout
+    for words in ("beta=1.5", "lr=0.001", "failed", "boom", "Traceback:", "10 █▁ 5"):
+        assert words in text
+    assert [point["rung_score"] for point in json.loads(lagrange("show", "good", "--member", "1", "--json").stdout)["curve"]] == [10.0, 5.0]
+    missing = lagrange("show", "good", "--member", "99")
+    assert missing.exit_code == 2 and "99" in missing.stderr
+
+
+def test_best_is_a_row_per_combination(filled: Home) -> None:
+    (row,) = json.loads(lagrange("best", "--json").stdout)
+    assert (row["objective"], row["model"], row["dataset"], row["sweep"]) == ("vae", "mlp400", "digits", "good")
+    assert "beta = " in lagrange("best", "--objective", "vae").stdout
+    assert "lagrange ls" in lagrange("best", "--objective", "gan").stdout
+
+
+def test_rm_asks_and_removes_rows_and_files(filled: Home) -> None:
+    folder = filled.member("good", 0)
+    folder.mkdir(parents=True)
+    assert lagrange("rm", "good", input="n\n").exit_code != 0
+    assert folder.exists()
+    assert lagrange("rm", "good", input="y\n").exit_code == 0
+    assert not folder.exists()
+    with Catalogue(filled.catalogue_url) as catalogue:
+        assert not catalogue.has_sweep("good") and catalogue.has_sweep("dead")
+
+
+def test_rm_does_not_remove_a_running_sweep(filled: Home) -> None:
+    with Catalogue(filled.catalogue_url) as catalogue, catalogue.lock("dead"):
+        result = lagrange("rm", "dead", "--yes")
+        assert result.exit_code == 2 and "running" in result.stderr
+        assert catalogue.has_sweep("dead")
+    assert lagrange("rm", "dead", "--yes").exit_code == 0
+
+
+def test_ui_opens_mlflow_on_loopback_and_hides_the_store(filled: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    monkeypatch.setattr(search.cli, "_serve", lambda command, env: calls.append((command, env)) or 0)
+    secret = "postgresql://u:hunter2@h/d"
+    assert lagrange("ui", "--port", "5987", "--tracking-uri", secret).exit_code == 0
+    ((command, env),) = calls
+    assert command[command.index("--host") + 1] == "127.0.0.1" and command[command.index("--port") + 1] == "5987"
+    assert "hunter2" not in " ".join(command) and env["MLFLOW_BACKEND_STORE_URI"] == secret
+
+
+def test_a_server_that_is_stopped_takes_its_children_along() -> None:
+    """The server starts a child, as MLflow does, and both are gone once the command was told to stop."""
+    child = "import time; time.sleep(60)"
+    server = f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {child!r}]); print(p.pid, flush=True); p.wait()"
+    code = f"import os, sys; from search.cli import _serve; sys.exit(_serve([sys.executable, '-c', {server!r}], os.environ))"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    pid = int(process.stdout.readline())
+    process.terminate()
+    assert process.wait(timeout=30) == 0
+    process.stdout.close()
+    wait_until_gone(pid)
+
+
+def wait_until_gone(pid: int) -> None:
+    import psutil
+
+    for _ in range(100):
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"process {pid} is still there")
+
+
+def test_ui_on_a_port_in_use(filled: Home) -> None:
+    import socket
+
+    Path("mlflow_runs/mlflow.db").touch()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = lagrange("ui", "--port", str(port))
+    assert result.exit_code == 2 and str(port) in result.stderr
+
+
+# --- exporting ---
+
+
+def test_export_prints_or_writes(filled: Home) -> None:
+    printed = lagrange("export", "good")
+    assert printed.exit_code == 0, printed.stderr
+    assert lagrange("export", "good", "-o", "best.yaml").exit_code == 0
+    spec = Spec.read("best.yaml", purpose="train")
+    assert spec.search == {} and spec.promise is not None and spec.promise["metric"] == "val_neg_elbo_nats"
+    assert printed.stdout.strip() == Path("best.yaml").read_text().strip()
+    assert lagrange("export", "--all", "out").stdout.strip() == "out/vae-mlp400-digits.yaml"
+
+
+def test_an_export_is_not_swept(filled: Home, sweeps: Sweeps) -> None:
+    lagrange("export", "good", "-o", "best.yaml")
+    result = lagrange("sweep", "best.yaml")
+    assert result.exit_code == 2 and "at least one λ" in result.stderr
+
+
+@pytest.mark.parametrize("args", [[], ["good", "--all", "x"], ["dead"], ["nobody"]])
+def test_export_mistakes(filled: Home, args: list[str]) -> None:
+    result = lagrange("export", *args)
+    assert result.exit_code == 2 and result.stderr
+
+
+def retrained(**changes: Any) -> Callable[..., Retrained]:
+    given: dict[str, Any] = {
+        "score": 101.0,
+        "score_name": "val_neg_elbo_nats",
+        "seed": 4,
+        "state": "complete",
+        "reason": "",
+        "inside": True,
+        "promise": {"low": 99.0, "high": 103.0},
+        "reproduces": None,
+        "folder": Path("f"),
+        "seconds": 3.0,
+    }
+    return lambda target, **options: Retrained(**{**given, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "words"),
+    [
+        ({}, 0, "inside the 95 % prediction interval 99.0 to 103.0"),
+        ({"inside": False, "score": 110.0}, 0, "outside the 95 % prediction interval"),
+        ({"reproduces": 101.0}, 0, "exactly"),
+        ({"reproduces": 101.5}, 0, "not exactly: it was 101.5"),
+        ({"promise": None, "inside": None}, 0, "val_neg_elbo_nats 101"),
+        ({"state": "diverged", "reason": "loss is NaN", "score": float("nan")}, 1, "the training ended diverged: loss is NaN"),
+    ],
+)
+def test_train_holds_the_config_to_its_promise(monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], code: int, words: str) -> None:
+    monkeypatch.setattr(search.exports, "train", retrained(**changes))
+    result = lagrange("train", "best.yaml")
+    assert result.exit_code == code and words in result.output
+
+
+def test_train_without_such_a_file(tmp_path: Path) -> None:
+    result = lagrange("train", "none.yaml")
+    assert result.exit_code == 2 and "none.yaml" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- as a program ---
+
+
+def program(*args: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    code = "import sys; sys.argv[0] = 'lagrange'; from search.cli import main; main()"
+    return subprocess.run([sys.executable, "-P", "-c", code, *args], capture_output=True, text=True, timeout=60, check=False, **options)
+
+
+def test_a_users_class_in_the_current_folder_is_found_by_the_console_script() -> None:
+    """Run with -P, as console scripts are: the current folder is not on the path by itself."""
+    Path("mine.py").write_text("from objectives.toy import OBJECTIVE\nclass Mine(OBJECTIVE):\n    pass\n")
+    result = program("sweep", "mine:Mine", "--trials", "0")
+    assert result.returncode == 2
+    assert result.stderr.startswith("budget.trials must be at least 1"), result.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    code = "from search.cli import main; main()"
+    process = subprocess.Popen([sys.executable, "-c", code, "metrics"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert b"Traceback" not in process.stderr.read()
+    process.stderr.close()
+    assert process.wait(timeout=60) in (0, 1, -signal.SIGPIPE)
+
+
+def test_version() -> None:
+    assert lagrange("--version").stdout.startswith("lagrange ")

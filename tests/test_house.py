@@ -1,0 +1,135 @@
+"""The house stands as docs/architecture.md draws it: which part may import which, and what stays unloaded."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("objectives", "search", "infra")
+# Foreign libraries that are heavy or replaceable, and the only files that may import them.
+HOMES = {
+    "ray": ("search/searcher.py", "search/trainable.py", "search/sweep.py", "infra/cluster.py"),
+    "optuna": ("search/study.py", "search/space.py", "search/samplers/"),
+    "mlflow": ("infra/tracking.py",),
+    "sqlalchemy": ("infra/catalogue.py", "infra/migrations/"),
+    "torch": ("objectives/",),
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, anywhere in it, but for type checkers."""
+    found: set[str] = set()
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped = {id(node) for block in ast.walk(tree) if _is_type_checking(block) for node in ast.walk(block)}
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def _is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def files() -> list[Path]:
+    return sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def test_imports_go_one_way() -> None:
+    wrong = []
+    for path in files():
+        package = path.relative_to(ROOT).parts[0]
+        for name in imports(path):
+            top = name.partition(".")[0]
+            if top not in PACKAGES or top == package:
+                continue
+            allowed = package == "search" and (top == "infra" or name == "objectives.base" or name.startswith("objectives.base."))
+            allowed = allowed or (package == "search" and name == "objectives")  # the parent of `from objectives.base import …`
+            if not allowed:
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert not wrong
+
+
+def test_foreign_libraries_stay_in_few_files() -> None:
+    wrong = []
+    for path in files():
+        relative = path.relative_to(ROOT).as_posix()
+        for name in imports(path):
+            homes = HOMES.get(name.partition(".")[0])
+            if homes and not relative.startswith(homes):
+                wrong.append(f"{relative} imports {name}")
+    assert not wrong
+
+
+def test_no_import_cycles_at_import_time() -> None:
+    """Module-level imports form no cycle; a package is its __init__."""
+    graph = {}
+    for path in files():
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        wanted: set[str] = set()
+        for node in tree.body:
+            if isinstance(node, ast.ImportFrom) and node.module:
+                wanted |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+            elif isinstance(node, ast.Import):
+                wanted |= {alias.name for alias in node.names}
+        graph[module] = wanted
+    edges = {module: {name for name in wanted if name in graph and name != module} for module, wanted in graph.items()}
+    # `from package import submodule` names the package too; it is an edge to the submodule.
+    edges = {m: {n for n in out if not any(other != n and other.startswith(n + ".") for other in out)} for m, out in edges.items()}
+    while True:
+        leaves = [module for module, out in edges.items() if not out & set(edges)]
+        if not leaves:
+            break
+        for module in leaves:
+            del edges[module]
+    assert not edges, f"these import each other: {sorted(edges)}"
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+@pytest.mark.parametrize(
+    ("package", "blocked"),
+    [("objectives", ("ray", "optuna", "mlflow", "sqlalchemy", "search", "infra")), ("infra", ("torch", "search", "objectives"))],
+)
+def test_a_package_imports_whole_without_what_it_must_not_know(package: str, blocked: tuple[str, ...]) -> None:
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if "migrations" not in path.parts
+    ]
+    code = (
+        "import importlib, sys\n"
+        f"for name in {blocked!r}: sys.modules[name] = None\n"
+        f"for name in {modules!r}: importlib.import_module(name)\n"
+    )
+    done = run(code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_search_and_reading_an_objective_load_nothing_heavy() -> None:
+    code = (
+        "import sys, search, search.spec, search.selection\n"
+        "from objectives.base import load\n"
+        "for name in ('vae', 'gan', 'autoencoder', 'toy'): load(name).knobs\n"
+        "heavy = {'torch', 'ray', 'mlflow', 'optuna', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = run(code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_public_names_of_search_exist() -> None:
+    done = run("import search.exports\nfrom search import *\nfrom search import export, best, run, Sweep\nassert callable(export)")
+    assert done.returncode == 0, done.stderr
