@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from objectives.data import ImageSet
     from objectives.draws import Draws
-    from objectives.training import Net, Terms, TrainingRun
+    from objectives.terms import Net, Terms
+    from objectives.training import TrainingRun
 
 LR = base.Knob(
     name="lr",
@@ -107,8 +108,7 @@ class Family:
     datasets: ClassVar[tuple[str, ...]]
     likelihoods: ClassVar[tuple[str, ...]] = ()
     players: ClassVar[Mapping[str, tuple[str, ...]]]  # who is trained, in the order of their steps, and the parts that each owns
-    averaged: ClassVar[tuple[str, ...]] = ()  # players whose exponential moving average is what is scored
-    betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
+    averaged: ClassVar[Mapping[str, str]] = {}  # players whose exponential moving average is what is scored, and the knob of its decay
     dtype: ClassVar[str] = "float32"
 
     def __init__(self, settings: base.Settings) -> None:
@@ -160,6 +160,20 @@ class Family:
         from objectives import training
 
         return training.read_test(self, config, weights)
+
+    # How the players move ---------------------------------------------------------------------------------------------------------------
+
+    def every(self, player: str, options: base.Config) -> int:
+        """A player moves once in so many minibatches."""
+        return 1
+
+    def rate(self, player: str, columns: Mapping[str, Tensor | float]) -> Tensor | float:
+        """A player's learning rate, a float or (K, 1)."""
+        return columns["lr"]
+
+    def betas(self, columns: Mapping[str, Tensor | float]) -> tuple[Tensor | float, float]:
+        """Adam's β₁, a float or (K, 1), and β₂."""
+        return 0.9, 0.999
 
     # The mathematics of one model -------------------------------------------------------------------------------------------------------
 

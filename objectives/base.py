@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 Value = float | int | str | bool
@@ -50,10 +51,10 @@ class State(StrEnum):
 class Knob:
     """A hyperparameter: its range, its unit and which end regularizes more.
 
-    `off` is the value at which a λ does not regularize (0 for penalties, noise and dropout, 1 for β); None marks a nuisance knob, which is
-    searched too but is not the question. `default` is used where a spec neither searches nor fixes the knob. `more` names the end of the
-    range that is *more regularized*; nuisance knobs have none. A knob with `choices` is categorical and has no range. `structural` knobs
-    change tensor shapes: members that differ in them cannot be stacked.
+    `off` is the value at which a λ does not regularize (0 for penalties, noise and dropout, 1 for β, one of the choices); None marks a
+    nuisance knob, which is searched too but is not the question. `default` is used where a spec neither searches nor fixes the knob.
+    `more` names the end of the range that is *more regularized*; nuisance knobs have none. A knob with `choices` is categorical and has no
+    range. `structural` knobs change tensor shapes or the code that runs: members that differ in them cannot be stacked.
     """
 
     name: str
@@ -64,7 +65,7 @@ class Knob:
     low: float | None = None
     high: float | None = None
     log: bool = False
-    off: float | None = None
+    off: Value | None = None
     more: Literal["high", "low"] | None = None
     integer: bool = False
     choices: tuple[Value, ...] = ()
@@ -75,8 +76,8 @@ class Knob:
 
     @property
     def is_lambda(self) -> bool:
-        """True for a knob that regularizes, False for a nuisance knob."""
-        return self.off is not None
+        """True for a knob that regularizes by degrees. A choice between kinds (of normalization) has an off value, but no strength."""
+        return self.off is not None and not isinstance(self.off, str)
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,35 @@ class Settings:
     device: str = "cpu"
     threads: int = 1
     cache: str | None = None
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What a sweep is about to do, as far as an objective may object before anything is trained.
+
+    `on` holds, for every λ that may differ from its off value and every nuisance knob, the values that it may take: the choices, the fixed
+    value or the default, or the two ends of a searched range. `searched` names those that are searched. `first_rung` is the epoch after
+    which the scheduler may first stop a member (None: never).
+    """
+
+    model: str | None
+    dataset: str | None
+    likelihood: str | None
+    on: Mapping[str, tuple[Value, ...]]
+    searched: frozenset[str]
+    epochs: int
+    first_rung: int | None = None
+    metric: str | None = None
+    score: Literal["last", "best_epoch"] = "last"
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Knobs that do not go together. An error refuses the sweep; a warning is said before it starts. `rule` is the rule's name."""
+
+    level: Literal["error", "warning"]
+    rule: str
+    message: str
 
 
 @runtime_checkable
@@ -209,7 +239,20 @@ FAMILIES = {
     "regularizer": "objectives.regularizers",
 }
 # Modules of `objectives` that are machinery, not an objective.
-_MACHINERY = {"base", "training", "population", "optimizers", "draws", "likelihoods", "pictures"}
+_MACHINERY = {
+    "base",
+    "training",
+    "population",
+    "optimizers",
+    "draws",
+    "likelihoods",
+    "pictures",
+    "terms",
+    "regularization",
+    "adversarial",
+    "conventions",
+    "compatibility",
+}
 
 
 def names(family: str, package: str | None = None) -> list[str]:
@@ -256,6 +299,11 @@ def _load_users(name: str) -> type[Objective]:
     if missing:
         raise ObjectiveError(f"objective {name!r} must have {', '.join(wanted)}; it lacks {', '.join(missing)} (see objectives/base.py).")
     return found  # type: ignore[no-any-return]
+
+
+def conventions() -> ModuleType:
+    """The units of other projects (`objectives.conventions`): `convert`, `restore` and what there is."""
+    return importlib.import_module("objectives.conventions")
 
 
 def is_worse(score: float, than: float) -> bool:

@@ -1,4 +1,4 @@
-"""GAN: discriminator and generator in turn, on logits, with the non-saturating losses.
+"""GAN: discriminator and generator in turn, on logits. The knob `loss` says which game they play; the default is the non-saturating one,
 
     discriminator:  E softplus(−D(x)) + E softplus(D(G(z)))        generator:  E softplus(−D(G(z)))
 
@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from objectives import models
+from objectives import adversarial, base, models
 from objectives._family import CHEAP_IMAGES, LR, Family, knobs_of, latent_dim, loaded, metrics_of
 from objectives.metrics import fid, kid
 
@@ -24,10 +24,55 @@ if TYPE_CHECKING:
     from objectives.data import ImageSet
     from objectives.draws import Draws
     from objectives.metrics._features import Extractor
-    from objectives.training import Net, Terms
+    from objectives.terms import Net, Terms
 
 PLAYERS = {"discriminator": ("discriminator",), "generator": ("generator",)}
 LATENT = latent_dim(32)
+LOSS = base.Knob(
+    name="loss",
+    summary="the game: the losses of both players",
+    formula="; ".join(f"{name}: {game.formula}" for name, game in adversarial.GAMES.items()),
+    unit="-",
+    default=adversarial.DEFAULT,
+    choices=tuple(adversarial.GAMES),
+    structural=True,
+    source="; ".join(dict.fromkeys(game.source for game in adversarial.GAMES.values())),
+)
+LR_RATIO = base.Knob(
+    name="lr_ratio",
+    summary="learning rate of the discriminator over that of the generator",
+    formula="η_D = ratio · η",
+    unit="1",
+    default=1.0,
+    low=0.1,
+    high=10.0,
+    log=True,
+    where="discriminator",
+    source="Heusel et al. 2017 (two time-scale update rule)",
+)
+BETA1 = base.Knob(
+    name="beta1",
+    summary="Adam's β₁ of both players: how long a gradient is remembered",
+    formula="m ← β₁m + (1 − β₁)g",
+    unit="1",
+    default=0.5,
+    low=0.0,
+    high=0.99,
+    source="Radford et al. 2016 (0.5); range of compare_gan",
+)
+N_DIS = base.Knob(
+    name="n_dis",
+    summary="steps of the discriminator for one of the generator; an epoch has as many minibatches as ever, so the generator moves less",
+    formula="n",
+    unit="steps",
+    default=1,
+    low=1,
+    high=5,
+    integer=True,
+    structural=True,
+    where="discriminator",
+    source="Arjovsky et al. 2017 (5)",
+)
 
 
 class GAN(Family):
@@ -35,9 +80,8 @@ class GAN(Family):
 
     name = "gan"
     players = PLAYERS
-    averaged = ("generator",)
-    betas = (0.5, 0.999)
-    knobs = knobs_of("gan", tuple(PLAYERS), (LR, LATENT))
+    averaged = {"generator": "ema"}  # noqa: RUF012
+    knobs = knobs_of("gan", tuple(PLAYERS), (LR, LATENT, LOSS, LR_RATIO, BETA1, N_DIS))
     metrics = metrics_of("gan", tuple(PLAYERS), (kid.METRIC,), exact=(fid.METRIC,))
     score = "val_kid"
     default_search = ("l2_g", "l2_d")
@@ -49,19 +93,38 @@ class GAN(Family):
         """Train, or find, the classifier in whose features images are compared."""
         return {"features": dict(self._features().record)}
 
+    def every(self, player: str, options: base.Config) -> int:
+        """The generator moves once in `n_dis` minibatches."""
+        return int(options["n_dis"]) if player == "generator" else 1
+
+    def rate(self, player: str, columns: Mapping[str, Tensor | float]) -> Tensor | float:
+        """The discriminator's learning rate is `lr_ratio` times the generator's."""
+        return columns["lr"] * columns["lr_ratio"] if player == "discriminator" else columns["lr"]
+
+    def betas(self, columns: Mapping[str, Tensor | float]) -> tuple[Tensor | float, float]:
+        """β₁ is a knob: the longer memory of 0.9 makes the game swing."""
+        return columns["beta1"], 0.999
+
     def loss(self, player: str, net: Net, batch: Tensor, draws: Draws, knobs: Mapping[str, Tensor]) -> Terms:
-        """The loss of one player on a batch of real images (B, D) and as many generated ones."""
-        from torch.nn.functional import softplus
+        """The loss of one player on a batch of real images (B, D) and as many generated ones.
 
-        from objectives.training import Terms
+        `values`: `latent` z (B, latent_dim), `fake` G(z) (B, D), `seen_fake` what D saw of it, `on_fake` its logits (n,); for the
+        discriminator, and for both in a relativistic game, `real`, `seen_real` and `on_real` likewise. n = B but for packing.
+        """
+        from objectives.terms import Terms
 
-        fake = net("generator", draws.normal((len(batch), self._latent(net)), "latent"))
-        on_fake = net("discriminator", net.corrupt("discriminator", fake))
-        if player == "generator":
-            return Terms(softplus(-on_fake).mean(), {"fake": fake, "on_fake": on_fake})
-        on_real = net("discriminator", net.corrupt("discriminator", batch))
-        values = {"real": batch, "fake": fake, "on_real": on_real, "on_fake": on_fake}
-        return Terms(softplus(-on_real).mean() + softplus(on_fake).mean(), values)
+        game = adversarial.GAMES[str(net.options["loss"])]
+        z = draws.normal((len(batch), net.latent_dim), "latent")
+        fake = net("generator", z)
+        if player == "discriminator":
+            fake = fake.detach()
+        seen_fake = net.corrupt("discriminator", fake)
+        values = {"latent": z, "fake": fake, "seen_fake": seen_fake, "on_fake": net("discriminator", seen_fake)}
+        if player == "discriminator" or game.relative:
+            seen_real = net.corrupt("discriminator", batch)
+            values |= {"real": batch, "seen_real": seen_real, "on_real": net("discriminator", seen_real)}
+        play = game.discriminator if player == "discriminator" else game.generator
+        return Terms(play(values.get("on_real", values["on_fake"]), values["on_fake"]), values)
 
     def evaluate(self, net: Net, images: ImageSet) -> dict[str, Tensor | float]:
         """KID between at most 2,000 samples and as many validation images."""
@@ -94,11 +157,8 @@ class GAN(Family):
         """Images (n, C, H, W) from noise that depends on `name` only; one batch, whose statistics a generator with BatchNorm uses."""
         from objectives.draws import Fixed
 
-        z = Fixed(f"gan/{name}", images.val).normal((n, self._latent(net)), "latent")
+        z = Fixed(f"gan/{name}", images.val).normal((n, net.latent_dim), "latent")
         return net("generator", z).view(n, *images.shape)
-
-    def _latent(self, net: Net) -> int:
-        return net.inputs("generator")
 
     def _features(self) -> Extractor:
         return _classifier(self.options_key(), self.settings.device, self.settings.cache)

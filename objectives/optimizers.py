@@ -13,7 +13,7 @@ from torch import Tensor
 class Adam:
     """Adam (Kingma & Ba 2015), equal to `torch.optim.Adam`: m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², θ ← θ − η·m̂ / (√v̂ + ε)."""
 
-    def __init__(self, theta: Tensor, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> None:
+    def __init__(self, theta: Tensor, betas: tuple[Tensor | float, float] = (0.9, 0.999), eps: float = 1e-8) -> None:
         self.betas = betas
         self.eps = eps
         self.steps = 0
@@ -21,17 +21,21 @@ class Adam:
         self.square = torch.zeros_like(theta)
 
     def step(self, theta: Tensor, gradient: Tensor, lr: Tensor | float) -> None:
-        """Move `theta` in place. `lr` is a float, or (K, 1) beside θ of shape (K, P)."""
+        """Move `theta` in place. `lr` and β₁ are floats, or (K, 1) beside θ of shape (K, P)."""
         self.steps += 1
         first, second = self.betas
         self.mean.lerp_(gradient, 1 - first)
         self.square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
-        scale = self.square.sqrt().div_((1 - second**self.steps) ** 0.5).add_(self.eps)
+        scale = self.scale()
         rate = lr / (1 - first**self.steps)
         if isinstance(rate, Tensor):
             theta.sub_(torch.div(self.mean, scale, out=scale).mul_(rate))
         else:
             theta.addcdiv_(self.mean, scale, value=-rate)
+
+    def scale(self) -> Tensor:
+        """What the last step divided the mean gradient by, √v̂ + ε: shape of θ."""
+        return self.square.sqrt().div_((1 - self.betas[1] ** max(self.steps, 1)) ** 0.5).add_(self.eps)
 
     def keep(self, members: Tensor) -> None:
         """Drop all members but `members` (indices into the first axis)."""

@@ -7,18 +7,20 @@ Losses are written for one model. Here the parameters of each player are one fla
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from objectives import draws as draws_
-from objectives.draws import Draws, Listing, Live, Tape
+from objectives.draws import Draws, Listing, Live, Request, Tape
+from objectives.terms import Values
 
 Parts = Mapping[str, nn.Module]
 Thetas = Mapping[str, Tensor]  # player -> flat parameters
-Values = dict[str, Tensor]
-# (θ by player, batch, draws, knobs) -> (total loss to differentiate, scalars to log)
-Loss = Callable[[Thetas, Tensor, Draws, Mapping[str, Tensor]], tuple[Tensor, Values]]
+Memories = dict[str, dict[str, Tensor]]
+# (θ by player, batch, draws, knobs, memories) -> (total loss to differentiate, (scalars to log, new memories))
+Loss = Callable[[Thetas, Tensor, Draws, Mapping[str, Tensor], Memories], tuple[Tensor, tuple[Values, Memories]]]
 
 
 class Layout:
@@ -35,11 +37,15 @@ class Layout:
         return torch.cat([p.detach().reshape(-1) for module in parts.values() for p in module.parameters()])
 
     def unflatten(self, theta: Tensor) -> dict[str, dict[str, Tensor]]:
-        """Views of θ (P,) by part and parameter name."""
+        """Views of θ (P,) by part and parameter name. What lies behind them (parameters that a regularizer trains) is left alone."""
         found: dict[str, dict[str, Tensor]] = {}
-        for (part, name), shape, piece in zip(self.names, self.shapes, torch.split(theta, self.sizes), strict=True):
+        for (part, name), shape, piece in zip(self.names, self.shapes, torch.split(theta[: self.size], self.sizes), strict=True):
             found.setdefault(part, {})[name] = piece.view(shape)
         return found
+
+    def join(self, parameters: Mapping[str, Mapping[str, Tensor]]) -> Tensor:
+        """The way back: parameters by part and name as one vector (P,)."""
+        return torch.cat([parameters[part][name].reshape(-1) for part, name in self.names])
 
     def kernels(self, theta: Tensor) -> dict[str, Tensor]:
         """The weights of rank ≥ 2, by their full names: what penalties act on. Biases and scales are left alone."""
@@ -47,14 +53,23 @@ class Layout:
         return {f"{part}.{name}": tree[part][name] for (part, name), shape in zip(self.names, self.shapes, strict=True) if len(shape) > 1}
 
     def kernel_mask(self, like: Tensor) -> Tensor:
-        """1 where θ holds a kernel, 0 elsewhere, shape (P,)."""
-        return torch.cat([like.new_full((size,), float(len(shape) > 1)) for shape, size in zip(self.shapes, self.sizes, strict=True)])
+        """1 where θ holds a kernel, 0 elsewhere, shape (P,): as long as `like`, which may hold more than the model's parameters."""
+        own = [like.new_full((size,), float(len(shape) > 1)) for shape, size in zip(self.shapes, self.sizes, strict=True)]
+        return torch.cat([*own, like.new_zeros(len(like) - self.size)])
 
 
 def gradients(
-    loss: Loss, player: str, thetas: Thetas, batch: Tensor, streams: Sequence[Live], knobs: Mapping[str, Tensor]
-) -> tuple[Tensor, Values]:
-    """Each member's gradient with respect to `player`'s θ, and its scalars.
+    loss: Loss,
+    player: str,
+    thetas: Thetas,
+    batch: Tensor,
+    streams: Sequence[Live],
+    knobs: Mapping[str, Tensor],
+    memories: Memories,
+    listed: dict[Any, list[Request]] | None = None,
+    key: Any = None,
+) -> tuple[Tensor, Values, Memories]:
+    """Each member's gradient with respect to `player`'s θ, its scalars and its new memories.
 
     Args:
         loss: the loss of one model.
@@ -63,36 +78,59 @@ def gradients(
         batch: (K, B, …), each member's own minibatch.
         streams: the K members' random streams.
         knobs: by name, (K,).
+        memories: by regularizer and name, (K, …).
+        listed: which draws the loss asks for, kept from call to call under `key`; a loss that asks for others needs another key.
 
     Returns:
-        The gradient (K, P) and the scalars, each (K,).
+        The gradient (K, P), the scalars (K,) and the memories (K, …).
     """
     if len(streams) == 1:
-        return _one(loss, player, thetas, batch, streams[0], knobs)
-    tape = _draw_ahead(loss, thetas, batch, streams, knobs)
+        return _one(loss, player, thetas, batch, streams[0], knobs, memories)
+    listed = {} if listed is None else listed
+    if key not in listed:
+        listed[key] = _requests(loss, thetas, batch, knobs, memories)
+    drawn = [draws_.record(stream, listed[key]) for stream in streams]
+    tape = [torch.stack(numbers) for numbers in zip(*drawn, strict=True)]
 
-    def own(theta: Tensor, others: Thetas, batch: Tensor, tape: list[Tensor], knobs: Mapping[str, Tensor]) -> tuple[Tensor, Values]:
-        return loss({**others, player: theta}, batch, Tape(tape), knobs)
+    def own(
+        theta: Tensor, others: Thetas, batch: Tensor, tape: list[Tensor], knobs: Mapping[str, Tensor], memories: Memories
+    ) -> tuple[Tensor, tuple[Values, Memories]]:
+        return loss({**others, player: theta}, batch, Tape(tape), knobs, memories)
 
     mapped = torch.func.vmap(torch.func.grad(own, has_aux=True))
-    gradient, values = mapped(thetas[player], dict(thetas), batch, tape, dict(knobs))
-    return gradient, values
+    gradient, (values, memories) = mapped(thetas[player], dict(thetas), batch, tape, dict(knobs), memories)
+    return gradient, values, memories
 
 
-def _one(loss: Loss, player: str, thetas: Thetas, batch: Tensor, stream: Live, knobs: Mapping[str, Tensor]) -> tuple[Tensor, Values]:
+def _one(
+    loss: Loss,
+    player: str,
+    thetas: Thetas,
+    batch: Tensor,
+    stream: Live,
+    knobs: Mapping[str, Tensor],
+    memories: Memories,
+) -> tuple[Tensor, Values, Memories]:
     """A population of one: ordinary autograd, without the mapping and its cost."""
-    alone = {name: theta[0] for name, theta in thetas.items()}
-    theta = alone[player] = alone[player].detach().requires_grad_()
-    total, values = loss(alone, batch[0], stream, {name: value[0] for name, value in knobs.items()})
+    alone, *rest = _first(thetas, batch, knobs, memories, stream)
+    theta = alone[player].detach().requires_grad_()
+    total, (values, after) = loss({**alone, player: theta}, *rest)
     (gradient,) = torch.autograd.grad(total, theta)
-    return gradient[None], {name: value.detach()[None] for name, value in values.items()}
+    remembered = {name: {key: value.detach()[None] for key, value in memory.items()} for name, memory in after.items()}
+    return gradient[None], {name: value.detach()[None] for name, value in values.items()}, remembered
 
 
-def _draw_ahead(loss: Loss, thetas: Thetas, batch: Tensor, streams: Sequence[Live], knobs: Mapping[str, Tensor]) -> list[Tensor]:
-    """What every member's streams answer to the draws that `loss` asks for: (K, …) each, in the order of asking."""
+def _requests(loss: Loss, thetas: Thetas, batch: Tensor, knobs: Mapping[str, Tensor], memories: Memories) -> list[Request]:
+    """The draws that `loss` asks for, in their order: found by running it once on member 0. They depend on shapes and not on numbers."""
     listing = Listing(like=next(iter(thetas.values())))
     with torch.no_grad():
-        # A run without gradients on member 0 finds the requests; they depend on shapes, not on numbers.
-        loss({name: theta[0] for name, theta in thetas.items()}, batch[0], listing, {name: value[0] for name, value in knobs.items()})
-    drawn = [draws_.record(stream, listing.requests) for stream in streams]
-    return [torch.stack(numbers) for numbers in zip(*drawn, strict=True)]
+        loss(*_first(thetas, batch, knobs, memories, listing))
+    return listing.requests
+
+
+def _first(
+    thetas: Thetas, batch: Tensor, knobs: Mapping[str, Tensor], memories: Memories, draws: Draws
+) -> tuple[Thetas, Tensor, Draws, Mapping[str, Tensor], Memories]:
+    """The arguments of the loss of member 0."""
+    remembered = {name: {key: value[0] for key, value in memory.items()} for name, memory in memories.items()}
+    return {name: theta[0] for name, theta in thetas.items()}, batch[0], draws, {name: v[0] for name, v in knobs.items()}, remembered

@@ -1,10 +1,11 @@
 """The training loop. Read this file first: everything that happens to a member during a run is here.
 
-    epoch:   shuffle → for every minibatch, for every player: loss → gradient → regularizers on the weights → Adam
+    epoch:   shuffle → for every minibatch, for every player: loss → gradient → regularizers on the weights → Adam → again
              → evaluate on validation images with fixed draws → one report per living member
     end:     the last report carries the state, and for a completed member all metrics and the score
 
-A loss is written for one model in its family's file; `population.py` maps it over the members, and no other file knows how many there are.
+A loss is written for one model in its family's file; `regularization.py` adds the regularizers that are on; `population.py` maps it over
+the members.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import json
 import math
 import os
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,69 +27,13 @@ from objectives import base, models, regularizers
 from objectives._family import Family
 from objectives.base import Member, ObjectiveError, Report, State
 from objectives.data import ImageSet
-from objectives.draws import Draws, Live, initialized
-from objectives.models._layers import as_is
+from objectives.draws import Draws, Fixed, Live, initialized
 from objectives.optimizers import Adam
-from objectives.population import Layout, Values, gradients
-from objectives.regularizers import Regularizer
+from objectives.population import gradients
+from objectives.regularization import Memories, Regularization, evaluation_net
+from objectives.terms import Clock, Update, Values
 
 BLOW_UP = 1e3  # a training loss this many times its first value (or this large, if that was below 1) has diverged
-EMA_DECAY = 0.999
-
-Corrupt = Callable[[Tensor], Tensor]
-
-
-# One model ----------------------------------------------------------------------
-
-
-class Net:
-    """A model with the parameters of one member. `net("decoder", z)` calls a part, with dropout only where training switched it on."""
-
-    def __init__(
-        self,
-        parts: Mapping[str, nn.Module],
-        parameters: Mapping[str, Mapping[str, Tensor]],
-        hidden: Mapping[str, Corrupt] | None = None,
-        inputs: Mapping[str, Corrupt] | None = None,
-    ) -> None:
-        self._parts, self._parameters = parts, parameters
-        self._hidden, self._inputs = hidden or {}, inputs or {}
-
-    def __call__(self, part: str, x: Tensor) -> Tensor:
-        """The output of a part for a batch x."""
-        inputs = (x, self._hidden.get(part, as_is))
-        # No parameter is shared between layers, and looking for shared ones costs as much as a small layer.
-        out: Tensor = torch.func.functional_call(self._parts[part], dict(self._parameters[part]), inputs, tie_weights=False)
-        return out
-
-    def inputs(self, part: str) -> int:
-        """How many numbers the part's first layer takes: the latent size, for a decoder or generator."""
-        return next(p for p in self._parts[part].parameters() if p.ndim > 1).shape[1]
-
-    def corrupt(self, part: str, x: Tensor) -> Tensor:
-        """The input of a part as training shows it: with input noise where a regularizer adds some, else x itself."""
-        return self._inputs.get(part, as_is)(x)
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What a loss hands to the penalties.
-
-    `data` is the unregularized loss, a scalar averaged over the batch; `values` holds the family's own quantities (`kl`, `mean`,
-    `log_variance`, `real`, …); `kernels` the weights of rank ≥ 2 of the player in training, filled in by the loop; `net` the model.
-    """
-
-    data: Tensor
-    values: Mapping[str, Tensor] = field(default_factory=dict)
-    kernels: Mapping[str, Tensor] = field(default_factory=dict)
-    net: Net | None = None
-
-
-def regularized(terms: Terms, penalties: Mapping[str, Regularizer], knobs: Mapping[str, Tensor]) -> tuple[Tensor, Values]:
-    """The loss to descend, and its summands as they are logged: unweighted. The only place where a λ multiplies a penalty."""
-    unweighted = {name: regularizer.module.penalty(terms) for name, regularizer in penalties.items()}
-    total = terms.data + sum(knobs[name] * penalty for name, penalty in unweighted.items())
-    return total, {"loss": total, "data": terms.data, **{f"penalty_{name}": penalty for name, penalty in unweighted.items()}}
 
 
 # Several members ----------------------------------------------------------------------
@@ -115,23 +61,14 @@ class TrainingRun:
         self.dtype = getattr(torch, family.dtype)
         self.images = _converted(family.load_data(), self.dtype)
         self.rows = self.images.train.flatten(1)  # (n, D)
-        self.regularizers = regularizers.acting_on(family.name, tuple(family.players))
-        self.latent_dim = _shared_latent_dim(family, members)
+        self.options = _shared_options(family, members)
+        self.latent_dim = int(self.options["latent_dim"])
         self.epoch = 0
-        self.updates = 0
+        self.steps = 0
         self.members = {member.number: member for member in members}
         self.ended: dict[int, dict[str, Tensor]] = {}  # number -> scored weights by player, each (P,)
         self.living = [Living(member, Live(member.seed, settings.device, self.dtype)) for member in members]
-        built = [initialized(member.seed, self._build) for member in members]
-        self.parts = {name: part.to(settings.device, self.dtype) for name, part in built[0].items()}
-        self.layouts = {player: Layout(self._owned(player, self.parts)) for player in family.players}
-        self.thetas = {
-            player: torch.stack([layout.flatten(self._owned(player, parts)) for parts in built]).to(settings.device, self.dtype)
-            for player, layout in self.layouts.items()
-        }
-        self.masks = {player: layout.kernel_mask(self.thetas[player][0]) for player, layout in self.layouts.items()}
-        self.optimizers = {player: Adam(theta, family.betas) for player, theta in self.thetas.items()}
-        self.averages = {player: self.thetas[player].clone() for player in family.averaged}
+        self._build()
         self._read_knobs()
 
     # The interface ----------------------------------------------------------------------------------------------------------------------
@@ -156,7 +93,7 @@ class TrainingRun:
         """Write a checkpoint, atomically. It holds plain tensors, numbers and strings only, so that loading it executes nothing."""
         state = {
             "epoch": self.epoch,
-            "updates": self.updates,
+            "steps": self.steps,
             "members": [[living.member.number, living.member.seed] for living in self.living],
             "rungs": [living.rungs for living in self.living],
             "first_loss": [living.first_loss for living in self.living],
@@ -164,6 +101,8 @@ class TrainingRun:
             "streams": [living.streams.state() for living in self.living],
             "thetas": self.thetas,
             "averages": self.averages,
+            "memories": self.memories,
+            "step_memories": self.step_memories,
             "optimizers": {player: optimizer.state() for player, optimizer in self.optimizers.items()},
             "ended": self.ended,
         }
@@ -182,8 +121,9 @@ class TrainingRun:
         unknown = [number for number, seed in state["members"] if seeds.get(number) != seed]
         if unknown:
             raise ObjectiveError(f"{path} must be a checkpoint of members {sorted(seeds)} and their seeds; it holds member {unknown[0]}.")
-        self.epoch, self.updates, self.ended = state["epoch"], state["updates"], state["ended"]
+        self.epoch, self.steps, self.ended = state["epoch"], state["steps"], state["ended"]
         self.thetas, self.averages = state["thetas"], state["averages"]
+        self.memories, self.step_memories = state["memories"], state["step_memories"]
         for player, optimizer in self.optimizers.items():
             optimizer.load_state(state["optimizers"][player])
         self.living = []
@@ -199,7 +139,7 @@ class TrainingRun:
         """Write a member's scored weights as safetensors, with config, seed, model and shape as metadata."""
         from safetensors.torch import save_file
 
-        member, tree = self.members[number], self._parameters(self._weights(number))
+        member, tree = self.members[number], self.regularization.plain(self._weights(number)).parameters
         tensors = {f"{part}.{name}": value.detach().cpu().clone() for part, named in tree.items() for name, value in named.items()}
         facts = {"config": dict(member.config), "seed": member.seed, "shape": list(self.images.shape), "epoch": self.epoch}
         named_facts = {"objective": self.family.name, "model": self.family.model, "likelihood": self.family.likelihood}
@@ -218,7 +158,7 @@ class TrainingRun:
         if self.images.shape[0] not in (1, 3) or min(self.images.shape[1:]) < 2:
             return False
         with torch.no_grad():
-            shown = self.family.picture(Net(self.parts, self._parameters(self._weights(number))), self.images)
+            shown = self.family.picture(self.regularization.plain(self._weights(number)), self.images)
         if shown is None:
             return False
         save_grid(shown[0], path, shown[1])
@@ -229,60 +169,65 @@ class TrainingRun:
     def _train_epoch(self) -> Values:
         """One pass over the training images; the mean of each logged scalar, (K,), still on the device."""
         n = len(self.rows)
-        size = min(self.settings.batch_size or self.family.default_batch_size, n)
+        size = self.batch_size
         orders = torch.stack([torch.randperm(n, generator=living.streams.generator("order")) for living in self.living])
         orders = orders.to(self.rows.device)  # (K, n)
-        sums: Values = {}
+        logged: dict[str, list[Tensor]] = {}
         # Minibatches all have one size; the images left over differ from epoch to epoch.
         for start in range(0, n - size + 1, size):
             batch = self.rows[orders[:, start : start + size]]  # (K, B, D)
+            self.clock.epochs.fill_(self.epoch - 1 + start / n)
             for player in self.family.players:
-                for name, value in self._update(player, batch).items():
-                    sums[name] = sums[name] + value if name in sums else value
+                if self.steps % self.family.every(player, self.options) == 0:
+                    for name, value in self._update(player, batch).items():
+                        logged.setdefault(name, []).append(value)
             self._average()
-        return {name: value / (n // size) for name, value in sums.items()}
+            self.steps += 1
+        return {name: torch.stack(values).mean(0) for name, values in logged.items()}
 
     def _update(self, player: str, batch: Tensor) -> Values:
         """One step of one player for every member. Returns the logged scalars, (K,) each."""
         theta = self.thetas[player]
+
+        def loss(
+            thetas: Mapping[str, Tensor], batch: Tensor, draws: Draws, knobs: Mapping[str, Tensor], memories: Memories
+        ) -> tuple[Tensor, tuple[Values, Memories]]:
+            return self.regularization.loss(player, thetas, batch, draws, knobs, memories, self.clock, self.steps)
+
         streams = [living.streams for living in self.living]
-
-        def loss(thetas: Mapping[str, Tensor], batch: Tensor, draws: Draws, knobs: Mapping[str, Tensor]) -> tuple[Tensor, Values]:
-            net = self._training_net(thetas, draws, knobs)
-            terms = self.family.loss(player, net, batch, draws, knobs)
-            terms = replace(terms, kernels=self.layouts[player].kernels(thetas[player]), net=net)
-            return regularized(terms, self._active("penalty", player), knobs)
-
-        gradient, values = gradients(loss, player, self.thetas, batch, streams, self.knobs)
-        for name, regularizer in self._active("before_step", player).items():
-            regularizer.module.before_step(theta, self.columns["lr"], self.columns[name], self.masks[player])
-        self.optimizers[player].step(theta, gradient, self.columns["lr"])
+        kind = (player, self.regularization.due(player, self.steps))
+        gradient, values, self.memories = gradients(
+            loss, player, self.thetas, batch, streams, self.knobs, self.memories, self._listed, kind
+        )
+        optimizer, rate = self.optimizers[player], self.family.rate(player, self.columns)
+        self._act("before_step", player, rate)
+        optimizer.step(theta, gradient, rate)
+        self._act("after_step", player, rate)
         suffix = f"_{player[0]}" if len(self.family.players) > 1 else ""
         return {name if name.startswith("penalty_") else f"train_{name}{suffix}": value for name, value in values.items()}
 
-    def _training_net(self, thetas: Mapping[str, Tensor], draws: Draws, knobs: Mapping[str, Tensor]) -> Net:
-        """The model as training sees it: with dropout and input noise where a member has them on."""
-        parameters = self._parameters(thetas)
-        hooks: dict[str, dict[str, Corrupt]] = {"layer": {}, "corrupt": {}}
-        for hook, found in hooks.items():
-            for player, parts in self.family.players.items():
-                if active := self._active(hook, player):
-                    found.update(dict.fromkeys(parts, _chain(hook, active, draws, knobs)))
-        return Net(self.parts, parameters, hooks["layer"], hooks["corrupt"])
+    def _act(self, hook: str, player: str, rate: Tensor | float) -> None:
+        """Regularizers that act on the weights themselves."""
+        for name, found in self.regularization.active(hook, player).items():
+            theta = self.thetas[player]
+            scale = self.optimizers[player].scale() if hook == "after_step" else torch.ones_like(theta)
+            update = Update(rate, self.masks[player], scale, self.clock, self.step_memories.get(name, {}))
+            getattr(found.module, hook)(theta, update, self.columns[name])
 
     def _average(self) -> None:
-        """Exponential moving average of the weights, with a decay that warms up: θ̄ ← aθ̄ + (1 − a)θ, a = min(0.999, (1 + t)/(10 + t))."""
-        decay = min(EMA_DECAY, (1 + self.updates) / (10 + self.updates))
-        self.updates += 1
+        """Exponential moving average of the weights, with a decay that warms up: θ̄ ← aθ̄ + (1 − a)θ, a = min(decay, (1 + t)/(10 + t))."""
+        warm = (1 + self.steps) / (10 + self.steps)
         for player, average in self.averages.items():
-            average.lerp_(self.thetas[player], 1 - decay)
+            decay = self.columns[self.family.averaged[player]]
+            kept = decay.clamp(max=warm) if isinstance(decay, Tensor) else min(decay, warm)
+            average.add_((self.thetas[player] - average) * (1 - kept))
 
     # Judging ----------------------------------------------------------------------------------------------------------------------------
 
     def _judge(self, trained: Values) -> list[Report]:
         """Evaluate every living member and report; a member that has diverged or is done gets its state."""
         with torch.no_grad():
-            measured = [self.family.evaluate(self._net(self._current(k)), self.images) for k in range(len(self.living))]
+            measured = [self.family.evaluate(self.regularization.plain(self._current(k)), self.images) for k in range(len(self.living))]
             names = [*trained, *measured[0]]
             like = next(iter(trained.values()))
             rows = [
@@ -306,7 +251,7 @@ class TrainingRun:
         if loss > BLOW_UP * max(1.0, living.first_loss):
             return replace(report, state=State.DIVERGED, reason=f"training loss rose from {living.first_loss:.4g} to {loss:.4g}")
         if self.settings.score == "best_epoch" and not any(before <= rung for before in living.rungs):
-            living.best = {player: theta.clone() for player, theta in self._current(k).items()}
+            living.best = self._current(k)
         living.rungs.append(rung)
         return self._complete(k, report) if self.epoch >= self.settings.epochs else report
 
@@ -315,7 +260,7 @@ class TrainingRun:
         living = self.living[k]
         rungs = [min(living.rungs)] if living.best is not None else living.rungs
         try:
-            final = self.family.finish(self._net(self._scored(k)), self.images, rungs)
+            final = self.family.finish(self.regularization.plain(self._scored(k)), self.images, rungs)
         except Exception as error:
             return replace(_failure(report.number, report.epoch, error), metrics=report.metrics)
         score = final[self.family.deciding]
@@ -327,17 +272,48 @@ class TrainingRun:
 
     # Members ----------------------------------------------------------------------------------------------------------------------------
 
+    def _build(self) -> None:
+        """Every member's first weights, from its own seed; the optimizers, and what regularizers remember."""
+        device, family = self.settings.device, self.family
+        self.batch_size = min(self.settings.batch_size or family.default_batch_size, len(self.rows))
+        build = partial(built, family, self.images.shape, self.options)
+        freshly = [initialized(living.member.seed, build) for living in self.living]
+        self.parts = {name: part.to(device, self.dtype) for name, part in freshly[0].items()}
+        self.regularization = Regularization(family, self.parts, self.images.shape, self.latent_dim, self.options)
+        self.regularization.switch([living.member.config for living in self.living])
+        rows = [
+            {
+                player: self.regularization.flatten(player, parts, Live(living.member.seed)).to(device, self.dtype)
+                for player in family.players
+            }
+            for living, parts in zip(self.living, freshly, strict=True)
+        ]
+        self.thetas = {player: torch.stack([row[player] for row in rows]) for player in family.players}
+        self.memories = _stacked([self.regularization.memories(row) for row in rows])
+        self.step_memories = {
+            name: found.module.step_memory(self.thetas[found.player])
+            for name, found in self.regularization.on.items()
+            if found.has("step_memory")
+        }
+        self.masks = {player: layout.kernel_mask(self.thetas[player][0]) for player, layout in self.regularization.layouts.items()}
+        self.optimizers = {player: Adam(theta) for player, theta in self.thetas.items()}
+        self.averages = {player: self.thetas[player].clone() for player in family.averaged}
+        self.clock = Clock(torch.zeros((), dtype=self.dtype, device=device), self.settings.epochs)
+
     def _keep(self, positions: list[int]) -> None:
         """Go on with the members at `positions`; the scored weights of the others are put aside."""
         if len(positions) == len(self.living):
             return
         for k, living in enumerate(self.living):
             if k not in positions:
-                self.ended[living.member.number] = {player: theta.clone() for player, theta in self._scored(k).items()}
+                self.ended[living.member.number] = self._scored(k)
         index = torch.tensor(positions, dtype=torch.long, device=self.rows.device)
         self.living = [self.living[k] for k in positions]
         self.thetas = {player: theta.index_select(0, index) for player, theta in self.thetas.items()}
         self.averages = {player: theta.index_select(0, index) for player, theta in self.averages.items()}
+        for memories in (self.memories, self.step_memories):
+            for memory in memories.values():
+                memory.update({key: value.index_select(0, index) for key, value in memory.items()})
         for optimizer in self.optimizers.values():
             optimizer.keep(index)
         self._read_knobs()
@@ -358,22 +334,18 @@ class TrainingRun:
         self.columns: dict[str, Tensor | float] = {
             name: value[0] if len(value) == 1 else self.knobs[name][:, None] for name, value in values.items()
         }
-        on = {name for name, found in self.regularizers.items() if not all(found.idle(value) for value in values[name])}
-        self._on = {
-            (hook, player): {
-                name: found for name, found in self.regularizers.items() if name in on and found.player == player and found.has(hook)
-            }
-            for hook in ("penalty", "layer", "corrupt", "before_step")
-            for player in self.family.players
-        }
-
-    def _active(self, hook: str, player: str) -> dict[str, Regularizer]:
-        """Regularizers of a player that any living member has on; the others are not computed at all."""
-        return self._on[hook, player]
+        for optimizer in self.optimizers.values():
+            optimizer.betas = self.family.betas(self.columns)
+        self.regularization.switch([living.member.config for living in self.living])
+        self._listed: dict[Any, Any] = {}
 
     def _current(self, k: int) -> dict[str, Tensor]:
-        """Member k's weights as they are evaluated: averaged where the family averages."""
-        return {player: self.averages.get(player, theta)[k] for player, theta in self.thetas.items()}
+        """Member k's weights as they are evaluated: averaged where the family averages, and with every reparametrization worked in."""
+        thetas = {player: self.averages.get(player, theta)[k] for player, theta in self.thetas.items()}
+        knobs = {name: value[k] for name, value in self.knobs.items()}
+        memories = {name: {key: value[k] for key, value in memory.items()} for name, memory in self.memories.items()}
+        with torch.no_grad():
+            return self.regularization.evaluated(thetas, knobs, memories, self.clock, Fixed("evaluation", self.rows))
 
     def _scored(self, k: int) -> dict[str, Tensor]:
         best = self.living[k].best
@@ -388,28 +360,25 @@ class TrainingRun:
             raise ObjectiveError(f"number must be that of a member of this run, one of {sorted(self.members)}; got {number}.")
         return self._scored(found[0])
 
-    def _net(self, thetas: Mapping[str, Tensor]) -> Net:
-        return Net(self.parts, self._parameters(thetas))
 
-    def _parameters(self, thetas: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-        return {part: named for player, layout in self.layouts.items() for part, named in layout.unflatten(thetas[player]).items()}
+def built(family: Family, shape: models.Shape, options: base.Config) -> dict[str, nn.Module]:
+    """The freshly initialized parts of a family's model; a player whose regularizer changes what it takes (packing) gets that."""
+    latent_dim = int(options["latent_dim"])
+    parts = dict(models.build(family.model, family.name, shape, latent_dim))
+    for name, found in regularizers.acting_on(family.name, tuple(family.players)).items():
+        if found.has("takes") and not found.idle(options[name]):
+            wider = models.build(family.model, family.name, found.module.takes(shape, options[name]), latent_dim)
+            parts.update({part: wider[part] for part in family.players[found.player]})
+    return parts
 
-    def _build(self) -> Mapping[str, nn.Module]:
-        return models.build(self.family.model, self.family.name, self.images.shape, self.latent_dim)
 
-    def _owned(self, player: str, parts: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
-        return {name: parts[name] for name in self.family.players[player]}
-
-
-def _chain(hook: str, active: Mapping[str, Regularizer], draws: Draws, knobs: Mapping[str, Tensor]) -> Corrupt:
-    """The hook `layer` or `corrupt` of several regularizers, one after the other."""
-
-    def apply(x: Tensor) -> Tensor:
-        for name, regularizer in active.items():
-            x = getattr(regularizer.module, hook)(x, draws, knobs[name])
-        return x
-
-    return apply
+def _stacked(memories: Sequence[Memories]) -> Memories:
+    """One memory of (K, …) tensors out of K memories."""
+    return (
+        {name: {key: torch.stack([memory[name][key] for memory in memories]) for key in first} for name, first in memories[0].items()}
+        if memories
+        else {}
+    )
 
 
 def _failure(number: int, epoch: int, error: Exception) -> Report:
@@ -426,14 +395,18 @@ def _scored_epoch(living: Living) -> int:
     return living.rungs.index(min(living.rungs)) + 1 if living.best is not None else len(living.rungs)
 
 
-def _shared_latent_dim(family: Family, members: Sequence[Member]) -> int:
-    """The members' common `latent_dim`; they must agree in every structural knob, for one tensor holds all of them."""
+def options_of(family: Family, config: base.Config) -> dict[str, base.Value]:
+    """The structural knobs of a config."""
+    return {name: config.get(name, knob.default) for name, knob in family.knobs.items() if knob.structural}
+
+
+def _shared_options(family: Family, members: Sequence[Member]) -> dict[str, base.Value]:
+    """The members' common structural knobs; they must agree in every one, for one tensor holds all of them."""
     for name, knob in family.knobs.items():
         values = {member.config.get(name, knob.default) for member in members} if knob.structural else set()
         if len(values) > 1:
             raise ObjectiveError(f"members of one run must agree in the structural knob {name!r}; got {sorted(values, key=str)}.")
-    config = members[0].config if members else {}
-    return int(config.get("latent_dim", family.knobs["latent_dim"].default))
+    return options_of(family, members[0].config if members else {})
 
 
 def _converted(images: ImageSet, dtype: torch.dtype) -> ImageSet:
@@ -455,9 +428,8 @@ def check_device(device: str) -> None:
 
 
 def parameter_counts(family: Family, shape: models.Shape) -> dict[str, int]:
-    """Trainable numbers per part of the family's model, at the default latent size."""
-    latent = int(family.knobs["latent_dim"].default)
-    parts = initialized(0, lambda: models.build(family.model, family.name, shape, latent))
+    """Trainable numbers per part of the family's model, at the default structure."""
+    parts = initialized(0, lambda: built(family, shape, options_of(family, {})))
     return {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
 
 
@@ -466,9 +438,8 @@ def read_test(family: Family, config: base.Config, weights: Path) -> dict[str, f
     from safetensors.torch import load_file
 
     torch.set_num_threads(family.settings.threads)
-    images = family.load_data()
-    latent = int(config.get("latent_dim", family.knobs["latent_dim"].default))
-    parts = initialized(0, lambda: models.build(family.model, family.name, images.shape, latent))
+    images, options = family.load_data(), options_of(family, config)
+    parts = initialized(0, lambda: built(family, images.shape, options))
     tensors = load_file(weights, device=family.settings.device)
     parameters: dict[str, dict[str, Tensor]] = {}
     for part, module in parts.items():
@@ -477,6 +448,7 @@ def read_test(family: Family, config: base.Config, weights: Path) -> dict[str, f
         wrong = [name for name, p in module.named_parameters() if parameters[part][name].shape != p.shape]
         if wrong:
             raise ObjectiveError(f"{weights} must hold weights of model {family.model!r} with this config; {part}.{wrong[0]} does not fit.")
+    net = evaluation_net(family, parts, parameters, images.shape, int(options["latent_dim"]), options)
     with torch.no_grad():
-        found = family.test(Net(parts, parameters), images)
+        found = family.test(net, images)
     return {**found, "score": found[family.deciding.replace("val_", "test_", 1)]}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from objectives.data import ImageSet
     from objectives.draws import Draws
-    from objectives.training import Net, Terms
+    from objectives.terms import Net, Terms
 
 PLAYERS = {"model": ("encoder", "decoder")}
 IWAE_SAMPLES = 100
@@ -56,15 +56,20 @@ class VAE(Family):
         return {"likelihood": self.likelihood}
 
     def loss(self, player: str, net: Net, batch: Tensor, draws: Draws, knobs: Mapping[str, Tensor]) -> Terms:
-        """Reconstruction term of a batch (B, D), one latent sample per image; the KL is a penalty whose λ is β."""
-        from objectives.training import Terms
+        """Reconstruction term of a batch (B, D), one latent sample per image; the KL is a penalty whose λ is β.
+
+        `values`: `observed` x and `expected` E[x|z] (B, D), `mean`, `log_variance` and `latent` of q(z|x), `kl_nats` (all (B, latent_dim)),
+        and `kl`, its sum over latents averaged over the batch.
+        """
+        from objectives.terms import Terms
 
         x = self._observed(batch, draws)
-        mean, log_variance = _posterior(net, net.corrupt("encoder", x))
+        mean, log_variance = posterior(net, net.corrupt("encoder", x))
         z = mean + (0.5 * log_variance).exp() * draws.normal(mean.shape, "latent")
-        nats = self._neg_log_likelihood(net("decoder", z), x)
-        values = {"kl": gaussian_kl_nats(mean, log_variance).sum(-1).mean(), "mean": mean, "log_variance": log_variance, "latent": z}
-        return Terms(nats.mean(), values)
+        out = net("decoder", z)
+        kl_nats = gaussian_kl_nats(mean, log_variance)
+        values = {"observed": x, "expected": self._expected(out), "mean": mean, "log_variance": log_variance, "latent": z}
+        return Terms(self._neg_log_likelihood(out, x).mean(), {**values, "kl_nats": kl_nats, "kl": kl_nats.sum(-1).mean()})
 
     def evaluate(self, net: Net, images: ImageSet) -> dict[str, Tensor | float]:
         """−ELBO and its two terms, on at most 2,000 validation images with fixed binarization and latent noise."""
@@ -93,9 +98,8 @@ class VAE(Family):
         """Samples from the prior: decoder means of fixed latents."""
         from objectives.draws import Fixed
 
-        out = net("decoder", Fixed("picture", images.val).normal((64, net.inputs("decoder"))))
-        shown = out.sigmoid() if self.likelihood == "bernoulli" else out
-        return shown.view(-1, *images.shape), 8
+        out = net("decoder", Fixed("picture", images.val).normal((64, net.latent_dim)))
+        return self._expected(out).view(-1, *images.shape), 8
 
     def _on_split(self, net: Net, images: Tensor, split: str, iwae_images: int) -> dict[str, float]:
         nats, rate, mean = self._bound(net, images, split)
@@ -114,7 +118,7 @@ class VAE(Family):
 
         draws = Fixed(f"vae/{split}", images)
         x = self._observed(images.flatten(1), draws)
-        mean, log_variance = _posterior(net, x)
+        mean, log_variance = posterior(net, x)
         z = mean + (0.5 * log_variance).exp() * draws.normal(mean.shape, "latent")
         return self._neg_log_likelihood(net("decoder", z), x), gaussian_kl_nats(mean, log_variance).sum(-1), mean
 
@@ -128,7 +132,7 @@ class VAE(Family):
         x = self._observed(images.flatten(1), draws)  # the binarization of `_bound`
         found = []
         for part in torch.split(x, CHUNK):
-            mean, log_variance = (value[:, None] for value in _posterior(net, part))  # (n, 1, z)
+            mean, log_variance = (value[:, None] for value in posterior(net, part))  # (n, 1, z)
             noise = draws.normal((len(part), IWAE_SAMPLES, mean.shape[-1]), "iwae")
             z = mean + (0.5 * log_variance).exp() * noise  # (n, k, z)
             # log p(z) − log q(z|x): the constants ½ log 2π cancel
@@ -143,11 +147,15 @@ class VAE(Family):
             return x
         return (draws.uniform(x.shape, "binarize") < x).to(x.dtype)
 
+    def _expected(self, out: Tensor) -> Tensor:
+        """E[x|z] in pixel values, of the decoder's output."""
+        return out.sigmoid() if self.likelihood == "bernoulli" else out
+
     def _neg_log_likelihood(self, out: Tensor, x: Tensor) -> Tensor:
         return bernoulli_nats(out, x) if self.likelihood == "bernoulli" else gaussian_nats(out, x)
 
 
-def _posterior(net: Net, x: Tensor) -> tuple[Tensor, Tensor]:
+def posterior(net: Net, x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and log-variance of q(z|x), (n, z) each."""
     mean, log_variance = net("encoder", x).chunk(2, -1)
     return mean, log_variance

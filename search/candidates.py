@@ -185,7 +185,7 @@ def _best_members(
 
 def off_value(knob: Knob) -> float | int:
     """The off value of a λ, in its type."""
-    assert knob.off is not None
+    assert knob.off is not None and not isinstance(knob.off, str)
     return round(knob.off) if knob.integer else knob.off
 
 
@@ -196,7 +196,8 @@ def _off_the_off_value(best: dict[str, Value], lambdas: Sequence[Knob]) -> dict[
     axis = Axis.of(lambdas[0])
     at = axis.u(best[axis.name])
     moved = at + axis.more * axis.step / 3
-    return {**best, axis.name: axis.value(moved if 0.0 <= moved <= 1.0 else at - axis.more * axis.step / 3)}
+    free = place(axis, moved if 0.0 <= moved <= 1.0 else at - axis.more * axis.step / 3, [at], near=True)
+    return best if free is None else {**best, axis.name: axis.value(free)}
 
 
 def _arms_of(best: dict[str, Value], edges: Mapping[str, float], lambdas: Sequence[Knob]) -> list[Candidate]:

@@ -19,6 +19,7 @@ Array = NDArray[np.float64]
 
 FACTOR = 3.0  # how far a side arm stands from min..edge on a log axis
 FRACTION = 0.25  # the same on a linear axis, as a part of the range
+FEW = 16  # a whole-numbered λ with fewer values (a switch, a number of cycles) is a list of choices
 DIGITS = 3  # a λ is written with three significant digits: no curve is known better
 
 
@@ -32,13 +33,21 @@ class Axis:
     log: bool
     integer: bool
     more: int
+    choices: tuple[float, ...] = ()
 
     @staticmethod
     def of(knob: Knob) -> Axis:
-        """The axis of a numeric knob with a range."""
+        """The axis of a numeric knob with a range, or with numbers to choose from."""
+        more = -1 if knob.more == "low" else 1
+        if knob.choices:
+            choices = tuple(sorted(float(value) for value in knob.choices))
+            log = knob.log and choices[0] > 0
+            return Axis(knob.name, choices[0], choices[-1], log, knob.integer, more, choices)
         if knob.low is None or knob.high is None:
             raise ValueError(f"a λ must have a range to be fitted; {knob.name!r} has none")
-        return Axis(knob.name, float(knob.low), float(knob.high), knob.log, knob.integer, -1 if knob.more == "low" else 1)
+        few = knob.integer and knob.high - knob.low < FEW
+        whole = tuple(float(value) for value in range(int(knob.low), int(knob.high) + 1)) if few else ()
+        return Axis(knob.name, float(knob.low), float(knob.high), knob.log, knob.integer, more, whole)
 
     @property
     def span(self) -> float:
@@ -71,7 +80,9 @@ class Axis:
     def value(self, u: float) -> float | int:
         """The value at u, clipped into the range and written with three significant digits."""
         exact = self.exact(min(max(u, 0.0), 1.0))
-        if 0.0 < u < 1.0:
+        if self.choices:
+            exact = min(self.choices, key=lambda choice: abs(self.u(choice) - u))
+        elif 0.0 < u < 1.0:
             exact = min(max(float(f"{exact:.{DIGITS}g}"), self.low), self.high)
         return round(exact) if self.integer else exact
 
@@ -217,6 +228,8 @@ def place(axis: Axis, wanted: float, taken: Sequence[float], avoid: Sequence[flo
     `avoid` (the off value, where it lies on the axis) is kept clear of too. None where the range has no room.
     """
     clipped = min(max(wanted, 0.0), 1.0)
+    if axis.choices:
+        return _place_choice(axis, clipped, [*taken, *avoid])
     apart = min(axis.step, 1.0) / 3
     points = np.array([*taken, *avoid])
     if np.all(np.abs(clipped - points) >= apart - 1e-9):
@@ -228,3 +241,10 @@ def place(axis: Axis, wanted: float, taken: Sequence[float], avoid: Sequence[flo
         return float(clear[int(np.argmin(np.abs(clear - clipped)))])
     far = int(np.argmax(distance))
     return float(grid[far]) if distance[far] > 0.01 else None
+
+
+def _place_choice(axis: Axis, wanted: float, taken: Sequence[float]) -> float | None:
+    """The choice nearest to `wanted` that is not taken yet; None where all are."""
+    values = {axis.value(u) for u in taken}
+    free = [axis.u(choice) for choice in axis.choices if axis.value(axis.u(choice)) not in values]
+    return min(free, key=lambda u: abs(u - wanted), default=None)

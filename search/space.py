@@ -109,7 +109,9 @@ def at(knob: Knob, unit: float) -> Value:
 
 def _with_range(knob: Knob, wanted: Searched) -> Knob:
     if not isinstance(wanted, Range):
-        return replace(knob, choices=tuple(_cast(knob, value) for value in wanted), low=None, high=None, log=False)
+        # A λ keeps its scale, for a curve is drawn through its choices too.
+        scale = knob.log and knob.is_lambda
+        return replace(knob, choices=tuple(_cast(knob, value) for value in wanted), low=None, high=None, log=scale)
     if knob.choices:
         return knob
     low, high, log = bounds(knob, wanted)

@@ -35,10 +35,10 @@ class Encoder:
         self.knobs = list(knobs)
         self.levels: dict[str, list[Value]] = {}
         for knob in self.knobs:
-            if knob.choices or knob.low is None or knob.high is None:
+            if not knob.is_lambda and (knob.choices or knob.low is None or knob.high is None):
                 seen = {repr(config[knob.name]): config[knob.name] for config in configs}
                 self.levels[knob.name] = list(knob.choices) or [seen[key] for key in sorted(seen)]
-        numeric = [knob.name for knob in self.knobs if knob.log and knob.name not in self.levels]
+        numeric = [knob.name for knob in self.knobs if knob.name not in self.levels and Axis.of(knob).log]
         self.flags = {name for name in numeric if any(float(config[name]) <= 0.0 for config in configs)}
 
     def __call__(self, configs: Sequence[Mapping[str, Value]]) -> Array:

@@ -2,15 +2,32 @@
 
 A file holds
 
-- `KNOB`: its λ, a `base.Knob` (further knobs that belong to it: `COMPANIONS`, a tuple),
+- `KNOB`: its λ, a `base.Knob`, and `COMPANIONS`, a tuple of further knobs that belong to it (none is a λ),
 - `ON`: what it may act on: `"autoencoder"`, `"vae"`, `"gan.generator"`, `"gan.discriminator"`. If it fits both players of a GAN it becomes
   two knobs, with the suffixes `_g` and `_d`,
-- `examples()`: pairs of terms and the exact penalty of each, which its contract suite checks (penalties only),
-- and what it does, one or more of these functions:
-    - `penalty(terms) -> Tensor`: the unweighted penalty, a scalar averaged over the batch; λ multiplies it once, in `training.py`;
-    - `layer(hidden, draws, value) -> Tensor`: acts on every hidden activation during training, never during evaluation;
-    - `corrupt(x, draws, value) -> Tensor`: acts on the network's input during training, never on the target;
-    - `before_step(theta, lr, value, kernels) -> None`: acts on the flat weights in place, before the optimizer; `kernels` is a 0/1 mask.
+- `examples()` and `effect()`: what is known about it beforehand (`_truths.py`); its contract suite holds it to them,
+- and what it does, one or more of these functions (`Context`, `Terms` and `Update` are in `objectives/terms.py`):
+
+    on the loss
+    - `penalty(terms) -> Tensor`: the unweighted penalty, a scalar averaged over the batch; λ multiplies it once, in `terms.regularized`;
+    - `adjust(terms, value) -> Terms`: changes the loss in another way: bounds a term from below, replaces it, scales another λ;
+    - `observe(terms, value) -> None`: looks at a finished loss and writes into `terms.context.memory`;
+    - `auxiliary(terms) -> Tensor`: a loss of its own trained parameters, which leaves the model alone (an adversary);
+    on what goes in
+    - `augment(x, context, value) -> Tensor`: the training images (B, D), before anything else; the target of a reconstruction too;
+    - `corrupt(x, context, value) -> Tensor`: what the network sees during training, never the target; for a GAN both real and generated;
+    on the network
+    - `layer(hidden, context, value) -> Tensor`: every hidden activation during training (`ALWAYS = True`: during evaluation too);
+    - `weights(kernels, context, value) -> kernels`: the kernels that the network computes with (`context.training` is False at evaluation);
+    on the weights, beside the optimizer, in place on the flat θ of all members, (K, P)
+    - `before_step(theta, update, value) -> None`, `after_step(theta, update, value) -> None`;
+    and what it keeps
+    - `memory(kernels) -> dict`: one member's first memory, by name; hooks on the flat θ use `step_memory(theta) -> dict` of (K, …);
+    - `parameters(kernels, draws, latent_dim) -> dict`: parameters of its own, trained beside the player's.
+
+Every hook but the flat ones is written for one model. Where one member of a population has a regularizer off, the hook runs with the off
+value and must then change nothing, to the bit; where all have it off, it is not called. `INTERVAL` names a companion: the penalty is
+computed every so many steps only, and weighs as much more.
 
 torch is imported inside these functions only: the driver of a sweep reads the knobs and never trains.
 """
@@ -23,23 +40,37 @@ from types import ModuleType
 
 from objectives import base
 
+HOOKS = ("penalty", "adjust", "observe", "auxiliary", "augment", "corrupt", "layer", "weights", "before_step", "after_step")
+
 
 @dataclass(frozen=True)
 class Regularizer:
-    """A regularizer on one player of one objective."""
+    """A regularizer on one player of one objective. `suffix` is what its knobs' names end with: `_g`, `_d` or nothing."""
 
     knob: base.Knob
     player: str
     module: ModuleType
     companions: tuple[base.Knob, ...] = ()
+    suffix: str = ""
 
     def has(self, hook: str) -> bool:
         """True if the file defines the function `hook`."""
         return hasattr(self.module, hook)
 
-    def idle(self, value: float) -> bool:
+    def idle(self, value: base.Value) -> bool:
         """True if the regularizer changes nothing at `value`: a penalty times 0, anything else at its off value."""
         return value == (0 if self.has("penalty") else self.knob.off)
+
+    @property
+    def own_names(self) -> dict[str, str]:
+        """The names of its knobs in the objective, by the names its file gives them."""
+        return {knob.name.removesuffix(self.suffix): knob.name for knob in (self.knob, *self.companions)}
+
+    @property
+    def interval(self) -> str | None:
+        """The name of the companion that says every how many steps the penalty is computed."""
+        own = getattr(self.module, "INTERVAL", None)
+        return None if own is None else self.own_names[own]
 
 
 def modules() -> dict[str, ModuleType]:
@@ -57,5 +88,5 @@ def acting_on(objective: str, players: tuple[str, ...]) -> dict[str, Regularizer
             where = player if len(players) > 1 else module.KNOB.where
             knob = replace(module.KNOB, name=module.KNOB.name + suffix, where=where)
             companions = tuple(replace(other, name=other.name + suffix) for other in getattr(module, "COMPANIONS", ()))
-            found[knob.name] = Regularizer(knob, player, module, companions)
+            found[knob.name] = Regularizer(knob, player, module, companions, suffix)
     return found

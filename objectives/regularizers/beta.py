@@ -13,7 +13,8 @@ from objectives.base import Knob
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from objectives.training import Terms
+    from objectives.regularizers._truths import Effect, Example
+    from objectives.terms import Terms
 
 KNOB = Knob(
     name="beta",
@@ -38,11 +39,18 @@ def penalty(terms: Terms) -> Tensor:
     return terms.values["kl"]
 
 
-def examples() -> list[tuple[Terms, float]]:
-    """Terms and their exact penalty."""
+def examples() -> list[Example]:
+    """The KL of the batch, as it is."""
     import torch
 
-    from objectives.training import Terms
+    from objectives.regularizers._truths import Example, zero
+    from objectives.terms import Terms
 
-    zero = torch.zeros(())
-    return [(Terms(zero, {"kl": torch.tensor(3.25)}), 3.25)]
+    return [Example("KL", lambda kl: penalty(Terms(zero(), {"kl": kl})), (torch.tensor(3.25).double(),), 3.25)]
+
+
+def effect() -> Effect:
+    """A posterior nearer to the prior."""
+    from objectives.regularizers._truths import Effect
+
+    return Effect("vae", {"beta": 4.0}, lambda trained: trained.reports[-1].metrics["val_kl_nats"], False)

@@ -13,6 +13,9 @@ from objectives.base import Knob
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from objectives.regularizers._truths import Effect, Example
+    from objectives.terms import Update
+
 KNOB = Knob(
     name="decoupled_wd",
     summary="decoupled weight decay of the kernels, beside Adam's step",
@@ -30,6 +33,33 @@ KNOB = Knob(
 ON = ("autoencoder", "vae", "gan.generator", "gan.discriminator")
 
 
-def before_step(theta: Tensor, lr: Tensor | float, value: Tensor | float, kernels: Tensor) -> None:
-    """w ← w·(1 − ηλ) on kernels only. θ (P,) with floats or (K, P) with (K, 1); `kernels` is a 0/1 mask (P,)."""
-    theta.mul_(1 - kernels * (lr * value))
+def before_step(theta: Tensor, update: Update, value: Tensor | float) -> None:
+    """w ← w·(1 − ηλ) on kernels only."""
+    theta.mul_(1 - update.kernels * (update.lr * value))
+
+
+def examples() -> list[Example]:
+    """One step of torch's AdamW from a gradient of zero moves a weight by the factor 1 − ηλ."""
+    import torch
+
+    from objectives.regularizers._truths import Example, context
+    from objectives.terms import Update
+
+    def found(theta: Tensor) -> Tensor:
+        moved = theta.clone()[None]
+        mask = torch.tensor([1.0, 1.0, 0.0]).double()
+        before_step(moved, Update(0.1, mask, torch.ones_like(moved), context().clock), 0.3)
+        return moved[0]
+
+    weight = torch.nn.Parameter(torch.tensor([2.0, -1.0]).double())
+    weight.grad = torch.zeros_like(weight)
+    torch.optim.AdamW([weight], lr=0.1, weight_decay=0.3).step()
+    start = torch.tensor([2.0, -1.0, 5.0]).double()
+    return [Example("AdamW with a gradient of 0; biases stay", found, (start,), torch.cat([weight.detach(), start[2:]]), smooth=False)]
+
+
+def effect() -> Effect:
+    """Smaller weights."""
+    from objectives.regularizers._truths import Effect, squared_norm
+
+    return Effect("autoencoder", {"decoupled_wd": 0.3}, squared_norm("model"), rises=False, least=0.002)

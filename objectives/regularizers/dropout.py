@@ -9,7 +9,8 @@ from objectives.base import Knob
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from objectives.draws import Draws
+    from objectives.regularizers._truths import Effect, Example
+    from objectives.terms import Context
 
 KNOB = Knob(
     name="dropout",
@@ -29,6 +30,33 @@ KNOB = Knob(
 ON = ("autoencoder", "vae", "gan.discriminator")
 
 
-def layer(hidden: Tensor, draws: Draws, value: Tensor | float) -> Tensor:
+def layer(hidden: Tensor, context: Context, value: Tensor | float) -> Tensor:
     """Inverted dropout of a hidden activation."""
-    return draws.dropout(hidden, value)
+    return context.draws.dropout(hidden, value)
+
+
+def examples() -> list[Example]:
+    """E[y] = x: the mean over many draws, and the share of what is dropped."""
+    import torch
+
+    from objectives.regularizers._truths import Example, context
+
+    x = torch.linspace(-1, 2, 6).double()
+
+    def mean(x: Tensor) -> Tensor:
+        return layer(x.expand(40_000, -1), context(), 0.3).mean(0)
+
+    def dropped(x: Tensor) -> Tensor:
+        return (layer(x.expand(40_000, -1), context(), 0.3) == 0).double().mean()
+
+    return [
+        Example("E[y] = x", mean, (x,), x, rtol=0, atol=0.03, smooth=False),
+        Example("a share p is dropped", dropped, (x + 2,), 0.3, rtol=0.02, smooth=False),
+    ]
+
+
+def effect() -> Effect:
+    """Units that do not rely on one another: the encoder's kernels spread over more inputs, and training fits less closely."""
+    from objectives.regularizers._truths import Effect
+
+    return Effect("autoencoder", {"dropout": 0.5}, lambda trained: trained.reports[-1].metrics["train_data"], True)

@@ -12,7 +12,8 @@ from objectives.base import Knob
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from objectives.draws import Draws
+    from objectives.regularizers._truths import Effect, Example
+    from objectives.terms import Context
 
 KNOB = Knob(
     name="input_noise",
@@ -32,6 +33,34 @@ KNOB = Knob(
 ON = ("autoencoder", "vae", "gan.discriminator")
 
 
-def corrupt(x: Tensor, draws: Draws, value: Tensor | float) -> Tensor:
+def corrupt(x: Tensor, context: Context, value: Tensor | float) -> Tensor:
     """x + σε."""
-    return x + value * draws.normal(x.shape, "input_noise")
+    return x + value * context.draws.normal(x.shape, "input_noise")
+
+
+def examples() -> list[Example]:
+    """E‖x̃ − x‖² = Dσ²."""
+    import torch
+
+    from objectives.regularizers._truths import Example, context
+
+    def found(x: Tensor) -> Tensor:
+        return (corrupt(x, context(), 0.5) - x).square().sum(-1).mean()
+
+    return [Example("Dσ² with D = 64, σ = 0.5", found, (torch.zeros(4000, 64).double(),), 16.0, rtol=0.02, smooth=False)]
+
+
+def effect() -> Effect:
+    """A reconstruction that changes less when the input does."""
+    import torch
+
+    from objectives.regularizers._truths import Effect, Trained, numbers
+
+    def sensitivity(trained: Trained) -> float:
+        x = trained.images.val.flatten(1)
+        noisy = x + 0.3 * numbers(*x.shape).to(x)
+        with torch.no_grad():
+            moved = trained.net("decoder", trained.net("encoder", noisy)) - trained.net("decoder", trained.net("encoder", x))
+        return float(moved.square().sum(-1).mean())
+
+    return Effect("autoencoder", {"input_noise": 0.5}, sensitivity, False, epochs=8)

@@ -12,7 +12,8 @@ from objectives.base import Knob
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from objectives.training import Terms
+    from objectives.regularizers._truths import Effect, Example
+    from objectives.terms import Terms
 
 KNOB = Knob(
     name="l1",
@@ -36,14 +37,21 @@ def penalty(terms: Terms) -> Tensor:
     return sum((kernel.abs().sum() for kernel in terms.kernels.values()), terms.data.new_zeros(()))
 
 
-def examples() -> list[tuple[Terms, float]]:
-    """Terms and their exact penalty."""
+def examples() -> list[Example]:
+    """Σ |w| by hand."""
     import torch
 
-    from objectives.training import Terms
+    from objectives.regularizers._truths import Example, zero
+    from objectives.terms import Terms
 
-    zero = torch.zeros(())
-    return [
-        (Terms(zero, kernels={"a": torch.tensor([[3.0, -4.0]])}), 7.0),
-        (Terms(zero, kernels={"a": torch.tensor([[1.0], [-2.0]]), "b": torch.tensor([[0.5]])}), 3.5),
-    ]
+    def found(a: Tensor, b: Tensor) -> Tensor:
+        return penalty(Terms(zero(), kernels={"a": a, "b": b}))
+
+    return [Example("3 + 4 + 1 + 2", found, (torch.tensor([[3.0, -4.0]]).double(), torch.tensor([[1.0], [-2.0]]).double()), 10.0)]
+
+
+def effect() -> Effect:
+    """Smaller weights; exact zeros are rare without a proximal step (`l1_prox`)."""
+    from objectives.regularizers._truths import Effect
+
+    return Effect("autoencoder", {"l1": 1e-3}, lambda trained: float(sum(w.abs().sum() for w in trained.kernels["model"].values())), False)

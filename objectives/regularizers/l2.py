@@ -13,7 +13,8 @@ from objectives.base import Knob
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from objectives.training import Terms
+    from objectives.regularizers._truths import Effect, Example
+    from objectives.terms import Terms
 
 KNOB = Knob(
     name="l2",
@@ -37,14 +38,22 @@ def penalty(terms: Terms) -> Tensor:
     return 0.5 * sum((kernel.square().sum() for kernel in terms.kernels.values()), terms.data.new_zeros(()))
 
 
-def examples() -> list[tuple[Terms, float]]:
-    """Terms and their exact penalty."""
+def examples() -> list[Example]:
+    """½‖W‖² by hand."""
     import torch
 
-    from objectives.training import Terms
+    from objectives.regularizers._truths import Example, zero
+    from objectives.terms import Terms
 
-    zero = torch.zeros(())
-    return [
-        (Terms(zero, kernels={"a": torch.tensor([[3.0, 4.0]])}), 12.5),
-        (Terms(zero, kernels={"a": torch.tensor([[1.0], [-2.0]]), "b": torch.tensor([[2.0]])}), 4.5),
-    ]
+    def found(a: Tensor, b: Tensor) -> Tensor:
+        return penalty(Terms(zero(), kernels={"a": a, "b": b}))
+
+    first, second = torch.tensor([[3.0, 4.0]]).double(), torch.tensor([[1.0], [-2.0]]).double()
+    return [Example("½(9 + 16 + 1 + 4)", found, (first, second), 15.0)]
+
+
+def effect() -> Effect:
+    """Smaller weights."""
+    from objectives.regularizers._truths import Effect, squared_norm
+
+    return Effect("autoencoder", {"l2": 1e-2}, squared_norm("model"), rises=False)

@@ -1,7 +1,14 @@
-"""What every regularizer promises; collected from the folder, so a new file is tested without editing this one."""
+"""What every regularizer promises; collected from the folder, so a new file is tested without editing this one.
+
+Its value has a closed form, its gradient is that of finite differences, its off value is its absence, members trained together are the
+members trained alone, and it moves what it is there to move.
+"""
 
 from __future__ import annotations
 
+import itertools
+import re
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -9,114 +16,188 @@ import pytest
 import torch
 
 from objectives import base, regularizers
+from objectives.base import Knob, Member, Settings, State, Value
 from objectives.draws import Live
-from objectives.training import Terms
+from objectives.regularizers._truths import Effect, Trained
+from objectives.training import TrainingRun
 
 MODULES = regularizers.modules()
-HOOKS = ("penalty", "layer", "corrupt", "before_step")
 PLACES = ("autoencoder", "vae", "gan.generator", "gan.discriminator")
-
-
-def having(hook: str) -> Any:
-    return pytest.mark.parametrize("module", [pytest.param(m, id=name) for name, m in MODULES.items() if hasattr(m, hook)])
-
-
 every = pytest.mark.parametrize(("name", "module"), MODULES.items(), ids=list(MODULES))
+# Each regularizer in each place: (objective, knob's name there).
+FOUND = {
+    (objective, knob): found
+    for objective in ("autoencoder", "vae", "gan")
+    for knob, found in regularizers.acting_on(objective, tuple(base.load(objective).players)).items()  # type: ignore[attr-defined]
+}
+everywhere = pytest.mark.parametrize(("objective", "knob"), FOUND, ids=[f"{objective}-{knob}" for objective, knob in FOUND])
+
+
+def having(attribute: str) -> Any:
+    return pytest.mark.parametrize("module", [pytest.param(m, id=name) for name, m in MODULES.items() if hasattr(m, attribute)])
+
+
+def values_of(knob: Knob) -> list[Value]:
+    """Two values that are not off: inside the range and toward its more regularized end."""
+    if knob.choices:
+        return [choice for choice in knob.choices if choice != knob.off][:2]
+    assert knob.low is not None and knob.high is not None
+    if knob.integer:
+        return [round(knob.high), round(knob.low) or round(knob.high)]
+    middle = (knob.low * knob.high) ** 0.5 if knob.log else 0.5 * (knob.low + knob.high)
+    quarter = (knob.low * middle) ** 0.5 if knob.log else 0.5 * (knob.low + middle)
+    return [middle, quarter]
+
+
+def begin(objective: str, configs: list[dict[str, Value]], *, dtype: str = "float64", **options: Any) -> TrainingRun:
+    """A run on few digits, with the smallest model."""
+    family: Any = base.load(objective)
+    settings: dict[str, Any] = {"dataset": {"name": "digits", "train_size": 64}, "epochs": 2, "batch_size": 32}
+    settings |= {"model": "mlp_small" if objective == "gan" else None, "likelihood": likelihood(objective, configs)}
+    shared = {"latent_dim": 3, "lr": 3e-3}
+    members = [Member(n, {**shared, **config}, seed=100 + n) for n, config in enumerate(configs)]
+    kind = type("Tested", (family,), {"dtype": dtype})
+    run: TrainingRun = kind(Settings(**{**settings, **options})).start(members)
+    return run
+
+
+def likelihood(objective: str, configs: list[dict[str, Value]]) -> str | None:
+    """What a knob needs, if it needs one: it says so in `LIKELIHOODS`."""
+    needs = [getattr(MODULES[name], "LIKELIHOODS", None) for config in configs for name in config if name in MODULES]
+    return next((need[0] for need in needs if need), None) if objective == "vae" else None
 
 
 @every
 def test_its_knob_is_a_lambda_named_like_the_file(name: str, module: ModuleType) -> None:
     knob = module.KNOB
-    assert knob.name == name and knob.is_lambda and knob.default == knob.off
+    assert knob.name == name and knob.off is not None
+    assert knob.default == knob.off or module.DEFAULT_ON, "a λ is off unless its file says why"
     assert knob.summary and knob.formula and knob.unit and knob.source and (module.__doc__ or "").strip()
-    assert knob.choices or knob.low < knob.high
+    assert re.search(r"\d", knob.cost), "the cost is a share of a plain step, such as 1–3 %"
     assert knob.more in ("high", "low"), "one end of the range must be the more regularized one"
-    assert not knob.log or knob.low > 0
+    if knob.choices:
+        assert knob.off in knob.choices
+        return
+    assert knob.low < knob.high and (not knob.log or knob.low > 0)
     # The off value lies at the less regularized side of the range, or inside it where a knob can be turned both ways (β).
     assert knob.off <= knob.low if knob.more == "high" and knob.off < knob.low else knob.low <= knob.off <= knob.high
 
 
 @every
+def test_its_companions_are_no_lambdas_and_carry_its_name(name: str, module: ModuleType) -> None:
+    for companion in getattr(module, "COMPANIONS", ()):
+        assert not companion.is_lambda and companion.name.startswith(f"{name}_") and companion.source
+
+
+@every
 def test_it_acts_somewhere(name: str, module: ModuleType) -> None:
-    assert any(hasattr(module, hook) for hook in HOOKS)
+    assert any(hasattr(module, hook) for hook in (*regularizers.HOOKS, "takes", "ELSEWHERE"))
     assert module.ON and set(module.ON) <= set(PLACES)
-    for place in module.ON:
-        family = place.split(".")[0]
-        assert any(knob == name or knob.rsplit("_", 1)[0] == name for knob in base.load(family).knobs), family
+    assert hasattr(module, "examples") or hasattr(module, "ELSEWHERE"), "its value has a closed form or another way to compute it"
+    assert hasattr(module, "effect"), "it is there to move something"
 
 
-@having("penalty")
-def test_a_penalty_has_its_closed_form(module: ModuleType) -> None:
+@having("examples")
+def test_its_values_are_what_they_must_be(module: ModuleType) -> None:
     assert module.examples()
-    for terms, expected in module.examples():
-        found = module.penalty(terms)
-        assert found.shape == () and float(found) == pytest.approx(expected, rel=1e-6)
+    for example in module.examples():
+        found = example.found(*example.inputs)
+        expected = torch.as_tensor(example.expected, dtype=found.dtype).expand_as(found)
+        said = partial("{}: {}".format, example.why)
+        torch.testing.assert_close(found, expected, rtol=example.rtol, atol=example.atol, msg=said)
+        if hasattr(module, "penalty") and example.smooth:
+            assert found.shape == (), "a penalty is a scalar"
 
 
-@having("penalty")
-def test_the_gradient_of_a_penalty_is_that_of_finite_differences(module: ModuleType) -> None:
-    for example, _ in module.examples():
-        leaves = {f"kernels.{key}": value.double().requires_grad_() for key, value in example.kernels.items()}
-        leaves |= {f"values.{key}": value.double().requires_grad_() for key, value in example.values.items()}
-        split = {side: {key.split(".", 1)[1]: v for key, v in leaves.items() if key.startswith(side)} for side in ("kernels", "values")}
-        terms = Terms(example.data.double(), split["values"], split["kernels"], example.net)
-        found = torch.autograd.grad(module.penalty(terms), list(leaves.values()), allow_unused=True)
-        for leaf, gradient in zip(leaves.values(), found, strict=True):
-            slope = torch.zeros_like(leaf)
-            with torch.no_grad():
-                for index in range(leaf.numel()):
-                    ends = []
-                    for sign in (1, -1):
-                        leaf.view(-1)[index] += sign * 1e-6
-                        ends.append(float(module.penalty(terms)))
-                        leaf.view(-1)[index] -= sign * 1e-6
-                    slope.view(-1)[index] = (ends[0] - ends[1]) / 2e-6
-            torch.testing.assert_close(torch.zeros_like(leaf) if gradient is None else gradient, slope, rtol=1e-5, atol=1e-6)
+@having("examples")
+def test_its_gradients_are_those_of_finite_differences(module: ModuleType) -> None:
+    for example in module.examples():
+        if example.smooth:
+            leaves = [value.clone().requires_grad_() for value in example.inputs]
+            assert torch.autograd.gradcheck(example.found, leaves, eps=1e-6, atol=1e-6, rtol=1e-4), example.why
 
 
-@having("penalty")
-def test_a_penalty_at_zero_weights_has_a_finite_gradient(module: ModuleType) -> None:
-    """A λ of 0 beside a neighbour's λ multiplies this gradient: 0 · NaN would poison a member that has the penalty off."""
-    for example, _ in module.examples():
-        kernels = {key: torch.zeros_like(value).requires_grad_() for key, value in example.kernels.items()}
-        if kernels:
-            gradients = torch.autograd.grad(
-                module.penalty(Terms(example.data, example.values, kernels, example.net)), list(kernels.values())
-            )
-            assert all(bool(gradient.isfinite().all()) for gradient in gradients)
+@having("examples")
+def test_it_maps_over_members(module: ModuleType) -> None:
+    for example in module.examples():
+        if example.smooth:
+            stacks = [torch.stack([value, 0.5 * value + 0.1, -value + 0.3]) for value in example.inputs]
+            together = torch.func.vmap(example.found, randomness="same")(*stacks)
+            alone = torch.stack([example.found(*values) for values in zip(*stacks, strict=True)])
+            torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-9, msg=partial("{}: {}".format, example.why))
 
 
-@having("layer")
-def test_a_layer_is_unbiased_and_off_to_the_bit(module: ModuleType) -> None:
-    x = torch.linspace(-1, 2, 50)
-    assert torch.equal(module.layer(x, Live(0), module.KNOB.off), x)
-    value = 0.5 * (module.KNOB.low + module.KNOB.high)
-    many = module.layer(x.expand(20_000, -1), Live(0), value)
-    assert not torch.equal(many[0], x)
-    torch.testing.assert_close(many.mean(0), x, rtol=0, atol=0.06)
+@everywhere
+def test_its_off_value_is_its_absence_to_the_bit(objective: str, knob: str) -> None:
+    """One batch, the same weights and draws: the loss with the regularizer computed at its off value, and without it."""
+    found = FOUND[objective, knob]
+    if found.knob.structural:
+        pytest.skip("structural: members that have it on never share a computation with members that have it off")
+    on = {knob: values_of(found.knob)[0]}
+    run = begin(objective, [{knob: found.knob.off}, on], dtype="float32", likelihood=likelihood(objective, [on]))
+    regularization = run.regularization
+    batch = run.rows[:32]
+    knobs = {name: value[0] for name, value in run.knobs.items()}
+    thetas = {player: theta[0] for player, theta in run.thetas.items()}
+    memories = {name: {key: value[0] for key, value in memory.items()} for name, memory in run.memories.items()}
+
+    def losses() -> list[torch.Tensor]:
+        rest = (batch, Live(7), knobs, memories, run.clock, 0)
+        return [regularization.loss(player, thetas, *rest)[1][0]["loss"] for player in run.family.players]
+
+    computed = losses()
+    assert knob in regularization.on
+    regularization.switch([{knob: found.knob.off}])
+    absent = losses()
+    if not found.has("penalty") or found.knob.off == 0:
+        assert knob not in regularization.on
+    for with_it, without in zip(computed, absent, strict=True):
+        assert torch.equal(with_it, without)
 
 
-@having("corrupt")
-def test_corruption_is_off_to_the_bit(module: ModuleType) -> None:
-    x = torch.linspace(0, 1, 64).view(4, 16)
-    assert torch.equal(module.corrupt(x, Live(0), module.KNOB.off), x)
-    assert not torch.equal(module.corrupt(x, Live(0), module.KNOB.high), x)
+@everywhere
+def test_members_together_are_the_members_alone(objective: str, knob: str) -> None:
+    """Off, and two values, with seeds and learning rates of their own, in double precision."""
+    found = FOUND[objective, knob]
+    assert found.knob.off is not None
+    off: list[Value] = [] if found.knob.structural else [found.knob.off]
+    values = [*off, *values_of(found.knob)[: 1 if found.knob.structural else 2]]
+    for companions in structures(found):
+        configs: list[dict[str, Value]] = [{knob: value, "lr": 1e-3 * (n + 1), **companions} for n, value in enumerate(values)]
+        configs = configs if len(configs) > 1 else [*configs, {**configs[0], "lr": 4e-3}]
+        together = begin(objective, configs)
+        for _ in range(2):
+            for report in together.step():
+                assert report.state in (None, State.COMPLETE), report.traceback or report.reason
+        for number, config in enumerate(configs):
+            alone = begin(objective, [config], likelihood=together.settings.likelihood)
+            member = Member(0, alone.members[0].config, seed=100 + number)
+            alone = alone.family.start([member])
+            alone.step(), alone.step()
+            for player, weights in alone.ended[0].items():
+                torch.testing.assert_close(together.ended[number][player], weights, rtol=1e-8, atol=1e-8)
 
 
-@having("before_step")
-def test_a_step_is_off_to_the_bit_and_each_members_own(module: ModuleType) -> None:
-    knob = module.KNOB
-    start = torch.randn(3, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    kernels = torch.tensor([1.0, 0.0] * 4, dtype=torch.float64)
-    still = start.clone()
-    module.before_step(still, 0.01, knob.off, kernels)
-    assert torch.equal(still, start)
-    rates, values = torch.tensor([[0.1], [0.01], [0.02]]).double(), torch.tensor([[knob.off], [knob.low], [knob.high]]).double()
-    together = start.clone()
-    module.before_step(together, rates, values, kernels)
-    for k in range(3):
-        alone = start[k].clone()
-        module.before_step(alone, float(rates[k]), float(values[k]), kernels)
-        torch.testing.assert_close(together[k], alone, rtol=0, atol=1e-15)
-    assert not torch.equal(together[2][kernels == 1], start[2][kernels == 1])
-    assert torch.equal(together[:, kernels == 0], start[:, kernels == 0])
+def structures(found: regularizers.Regularizer) -> list[dict[str, Value]]:
+    """Every choice of its structural companions; of a whole number, its default."""
+    axes = {knob.name: knob.choices or (knob.default,) for knob in found.companions if knob.structural}
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+
+
+@having("effect")
+def test_it_moves_what_it_is_there_to_move(module: ModuleType) -> None:
+    effect: Effect = module.effect()
+    without, with_it = (effect.measure(trained(effect, knobs)) for knobs in ({}, effect.on))
+    low, high = (without, with_it) if effect.rises else (with_it, without)
+    assert high - low >= effect.least * abs(without), f"without {without:.6g}, with {with_it:.6g}"
+    assert high > low
+
+
+def trained(effect: Effect, knobs: dict[str, Value]) -> Trained:
+    model = effect.model or ("mlp_small" if effect.objective == "gan" else None)
+    settings = Settings({"name": "digits", "train_size": 256}, effect.epochs, model, effect.likelihood, batch_size=32)
+    run: Any = base.load(effect.objective)(settings).start([Member(0, {"lr": 3e-3, **effect.always, **knobs}, seed=3)])
+    reports = [run.step()[0] for _ in range(effect.epochs)]
+    assert reports[-1].state is State.COMPLETE, reports[-1].traceback or reports[-1].reason
+    kernels = {player: layout.kernels(run.ended[0][player]) for player, layout in run.regularization.layouts.items()}
+    return Trained(run.regularization.plain(run.ended[0]), kernels, run.images, reports, run.family)

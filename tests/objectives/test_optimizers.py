@@ -9,6 +9,7 @@ import torch
 
 from objectives.optimizers import Adam
 from objectives.regularizers import decoupled_wd
+from objectives.terms import Clock, Update
 
 SIZE, STEPS = 7, 40
 
@@ -29,9 +30,10 @@ def torchs(optimizer: type[torch.optim.Optimizer], start: torch.Tensor, **option
 def ours(start: torch.Tensor, lr: Any, decay: Any = 0.0, betas: tuple[float, float] = (0.9, 0.999)) -> torch.Tensor:
     theta = start.clone()
     adam, kernels = Adam(theta, betas), torch.ones(theta.shape[-1], dtype=theta.dtype)
+    update = Update(lr, kernels, torch.ones_like(theta), Clock(torch.zeros(()), 1))
     for step in range(STEPS):
         gradient = gradients(theta, step)
-        decoupled_wd.before_step(theta, lr, decay, kernels)
+        decoupled_wd.before_step(theta, update, decay)
         adam.step(theta, gradient, lr)
     return theta
 

@@ -41,7 +41,7 @@ def test_l2_shrinks_the_linear_autoencoder_as_in_closed_form(lambdas: list[float
     spectrum = torch.linalg.eigvalsh(run.rows.T @ run.rows / len(run.rows)).flip(0)[:3]
     assert spectrum[0] > 2.5 > spectrum[1]  # the largest λ leaves one direction alive
     for number, lam in enumerate(lambdas):
-        layers = run.layouts["model"].kernels(run.ended[number]["model"])
+        layers = run.regularization.layouts["model"].kernels(run.ended[number]["model"])
         encoder, decoder = (layers[f"{part}.layers.0.weight"] for part in ("encoder", "decoder"))
         found = torch.linalg.svdvals(decoder @ encoder)[:3]
         torch.testing.assert_close(found, (1 - lam / spectrum).clamp(min=0), rtol=0, atol=1e-3)

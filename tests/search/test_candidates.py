@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from objectives.base import Value
+from objectives.base import Knob, Value
 from search.selection import Row, SelectionError, candidates
 from search.surface import Squash, finals
 from tests.search.simulated import ACT, BETA, DROPOUT, L2, LR, by_arm, halved_search, parabola, simulated_search, vae
@@ -206,3 +206,30 @@ def test_squashing_keeps_the_order_of_exploding_scores() -> None:
     assert np.all(np.diff(z) > 0)
     assert z[-1] < 20
     assert not np.any(Squash.of(np.ones(4))(np.ones(4)))
+
+
+def listed(knob: Knob, values: list[float], score: dict[float, float]) -> list[Row]:
+    """A search over a few values of a λ; members of the off arm have its off value."""
+    rows = []
+    for index in range(18):
+        arm, value = ("off", knob.off) if index % 6 == 0 else ("search", values[index % len(values)])
+        assert not isinstance(value, str) and value is not None
+        noise = 0.01 * math.sin(7 * index)
+        rows.append(Row(index, "search", arm, {knob.name: value}, 7, "complete", score[value] + noise))
+    return rows
+
+
+def test_a_lambda_with_a_list_of_values_is_confirmed_at_these_values_only() -> None:
+    knob = replace(L2, choices=(0.001, 0.1, 1.0, 10.0), low=None, high=None)
+    found = candidates(listed(knob, [0.001, 0.1, 1.0, 10.0], {0.0: 11, 0.001: 11, 0.1: 10, 1.0: 10.5, 10.0: 14}), [knob], fixed={})
+    arms = by_arm(found)
+    assert arms["off"] == 0.0 and arms["min"] == 0.1
+    assert set(arms.values()) <= {0.0, 0.001, 0.1, 1.0, 10.0} and len(set(arms.values())) == len(arms)
+
+
+@pytest.mark.parametrize("on", [9.0, 12.0])
+def test_a_switch_is_confirmed_on_and_off(on: float) -> None:
+    """Even if off looks better, the λ arm is the switch turned on: a verdict needs both."""
+    knob = Knob("switch", "", "", "1", 0, low=0, high=1, off=0, more="high", integer=True)
+    found = by_arm(candidates(listed(knob, [0, 1], {0: 10.0, 1: on}), [knob], fixed={}), "switch")
+    assert found == {"off": 0.0, "min": 1.0}

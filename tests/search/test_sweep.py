@@ -109,6 +109,12 @@ def test_two_workers_serve_all_phases(home: Home) -> None:
     assert len({row.facts["pid"] for row in rows}) <= 2
 
 
+def test_a_list_of_values_of_a_lambda_is_searched_and_answered(home: Home) -> None:
+    outcome, rows = sweep(home, search={"l2": [0.05, 0.5, 5.0]}, scheduler="none")
+    assert outcome.answer is not None and outcome.answer.best["l2"] in (0.0, 0.05, 0.5, 5.0)
+    assert {row.config["l2"] for row in rows} <= {0.0, 0.05, 0.5, 5.0}
+
+
 def test_a_diverged_lambda_counts_against_that_lambda(home: Home) -> None:
     """Above 0.2 every member diverges; the truth 0.5 is out of reach and the best λ stays below."""
     dataset = {"name": "none", "noise": 0.5, "fault": "nan", "fault_above": 0.2}

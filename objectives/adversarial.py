@@ -1,0 +1,81 @@
+"""The games that a GAN may play: the loss of the discriminator and of the generator, on logits D(·).
+
+Each is written for one model as functions of the logits of real and generated images, averaged over the batch. The scale of D differs from
+loss to loss, so a λ that was found with one (R1's, LeCam's) says nothing about another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DEFAULT = "non_saturating"
+
+
+@dataclass(frozen=True)
+class Game:
+    """`discriminator(on_real, on_fake)` and `generator(on_real, on_fake)`, both to be minimized; logits (n,) → scalar.
+
+    `relative` says that the generator's loss needs the logits of real images too.
+    """
+
+    formula: str
+    source: str
+    discriminator: Callable[[Tensor, Tensor], Tensor]
+    generator: Callable[[Tensor, Tensor], Tensor]
+    relative: bool = False
+
+
+def _softplus(x: Tensor) -> Tensor:
+    from torch.nn.functional import softplus
+
+    return softplus(x)
+
+
+def _logistic(on_real: Tensor, on_fake: Tensor) -> Tensor:
+    return _softplus(-on_real).mean() + _softplus(on_fake).mean()
+
+
+GAMES = {
+    "non_saturating": Game(
+        "D: E softplus(−D(x)) + E softplus(D(G(z))); G: E softplus(−D(G(z)))",
+        "Goodfellow et al. 2014, section 3",
+        _logistic,
+        lambda on_real, on_fake: _softplus(-on_fake).mean(),
+    ),
+    "minimax": Game(
+        "D as non_saturating; G: −E softplus(D(G(z)))",
+        "Goodfellow et al. 2014, equation 1: the generator's gradient vanishes where D is sure",
+        _logistic,
+        lambda on_real, on_fake: -_softplus(on_fake).mean(),
+    ),
+    "hinge": Game(
+        "D: E max(0, 1 − D(x)) + E max(0, 1 + D(G(z))); G: −E D(G(z))",
+        "Lim & Ye 2017; Miyato et al. 2018",
+        lambda on_real, on_fake: (1 - on_real).relu().mean() + (1 + on_fake).relu().mean(),
+        lambda on_real, on_fake: -on_fake.mean(),
+    ),
+    "lsgan": Game(
+        "D: ½E(D(x) − 1)² + ½E D(G(z))²; G: ½E(D(G(z)) − 1)²",
+        "Mao et al. 2017, equation 9",
+        lambda on_real, on_fake: 0.5 * (on_real - 1).square().mean() + 0.5 * on_fake.square().mean(),
+        lambda on_real, on_fake: 0.5 * (on_fake - 1).square().mean(),
+    ),
+    "wasserstein": Game(
+        "D: E D(G(z)) − E D(x); G: −E D(G(z)); needs a Lipschitz constraint on D",
+        "Arjovsky et al. 2017",
+        lambda on_real, on_fake: on_fake.mean() - on_real.mean(),
+        lambda on_real, on_fake: -on_fake.mean(),
+    ),
+    "relativistic": Game(
+        "D: E softplus(D(G(z)) − D(x)); G: E softplus(D(x) − D(G(z))), real and generated images in pairs",
+        "Jolicoeur-Martineau 2018 (RpGAN)",
+        lambda on_real, on_fake: _softplus(on_fake - on_real).mean(),
+        lambda on_real, on_fake: _softplus(on_real - on_fake).mean(),
+        relative=True,
+    ),
+}

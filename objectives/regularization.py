@@ -1,0 +1,219 @@
+"""The regularizers of one run at work: which are on, what each sees, and what the network becomes through them.
+
+Everything here is about one model. `training.py` asks for the loss of one player and for the weights that are evaluated, and
+`population.py` maps the loss over members.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from objectives import base, regularizers
+from objectives.draws import Draws, Live
+from objectives.population import Layout
+from objectives.regularizers import Regularizer
+from objectives.terms import Clock, Context, Corrupt, Memory, Net, Shape, Values, regularized
+
+if TYPE_CHECKING:
+    from objectives._family import Family
+
+Thetas = Mapping[str, Tensor]
+Knobs = Mapping[str, Tensor]
+Memories = dict[str, dict[str, Tensor]]  # regularizer -> name -> tensor
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What changes from step to step for one model: its random draws, its knobs, the clock, and the memories, which hooks write into."""
+
+    draws: Draws
+    knobs: Knobs
+    clock: Clock
+    memories: Mapping[str, Memory]
+
+
+class Regularization:
+    """The regularizers of a run, bound to its model. Functions of parameters, knobs and draws; the only state is which ones are on."""
+
+    def __init__(self, family: Family, parts: Mapping[str, nn.Module], shape: Shape, latent_dim: int, options: base.Config) -> None:
+        self.family, self.parts, self.shape, self.latent_dim = family, parts, shape, latent_dim
+        self.options = {name: value for name, value in options.items() if family.knobs[name].structural}
+        self.all = regularizers.acting_on(family.name, tuple(family.players))
+        self.layouts = {player: Layout({name: parts[name] for name in owned}) for player, owned in family.players.items()}
+        self.trained: dict[str, dict[str, tuple[str, torch.Size]]] = {player: {} for player in family.players}
+        self.on: dict[str, Regularizer] = {}
+
+    def switch(self, configs: Sequence[base.Config]) -> None:
+        """Only what any of these configs has on is computed from now on."""
+        self.on = {
+            name: found
+            for name, found in self.all.items()
+            if not all(found.idle(config.get(name, found.knob.default)) for config in configs)
+        }
+
+    def active(self, hook: str, player: str | None = None) -> dict[str, Regularizer]:
+        """The regularizers that are on and have `hook`, by knob name; those of one player if one is named."""
+        return {name: found for name, found in self.on.items() if found.has(hook) and player in (None, found.player)}
+
+    def due(self, player: str, step: int) -> frozenset[str]:
+        """The penalties of a player that are computed in this step; some are every so many steps of the player only."""
+        own_step = step // self.family.every(player, self.options)
+        return frozenset(name for name, found in self.active("penalty", player).items() if own_step % self._every(found) == 0)
+
+    def _every(self, found: Regularizer) -> int:
+        return int(self.options[found.interval]) if found.interval else 1
+
+    # What is kept -----------------------------------------------------------------------------------------------------------------------
+
+    def flatten(self, player: str, parts: Mapping[str, nn.Module], draws: Live) -> Tensor:
+        """A player's freshly built parameters, and behind them those that its regularizers train, as one vector (P,)."""
+        layout = self.layouts[player]
+        theta = layout.flatten({name: parts[name] for name in self.family.players[player]})
+        found = [theta]
+        for name, regularizer in self.active("parameters", player).items():
+            for own, value in regularizer.module.parameters(layout.kernels(theta), draws, self.latent_dim).items():
+                self.trained[player][f"{name}/{own}"] = (name, value.shape)
+                found.append(value.detach().reshape(-1).to(theta))
+        return torch.cat(found)
+
+    def memories(self, thetas: Thetas) -> Memories:
+        """One member's first memories."""
+        found: Memories = {}
+        for name, regularizer in self.active("memory").items():
+            kernels = self.layouts[regularizer.player].kernels(thetas[regularizer.player])
+            found[name] = {key: value.detach().clone() for key, value in regularizer.module.memory(kernels).items()}
+        return found
+
+    # One model --------------------------------------------------------------------------------------------------------------------------
+
+    def loss(
+        self, player: str, thetas: Thetas, batch: Tensor, draws: Draws, knobs: Knobs, memories: Memories, clock: Clock, step: int
+    ) -> tuple[Tensor, tuple[Values, Memories]]:
+        """What `player` descends on a batch (B, D), the scalars to log, and the new memories."""
+        moment = Moment(draws, knobs, clock, {name: Memory(memories.get(name)) for name in self.on})
+        trained = self._trained(thetas)
+
+        def context(name: str) -> Context:
+            return self._context(name, moment, trained)
+
+        for name, found in self.active("augment").items():
+            batch = found.module.augment(batch, context(name), self._value(name, knobs))
+        net = self._net(thetas, moment, trained, training=True)
+        terms = self.family.loss(player, net, batch, draws, knobs)
+        terms = replace(terms, kernels=self.layouts[player].kernels(thetas[player]), net=net)
+        for name, found in self.active("adjust", player).items():
+            terms = found.module.adjust(terms.within(context(name)), self._value(name, knobs))
+        penalties = {}
+        for name in sorted(self.due(player, step)):
+            penalties[name] = (self.on[name].module, context(name))
+            if (every := self._every(self.on[name])) > 1:
+                terms = terms.scaled(name, every)
+        total, values = regularized(terms, penalties, knobs)
+        for name, found in self.active("auxiliary", player).items():
+            total = total + found.module.auxiliary(terms.within(context(name)))
+        for name, found in self.active("observe", player).items():
+            found.module.observe(terms.within(context(name)), self._value(name, knobs))
+        return total, (values, {name: dict(memory) for name, memory in moment.memories.items() if memory})
+
+    def evaluated(self, thetas: Thetas, knobs: Knobs, memories: Memories, clock: Clock, draws: Draws) -> dict[str, Tensor]:
+        """The weights of the network as it is evaluated, by player: plain parameters of the model, which need no regularizer any more."""
+        moment = Moment(draws, knobs, clock, {name: Memory(memories.get(name)) for name in self.on})
+        parameters = self._net(thetas, moment, self._trained(thetas), training=False).parameters
+        return {player: layout.join(parameters) for player, layout in self.layouts.items()}
+
+    def plain(self, thetas: Thetas) -> Net:
+        """The network of evaluated weights."""
+        return evaluation_net(self.family, self.parts, self._split(thetas), self.shape, self.latent_dim, self.options)
+
+    def _split(self, thetas: Thetas) -> dict[str, dict[str, Tensor]]:
+        return {part: named for player, layout in self.layouts.items() for part, named in layout.unflatten(thetas[player]).items()}
+
+    def _net(self, thetas: Thetas, moment: Moment, trained: Mapping[str, Mapping[str, Tensor]], training: bool) -> Net:
+        """The model as training sees it, or with its reparametrizations only."""
+        parameters = self._split(thetas)
+        for name, found in self.active("weights").items():
+            kernels = {
+                f"{part}.{key}": value
+                for part in self.family.players[found.player]
+                for key, value in parameters[part].items()
+                if value.ndim > 1
+            }
+            context = replace(self._context(name, moment, trained), training=training)
+            for full, value in found.module.weights(kernels, context, self._value(name, moment.knobs)).items():
+                part, _, key = full.partition(".")
+                parameters[part] = {**parameters[part], key: value}
+        hidden: dict[str, Corrupt] = {}
+        inputs: dict[str, Corrupt] = {}
+        for player, parts in self.family.players.items():
+            for hook, into in (("layer", hidden), ("corrupt", inputs)):
+                if training and (active := self.active(hook, player)):
+                    into.update(dict.fromkeys(parts, self._chain(hook, active, moment, trained)))
+        return Net(self.parts, parameters, shape=self.shape, latent_dim=self.latent_dim, options=self.options, hidden=hidden, inputs=inputs)
+
+    def _chain(self, hook: str, active: Mapping[str, Regularizer], moment: Moment, trained: Mapping[str, Mapping[str, Tensor]]) -> Corrupt:
+        """The hook `layer` or `corrupt` of several regularizers, one after the other."""
+        steps = [
+            (getattr(found.module, hook), self._context(name, moment, trained), self._value(name, moment.knobs))
+            for name, found in active.items()
+        ]
+
+        def apply(x: Tensor) -> Tensor:
+            for act, context, value in steps:
+                x = act(x, context, value)
+            return x
+
+        return apply
+
+    def _value(self, name: str, knobs: Knobs) -> Tensor | base.Value:
+        """A λ as its hooks see it: a 0-dim tensor, or a plain value if it is structural and so the same for all members."""
+        return knobs[name] if name in knobs else self.options[name]
+
+    def _trained(self, thetas: Thetas) -> dict[str, dict[str, Tensor]]:
+        """Regularizer -> its own trained parameters: what lies in θ behind the model's."""
+        found: dict[str, dict[str, Tensor]] = {}
+        for player, entries in self.trained.items():
+            rest = thetas[player][self.layouts[player].size :]
+            pieces = torch.split(rest, [shape.numel() for _, shape in entries.values()]) if entries else ()
+            for (key, (name, shape)), piece in zip(entries.items(), pieces, strict=True):
+                found.setdefault(name, {})[key.partition("/")[2]] = piece.view(shape)
+        return found
+
+    def _context(self, name: str, moment: Moment, trained: Mapping[str, Mapping[str, Tensor]]) -> Context:
+        own = self.on[name].own_names
+        return Context(
+            draws=moment.draws,
+            clock=moment.clock,
+            shape=self.shape,
+            knobs={short: moment.knobs[full] for short, full in own.items() if full in moment.knobs},
+            options={short: self.options[full] for short, full in own.items() if full in self.options},
+            memory=moment.memories[name],
+            trained=trained.get(name, {}),
+            player=self.on[name].player,
+        )
+
+
+def evaluation_net(
+    family: Family,
+    parts: Mapping[str, nn.Module],
+    parameters: Mapping[str, Mapping[str, Tensor]],
+    shape: Shape,
+    latent_dim: int,
+    options: base.Config,
+) -> Net:
+    """The network of given weights as it is evaluated: without noise, with the normalization layers that `options` asks for."""
+    hidden: dict[str, Corrupt] = {}
+    for name, found in regularizers.acting_on(family.name, tuple(family.players)).items():
+        if getattr(found.module, "ALWAYS", False) and not found.idle(value := options.get(name, found.knob.default)):
+            own = {short: options[full] for short, full in found.own_names.items() if full in options}
+            context = Context(Draws(), Clock(torch.ones(()), 1), shape, options=own, training=False, player=found.player)
+            hidden.update(dict.fromkeys(family.players[found.player], _fixed_layer(found, context, value)))
+    return Net(parts, parameters, shape=shape, latent_dim=latent_dim, options=options, hidden=hidden)
+
+
+def _fixed_layer(found: Regularizer, context: Context, value: base.Value) -> Callable[[Tensor], Tensor]:
+    return lambda x: found.module.layer(x, context, value)

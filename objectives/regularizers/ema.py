@@ -1,0 +1,40 @@
+"""Exponential moving average of the generator's weights: what is scored is the average, what is trained is not touched.
+
+The decay warms up, min(a, (1 + t)/(10 + t)) after t steps, so that the first weights are forgotten soon. A GAN without it (a = 0) is scored
+on the last iterate of a game that swings, which is why the default is on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from objectives.base import Knob
+
+if TYPE_CHECKING:
+    from objectives.regularizers._truths import Effect
+
+KNOB = Knob(
+    name="ema",
+    summary="decay of the generator's moving average, which is what is scored",
+    formula="θ̄ ← aθ̄ + (1 − a)θ",
+    unit="per step",
+    default=0.999,
+    low=0.9,
+    high=0.9999,
+    off=0.0,
+    more="high",
+    where="generator",
+    cost="1 %",
+    source="Yazıcı et al. 2019; Karras et al. 2018",
+)
+ON = ("gan.generator",)
+DEFAULT_ON = "the last iterate of a GAN swings, and scores with it"
+# The averaging itself is `TrainingRun._average`: it changes which weights are scored, not how they are trained.
+ELSEWHERE = True
+
+
+def effect() -> Effect:
+    """Weights that are scored lie nearer to where they began: they are an average over the way."""
+    from objectives.regularizers._truths import Effect, squared_norm
+
+    return Effect("gan", {"ema": 0.999}, squared_norm("generator"), rises=False, least=1e-4, always={"ema": 0.0})
