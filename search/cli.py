@@ -672,6 +672,57 @@ for _family in _TITLES:
     app.command(_family)(_listing(_family))
 
 
+@app.command()
+def convert(
+    given: Annotated[list[str] | None, typer.Argument(metavar="[NAME=VALUE]...", help="Parameters and settings; none: list them.")] = None,
+    source: Annotated[str | None, typer.Option("--from", metavar="CONVENTION", help="Whose parameters they are.")] = None,
+    target: Annotated[
+        str | None, typer.Option("--to", metavar="CONVENTION", help="Whose parameters are wanted, from knobs of ours.")
+    ] = None,
+    image: Annotated[str | None, typer.Option(metavar="HxWxC", help="The shape of an image.")] = None,
+    pixels: Annotated[int | None, typer.Option(help="The values of an image, where its shape does not matter.")] = None,
+    latent: Annotated[int | None, typer.Option(help="The size of the latent.")] = None,
+    kernels: Annotated[int | None, typer.Option(help="The kernels of the network: weights of rank 2 and more.")] = None,
+    batch: Annotated[int | None, typer.Option(help="The batch size.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what the λ of another project is here: --from pytorch-vae kld_weight=0.00025 --image 64x64x3."""
+    from search import convert as units
+
+    if not given:
+        _print_conventions(source or target, as_json)
+        return
+    rows = units.rows(source, target, given, image=image, pixels=pixels, latent=latent, kernels=kernels, batch=batch)
+    if as_json:
+        _print_json(rows)
+        return
+    for row in rows:
+        _print_converted(row)
+
+
+def _print_conventions(name: str | None, as_json: bool) -> None:
+    """All conventions, or the loss, the settings and the parameters of one."""
+    from search import convert as units
+
+    found = units.listing(name)
+    if as_json:
+        _print_json(found)
+        return
+    if name is not None:
+        _print_facts(units.headings(name))
+    _print_entries(found, tuple(found[0]))
+
+
+def _print_converted(row: Mapping[str, Any]) -> None:
+    typer.secho(f"{row['target']} ≈ {row['result']:.4g}", bold=True, nl=False)
+    typer.echo(f"  from {row['name']} = {row['value']:g}")
+    where = ", ".join(f"{name} = {value}" for name, value in row["where"].items())
+    told = {"convention": f"{row['convention']}: {row['loss']}", "equation": row["equation"], "where": where}
+    for title, text in (told | {"note": row["note"], "source": row["source"]}).items():
+        if text:
+            typer.echo(f"  {title:10}  {text}")
+
+
 def _print_entries(found: Sequence[Entry], columns: Sequence[str]) -> None:
     from rich.markup import escape
 
