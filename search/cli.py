@@ -177,11 +177,20 @@ def sweep(
     overrides = [f"{key}={json.dumps(value)}" for key, value in short.items() if value is not None] + list(settings or [])
     specs = expand(_source(target), overrides, remote=address is not None)
     place = _home(home, catalogue_url, tracking_uri, storage)
+    _print_warnings(specs)
     if dry_run:
         for spec in specs:
             _print_dry_run(spec, place, workers)
         return
     _exit(_run_all(specs, _names(specs, name), place, workers, address, plain))
+
+
+def _print_warnings(specs: Sequence[Spec]) -> None:
+    """What the objectives say against the specs, once, before anything is trained. On standard error: a dry run's output is a spec."""
+    from search.spec import warnings
+
+    for warning in dict.fromkeys(warning for spec in specs for warning in warnings(spec)):
+        typer.secho(f"note: {warning}", fg=typer.colors.YELLOW, err=True)
 
 
 def _source(target: str) -> str | Path | dict[str, Any]:

@@ -19,7 +19,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag, ValidationError, field_validator
 
-from objectives.base import Knob, ObjectiveError, Settings, Value, load, names, unknown
+from objectives.base import Conflict, Intent, Knob, ObjectiveError, Settings, Value, load, names, unknown
+from search import schedulers
 
 Purpose = Literal["sweep", "train"]
 
@@ -223,6 +224,11 @@ def expand(
     return found
 
 
+def warnings(spec: Spec) -> list[str]:
+    """What the objective says against a resolved spec without refusing it; worth reading before training starts."""
+    return [conflict.message for conflict in _conflicts(spec, load(spec.objective)) if conflict.level == "warning"]
+
+
 # --- YAML ---------------------------------------------------------------------------------------------------------------------------------
 
 _FLOAT = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
@@ -296,6 +302,7 @@ def _resolved(mapping: Mapping[str, Any], overrides: Sequence[str], purpose: Pur
         named = [str(error)] if spec.objective else []
         raise SpecError(list(dict.fromkeys([*faults, *named, *_plain_faults(spec, remote)]))) from error
     faults += _knob_faults(spec, objective, purpose) + _name_faults(spec, objective, remote) + _plain_faults(spec, remote)
+    faults += [conflict.message for conflict in _conflicts(spec, objective) if conflict.level == "error"]
     if faults:
         raise SpecError(list(dict.fromkeys(faults)))
     return _with_defaults(spec, objective)
@@ -464,6 +471,45 @@ def _knob_faults(spec: Spec, objective: type, purpose: Purpose) -> list[str]:
     if purpose == "sweep":
         faults += [unknown("simplify: a searched λ", name, lambdas) for name in spec.simplify if name not in lambdas]
     return faults
+
+
+def _conflicts(spec: Spec, objective: type) -> list[Conflict]:
+    """Knobs that do not go together, as far as the objective knows: its classmethod `conflicts(intent)`, which it need not have."""
+    ask = getattr(objective, "conflicts", None)
+    return list(ask(_intent(spec, objective))) if ask else []
+
+
+def _intent(spec: Spec, objective: type) -> Intent:
+    """What a spec, resolved or not, is about to do. What is unknown is left out: it is a fault of its own."""
+    knobs: Mapping[str, Knob] = objective.knobs  # type: ignore[attr-defined]
+    searched = _searched(spec, objective)
+    values = {name: _possible(knob, searched.get(name), spec.fixed.get(name, knob.default)) for name, knob in knobs.items()}
+    epochs: int = spec.budget.epochs or getattr(objective, "default_epochs", None) or DEFAULT_EPOCHS
+    known = spec.scheduler in names("scheduler", "search.schedulers")
+    milestones = schedulers.make(spec.scheduler, epochs).milestones if known else ()
+    return Intent(
+        model=spec.model or next(iter(getattr(objective, "models", ())), None),
+        dataset=spec.dataset.name or _default_dataset(objective),
+        likelihood=spec.likelihood or next(iter(getattr(objective, "likelihoods", ())), None),
+        on={name: found for name, found in values.items() if not knobs[name].is_lambda or any(one != knobs[name].off for one in found)},
+        searched=frozenset(searched) & frozenset(knobs),
+        epochs=epochs,
+        first_rung=next(iter(milestones), None),
+        metric=spec.metric or objective.score,  # type: ignore[attr-defined]
+        score=spec.score,
+    )
+
+
+def _possible(knob: Knob, wanted: Searched | None, value: Scalar) -> tuple[Value, ...]:
+    """The values that a knob may take: the choices, or the ends of the range, or the one value where it is not searched."""
+    if wanted is None:
+        return (value,)
+    if not isinstance(wanted, Range):
+        return tuple(wanted)
+    if knob.choices:
+        return tuple(knob.choices)
+    ends = (knob.low if wanted.low is None else wanted.low, knob.high if wanted.high is None else wanted.high)
+    return tuple(end for end in ends if end is not None)
 
 
 def _searched(spec: Spec, objective: type) -> dict[str, Searched]:
