@@ -1,0 +1,78 @@
+"""The Euclidean norm of all kernels as one vector, not squared: what the source documents' `λ·torch.norm(parameters)` meant.
+
+It is *not* weight decay. Its gradient λ·w/‖w‖ has length λ wherever w is, so it pulls large weights no harder than small ones and, unlike
+½λ‖w‖², holds the whole vector at 0 once the data's gradient there is shorter than λ. It equals weight decay of strength λ/‖w‖, which grows
+as the weights shrink.
+
+Source: the code of the source documents on GANs (λ_G, λ_D) and on autoencoders, which raises an error as written (`torch.norm` of a list).
+A small ε under the root keeps the gradient finite at w = 0.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from objectives.base import Knob
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from objectives.regularizers._truths import Effect, Example
+    from objectives.terms import Terms
+
+KNOB = Knob(
+    name="l2_unsquared",
+    summary="Euclidean norm of all kernels together, not squared",
+    formula="λ √(Σ ‖W‖²)",
+    unit="nats per unit of length",
+    default=0.0,
+    low=1e-6,
+    high=1e-1,
+    log=True,
+    off=0.0,
+    more="high",
+    cost="1 %",
+    source="what the code of source documents S1 and S3 meant",
+)
+ON = ("autoencoder", "vae", "gan.generator", "gan.discriminator")
+EPS = 1e-12
+
+
+def penalty(terms: Terms) -> Tensor:
+    """√(Σ w² + ε) over all kernels."""
+    squares = sum((kernel.square().sum() for kernel in terms.kernels.values()), terms.data.new_zeros(()))
+    return (squares + EPS).sqrt()
+
+
+def examples() -> list[Example]:
+    """The norm by hand, and a gradient of the same length 1 at any weights."""
+    import torch
+
+    from objectives.regularizers._truths import Example, numbers, zero
+    from objectives.terms import Terms
+
+    def found(a: Tensor, b: Tensor) -> Tensor:
+        return penalty(Terms(zero(), kernels={"a": a, "b": b}))
+
+    def slope(scale: Tensor) -> Tensor:
+        filters, linear = torch.func.grad(found, argnums=(0, 1))(scale * numbers(2, 3, 2, 2), scale * numbers(4, 3))
+        return (filters.square().sum() + linear.square().sum()).sqrt()
+
+    def at_zero(a: Tensor) -> Tensor:
+        pulled: Tensor = torch.func.grad(found)(a, a)
+        return pulled
+
+    first, second = torch.tensor([[3.0, 4.0]]).double(), torch.full((1, 3, 2, 2), 1.0).double()
+    return [
+        Example("√(9 + 16 + 12)", found, (first, second), 37.0**0.5),
+        Example("the gradient of large weights has length 1", slope, (torch.tensor(100.0).double(),), 1.0, smooth=False),
+        Example("the gradient of small weights has length 1", slope, (torch.tensor(1e-3).double(),), 1.0, smooth=False),
+        Example("the gradient at 0 is 0, not NaN", at_zero, (torch.zeros(2, 2).double(),), 0.0, smooth=False),
+    ]
+
+
+def effect() -> Effect:
+    """Smaller weights."""
+    from objectives.regularizers._truths import Effect, squared_norm
+
+    return Effect("autoencoder", {"l2_unsquared": 1.0}, squared_norm("model"), rises=False)
