@@ -11,7 +11,8 @@ member, and `Tape` replays the stack inside `torch.func.vmap`, where drawing is 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -37,16 +38,27 @@ class Request:
 class Draws:
     """What a loss sees: `normal`, `uniform`, `dropout`. Subclasses say where the numbers come from."""
 
+    _aside = ""
+
+    @contextmanager
+    def aside(self, name: str) -> Iterator[None]:
+        """Draw from streams of `name`'s own for a while: a penalty that runs the network again must not shift the dropout of its loss."""
+        before, self._aside = self._aside, f"{name}/"
+        try:
+            yield
+        finally:
+            self._aside = before
+
     def _draw(self, request: Request) -> Tensor:
         raise NotImplementedError
 
     def normal(self, shape: Sequence[int], stream: str = "noise") -> Tensor:
         """Standard normal numbers of `shape`."""
-        return self._draw(Request("normal", tuple(shape), stream))
+        return self._draw(Request("normal", tuple(shape), self._aside + stream))
 
     def uniform(self, shape: Sequence[int], stream: str = "noise") -> Tensor:
         """Uniform numbers on [0, 1) of `shape`."""
-        return self._draw(Request("uniform", tuple(shape), stream))
+        return self._draw(Request("uniform", tuple(shape), self._aside + stream))
 
     def dropout(self, x: Tensor, p: Tensor | float, stream: str = "dropout") -> Tensor:
         """Inverted dropout, y = x ⊙ m / (1 − p) with m ~ Bernoulli(1 − p), so that E[y] = x.
