@@ -544,7 +544,7 @@ COMPARE_GAN = Convention(
             needs=("kernels",),
             when={"penalty": ("l2",)},
         ),
-        Parameter("ema_decay", "ema_decay", "a = w", _same, f"{_CG}/modular_gan.py"),
+        Parameter("ema_decay", "ema", "a = w", _same, f"{_CG}/modular_gan.py"),
     ),
 )
 
@@ -596,7 +596,7 @@ STUDIOGAN = Convention(
         ),
         Parameter("lecam_lambda", "lecam", "λ = w", _same, f"{_SG}/worker.py, utils/losses.py"),
         Parameter("wc_bound", "weight_clip", "λ = 1/c", _reciprocal, f"{_SG}/worker.py", note="it clips biases too", inverse=_reciprocal),
-        Parameter("g_ema_decay", "ema_decay", "a = w", _same, f"{_SG}/config.py"),
+        Parameter("g_ema_decay", "ema", "a = w", _same, f"{_SG}/config.py"),
         Parameter("g_weight_decay", "l2_g", "λ = w: Adam's decay is a term ½w‖θ‖² of the loss", _same, f"{_SG}/config.py", note=_ADAM_ALL),
         Parameter("d_weight_decay", "l2_d", "λ = w: Adam's decay is a term ½w‖θ‖² of the loss", _same, f"{_SG}/config.py", note=_ADAM_ALL),
         Parameter(
@@ -622,7 +622,7 @@ GAN_STABILITY = Convention(
         Parameter("reg_param", "r1", "γ = 2w", _double, _GS, when={"reg_type": ("real",)}),
         Parameter("reg_param", "r2", "γ = 2w", _double, _GS, when={"reg_type": ("fake",)}),
         Parameter("reg_param", "wgan_gp", "λ = w", _same, _GS, when={"reg_type": ("wgangp",)}),
-        Parameter("model_average_beta", "ema_decay", "a = w", _same, "LMescheder/GAN_stability, configs/default.yaml"),
+        Parameter("model_average_beta", "ema", "a = w", _same, "LMescheder/GAN_stability, configs/default.yaml"),
     ),
 )
 
