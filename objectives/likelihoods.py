@@ -22,9 +22,12 @@ def bernoulli_nats(logits: Tensor, x: Tensor) -> Tensor:
     return binary_cross_entropy_with_logits(logits, x.expand_as(logits), reduction="none").sum(-1)
 
 
-def gaussian_nats(mean: Tensor, x: Tensor) -> Tensor:
-    """−log p(x | z) of real x under N(mean, I): ½‖x − mean‖² + (D/2)·log 2π, summed over the last axis of length D."""
-    return half_squared_error(mean, x) + 0.5 * x.shape[-1] * math.log(2 * math.pi)
+def gaussian_nats(mean: Tensor, x: Tensor, variance: Tensor | None = None) -> Tensor:
+    """−log p(x | z) of x under N(mean, σ²I): ½‖x − mean‖²/σ² + (D/2)·log 2πσ², over the last axis of length D; σ = 1 if not given."""
+    size, error = x.shape[-1], half_squared_error(mean, x)
+    if variance is None:
+        return error + 0.5 * size * math.log(2 * math.pi)
+    return error / variance + 0.5 * size * (2 * math.pi * variance).log()
 
 
 def half_squared_error(prediction: Tensor, target: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 The score is the importance-weighted estimate of −log p(x), not −ELBO: −ELBO is what β = 1 minimizes, so it would choose β = 1 nearly
 always. Schedulers compare −ELBO (at β = 1, whatever β was trained with), for it is cheap. Both can decide.
 
-Likelihoods: `bernoulli` on binarized images (redrawn for every training batch, fixed for validation and test), or `gaussian` of variance 1.
+Likelihoods: `bernoulli` on binarized images (redrawn for every training batch, fixed for validation and test), or `gaussian` of variance 1;
+with `optimal_sigma`, of the variance that is best on training images.
 Source: Kingma & Welling 2014; β: Higgins et al. 2017; the importance-weighted bound: Burda et al. 2016.
 """
 
@@ -13,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from objectives import base, models
+from objectives import base, models, regularizers
 from objectives._family import CHEAP_IMAGES, LR, Family, comparable, knobs_of, latent_dim, metrics_of
 from objectives.likelihoods import NAMES, bernoulli_nats, gaussian_kl_nats, gaussian_nats
 from objectives.metrics import active_units, generalization_gap, iwae, kl, neg_elbo, reconstruction
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from objectives.data import ImageSet
     from objectives.draws import Draws
     from objectives.terms import Net, Terms
+    from objectives.training import TrainingRun
 
 PLAYERS = {"model": ("encoder", "decoder")}
 IWAE_SAMPLES = 100
@@ -55,6 +57,16 @@ class VAE(Family):
             raise base.ObjectiveError(f"{rule}; {images.record.get('name')} has {low:.3g} to {high:.3g}. Choose likelihood: gaussian.")
         return {"likelihood": self.likelihood}
 
+    def start(self, members: Sequence[base.Member]) -> TrainingRun:
+        """Begin training; a regularizer that needs another likelihood is refused."""
+        for name, found in regularizers.acting_on(self.name, tuple(self.players)).items():
+            needed = getattr(found.module, "LIKELIHOODS", self.likelihoods)
+            on = any(not found.idle(member.config.get(name, found.knob.default)) for member in members)
+            if on and self.likelihood not in needed:
+                rule = f"{name} needs the likelihood {' or '.join(map(repr, needed))}"
+                raise base.ObjectiveError(f"{rule}; got {self.likelihood!r}. Choose likelihood: {needed[0]}, or leave {name} out.")
+        return super().start(members)
+
     def loss(self, player: str, net: Net, batch: Tensor, draws: Draws, knobs: Mapping[str, Tensor]) -> Terms:
         """Reconstruction term of a batch (B, D), one latent sample per image; the KL is a penalty whose λ is β.
 
@@ -73,7 +85,7 @@ class VAE(Family):
 
     def evaluate(self, net: Net, images: ImageSet) -> dict[str, Tensor | float]:
         """−ELBO and its two terms, on at most 2,000 validation images with fixed binarization and latent noise."""
-        nats, rate, mean = self._bound(net, images.val[:CHEAP_IMAGES], "val")
+        nats, rate, mean = self._bound(net, images.val[:CHEAP_IMAGES], "val", self._variance(net, images))
         active = (mean.var(0) > active_units.THRESHOLD).sum() if len(mean) > 1 else mean.new_zeros(())
         return {
             "val_neg_elbo_nats": (nats + rate).mean(),
@@ -84,15 +96,16 @@ class VAE(Family):
 
     def finish(self, net: Net, images: ImageSet, rungs: Sequence[float]) -> dict[str, float]:
         """Every metric on the whole validation split; IWAE on at most 2,000 of its images."""
-        nats, rate, _ = self._bound(net, images.train[: comparable(images)], "train")
-        found = self._on_split(net, images.val, "val", CHEAP_IMAGES)
-        val = self._bound(net, images.val, "val")
+        variance = self._variance(net, images)
+        nats, rate, _ = self._bound(net, images.train[: comparable(images)], "train", variance)
+        found = self._on_split(net, images.val, "val", variance)
+        val = self._bound(net, images.val, "val", variance)
         gap = generalization_gap.estimate(val[0] + val[1], nats + rate)
         return {**found, **gap.as_metrics("generalization_gap_nats")}
 
     def test(self, net: Net, images: ImageSet) -> dict[str, float]:
         """The same metrics on the test split, IWAE again on at most 2,000 of its images."""
-        return self._on_split(net, images.test, "test", CHEAP_IMAGES)
+        return self._on_split(net, images.test, "test", self._variance(net, images))
 
     def picture(self, net: Net, images: ImageSet) -> tuple[Tensor, int] | None:
         """Samples from the prior: decoder means of fixed latents."""
@@ -101,9 +114,9 @@ class VAE(Family):
         out = net("decoder", Fixed("picture", images.val).normal((64, net.latent_dim)))
         return self._expected(out).view(-1, *images.shape), 8
 
-    def _on_split(self, net: Net, images: Tensor, split: str, iwae_images: int) -> dict[str, float]:
-        nats, rate, mean = self._bound(net, images, split)
-        log_w = self._log_weights(net, images[:iwae_images], split)
+    def _on_split(self, net: Net, images: Tensor, split: str, variance: Tensor | None) -> dict[str, float]:
+        nats, rate, mean = self._bound(net, images, split, variance)
+        log_w = self._log_weights(net, images[:CHEAP_IMAGES], split, variance)
         return {
             **neg_elbo.estimate(nats, rate).as_metrics(f"{split}_neg_elbo_nats"),
             **reconstruction.estimate(nats).as_metrics(f"{split}_reconstruction_nats"),
@@ -112,17 +125,29 @@ class VAE(Family):
             **iwae.estimate(log_w).as_metrics(f"{split}_nll_nats"),
         }
 
-    def _bound(self, net: Net, images: Tensor, split: str) -> tuple[Tensor, Tensor, Tensor]:
-        """−log p(x|z) with one sample of z (n,), KL (n,) and posterior means (n, z). The noise of a split never changes."""
+    def _variance(self, net: Net, images: ImageSet) -> Tensor | None:
+        """The decoder's σ² where it is trained at its optimum: the mean squared error of at most 2,000 training images. None is 1."""
+        if not net.options.get("optimal_sigma"):
+            return None
+        x, out, _, _ = self._sampled(net, images.train[:CHEAP_IMAGES], "sigma")
+        return (x - out).square().mean()
+
+    def _bound(self, net: Net, images: Tensor, split: str, variance: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """−log p(x|z) with one sample of z (n,), KL (n,) and posterior means (n, z)."""
+        x, out, mean, log_variance = self._sampled(net, images, split)
+        return self._neg_log_likelihood(out, x, variance), gaussian_kl_nats(mean, log_variance).sum(-1), mean
+
+    def _sampled(self, net: Net, images: Tensor, split: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Images as the likelihood sees them, the decoder's output of one z each, and the posterior. A split's noise never changes."""
         from objectives.draws import Fixed
 
         draws = Fixed(f"vae/{split}", images)
         x = self._observed(images.flatten(1), draws)
         mean, log_variance = posterior(net, x)
         z = mean + (0.5 * log_variance).exp() * draws.normal(mean.shape, "latent")
-        return self._neg_log_likelihood(net("decoder", z), x), gaussian_kl_nats(mean, log_variance).sum(-1), mean
+        return x, net("decoder", z), mean, log_variance
 
-    def _log_weights(self, net: Net, images: Tensor, split: str) -> Tensor:
+    def _log_weights(self, net: Net, images: Tensor, split: str, variance: Tensor | None = None) -> Tensor:
         """log p(x|z) + log p(z) − log q(z|x) for k samples of z, (n, k)."""
         import torch
 
@@ -138,7 +163,7 @@ class VAE(Family):
             # log p(z) − log q(z|x): the constants ½ log 2π cancel
             log_ratio = 0.5 * (noise.square() + log_variance - z.square()).sum(-1)
             logits = net("decoder", z.flatten(0, 1)).view(*z.shape[:2], -1)
-            found.append(log_ratio - self._neg_log_likelihood(logits, part[:, None]))
+            found.append(log_ratio - self._neg_log_likelihood(logits, part[:, None], variance))
         return torch.cat(found)
 
     def _observed(self, x: Tensor, draws: Draws) -> Tensor:
@@ -151,8 +176,8 @@ class VAE(Family):
         """E[x|z] in pixel values, of the decoder's output."""
         return out.sigmoid() if self.likelihood == "bernoulli" else out
 
-    def _neg_log_likelihood(self, out: Tensor, x: Tensor) -> Tensor:
-        return bernoulli_nats(out, x) if self.likelihood == "bernoulli" else gaussian_nats(out, x)
+    def _neg_log_likelihood(self, out: Tensor, x: Tensor, variance: Tensor | None = None) -> Tensor:
+        return bernoulli_nats(out, x) if self.likelihood == "bernoulli" else gaussian_nats(out, x, variance)
 
 
 def posterior(net: Net, x: Tensor) -> tuple[Tensor, Tensor]:

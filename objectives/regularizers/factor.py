@@ -1,0 +1,129 @@
+"""FactorVAE: the total correlation of the codes by the density ratio of an adversary, which is trained beside the model.
+
+    loss = … + β·KL + γ·TC,        TC ≈ mean(l₀(z) − l₁(z))
+
+l₀, l₁ are the logits of "a code" and "each latent from another image" of an MLP z - 256 - 256 - 2 with leaky ReLU of slope 0.2. Its own
+loss is the cross-entropy between codes and permuted codes (½ each), in which z is a constant; in the penalty the adversary is. Where it is
+optimal, l₀ − l₁ = log q(z)/Π q(z_j).
+
+Source: Kim & Mnih 2018, algorithm 2; γ of 10 to 100 there, 6.4 and 35 in its text. Latent space of a VAE; costs one more, small network.
+What differs: the paper permutes the codes of a second batch and has an adversary of six layers of 1,000 with Adam(1e-4, β₁ = 0.5); here the
+same batch is permuted, and the adversary moves with the model's own Adam and learning rate. Pitfall: early on the adversary knows nothing,
+so the penalty is noise; `tc` estimates the same quantity without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from objectives.base import Knob
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from objectives.draws import Draws
+    from objectives.regularizers._truths import Effect, Example
+    from objectives.terms import Terms
+
+KNOB = Knob(
+    name="factor",
+    summary="weight of the total correlation of the codes, by an adversary",
+    formula="γ·mean(l₀(z) − l₁(z))",
+    unit="1",
+    default=0.0,
+    low=1e0,
+    high=1e2,
+    log=True,
+    off=0.0,
+    more="high",
+    where="latent",
+    cost="100 % of a small network's step",
+    source="Kim & Mnih 2018 (FactorVAE)",
+)
+ON = ("vae",)
+WIDTH = 256
+
+
+def parameters(kernels: Mapping[str, Tensor], draws: Draws, latent_dim: int) -> dict[str, Tensor]:
+    """The adversary z - 256 - 256 - 2, uniform within 1/√inputs as torch's own layers are."""
+    found = {}
+    for layer, (inputs, outputs) in enumerate(((latent_dim, WIDTH), (WIDTH, WIDTH), (WIDTH, 2))):
+        for name, shape in (("weight", (outputs, inputs)), ("bias", (outputs,))):
+            found[f"{name}{layer}"] = (2 * draws.uniform(shape, "factor") - 1) / inputs**0.5
+    return found
+
+
+def adversary(z: Tensor, trained: Mapping[str, Tensor]) -> Tensor:
+    """Its two logits, (B, 2): a code, or latents of different images."""
+    from torch.nn.functional import leaky_relu, linear
+
+    last = len(trained) // 2 - 1
+    for layer in range(last + 1):
+        z = linear(z, trained[f"weight{layer}"], trained[f"bias{layer}"])
+        z = leaky_relu(z, 0.2) if layer < last else z
+    return z
+
+
+def penalty(terms: Terms) -> Tensor:
+    """mean(l₀ − l₁): what the adversary takes the total correlation for."""
+    fixed = {name: value.detach() for name, value in terms.context.trained.items()}
+    logits = adversary(terms.values["latent"], fixed)
+    return (logits[:, 0] - logits[:, 1]).mean()
+
+
+def auxiliary(terms: Terms) -> Tensor:
+    """The adversary's cross-entropy on codes and on codes with each latent permuted over the batch."""
+    z = terms.values["latent"].detach()
+    permuted = z.gather(0, terms.context.draws.uniform(z.shape, "factor").argsort(0))
+    real, shuffled = (adversary(codes, terms.context.trained).log_softmax(-1) for codes in (z, permuted))
+    return -0.5 * (real[:, 0].mean() + shuffled[:, 1].mean())
+
+
+def examples() -> list[Example]:
+    """An adversary without hidden layers, whose logits are known, and who may learn from what."""
+    import math
+
+    import torch
+
+    from objectives.regularizers._truths import Example, context, numbers, zero
+    from objectives.terms import Terms
+
+    def terms(z: Tensor, weight: Tensor, bias: Tensor) -> Terms:
+        return Terms(zero(), {"latent": z}, context=context(trained={"weight0": weight, "bias0": bias}))
+
+    def difference(z: Tensor) -> Tensor:
+        return penalty(terms(z, weight, bias))
+
+    def own_loss(weight: Tensor, bias: Tensor) -> Tensor:
+        return auxiliary(terms(z, weight, bias))
+
+    def leaks(z: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Gradients that must not be: of the penalty in the adversary, of the adversary's loss in z."""
+        of_adversary = torch.func.grad(lambda w: penalty(terms(z, w, bias)))(weight)
+        of_code = torch.func.grad(lambda z: auxiliary(terms(z, weight, bias)))(z)
+        return torch.cat([of_adversary.flatten(), of_code.flatten()])
+
+    def shuffled(z: Tensor) -> Tensor:
+        """What is in the permuted codes: every latent's values, once each."""
+        permuted = z.gather(0, context().draws.uniform(z.shape, "factor").argsort(0))
+        return permuted.sort(0).values - z.sort(0).values
+
+    weight = torch.tensor([[1.0, 2.0], [0.5, -1.0]]).double()
+    bias = torch.tensor([0.3, 0.1]).double()
+    z = torch.tensor([[1.0, 0.0], [0.0, 2.0]]).double()
+    none = torch.zeros(2, 2).double(), torch.zeros(2).double()
+    return [
+        Example("½[(1.3 − .6) + (4.3 + 1.9)]", difference, (z,), 3.45),
+        Example("an adversary that knows nothing: ln 2", own_loss, none, math.log(2)),
+        Example("neither learns from the other's loss", lambda: leaks(z, weight, bias), (), 0.0, smooth=False),
+        Example("a permutation of each latent", shuffled, (numbers(6, 3),), 0.0, smooth=False),
+    ]
+
+
+def effect() -> Effect:
+    """Codes of new images that depend less on one another, as `tc` measures it."""
+    from objectives.regularizers._truths import Effect
+    from objectives.regularizers.tc import of_validation
+
+    return Effect("vae", {"factor": 20.0}, of_validation, False, least=0.1, epochs=16, always={"beta": 0.1, "latent_dim": 4})

@@ -1,0 +1,122 @@
+"""GECO: the KL is minimized under a constraint on the reconstruction, whose multiplier finds its own value.
+
+    loss = β·KL + λ_t·(½SSE − ½Dκ²),        λ_{t+1} = λ_t · exp(ν·clip(C̄_t, ±1)),        C = SSE/(Dκ²) − 1
+
+κ is the root mean squared error per pixel that is allowed, D the number of pixels. C̄ is an exponential moving average of the relative
+violation (decay 0.9), ν = 0.01: λ_t grows while the error is above κ, and falls once it is below. It starts at 1 and stays within
+1e-4 … 1e4. For a unit Gaussian likelihood λ_t = 1/β: GECO is a β-VAE whose β is chosen by a target that has a unit.
+
+`more`: a larger κ allows more error, leaves the KL more room and so regularizes more. κ = 0 is off, plain training; it is *not* the
+limit of small κ, which is an autoencoder. Where on, it replaces the likelihood in training, a Bernoulli one too; scores use the likelihood.
+
+Source: Rezende & Viola 2018, algorithm 1; there C is not divided by Dκ² and the average decays with 0.99: dividing makes one ν fit images
+of every size. Decoder of a VAE; costs nothing. Pitfalls: a κ below what the model can reach drives λ_t to its bound, where the KL does not
+count; a κ above the data's standard deviation drives it to the other, and the codes collapse. Fix β at 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from objectives.base import Knob
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from objectives.regularizers._truths import Effect, Example, Trained
+    from objectives.terms import Terms
+
+KNOB = Knob(
+    name="geco",
+    summary="root mean squared error per pixel that a constraint allows; replaces the likelihood in training",
+    formula="KL + λ_t·(½SSE − ½Dκ²)",
+    unit="pixel value",
+    default=0.0,
+    low=1e-3,
+    high=0.5,
+    log=True,
+    off=0.0,
+    more="high",
+    where="decoder",
+    cost="0",
+    source="Rezende & Viola 2018 (GECO)",
+)
+ON = ("vae",)
+DECAY = 0.9  # of the violation's moving average
+SPEED = 0.01  # ν: how much log λ_t moves in a step at most
+LIMIT = 1e4  # λ_t stays within 1/LIMIT … LIMIT
+
+
+def memory(kernels: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """λ_t, the moving average of the violation, and how many steps there were."""
+    import torch
+
+    like = next(iter(kernels.values()))
+    return {"multiplier": torch.ones_like(like.sum()), "violation": torch.zeros_like(like.sum()), "steps": torch.zeros_like(like.sum())}
+
+
+def adjust(terms: Terms, value: Tensor | float) -> Terms:
+    """The constraint in place of the likelihood; λ_t moves for the next step."""
+    import torch
+
+    kept = terms.context.memory
+    error = (terms.values["observed"] - terms.values["expected"]).square()
+    kappa = torch.as_tensor(value).to(error)
+    allowed = torch.where(kappa == 0, 1.0, kappa).square()
+    now = error.mean().detach() / allowed - 1
+    violation = torch.where(kept["steps"] == 0, now, DECAY * kept["violation"] + (1 - DECAY) * now)
+    multiplier = kept["multiplier"]
+    kept.put("multiplier", (multiplier * (SPEED * violation.clamp(-1, 1)).exp()).clamp(1 / LIMIT, LIMIT))
+    kept.put("violation", violation)
+    kept.put("steps", kept["steps"] + 1)
+    constraint = 0.5 * error.shape[-1] * (error.mean() - allowed)
+    return replace(terms, data=torch.where(kappa == 0, terms.data, multiplier * constraint))
+
+
+def examples() -> list[Example]:
+    """The constraint by hand, and λ_t after a violated and after a satisfied one."""
+    import math
+
+    import torch
+
+    from objectives.regularizers._truths import Example, context, zero
+    from objectives.terms import Terms
+
+    def after(x: Tensor, expected: Tensor, kappa: float, steps: int = 1) -> tuple[Terms, Tensor]:
+        one = torch.ones(()).double()
+        now = context(memory={"multiplier": 3 * one, "violation": 0 * one, "steps": 0 * one})
+        for _ in range(steps):
+            terms = adjust(Terms(zero() + 7, {"observed": x, "expected": expected}, context=now), kappa)
+        return terms, now.memory["multiplier"]
+
+    x, expected = torch.zeros(2, 4).double(), torch.full((2, 4), 0.5).double()
+    return [
+        Example("3·½·4·(0.25 − 0.01)", lambda x, y: after(x, y, 0.1)[0].data, (x, expected), 1.44),
+        Example("κ = 0: the likelihood", lambda x, y: after(x, y, 0.0)[0].data, (x, expected), 7.0),
+        Example("κ = 0.1, far off: λ grows by e^ν", lambda x, y: after(x, y, 0.1)[1], (x, expected), 3 * math.exp(0.01), smooth=False),
+        Example(
+            "κ = 1, C = −¾: it falls, step by step",
+            lambda x, y: after(x, y, 1.0, 2)[1],
+            (x, expected),
+            3 * math.exp(-0.015),
+            smooth=False,
+        ),
+    ]
+
+
+def effect() -> Effect:
+    """An error nearer to κ, from above or from below."""
+    import torch
+
+    from objectives.regularizers._truths import Effect
+
+    def distance(trained: Trained) -> float:
+        x = trained.images.val.flatten(1)
+        with torch.no_grad():
+            mean, _ = trained.net("encoder", x).chunk(2, -1)
+            error = (trained.net("decoder", mean) - x).square().mean().sqrt()
+        return abs(float(error) - 0.15)
+
+    return Effect("vae", {"geco": 0.15}, distance, False, least=0.3, epochs=40, likelihood="gaussian")

@@ -1,0 +1,74 @@
+"""KL warm-up: β grows linearly from 0 to its value over the first T epochs.
+
+    β_t = β·min(1, t/T),        t in epochs, counted in parts of one
+
+Without it the KL may push latents onto the prior before the decoder has learnt to use them. `more` is the longer warm-up: further from
+plain training, although β is smaller for longer. With cycles of β (`kl_cycles`) the two factors would multiply.
+
+Source: Bowman et al. 2016; Sønderby et al. 2016 (200 epochs); VampPrior code 100 epochs. Latent space of a VAE; costs nothing.
+Pitfall: the loss of a warming epoch is too good. Scores and rungs here are −ELBO at β = 1 whatever t is, so an early epoch does not win.
+A T beyond the end of training never reaches β.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from objectives.base import Knob
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from objectives.regularizers._truths import Effect, Example
+    from objectives.terms import Terms
+
+KNOB = Knob(
+    name="kl_warmup",
+    summary="epochs over which β grows from 0 to its value",
+    formula="β_t = β·min(1, t/T)",
+    unit="epochs",
+    default=0.0,
+    low=1.0,
+    high=200.0,
+    log=True,
+    off=0.0,
+    more="high",
+    where="latent",
+    cost="0",
+    source="Bowman et al. 2016; Sønderby et al. 2016",
+)
+ON = ("vae",)
+
+
+def adjust(terms: Terms, value: Tensor | float) -> Terms:
+    """β times min(1, t/T)."""
+    import torch
+
+    epochs = terms.context.clock.epochs
+    length = torch.as_tensor(value).to(epochs)
+    reached = (epochs / torch.where(length == 0, 1.0, length)).clamp(max=1)
+    return terms.scaled("beta", torch.where(length == 0, 1.0, reached))
+
+
+def examples() -> list[Example]:
+    """t/T at a few moments."""
+    import torch
+
+    from objectives.regularizers._truths import Example, context, zero
+    from objectives.terms import Terms
+
+    def factor(epochs: float, value: float) -> Tensor:
+        return torch.as_tensor(adjust(Terms(zero(), context=context(epochs=epochs)), value).factors["beta"])
+
+    cases = {(0.0, 4.0): 0.0, (1.0, 4.0): 0.25, (2.5, 4.0): 0.625, (4.0, 4.0): 1.0, (9.0, 4.0): 1.0, (0.0, 0.0): 1.0}
+    return [
+        Example(f"t = {epochs}, T = {length}", lambda at=epochs, of=length: factor(at, of), (), expected, smooth=False)
+        for (epochs, length), expected in cases.items()
+    ]
+
+
+def effect() -> Effect:
+    """A larger KL while β is small."""
+    from objectives.regularizers._truths import Effect
+
+    return Effect("vae", {"kl_warmup": 100.0}, lambda trained: trained.reports[-1].metrics["val_kl_nats"], True, least=0.2)

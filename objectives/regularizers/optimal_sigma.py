@@ -1,0 +1,89 @@
+"""σ-VAE: the decoder's variance is the best one for each batch, in closed form, so that nobody has to choose β or σ.
+
+    −log p(x|z) = (D/2)(log 2πσ̂² + 1),        σ̂² = mean over batch and pixels of (x − x̂)²
+
+A switch. The off arm has σ = 1. What is scored is the likelihood of the model that was trained: at evaluation σ̂² is estimated on at most
+2,000 training images, once, and used for validation and test images alike (`vae.py`), so scores of both arms are nats of real densities.
+
+Source: Rybkin et al. 2021 (optimal σ-VAE). Decoder of a VAE with a Gaussian likelihood: a Bernoulli has no variance, and is refused.
+Costs nothing in training, an evaluation of 2,000 more images per epoch. Relation to β: at its optimum it trains as β = σ̂² does with σ = 1.
+Pitfalls: do not search β with it; where the decoder can copy its input, σ̂ → 0 and the loss has no lower bound.
+With `geco`, which replaces the same term, this one wins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from objectives.base import Knob
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from objectives.base import Value
+    from objectives.regularizers._truths import Effect, Example
+    from objectives.terms import Terms
+
+KNOB = Knob(
+    name="optimal_sigma",
+    summary="1: the decoder's variance is the mean squared error, in closed form",
+    formula="(D/2)(log 2πσ̂² + 1), σ̂² = mean (x − x̂)²",
+    unit="switch",
+    default=0,
+    low=0,
+    high=1,
+    off=0,
+    more="high",
+    integer=True,
+    structural=True,
+    where="decoder",
+    cost="0–1 %",
+    source="Rybkin et al. 2021 (σ-VAE)",
+)
+ON = ("vae",)
+LIKELIHOODS = ("gaussian",)
+
+
+def adjust(terms: Terms, value: Tensor | Value) -> Terms:
+    """The Gaussian data term at the batch's own variance."""
+    from objectives.likelihoods import gaussian_nats
+
+    x, expected = terms.values["observed"], terms.values["expected"]
+    variance = (x - expected).square().mean()
+    return replace(terms, data=gaussian_nats(expected, x, variance).mean())
+
+
+def examples() -> list[Example]:
+    """The closed form, which no other variance improves."""
+    import math
+
+    import torch
+
+    from objectives.regularizers._truths import Example, numbers, zero
+    from objectives.terms import Terms
+
+    def found(x: Tensor, expected: Tensor) -> Tensor:
+        return adjust(Terms(zero(), {"observed": x, "expected": expected}), 1).data
+
+    def best(x: Tensor, expected: Tensor) -> float:
+        """The smallest of many fixed variances, by torch's own density."""
+        sigmas = torch.linspace(0.5, 3, 5001).double()[:, None, None]
+        log_density = torch.distributions.Normal(expected, sigmas).log_prob(x)  # type: ignore[no-untyped-call]
+        return float(-log_density.sum(-1).mean(-1).max())
+
+    x, expected = numbers(5, 3), numbers(5, 3, seed=1)
+    flat = torch.zeros(2, 3).double()
+    return [
+        Example("σ̂² = 4: 1.5·(log 8π + 1)", found, (flat + 2, flat), 1.5 * (math.log(8 * math.pi) + 1)),
+        Example("the best fixed σ", found, (x, expected), best(x, expected)),
+    ]
+
+
+def effect() -> Effect:
+    """A better density: σ = 1 is far too wide for pixels in [0, 1]."""
+    from objectives.regularizers._truths import Effect
+
+    return Effect(
+        "vae", {"optimal_sigma": 1}, lambda trained: float(trained.reports[-1].score or 0), False, least=0.3, likelihood="gaussian"
+    )
