@@ -278,7 +278,8 @@ class TrainingRun:
         self.batch_size = min(self.settings.batch_size or family.default_batch_size, len(self.rows))
         build = partial(built, family, self.images.shape, self.options)
         freshly = [initialized(living.member.seed, build) for living in self.living]
-        self.parts = {name: part.to(device, self.dtype) for name, part in freshly[0].items()}
+        freshly = [{name: part.to(device, self.dtype) for name, part in parts.items()} for parts in freshly]
+        self.parts = freshly[0]
         self.regularization = Regularization(family, self.parts, self.images.shape, self.latent_dim, self.options)
         self.regularization.switch([living.member.config for living in self.living])
         rows = [
@@ -341,7 +342,11 @@ class TrainingRun:
 
     def _current(self, k: int) -> dict[str, Tensor]:
         """Member k's weights as they are evaluated: averaged where the family averages, and with every reparametrization worked in."""
-        thetas = {player: self.averages.get(player, theta)[k] for player, theta in self.thetas.items()}
+        # A weight that a regularizer holds at exactly 0 is 0 in the average too, which would only creep towards it.
+        thetas = {
+            player: self.averages[player][k] * (theta[k] != 0) if player in self.averages else theta[k]
+            for player, theta in self.thetas.items()
+        }
         knobs = {name: value[k] for name, value in self.knobs.items()}
         memories = {name: {key: value[k] for key, value in memory.items()} for name, memory in self.memories.items()}
         with torch.no_grad():

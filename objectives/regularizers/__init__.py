@@ -2,7 +2,8 @@
 
 A file holds
 
-- `KNOB`: its λ, a `base.Knob`, and `COMPANIONS`, a tuple of further knobs that belong to it (none is a λ),
+- `KNOB`: its λ, a `base.Knob`, and `COMPANIONS`, a tuple of further knobs that belong to it (none is a λ); one that has a meaning in some
+  places only says so in `COMPANIONS_ON`, by name,
 - `ON`: what it may act on: `"autoencoder"`, `"vae"`, `"gan.generator"`, `"gan.discriminator"`. If it fits both players of a GAN it becomes
   two knobs, with the suffixes `_g` and `_d`,
 - `examples()` and `effect()`: what is known about it beforehand (`_truths.py`); its contract suite holds it to them,
@@ -23,6 +24,7 @@ A file holds
     - `before_step(theta, update, value) -> None`, `after_step(theta, update, value) -> None`;
     and what it keeps
     - `memory(kernels) -> dict`: one member's first memory, by name; hooks on the flat θ use `step_memory(theta) -> dict` of (K, …);
+    - `PROBED`: values of its memory at which it acts, if it does not at first (for the check that λ is alive);
     - `parameters(kernels, draws, latent_dim) -> dict`: parameters of its own, trained beside the player's.
 
 Every hook but the flat ones is written for one model. Where one member of a population has a regularizer off, the hook runs with the off
@@ -82,11 +84,15 @@ def acting_on(objective: str, players: tuple[str, ...]) -> dict[str, Regularizer
     """The regularizers of an objective by the name of their knob, e.g. `l2`, or `l2_g` and `l2_d` for a GAN."""
     found = {}
     for module in modules().values():
-        mine = [player for player in players if (objective if len(players) == 1 else f"{objective}.{player}") in module.ON]
+        places = {player: objective if len(players) == 1 else f"{objective}.{player}" for player in players}
+        mine = [player for player in players if places[player] in module.ON]
         for player in mine:
             suffix = f"_{player[0]}" if len(mine) > 1 else ""
             where = player if len(players) > 1 else module.KNOB.where
-            knob = replace(module.KNOB, name=module.KNOB.name + suffix, where=where)
-            companions = tuple(replace(other, name=other.name + suffix) for other in getattr(module, "COMPANIONS", ()))
+            likelihood = next(iter(getattr(module, "LIKELIHOODS", ("",))))
+            knob = replace(module.KNOB, name=module.KNOB.name + suffix, where=where, likelihood=likelihood)
+            meant = getattr(module, "COMPANIONS_ON", {})
+            here = [other for other in getattr(module, "COMPANIONS", ()) if places[player] in meant.get(other.name, module.ON)]
+            companions = tuple(replace(other, name=other.name + suffix) for other in here)
             found[knob.name] = Regularizer(knob, player, module, companions, suffix)
     return found

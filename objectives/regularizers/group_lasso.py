@@ -4,8 +4,8 @@ A group is what makes one output unit: a row of a linear layer, a filter of a co
 makes groups of different size pay the same per weight. The gradient λ√|g|·w/‖W_g‖ has constant length, which a unit of little use cannot
 withstand; within a surviving group it shrinks but does not thin out.
 
-Source: Yuan & Lin 2006; on filters Wen et al. 2016. The range is recalled, not looked up. As with every subgradient, Adam brings groups near
-0, not to exactly 0: they hover at about the learning rate. A small ε under the root keeps the gradient finite at 0. Kernels of a
+Source: Yuan & Lin 2006; on filters Wen et al. 2016. The range is recalled, not looked up. As with every subgradient, Adam brings groups
+near 0, not to exactly 0: they hover at about the learning rate. A small ε under the root keeps the gradient finite at 0. Kernels of a
 normalized layer (BatchNorm, `norm`) keep their function when scaled, so there the penalty only sets the effective learning rate.
 """
 

@@ -7,8 +7,8 @@ moves. A weight then rests at 0 exactly where the data's gradient is smaller tha
 λ and the same minimum as `l1`, with zeros that are zeros. A weight that gets no gradient at all (a pixel that is always black) is set to 0
 at once, whatever λ > 0.
 
-Source: soft thresholding, Daubechies et al. 2004; in Adam's metric, Yun et al. 2021 (ProxGen). Plain SGD would use τ = ηλ. What is scored of
-a generator is an average of weights over time; a weight that is 0 at that moment is 0 in the average too.
+Source: soft thresholding, Daubechies et al. 2004; in Adam's metric, Yun et al. 2021 (ProxGen). Plain SGD would use τ = ηλ.
+A generator is scored by an average over time; a weight that is 0 at that moment is 0 in the average too.
 """
 
 from __future__ import annotations

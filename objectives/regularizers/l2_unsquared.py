@@ -56,7 +56,8 @@ def examples() -> list[Example]:
 
     def slope(scale: Tensor) -> Tensor:
         filters, linear = torch.func.grad(found, argnums=(0, 1))(scale * numbers(2, 3, 2, 2), scale * numbers(4, 3))
-        return (filters.square().sum() + linear.square().sum()).sqrt()
+        length: Tensor = (filters.square().sum() + linear.square().sum()).sqrt()
+        return length
 
     def at_zero(a: Tensor) -> Tensor:
         pulled: Tensor = torch.func.grad(found)(a, a)
