@@ -161,6 +161,19 @@ class Family:
 
         return training.read_test(self, config, weights)
 
+    @classmethod
+    def conflicts(cls, intent: base.Intent) -> list[base.Conflict]:
+        """What does not go together in a sweep: errors first, then warnings."""
+        from objectives import compatibility
+
+        return compatibility.conflicts(cls.name, intent)
+
+    def probes(self, config: base.Config) -> Mapping[str, base.Probe]:
+        """One held-still batch per player, for the check that every λ is alive."""
+        from objectives import probes
+
+        return probes.of(self, config)
+
     # How the players move ---------------------------------------------------------------------------------------------------------------
 
     def every(self, player: str, options: base.Config) -> int:

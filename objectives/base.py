@@ -70,6 +70,7 @@ class Knob:
     integer: bool = False
     choices: tuple[Value, ...] = ()
     structural: bool = False
+    likelihood: str = ""  # the only one it works with, if there is one
     where: str = "any"
     cost: str = "0"
     source: str = ""
@@ -231,6 +232,50 @@ class Objective(Protocol):
         ...
 
 
+@runtime_checkable
+class Probe(Protocol):
+    """One batch of a player's training, held still: the same images and the same random draws at every call (torch, double precision).
+
+    An objective that has `probes(config) -> Mapping[str, Probe]`, one per player, can be checked: that each λ is alive. A probe may also
+    have `frozen()`, tensors by name that are not trained; `optimizer(config)`, the torch optimizer that would train it;
+    `absent(config)`, the loss without what `config` has off; `moved(off, on)`, whether a few steps with one config end elsewhere than
+    with the other.
+    """
+
+    def parameters(self) -> Mapping[str, Any]:
+        """The trained leaf tensors by name; the check moves them in place, and back."""
+        ...
+
+    def loss(self, config: Config) -> Any:
+        """The 0-dim tensor that training descends, at the current parameters. What `config` leaves out is at its default."""
+        ...
+
+    def score(self, config: Config) -> float:
+        """The score at the current parameters."""
+        ...
+
+
+@dataclass(frozen=True)
+class Check:
+    """What the check of one λ says: `fault` names the bug, `message` is the evidence; `proven` is False where it could not be tried."""
+
+    knob: str
+    passed: bool
+    fault: str
+    message: str
+    proven: bool = True
+
+
+def check(objective: Objective, names: Sequence[str] | None = None) -> list[Check]:
+    """Prove on one batch that λs of an objective (None: all of them) are alive; see `objectives/check.py`.
+
+    Raises:
+        ObjectiveError: a name is no λ of the objective.
+    """
+    found: list[Check] = importlib.import_module("objectives.check").check(objective, names)
+    return found
+
+
 FAMILIES = {
     "objective": "objectives",
     "model": "objectives.models",
@@ -250,8 +295,10 @@ _MACHINERY = {
     "terms",
     "regularization",
     "adversarial",
+    "check",
     "conventions",
     "compatibility",
+    "probes",
 }
 
 

@@ -112,9 +112,9 @@ def _one(
     memories: Memories,
 ) -> tuple[Tensor, Values, Memories]:
     """A population of one: ordinary autograd, without the mapping and its cost."""
-    alone, *rest = _first(thetas, batch, knobs, memories, stream)
-    theta = alone[player].detach().requires_grad_()
-    total, (values, after) = loss({**alone, player: theta}, *rest)
+    first = _first(thetas, batch, knobs, memories, stream)
+    theta = first[0][player].detach().requires_grad_()
+    total, (values, after) = loss({**first[0], player: theta}, *first[1:])
     (gradient,) = torch.autograd.grad(total, theta)
     remembered = {name: {key: value.detach()[None] for key, value in memory.items()} for name, memory in after.items()}
     return gradient[None], {name: value.detach()[None] for name, value in values.items()}, remembered

@@ -682,6 +682,35 @@ for _family in _TITLES:
 
 
 @app.command()
+def check(
+    objective: Annotated[
+        str | None, typer.Argument(metavar="[OBJECTIVE]", help="An objective, or package.module:Class; none: all.")
+    ] = None,
+    knobs: Annotated[list[str] | None, typer.Option("--knob", help="Only this λ. Repeatable.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="The data set (default: the objective's first).")] = None,
+    data_root: Annotated[str | None, typer.Option(help="The folder that holds it.")] = None,
+    model: Annotated[str | None, typer.Option(help="The model.")] = None,
+    likelihood: Annotated[str | None, typer.Option(help="The likelihood.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Prove on one batch that each λ changes the loss and its gradient as it should, and not the score. Exit code 1: a λ is not alive."""
+    from search import liveness
+
+    rows = liveness.rows(objective, knobs, dataset=dataset, root=data_root, model=model, likelihood=likelihood)
+    if as_json:
+        _print_json(rows)
+    else:
+        _print_entries(
+            [{**row, "verdict": _VERDICTS[row["verdict"]]} for row in rows], ("objective", "knob", "verdict", "fault", "message")
+        )
+    if any(row["verdict"] == "failed" for row in rows):
+        raise typer.Exit(1)
+
+
+_VERDICTS = {"passed": "alive", "failed": "FAILED", "unproven": "not proven"}
+
+
+@app.command()
 def convert(
     given: Annotated[list[str] | None, typer.Argument(metavar="[NAME=VALUE]...", help="Parameters and settings; none: list them.")] = None,
     source: Annotated[str | None, typer.Option("--from", metavar="CONVENTION", help="Whose parameters they are.")] = None,

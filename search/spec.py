@@ -132,6 +132,7 @@ class Spec(_Part):
     simplify: tuple[str, ...] = ()
     resources: Resources = Resources()
     limits: Limits = Limits()
+    check: bool = True
     batch_size: int | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0)
     provenance: dict[str, Any] | None = None

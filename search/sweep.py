@@ -285,7 +285,8 @@ def as_config(job: Job, spec: Spec, home: Home, name: str, up: cluster.Cluster, 
         "folder": str(Path.cwd()) if up.local else None,
     }
     if job.row is None:
-        return {**base, "items": list(job.items)}
+        searched = list(spec.search or {}) if spec.check else []
+        return {**base, "items": list(job.items), "check": searched if job.kind == "prepare" else []}
     row = job.row
     ledger.dispatched(row)
     member = {"number": row.number, "config": dict(row.config), "seed": row.seed, "phase": row.phase}

@@ -16,6 +16,7 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from typing import Any
 import ray
 from ray import tune
 
-from objectives.base import Member, Objective, Phase, Report, Run, Settings, State, load
+from objectives.base import Member, Objective, ObjectiveError, Phase, Report, Run, Settings, State, check, load
 
 REPORT_SECONDS = 0.5
 CHECKPOINT_SECONDS = 30.0
@@ -151,10 +152,21 @@ def _chore(job: dict[str, Any]) -> dict[str, Any]:
             getattr(objective, "load_data", dict)()
             return {}
         if job["kind"] == "prepare":
-            return {"facts": objective.prepare()}
+            facts = objective.prepare()
+            return {"facts": facts | {"check": _alive(objective, job.get("check", ()))}}
         return {"test": [{**item, "scores": objective.read_test(item["config"], Path(item["weights"]))} for item in job["items"]]}
     except Exception as error:
         return {"error": str(error) or type(error).__name__, "traceback": traceback.format_exc()}
+
+
+def _alive(objective: Objective, searched: Sequence[str]) -> dict[str, str]:
+    """What the check of each searched λ found. A λ that does nothing, or something else, ends the sweep before it has cost anything."""
+    lambdas = [name for name in searched if name in objective.knobs and objective.knobs[name].off is not None]
+    found = check(objective, lambdas) if lambdas else []
+    dead = [f"{one.knob}: {one.fault}: {one.message}" for one in found if not one.passed]
+    if dead:
+        raise ObjectiveError("\n".join([*dead, "`lagrange check` repeats this; `--set check=false` searches all the same."]))
+    return {one.knob: one.message for one in found}
 
 
 def objective_for(job: dict[str, Any]) -> Objective:

@@ -1,0 +1,120 @@
+"""A batch of a family's training, held still: what the check that λ is alive looks at.
+
+The loss is that of training (`Regularization.loss`) on the first images, with the member's own first draws, in double precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from objectives import base
+from objectives.check import OWN
+from objectives.draws import Live
+
+if TYPE_CHECKING:
+    from objectives._family import Family
+    from objectives.data import ImageSet
+    from objectives.training import TrainingRun
+
+IMAGES = 16
+SPLIT = 128  # images of each split that a probe loads
+SEED = 0
+PROGRESS = 0.3  # of the training: inside a warm-up and inside a cycle
+SETTLING = 100
+
+
+def of(family: Family, config: base.Config) -> Mapping[str, FamilyProbe]:
+    """A probe for each player, of a member with this config."""
+    return {player: FamilyProbe(family, config, player) for player in family.players}
+
+
+class FamilyProbe:
+    """An implementation of `base.Probe` for one player."""
+
+    def __init__(self, family: Family, config: base.Config, player: str) -> None:
+        self._config, self._player = dict(config), player
+        few = _few(family.load_data())
+        own = {"dtype": "float64", "load_data": lambda _: few}
+        self._family: Any = type(type(family).__name__, (type(family),), own)(family.settings)
+        self._run = self._begin(config)
+        theta = self._run.thetas[player][0].clone()
+        # Weights at their first values are special (biases of 0, gates alike); a nudge makes them general.
+        nudge = torch.randn(theta.shape, generator=torch.Generator().manual_seed(SEED), dtype=torch.float64).to(theta)
+        theta = theta + 0.01 * nudge
+        layout = self._run.regularization.layouts[player]
+        named = dict(zip((f"{part}.{name}" for part, name in layout.names), torch.split(theta[: layout.size], layout.sizes), strict=True))
+        shapes = dict(zip(named, layout.shapes, strict=True))
+        self._leaves = {name: piece.view(shapes[name]).clone().requires_grad_() for name, piece in named.items()}
+        self._leaves[OWN] = theta[layout.size :].clone().requires_grad_()
+        self._memories = {name: {key: value[0] for key, value in memory.items()} for name, memory in self._run.memories.items()}
+        for _ in range(SETTLING if self._memories else 0):  # a running mean or a singular vector is one only after a while
+            self.loss(config)
+            self._memories = self._after
+        for name, found in self._run.regularization.on.items():
+            for key, value in getattr(found.module, "PROBED", {}).items():
+                self._memories[name][key] = torch.full_like(self._memories[name][key], value)
+
+    def parameters(self) -> Mapping[str, Tensor]:
+        """The player's parameters, and as one vector those that regularizers train."""
+        return self._leaves
+
+    def loss(self, config: base.Config) -> Tensor:
+        """What the player descends on the batch; what the probe's own config has on is computed, at its off value too."""
+        return self._loss(config, [self._config, config])
+
+    def absent(self, config: base.Config) -> Tensor:
+        """The loss without whatever `config` has off."""
+        return self._loss(config, [config])
+
+    def _loss(self, config: base.Config, computed: list[base.Config]) -> Tensor:
+        run = self._run
+        merged = {**self._config, **config}
+        run.regularization.switch([{**self._config, **one} for one in computed])
+        known = {name: knob for name, knob in self._family.knobs.items() if name in run.knobs}
+        knobs = {
+            name: torch.tensor(float(merged.get(name, knob.default)), dtype=torch.float64, device=run.rows.device)
+            for name, knob in known.items()
+        }
+        thetas = {player: theta[0] for player, theta in run.thetas.items()}
+        thetas[self._player] = torch.cat([leaf.reshape(-1) for leaf in self._leaves.values()])
+        run.clock.epochs.fill_(PROGRESS * run.settings.epochs)
+        draws = Live(SEED, run.settings.device, run.dtype)
+        _, (values, self._after) = run.regularization.loss(
+            self._player, thetas, run.rows[:IMAGES], draws, knobs, self._memories, run.clock, 0
+        )
+        return values["loss"]
+
+    def score(self, config: base.Config) -> float:
+        """The cheap score of the evaluated weights."""
+        run = self._run
+        with torch.no_grad():
+            found = self._family.evaluate(run.regularization.plain(run._current(0)), run.images)
+        return float(found[self._family.cheap or self._family.score])
+
+    def moved(self, off: base.Config, on: base.Config) -> bool:
+        """Whether the weights differ after a few steps with and without a regularizer that acts beside the optimizer."""
+        runs = [self._begin({**self._config, **config}) for config in (off, on)]
+        ends = []
+        for run in runs:
+            run.clock.epochs.fill_(0.75 * run.settings.epochs)
+            for _ in range(2):
+                run._update(self._player, run.rows[None, :IMAGES])
+                run._average()
+                run.steps += 1
+            ends.append(run._current(0))
+        return any(not torch.equal(ends[0][player], ends[1][player]) for player in ends[0])
+
+    def _begin(self, config: base.Config) -> TrainingRun:
+        run: TrainingRun = self._family.start([base.Member(0, dict(config), SEED)])
+        return run
+
+
+def _few(images: ImageSet) -> ImageSet:
+    """The first images of each split: double precision is dear."""
+    names = ("train", "val", "test", "train_target", "val_target", "test_target")
+    return replace(images, **{name: value[:SPLIT] for name in names if (value := getattr(images, name)) is not None})

@@ -1,0 +1,55 @@
+"""`lagrange check`: which λs of which objectives are alive, as rows. The proofs are in `objectives/check.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from objectives.base import Check, Settings, check, load, names
+
+EPOCHS = 10  # schedules (a warm-up) are looked at half-way through so many
+
+
+def rows(
+    objective: str | None,
+    knobs: Sequence[str] | None = None,
+    *,
+    dataset: str | None = None,
+    root: str | None = None,
+    model: str | None = None,
+    likelihood: str | None = None,
+) -> list[dict[str, Any]]:
+    """One row for each λ, `verdict` being passed, failed or unproven; of every objective if none is named.
+
+    A λ that needs a likelihood of its own is checked with that one, unless one was asked for.
+
+    Raises:
+        ObjectiveError: nobody knows the objective or a λ.
+    """
+    found = []
+    for name in [objective] if objective else names("objective"):
+        kind = load(name)
+        own = {"name": dataset or next(iter(kind.datasets), "none")} | ({"root": root} if root else {})
+        wanted = list(knobs or [knob for knob, facts in kind.knobs.items() if facts.off is not None])
+        for one, said in _by_likelihood(kind, wanted, likelihood):
+            found += [_row(name, row) for row in check(kind(Settings(own, EPOCHS, model, said)), one)]
+    return sorted(found, key=lambda row: (row["objective"], _order(row)))
+
+
+def _order(row: dict[str, Any]) -> tuple[bool, str]:
+    """Faults first, then by name."""
+    return row["verdict"] != "failed", str(row["knob"])
+
+
+def _by_likelihood(kind: Any, wanted: list[str], asked: str | None) -> list[tuple[list[str], str | None]]:
+    """The λs, grouped by the likelihood to check them with."""
+    needs: dict[str | None, list[str]] = {}
+    for name in wanted:
+        own = kind.knobs[name].likelihood if name in kind.knobs else ""
+        needs.setdefault(asked or own or None, []).append(name)
+    return [(group, likelihood) for likelihood, group in needs.items()]
+
+
+def _row(objective: str, one: Check) -> dict[str, Any]:
+    verdict = "failed" if not one.passed else "passed" if one.proven else "unproven"
+    return {"objective": objective, "knob": one.knob, "verdict": verdict, "fault": one.fault, "message": one.message}

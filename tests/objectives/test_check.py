@@ -1,0 +1,86 @@
+"""The check that λ is alive: it passes on every λ of ours, and names each planted bug."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from objectives import base
+from objectives.base import Settings
+from objectives.check import check
+from objectives.regularizers import dropout, l2
+from objectives.terms import Terms
+from tests.objectives.planted import BUGS, Planted
+
+FAMILIES = ("autoencoder", "vae", "gan")
+SMALL: dict[str, Any] = {"dataset": {"name": "digits", "train_size": 64}, "epochs": 4, "batch_size": 32}
+
+
+def settings(family: str, **more: Any) -> Settings:
+    return Settings(**SMALL, model="mlp_small" if family == "gan" else None, **more)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_lambda_of_ours_is_alive(family: str) -> None:
+    lambdas = {name: knob for name, knob in base.load(family).knobs.items() if knob.off is not None}
+    found = []
+    for likelihood in {knob.likelihood for knob in lambdas.values()}:
+        names = [name for name, knob in lambdas.items() if knob.likelihood == likelihood]
+        found += check(base.load(family)(settings(family, likelihood=likelihood or None)), names)
+    assert {one.knob for one in found} == set(lambdas)
+    assert not [one for one in found if not one.passed]
+
+
+@pytest.mark.parametrize("bug", [bug for bug in BUGS if bug != "none"])
+def test_a_planted_bug_is_named(bug: str) -> None:
+    (found,) = check(Planted(Settings({"name": "none", "bug": bug}, 1)), [BUGS[bug]])
+    assert not found.passed and found.fault == bug and BUGS[bug] in found.message
+
+
+@pytest.mark.parametrize("knob", ["l2", "smooth"])
+def test_without_a_bug_a_users_objective_passes(knob: str) -> None:
+    (found,) = check(Planted(Settings({"name": "none"}, 1)), [knob])
+    assert found.passed and found.proven and not found.fault
+
+
+def norm(terms: Terms) -> Tensor:
+    return 0.5 * sum((w.square().sum() for w in terms.kernels.values()), terms.data.new_zeros(()))
+
+
+WRONG = {
+    "detached penalty": (l2, "penalty", lambda terms: norm(terms).detach()),
+    "unused coefficient": (l2, "penalty", lambda terms: 0 * norm(terms)),
+    "off is not absence": (dropout, "layer", lambda hidden, context, value: 0.5 * hidden + value),
+}
+
+
+@pytest.mark.parametrize("fault", WRONG)
+def test_a_wrong_regularizer_of_a_family_is_caught(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, hook, wrong = WRONG[fault]
+    assert isinstance(module, ModuleType)
+    monkeypatch.setattr(module, hook, wrong)
+    name = module.__name__.rpartition(".")[2]
+    (found,) = check(base.load("autoencoder")(settings("autoencoder")), [name])
+    assert not found.passed
+    assert found.fault == fault, found.message
+
+
+def test_the_check_leaves_the_weights_as_they_were() -> None:
+    objective = Planted(Settings({"name": "none"}, 1))
+    before = {name: value.detach().clone() for name, value in objective.parameters().items()}
+    check(objective)
+    assert all(torch.equal(value, before[name]) for name, value in objective.parameters().items())
+
+
+def test_a_name_that_is_no_lambda_is_answered_with_those_that_are() -> None:
+    with pytest.raises(base.ObjectiveError, match="l2, smooth"):
+        check(Planted(Settings({"name": "none"}, 1)), ["lr"])
+
+
+def test_an_objective_without_probes_is_told_that_nothing_was_proven() -> None:
+    found = base.check(base.load("toy")(Settings({"name": "none"}, 1)))
+    assert found and all(one.passed and not one.proven and "probes" in one.message for one in found)
