@@ -1,0 +1,84 @@
+"""Horizontal flip: every training image is mirrored with probability p.
+
+    x ← x mirrored left to right, with probability p
+
+Source document S4 augments so. It is wrong for digits: a mirrored 2 is no digit, and 6 and 9 do not survive it either; a model that must
+also explain mirrored images has less left for the others, and a search over p should answer 0 there (a warning says so before). It is here
+so that this can be tested, and for photographs, where left and right mean nothing.
+Units: a probability; ½ forgets left and right altogether. Where: training images of autoencoders and VAEs; not of GANs, whose generator
+would learn to draw mirrored images. Cost: 1 %.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from objectives.base import Knob
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from objectives.regularizers._truths import Effect, Example
+    from objectives.terms import Context
+
+KNOB = Knob(
+    name="flip",
+    summary="probability of mirroring a training image",
+    formula="x ← mirrored x with probability p",
+    unit="probability",
+    default=0.0,
+    low=0.0,
+    high=0.5,
+    off=0.0,
+    more="high",
+    where="training images",
+    cost="1 %",
+    source="source document S4 (p = ½)",
+)
+ON = ("autoencoder", "vae")
+
+
+def augment(x: Tensor, context: Context, value: Tensor | float) -> Tensor:
+    """Each image mirrored with probability p."""
+    import torch
+
+    mirrored = x.view(-1, *context.shape).flip(-1).view(x.shape)
+    return torch.where(context.draws.uniform((len(x), 1), "flip") < value, mirrored, x)
+
+
+def examples() -> list[Example]:
+    """An image of 1×3 pixels, always and never; and the share of mirrored images."""
+    import torch
+
+    from objectives.regularizers._truths import Example, context
+
+    x = torch.tensor([[1.0, 2.0, 3.0]]).double()
+
+    def flipped(p: float) -> Callable[[Tensor], Tensor]:
+        return lambda x: augment(x, context(shape=(1, 1, 3)), p)
+
+    def share(x: Tensor) -> Tensor:
+        return (flipped(0.3)(x.expand(40_000, -1))[:, 0] == 3).double().mean()
+
+    return [
+        Example("p = 1", flipped(1.0), (x,), x.flip(-1)),
+        Example("p = 0", flipped(0.0), (x,), x, rtol=0, atol=0),
+        Example("a share p", share, (x,), 0.3, rtol=0.02, smooth=False),
+    ]
+
+
+def effect() -> Effect:
+    """A smaller error on mirrored validation images."""
+    import torch
+
+    from objectives.regularizers._truths import Effect, Trained
+
+    def error_when_mirrored(trained: Trained) -> float:
+        x = trained.images.val.flip(-1).flatten(1)
+        with torch.no_grad():
+            rebuilt = trained.net("decoder", trained.net("encoder", x))
+        return float(0.5 * (rebuilt - x).square().sum(-1).mean())
+
+    return Effect("autoencoder", {"flip": 0.5}, error_when_mirrored, rises=False, least=0.02, epochs=10)

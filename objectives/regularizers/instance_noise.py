@@ -1,0 +1,69 @@
+"""Instance noise: Gaussian noise on what the discriminator sees, real and generated, that fades to nothing over the training.
+
+    x̃ = x + σ_t ε,    ε ~ N(0, I),    σ_t = σ₀·(1 − t/T)
+
+It makes the two distributions overlap while they are far apart, so that D's slope tells G where to go; `input_noise` is the same without
+fading. Units: pixel values in [0, 1]. Where: the discriminator's input, in both players' steps. Cost: 1 %.
+
+Pitfalls: noise that has not faded (a stopped training) leaves G no reason to draw fine detail. Not beside `input_noise` on D (an error).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from objectives.base import Knob
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from objectives.regularizers._truths import Effect, Example
+    from objectives.terms import Context
+
+KNOB = Knob(
+    name="instance_noise",
+    summary="standard deviation of fading Gaussian noise on what the discriminator sees",
+    formula="x̃ = x + σ₀(1 − t/T)ε, ε ~ N(0, I)",
+    unit="pixel value",
+    default=0.0,
+    low=1e-2,
+    high=0.5,
+    log=True,
+    off=0.0,
+    more="high",
+    where="discriminator's input",
+    cost="1 %",
+    source="Sønderby et al. 2017; Arjovsky & Bottou 2017",
+)
+ON = ("gan.discriminator",)
+
+
+def corrupt(x: Tensor, context: Context, value: Tensor | float) -> Tensor:
+    """x + σ_t ε."""
+    return x + value * (1 - context.clock.progress) * context.draws.normal(x.shape, "instance_noise")
+
+
+def examples() -> list[Example]:
+    """E‖x̃ − x‖² = Dσ_t² at the beginning, in the middle and at the end."""
+    import torch
+
+    from objectives.regularizers._truths import Example, context
+
+    def found(epochs: float) -> Callable[[Tensor], Tensor]:
+        return lambda x: (corrupt(x, context(epochs=epochs), 0.5) - x).square().sum(-1).mean()
+
+    x = torch.zeros(4000, 64).double()
+    return [
+        Example(f"64·(0.5·{left})²", found(10 * (1 - left)), (x,), 64 * (0.5 * left) ** 2, rtol=0.02, smooth=False)
+        for left in (1.0, 0.5, 0.0)
+    ]
+
+
+def effect() -> Effect:
+    """A flatter discriminator at real images, which it saw blurred by noise."""
+    from objectives.regularizers._gradients import on_real
+    from objectives.regularizers._truths import Effect
+
+    return Effect("gan", {"instance_noise": 0.5}, on_real, rises=False, least=0.1)

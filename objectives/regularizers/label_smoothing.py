@@ -1,0 +1,94 @@
+"""One-sided label smoothing: the discriminator is asked to call real images real with probability a, not 1.
+
+    E[a·softplus(−D(x)) + (1 − a)·softplus(D(x))] = E softplus(−D(x)) + (1 − a)·E D(x),    for softplus(t) − softplus(−t) = t
+
+so it adds (1 − a) E D(x) to D's loss, and to a relativistic one (1 − a) E[D(x) − D(G(z))]. The best D is log(a p_data/p_model) where it
+was log(p_data/p_model) for generated images of the same density as before: no longer sure on real images. Generated images keep the
+label 0 (smoothing both changes the optimum toward G's own modes).
+Units: a is a probability; off is 1. Where: the discriminator of a logistic game (non_saturating, minimax, relativistic); the others have no
+labels, and refuse it. Cost: 0.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from objectives.base import Knob
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from objectives.regularizers._truths import Effect, Example
+    from objectives.terms import Terms
+
+KNOB = Knob(
+    name="label_smoothing",
+    summary="label of real images in the discriminator's loss; 1 is plain",
+    formula="+ (1 − a) E D(x)",
+    unit="probability",
+    default=1.0,
+    low=0.7,
+    high=1.0,
+    off=1.0,
+    more="low",
+    where="discriminator",
+    cost="0",
+    source="Salimans et al. 2016 (.9)",
+)
+ON = ("gan.discriminator",)
+GAMES = ("non_saturating", "minimax", "relativistic")
+
+
+def adjust(terms: Terms, value: Tensor | float) -> Terms:
+    """Add (1 − a)·E D(x)."""
+    from dataclasses import replace
+
+    import torch
+
+    from objectives.base import ObjectiveError
+
+    game = terms.net.options["loss"]
+    if game not in GAMES:
+        raise ObjectiveError(
+            f"label_smoothing needs a loss with labels, one of {', '.join(GAMES)}; got loss={game}. Leave one of them out."
+        )
+    logits = terms.values["on_real"] - terms.values["on_fake"] if game == "relativistic" else terms.values["on_real"]
+    value = torch.as_tensor(value, dtype=logits.dtype)
+    return replace(terms, data=torch.where(value == 1, terms.data, terms.data + (1 - value) * logits.mean()))
+
+
+def examples() -> list[Example]:
+    """torch's cross-entropy with the label a, in each of the three games."""
+    from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
+
+    from objectives.adversarial import GAMES as LOSSES
+    from objectives.regularizers._truths import Example, Functions, numbers
+    from objectives.terms import Terms
+
+    real, fake, a = numbers(6, seed=1), numbers(6, seed=2), 0.8
+
+    def found(game: str, real: Tensor, fake: Tensor) -> Tensor:
+        net = Functions()
+        net.options["loss"] = game
+        terms = Terms(LOSSES[game].discriminator(real, fake), {"on_real": real, "on_fake": fake}, net=net)
+        return adjust(terms, a).data
+
+    plain = cross_entropy(real, 0 * real + a) + cross_entropy(fake, 0 * fake)
+    return [
+        Example("non-saturating", lambda x, y: found("non_saturating", x, y), (real, fake), plain),
+        Example("minimax", lambda x, y: found("minimax", x, y), (real, fake), plain),
+        Example("relativistic", lambda x, y: found("relativistic", x, y), (real, fake), cross_entropy(real - fake, 0 * real + a)),
+    ]
+
+
+def effect() -> Effect:
+    """Lower logits of real images: D is less sure."""
+    import torch
+
+    from objectives.regularizers._truths import Effect, Trained
+
+    def sure(trained: Trained) -> float:
+        with torch.no_grad():
+            return float(trained.net("discriminator", trained.images.val.flatten(1)).sigmoid().mean())
+
+    return Effect("gan", {"label_smoothing": 0.7}, sure, rises=False, least=0.2, epochs=10)

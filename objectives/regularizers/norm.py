@@ -1,0 +1,132 @@
+"""Normalization of every hidden activation: batch, layer, instance or group. A choice, not a strength.
+
+    y = (x − E x) / √(Var x + 10⁻⁵),    E and Var over …
+
+    batch      the images of the batch (and the pixels of a feature map), for each unit or map
+    layer      all units of an image
+    instance   the pixels of a map, for each image and map; an activation without maps (n, F) has none and is refused
+    group      the units, or maps with their pixels, of a group, for each image; `norm_groups` groups, or the nearest smaller divisor
+
+It acts after the activation function and has no scale and shift of its own: the linear layer that follows absorbs them. Where a model
+normalizes already (the generator of the model `mlp`), this comes on top.
+Units: none; `more="high"` means nothing for choices. Where: hidden activations of every network, one choice per player in a GAN.
+Structural: members that differ in it are not stacked. Cost: 3–8 %.
+
+Caveats. `batch` uses the statistics of the batch at hand, at evaluation too, as the project's GAN generator does: running statistics would
+be a state of the model that is neither trained nor scored. So a score depends on which images are evaluated together (the splits and their
+order are fixed, so it is reproducible), and one image alone cannot be evaluated. Under `batch` a discriminator couples images: gradient
+penalties are per image and want `layer`, `group` or none. The length of a kernel before a normalization matters little, so a weight penalty
+on it sets the effective learning rate, not the capacity (biases soften both).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from objectives.base import Knob
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from objectives.regularizers._truths import Effect, Example
+    from objectives.terms import Context
+
+KNOB = Knob(
+    name="norm",
+    summary="normalization of every hidden activation",
+    formula="y = (x − E x) / √(Var x + ε)",
+    unit="-",
+    default="none",
+    off="none",
+    more="high",
+    choices=("none", "batch", "layer", "instance", "group"),
+    structural=True,
+    where="hidden activations",
+    cost="3–8 %",
+    source="Ioffe & Szegedy 2015; Ba et al. 2016; Ulyanov et al. 2016; Wu & He 2018",
+)
+COMPANIONS = (
+    Knob(
+        name="norm_groups",
+        summary="groups of norm=group, or the nearest smaller divisor of the number of units or maps",
+        formula="g",
+        unit="groups",
+        default=8,
+        low=1,
+        high=32,
+        integer=True,
+        structural=True,
+        where="hidden activations",
+        source="Wu & He 2018 (32)",
+    ),
+)
+ON = ("autoencoder", "vae", "gan.generator", "gan.discriminator")
+ALWAYS = True
+# The choices that every model can use: the others need feature maps.
+ANY_MODEL = ("batch", "layer", "group")
+EPSILON = 1e-5
+
+
+def layer(hidden: Tensor, context: Context, value: str) -> Tensor:
+    """The normalized activation (n, F) or (n, C, H, W)."""
+    if value == "none":
+        return hidden
+    if value == "instance" and hidden.ndim < 3:
+        from objectives.base import ObjectiveError
+
+        shape = f"(n, {', '.join(str(size) for size in hidden.shape[1:])})"
+        raise ObjectiveError(f"norm=instance needs feature maps (n, C, H, W); got {shape}. Take layer or group, or a model with maps.")
+    if value == "group":
+        groups = _groups(hidden.shape[1], int(context.options["norm_groups"]))
+        return _normalized(hidden.reshape(len(hidden), groups, -1), (2,)).reshape(hidden.shape)
+    pixels = tuple(range(2, hidden.ndim))
+    return _normalized(hidden, {"batch": (0, *pixels), "layer": (1, *pixels), "instance": pixels}[value])
+
+
+def _groups(units: int, wanted: int) -> int:
+    return max(g for g in range(1, min(units, wanted) + 1) if units % g == 0)
+
+
+def _normalized(x: Tensor, over: tuple[int, ...]) -> Tensor:
+    mean = x.mean(over, keepdim=True)
+    variance = (x - mean).square().mean(over, keepdim=True)
+    return (x - mean) * (variance + EPSILON).rsqrt()
+
+
+def examples() -> list[Example]:
+    """torch's functions, on units and on feature maps."""
+    from torch.nn import functional
+
+    from objectives.regularizers._truths import Example, context, numbers
+
+    units, maps = numbers(5, 12), numbers(4, 6, 3, 2)
+
+    def by(choice: str, groups: int = 4) -> Callable[[Tensor], Tensor]:
+        return lambda x: layer(x, context(options={"norm_groups": groups}), choice)
+
+    return [
+        Example("batch, units", by("batch"), (units,), functional.batch_norm(units, None, None, training=True)),
+        Example("batch, maps", by("batch"), (maps,), functional.batch_norm(maps, None, None, training=True)),
+        Example("layer, units", by("layer"), (units,), functional.layer_norm(units, units.shape[1:])),
+        Example("layer, maps", by("layer"), (maps,), functional.layer_norm(maps, maps.shape[1:])),
+        Example("instance, maps", by("instance"), (maps,), functional.instance_norm(maps)),
+        Example("4 groups, units", by("group"), (units,), functional.group_norm(units, 4)),
+        Example("3 groups, for 4 do not divide 6 maps", by("group"), (maps,), functional.group_norm(maps, 3)),
+        Example("none", by("none"), (units,), units),
+    ]
+
+
+def effect() -> Effect:
+    """Activations that do not grow with the input: ten times the image does not give ten times the code."""
+    import torch
+
+    from objectives.regularizers._truths import Effect, Trained
+
+    def growth(trained: Trained) -> float:
+        x = trained.images.val.flatten(1)
+        with torch.no_grad():
+            return float(trained.net("encoder", 10 * x).norm() / trained.net("encoder", x).norm())
+
+    return Effect("autoencoder", {"norm": "layer"}, growth, rises=False, least=0.5)
