@@ -38,9 +38,10 @@ def having(attribute: str) -> Any:
 
 
 def values_of(knob: Knob) -> list[Value]:
-    """Two values that are not off: inside the range and toward its more regularized end."""
+    """Two values that are not off: inside the range and toward its more regularized end. Of choices, all that any model can use."""
     if knob.choices:
-        return [choice for choice in knob.choices if choice != knob.off][:2]
+        usable = getattr(MODULES.get(knob.name.removesuffix("_g").removesuffix("_d")), "ANY_MODEL", knob.choices)
+        return [choice for choice in usable if choice != knob.off]
     assert knob.low is not None and knob.high is not None
     if knob.integer:
         return [round(knob.high), round(knob.low) or round(knob.high)]
@@ -80,7 +81,7 @@ def test_its_knob_is_a_lambda_named_like_the_file(name: str, module: ModuleType)
         return
     assert knob.low < knob.high and (not knob.log or knob.low > 0)
     # The off value lies at the less regularized side of the range, or inside it where a knob can be turned both ways (β).
-    assert knob.off <= knob.low if knob.more == "high" and knob.off < knob.low else knob.low <= knob.off <= knob.high
+    assert knob.low <= knob.off <= knob.high or (knob.off < knob.low if knob.more == "high" else knob.off > knob.high)
 
 
 @every
@@ -157,12 +158,12 @@ def test_its_off_value_is_its_absence_to_the_bit(objective: str, knob: str) -> N
 
 @everywhere
 def test_members_together_are_the_members_alone(objective: str, knob: str) -> None:
-    """Off, and two values, with seeds and learning rates of their own, in double precision."""
+    """Off, and two values, with seeds and learning rates of their own, in double precision; of what is structural, each value by itself."""
     found = FOUND[objective, knob]
     assert found.knob.off is not None
-    off: list[Value] = [] if found.knob.structural else [found.knob.off]
-    values = [*off, *values_of(found.knob)[: 1 if found.knob.structural else 2]]
-    for companions in structures(found):
+    on = [value for value in values_of(found.knob) if value != found.knob.off]
+    packs = [[value] for value in on] if found.knob.structural else [[found.knob.off, *on[:2]]]
+    for companions, values in itertools.product(structures(found), packs):
         configs: list[dict[str, Value]] = [{knob: value, "lr": 1e-3 * (n + 1), **companions} for n, value in enumerate(values)]
         configs = configs if len(configs) > 1 else [*configs, {**configs[0], "lr": 4e-3}]
         together = begin(objective, configs)
