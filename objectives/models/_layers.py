@@ -69,3 +69,17 @@ class Judge(nn.Module):
         """(n, D) → (n,)."""
         out: Tensor = self.chain(2 * x - 1, hidden)
         return out.squeeze(-1)
+
+
+class LinearPosterior(nn.Module):
+    """An encoder whose means are linear in the image and whose log-variances are the same for all images: (n, D) → (n, 2·latent_dim)."""
+
+    def __init__(self, size: int, latent_dim: int) -> None:
+        super().__init__()
+        self.mean = nn.Linear(size, latent_dim, bias=False)
+        self.log_variance = nn.Parameter(torch.zeros(latent_dim))
+
+    def forward(self, x: Tensor, hidden: Hidden = as_is) -> Tensor:
+        """Means beside log-variances; there are no hidden activations."""
+        mean = self.mean(x)
+        return torch.cat([mean, self.log_variance.expand_as(mean)], -1)
