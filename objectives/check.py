@@ -170,7 +170,7 @@ class _Subject:
         once, twice = second - first, third - first
         noise = 1e-9 * max(1.0, abs(first))
         if not math.isclose(twice, 2 * once, rel_tol=1e-6, abs_tol=noise):
-            said = f"twice the λ adds {twice:.6g} to the loss where once adds {once:.6g}"
+            said = f"twice a change of {self.name} adds {twice:.6g} to the loss where once adds {once:.6g}"
             return self._failed(
                 "λ on an activation", f"{said}: it enters otherwise than as the factor of a penalty. Add λ·penalty to the loss."
             )
