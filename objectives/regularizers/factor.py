@@ -45,10 +45,10 @@ ON = ("vae",)
 WIDTH = 256
 
 
-def parameters(kernels: Mapping[str, Tensor], draws: Draws, latent_dim: int) -> dict[str, Tensor]:
+def parameters(kernels: Mapping[str, Tensor], draws: Draws, latent_dim: int, width: int = WIDTH) -> dict[str, Tensor]:
     """The adversary z - 256 - 256 - 2, uniform within 1/√inputs as torch's own layers are."""
     found = {}
-    for layer, (inputs, outputs) in enumerate(((latent_dim, WIDTH), (WIDTH, WIDTH), (WIDTH, 2))):
+    for layer, (inputs, outputs) in enumerate(((latent_dim, width), (width, width), (width, 2))):
         for name, shape in (("weight", (outputs, inputs)), ("bias", (outputs,))):
             found[f"{name}{layer}"] = (2 * draws.uniform(shape, "factor") - 1) / inputs**0.5
     return found
@@ -109,6 +109,21 @@ def examples() -> list[Example]:
         permuted = z.gather(0, context().draws.uniform(z.shape, "factor").argsort(0))
         return permuted.sort(0).values - z.sort(0).values
 
+    def learnt(correlation: float = 0.8) -> Tensor:
+        """What a small adversary says after 300 steps on pairs of this correlation."""
+        draws = context().draws
+        kept = {name: value.requires_grad_() for name, value in parameters({}, draws, 2, 32).items()}
+        optimizer = torch.optim.Adam(kept.values(), 5e-3)
+        for _ in range(300):
+            first, second = draws.normal((2, 256, 1), "codes")
+            codes = torch.cat([first, correlation * first + (1 - correlation**2) ** 0.5 * second], -1)
+            optimizer.zero_grad()
+            auxiliary(Terms(zero(), {"latent": codes}, context=context(draws=draws, trained=kept))).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        first, second = draws.normal((2, 4000, 1), "codes")
+        codes = torch.cat([first, correlation * first + (1 - correlation**2) ** 0.5 * second], -1)
+        return penalty(Terms(zero(), {"latent": codes}, context=context(trained=kept)))
+
     weight = torch.tensor([[1.0, 2.0], [0.5, -1.0]]).double()
     bias = torch.tensor([0.3, 0.1]).double()
     z = torch.tensor([[1.0, 0.0], [0.0, 2.0]]).double()
@@ -116,6 +131,7 @@ def examples() -> list[Example]:
     return [
         Example("½[(1.3 − .6) + (4.3 + 1.9)]", difference, (z,), 3.45),
         Example("an adversary that knows nothing: ln 2", own_loss, none, math.log(2)),
+        Example("a correlation of 0.8, learnt: −½ ln(1 − ρ²)", learnt, (), -0.5 * math.log(1 - 0.8**2), rtol=0.15, smooth=False),
         Example("neither learns from the other's loss", lambda: leaks(z, weight, bias), (), 0.0, smooth=False),
         Example("a permutation of each latent", shuffled, (numbers(6, 3),), 0.0, smooth=False),
     ]

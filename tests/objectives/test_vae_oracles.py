@@ -205,6 +205,7 @@ def test_the_scored_density_has_the_variance_of_training_images() -> None:
         x, out, *_ = family._sampled(net, run.images.val, "val")
         density = torch.distributions.Normal(out, variance.sqrt()).log_prob(x).sum(-1)  # type: ignore[no-untyped-call]
     assert report.metrics["val_reconstruction_nats"] == pytest.approx(-float(density.mean()), rel=1e-9)
+    assert report.rung_score == pytest.approx(report.metrics["val_neg_elbo_nats"], rel=1e-9)  # as cheap as it is, the same density
     assert float(variance) < 0.2 and report.score < 64 * 0.5 * LOG_2PI  # no unit Gaussian comes as low
 
 
