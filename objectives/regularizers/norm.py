@@ -9,7 +9,7 @@
 
 It acts after the activation function and has no scale and shift of its own: the linear layer that follows absorbs them. Where a model
 normalizes already (the generator of the model `mlp`), this comes on top.
-Units: none; `more="high"` means nothing for choices. Where: hidden activations of every network, one choice per player in a GAN.
+Units: none, and no end is the more regularized one. Where: hidden activations of every network, one choice per player in a GAN.
 Structural: members that differ in it are not stacked. Cost: 3–8 %.
 
 Caveats. `batch` uses the statistics of the batch at hand, at evaluation too, as the project's GAN generator does: running statistics would
@@ -40,7 +40,6 @@ KNOB = Knob(
     unit="-",
     default="none",
     off="none",
-    more="high",
     choices=("none", "batch", "layer", "instance", "group"),
     structural=True,
     where="hidden activations",

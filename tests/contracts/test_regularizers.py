@@ -75,10 +75,10 @@ def test_its_knob_is_a_lambda_named_like_the_file(name: str, module: ModuleType)
     assert knob.default == knob.off or module.DEFAULT_ON, "a λ is off unless its file says why"
     assert knob.summary and knob.formula and knob.unit and knob.source and (module.__doc__ or "").strip()
     assert re.search(r"\d", knob.cost), "the cost is a share of a plain step, such as 1–3 %"
-    assert knob.more in ("high", "low"), "one end of the range must be the more regularized one"
     if knob.choices:
         assert knob.off in knob.choices
         return
+    assert knob.more in ("high", "low"), "one end of the range must be the more regularized one"
     assert knob.low < knob.high and (not knob.log or knob.low > 0)
     # The off value lies at the less regularized side of the range, or inside it where a knob can be turned both ways (β).
     assert knob.low <= knob.off <= knob.high or (knob.off < knob.low if knob.more == "high" else knob.off > knob.high)

@@ -1,0 +1,30 @@
+"""A real sweep over γ of R1 on the Dirac-GAN, whose damping is critical at γ = 1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.storage import Home
+from search.sweep import run
+
+pytestmark = pytest.mark.usefixtures("ray_up")
+
+
+def test_a_search_over_r1_finds_critical_damping(tmp_path: Path) -> None:
+    """γ* ∈ [0.8, 1.1]; the default range spans three decades."""
+    spec: dict[str, Any] = {
+        "objective": "dirac",
+        "budget": {"trials": 24, "epochs": 2},
+        "confirm": {"configs": 3, "seeds": 3},
+        "scheduler": "none",
+    }
+    outcome = run(spec, home=Home.open(tmp_path), workers=2, tracking=False)
+    assert outcome.answer is not None, outcome.problem
+    assert outcome.answer.verdict == "helps"
+    assert 0.8 <= outcome.answer.best["r1"] <= 1.1
+    [gamma] = outcome.answer.lambdas
+    assert gamma.low <= gamma.value <= gamma.high
+    assert outcome.answer.best_score < outcome.answer.off_score - 6, "six decades nearer to the equilibrium than without R1"
