@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: sweep test test-slow test-cluster test-gpu lint format bench clean
+.PHONY: sweep test test-slow test-cluster test-gpu oracles lint format bench clean
 
 # Installs once; again only when what is to be installed changes.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -25,6 +25,10 @@ test-cluster: $(VENV)/.installed
 
 test-gpu: $(VENV)/.installed
 	$(BIN)/python -m pytest -m gpu
+
+# Every answer that is known in closed form, the slow ones and the real searches among them.
+oracles: $(VENV)/.installed
+	$(BIN)/python -m pytest -m "" tests/objectives/test_*oracles.py tests/objectives/test_sources.py tests/search/test_oracles.py tests/search/test_dirac.py
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -38,8 +38,10 @@ class Layout:
 
     def unflatten(self, theta: Tensor) -> dict[str, dict[str, Tensor]]:
         """Views of θ (P,) by part and parameter name. What lies behind them (parameters that a regularizer trains) is left alone."""
+        # The gradient of a slice is a zero vector of θ's length and a copy: a tenth of a step.
+        own = theta if len(theta) == self.size else theta[: self.size]
         found: dict[str, dict[str, Tensor]] = {}
-        for (part, name), shape, piece in zip(self.names, self.shapes, torch.split(theta[: self.size], self.sizes), strict=True):
+        for (part, name), shape, piece in zip(self.names, self.shapes, torch.split(own, self.sizes), strict=True):
             found.setdefault(part, {})[name] = piece.view(shape)
         return found
 

@@ -1,0 +1,25 @@
+"""An autoencoder with one hidden layer, which is its bottleneck: D - z - D with ReLU. With z = 128 it is the net of introductory texts,
+784 - 128 - 784, whose "hidden layer of 128" is all the latent space there is."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from objectives.models import Shape
+
+
+def autoencoder(shape: Shape, latent_dim: int) -> dict[str, nn.Module]:
+    """Encoder D - z with ReLU on the latent, decoder z - D, linear."""
+    from torch import relu
+
+    from objectives.models._layers import Chain, as_is
+
+    size = math.prod(shape)
+    return {"encoder": Chain([size, latent_dim], relu, relu), "decoder": Chain([latent_dim, size], as_is)}
+
+
+BUILD = {"autoencoder": autoencoder}
