@@ -51,16 +51,17 @@ def penalty(terms: Terms) -> Tensor:
 def discrepancy(z: Tensor, prior: Tensor) -> Tensor:
     """The unbiased estimate of MMD² from two samples (B, d) of one size."""
     n = len(z)
-    within = (_kernel(z, z) + _kernel(prior, prior)).sum() - 2 * n * len(SCALES)  # k(a, a) = number of scales
-    return within / (n * max(n - 1, 1)) - 2 * _kernel(z, prior).mean()
+    within = _kernels(z, z) + _kernels(prior, prior) - 2 * n * len(SCALES)  # k(a, a) = number of scales
+    return within / (n * max(n - 1, 1)) - 2 * _kernels(z, prior) / n**2
 
 
-def _kernel(a: Tensor, b: Tensor) -> Tensor:
-    """k(a_i, b_j), (n, n)."""
-    squared = (a[:, None] - b).square().sum(-1)
-    sizes = [2 * a.shape[-1] * scale for scale in SCALES]
-    found: Tensor = sum((size / (size + squared) for size in sizes), squared.new_zeros(()))
-    return found
+def _kernels(a: Tensor, b: Tensor) -> Tensor:
+    """Σ_ij k(a_i, b_j)."""
+    import torch
+
+    sizes = 2 * a.shape[-1] * torch.tensor(SCALES, dtype=a.dtype, device=a.device)[:, None, None]
+    squared = a.square().sum(-1)[:, None] + b.square().sum(-1) - 2 * a @ b.mT
+    return (sizes / (sizes + squared)).sum()
 
 
 def examples() -> list[Example]:

@@ -53,8 +53,15 @@ def total_correlation(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """The estimate from one sample z of each posterior, (B, d) each. The normal's constants cancel between the two sums."""
     import math
 
-    log_q = -0.5 * ((z[:, None] - mean).square() * (-log_variance).exp() + log_variance)  # (B, B, d): code i under posterior k
-    joint, single = log_q.sum(-1).logsumexp(1), log_q.logsumexp(1).sum(-1)
+    import torch
+
+    # log q(z_ij|x_k) = 1·(−½μ²p − ½log σ²) + z·μp + z²·(−½p) with the precision p: one product of (d, B, 3) and (d, 3, B).
+    precision = (-log_variance).exp()
+    posteriors = torch.stack([-0.5 * (mean.square() * precision + log_variance), mean * precision, -0.5 * precision])
+    codes = torch.stack([torch.ones_like(z), z, z.square()])
+    log_q = codes.permute(2, 1, 0) @ posteriors.permute(2, 0, 1)  # (d, B, B): code i under posterior k
+    # No code is unlikely under its own posterior, so a sum over posteriors neither vanishes nor overflows.
+    joint, single = log_q.sum(0).logsumexp(1), log_q.exp().sum(2).log().sum(0)
     return (joint - single).mean() + (z.shape[-1] - 1) * math.log(len(z))
 
 
