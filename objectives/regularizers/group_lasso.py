@@ -42,10 +42,13 @@ EPS = 1e-12
 
 def penalty(terms: Terms) -> Tensor:
     """Σ √|g|·√(‖W_g‖² + ε) over the rows of all kernels."""
+    import torch
+
     total = terms.data.new_zeros(())
     for kernel in terms.kernels.values():
         rows = kernel.flatten(1)
-        total = total + rows.shape[1] ** 0.5 * (rows.square().sum(1) + EPS).sqrt().sum()
+        norms = torch.linalg.vector_norm(rows, dim=1)
+        total = total + rows.shape[1] ** 0.5 * (norms.square() + EPS).sqrt().sum()
     return total
 
 

@@ -72,8 +72,8 @@ def weights(kernels: Mapping[str, Tensor], context: Context, value: Tensor | flo
     off = torch.as_tensor(value) == 0
     found = {}
     for name, kernel in kernels.items():
-        gate = _gate(context.trained[name], context).view(1, -1, *[1] * (kernel.ndim - 2))
-        found[name] = torch.where(off, kernel, kernel * gate)
+        gate = torch.where(off, 1.0, _gate(context.trained[name], context))  # times 1 is W to the bit
+        found[name] = kernel * gate.view(1, -1, *[1] * (kernel.ndim - 2))
     return found
 
 

@@ -76,7 +76,7 @@ def examples() -> list[Example]:
             clock = context(epochs=epoch, total_epochs=10).clock
             after_step(found, Update(0.1, mask, torch.ones_like(found), clock, remembered), share)
             if epoch == 5.0:
-                found.add_(1)
+                found.add_(2)
         return found
 
     start = torch.tensor([[0.5, -0.125, 3.0, -2.0, 0.0625]]).double()
@@ -88,7 +88,7 @@ def examples() -> list[Example]:
         Example(
             "two of four kernel weights", lambda w: after(w, 0.5, 6.0), (start,), torch.tensor([[0.0, 0, 3, -2, 0.0625]]), smooth=False
         ),
-        Example("chosen once", lambda w: after(w, 0.5, 5.0, 5.5), (start,), torch.tensor([[0.0, 0, 4, -1, 1.0625]]).double(), smooth=False),
+        Example("chosen once", lambda w: after(w, 0.5, 5.0, 5.5), (start,), torch.tensor([[0.0, 0, 5, 0, 2.0625]]).double(), smooth=False),
         Example("each member its own share", lambda w: after(w, shares, 7.0), (pair,), expected, rtol=0, atol=0, smooth=False),
     ]
 

@@ -74,7 +74,7 @@ def weights(kernels: Mapping[str, Tensor], context: Context, value: Tensor | flo
 
     strength = torch.as_tensor(value)
     off = strength == 0
-    divisor = torch.where(off, torch.ones_like(strength), strength)
+    divisor = torch.where(off, 1.0, strength)
     scope = context.options.get("spectral_norm_scope", "all")
     found = {}
     for name, kernel in kernels.items():
@@ -85,7 +85,7 @@ def weights(kernels: Mapping[str, Tensor], context: Context, value: Tensor | flo
             context.memory.put(name, v)
         else:
             sigma = torch.linalg.vector_norm(kernel.flatten(1) @ context.memory[name])
-        found[name] = torch.where(off, kernel, kernel / (divisor * sigma))
+        found[name] = kernel * torch.where(off, 1.0, 1 / (divisor * sigma))  # times 1 is W to the bit
     return found
 
 

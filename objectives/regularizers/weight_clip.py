@@ -38,12 +38,11 @@ ON = ("gan.discriminator",)
 
 
 def after_step(theta: Tensor, update: Update, value: Tensor | float) -> None:
-    """Clip kernels to ±1/λ; the bound is infinite elsewhere, and where λ = 0."""
+    """Clip kernels to ±1/λ, which is infinite where λ = 0."""
     import torch
 
-    strictness = update.kernels * value  # 0 where there is no bound
-    bound = torch.where(strictness > 0, strictness, 1.0).reciprocal().where(strictness > 0, torch.inf)
-    theta.copy_(theta.clamp(-bound, bound))
+    bound = torch.as_tensor(value, dtype=theta.dtype, device=theta.device).reciprocal()
+    theta.copy_(torch.where(update.kernels > 0, theta.clamp(-bound, bound), theta))
 
 
 def examples() -> list[Example]:

@@ -42,12 +42,15 @@ KNOB = Knob(
     source="Salimans & Kingma 2016",
 )
 ON = ("autoencoder", "vae", "gan.generator", "gan.discriminator")
-EPS = 1e-24  # under the root: a row of zeros has a finite gradient, any other is not changed
+EPS = 1e-12  # keeps a row of zeros at 0
 
 
 def lengths(kernel: Tensor) -> Tensor:
     """‖v‖ of each row or filter."""
-    return (kernel.flatten(1).square().sum(1) + EPS).sqrt()
+    import torch
+
+    norms: Tensor = torch.linalg.vector_norm(kernel.flatten(1), dim=1)
+    return norms.clamp(min=EPS)
 
 
 def parameters(kernels: Mapping[str, Tensor], draws: Draws, latent_dim: int) -> dict[str, Tensor]:
