@@ -52,6 +52,7 @@ COMPANIONS = (
     ),
 )
 ON = ("gan.discriminator",)
+PROBED = {"p": 0.5}  # at which `lagrange check` looks: the first p is 0, and changes nothing
 
 
 def memory(kernels: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -63,17 +64,21 @@ def corrupt(x: Tensor, context: Context, value: Tensor | float) -> Tensor:
     """Each augmentation with probability p, each image for itself."""
     from objectives.regularizers._transforms import differentiable
 
-    return differentiable(x, context.shape, context.memory["p"], context.draws, "ada")
+    return differentiable(x, context.shape, _unless_off(context.memory["p"], value), context.draws, "ada")
+
+
+def _unless_off(p: Tensor, value: Tensor | float) -> Tensor:
+    import torch
+
+    return torch.where(torch.as_tensor(value, dtype=p.dtype) == 1.0, torch.zeros_like(p), p)
 
 
 def observe(terms: Terms, value: Tensor | float) -> None:
     """Move p after a step of D."""
-    import torch
-
     context, real = terms.context, terms.values["on_real"]
     step = (real.sign().mean() - value).sign() * len(terms.values["real"]) / context.knobs["ada_images"]
     p = (context.memory["p"] + step).clamp(0, 1)
-    context.memory.put("p", torch.where(torch.as_tensor(value, dtype=p.dtype) == 1.0, torch.zeros_like(p), p))
+    context.memory.put("p", _unless_off(p, value))
 
 
 def examples() -> list[Example]:
