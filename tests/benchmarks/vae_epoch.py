@@ -1,7 +1,8 @@
 """One epoch of the 784-400-20 VAE on as many images as MNIST has, batch 128, one thread: ours, a minimal PyTorch loop, pythae's trainer.
 
 All draw one latent sample for every image and step Adam at 1e-3; ours and the loop binarize afresh, pythae once. Ours and the loop
-alternate, so that a busy machine slows both. pythae is measured where it is installed (`pip install --no-deps pythae`), and is not a dependency.
+alternate, so that a busy machine slows both. pythae is measured where it is installed and is not a dependency:
+`pip install --no-deps pythae`.
 """
 
 from __future__ import annotations
