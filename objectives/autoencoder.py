@@ -45,13 +45,13 @@ class Autoencoder(Family):
     datasets = ("digits", "mnist", "fashion_mnist", "noisy_linear")
 
     def loss(self, player: str, net: Net, batch: Tensor, draws: Draws, knobs: Mapping[str, Tensor]) -> Terms:
-        """½‖x̂ − x‖², averaged over the batch (B, D). `values`: `observed` x, `expected` x̂ (B, D), `latent` z (B, latent_dim)."""
+        """½‖x̂ − x‖², averaged over the batch (B, D). `values`: `observed` x, `output` x̂ (B, D), `latent` z (B, latent_dim)."""
         from objectives.likelihoods import half_squared_error
         from objectives.terms import Terms
 
         latent = net("encoder", net.corrupt("encoder", batch))
         rebuilt = net("decoder", latent)
-        return Terms(half_squared_error(rebuilt, batch).mean(), {"observed": batch, "expected": rebuilt, "latent": latent})
+        return Terms(half_squared_error(rebuilt, batch).mean(), {"observed": batch, "output": rebuilt, "latent": latent})
 
     def evaluate(self, net: Net, images: ImageSet) -> dict[str, Tensor | float]:
         """The score on at most 2,000 validation images."""

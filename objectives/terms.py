@@ -129,6 +129,7 @@ class Terms:
     net: Net | Any = None
     factors: Mapping[str, Tensor | float] = field(default_factory=dict)
     context: Context | Any = None
+    link: Corrupt = as_is  # from a decoder's output to the expected image, in pixel values
 
     def within(self, context: Context) -> Terms:
         """The same terms for another regularizer."""

@@ -70,8 +70,8 @@ class VAE(Family):
     def loss(self, player: str, net: Net, batch: Tensor, draws: Draws, knobs: Mapping[str, Tensor]) -> Terms:
         """Reconstruction term of a batch (B, D), one latent sample per image; the KL is a penalty whose λ is β.
 
-        `values`: `observed` x and `expected` E[x|z] (B, D), `mean`, `log_variance` and `latent` of q(z|x), `kl_nats` (all (B, latent_dim)),
-        and `kl`, its sum over latents averaged over the batch.
+        `values`: `observed` x and `output` (B, D), which `link` takes to E[x|z]; `mean`, `log_variance` and `latent` of q(z|x) and
+        `kl_nats` (all (B, latent_dim)); and `kl`, its sum over latents averaged over the batch.
         """
         from objectives.terms import Terms
 
@@ -80,8 +80,9 @@ class VAE(Family):
         z = mean + (0.5 * log_variance).exp() * draws.normal(mean.shape, "latent")
         out = net("decoder", z)
         kl_nats = gaussian_kl_nats(mean, log_variance)
-        values = {"observed": x, "expected": self._expected(out), "mean": mean, "log_variance": log_variance, "latent": z}
-        return Terms(self._neg_log_likelihood(out, x).mean(), {**values, "kl_nats": kl_nats, "kl": kl_nats.sum(-1).mean()})
+        values = {"observed": x, "output": out, "mean": mean, "log_variance": log_variance, "latent": z}
+        values |= {"kl_nats": kl_nats, "kl": kl_nats.sum(-1).mean()}
+        return Terms(self._neg_log_likelihood(out, x).mean(), values, link=self._expected)
 
     def evaluate(self, net: Net, images: ImageSet) -> dict[str, Tensor | float]:
         """−ELBO and its two terms, on at most 2,000 validation images with fixed binarization and latent noise."""

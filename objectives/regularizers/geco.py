@@ -62,7 +62,7 @@ def adjust(terms: Terms, value: Tensor | float) -> Terms:
     import torch
 
     kept = terms.context.memory
-    error = (terms.values["observed"] - terms.values["expected"]).square()
+    error = (terms.values["observed"] - terms.link(terms.values["output"])).square()
     kappa = torch.as_tensor(value).to(error)
     allowed = torch.where(kappa == 0, 1.0, kappa).square()
     now = error.mean().detach() / allowed - 1
@@ -88,7 +88,7 @@ def examples() -> list[Example]:
         one = torch.ones(()).double()
         now = context(memory={"multiplier": 3 * one, "violation": 0 * one, "steps": 0 * one})
         for _ in range(steps):
-            terms = adjust(Terms(zero() + 7, {"observed": x, "expected": expected}, context=now), kappa)
+            terms = adjust(Terms(zero() + 7, {"observed": x, "output": expected}, context=now), kappa)
         return terms, now.memory["multiplier"]
 
     x, expected = torch.zeros(2, 4).double(), torch.full((2, 4), 0.5).double()

@@ -49,7 +49,7 @@ def adjust(terms: Terms, value: Tensor | Value) -> Terms:
     """The Gaussian data term at the batch's own variance."""
     from objectives.likelihoods import gaussian_nats
 
-    x, expected = terms.values["observed"], terms.values["expected"]
+    x, expected = terms.values["observed"], terms.link(terms.values["output"])
     variance = (x - expected).square().mean()
     return replace(terms, data=gaussian_nats(expected, x, variance).mean())
 
@@ -64,7 +64,7 @@ def examples() -> list[Example]:
     from objectives.terms import Terms
 
     def found(x: Tensor, expected: Tensor) -> Tensor:
-        return adjust(Terms(zero(), {"observed": x, "expected": expected}), 1).data
+        return adjust(Terms(zero(), {"observed": x, "output": expected}), 1).data
 
     def best(x: Tensor, expected: Tensor) -> float:
         """The smallest of many fixed variances, by torch's own density."""
