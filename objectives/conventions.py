@@ -225,12 +225,12 @@ PYTHAE = Convention(
         ),
         Parameter(
             "reg_weight",
-            "",
-            "w·‖∇_x Σx̂‖²",
-            None,
+            "rae_gp",
+            "λ = w/2, with rae_gp_form: pythae",
+            lambda case: case.value / 2,
             f"{_PYTHAE}/rae_gp",
             when={"model": ("RAE_GP",)},
-            note="pythae differentiates the sum of the outputs with respect to the image, through the encoder; rae_gp is ‖∂x̂/∂z‖²",
+            note="pythae differentiates the sum of the outputs with respect to the image, through the encoder",
         ),
     ),
 )
@@ -412,6 +412,7 @@ PYTORCH_VAE = Convention(
 _RAE = "ParthaEth/Regularized_autoencoders-RAE-, models"
 _L2, _NONE = ("l2",), ("none",)
 _KERAS_KERNELS = "Keras' l2(w) is w·Σ‖W‖² on the kernels of the transposed convolutions; l2_decoder acts on all of the decoder's kernels"
+_GRAD_PEN = "a mean over d latents of (∇_z Σx̂²)², which vanishes where x̂ does: another quantity than the Jacobian's norm"
 
 KERAS_RAE = Convention(
     name="keras-rae",
@@ -495,12 +496,23 @@ KERAS_RAE = Convention(
         ),
         Parameter(
             "gen_reg_weight",
-            "",
-            "w·mean_d (∇_z Σx̂²)²",
-            None,
+            "rae_gp",
+            "λ = w·D/(2d), with rae_gp_form: sum_squares",
+            lambda case: case.value * case.pixels / (2 * case.latent),
             f"{_RAE}/rae/loss_functions.py",
-            when={"gen_reg_type": ("grad_pen",)},
-            note="it differentiates the sum of squared outputs, 2·Jᵀx̂, which vanishes where x̂ does; rae_gp is ‖J‖²",
+            needs=("pixels", "latent"),
+            when={"model": ("RAE",), "recon_loss_type": _L2, "gen_reg_type": ("grad_pen",)},
+            note=_GRAD_PEN,
+        ),
+        Parameter(
+            "gen_reg_weight",
+            "rae_gp",
+            "λ = w·H·W/(2d), with rae_gp_form: sum_squares",
+            lambda case: case.value * case.area / (2 * case.latent),
+            f"{_RAE}/rae/loss_functions.py",
+            needs=("image", "latent"),
+            when={"model": ("RAE",), "recon_loss_type": _NONE, "gen_reg_type": ("grad_pen",)},
+            note=_GRAD_PEN,
         ),
     ),
 )

@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from search import printing
 
+if TYPE_CHECKING:
     from infra.catalogue import MemberRow, SweepRow
     from infra.storage import Home
     from search.exports import Retrained
-    from search.listing import Entry
     from search.spec import Spec
     from search.sweep import Outcome
 
@@ -304,7 +303,7 @@ def _more_trials(name: str, given: str, home: Home) -> int:
 def _print_outcome(outcome: Outcome, home: Home) -> None:
     from search.display import duration, print_answer
 
-    console = _console()
+    console = printing.console()
     if outcome.answer is not None:
         print_answer(console, outcome.name, outcome.answer, outcome.notes, _shown_home(home))
     else:
@@ -324,7 +323,7 @@ def _print_dry_run(spec: Spec, home: Home, workers: int | None) -> None:
     from search.sweep import dry_run
 
     plan = dry_run(spec, home=home, workers=workers)
-    console = _console()
+    console = printing.console()
     console.print(plan.spec.to_yaml().rstrip(), markup=False, highlight=False, soft_wrap=True)
     counts = "; ".join(f"{phase} {count} members, at most {plan.epochs[phase]} epochs" for phase, count in plan.members.items())
     told = f"# {counts}\n# about {duration(plan.estimate_seconds)} on {plan.workers} workers at most, from {plan.basis}"
@@ -349,16 +348,16 @@ def list_sweeps(as_json: JsonOption = False, home: HomeOption = None, catalogue_
     with _catalogue(place) as catalogue:
         rows = [(row, _status(catalogue, row)) for row in catalogue.sweeps()]
     if as_json:
-        _print_json([_sweep_entry(row, status) for row, status in rows])
+        printing.as_json([_sweep_entry(row, status) for row, status in rows])
         return
     if not rows:
         typer.echo(f"No sweeps in {_without_passwords(place.catalogue_url)}. Start one: lagrange sweep")
         return
-    table = _table("name", "objective", "model", "data set", "status", "created", "verdict")
+    table = printing.table("name", "objective", "model", "data set", "status", "created", "verdict")
     for row, status in rows:
         verdict = str((row.answer or {}).get("verdict", ""))
         table.add_row(row.name, row.objective, row.model, row.dataset, status, f"{row.created:%Y-%m-%d %H:%M}", verdict)
-    _console().print(table)
+    printing.console().print(table)
 
 
 def _status(catalogue: Any, row: SweepRow) -> str:
@@ -396,19 +395,19 @@ def show(
         row, members = catalogue.sweep(name), catalogue.members(name)
         status = _status(catalogue, row)
     if as_json:
-        _print_json(_sweep_entry(row, status) | {"spec": row.spec, "members": [_member_entry(one) for one in members]})
+        printing.as_json(_sweep_entry(row, status) | {"spec": row.spec, "members": [_member_entry(one) for one in members]})
         return
-    _console().print(
+    printing.console().print(
         f"{name}: {row.objective} × {row.model or '–'} × {row.dataset} · {status}", markup=False, highlight=False, style="bold"
     )
-    _console().print(_members_table(members))
+    printing.console().print(_members_table(members))
     if row.answer is not None:
         from search.answers import Answer
         from search.display import print_answer
 
-        print_answer(_console(), name, Answer.from_dict(row.answer), home=_shown_home(place))
+        print_answer(printing.console(), name, Answer.from_dict(row.answer), home=_shown_home(place))
     elif status != "running":
-        _console().print(f"no answer yet; go on with: lagrange resume {name}{_home_option(place)}", markup=False, soft_wrap=True)
+        printing.console().print(f"no answer yet; go on with: lagrange resume {name}{_home_option(place)}", markup=False, soft_wrap=True)
 
 
 def _members_table(members: Sequence[MemberRow]) -> Any:
@@ -416,7 +415,7 @@ def _members_table(members: Sequence[MemberRow]) -> Any:
 
     from search.display import COLOURS, config_text, score_text
 
-    table = _table("member", "phase", "arm", "state", "score", "epochs", "config", "reason")
+    table = printing.table("member", "phase", "arm", "state", "score", "epochs", "config", "reason")
     names = list(dict.fromkeys(name for one in members for name in one.config))
     # What no member varies is in the spec, and in `--member N`.
     varied = [name for name in names if len({one.config.get(name) for one in members}) > 1] or names
@@ -446,9 +445,9 @@ def _show_member(name: str, one: MemberRow, reports: Sequence[Any], as_json: boo
 
     curve = [{"epoch": report.epoch, "rung_score": report.rung_score, **report.metrics} for report in reports]
     if as_json:
-        _print_json(_member_entry(one) | {"curve": curve})
+        printing.as_json(_member_entry(one) | {"curve": curve})
         return
-    console = _console()
+    console = printing.console()
     facts = {
         "member": f"{name}/{one.number}",
         "phase": f"{one.phase} (arm {one.arm})" if one.arm else one.phase,
@@ -461,7 +460,7 @@ def _show_member(name: str, one: MemberRow, reports: Sequence[Any], as_json: boo
         "curve": sparkline([report.rung_score for report in reports]),
     }
     facts |= {key: score_text(value) if isinstance(value, float) else str(value) for key, value in one.metrics.items()}
-    _print_facts(facts)
+    printing.facts(facts)
     if one.traceback:
         console.print(one.traceback.rstrip(), markup=False, highlight=False, soft_wrap=True)
 
@@ -483,18 +482,18 @@ def best(
     rows = best_rows(objective, dataset, home=place)
     if as_json:
         keys = ("objective", "model", "dataset", "sweep", "score_name")
-        _print_json([{key: getattr(row, key) for key in keys} | {"answer": row.answer.to_dict()} for row in rows])
+        printing.as_json([{key: getattr(row, key) for key in keys} | {"answer": row.answer.to_dict()} for row in rows])
         return
     if not rows:
         typer.echo("No sweep has an answer yet. See them all: lagrange ls")
         return
-    table = _table("objective", "model", "data set", "best λ", "score", "effect", "verdict", "sweep")
+    table = printing.table("objective", "model", "data set", "best λ", "score", "effect", "verdict", "sweep")
     for row in rows:
         answer = row.answer
         values = ", ".join(f"{one.name} = {number(one.value)}" for one in answer.lambdas)
         score = f"{row.score_name} {number(answer.best_score)}"
         table.add_row(row.objective, row.model, row.dataset, values, score, effect_text(answer.effect), str(answer.verdict), row.sweep)
-    _console().print(table)
+    printing.console().print(table)
 
 
 @app.command()
@@ -621,7 +620,7 @@ def train(
     place = _home(home, catalogue_url, tracking_uri)
     with _display(plain) as display:
         result = train_one(target, home=place, seed=seed, out=output, listener=display)
-    _print_facts(_retrained_facts(result))
+    printing.facts(_retrained_facts(result))
     if result.state != "complete":
         _error(f"the training ended {result.state}: {result.reason}")
         raise typer.Exit(FAILED)
@@ -648,22 +647,26 @@ def _retrained_facts(result: Retrained) -> dict[str, str]:
 
 def _listing(family: str) -> Callable[..., None]:
     def command(
-        name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Everything about one.")] = None, as_json: JsonOption = False
+        name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Everything about one.")] = None,
+        objective: Annotated[str | None, typer.Option(metavar="OBJECTIVE", help="Only those that serve this objective.")] = None,
+        as_json: JsonOption = False,
     ) -> None:
         from search import listing
 
-        if name is not None:
-            one = listing.entry(family, name)
+        if name is None:
+            found = listing.entries(family, objective)
             if as_json:
-                _print_json(one)
+                printing.as_json(found)
             else:
-                _print_facts({key: _cell(value) for key, value in one.items()})
+                printing.entries(found, listing.COLUMNS[family], whole=listing.WHOLE)
             return
-        found = listing.entries(family)
+        one = listing.entry(family, name)
         if as_json:
-            _print_json(found)
-        else:
-            _print_entries(found, listing.COLUMNS[family])
+            printing.as_json(one)
+            return
+        printing.facts({key: value for key, value in one.items() if key not in listing.LONG})
+        for text in listing.long(one):
+            typer.echo(f"\n{text}")
 
     command.__doc__ = f"List the {_TITLES[family]} that exist, or show one."
     return command
@@ -698,9 +701,9 @@ def check(
 
     rows = liveness.rows(objective, knobs, dataset=dataset, root=data_root, model=model, likelihood=likelihood)
     if as_json:
-        _print_json(rows)
+        printing.as_json(rows)
     else:
-        _print_entries(
+        printing.entries(
             [{**row, "verdict": _VERDICTS[row["verdict"]]} for row in rows], ("objective", "knob", "verdict", "fault", "message")
         )
     if any(row["verdict"] == "failed" for row in rows):
@@ -732,7 +735,7 @@ def convert(
         return
     rows = units.rows(source, target, given, image=image, pixels=pixels, latent=latent, kernels=kernels, batch=batch)
     if as_json:
-        _print_json(rows)
+        printing.as_json(rows)
         return
     for row in rows:
         _print_converted(row)
@@ -744,11 +747,11 @@ def _print_conventions(name: str | None, as_json: bool) -> None:
 
     found = units.listing(name)
     if as_json:
-        _print_json(found)
+        printing.as_json(found)
         return
     if name is not None:
-        _print_facts(units.headings(name))
-    _print_entries(found, tuple(found[0]))
+        printing.facts(units.headings(name))
+    printing.entries(found, tuple(found[0]))
 
 
 def _print_converted(row: Mapping[str, Any]) -> None:
@@ -759,25 +762,6 @@ def _print_converted(row: Mapping[str, Any]) -> None:
     for title, text in (told | {"note": row["note"], "source": row["source"]}).items():
         if text:
             typer.echo(f"  {title:10}  {text}")
-
-
-def _print_entries(found: Sequence[Entry], columns: Sequence[str]) -> None:
-    from rich.markup import escape
-
-    table = _table(*columns)
-    for one in found:
-        table.add_row(*(escape(_cell(one.get(key))) for key in columns))
-    _console().print(table)
-
-
-def _cell(value: Any) -> str:
-    if value is None or value in ("", [], ()):
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_cell(item)}" for key, item in value.items())
-    return ", ".join(str(item) for item in value) if isinstance(value, list | tuple) else str(value)
 
 
 # --- shared -------------------------------------------------------------------------------------------------------------------------------
@@ -811,49 +795,8 @@ def _home_option(home: Home) -> str:
 def _display(plain: bool) -> Iterator[Any]:
     from search.display import Display
 
-    with Display(_console(), plain=True if plain else None) as display:
+    with Display(printing.console(), plain=True if plain else None) as display:
         yield display
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    # A pipe or a file has no width: tables are then as wide as they need to be, so that grep finds whole lines.
-    return Console() if sys.stdout.isatty() else Console(width=500)
-
-
-def _table(*columns: str) -> Any:
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
-def _print_facts(facts: Mapping[str, str]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for key, value in facts.items():
-        table.add_row(key, escape(value))
-    _console().print(table)
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(_finite(value), indent=2, ensure_ascii=False, default=str))
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN: None stands for it, and words for the infinities."""
-    if isinstance(value, float) and value - value != 0:
-        return None if value != value else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def main() -> None:

@@ -6,29 +6,38 @@ A family's entry is plain data, so that `--json` and the tables of the command l
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, is_dataclass
 from types import ModuleType
 from typing import Any
 
-from objectives.base import FAMILIES, Knob, Metric, ObjectiveError, load, names, unknown
+from objectives.base import FAMILIES, Knob, ObjectiveError, conventions, load, names, unknown
 
 Entry = dict[str, Any]
+Served = Sequence[tuple[str, Any]]  # objectives and their classes
 
 # What the table of a family shows; an entry has more (`lagrange knobs NAME`).
 COLUMNS: dict[str, tuple[str, ...]] = {
-    "knobs": ("name", "kind", "formula", "unit", "off", "default", "range", "objectives"),
+    "knobs": ("name", "off", "range", "formula", "unit", "objectives"),
     "models": ("name", "summary", "objectives"),
     "datasets": ("name", "summary", "shape", "sizes", "objectives"),
     "samplers": ("name", "summary", "adaptive", "source"),
     "schedulers": ("name", "summary", "formula", "source"),
     "metrics": ("name", "summary", "formula", "unit", "decides", "objectives"),
 }
+WHOLE = ("name", "off", "range")  # columns that stay on one line
+LONG = ("conventions", "about")  # what one entry's facts leave to `long`
 
 
-def entries(family: str) -> list[Entry]:
-    """Every member of a family (a key of COLUMNS), by name."""
-    return sorted(_READERS[family](), key=lambda entry: str(entry["name"]))
+def entries(family: str, objective: str | None = None) -> list[Entry]:
+    """Every member of a family (a key of COLUMNS), by name; with `objective`, those that serve it.
+
+    Raises:
+        ObjectiveError: nobody knows the objective.
+    """
+    served = _objectives() if objective is None else [(objective, load(objective))]
+    found = sorted(_READERS[family](served), key=lambda entry: str(entry["name"]))
+    return [one for one in found if objective is None or one.get("objectives", True)]
 
 
 def entry(family: str, name: str) -> Entry:
@@ -40,23 +49,25 @@ def entry(family: str, name: str) -> Entry:
     found = {str(one["name"]): one for one in entries(family)}
     if name not in found:
         raise ObjectiveError(unknown(family.removesuffix("s"), name, list(found)))
-    return found[name]
+    return found[name] | (_background(name) if family == "knobs" else {})
 
 
-def _objectives() -> Iterator[tuple[str, Any]]:
-    for name in names("objective"):
-        if hasattr(importlib.import_module(f"objectives.{name}"), "OBJECTIVE"):
-            yield name, load(name)
+def long(entry: Entry) -> list[str]:
+    """The paragraphs below an entry's facts: what other projects call a knob, and what its file says of it."""
+    foreign = [f"  {one['convention']:14}  {one['name']:18}  {one['equation']}" for one in entry.get("conventions", ())]
+    named = ["\n".join(["In other projects (w: the value there; lagrange convert):", *foreign])] if foreign else []
+    return [*named, *([entry["about"]] if entry.get("about") else [])]
+
+
+def _objectives() -> Served:
+    """Ours; first those with the most knobs, of which the others are special cases."""
+    found = [name for name in names("objective") if hasattr(importlib.import_module(f"objectives.{name}"), "OBJECTIVE")]
+    return sorted(((name, load(name)) for name in found), key=lambda pair: -len(pair[1].knobs))
 
 
 def _files(family: str, package: str | None = None) -> Iterator[tuple[str, ModuleType]]:
     for name in names(family, package):
         yield name, importlib.import_module(f"{package or FAMILIES[family]}.{name}")
-
-
-def _constants(module: ModuleType, singular: str) -> list[Any]:
-    one, several = getattr(module, singular, None), getattr(module, f"{singular}S", ())
-    return [*([] if one is None else [one]), *(several.values() if isinstance(several, dict) else several)]
 
 
 def _plain(value: Any) -> Entry:
@@ -76,14 +87,14 @@ def _range(knob: Knob) -> str:
     return f"{knob.low:g} … {knob.high:g}{' log' if knob.log else ''}{' integer' if knob.integer else ''}"
 
 
-def _merged(attribute: str, own: list[Any], make: Callable[[Any], Entry]) -> list[Entry]:
-    """Entries of what the objectives use, and of what lies in a file and no objective uses yet.
+def _merged(served: Served, attribute: str, make: Callable[[Any], Entry]) -> list[Entry]:
+    """Entries of what the objectives use.
 
     An objective may redefine a knob (another range, another default): what differs from the first is kept under `differs`.
     """
     found: dict[str, Entry] = {}
     first: dict[str, Any] = {}
-    for objective, cls in _objectives():
+    for objective, cls in served:
         for name, one in getattr(cls, attribute).items():
             entry = found.setdefault(name, make(one))
             entry["objectives"].append(objective)
@@ -92,33 +103,54 @@ def _merged(attribute: str, own: list[Any], make: Callable[[Any], Entry]) -> lis
                 entry.setdefault("differs", {})[objective] = {
                     key: mine[key] for key in mine if mine[key] != base[key] and key != "objectives"
                 }
-    for one in own:
-        found.setdefault(one.name, make(one))
     return list(found.values())
 
 
-def _knobs() -> list[Entry]:
-    own = [knob for _, module in _files("regularizer") for knob in _constants(module, "KNOB")]
-    return _merged("knobs", [knob for knob in own if isinstance(knob, Knob)], _knob_entry)
+def _knobs(served: Served) -> list[Entry]:
+    return _merged(served, "knobs", _knob_entry)
 
 
-def _metrics() -> list[Entry]:
-    own = [metric for _, module in _files("metric") for metric in _constants(module, "METRIC")]
-    return _merged("metrics", [one for one in own if isinstance(one, Metric)], lambda metric: _plain(metric) | {"objectives": []})
+def _background(name: str) -> Entry:
+    """What the file of a knob says, and its parameters in other projects."""
+    stem = name.removesuffix("_g").removesuffix("_d")
+    about = next(
+        (
+            (module.__doc__ or "").strip()
+            for _, module in _files("regularizer")
+            if {name, stem} & {knob.name for knob in (module.KNOB, *getattr(module, "COMPANIONS", ()))}
+        ),
+        "",
+    )
+    foreign = [
+        {"convention": convention.name, "name": one.name, "equation": one.equation, "when": dict(one.when), "source": one.source}
+        for convention in conventions().CONVENTIONS.values()
+        for one in convention.parameters
+        if one.knob == name and one.result is not None
+    ]
+    return {"conventions": foreign, "about": about}
 
 
-def _models() -> list[Entry]:
+def _metrics(served: Served) -> list[Entry]:
+    return _merged(served, "metrics", lambda metric: _plain(metric) | {"objectives": []})
+
+
+def _models(served: Served) -> list[Entry]:
+    families = {getattr(cls, "name", name): name for name, cls in served}
     return [
-        {"name": name, "summary": _first_line(module), "objectives": sorted(getattr(module, "BUILD", {}))}
+        {
+            "name": name,
+            "summary": _first_line(module),
+            "objectives": [families[one] for one in getattr(module, "BUILD", {}) if one in families],
+        }
         for name, module in _files("model")
     ]
 
 
-def _datasets() -> list[Entry]:
+def _datasets(served: Served) -> list[Entry]:
     found = []
     for name, module in _files("dataset"):
         facts = getattr(module, "DATASET", None)
-        used = [objective for objective, cls in _objectives() if name in getattr(cls, "datasets", ())]
+        used = [objective for objective, cls in served if name in getattr(cls, "datasets", ())]
         entry = {"name": name, "summary": _first_line(module), **({} if facts is None else _plain(facts)), "objectives": used}
         found.append({key: list(value) if isinstance(value, tuple) else value for key, value in entry.items()})
     return found
@@ -136,11 +168,11 @@ def _first_line(module: ModuleType) -> str:
     return (module.__doc__ or "").strip().partition("\n")[0]
 
 
-_READERS: dict[str, Callable[[], list[Entry]]] = {
+_READERS: dict[str, Callable[[Served], list[Entry]]] = {
     "knobs": _knobs,
     "models": _models,
     "datasets": _datasets,
-    "samplers": lambda: _infos("sampler"),
-    "schedulers": lambda: _infos("scheduler"),
+    "samplers": lambda _: _infos("sampler"),
+    "schedulers": lambda _: _infos("scheduler"),
     "metrics": _metrics,
 }

@@ -139,7 +139,8 @@ def test_listings_print_json_and_every_entry_in_detail(family: str) -> None:
     table = lagrange(family).stdout
     for entry in entries:
         assert entry["name"] in table and entry["summary"]
-        assert json.loads(lagrange(family, entry["name"], "--json").stdout) == entry
+        detail = json.loads(lagrange(family, entry["name"], "--json").stdout)
+        assert {key: detail[key] for key in entry} == entry
     assert entries[0]["summary"][:40] in lagrange(family, entries[0]["name"]).stdout
 
 
@@ -154,9 +155,25 @@ def test_a_knob_shows_formula_unit_off_value_range_and_source() -> None:
 def test_a_knob_that_differs_between_objectives_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
-    vae = load("vae")
-    monkeypatch.setattr(vae, "knobs", {**vae.knobs, "l2": replace(vae.knobs["l2"], high=123.0)})
-    assert json.loads(lagrange("knobs", "l2", "--json").stdout)["differs"]["vae"]["high"] == 123.0
+    plain = load("autoencoder")
+    monkeypatch.setattr(plain, "knobs", {**plain.knobs, "l2": replace(plain.knobs["l2"], high=123.0)})
+    assert json.loads(lagrange("knobs", "l2", "--json").stdout)["differs"]["autoencoder"]["high"] == 123.0
+
+
+def test_the_knobs_of_one_objective_are_as_it_has_them() -> None:
+    found = json.loads(lagrange("knobs", "--objective", "dirac", "--json").stdout)
+    assert {one["name"]: one["range"] for one in found}["r1"] == "0.01 … 10 log"
+    assert {tuple(one["objectives"]) for one in found} == {("dirac",)}
+    assert [one["name"] for one in json.loads(lagrange("models", "--objective", "gan", "--json").stdout)] == ["mlp", "mlp_small"]
+    assert "Did you mean 'gan'?" in lagrange("knobs", "--objective", "gaan").stderr
+
+
+def test_a_knob_is_shown_with_what_its_file_says_and_its_names_elsewhere() -> None:
+    shown = lagrange("knobs", "l2_d").stdout
+    assert "s1              lambda_d" in shown and "½ Σ" in shown
+    described = [one["name"] for one in json.loads(lagrange("knobs", "--objective", "vae", "--json").stdout) if one["kind"] == "λ"]
+    for name in described:
+        assert json.loads(lagrange("knobs", name, "--json").stdout)["about"], name
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
