@@ -170,7 +170,7 @@ def test_the_knobs_of_one_objective_are_as_it_has_them() -> None:
 
 def test_a_knob_is_shown_with_what_its_file_says_and_its_names_elsewhere() -> None:
     shown = lagrange("knobs", "l2_d").stdout
-    assert "s1              lambda_d" in shown and "½ Σ" in shown
+    assert "s1              lambda_d" in shown and "½λ Σ" in shown and "#kernels" in shown
     described = [one["name"] for one in json.loads(lagrange("knobs", "--objective", "vae", "--json").stdout) if one["kind"] == "λ"]
     for name in described:
         assert json.loads(lagrange("knobs", name, "--json").stdout)["about"], name
