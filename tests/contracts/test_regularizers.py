@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -180,6 +181,23 @@ def test_members_together_are_the_members_alone(objective: str, knob: str) -> No
             alone.step(), alone.step()
             for player, weights in alone.ended[0].items():
                 torch.testing.assert_close(together.ended[number][player], weights, rtol=1e-8, atol=1e-8)
+
+
+STATEFUL = {place: one for place, one in FOUND.items() if {"memory", "step_memory", "parameters"} & set(dir(one.module))}
+
+
+@pytest.mark.parametrize(("objective", "knob"), STATEFUL, ids=[f"{objective}-{knob}" for objective, knob in STATEFUL])
+def test_a_training_that_was_interrupted_goes_on_as_if_it_had_not_been(objective: str, knob: str, tmp_path: Path) -> None:
+    """What it remembers, and what it trains beside the model, is in the checkpoint: the same weights to the bit."""
+    config: dict[str, Value] = {knob: values_of(FOUND[objective, knob].knob)[0]}
+    run = begin(objective, [config], dtype="float32")
+    run.step()
+    run.save(tmp_path / "run.pt")
+    resumed = begin(objective, [config], dtype="float32")
+    resumed.restore(tmp_path / "run.pt")
+    assert [one.step()[0].state for one in (run, resumed)] == [State.COMPLETE] * 2
+    for player, weights in run.ended[0].items():
+        assert torch.equal(resumed.ended[0][player], weights)
 
 
 def structures(found: regularizers.Regularizer) -> list[dict[str, Value]]:
