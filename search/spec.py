@@ -572,7 +572,7 @@ def _meaningful(knob: Knob) -> tuple[float, float]:
     if knob.low is None or knob.high is None:
         return -math.inf, math.inf
     if knob.low >= 0 and knob.high <= 1 and not knob.log and not knob.integer:
-        return 0.0, 1.0 if knob.high == 1 else 0.99
+        return 0.0, max(0.99, knob.high)
     if knob.low > 0 and (knob.log or knob.integer):
         least = max(1.0, knob.low / STRETCH) if knob.integer else knob.low / STRETCH
         return least, knob.high * STRETCH

@@ -64,12 +64,13 @@ def _wait_until_up(log: Path) -> None:
 
 
 def test_a_users_objective_is_trained_on_both_nodes_of_a_cluster_that_is_up(cluster: dict[str, str], tmp_path: Path) -> None:
+    """Members sleep for long enough that one node cannot train them all while the other, on a busy machine, still starts its worker."""
     here = tmp_path / "here"
     here.mkdir()
     (here / "mine.py").write_text(textwrap.dedent(OWN))
     (here / "spec.yaml").write_text(
-        "objective: mine:Mine\ndataset: {name: none, noise: 0.5, seconds_per_epoch: 0.8}\n"
-        "search: {l2: {}}\nscheduler: none\nbudget: {trials: 8, epochs: 3}\nconfirm: {configs: 3, seeds: 2}\n"
+        "objective: mine:Mine\ndataset: {name: none, noise: 0.5, seconds_per_epoch: 2.0}\n"
+        "search: {l2: {}}\nscheduler: none\nbudget: {trials: 10, epochs: 3}\nconfirm: {configs: 3, seeds: 2}\n"
     )
     command = [str(Path(sys.executable).parent / "lagrange"), "sweep", "spec.yaml", "--name", "s", "--address", f"127.0.0.1:{PORT}"]
     command += ["--storage", str(tmp_path / "shared"), "--home", str(tmp_path / "home"), "--plain"]

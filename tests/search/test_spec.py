@@ -37,6 +37,15 @@ def test_only_the_objective_is_needed_and_its_defaults_are_written_out() -> None
     assert spec.simplify == ("beta",)
 
 
+@pytest.mark.parametrize("objective", ["autoencoder", "vae", "gan"])
+def test_every_knob_can_be_searched_over_its_own_range(objective: str) -> None:
+    for knob in load(objective).knobs.values():
+        wanted = list(knob.choices) if knob.choices else {}
+        likelihood = {"likelihood": knob.likelihood} if knob.likelihood else {}
+        spec = Spec.read({"objective": objective, "search": {"dropout": {}, knob.name: wanted}, "scheduler": "none", **likelihood})
+        assert spec.search is not None and knob.name in spec.search
+
+
 def test_the_whole_spec_of_the_documentation_is_read() -> None:
     text = """
 objective: vae

@@ -1,0 +1,77 @@
+"""Every λ of every family through a real sweep: searched, trained, confirmed, answered, exported. A few sweeps hold them all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from infra.catalogue import Catalogue
+from infra.storage import Home
+from objectives import base
+from objectives.base import Knob
+from search.exports import export
+from search.spec import Spec, SpecError
+from search.sweep import run
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_up")]
+FAMILIES = ("autoencoder", "vae", "gan")
+
+
+def spec(family: str, dataset: str, knobs: list[Knob], root: str | None = None) -> dict[str, Any]:
+    """A sweep over all of `knobs` that is as short as a sweep can be."""
+    found: dict[str, Any] = {
+        "objective": family,
+        "dataset": {"name": dataset, "train_size": 256, "root": root},
+        "search": {knob.name: {} for knob in knobs},
+        "batch_size": 64,
+        "budget": {"trials": 8, "epochs": 2},
+        "scheduler": "none",
+        "confirm": {"configs": 2, "seeds": 2},
+    }
+    needed = {knob.likelihood for knob in knobs} - {""}
+    return found | ({"likelihood": needed.pop()} if needed else {})
+
+
+def groups(family: str) -> list[list[Knob]]:
+    """The λ of a family in as few groups as go together."""
+    found: list[list[Knob]] = []
+    for knob in base.load(family).knobs.values():
+        if not knob.is_lambda:
+            continue
+        for group in found:
+            if group[0].likelihood == knob.likelihood and allowed(family, [*group, knob]):
+                group.append(knob)
+                break
+        else:
+            found.append([knob])
+    return found
+
+
+def allowed(family: str, knobs: list[Knob]) -> bool:
+    try:
+        Spec.read(spec(family, "digits", knobs))
+    except SpecError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("dataset", ["digits", "mnist", "fashion_mnist"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_lambda_is_searched_answered_and_exported(family: str, dataset: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    home = Home.open(tmp_path)
+    root = None if dataset == "digits" else str(request.getfixturevalue("data_root"))
+    for number, group in enumerate(groups(family)):
+        name, names = f"{family}-{number}", {knob.name for knob in group}
+        outcome = run(spec(family, dataset, group, root), name=name, home=home, workers=2, tracking=False)
+        assert outcome.answer is not None, outcome
+        assert {one.name for one in outcome.answer.lambdas} == names
+        assert names <= set(yaml.safe_load(export(name, home=home))["fixed"])
+        with Catalogue(home.catalogue_url) as catalogue:
+            members = catalogue.members(name)
+        assert {row.state for row in members} <= {"complete", "diverged"}, [row.reason for row in members]
+        tried = [row for row in members if row.arm != "off"]
+        for knob in group:
+            assert any(row.config[knob.name] != knob.off for row in tried), knob.name
