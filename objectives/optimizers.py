@@ -19,6 +19,7 @@ class Adam:
         self.steps = 0
         self.mean = torch.zeros_like(theta)
         self.square = torch.zeros_like(theta)
+        self._scale = torch.zeros_like(theta)  # memory as long as θ that is new in each step costs more than what is done in it
 
     def step(self, theta: Tensor, gradient: Tensor, lr: Tensor | float) -> None:
         """Move `theta` in place. `lr` and β₁ are floats, or (K, 1) beside θ of shape (K, P)."""
@@ -34,13 +35,14 @@ class Adam:
             theta.addcdiv_(self.mean, scale, value=-rate)
 
     def scale(self) -> Tensor:
-        """What the last step divided the mean gradient by, √v̂ + ε: shape of θ."""
-        return self.square.sqrt().div_((1 - self.betas[1] ** max(self.steps, 1)) ** 0.5).add_(self.eps)
+        """What the last step divided the mean gradient by, √v̂ + ε: shape of θ. The next step overwrites it."""
+        return torch.sqrt(self.square, out=self._scale).div_((1 - self.betas[1] ** max(self.steps, 1)) ** 0.5).add_(self.eps)
 
     def keep(self, members: Tensor) -> None:
         """Drop all members but `members` (indices into the first axis)."""
         self.mean = self.mean.index_select(0, members)
         self.square = self.square.index_select(0, members)
+        self._scale = torch.zeros_like(self.mean)
 
     def state(self) -> dict[str, Tensor | int]:
         """Everything that the next step depends on."""

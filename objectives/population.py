@@ -7,6 +7,7 @@ Losses are written for one model. Here the parameters of each player are one fla
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,10 +18,11 @@ from objectives.draws import Draws, Listing, Live, Request, Tape
 from objectives.terms import Values
 
 Parts = Mapping[str, nn.Module]
+Pieces = tuple[Tensor, ...]  # a flat θ cut into one flat tensor for each parameter
 Thetas = Mapping[str, Tensor]  # player -> flat parameters
 Memories = dict[str, dict[str, Tensor]]
-# (θ by player, batch, draws, knobs, memories) -> (total loss to differentiate, (scalars to log, new memories))
-Loss = Callable[[Thetas, Tensor, Draws, Mapping[str, Tensor], Memories], tuple[Tensor, tuple[Values, Memories]]]
+# (θ by player, whole or in pieces; batch, draws, knobs, memories) -> (total loss to differentiate, (scalars to log, new memories))
+Loss = Callable[[Mapping[str, Tensor | Pieces], Tensor, Draws, Mapping[str, Tensor], Memories], tuple[Tensor, tuple[Values, Memories]]]
 
 
 class Layout:
@@ -38,10 +40,12 @@ class Layout:
 
     def unflatten(self, theta: Tensor) -> dict[str, dict[str, Tensor]]:
         """Views of θ (P,) by part and parameter name. What lies behind them (parameters that a regularizer trains) is left alone."""
-        # The gradient of a slice is a zero vector of θ's length and a copy: a tenth of a step.
-        own = theta if len(theta) == self.size else theta[: self.size]
+        return self.tree(torch.split(theta[: self.size], self.sizes))
+
+    def tree(self, pieces: Pieces) -> dict[str, dict[str, Tensor]]:
+        """The parameters by part and name, of θ's pieces; further pieces are left alone."""
         found: dict[str, dict[str, Tensor]] = {}
-        for (part, name), shape, piece in zip(self.names, self.shapes, torch.split(own, self.sizes), strict=True):
+        for (part, name), shape, piece in zip(self.names, self.shapes, pieces, strict=False):
             found.setdefault(part, {})[name] = piece.view(shape)
         return found
 
@@ -60,38 +64,48 @@ class Layout:
         return torch.cat([*own, like.new_zeros(len(like) - self.size)])
 
 
+@dataclass
+class Scratch:
+    """What is kept from step to step for speed: which draws each kind of loss asks for, and where gradients are written."""
+
+    listed: dict[Any, list[Request]] = field(default_factory=dict)
+    gradients: dict[str, Tensor] = field(default_factory=dict)
+
+
 def gradients(
     loss: Loss,
+    cut: Callable[[str, Tensor], Pieces],
     player: str,
     thetas: Thetas,
     batch: Tensor,
     streams: Sequence[Live],
     knobs: Mapping[str, Tensor],
     memories: Memories,
-    listed: dict[Any, list[Request]] | None = None,
+    scratch: Scratch,
     key: Any = None,
 ) -> tuple[Tensor, Values, Memories]:
     """Each member's gradient with respect to `player`'s θ, its scalars and its new memories.
 
     Args:
         loss: the loss of one model.
+        cut: a player's θ (P,) in pieces.
         player: whose parameters move; those of the others are constants.
         thetas: by player, (K, P).
         batch: (K, B, …), each member's own minibatch.
         streams: the K members' random streams.
         knobs: by name, (K,).
         memories: by regularizer and name, (K, …).
-        listed: which draws the loss asks for, kept from call to call under `key`; a loss that asks for others needs another key.
+        scratch: kept from call to call.
+        key: names the kind of loss; one that asks for other draws needs another key.
 
     Returns:
-        The gradient (K, P), the scalars (K,) and the memories (K, …).
+        The gradient (K, P), which the next call may overwrite, the scalars (K,) and the memories (K, …).
     """
     if len(streams) == 1:
-        return _one(loss, player, thetas, batch, streams[0], knobs, memories)
-    listed = {} if listed is None else listed
-    if key not in listed:
-        listed[key] = _requests(loss, thetas, batch, knobs, memories)
-    drawn = [draws_.record(stream, listed[key]) for stream in streams]
+        return _one(loss, cut, player, thetas, batch, streams[0], knobs, memories, scratch)
+    if key not in scratch.listed:
+        scratch.listed[key] = _requests(loss, thetas, batch, knobs, memories)
+    drawn = [draws_.record(stream, scratch.listed[key]) for stream in streams]
     tape = [torch.stack(numbers) for numbers in zip(*drawn, strict=True)]
 
     def own(
@@ -106,18 +120,23 @@ def gradients(
 
 def _one(
     loss: Loss,
+    cut: Callable[[str, Tensor], Pieces],
     player: str,
     thetas: Thetas,
     batch: Tensor,
     stream: Live,
     knobs: Mapping[str, Tensor],
     memories: Memories,
+    scratch: Scratch,
 ) -> tuple[Tensor, Values, Memories]:
-    """A population of one: ordinary autograd, without the mapping and its cost."""
+    """A population of one: ordinary autograd of the pieces of θ, without the mapping and its cost."""
     first = _first(thetas, batch, knobs, memories, stream)
-    theta = first[0][player].detach().requires_grad_()
-    total, (values, after) = loss({**first[0], player: theta}, *first[1:])
-    (gradient,) = torch.autograd.grad(total, theta)
+    pieces = tuple(piece.detach().requires_grad_() for piece in cut(player, first[0][player]))
+    total, (values, after) = loss({**first[0], player: pieces}, *first[1:])
+    found = torch.autograd.grad(total, pieces, allow_unused=True, materialize_grads=True)
+    # Memory as long as θ that is new in each step costs more than what is done in it.
+    gradient = scratch.gradients.setdefault(player, torch.empty_like(first[0][player]))
+    torch.cat(found, out=gradient)
     remembered = {name: {key: value.detach()[None] for key, value in memory.items()} for name, memory in after.items()}
     return gradient[None], {name: value.detach()[None] for name, value in values.items()}, remembered
 

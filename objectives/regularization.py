@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from objectives import base, regularizers
 from objectives.draws import Draws, Live
-from objectives.population import Layout
+from objectives.population import Layout, Pieces
 from objectives.regularizers import Regularizer
 from objectives.terms import Clock, Context, Corrupt, Memory, Net, Shape, Values, regularized
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from objectives._family import Family
 
 Thetas = Mapping[str, Tensor]
+Parameters = Mapping[str, Mapping[str, Tensor]]  # part -> name -> tensor
 Knobs = Mapping[str, Tensor]
 Memories = dict[str, dict[str, Tensor]]  # regularizer -> name -> tensor
 
@@ -47,6 +48,7 @@ class Regularization:
         self.layouts = {player: Layout({name: parts[name] for name in owned}) for player, owned in family.players.items()}
         self.trained: dict[str, dict[str, tuple[str, torch.Size]]] = {player: {} for player in family.players}
         self.on: dict[str, Regularizer] = {}
+        self.unused: frozenset[str] = frozenset()  # knobs of regularizers that are off
 
     def switch(self, configs: Sequence[base.Config]) -> None:
         """Only what any of these configs has on is computed from now on."""
@@ -55,6 +57,7 @@ class Regularization:
             for name, found in self.all.items()
             if not all(found.idle(config.get(name, found.knob.default)) for config in configs)
         }
+        self.unused = frozenset(own for name, found in self.all.items() if name not in self.on for own in found.own_names.values())
 
     def active(self, hook: str, player: str | None = None) -> dict[str, Regularizer]:
         """The regularizers that are on and have `hook`, by knob name; those of one player if one is named."""
@@ -92,20 +95,30 @@ class Regularization:
     # One model --------------------------------------------------------------------------------------------------------------------------
 
     def loss(
-        self, player: str, thetas: Thetas, batch: Tensor, draws: Draws, knobs: Knobs, memories: Memories, clock: Clock, step: int
+        self,
+        player: str,
+        thetas: Mapping[str, Tensor | Pieces],
+        batch: Tensor,
+        draws: Draws,
+        knobs: Knobs,
+        memories: Memories,
+        clock: Clock,
+        step: int,
     ) -> tuple[Tensor, tuple[Values, Memories]]:
-        """What `player` descends on a batch (B, D), the scalars to log, and the new memories."""
+        """What `player` descends on a batch (B, D), the scalars to log, and the new memories. A player's θ is whole (P,) or in pieces."""
         moment = Moment(draws, knobs, clock, {name: Memory(memories.get(name)) for name in self.on})
-        trained = self._trained(thetas)
+        # Once: the gradient of a second cut would be a second vector as long as θ.
+        pieces = {name: self.cut(name, theta) if isinstance(theta, Tensor) else theta for name, theta in thetas.items()}
+        parameters, trained = self._tree(pieces), self._trained(pieces)
 
         def context(name: str) -> Context:
             return self._context(name, moment, trained)
 
         for name, found in self.active("augment").items():
             batch = found.module.augment(batch, context(name), self._value(name, knobs))
-        net = self._net(thetas, moment, trained, training=True)
+        net = self._net(parameters, moment, trained, training=True)
         terms = self.family.loss(player, net, batch, draws, knobs)
-        terms = replace(terms, kernels=self.layouts[player].kernels(thetas[player]), net=net)
+        terms = replace(terms, kernels=self._kernels(player, parameters), net=net)
         for name, found in self.active("adjust", player).items():
             terms = found.module.adjust(terms.within(context(name)), self._value(name, knobs))
         penalties = {}
@@ -123,26 +136,32 @@ class Regularization:
     def evaluated(self, thetas: Thetas, knobs: Knobs, memories: Memories, clock: Clock, draws: Draws) -> dict[str, Tensor]:
         """The weights of the network as it is evaluated, by player: plain parameters of the model, which need no regularizer any more."""
         moment = Moment(draws, knobs, clock, {name: Memory(memories.get(name)) for name in self.on})
-        parameters = self._net(thetas, moment, self._trained(thetas), training=False).parameters
+        pieces = {player: self.cut(player, theta) for player, theta in thetas.items()}
+        parameters = self._net(self._tree(pieces), moment, self._trained(pieces), training=False).parameters
         return {player: layout.join(parameters) for player, layout in self.layouts.items()}
 
     def plain(self, thetas: Thetas) -> Net:
         """The network of evaluated weights."""
-        return evaluation_net(self.family, self.parts, self._split(thetas), self.shape, self.latent_dim, self.options)
+        parameters = {part: named for player, layout in self.layouts.items() for part, named in layout.unflatten(thetas[player]).items()}
+        return evaluation_net(self.family, self.parts, parameters, self.shape, self.latent_dim, self.options)
 
-    def _split(self, thetas: Thetas) -> dict[str, dict[str, Tensor]]:
-        return {part: named for player, layout in self.layouts.items() for part, named in layout.unflatten(thetas[player]).items()}
+    def cut(self, player: str, theta: Tensor) -> Pieces:
+        """A player's θ (P,) in one flat piece for each parameter: the model's, then those that its regularizers train."""
+        return torch.split(theta, [*self.layouts[player].sizes, *(shape.numel() for _, shape in self.trained[player].values())])
 
-    def _net(self, thetas: Thetas, moment: Moment, trained: Mapping[str, Mapping[str, Tensor]], training: bool) -> Net:
-        """The model as training sees it, or with its reparametrizations only."""
-        parameters = self._split(thetas)
+    def _tree(self, pieces: Mapping[str, Pieces]) -> dict[str, dict[str, Tensor]]:
+        return {part: named for player, layout in self.layouts.items() for part, named in layout.tree(pieces[player]).items()}
+
+    def _kernels(self, player: str, parameters: Parameters) -> dict[str, Tensor]:
+        """The weights of rank ≥ 2 of one player, by their full names."""
+        named = ((f"{part}.{key}", value) for part in self.family.players[player] for key, value in parameters[part].items())
+        return {name: value for name, value in named if value.ndim > 1}
+
+    def _net(self, parameters: Parameters, moment: Moment, trained: Mapping[str, Mapping[str, Tensor]], training: bool) -> Net:
+        """The model of these parameters as training sees it, or with its reparametrizations only."""
+        parameters = dict(parameters)
         for name, found in self.active("weights").items():
-            kernels = {
-                f"{part}.{key}": value
-                for part in self.family.players[found.player]
-                for key, value in parameters[part].items()
-                if value.ndim > 1
-            }
+            kernels = self._kernels(found.player, parameters)
             context = replace(self._context(name, moment, trained), training=training)
             for full, value in found.module.weights(kernels, context, self._value(name, moment.knobs)).items():
                 part, _, key = full.partition(".")
@@ -173,13 +192,12 @@ class Regularization:
         """A λ as its hooks see it: a 0-dim tensor, or a plain value if it is structural and so the same for all members."""
         return knobs[name] if name in knobs else self.options[name]
 
-    def _trained(self, thetas: Thetas) -> dict[str, dict[str, Tensor]]:
+    def _trained(self, pieces: Mapping[str, Pieces]) -> dict[str, dict[str, Tensor]]:
         """Regularizer -> its own trained parameters: what lies in θ behind the model's."""
         found: dict[str, dict[str, Tensor]] = {}
         for player, entries in self.trained.items():
-            rest = thetas[player][self.layouts[player].size :]
-            pieces = torch.split(rest, [shape.numel() for _, shape in entries.values()]) if entries else ()
-            for (key, (name, shape)), piece in zip(entries.items(), pieces, strict=True):
+            behind = pieces[player][len(self.layouts[player].sizes) :]
+            for (key, (name, shape)), piece in zip(entries.items(), behind, strict=True):
                 found.setdefault(name, {})[key.partition("/")[2]] = piece.view(shape)
         return found
 

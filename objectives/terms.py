@@ -140,18 +140,23 @@ class Terms:
         return replace(self, factors={**self.factors, name: self.factors.get(name, 1.0) * factor})
 
 
+def _one() -> Tensor:
+    return torch.ones(())
+
+
 @dataclass(frozen=True)
 class Update:
     """What a regularizer that acts on the weights may use. Everything is for θ of shape (K, P): scalars per member are (K, 1) or floats.
 
-    `kernels` is a 0/1 mask (P,); `scale` (K, P) is what Adam divides by, √v̂ + ε; `memory` holds (K, …) tensors, written in place.
+    `kernels` is a 0/1 mask (P,); `memory` holds (K, …) tensors, written in place; `scale()` is what Adam divided by in the step just made,
+    √v̂ + ε (K, P).
     """
 
     lr: Tensor | float
     kernels: Tensor
-    scale: Tensor
     clock: Clock
     memory: dict[str, Tensor] = field(default_factory=dict)
+    scale: Callable[[], Tensor] = _one
 
 
 def regularized(terms: Terms, penalties: Mapping[str, tuple[ModuleType, Context]], knobs: Mapping[str, Tensor]) -> tuple[Tensor, Values]:

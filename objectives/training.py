@@ -29,7 +29,7 @@ from objectives.base import Member, ObjectiveError, Report, State
 from objectives.data import ImageSet
 from objectives.draws import Draws, Fixed, Live, initialized
 from objectives.optimizers import Adam
-from objectives.population import gradients
+from objectives.population import Pieces, Scratch, gradients
 from objectives.regularization import Memories, Regularization, evaluation_net
 from objectives.terms import Clock, Update, Values
 
@@ -190,14 +190,15 @@ class TrainingRun:
         theta = self.thetas[player]
 
         def loss(
-            thetas: Mapping[str, Tensor], batch: Tensor, draws: Draws, knobs: Mapping[str, Tensor], memories: Memories
+            thetas: Mapping[str, Tensor | Pieces], batch: Tensor, draws: Draws, knobs: Mapping[str, Tensor], memories: Memories
         ) -> tuple[Tensor, tuple[Values, Memories]]:
             return self.regularization.loss(player, thetas, batch, draws, knobs, memories, self.clock, self.steps)
 
         streams = [living.streams for living in self.living]
         kind = (player, self.regularization.due(player, self.steps))
+        knobs = {name: value for name, value in self.knobs.items() if name not in self.regularization.unused}
         gradient, values, self.memories = gradients(
-            loss, player, self.thetas, batch, streams, self.knobs, self.memories, self._listed, kind
+            loss, self.regularization.cut, player, self.thetas, batch, streams, knobs, self.memories, self._scratch, kind
         )
         optimizer, rate = self.optimizers[player], self.family.rate(player, self.columns)
         self._act("before_step", player, rate)
@@ -209,10 +210,8 @@ class TrainingRun:
     def _act(self, hook: str, player: str, rate: Tensor | float) -> None:
         """Regularizers that act on the weights themselves."""
         for name, found in self.regularization.active(hook, player).items():
-            theta = self.thetas[player]
-            scale = self.optimizers[player].scale() if hook == "after_step" else torch.ones_like(theta)
-            update = Update(rate, self.masks[player], scale, self.clock, self.step_memories.get(name, {}))
-            getattr(found.module, hook)(theta, update, self.columns[name])
+            update = Update(rate, self.masks[player], self.clock, self.step_memories.get(name, {}), self.optimizers[player].scale)
+            getattr(found.module, hook)(self.thetas[player], update, self.columns[name])
 
     def _average(self) -> None:
         """Exponential moving average of the weights, with a decay that warms up: θ̄ ← aθ̄ + (1 − a)θ, a = min(decay, (1 + t)/(10 + t))."""
@@ -338,7 +337,7 @@ class TrainingRun:
         for optimizer in self.optimizers.values():
             optimizer.betas = self.family.betas(self.columns)
         self.regularization.switch([living.member.config for living in self.living])
-        self._listed: dict[Any, Any] = {}
+        self._scratch = Scratch()
 
     def _current(self, k: int) -> dict[str, Tensor]:
         """Member k's weights as they are evaluated: averaged where the family averages, and with every reparametrization worked in."""

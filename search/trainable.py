@@ -40,7 +40,7 @@ class MemberTrainable(tune.Trainable):  # type: ignore[misc]
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take over a job. Costly work waits for `step`, where failing is a report and not a dead worker."""
-        _return_memory()
+        return_memory()
         self._job = config["job"]
         self._run: Run | None = None
         self._history: list[Report] = []
@@ -214,7 +214,7 @@ def _limit_memory(gigabytes: float | None) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
-def _return_memory() -> None:
+def return_memory() -> None:
     """Have glibc give large tensors back when they are freed.
 
     By itself it moves the limit above which it does so up to 32 MB, and keeps what is smaller in a heap that tears: the heap of a worker on

@@ -35,7 +35,7 @@ ON = ("autoencoder", "vae", "gan.generator", "gan.discriminator")
 
 def before_step(theta: Tensor, update: Update, value: Tensor | float) -> None:
     """w ← w·(1 − ηλ) on kernels only."""
-    theta.mul_(1 - update.kernels * (update.lr * value))
+    theta.mul_(update.kernels.mul(-update.lr * value).add_(1))
 
 
 def examples() -> list[Example]:
@@ -48,7 +48,7 @@ def examples() -> list[Example]:
     def found(theta: Tensor) -> Tensor:
         moved = theta.clone()[None]
         mask = torch.tensor([1.0, 1.0, 0.0]).double()
-        before_step(moved, Update(0.1, mask, torch.ones_like(moved), context().clock), 0.3)
+        before_step(moved, Update(0.1, mask, context().clock), 0.3)
         return moved[0]
 
     weight = torch.nn.Parameter(torch.tensor([2.0, -1.0]).double())

@@ -42,7 +42,7 @@ ON = ("autoencoder", "vae", "gan.generator", "gan.discriminator")
 
 def after_step(theta: Tensor, update: Update, value: Tensor | float) -> None:
     """S_τ(w) = w − clip(w, −τ, τ) on kernels; elsewhere, and where λ = 0, the threshold is 0 and nothing moves."""
-    threshold = update.kernels * (update.lr * value) / update.scale
+    threshold = update.kernels * (update.lr * value) / update.scale()
     theta.sub_(theta.clamp(-threshold, threshold))
 
 
@@ -57,7 +57,7 @@ def examples() -> list[Example]:
     def moved(theta: Tensor) -> Tensor:
         found = theta.clone()[None]
         mask, scale = torch.tensor([1.0, 1.0, 1.0, 0.0]).double(), torch.tensor([[1.0, 2.0, 0.5, 1.0]]).double()
-        after_step(found, Update(0.1, mask, scale, context().clock), 2.0)
+        after_step(found, Update(0.1, mask, context().clock, scale=lambda: scale), 2.0)
         return found[0]
 
     def lasso(aim: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ def examples() -> list[Example]:
         adam = Adam(theta)
         for _ in range(4000):
             adam.step(theta, curvature * (theta - aim), 3e-3)
-            after_step(theta, Update(3e-3, torch.ones(4).double(), adam.scale(), context().clock), 0.2)
+            after_step(theta, Update(3e-3, torch.ones(4).double(), context().clock, scale=adam.scale), 0.2)
         return theta[0]
 
     start = torch.tensor([1.0, -1.0, 0.3, 0.05]).double()

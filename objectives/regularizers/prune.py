@@ -74,7 +74,7 @@ def examples() -> list[Example]:
         found, remembered = theta.clone(), step_memory(theta)
         for epoch in epochs:
             clock = context(epochs=epoch, total_epochs=10).clock
-            after_step(found, Update(0.1, mask, torch.ones_like(found), clock, remembered), share)
+            after_step(found, Update(0.1, mask, clock, remembered), share)
             if epoch == 5.0:
                 found.add_(2)
         return found

@@ -56,7 +56,7 @@ def examples() -> list[Example]:
 
     def clipped(theta: Tensor, value: Tensor | float) -> Tensor:
         found = theta.clone()
-        after_step(found, Update(0.1, mask, torch.ones_like(found), context().clock), value)
+        after_step(found, Update(0.1, mask, context().clock), value)
         return found
 
     start = torch.tensor([[0.5, -3.0, 0.1, 7.0]]).double()

@@ -1,8 +1,8 @@
 """One epoch of the 784-400-20 VAE on as many images as MNIST has, batch 128, one thread: ours, a minimal PyTorch loop, pythae's trainer.
 
 All draw one latent sample for every image and step Adam at 1e-3; ours and the loop binarize afresh, pythae once. Ours and the loop
-alternate, so that a busy machine slows both. pythae is measured where it is installed and is not a dependency:
-`pip install --no-deps pythae`.
+alternate, so that a busy machine slows both; glibc's allocator is set for all three as a worker of a sweep sets it. pythae is measured
+where it is installed and is not a dependency: `pip install --no-deps pythae`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from objectives.base import Member, Settings, load
 from objectives.data import ImageSet
+from search.trainable import return_memory
 from tests.benchmarks import results
 from tests.benchmarks.results import Row
 
@@ -32,6 +33,7 @@ PYTHAE = "an epoch of pythae's trainer against ours"
 def measure(images: int = 60_000, rounds: int = 5) -> list[Row]:
     """Our epoch over the loop's, and pythae's over ours (not a promise: the target is 0)."""
     torch.set_num_threads(1)
+    return_memory()
     data = torch.rand(images, PIXELS, generator=torch.Generator().manual_seed(0))
     epochs = {"ours": ours(data), "loop": minimal(data)}
     took: dict[str, list[float]] = {name: [] for name in epochs}

@@ -30,7 +30,7 @@ def torchs(optimizer: type[torch.optim.Optimizer], start: torch.Tensor, **option
 def ours(start: torch.Tensor, lr: Any, decay: Any = 0.0, betas: tuple[float, float] = (0.9, 0.999)) -> torch.Tensor:
     theta = start.clone()
     adam, kernels = Adam(theta, betas), torch.ones(theta.shape[-1], dtype=theta.dtype)
-    update = Update(lr, kernels, torch.ones_like(theta), Clock(torch.zeros(()), 1))
+    update = Update(lr, kernels, Clock(torch.zeros(()), 1))
     for step in range(STEPS):
         gradient = gradients(theta, step)
         decoupled_wd.before_step(theta, update, decay)

@@ -31,10 +31,10 @@ def minimized(regularizer: ModuleType, steps: int, value: float | torch.Tensor =
         if hasattr(regularizer, "penalty"):
             gradient += value * torch.func.grad(penalty)(theta)
         if hasattr(regularizer, "before_step"):
-            regularizer.before_step(theta, Update(RATE, mask, torch.ones_like(theta), clock), value)
+            regularizer.before_step(theta, Update(RATE, mask, clock), value)
         adam.step(theta, gradient, RATE)
         if hasattr(regularizer, "after_step"):
-            regularizer.after_step(theta, Update(RATE, mask, adam.scale(), clock), value)
+            regularizer.after_step(theta, Update(RATE, mask, clock, scale=adam.scale), value)
     return theta.squeeze(0)
 
 
