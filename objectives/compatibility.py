@@ -206,6 +206,7 @@ RULES: tuple[Rule, ...] = (
         "{0} takes the place of β·KL, so a searched beta would be a second weight on the same KL. Fix beta or switch {0} off.",
     ),
     Rule("two_targets", "error", _both("capacity", "geco"), "{}: each sets the weight of the KL by a target of its own. Keep one."),
+    Rule("two_reconstructions", "error", _both("geco", "optimal_sigma"), "{}: each sets the weight of the reconstruction. Keep one."),
     Rule("tc_twice", "error", _both("factor", "tc"), "{}: both weigh the total correlation, by an adversary and by sampling. Keep one."),
     Rule("dip_twice", "error", _both("dip_i", "dip_ii"), "{}: both penalize the covariance of the codes. Keep one."),
     Rule("augmented_twice", "error", _both("diffaug", "ada"), "{}: both augment what the discriminator sees. Keep one."),

@@ -34,6 +34,10 @@ BROKEN: dict[str, Any] = {
     "l2_unsquared_decoder": (("autoencoder", on("l2_unsquared", "l2_decoder")), ("autoencoder", on("l2_decoder"))),
     "beta_replaced": (("vae", on("beta", "capacity"), ("beta",)), ("vae", on("beta", "capacity"), ("capacity",))),
     "two_targets": (("vae", on("capacity", "geco")), ("vae", on("capacity"))),
+    "two_reconstructions": (
+        ("vae", on("geco", optimal_sigma=(1.0,)), (), {"likelihood": "gaussian"}),
+        ("vae", on(optimal_sigma=(1.0,)), (), {"likelihood": "gaussian"}),
+    ),
     "tc_twice": (("vae", on("tc", "factor")), ("vae", on("tc", "beta"))),
     "dip_twice": (("vae", on("dip_i", "dip_ii")), ("vae", on("dip_i", "beta"))),
     "augmented_twice": (("gan", on("diffaug", "ada")), ("gan", on("diffaug", "cr"))),
