@@ -54,3 +54,4 @@ class Adam:
         assert isinstance(mean, Tensor) and isinstance(square, Tensor)
         self.steps = int(state["steps"])
         self.mean, self.square = mean.to(self.mean.device), square.to(self.mean.device)
+        self._scale = torch.zeros_like(self.mean)

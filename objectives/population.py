@@ -135,8 +135,9 @@ def _one(
     total, (values, after) = loss({**first[0], player: pieces}, *first[1:])
     found = torch.autograd.grad(total, pieces, allow_unused=True, materialize_grads=True)
     # Memory as long as θ that is new in each step costs more than what is done in it.
-    gradient = scratch.gradients.setdefault(player, torch.empty_like(first[0][player]))
-    torch.cat(found, out=gradient)
+    if player not in scratch.gradients:
+        scratch.gradients[player] = torch.empty_like(first[0][player])
+    gradient = torch.cat(found, out=scratch.gradients[player])
     remembered = {name: {key: value.detach()[None] for key, value in memory.items()} for name, memory in after.items()}
     return gradient[None], {name: value.detach()[None] for name, value in values.items()}, remembered
 
