@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 Value = float | int | str | bool
@@ -266,16 +265,6 @@ class Check:
     proven: bool = True
 
 
-def check(objective: Objective, names: Sequence[str] | None = None) -> list[Check]:
-    """Prove on one batch that λs of an objective (None: all of them) are alive; see `objectives/check.py`.
-
-    Raises:
-        ObjectiveError: a name is no λ of the objective.
-    """
-    found: list[Check] = importlib.import_module("objectives.check").check(objective, names)
-    return found
-
-
 FAMILIES = {
     "objective": "objectives",
     "model": "objectives.models",
@@ -346,11 +335,6 @@ def _load_users(name: str) -> type[Objective]:
     if missing:
         raise ObjectiveError(f"objective {name!r} must have {', '.join(wanted)}; it lacks {', '.join(missing)} (see objectives/base.py).")
     return found  # type: ignore[no-any-return]
-
-
-def conventions() -> ModuleType:
-    """The units of other projects (`objectives.conventions`): `convert`, `restore` and what there is."""
-    return importlib.import_module("objectives.conventions")
 
 
 def is_worse(score: float, than: float) -> bool:

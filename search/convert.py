@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from objectives import base
+from objectives import conventions
 from search.spec import SpecError
 
 Row = dict[str, Any]
@@ -28,7 +28,6 @@ def rows(
     Raises:
         SpecError, ObjectiveError: with every fault.
     """
-    conventions = base.conventions()
     given, faults = _pairs(pairs)
     shape, fault = _shape(image)
     faults += [fault] if fault else []
@@ -39,6 +38,7 @@ def rows(
         raise SpecError(faults)
     size = conventions.Size(image=shape, pixels=pixels, latent=latent, kernels=kernels, batch=batch)
     if source is None:
+        assert target is not None
         return [asdict(one) for one in conventions.restore(target, given, size)]
     found = [asdict(one) for one in conventions.convert(source, given, size)]
     if target is None:
@@ -49,13 +49,12 @@ def rows(
 
 def listing(source: str | None) -> list[Row]:
     """The conventions, or the parameters of one."""
-    found: list[Row] = base.conventions().entries(source)
+    found: list[Row] = conventions.entries(source)
     return found
 
 
 def headings(source: str) -> dict[str, str]:
     """How a convention writes its loss, and what its settings choose among."""
-    conventions = base.conventions()
     found = {"loss": conventions.loss_of(source)}
     for name, choices in conventions.settings_of(source).items():
         found[f"{name}=…"] = "; ".join(f"{choice} ({meaning})" if meaning else choice for choice, meaning in choices.items())

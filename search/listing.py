@@ -11,7 +11,8 @@ from dataclasses import asdict, is_dataclass
 from types import ModuleType
 from typing import Any
 
-from objectives.base import FAMILIES, Knob, ObjectiveError, conventions, load, names, unknown
+from objectives.base import FAMILIES, Knob, ObjectiveError, load, names, unknown
+from objectives.conventions import CONVENTIONS
 
 Entry = dict[str, Any]
 Served = Sequence[tuple[str, Any]]  # objectives and their classes
@@ -123,7 +124,7 @@ def _background(name: str) -> Entry:
     )
     foreign = [
         {"convention": convention.name, "name": one.name, "equation": one.equation, "when": dict(one.when), "source": one.source}
-        for convention in conventions().CONVENTIONS.values()
+        for convention in CONVENTIONS.values()
         for one in convention.parameters
         if one.knob == name and one.result is not None
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from objectives.base import Check, Settings, check, load, names
+from objectives.base import Check, Settings, load, names
 
 EPOCHS = 10  # schedules (a warm-up) are looked at half-way through so many
 
@@ -26,6 +26,8 @@ def rows(
     Raises:
         ObjectiveError: nobody knows the objective or a λ.
     """
+    from objectives.check import check
+
     found = []
     for name in [objective] if objective else names("objective"):
         kind = load(name)

@@ -24,7 +24,7 @@ from typing import Any
 import ray
 from ray import tune
 
-from objectives.base import Member, Objective, ObjectiveError, Phase, Report, Run, Settings, State, check, load
+from objectives.base import Member, Objective, ObjectiveError, Phase, Report, Run, Settings, State, load
 
 REPORT_SECONDS = 0.5
 CHECKPOINT_SECONDS = 30.0
@@ -162,6 +162,8 @@ def _chore(job: dict[str, Any]) -> dict[str, Any]:
 def _alive(objective: Objective, searched: Sequence[str]) -> dict[str, str]:
     """What the check of each searched λ found. A λ that does nothing, or something else, ends the sweep before it has cost anything."""
     lambdas = [name for name in searched if name in objective.knobs and objective.knobs[name].off is not None]
+    from objectives.check import check
+
     found = check(objective, lambdas) if lambdas else []
     dead = [f"{one.knob}: {one.fault}: {one.message}" for one in found if not one.passed]
     if dead:

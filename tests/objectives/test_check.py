@@ -82,5 +82,5 @@ def test_a_name_that_is_no_lambda_is_answered_with_those_that_are() -> None:
 
 
 def test_an_objective_without_probes_is_told_that_nothing_was_proven() -> None:
-    found = base.check(base.load("toy")(Settings({"name": "none"}, 1)))
+    found = check(base.load("toy")(Settings({"name": "none"}, 1)))
     assert found and all(one.passed and not one.proven and "probes" in one.message for one in found)
