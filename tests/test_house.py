@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -135,3 +136,19 @@ def test_importing_search_and_reading_an_objective_load_nothing_heavy() -> None:
 def test_the_public_names_of_search_exist() -> None:
     done = run("import search.exports\nfrom search import *\nfrom search import export, best, run, Sweep\nassert callable(export)")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
+def test_the_files_and_tests_that_a_page_names_exist(page: str) -> None:
+    files = {path.name for folder in (*PACKAGES, "tests") for path in (ROOT / folder).rglob("*.py")}
+    known = {
+        node.name for path in (ROOT / "tests").rglob("*.py") for node in ast.walk(ast.parse(path.read_text())) if hasattr(node, "name")
+    }
+    missing = []
+    for named in re.findall(r"`([^`\s]+)`", (ROOT / page).read_text(encoding="utf-8")):
+        if named.endswith(".py"):
+            missing += [] if Path(named).name in files else [named]
+        elif named.startswith("test_"):
+            start = re.split(r"…|\[", named)[0]
+            missing += [] if any(name and name.startswith(start) for name in known) else [named]
+    assert not missing
