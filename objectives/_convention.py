@@ -184,6 +184,10 @@ def convert(found: Convention, given: Mapping[str, str], size: Size) -> list[Con
             converted.append(replace(mine, note="; ".join(filter(None, (mine.note, *told)))))
         else:
             faults += mine
+    if not values and not faults:
+        faults.append(
+            f"{found.name} must be given a parameter; got settings alone. Write one of {', '.join(parameter_names(found))} as NAME=VALUE."
+        )
     if faults:
         raise ConventionError(list(dict.fromkeys(faults)))
     return [one for one in converted if one.name not in absorbed]

@@ -203,7 +203,8 @@ RULES: tuple[Rule, ...] = (
         "beta_replaced",
         "error",
         _replaced_beta,
-        "{0} takes the place of β·KL, so a searched beta would be a second weight on the same KL. Fix beta or switch {0} off.",
+        "{0} takes the place of β·KL, so a searched beta would be a second weight on the same KL. "
+        "Leave beta out of the search (--set search.beta=null), or switch {0} off.",
     ),
     Rule("two_targets", "error", _both("capacity", "geco"), "{}: each sets the weight of the KL by a target of its own. Keep one."),
     Rule("two_reconstructions", "error", _both("geco", "optimal_sigma"), "{}: each sets the weight of the reconstruction. Keep one."),

@@ -90,7 +90,7 @@ class Promise:
 
 @dataclass(frozen=True)
 class LambdaAnswer:
-    """The best value of one λ and the values not worse than it. `without` is what leaving it at its off value would cost."""
+    """The best value of one λ and the values not worse than it, NaN where nothing says which. `without`: what its off value would cost."""
 
     name: str
     value: float
@@ -104,6 +104,12 @@ class LambdaAnswer:
     unit: str = ""
     log: bool = False
     range: tuple[float, float] = (math.nan, math.nan)
+
+    def interval(self) -> str:
+        """The ends, with ≤ and ≥ where they are open."""
+        if math.isnan(self.low):
+            return "[interval unknown]"
+        return f"[{'≤ ' if self.open_low else ''}{number(self.low)}, {'≥ ' if self.open_high else ''}{number(self.high)}]"
 
 
 @dataclass(frozen=True)
@@ -147,10 +153,11 @@ class Answer:
     def sentence(self) -> str:
         """The answer in one plain paragraph."""
         unit = self.score_name.rsplit("_", 1)[-1] if self.score_name.endswith(("_nats", "_bits")) else ""
-        values = ", ".join(f"{one.name} = {number(one.value)} {_interval(one)}" for one in self.lambdas)
+        hurts = self.verdict is Verdict.HURTS
+        values = ", ".join(f"{one.name} = {number(one.value)}{'' if hurts else f' {one.interval()}'}" for one in self.lambdas)
         off = ", ".join(f"{one.name} = {number(one.off)}" for one in self.lambdas)
         amount, low, high = self.effect.mean, self.effect.low, self.effect.high
-        if self.verdict is Verdict.HURTS:
+        if hurts:
             amount, low, high = -amount, -high, -low
         size = f"{number(amount)} [{number(low)}, {number(high)}]{' ' + unit if unit else ''}"
         name = self.score_name or "the score"
@@ -178,10 +185,6 @@ def number(value: float, known_to: float = math.inf) -> str:
         return f"{value:,.{decimals}f}".replace("-", "−")
     shown = f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
     return shown.replace("-", "−")
-
-
-def _interval(one: LambdaAnswer) -> str:
-    return f"[{'≤ ' if one.open_low else ''}{number(one.low)}, {'≥ ' if one.open_high else ''}{number(one.high)}]"
 
 
 _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}

@@ -187,11 +187,11 @@ def _best(panel: Any, answer: Answer, one: LambdaAnswer, limits: tuple[float, fl
     if answer.arm == "off" or (one.log and one.value <= 0):
         return
     y = limits[0] + 0.03 * (limits[1] - limits[0])
-    panel.plot([one.low, one.high], [y, y], color=ORANGE, lw=5, solid_capstyle="butt", zorder=6, label="not worse than the best (95 %)")
+    if not math.isnan(one.low):
+        panel.plot([one.low, one.high], [y, y], color=ORANGE, lw=5, solid_capstyle="butt", zorder=6, label="not worse than the best (95 %)")
     for is_open, end, marker in ((one.open_low, one.low, "<"), (one.open_high, one.high, ">")):
         if is_open:
             panel.plot([end], [y], marker=marker, ms=8, color=ORANGE, mec="none", zorder=7, clip_on=False)
     panel.plot([one.value] * 2, [y, answer.best_score], color=ORANGE, lw=1.2, zorder=4)
     panel.plot([one.value], [y], marker="D", ms=7, color=ORANGE, mec="white", mew=1.2, ls="none", zorder=8, label="chosen λ")
-    low, high = f"{'≤ ' if one.open_low else ''}{number(one.low)}", f"{'≥ ' if one.open_high else ''}{number(one.high)}"
-    panel.set_title(f"{one.name} = {number(one.value)}  [{low}, {high}]", loc="left", fontsize=10.5, color=INK)
+    panel.set_title(f"{one.name} = {number(one.value)}  {one.interval()}", loc="left", fontsize=10.5, color=INK)

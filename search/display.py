@@ -204,7 +204,7 @@ class Display:
         parts = [f"{count} {state}" for state, count in sorted(books.states.items())]
         if books.best is not None:
             score, number, member = books.best
-            parts.append(f"best {score_text(score)} (member {number}: {books.config_text(member.config)})")
+            parts.append(f"best with λ on {score_text(score)} (member {number}: {books.config_text(member.config)})")
         if books.off_best is not None:
             parts.append(f"best with λ off {score_text(books.off_best)}")
         left = self.seconds_left()
@@ -326,7 +326,8 @@ def _facts(answer: Answer) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    rows: list[tuple[str, str]] = [(f"best {one.name}", _lambda_line(one)) for one in answer.lambdas]
+    hurts = answer.verdict is Verdict.HURTS
+    rows: list[tuple[str, str]] = [(f"best {one.name}", _off_line(one) if hurts else _lambda_line(one)) for one in answer.lambdas]
     rows += [(f"without {one.name}", f"costs {effect_text(one.without)}") for one in answer.lambdas if one.without is not None]
     rows.append(("effect", f"{effect_text(answer.effect)} of {answer.score_name} gained over λ off ({answer.effect.seeds} paired seeds)"))
     rows.append(("verdict", f"{answer.verdict} (margin ±{number(answer.margin)})"))
@@ -342,7 +343,13 @@ def _facts(answer: Answer) -> Table:
     return table
 
 
+def _off_line(one: LambdaAnswer) -> str:
+    return f"{number(one.off)}, which is off; the best of the others is {number(one.value)}, and it hurts"
+
+
 def _lambda_line(one: LambdaAnswer) -> str:
+    if math.isnan(one.low):
+        return f"{number(one.value)}{'' if one.unit in ('', '1') else f' {one.unit}'}, interval unknown (off: {number(one.off)})"
     low = f"{'≤ ' if one.open_low else ''}{number(one.low)}"
     high = f"{'≥ ' if one.open_high else ''}{number(one.high)}"
     unit = "" if one.unit in ("", "1") else f" {one.unit}"

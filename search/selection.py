@@ -317,7 +317,7 @@ def _lambda_answer(knob: Knob, chosen: _Arm, curve: _Curve, arms: Mapping[str, _
     cost = None
     if without is not None and centre is not None and not without.bad and not centre.bad and without.scores:
         cost = paired(_differences(without, centre))
-    low, high, open_low, open_high = axis.low, axis.high, True, True
+    low, high, open_low, open_high = math.nan, math.nan, True, True
     if curve.line is not None:
         line = curve.line
         low, high = axis.value(float(line.grid[line.first])), axis.value(float(line.grid[line.last]))

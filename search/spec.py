@@ -571,6 +571,8 @@ def _meaningful(knob: Knob) -> tuple[float, float]:
     """The widest range that can mean something for this knob: a fraction stays below 1, what is positive stays so."""
     if knob.low is None or knob.high is None:
         return -math.inf, math.inf
+    if knob.integer and (knob.low, knob.high) == (0, 1):
+        return 0.0, 1.0
     if knob.low >= 0 and knob.high <= 1 and not knob.log and not knob.integer:
         return 0.0, max(0.99, knob.high)
     if knob.low > 0 and (knob.log or knob.integer):

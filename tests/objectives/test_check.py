@@ -81,6 +81,12 @@ def test_a_name_that_is_no_lambda_is_answered_with_those_that_are() -> None:
         check(Planted(Settings({"name": "none"}, 1)), ["lr"])
 
 
+def test_settings_that_cannot_train_are_a_mistake_and_no_verdict() -> None:
+    broken = base.load("vae")(Settings({"name": "mnist"}, 2))
+    with pytest.raises(base.ObjectiveError, match="root must be the folder"):
+        check(broken, ["beta"])
+
+
 def test_an_objective_without_probes_is_told_that_nothing_was_proven() -> None:
     found = check(base.load("toy")(Settings({"name": "none"}, 1)))
     assert found and all(one.passed and not one.proven and "probes" in one.message for one in found)

@@ -536,6 +536,7 @@ def test_all_faults_are_told_at_once() -> None:
         ("keras-rae", {"embedding_weight": "1"}, ["--latent N", "d latent dimensions"]),
         ("compare_gan", {"lambda": "1", "penalty": "l2"}, ["--kernels N", "mean over the kernels"]),
         ("pythae", {"reg_weight": "1", "model": "WAE_MMD", "reconstruction_loss": "old_mse"}, ["--batch N"]),
+        ("pytorch-vae", {"model": "BetaVAE"}, ["must be given a parameter", "kld_weight"]),
         ("pytorch-vae", {"gamma": "6", "model": "FactorVAE"}, ["no equivalent", "within a code"]),
         ("pytorch-vae", {"reg_weight": "1", "model": "InfoVAE"}, ["alpha must be given", "Write alpha="]),
         ("pythae", {"beta": "6", "alpha": "2", "gamma": "1", "model": "BetaTCVAE"}, ["alpha must equal gamma", "alpha=2", "gamma=1"]),
@@ -560,5 +561,5 @@ def test_what_was_assumed_is_said() -> None:
 
 
 def test_conventions_are_readable_without_torch() -> None:
-    code = "import sys; sys.modules['torch'] = None; from objectives import base; base.conventions().entries('pythae')"
+    code = "import sys; sys.modules['torch'] = None; from objectives import conventions; conventions.entries('pythae')"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -155,7 +155,7 @@ def test_best_so_far_is_the_best_complete_searched_member_and_off_stands_apart()
     train(display, clock, 3, score=None, state="stopped", epochs=2)
     display.finished(None)
     last = out.getvalue().splitlines()[-1]
-    assert "best 2 (member 2: beta=2.5)" in last, "and l2, which nobody varied, is left out"
+    assert "best with λ on 2 (member 2: beta=2.5)" in last, "and l2, which nobody varied, is left out"
     assert "best with λ off 0.5" in last
     assert "3 complete · 1 stopped" in last and "4/4 searched" in last
 

@@ -490,3 +490,14 @@ def test_importing_selection_loads_no_heavy_library() -> None:
     heavy = "torch ray optuna mlflow sklearn scipy matplotlib sqlalchemy"
     code = f"import sys, search.selection, search.curve; print([name for name in {heavy.split()!r} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_one_confirmed_value_has_no_interval_and_none_is_told() -> None:
+    found = ask({"off": [3.0, 3.1, 3.2], "min": [2.0, 2.2, 2.1]})
+    assert found.lambdas[0].interval() == "[interval unknown]" and "l2 = 0.1 [interval unknown] improves" in found.sentence()
+    assert Answer.from_dict(found.to_dict()).lambdas[0].interval() == "[interval unknown]"
+
+
+def test_a_harmful_lambda_is_told_without_the_values_as_good_as_it() -> None:
+    found = ask({"off": [2.0, 2.1, 2.2], "min": [3.0, 3.2, 3.1]})
+    assert found.verdict is Verdict.HURTS and found.sentence().startswith("l2 = 0.1 worsens")

@@ -132,6 +132,7 @@ def test_a_spec_without_an_objective_still_reports_the_rest() -> None:
         ({"points": [{"beta": {"nested": 1}}]}, ["points.0.beta", "nested"]),
         ({"budget": {"trials": 0}}, ["budget.trials must be at least 1", "got 0"]),
         ({"budget": {"trials": 3}}, ["budget.trials must be at least 4", "off arm", "got 3"]),
+        ({"fixed": {"weight_norm": 2}}, ["fixed.weight_norm must lie within 0 to 1", "2"]),
         ({"budget": {"trials": "many"}}, ["budget.trials must be a whole number", "'many'"]),
         ({"budget": {"epochs": 0}}, ["budget.epochs", "got 0"]),
         ({"budget": {"wall_minutes": float("nan")}}, ["budget.wall_minutes", "nan"]),
