@@ -175,7 +175,16 @@ class _Subject:
             return self._failed(
                 "λ on an activation", f"{said}: it enters otherwise than as the factor of a penalty. Add λ·penalty to the loss."
             )
-        return self._definition(probe, once / self.low)
+        return self._definition(probe, once / self.low) or self._once(probe, once / self.low)
+
+    def _once(self, probe: Probe, slope: float) -> Check | None:
+        """One unit of λ adds its penalty, and nothing else of the loss holds λ."""
+        unit = getattr(probe, "unit", None)
+        penalty = unit({self.name: self.low}, self.name) if unit else slope
+        if math.isclose(slope, penalty, rel_tol=1e-6, abs_tol=1e-9):
+            return None
+        said = f"one unit of {self.name} adds {slope:.6g} to the loss, and the penalty that it multiplies is {penalty:.6g}"
+        return self._failed("counted twice", f"{said}: the loss holds {self.name} by itself, too. Leave λ to the penalty.")
 
     def _definition(self, probe: Probe, slope: float) -> Check | None:
         """The penalty against Lagrange's own of that name, where it is one of the weights alone."""

@@ -71,6 +71,12 @@ class FamilyProbe:
         """The loss without whatever `config` has off."""
         return self._loss(config, [config])
 
+    def unit(self, config: base.Config, name: str) -> float:
+        """What one unit of a λ adds: its penalty as it is logged, times the steps that it stands for."""
+        self._loss(config, [config])
+        regularization = self._run.regularization
+        return float(self._logged[f"penalty_{name}"].detach()) * regularization.every(regularization.all[name])
+
     def _loss(self, config: base.Config, computed: list[base.Config]) -> Tensor:
         run = self._run
         merged = {**self._config, **config}
@@ -87,6 +93,7 @@ class FamilyProbe:
         _, (values, self._after) = run.regularization.loss(
             self._player, thetas, run.rows[:IMAGES], draws, knobs, self._memories, run.clock, 0
         )
+        self._logged = values
         return values["loss"]
 
     def score(self, config: base.Config) -> float:

@@ -66,9 +66,10 @@ class Regularization:
     def due(self, player: str, step: int) -> frozenset[str]:
         """The penalties of a player that are computed in this step; some are every so many steps of the player only."""
         own_step = step // self.family.every(player, self.options)
-        return frozenset(name for name, found in self.active("penalty", player).items() if own_step % self._every(found) == 0)
+        return frozenset(name for name, found in self.active("penalty", player).items() if own_step % self.every(found) == 0)
 
-    def _every(self, found: Regularizer) -> int:
+    def every(self, found: Regularizer) -> int:
+        """Every how many steps of its player a penalty is computed, and so how many it stands for."""
         return int(self.options[found.interval]) if found.interval else 1
 
     # What is kept -----------------------------------------------------------------------------------------------------------------------
@@ -124,7 +125,7 @@ class Regularization:
         penalties = {}
         for name in sorted(self.due(player, step)):
             penalties[name] = (self.on[name].module, context(name))
-            if (every := self._every(self.on[name])) > 1:
+            if (every := self.every(self.on[name])) > 1:
                 terms = terms.scaled(name, every)
         total, values = regularized(terms, penalties, knobs)
         for name, found in self.active("auxiliary", player).items():

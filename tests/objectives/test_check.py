@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -90,3 +91,13 @@ def test_settings_that_cannot_train_are_a_mistake_and_no_verdict() -> None:
 def test_an_objective_without_probes_is_told_that_nothing_was_proven() -> None:
     found = check(base.load("toy")(Settings({"name": "none"}, 1)))
     assert found and all(one.passed and not one.proven and "probes" in one.message for one in found)
+
+
+def test_a_lambda_that_the_loss_uses_beside_its_penalty_is_counted_twice() -> None:
+    class Twice(base.load("vae")):  # type: ignore[misc]
+        def loss(self, player: str, net: Any, batch: Tensor, draws: Any, knobs: Any) -> Terms:
+            terms: Terms = super().loss(player, net, batch, draws, knobs)
+            return replace(terms, data=terms.data + knobs["beta"] * terms.values["kl"])
+
+    (found,) = check(Twice(settings("vae")), ["beta"])
+    assert found.fault == "counted twice" and "Leave λ to the penalty" in found.message
