@@ -32,7 +32,7 @@ def answer(tmp_path: Path, noise_variance: float, latent_dim: int, seed: int = 0
     return outcome.answer
 
 
-@pytest.mark.parametrize("noise_variance", [0.5, 1.5])
+@pytest.mark.parametrize("noise_variance", [0.5, pytest.param(1.5, marks=pytest.mark.slow)])
 def test_on_noisy_data_the_best_lambda_is_the_noise_variance(tmp_path: Path, noise_variance: float) -> None:
     """Shrinkage 1 − λ/(e + s²) is Wiener's e/(e + s²) for every direction iff λ = s² (n → ∞, latent size = rank)."""
     found = answer(tmp_path, noise_variance, latent_dim=5)
@@ -42,6 +42,7 @@ def test_on_noisy_data_the_best_lambda_is_the_noise_variance(tmp_path: Path, noi
     assert one.low <= one.value <= one.high
 
 
+@pytest.mark.slow
 def test_on_clean_data_lambda_never_helps_an_undercomplete_linear_autoencoder(tmp_path: Path) -> None:
     """Held-out error rises monotonically with λ, at every n."""
     found = answer(tmp_path, 0.0, latent_dim=3)
