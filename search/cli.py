@@ -230,7 +230,7 @@ def _run_all(
             with _display(plain) as display:
                 outcome = run(spec, name=name, home=home, workers=workers, address=address, listener=display)
             outcomes.append(outcome)
-            _print_outcome(outcome, home)
+            _print_outcome(outcome, home, spec.objective)
             if outcome.status == "interrupted":
                 break
     return outcomes
@@ -300,12 +300,12 @@ def _more_trials(name: str, given: str, home: Home) -> int:
     return int(given) - have
 
 
-def _print_outcome(outcome: Outcome, home: Home) -> None:
+def _print_outcome(outcome: Outcome, home: Home, objective: str = "") -> None:
     from search.display import duration, print_answer
 
     console = printing.console()
     if outcome.answer is not None:
-        print_answer(console, outcome.name, outcome.answer, outcome.notes, _shown_home(home))
+        print_answer(console, outcome.name, outcome.answer, outcome.notes, _shown_home(home), _usual(objective) if objective else None)
     else:
         for note in outcome.notes:
             console.print(f"note: {_without_passwords(note)}", markup=False, style="yellow", soft_wrap=True)
@@ -316,6 +316,15 @@ def _print_outcome(outcome: Outcome, home: Home) -> None:
         _error(f"See every member's state and reason: lagrange show {outcome.name}{_home_option(home)}")
     elif outcome.seconds:
         console.print(f"took {duration(outcome.seconds)}", style="dim")
+
+
+def _usual(objective: str) -> dict[str, Any]:
+    """The defaults of an objective's knobs; none where it can no longer be loaded."""
+    from objectives.base import ObjectiveError, load
+
+    with suppress(ObjectiveError):
+        return {name: knob.default for name, knob in load(objective).knobs.items()}
+    return {}
 
 
 def _print_dry_run(spec: Spec, home: Home, workers: int | None) -> None:
@@ -405,7 +414,7 @@ def show(
         from search.answers import Answer
         from search.display import print_answer
 
-        print_answer(printing.console(), name, Answer.from_dict(row.answer), home=_shown_home(place))
+        print_answer(printing.console(), name, Answer.from_dict(row.answer), home=_shown_home(place), usual=_usual(row.objective))
     elif status != "running":
         printing.console().print(f"no answer yet; go on with: lagrange resume {name}{_home_option(place)}", markup=False, soft_wrap=True)
 

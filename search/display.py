@@ -269,8 +269,11 @@ def score_text(score: float | None) -> str:
     return "–" if score is None or math.isnan(score) else number(score)
 
 
-def config_text(config: Mapping[str, Any]) -> str:
-    """A config on one line."""
+def config_text(config: Mapping[str, Any], usual: Mapping[str, Any] | None = None) -> str:
+    """A config on one line; of what is as `usual`, only that there is more."""
+    if usual:
+        told = {name: value for name, value in config.items() if name not in usual or usual[name] != value}
+        return ", ".join(filter(None, (config_text(told), "the others at their defaults" if len(told) < len(config) else "")))
     return ", ".join(f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}" for name, value in config.items())
 
 
@@ -298,13 +301,18 @@ _VERDICTS = {
 }
 
 
-def print_answer(console: Console, name: str, answer: Answer, notes: Iterable[str] = (), home: str = "") -> None:
-    """The answer, as a person wants to read it: what to use, how sure, was it worth it, what it cost, where to look next."""
+def print_answer(
+    console: Console, name: str, answer: Answer, notes: Iterable[str] = (), home: str = "", usual: Mapping[str, Any] | None = None
+) -> None:
+    """The answer, as a person wants to read it: what to use, how sure, was it worth it, what it cost, where to look next.
+
+    `usual` are the defaults of the objective's knobs, which are not repeated.
+    """
     colour, meaning = _VERDICTS[answer.verdict]
     console.print()
     console.print(Text.assemble((f"{name}: ", "bold"), (str(answer.verdict), f"bold {colour}"), f" – {meaning}"), soft_wrap=True)
     console.print(Text(answer.sentence()), soft_wrap=True)
-    console.print(_facts(answer))
+    console.print(_facts(answer, usual))
     for warning in dict.fromkeys([one.warning for one in answer.lambdas if one.warning] + list(answer.notes) + list(notes)):
         console.print(Text(f"note: {warning}", style="yellow"), soft_wrap=True)
     option = f" --home {home}" if home else ""
@@ -322,7 +330,7 @@ def _next_steps(name: str, option: str) -> list[tuple[str, str]]:
     ]
 
 
-def _facts(answer: Answer) -> Table:
+def _facts(answer: Answer, usual: Mapping[str, Any] | None) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
@@ -332,7 +340,7 @@ def _facts(answer: Answer) -> Table:
     rows.append(("effect", f"{effect_text(answer.effect)} of {answer.score_name} gained over λ off ({answer.effect.seeds} paired seeds)"))
     rows.append(("verdict", f"{answer.verdict} (margin ±{number(answer.margin)})"))
     rows.append(("promise", f"{answer.promise.words()} for one new seed (95 %)"))
-    rows.append(("config", f"{config_text(answer.recommended)} (arm {answer.recommended_arm})"))
+    rows.append(("config", f"{config_text(answer.recommended, usual)} (arm {answer.recommended_arm})"))
     rows.append(("test split", _test_line(answer.test)))
     rows += [
         (f"spent: {phase}", _spent_line(states))
