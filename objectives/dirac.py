@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -30,6 +29,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from objectives import base
+from objectives._replayed import ReplayedRun
 from objectives.base import Knob, Member, Metric, ObjectiveError, Report, State
 from objectives.regularizers import r1
 
@@ -90,9 +90,9 @@ class Dirac:
         dataset = {key: value for key, value in self.options.items() if value is not None}
         return {"dataset": dataset, "model": "none", "best_lambda": 1.0}
 
-    def start(self, members: Sequence[Member]) -> DiracRun:
+    def start(self, members: Sequence[Member]) -> ReplayedRun:
         """Begin training."""
-        return DiracRun(self, members)
+        return ReplayedRun("dirac", members, self._report)
 
     def read_test(self, config: base.Config, weights: Path) -> dict[str, float]:
         """The score of a game from a start that is not that of validation: there is no model to keep, only where it leads to."""
@@ -108,64 +108,14 @@ class Dirac:
         first = (cos * START[0] - sin * START[1], sin * START[0] + cos * START[1])
         return math.log10(max(math.hypot(*play(first, gamma, steps, h)), 1e-300))
 
-
-class DiracRun:
-    """Games being played: an implementation of `base.Run`. A game is replayed from its start at every epoch; it takes microseconds."""
-
-    def __init__(self, dirac: Dirac, members: Sequence[Member]) -> None:
-        self.dirac = dirac
-        self.epoch = 0
-        self.members = {member.number: member for member in members}
-        self.living = [member.number for member in members]
-
-    def step(self) -> list[Report]:
-        """One epoch of every living member: an equal share of the 400 steps."""
-        if not self.living:
-            return []
-        self.epoch += 1
-        reports = [self._report(self.members[number]) for number in self.living]
-        self.living = [report.number for report in reports if report.state is None]
-        return reports
-
-    def _report(self, member: Member) -> Report:
-        epochs = self.dirac.settings.epochs
-        value = self.dirac.after(member.config, member.seed, round(STEPS * self.epoch / epochs))
-        report = Report(member.number, self.epoch, value, {"log_distance": value})
+    def _report(self, member: Member, epoch: int) -> Report:
+        """Where a game is after an equal share of the 400 steps for each epoch; replaying it from its start takes microseconds."""
+        epochs = self.settings.epochs
+        value = self.after(member.config, member.seed, round(STEPS * epoch / epochs))
+        report = Report(member.number, epoch, value, {"log_distance": value})
         if value > math.log10(FAR):
             return replace(report, state=State.DIVERGED, reason=f"the game was farther than {FAR:g} from its equilibrium")
-        return replace(report, state=State.COMPLETE, score=value) if self.epoch >= epochs else report
-
-    def stop(self, number: int) -> None:
-        """Take a member out."""
-        self.living = [other for other in self.living if other != number]
-
-    def save(self, path: Path) -> None:
-        """Write a JSON checkpoint, atomically."""
-        _write(path, {"epoch": self.epoch, "living": self.living, "seeds": [self.members[number].seed for number in self.living]})
-
-    def restore(self, path: Path) -> None:
-        """Go on from a checkpoint."""
-        state = json.loads(path.read_text())
-        known = {member.number: member.seed for member in self.members.values()}
-        if any(known.get(number) != seed for number, seed in zip(state["living"], state["seeds"], strict=True)):
-            raise ObjectiveError(f"{path} must be a checkpoint of members {sorted(known)} and their seeds; it holds {state['living']}.")
-        self.epoch, self.living = state["epoch"], state["living"]
-
-    def save_weights(self, number: int, path: Path) -> None:
-        """Write what `read_test` needs: JSON, whatever the suffix."""
-        member = self.members[number]
-        _write(path, {"objective": "dirac", "config": dict(member.config), "seed": member.seed})
-
-    def save_picture(self, number: int, path: Path) -> bool:
-        """There is nothing to see."""
-        return False
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content))
-    temporary.replace(path)
+        return replace(report, state=State.COMPLETE, score=value) if epoch >= epochs else report
 
 
 OBJECTIVE = Dirac

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from objectives import base
+from objectives._replayed import ReplayedRun
 from objectives.base import Knob, Member, Metric, ObjectiveError, Report, State
 
 BEST_LR = 1e-2
@@ -113,9 +114,9 @@ class Toy:
             "best_lambda": best_lambda(self.options["signal"], self.options["noise"]),
         }
 
-    def start(self, members: Sequence[Member]) -> ToyRun:
+    def start(self, members: Sequence[Member]) -> ReplayedRun:
         """Begin training."""
-        return ToyRun(self, members)
+        return ReplayedRun("toy", members, self._report)
 
     def read_test(self, config: base.Config, weights: Path) -> dict[str, float]:
         """The risk with a shift of the seed that is not that of validation."""
@@ -139,74 +140,30 @@ class Toy:
         signal: float = self.options["signal"]
         return self.final(config, seed, "val") + signal * (excess if epoch < self.settings.epochs else 0.0)
 
-
-class ToyRun:
-    """Members of the toy in training: an implementation of `base.Run`."""
-
-    def __init__(self, toy: Toy, members: Sequence[Member]) -> None:
-        self.toy = toy
-        self.epoch = 0
-        self.members = {member.number: member for member in members}
-        self.living = [member.number for member in members]
-
-    def step(self) -> list[Report]:
-        """One epoch of every living member."""
-        if not self.living:
-            return []
-        self.epoch += 1
-        time.sleep(self.toy.options["seconds_per_epoch"])
-        reports = [self._report(self.members[number]) for number in self.living]
-        self.living = [report.number for report in reports if report.state is None]
-        return reports
-
-    def _report(self, member: Member) -> Report:
+    def _report(self, member: Member, epoch: int) -> Report:
+        time.sleep(self.options["seconds_per_epoch"])
         try:
-            value = math.nan if self._fault(member) else self.toy.at_epoch(member.config, member.seed, self.epoch)
+            value = math.nan if self._fault(member, epoch) else self.at_epoch(member.config, member.seed, epoch)
         except Exception as error:
             reason = f"out of memory: {error}" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"
-            return Report(member.number, self.epoch, math.nan, {}, State.FAILED, reason, traceback=traceback.format_exc())
+            return Report(member.number, epoch, math.nan, {}, State.FAILED, reason, traceback=traceback.format_exc())
         metrics = {"val_risk": value, "train_loss": value}
         if math.isnan(value):
-            return Report(member.number, self.epoch, value, metrics, State.DIVERGED, f"val_risk was not finite in epoch {self.epoch}")
-        done = self.epoch >= self.toy.settings.epochs
-        return Report(member.number, self.epoch, value, metrics, State.COMPLETE if done else None, score=value if done else None)
+            return Report(member.number, epoch, value, metrics, State.DIVERGED, f"val_risk was not finite in epoch {epoch}")
+        done = epoch >= self.settings.epochs
+        return Report(member.number, epoch, value, metrics, State.COMPLETE if done else None, score=value if done else None)
 
-    def _fault(self, member: Member) -> bool:
+    def _fault(self, member: Member, epoch: int) -> bool:
         """Do what is planted for this member and epoch; True if its score becomes NaN."""
-        o = self.toy.options
+        o = self.options
         spared = o["fault_members"] is not None and member.number not in o["fault_members"]
         if o["fault_above"] is not None and float(member.config.get("l2", 0.0)) <= o["fault_above"]:
             spared = True
-        if o["fault"] is None or spared or self.epoch != o["fault_at"]:
+        if o["fault"] is None or spared or epoch != o["fault_at"]:
             return False
         if o["fault"] in _ACTIONS:
             _ACTIONS[o["fault"]]()
         return True
-
-    def stop(self, number: int) -> None:
-        """Take a member out."""
-        self.living = [other for other in self.living if other != number]
-
-    def save(self, path: Path) -> None:
-        """Write a JSON checkpoint, atomically."""
-        _write(path, {"epoch": self.epoch, "living": self.living, "seeds": [self.members[number].seed for number in self.living]})
-
-    def restore(self, path: Path) -> None:
-        """Go on from a checkpoint."""
-        state = json.loads(path.read_text())
-        known = {member.number: member.seed for member in self.members.values()}
-        if any(known.get(number) != seed for number, seed in zip(state["living"], state["seeds"], strict=True)):
-            raise ObjectiveError(f"{path} must be a checkpoint of members {sorted(known)} and their seeds; it holds {state['living']}.")
-        self.epoch, self.living = state["epoch"], state["living"]
-
-    def save_weights(self, number: int, path: Path) -> None:
-        """Write what `read_test` needs: the toy has no weights but its seed. JSON, whatever the suffix."""
-        member = self.members[number]
-        _write(path, {"objective": "toy", "config": dict(member.config), "seed": member.seed})
-
-    def save_picture(self, number: int, path: Path) -> bool:
-        """There is nothing to see."""
-        return False
 
 
 def _raise() -> None:
@@ -224,13 +181,6 @@ _ACTIONS: dict[str, Callable[[], object]] = {
     "hang": lambda: time.sleep(1e6),
     "exit": lambda: os._exit(1),
 }
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content))
-    temporary.replace(path)
 
 
 OBJECTIVE = Toy

@@ -97,4 +97,5 @@ def test_an_unknown_option_is_named() -> None:
 def test_the_test_split_is_read_from_the_saved_weights(tmp_path: Path) -> None:
     run = begin([Member(0, {"l2": 0.1}, 3)], seed_spread=0.0)
     run.save_weights(0, tmp_path / "weights.safetensors")
-    assert run.toy.read_test({"l2": 0.1}, tmp_path / "weights.safetensors")["score"] == pytest.approx(risk(0.1))
+    toy = Toy(Settings({"name": "none", "seed_spread": 0.0}, 8))
+    assert toy.read_test({"l2": 0.1}, tmp_path / "weights.safetensors")["score"] == pytest.approx(risk(0.1))

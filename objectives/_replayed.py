@@ -1,0 +1,69 @@
+"""Members whose state is a function of their config, seed and epoch: a run that computes it anew at every epoch. Pure Python."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from objectives.base import Member, ObjectiveError, Report
+
+
+class ReplayedRun:
+    """An implementation of `base.Run` for objectives that need no training, such as those with closed-form answers.
+
+    `report` says where a member is after so many epochs; a report with a state is the member's last.
+    """
+
+    def __init__(self, objective: str, members: Sequence[Member], report: Callable[[Member, int], Report]) -> None:
+        self.objective, self.report = objective, report
+        self.epoch = 0
+        self.members = {member.number: member for member in members}
+        self.living = [member.number for member in members]
+
+    def step(self) -> list[Report]:
+        """One epoch of every living member."""
+        if not self.living:
+            return []
+        self.epoch += 1
+        reports = [self.report(self.members[number], self.epoch) for number in self.living]
+        self.living = [report.number for report in reports if report.state is None]
+        return reports
+
+    def stop(self, number: int) -> None:
+        """Take a member out."""
+        self.living = [other for other in self.living if other != number]
+
+    def save(self, path: Path) -> None:
+        """Write a JSON checkpoint, atomically."""
+        _write(path, {"epoch": self.epoch, "living": self.living, "seeds": [self.members[number].seed for number in self.living]})
+
+    def restore(self, path: Path) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            ObjectiveError: it is one of other members.
+        """
+        state = json.loads(path.read_text())
+        known = {member.number: member.seed for member in self.members.values()}
+        if any(known.get(number) != seed for number, seed in zip(state["living"], state["seeds"], strict=True)):
+            raise ObjectiveError(f"{path} must be a checkpoint of members {sorted(known)} and their seeds; it holds {state['living']}.")
+        self.epoch, self.living = state["epoch"], state["living"]
+
+    def save_weights(self, number: int, path: Path) -> None:
+        """Write what `read_test` needs, which is a seed, for there are no weights. JSON, whatever the suffix."""
+        member = self.members[number]
+        _write(path, {"objective": self.objective, "config": dict(member.config), "seed": member.seed})
+
+    def save_picture(self, number: int, path: Path) -> bool:
+        """There is nothing to see."""
+        return False
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(content))
+    temporary.replace(path)
