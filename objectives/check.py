@@ -42,8 +42,18 @@ def check(objective: Any, names: Sequence[str] | None = None) -> list[Check]:
     if not hasattr(objective, "probes"):
         missing = "nothing was proven: the objective has no method `probes` (see base.Probe)"
         return [Check(name, True, "", missing, proven=False) for name in names or lambdas]
-    objective.probes({})  # what fails with every λ at its default is a mistake in the settings, and no fault of a λ
+    _refuse_settings(objective)
     return [_checked(objective, lambdas[name]) for name in names or lambdas]
+
+
+def _refuse_settings(objective: Any) -> None:
+    """What is refused with every λ at its default is a mistake in the settings, and no fault of a λ. Anything else is told of each λ."""
+    try:
+        objective.probes({})
+    except base.ObjectiveError:
+        raise
+    except Exception:
+        return
 
 
 def _checked(objective: Any, knob: Knob) -> Check:
