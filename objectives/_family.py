@@ -12,13 +12,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from objectives import base, data, regularizers
+from objectives import base, data, latents, metrics, models, regularizers
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from objectives.data import ImageSet
     from objectives.draws import Draws
+    from objectives.features import Extractor
     from objectives.terms import Net, Terms
     from objectives.training import TrainingRun
 
@@ -67,11 +68,15 @@ def comparable(images: ImageSet) -> int:
 
 
 def metrics_of(
-    objective: str, players: Sequence[str], measured: Sequence[base.Metric], exact: Sequence[base.Metric] = ()
+    objective: str, players: Sequence[str], measured: Sequence[base.Metric], exact: Sequence[base.Metric] = (), offers: Sequence[str] = ()
 ) -> dict[str, base.Metric]:
-    """Every number that a family reports: what it measures and what the loop logs. `exact` metrics have no standard error."""
-    found = {metric.name: metric for metric in (*measured, *exact)}
-    for metric in measured:
+    """Every number that a family reports: what it measures, what it can be asked for (`offers`) and what the loop logs.
+
+    `exact` metrics have no standard error.
+    """
+    asked = [metric for name in metrics.measurable(frozenset(offers)) for metric in metrics.declared(name)]
+    found = {metric.name: metric for metric in (*asked, *measured, *exact)}
+    for metric in (*asked, *measured):
         name = f"{metric.name}_se"
         found[name] = base.Metric(name, f"Standard error over images of {metric.name}", "s / √n", metric.unit, costly=True)
     for player in players:
@@ -85,6 +90,14 @@ def metrics_of(
             found[f"penalty_{name}"] = base.Metric(f"penalty_{name}", what, regularizer.knob.formula, "penalty")
     found["scored_epoch"] = base.Metric("scored_epoch", "The epoch whose weights are scored", "t", "epochs")
     return found
+
+
+@lru_cache(maxsize=2)
+def extractor(options: str, device: str, cache: str | None, features: str) -> Extractor:
+    """What a data set's images are compared in, once per process: worker processes are reused by many members."""
+    from objectives.features import make
+
+    return make(loaded(options, device), Path(cache) if cache else None, json.loads(features))
 
 
 @lru_cache(maxsize=2)
@@ -110,6 +123,8 @@ class Family:
     players: ClassVar[Mapping[str, tuple[str, ...]]]  # who is trained, in the order of their steps, and the parts that each owns
     averaged: ClassVar[Mapping[str, str]] = {}  # players whose exponential moving average is what is scored, and the knob of its decay
     dtype: ClassVar[str] = "float32"
+    offers: ClassVar[tuple[str, ...]] = ()  # what metrics may take of it: see `subject.py`
+    measures: ClassVar[tuple[str, ...]] = ()  # metric files measured for every complete member
 
     def __init__(self, settings: base.Settings) -> None:
         self.settings = settings
@@ -118,8 +133,13 @@ class Family:
         deciders = [name for name, metric in self.metrics.items() if metric.decides]
         if self.deciding not in deciders:
             raise base.ObjectiveError(base.unknown(f"deciding metric of {self.name!r}", self.deciding, deciders))
-        if self.model not in self.models:
-            raise base.ObjectiveError(base.unknown(f"model of the objective {self.name!r}", self.model, self.models))
+        if wrong := [*models.faults(self.model, self.name), *self.measure_faults(settings.measure)]:
+            raise base.ObjectiveError("\n".join(wrong))
+        deciding = metrics.file_of(self.deciding, metrics.measurable(frozenset(self.offers)))
+        always = [*self.measures, *([deciding] if deciding else [])]
+        # What decides is measured of every complete member; what is asked for beside it, where it is confirmed.
+        wanted = {phase: [] if phase is base.Phase.SEARCH else settings.measure for phase in base.Phase}
+        self.measured = {phase: tuple(dict.fromkeys([*always, *names])) for phase, names in wanted.items()}
         self.likelihood = settings.likelihood or next(iter(self.likelihoods), "")
         if settings.likelihood and settings.likelihood not in self.likelihoods:
             raise base.ObjectiveError(base.unknown(f"likelihood of {self.name!r}", settings.likelihood, self.likelihoods))
@@ -127,6 +147,12 @@ class Family:
             raise base.ObjectiveError(f"epochs must be at least 1; got {settings.epochs}.")
 
     # What searches see ------------------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def measure_faults(cls, wanted: Sequence[str]) -> list[str]:
+        """Names that are no metric, or none that this family can be asked for."""
+        known = metrics.measurable(frozenset(cls.offers))
+        return [base.unknown(f"measure: a metric that {cls.name!r} can be asked for", name, known) for name in wanted if name not in known]
 
     def load_data(self) -> ImageSet:
         """The data set of the settings, loaded once per process."""
@@ -143,7 +169,24 @@ class Family:
         training.check_device(self.settings.device)
         images = self.load_data()
         sizes = training.parameter_counts(self, images.shape)
-        return {"dataset": dict(images.record), "model": self.model, "parameters": sizes, **self.warm_up(images)}
+        facts = {"dataset": dict(images.record), "model": self.model, "parameters": sizes, **self.warm_up(images)}
+        if any("samples" in metrics.module(name).NEEDS for name in self.measured[base.Phase.CONFIRM]):
+            facts["features"] = {"label": self.features().label, **self.features().record}
+        return {**facts, "labels": self.labels(images)}
+
+    def labels(self, images: ImageSet) -> dict[str, str]:
+        """The full names of metrics: what a number depends on beside the model (features, number of images and of samples)."""
+        asked = any("{features}" in metric.label for metric in self.metrics.values()) and bool(self.measured[base.Phase.CONFIRM])
+        within = {"features": self.features().label if asked else "", "n": min(CHEAP_IMAGES, len(images.val)), **self.label_facts()}
+        return {name: metric.label.format(**within) for name, metric in self.metrics.items() if metric.label}
+
+    def label_facts(self) -> dict[str, Any]:
+        """What the family's own metrics need in their full names."""
+        return {}
+
+    def features(self) -> Extractor:
+        """What images are compared in."""
+        return extractor(self.options_key(), self.settings.device, self.settings.cache, json.dumps(dict(self.settings.features or {})))
 
     def warm_up(self, images: ImageSet) -> dict[str, Any]:
         """Compute what all members share; facts for the record."""
@@ -205,6 +248,20 @@ class Family:
     def test(self, net: Net, images: ImageSet) -> dict[str, float]:
         """Metrics on the test split under the names `test_…`."""
         raise NotImplementedError
+
+    def samples(self, net: Net, images: ImageSet, n: int, name: str) -> Tensor:
+        """`n` generated images (n, C, H, W), from noise that depends on `name` only; for families that offer samples."""
+        raise NotImplementedError
+
+    def codes(self, net: Net, x: Tensor) -> Tensor:
+        """What the encoder makes of images (n, D): (n, z); for families that offer codes."""
+        raise NotImplementedError
+
+    def sampler(self, net: Net, images: ImageSet) -> latents.Sample:
+        """Draws codes from the density that the settings name (a Gaussian if none), fitted to the codes of training images."""
+        from objectives.subject import Subject
+
+        return latents.fit(self.settings.latents or "gaussian", Subject(self, net, images, "val").codes("train"))
 
     def picture(self, net: Net, images: ImageSet) -> tuple[Tensor, int] | None:
         """Images (n, C, H, W) in [0, 1] and how many go in a row; None if there is nothing to see."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from objectives import base, models
+from objectives import base, data, models
 from objectives._family import CHEAP_IMAGES, LR, Family, comparable, knobs_of, latent_dim, metrics_of
 from objectives.metrics import generalization_gap, half_sse, mse_pixel
 
@@ -37,12 +37,14 @@ class Autoencoder(Family):
             generalization_gap.METRIC,
             base.Metric("train_half_sse", "The score's formula on training images", half_sse.METRIC.formula, half_sse.METRIC.unit),
         ),
+        offers=("samples", "codes"),
     )
+    offers = ("samples", "codes")
     score = "val_half_sse"
     default_search = ("l2",)
     default_epochs = 20
-    models = tuple(sorted(models.serving("autoencoder"), key=lambda name: name != "mlp"))
-    datasets = ("digits", "mnist", "fashion_mnist", "noisy_linear")
+    models = models.serving("autoencoder", first="mlp")
+    datasets = data.serving("autoencoder")
 
     def loss(self, player: str, net: Net, batch: Tensor, draws: Draws, knobs: Mapping[str, Tensor]) -> Terms:
         """½‖x̂ − x‖², averaged over the batch (B, D). `values`: `observed` x, `output` x̂ (B, D), `latent` z (B, latent_dim)."""
@@ -84,6 +86,17 @@ class Autoencoder(Family):
         x = images.val[:16]
         rebuilt = _reconstruct(net, x.flatten(1)).view_as(x)
         return torch.cat([x[:8], rebuilt[:8], x[8:], rebuilt[8:]]), 8
+
+    def samples(self, net: Net, images: ImageSet, n: int, name: str) -> Tensor:
+        """Decoded draws from a density that is fitted to the codes of training images: (n, C, H, W)."""
+        from objectives.draws import Fixed
+
+        z = self.sampler(net, images)(n, Fixed(f"autoencoder/{name}", images.val))
+        return net("decoder", z).view(n, *images.shape)
+
+    def codes(self, net: Net, x: Tensor) -> Tensor:
+        """Codes (n, z) of images (n, D)."""
+        return net("encoder", x)
 
     def _on_split(self, net: Net, images: ImageSet, split: str) -> dict[str, float]:
         x: Tensor = getattr(images, split).flatten(1)

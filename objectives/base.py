@@ -91,6 +91,7 @@ class Metric:
     decides: bool = False
     costly: bool = False
     source: str = ""
+    label: str = ""  # the full name, with {features}, {n} and {k} to be filled in: a number without them cannot be compared
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,9 @@ class Settings:
 
     `dataset` has at least the key `name`; `root` is a folder or None; `train_size` an int or None; further keys belong to the data set.
     `score` is `last` or `best_epoch`; `metric` names the deciding metric (None: the objective's own). `cache` is a folder for what is
-    computed once per data set (classifier features).
+    computed once per data set (classifier features). `measure` names metrics beside the objective's own, measured when a confirmed or
+    retrained member is complete. `features` says in what features generated images are compared (`name`, and what that needs; None: the
+    data set's own); `latents` names the density from which codes are drawn where the model itself has none (None: the family's own).
     """
 
     dataset: Mapping[str, Any]
@@ -140,6 +143,9 @@ class Settings:
     device: str = "cpu"
     threads: int = 1
     cache: str | None = None
+    measure: tuple[str, ...] = ()
+    features: Mapping[str, Any] | None = None
+    latents: str | None = None
 
 
 @dataclass(frozen=True)
@@ -270,6 +276,8 @@ FAMILIES = {
     "model": "objectives.models",
     "dataset": "objectives.data",
     "metric": "objectives.metrics",
+    "features": "objectives.features",
+    "latents": "objectives.latents",
     "regularizer": "objectives.regularizers",
 }
 # Modules of `objectives` that are machinery, not an objective.
@@ -288,6 +296,7 @@ _MACHINERY = {
     "conventions",
     "compatibility",
     "probes",
+    "subject",
 }
 
 
@@ -320,18 +329,28 @@ def load(name: str) -> type[Objective]:
     return found
 
 
-def _load_users(name: str) -> type[Objective]:
-    module_name, _, class_name = name.partition(":")
+def attribute(kind: str, name: str) -> Any:
+    """What a user's `package.module:attribute` names.
+
+    Raises:
+        ObjectiveError: the module cannot be imported, or has no such attribute.
+    """
+    module_name, _, wanted = name.partition(":")
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
-        raise ObjectiveError(f"objective {name!r}: module {module_name!r} must be importable from the current folder; {error}.") from error
-    found = getattr(module, class_name, None)
-    if found is None:
-        classes = [key for key, value in vars(module).items() if isinstance(value, type)]
-        raise ObjectiveError(unknown(f"objective {name!r}: a class of {module_name}", class_name, classes))
+        raise ObjectiveError(f"{kind} {name!r}: module {module_name!r} must be importable from the current folder; {error}.") from error
+    found = getattr(module, wanted, None)
+    if not callable(found):
+        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise ObjectiveError(unknown(f"{kind} {name!r}: a name in {module_name}", wanted, known))
+    return found
+
+
+def _load_users(name: str) -> type[Objective]:
+    found = attribute("objective", name)
     wanted = ["knobs", "metrics", "score", "start", "read_test", "prepare"]
-    missing = [attribute for attribute in wanted if not hasattr(found, attribute)]
+    missing = [one for one in wanted if not hasattr(found, one)]
     if missing:
         raise ObjectiveError(f"objective {name!r} must have {', '.join(wanted)}; it lacks {', '.join(missing)} (see objectives/base.py).")
     return found  # type: ignore[no-any-return]

@@ -10,20 +10,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from objectives import adversarial, base, models
-from objectives._family import CHEAP_IMAGES, LR, Family, knobs_of, latent_dim, loaded, metrics_of
-from objectives.metrics import fid, kid
+from objectives import adversarial, base, data, models
+from objectives._family import LR, Family, knobs_of, latent_dim, metrics_of
+from objectives.metrics import kid
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from objectives.data import ImageSet
     from objectives.draws import Draws
-    from objectives.metrics._features import Extractor
     from objectives.terms import Net, Terms
 
 PLAYERS = {"discriminator": ("discriminator",), "generator": ("generator",)}
@@ -82,16 +79,14 @@ class GAN(Family):
     players = PLAYERS
     averaged = {"generator": "ema"}  # noqa: RUF012
     knobs = knobs_of("gan", tuple(PLAYERS), (LR, LATENT, LOSS, LR_RATIO, BETA1, N_DIS))
-    metrics = metrics_of("gan", tuple(PLAYERS), (kid.METRIC,), exact=(fid.METRIC,))
+    offers = ("samples",)
+    measures = ("kid", "fid")
+    metrics = metrics_of("gan", tuple(PLAYERS), (), offers=offers)
     score = "val_kid"
     default_search = ("l2_g", "l2_d")
     default_epochs = 40
-    models = tuple(sorted(models.serving("gan"), key=lambda name: name != "mlp_small"))
-    datasets = ("digits", "mnist", "fashion_mnist")
-
-    def warm_up(self, images: ImageSet) -> dict[str, Any]:
-        """Train, or find, the classifier in whose features images are compared."""
-        return {"features": dict(self._features().record)}
+    models = models.serving("gan", first="mlp_small")
+    datasets = data.serving("gan")
 
     def every(self, player: str, options: base.Config) -> int:
         """The generator moves once in `n_dis` minibatches."""
@@ -128,53 +123,29 @@ class GAN(Family):
 
     def evaluate(self, net: Net, images: ImageSet) -> dict[str, Tensor | float]:
         """KID between at most 2,000 samples and as many validation images."""
-        fake, real = self._compared(net, images, images.val[:CHEAP_IMAGES], "val")
-        return {"val_kid": kid.estimate(fake, real).value}
+        from objectives.subject import Subject
+
+        return {"val_kid": kid.measure(Subject(self, net, images, "val"))["kid"].value}
 
     def finish(self, net: Net, images: ImageSet, rungs: Sequence[float]) -> dict[str, float]:
-        """Mean KID of the last evaluations, and FID where there are more images than features."""
+        """Mean KID of the last evaluations; its standard error is that of the last one alone."""
         count = min(5, math.ceil(self.settings.epochs / 5))
-        fake, real = self._compared(net, images, images.val[:CHEAP_IMAGES], "val")
-        found = kid.estimate(fake, real).as_metrics("val_kid")  # the error is that of the last evaluation alone
-        last = rungs[-count:]
-        return {**found, "val_kid": sum(last) / len(last), **_fid(fake, real, "val")}
+        return {"val_kid": sum(rungs[-count:]) / len(rungs[-count:])}
 
     def test(self, net: Net, images: ImageSet) -> dict[str, float]:
-        """KID and FID against the whole test split, from noise of its own."""
-        fake, real = self._compared(net, images, images.test, "test")
-        return {**kid.estimate(fake, real).as_metrics("test_kid"), **_fid(fake, real, "test")}
+        """Everything is measured by `measures`."""
+        return {}
 
     def picture(self, net: Net, images: ImageSet) -> tuple[Tensor, int] | None:
         """Samples of the averaged generator."""
-        return self._samples(net, images, 64, "picture"), 8
+        return self.samples(net, images, 64, "picture"), 8
 
-    def _compared(self, net: Net, images: ImageSet, real: Tensor, split: str) -> tuple[Tensor, Tensor]:
-        """Features of samples and of real images, (n, d) each."""
-        features = self._features()
-        return features(self._samples(net, images, len(real), split)), features(real)
-
-    def _samples(self, net: Net, images: ImageSet, n: int, name: str) -> Tensor:
+    def samples(self, net: Net, images: ImageSet, n: int, name: str) -> Tensor:
         """Images (n, C, H, W) from noise that depends on `name` only; one batch, whose statistics a generator with BatchNorm uses."""
         from objectives.draws import Fixed
 
         z = Fixed(f"gan/{name}", images.val).normal((n, net.latent_dim), "latent")
         return net("generator", z).view(n, *images.shape)
-
-    def _features(self) -> Extractor:
-        return _classifier(self.options_key(), self.settings.device, self.settings.cache)
-
-
-@lru_cache(maxsize=2)
-def _classifier(options: str, device: str, cache: str | None) -> Extractor:
-    """The classifier of a data set, once per process: worker processes are reused by many members."""
-    from objectives.metrics._features import classifier
-
-    return classifier(loaded(options, device), Path(cache) if cache else None)
-
-
-def _fid(fake: Tensor, real: Tensor, split: str) -> dict[str, float]:
-    """FID needs a regular covariance, hence more images than features."""
-    return fid.estimate(fake, real).as_metrics(f"{split}_fid") if min(len(fake), len(real)) > fake.shape[1] else {}
 
 
 OBJECTIVE = GAN

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from objectives import base, models, regularizers
+from objectives import base, metrics, models, regularizers
 from objectives._family import Family
 from objectives.base import Member, ObjectiveError, Report, State
 from objectives.data import ImageSet
@@ -31,6 +31,7 @@ from objectives.draws import Draws, Fixed, Live, initialized
 from objectives.optimizers import Adam
 from objectives.population import Pieces, Scratch, gradients
 from objectives.regularization import Memories, Regularization, evaluation_net
+from objectives.subject import Subject
 from objectives.terms import Clock, Update, Values
 
 BLOW_UP = 1e3  # a training loss this many times its first value (or this large, if that was below 1) has diverged
@@ -259,15 +260,17 @@ class TrainingRun:
         living = self.living[k]
         rungs = [min(living.rungs)] if living.best is not None else living.rungs
         try:
-            final = self.family.finish(self.regularization.plain(self._scored(k)), self.images, rungs)
+            net = self.regularization.plain(self._scored(k))
+            asked = metrics.measured(Subject(self.family, net, self.images, "val"), self.family.measured[living.member.phase])
+            final = {**asked, **self.family.finish(net, self.images, rungs)}
         except Exception as error:
             return replace(_failure(report.number, report.epoch, error), metrics=report.metrics)
         score = final[self.family.deciding]
-        metrics = {**report.metrics, **final, "scored_epoch": float(_scored_epoch(living))}
+        numbers = {**report.metrics, **final, "scored_epoch": float(_scored_epoch(living))}
         if not math.isfinite(score):
             reason = f"{self.family.deciding} was not finite in epoch {self.epoch}"
-            return replace(report, metrics=metrics, rung_score=math.nan, state=State.DIVERGED, reason=reason)
-        return replace(report, metrics=metrics, state=State.COMPLETE, score=score)
+            return replace(report, metrics=numbers, rung_score=math.nan, state=State.DIVERGED, reason=reason)
+        return replace(report, metrics=numbers, state=State.COMPLETE, score=score)
 
     # Members ----------------------------------------------------------------------------------------------------------------------------
 
@@ -454,5 +457,6 @@ def read_test(family: Family, config: base.Config, weights: Path) -> dict[str, f
             raise ObjectiveError(f"{weights} must hold weights of model {family.model!r} with this config; {part}.{wrong[0]} does not fit.")
     net = evaluation_net(family, parts, parameters, images.shape, int(options["latent_dim"]), options)
     with torch.no_grad():
-        found = family.test(net, images)
+        asked = metrics.measured(Subject(family, net, images, "test"), family.measured[base.Phase.CONFIRM])
+        found = {**asked, **family.test(net, images)}
     return {**found, "score": found[family.deciding.replace("val_", "test_", 1)]}

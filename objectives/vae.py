@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from objectives import base, models, regularizers
+from objectives import base, data, models, regularizers
 from objectives._family import CHEAP_IMAGES, LR, Family, comparable, knobs_of, latent_dim, metrics_of
 from objectives.likelihoods import NAMES, bernoulli_nats, gaussian_kl_nats, gaussian_nats
 from objectives.metrics import active_units, generalization_gap, iwae, kl, neg_elbo, reconstruction
@@ -40,13 +40,16 @@ class VAE(Family):
     name = "vae"
     players = PLAYERS
     knobs = knobs_of("vae", tuple(PLAYERS), (LR, latent_dim(20)))
-    metrics = metrics_of("vae", tuple(PLAYERS), (neg_elbo.METRIC, NLL, reconstruction.METRIC, kl.METRIC, GAP), exact=(active_units.METRIC,))
+    offers = ("samples", "codes")
+    metrics = metrics_of(
+        "vae", tuple(PLAYERS), (neg_elbo.METRIC, NLL, reconstruction.METRIC, kl.METRIC, GAP), exact=(active_units.METRIC,), offers=offers
+    )
     score = "val_nll_nats"
     cheap = "val_neg_elbo_nats"
     default_search = ("beta",)
     default_epochs = 20
-    models = tuple(sorted(models.serving("vae"), key=lambda name: name != "mlp400"))
-    datasets = ("digits", "mnist", "fashion_mnist", "noisy_linear")
+    models = models.serving("vae", first="mlp400")
+    datasets = data.serving("vae")
     likelihoods = NAMES
 
     def warm_up(self, images: ImageSet) -> dict[str, Any]:
@@ -110,10 +113,23 @@ class VAE(Family):
 
     def picture(self, net: Net, images: ImageSet) -> tuple[Tensor, int] | None:
         """Samples from the prior: decoder means of fixed latents."""
+        return self.samples(net, images, 64, "picture"), 8
+
+    def samples(self, net: Net, images: ImageSet, n: int, name: str) -> Tensor:
+        """E[x|z] for z from the prior, or from the density of codes that the settings name: (n, C, H, W)."""
         from objectives.draws import Fixed
 
-        out = net("decoder", Fixed("picture", images.val).normal((64, net.latent_dim)))
-        return self._expected(out).view(-1, *images.shape), 8
+        draws = Fixed(name, images.val)
+        z = self.sampler(net, images)(n, draws) if self.settings.latents else draws.normal((n, net.latent_dim))
+        return self._expected(net("decoder", z)).view(-1, *images.shape)
+
+    def codes(self, net: Net, x: Tensor) -> Tensor:
+        """Posterior means (n, z) of images (n, D), as the encoder sees them without noise."""
+        return posterior(net, x)[0]
+
+    def label_facts(self) -> dict[str, Any]:
+        """The number of importance samples."""
+        return {"k": IWAE_SAMPLES}
 
     def _on_split(self, net: Net, images: Tensor, split: str, variance: Tensor | None) -> dict[str, float]:
         nats, rate, mean = self._bound(net, images, split, variance)

@@ -6,7 +6,6 @@ which range, epochs, likelihood) is written out, so that a stored spec means the
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import math
 import os
@@ -19,6 +18,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag, ValidationError, field_validator
 
+from objectives import data, features, models
 from objectives.base import Conflict, Intent, Knob, ObjectiveError, Settings, Value, load, names, unknown
 from search import schedulers
 
@@ -128,6 +128,9 @@ class Spec(_Part):
     confirm: Confirm = Confirm()
     score: Literal["last", "best_epoch"] = "last"
     metric: str | None = None
+    measure: tuple[str, ...] = ()
+    features: dict[str, Any] | None = None
+    latents: str | None = None
     margin: float = Field(default=0.01, ge=0)
     simplify: tuple[str, ...] = ()
     resources: Resources = Resources()
@@ -147,6 +150,11 @@ class Spec(_Part):
     @classmethod
     def _null_is_none(cls, given: Any) -> Any:
         return "none" if given is None else given
+
+    @field_validator("features", mode="before")
+    @classmethod
+    def _named_features(cls, given: Any) -> Any:
+        return {"name": given} if isinstance(given, str) else given
 
     @field_validator("fixed", "points", "budget", "confirm", "resources", "limits", mode="before")
     @classmethod
@@ -186,6 +194,9 @@ class Spec(_Part):
             likelihood=self.likelihood,
             score=self.score,
             metric=self.metric,
+            measure=self.measure,
+            features=self.features,
+            latents=self.latents,
             batch_size=self.batch_size,
             device=device,
             threads=threads,
@@ -628,9 +639,6 @@ def _in_range(where: str, knob: Knob, wanted: Searched, value: Scalar) -> list[s
 def _name_faults(spec: Spec, objective: type, remote: bool) -> list[str]:
     """Names of model, data set, likelihood and metric, and whether the data is there."""
     faults = []
-    models = getattr(objective, "models", ())
-    if spec.model is not None and models and spec.model not in models:
-        faults.append(unknown(f"a model of {spec.objective!r}", spec.model, models))
     likelihoods = getattr(objective, "likelihoods", ())
     if spec.likelihood is not None and spec.likelihood not in likelihoods:
         faults.append(unknown(f"a likelihood of {spec.objective!r}", spec.likelihood, likelihoods))
@@ -640,30 +648,35 @@ def _name_faults(spec: Spec, objective: type, remote: bool) -> list[str]:
     elif spec.metric is not None and not metrics[spec.metric].decides:
         deciding = ", ".join(name for name, metric in metrics.items() if metric.decides)
         faults.append(f"metric must be one that can decide, lower being better; got {spec.metric!r}. Choose one of {deciding}.")
-    return faults + _dataset_faults(spec, objective, remote)
+    faults += [] if remote else features.faults(spec.features)
+    if spec.latents is not None and spec.latents not in names("latents"):
+        faults.append(unknown("latents", spec.latents, names("latents")))
+    faults += getattr(objective, "measure_faults", lambda _: [])(spec.measure)
+    return faults + _data_faults(spec, objective, remote)
 
 
-def _dataset_faults(spec: Spec, objective: type, remote: bool) -> list[str]:
-    known = tuple(getattr(objective, "datasets", ()))
+def _data_faults(spec: Spec, objective: type, remote: bool) -> list[str]:
+    """Whether the data is there, and whether the model was made for such images."""
+    known, kinds = tuple(getattr(objective, "datasets", ())), tuple(getattr(objective, "models", ()))
     name = spec.dataset.name or _default_dataset(objective)
-    if known and name not in known:
-        return [unknown(f"a data set of {spec.objective!r}", name, known)]
-    if name not in names("dataset"):
-        return []
-    module = importlib.import_module(f"objectives.data.{name}")
-    found: list[str] = [] if remote else list(module.check({**spec.dataset.model_dump(), "name": name}))
-    return found + _fit_faults(spec, objective, module.DATASET)
+    if known and name not in known and ":" not in name:
+        return [unknown(f"a data set of {spec.objective!r}", name, known), *_model_faults(spec, objective, kinds, None)]
+    if name not in names("dataset") and ":" not in name:
+        return _model_faults(spec, objective, kinds, None)
+    options = {**spec.dataset.model_dump(), "name": name}
+    found = [] if remote else data.check(options, spec.batch_size)
+    shape = None if found or remote else data.shape_of(options)
+    return found + _model_faults(spec, objective, kinds, shape)
 
 
-def _fit_faults(spec: Spec, objective: type, dataset: Any) -> list[str]:
-    """Whether the model was made for images of this shape."""
-    model = spec.model or next(iter(getattr(objective, "models", ())), None)
-    if model is None or model not in names("model"):
+def _model_faults(spec: Spec, objective: type, known: tuple[str, ...], shape: models.Shape | None) -> list[str]:
+    model = spec.model or next(iter(known), None)
+    if model is None or not known:
         return []
-    accepts = getattr(importlib.import_module(f"objectives.models.{model}"), "accepts", None)
-    if accepts is None or accepts(dataset.shape):
-        return []
-    return [f"model {model!r} must get images that it was made for; got {dataset.name!r} of shape {dataset.shape}. Choose another model."]
+    if model in known or ":" in model:
+        family = getattr(objective, "name", spec.objective)
+        return models.faults(model, family, shape) if model in names("model") or ":" in model else []
+    return [unknown(f"a model of {spec.objective!r}", model, known)]
 
 
 def _default_dataset(objective: type) -> str:
@@ -729,11 +742,15 @@ def _with_defaults(spec: Spec, objective: type) -> Spec:
     """The spec with everything the objective decides written out."""
     knobs: Mapping[str, Knob] = objective.knobs  # type: ignore[attr-defined]
     search = {name: _written_out(knobs[name], wanted) for name, wanted in _searched(spec, objective).items()}
+    kinds = getattr(objective, "models", ())
+    model = spec.model or (kinds[0] if kinds else None)
+    own = models.recipe(model, getattr(objective, "name", spec.objective)) if model in names("model") else {}
     epochs = spec.budget.epochs or getattr(objective, "default_epochs", DEFAULT_EPOCHS)
-    models, likelihoods = getattr(objective, "models", ()), getattr(objective, "likelihoods", ())
+    likelihoods = getattr(objective, "likelihoods", ())
     return spec.model_copy(
         update={
-            "model": spec.model or (models[0] if models else None),
+            "model": model,
+            "fixed": {**{name: value for name, value in own.items() if name not in search}, **spec.fixed},
             "dataset": spec.dataset.model_copy(update={"name": spec.dataset.name or _default_dataset(objective)}),
             "likelihood": spec.likelihood or (likelihoods[0] if likelihoods else None),
             "search": search,

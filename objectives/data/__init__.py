@@ -34,6 +34,7 @@ class Dataset:
     licence: str
     source: str
     needs_root: bool = False
+    serves: tuple[str, ...] = ("autoencoder", "vae", "gan")
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -74,14 +75,38 @@ def module(name: str) -> ModuleType:
     return importlib.import_module(f"objectives.data.{name}")
 
 
-def check(options: Mapping[str, Any]) -> list[str]:
-    """Every fault of a spec's data-set options, in words; empty when `load` would accept them. Imports no torch."""
+def serving(objective: str) -> tuple[str, ...]:
+    """The data sets that an objective can be trained on."""
+    return tuple(name for name in names("dataset") if objective in module(name).DATASET.serves)
+
+
+def shape_of(options: Mapping[str, Any]) -> tuple[int, int, int] | None:
+    """(channels, height, width) of the images that these options load, as far as it can be known without loading them; else None."""
+    found = module(str(options.get("name", "")))
+    shape: tuple[int, int, int] | None = getattr(found, "shape_of", lambda _: found.DATASET.shape)(options)
+    return shape
+
+
+def check(options: Mapping[str, Any], batch_size: int | None = None) -> list[str]:
+    """Every fault of a spec's data-set options, in words; empty when `load` would accept them. Imports no torch.
+
+    `batch_size` is the spec's, if it names one: a minibatch must not be larger than the training split.
+    """
     try:
         found = module(str(options.get("name", "")))
     except ObjectiveError as error:
         return [str(error)]
     faults: list[str] = found.check(options)
+    if not faults and batch_size is not None and (n := train_size_of(options)) is not None and batch_size > n:
+        faults = [f"batch_size must be at most the number of training images, {n}; got {batch_size}. Lower it."]
     return faults
+
+
+def train_size_of(options: Mapping[str, Any]) -> int | None:
+    """The number of training images that these options load, where it is known without loading them."""
+    found = module(str(options.get("name", "")))
+    size: int | None = options.get("train_size") or getattr(found, "train_size_of", lambda _: found.DATASET.sizes["train"])(options)
+    return size
 
 
 def load(options: Mapping[str, Any], device: str = "cpu") -> ImageSet:

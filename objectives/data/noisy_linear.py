@@ -26,6 +26,7 @@ DATASET = Dataset(
     sizes={"train": 1000, "val": 2000, "test": 2000},
     licence="generated",
     source="this module",
+    serves=("autoencoder", "vae"),
     options={"noise_variance": 1.0, "dim": 20, "rank": 5, "n_train": 1000, "data_seed": 0},
 )
 

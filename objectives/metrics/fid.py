@@ -10,6 +10,8 @@ from objectives.metrics._estimate import Estimate, features
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from objectives.subject import Subject
+
 METRIC = Metric(
     name="val_fid",
     summary="Fréchet distance between generated and validation images in features of a small classifier; biased upward, see its floor",
@@ -17,7 +19,15 @@ METRIC = Metric(
     unit="squared feature value",
     costly=True,
     source="Heusel et al., arXiv 1706.08500, equation 6",
+    label="FID[{features}, n={n}]",
 )
+NEEDS = ("samples",)
+
+
+def measure(subject: Subject) -> dict[str, Estimate]:
+    """FID, where there are more images than features; it says nothing where a covariance would be singular."""
+    fake, real = subject.sample_features, subject.real_features
+    return {"fid": estimate(fake, real)} if min(len(fake), len(real)) > fake.shape[1] else {}
 
 
 def estimate(fake: Tensor, real: Tensor) -> Estimate:

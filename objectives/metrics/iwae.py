@@ -19,6 +19,7 @@ METRIC = Metric(
     decides=True,
     costly=True,
     source="Burda, Grosse and Salakhutdinov, arXiv 1509.00519, equation 8",
+    label="IWAE-{k} NLL[n={n}]",
 )
 
 

@@ -10,6 +10,8 @@ from objectives.metrics._estimate import Estimate, features
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from objectives.subject import Subject
+
 BLOCK = 1000
 METRIC = Metric(
     name="val_kid",
@@ -19,7 +21,14 @@ METRIC = Metric(
     decides=True,
     costly=True,
     source="Binkowski, Sutherland, Arbel and Gretton, arXiv 1801.01401, section 4",
+    label="KID[{features}, n={n}]",
 )
+NEEDS = ("samples",)
+
+
+def measure(subject: Subject) -> dict[str, Estimate]:
+    """KID between as many generated as real images."""
+    return {"kid": estimate(subject.sample_features, subject.real_features)}
 
 
 def estimate(fake: Tensor, real: Tensor, block: int = BLOCK) -> Estimate:

@@ -1,7 +1,14 @@
 """Models: one file each, and the file name is the name in a spec.
 
 A file holds `BUILD`, which maps the objectives it serves to a function `(shape, latent_dim) -> dict of named parts`; `shape` is that of an
-image (channels, height, width). It may hold `accepts(shape) -> bool` (without it, every shape is fine). The parts:
+image (channels, height, width). It may hold
+
+- `accepts(shape) -> bool`, without which every shape is fine, and `FITS`, which says so in words;
+- `RECIPE`: objective -> {knob: value}, what was published with the architecture (its spectral norm, its game, its learning rate). A spec
+  fixes these where it neither searches nor fixes the knob itself;
+- `PUBLISHED`: objective -> (shape, latent_dim, {part: number of parameters}), as published or counted from the published sizes.
+
+The parts:
 
 - `autoencoder`: `encoder` x (n, D) → z (n, latent_dim), `decoder` z → x̂ (n, D);
 - `vae`: `encoder` x → (n, 2·latent_dim), means beside log-variances, `decoder` z → logits or means (n, D);
@@ -9,12 +16,15 @@ image (channels, height, width). It may hold `accepts(shape) -> bool` (without i
 
 D = channels · height · width. A part is called as `part(x, hidden)`, and passes every hidden activation through `hidden` (dropout).
 torch is imported inside the functions only.
+
+A model of one's own is written `package.module:function`; the function is what `BUILD` holds.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from objectives import base
@@ -25,9 +35,30 @@ if TYPE_CHECKING:
 Shape = tuple[int, int, int]
 
 
-def serving(objective: str) -> tuple[str, ...]:
-    """The models that an objective can train."""
-    return tuple(name for name in base.names("model") if objective in _module(name).BUILD)
+def serving(objective: str, first: str = "") -> tuple[str, ...]:
+    """The models that an objective can train, its default first."""
+    found = (name for name in base.names("model") if objective in cast(Any, _file(name)).BUILD)
+    return tuple(sorted(found, key=lambda name: (name != first, name)))
+
+
+def faults(name: str, objective: str, shape: Shape | None = None) -> list[str]:
+    """What is wrong with training this model for an objective, on images of this shape if it is known. Imports no torch."""
+    try:
+        _module(name, objective)
+    except base.ObjectiveError as error:
+        return [str(error)]
+    if shape is None or _accepts(name, objective, shape):
+        return []
+    fits = getattr(_module(name, objective), "FITS", "images that it was made for")
+    others = [one for one in serving(objective) if _accepts(one, objective, shape)]
+    given = f"(channels, height, width) = {shape}"
+    return [f"model {name!r} must get {fits}; got {given}. Models of {objective!r} that fit: {', '.join(others) or 'none'}."]
+
+
+def recipe(name: str, objective: str) -> Mapping[str, base.Value]:
+    """The knobs that were published with a model; empty where there are none."""
+    found: Mapping[str, base.Value] = getattr(_module(name, objective), "RECIPE", {}).get(objective, {})
+    return found
 
 
 def build(name: str, objective: str, shape: Shape, latent_dim: int) -> Mapping[str, nn.Module]:
@@ -36,15 +67,25 @@ def build(name: str, objective: str, shape: Shape, latent_dim: int) -> Mapping[s
     Raises:
         base.ObjectiveError: no such model, one of another objective, or one that cannot take such images.
     """
+    if wrong := faults(name, objective, shape):
+        raise base.ObjectiveError(wrong[0])
+    return cast("Mapping[str, nn.Module]", _module(name, objective).BUILD[objective](shape, latent_dim))
+
+
+def _accepts(name: str, objective: str, shape: Shape) -> bool:
+    return bool(getattr(_module(name, objective), "accepts", lambda _: True)(shape))
+
+
+def _module(name: str, objective: str) -> Any:
+    """The file of a model, or the like of one for a user's function."""
+    if ":" in name:
+        return SimpleNamespace(BUILD={objective: base.attribute("model", name)})
     known = serving(objective)
     if name not in known:
-        raise base.ObjectiveError(base.unknown(f"model of the objective {objective!r}", name, known))
-    module = _module(name)
-    accepts = cast("Callable[[Shape], bool]", getattr(module, "accepts", lambda _: True))
-    if not accepts(shape):
-        raise base.ObjectiveError(f"model {name!r} must get images that it was made for; got (channels, height, width) = {shape}.")
-    return cast("Mapping[str, nn.Module]", module.BUILD[objective](shape, latent_dim))
+        own = " A model of your own is written package.module:function."
+        raise base.ObjectiveError(base.unknown(f"model of the objective {objective!r}", name, known) + own)
+    return _file(name)
 
 
-def _module(name: str) -> Any:
+def _file(name: str) -> ModuleType:
     return importlib.import_module(f"{__name__}.{name}")

@@ -11,8 +11,9 @@ import torch
 from objectives import data
 from objectives.base import ObjectiveError
 from objectives.data import ImageSet
-from objectives.metrics import _features, kid
-from objectives.metrics._features import Extractor, classifier
+from objectives.features import Extractor
+from objectives.features import classifier as classifiers
+from objectives.metrics import kid
 from tests.contracts.test_data import options_of
 
 
@@ -23,7 +24,7 @@ def digits() -> ImageSet:
 
 @pytest.fixture(scope="module")
 def extractor(digits: ImageSet) -> Extractor:
-    return classifier(digits, None)
+    return classifiers.make(digits, None, {})
 
 
 def test_the_digits_classifier_is_good_and_says_so(digits: ImageSet, extractor: Extractor) -> None:
@@ -43,7 +44,7 @@ def test_features_are_scaled_alive_and_without_gradients(digits: ImageSet, extra
 def test_training_again_gives_the_same_weights_and_leaves_the_global_seed_alone(digits: ImageSet, extractor: Extractor) -> None:
     torch.manual_seed(7)
     before, threads = torch.random.get_rng_state(), torch.get_num_threads()
-    again = classifier(digits, None)
+    again = classifiers.make(digits, None, {})
     assert again.record == extractor.record
     assert torch.equal(torch.random.get_rng_state(), before) and torch.get_num_threads() == threads
 
@@ -51,28 +52,28 @@ def test_training_again_gives_the_same_weights_and_leaves_the_global_seed_alone(
 def test_the_cache_is_read_and_a_damaged_one_is_replaced(
     digits: ImageSet, extractor: Extractor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written = classifier(digits, tmp_path)
+    written = classifiers.make(digits, tmp_path, {})
     (path,) = tmp_path.iterdir()
     assert path.suffix == ".safetensors" and written.record == extractor.record
     content = path.read_bytes()
     for damaged in (content[:100], content[:-4] + b"\0\0\0\0", b""):
         path.write_bytes(damaged)
-        assert classifier(digits, tmp_path).record == extractor.record
+        assert classifiers.make(digits, tmp_path, {}).record == extractor.record
         assert path.read_bytes() != damaged and list(tmp_path.iterdir()) == [path]
 
     def fail(*_: object) -> Extractor:
         raise AssertionError("trained although cached")
 
-    monkeypatch.setattr(_features, "_trained", fail)
-    cached = classifier(digits, tmp_path)
+    monkeypatch.setattr(classifiers, "_trained", fail)
+    cached = classifiers.make(digits, tmp_path, {})
     assert cached.record == extractor.record and torch.equal(cached(digits.val), extractor(digits.val))
     other = dataclasses.replace(digits, record={**digits.record, "source_sha256": "of other data"})
     with pytest.raises(AssertionError, match="although cached"):
-        classifier(other, tmp_path)
+        classifiers.make(other, tmp_path, {})
 
 
 def test_fewer_training_images_do_not_change_the_features(extractor: Extractor) -> None:
-    assert classifier(data.load({"name": "digits", "train_size": 20}), None).record == extractor.record
+    assert classifiers.make(data.load({"name": "digits", "train_size": 20}), None, {}).record == extractor.record
 
 
 def test_kid_in_these_features_finds_bad_images_and_no_fault_with_real_ones(digits: ImageSet, extractor: Extractor) -> None:
@@ -91,20 +92,20 @@ def test_kid_in_these_features_finds_bad_images_and_no_fault_with_real_ones(digi
 
 def test_what_cannot_be_classified_is_refused(extractor: Extractor) -> None:
     with pytest.raises(ObjectiveError, match="'noisy_linear', which has no labels"):
-        classifier(data.load({"name": "noisy_linear"}), None)
+        classifiers.make(data.load({"name": "noisy_linear"}), None, {})
     with pytest.raises(ObjectiveError, match=r"images of shape \(n, 1, 8, 8\)"):
         extractor(torch.zeros(3, 1, 28, 28))
 
 
 def test_large_images_get_a_convolutional_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
     """On 2,000 images, to be quick; the whole recipe is the slow test below."""
-    monkeypatch.setattr(_features, "LARGE", dataclasses.replace(_features.LARGE, most_images=2000))
+    monkeypatch.setattr(classifiers, "LARGE", dataclasses.replace(classifiers.LARGE, most_images=2000))
     images = data.load(options_of("mnist"))
-    found = classifier(images, None)
+    found = classifiers.make(images, None, {})
     assert found.record["val_accuracy"] > 0.9 and found(images.val[:5]).shape == (5, 64)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "accuracy"), [("mnist", 0.98), ("fashion_mnist", 0.86)])
 def test_the_whole_recipe_for_large_images(name: str, accuracy: float) -> None:
-    assert classifier(data.load(options_of(name)), None).record["val_accuracy"] > accuracy
+    assert classifiers.make(data.load(options_of(name)), None, {}).record["val_accuracy"] > accuracy

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from objectives.base import ObjectiveError, names
+from objectives.features import CHUNK, Extractor, tensor_hash
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from objectives.data import ImageSet
 
-CHUNK = 1000  # images per forward pass of the finished classifier
+SUMMARY = "last hidden layer of a small classifier, trained once per labelled data set"
 
 
 @dataclass(frozen=True)
@@ -45,36 +46,17 @@ _LEAK = 0.1  # below zero: with a plain ReLU up to half of the features die in t
 _SMALLEST_CONV = 16  # pixels a side: below this, pooling twice leaves nothing to see
 
 
-class Extractor:
-    """A frozen classifier cut before its last layer. Call it with images (n, C, H, W) in [0, 1] for features (n, d), d = `dim`.
-
-    `record` is plain data: name of the data set, recipe, dim, accuracy on validation images, sha256 of the weights.
-    """
-
-    def __init__(self, network: nn.Sequential, shape: tuple[int, int, int], dim: int, record: Mapping[str, Any]) -> None:
-        self.network = network.eval().requires_grad_(False)
-        self.shape, self.dim, self.record = shape, dim, dict(record)
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Features of images (n, C, H, W) on the device of the classifier, without gradients: (n, d) float32."""
-        import torch
-
-        if tuple(images.shape[1:]) != self.shape:
-            raise ObjectiveError(f"features need images of shape (n, {', '.join(map(str, self.shape))}); got {tuple(images.shape)}.")
-        with torch.no_grad():
-            parts = [self.network[:-1](_centred(part)) for part in torch.split(images.detach(), CHUNK)]
-        return torch.cat(parts)
-
-    def logits(self, images: Tensor) -> Tensor:
-        """Class scores of images (n, C, H, W): (n, classes)."""
-        import torch
-
-        with torch.no_grad():
-            found: Tensor = self.network[-1](self(images))
-        return found
+def faults(options: Mapping[str, Any]) -> list[str]:
+    """It has no options."""
+    return [f"features 'classifier' has no options; got {key!r}. Remove it." for key in options]
 
 
-def classifier(images: ImageSet, cache: Path | None) -> Extractor:
+def suits(images: ImageSet) -> bool:
+    """Labelled images."""
+    return images.train_labels is not None and images.val_labels is not None and images.classes is not None
+
+
+def make(images: ImageSet, cache: Path | None, options: Mapping[str, Any]) -> Extractor:
     """The feature extractor of a data set, on the device of its images: from `cache` if it is there, else trained and put there.
 
     It is trained on the data set's own training images, all of them up to 20,000 whatever `train_size` says, so that sweeps which train
@@ -83,7 +65,7 @@ def classifier(images: ImageSet, cache: Path | None) -> Extractor:
     Raises:
         ObjectiveError: the data set has no labels.
     """
-    if images.train_labels is None or images.val_labels is None or images.classes is None:
+    if not suits(images):
         name = images.record.get("name", "this data set")
         raise ObjectiveError(
             f"classifier features need labelled images; got {name!r}, which has no labels. Choose a metric without features."
@@ -94,14 +76,17 @@ def classifier(images: ImageSet, cache: Path | None) -> Extractor:
     if found is None:
         found = _trained(images, recipe)
         if path:
-            _write(path, found)
-    found.network.to(images.val.device)
-    return found
+            _write(path, *found)
+    network, facts = found
+    network.to(images.val.device).eval().requires_grad_(False)
+    label = f"{recipe.kind}-{recipe.features}@{facts['sha256'][:8]}"
+    body, last = network[:-1], network[-1]
+    return Extractor(label, images.shape, recipe.features, lambda part: body(_centred(part)), facts, last)
 
 
 def _key(images: ImageSet, recipe: Recipe) -> str:
     """Name of a cached classifier: the data set, its hash and everything that training depends on."""
-    source = images.record.get("source_sha256") or _tensor_hash({"train": images.train})
+    source = images.record.get("source_sha256") or tensor_hash({"train": images.train})
     content = repr((source, images.shape, images.classes, recipe))
     return f"{images.record.get('name', 'images')}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
@@ -121,7 +106,7 @@ def _network(shape: tuple[int, int, int], classes: int, recipe: Recipe) -> nn.Se
     return nn.Sequential(*body, nn.LeakyReLU(_LEAK), nn.Linear(recipe.features, classes))
 
 
-def _trained(images: ImageSet, recipe: Recipe) -> Extractor:
+def _trained(images: ImageSet, recipe: Recipe) -> tuple[nn.Sequential, dict[str, Any]]:
     """Train on the CPU with one thread and a fixed seed: the same weights on the same machine, whoever trains them."""
     import torch
 
@@ -142,9 +127,9 @@ def _trained(images: ImageSet, recipe: Recipe) -> Extractor:
         "recipe": f"{recipe.kind}-{recipe.features}-v{recipe.version}",
         "dim": recipe.features,
         "val_accuracy": float(right.double().mean()),
-        "sha256": _tensor_hash(network.state_dict()),
+        "sha256": tensor_hash(network.state_dict()),
     }
-    return Extractor(network, images.shape, recipe.features, facts)
+    return network, facts
 
 
 def _fit(network: nn.Sequential, x: Tensor, y: Tensor, recipe: Recipe) -> None:
@@ -197,15 +182,6 @@ def _centred(images: Tensor) -> Tensor:
     return images.float() - 0.5
 
 
-def _tensor_hash(tensors: Mapping[str, Tensor]) -> str:
-    """sha-256 of named tensors, in the order of their names."""
-    found = hashlib.sha256()
-    for name in sorted(tensors):
-        found.update(name.encode())
-        found.update(tensors[name].detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()
-
-
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
     """Sums are ordered differently with more threads, and then weights differ in the last digit."""
@@ -219,20 +195,20 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _write(path: Path, found: Extractor) -> None:
+def _write(path: Path, network: nn.Sequential, facts: Mapping[str, Any]) -> None:
     """Write weights and record as one file, which appears whole or not at all."""
     from safetensors.torch import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        save_file(found.network.state_dict(), temporary, {key: str(value) for key, value in found.record.items()})
+        save_file(network.state_dict(), temporary, {key: str(value) for key, value in facts.items()})
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _read(path: Path, images: ImageSet, recipe: Recipe) -> Extractor | None:
+def _read(path: Path, images: ImageSet, recipe: Recipe) -> tuple[nn.Sequential, dict[str, Any]] | None:
     """The cached classifier, or None where there is none or its weights do not have the hash that was written with them."""
     from safetensors import SafetensorError, safe_open
 
@@ -245,7 +221,6 @@ def _read(path: Path, images: ImageSet, recipe: Recipe) -> Extractor | None:
         network.load_state_dict(weights)
     except (SafetensorError, OSError, RuntimeError):
         return None
-    if facts.get("sha256") != _tensor_hash(weights):
+    if facts.get("sha256") != tensor_hash(weights):
         return None
-    record = {**facts, "dim": int(facts["dim"]), "val_accuracy": float(facts["val_accuracy"])}
-    return Extractor(network, images.shape, recipe.features, record)
+    return network, {**facts, "dim": int(facts["dim"]), "val_accuracy": float(facts["val_accuracy"])}

@@ -1,0 +1,118 @@
+"""Features: what generated images are compared in. One file each, and the file name is the name in a spec (`features: NAME`).
+
+A file holds `SUMMARY`, `faults(options) -> list[str]` (torch-free; `options` are the spec's, beyond `name`), `suits(images) -> bool`
+(whether it may be chosen for a data set when the spec names none) and `make(images, cache, options) -> Extractor`. `PREFERENCE` orders the
+files: the first that suits a data set is its default.
+
+A number in features means nothing without them, so an extractor's `label` (name and dimension, and the hash of weights that were
+trained) is part of the name under which the number is told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from objectives.base import ObjectiveError, names, unknown
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from objectives.data import ImageSet
+
+CHUNK = 1000  # images per forward pass
+PREFERENCE = ("classifier",)
+
+
+class Extractor:
+    """Maps images (n, C, H, W) in [0, 1] to features (n, d), without gradients; d = `dim`.
+
+    `record` is plain data for the catalogue. `classify`, of a classifier, takes features to class scores (n, classes).
+    """
+
+    def __init__(
+        self,
+        label: str,
+        shape: tuple[int, int, int],
+        dim: int,
+        of: Callable[[Tensor], Tensor],
+        record: Mapping[str, Any],
+        classify: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        self.label, self.shape, self.dim, self.record, self.classify = label, shape, dim, dict(record), classify
+        self._of = of
+        self._kept: dict[str, Tensor] = {}
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Features (n, d), float32, of images (n, C, H, W) on any device that the extractor is on."""
+        import torch
+
+        if tuple(images.shape[1:]) != self.shape:
+            raise ObjectiveError(f"features need images of shape (n, {', '.join(map(str, self.shape))}); got {tuple(images.shape)}.")
+        with torch.no_grad():
+            return torch.cat([self._of(part.float()) for part in torch.split(images.detach(), CHUNK)])
+
+    def of_split(self, images: ImageSet, split: str, n: int) -> Tensor:
+        """Features of the first `n` images of a split, computed once: they are the same for every member."""
+        key = f"{split}/{n}"
+        if key not in self._kept:
+            self._kept[key] = self(getattr(images, split)[:n])
+        return self._kept[key]
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Class scores (n, classes).
+
+        Raises:
+            ObjectiveError: these features are no classifier's.
+        """
+        if self.classify is None:
+            raise ObjectiveError(f"class scores need the features of a classifier; got {self.label}. Choose features: classifier.")
+        return self.classify(self(images))
+
+
+def module(name: str) -> ModuleType:
+    """The features file called `name`; imports no torch.
+
+    Raises:
+        ObjectiveError: no features have this name.
+    """
+    known = names("features")
+    if name not in known:
+        raise ObjectiveError(unknown("features", name, known))
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def faults(options: Mapping[str, Any] | None) -> list[str]:
+    """Every fault of a spec's `features`, in words. Imports no torch."""
+    if not options:
+        return []
+    try:
+        found: list[str] = module(str(options.get("name", ""))).faults({key: value for key, value in options.items() if key != "name"})
+    except ObjectiveError as error:
+        return [str(error)]
+    return found
+
+
+def make(images: ImageSet, cache: Path | None, options: Mapping[str, Any] | None = None) -> Extractor:
+    """The extractor that `options["name"]` names, or the data set's default.
+
+    Raises:
+        ObjectiveError: nobody knows the name, or these features do not go with these images.
+    """
+    given = dict(options or {})
+    name = str(given.pop("name", "")) or next(one for one in PREFERENCE if module(one).suits(images))
+    found: Extractor = module(name).make(images, cache, given)
+    return found
+
+
+def tensor_hash(tensors: Mapping[str, Tensor]) -> str:
+    """sha-256 of named tensors, in the order of their names."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        found.update(name.encode())
+        found.update(tensors[name].detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()

@@ -1,0 +1,45 @@
+"""Densities of codes, fitted after training: what makes a generator of an autoencoder. One file each, and the file name is the name in a
+spec (`latents: NAME`).
+
+A file holds `SUMMARY`, `SOURCE` and `fit(codes) -> sample`, where `codes` are those of training images, (n, z), and `sample(m, draws)`
+returns m new codes (m, z) from the draws that it is handed and from nothing else. Imports torch inside functions only.
+Source: Ghosh et al., From variational to deterministic autoencoders, arXiv 1903.12436, section 4 (ex-post density estimation).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from objectives.base import ObjectiveError, names, unknown
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from objectives.draws import Draws
+
+Sample = Callable[[int, "Draws"], "Tensor"]
+
+
+def module(name: str) -> ModuleType:
+    """The file called `name`; imports no torch.
+
+    Raises:
+        ObjectiveError: nobody knows the name.
+    """
+    known = names("latents")
+    if name not in known:
+        raise ObjectiveError(unknown("latents", name, known))
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def fit(name: str, codes: Tensor) -> Sample:
+    """A sampler of codes like these (n, z).
+
+    Raises:
+        ObjectiveError: nobody knows the name, or there are too few codes.
+    """
+    found: Sample = module(name).fit(codes)
+    return found
