@@ -205,6 +205,24 @@ class Family:
         return training.read_test(self, config, weights)
 
     @classmethod
+    def bundle(cls, config: base.Config) -> tuple[base.Value, ...]:
+        """Members that agree in this can be trained as one pack: structural knobs, and which regularizers with a state are on."""
+        structural = [config.get(name, knob.default) for name, knob in cls.knobs.items() if knob.structural]
+        stateful = [
+            name
+            for name, found in regularizers.acting_on(cls.name, tuple(cls.players)).items()
+            if any(found.has(hook) for hook in ("memory", "step_memory", "parameters"))
+            and not found.idle(config.get(name, found.knob.default))
+        ]
+        return (*structural, *stateful)
+
+    def calibrate(self, searched: Sequence[str], most: int) -> dict[str, Any]:
+        """How many members, at most `most`, train fastest as one program here: `members`, with the figures."""
+        from objectives import calibration
+
+        return calibration.measure(self, searched, most)
+
+    @classmethod
     def conflicts(cls, intent: base.Intent) -> list[base.Conflict]:
         """What does not go together in a sweep: errors first, then warnings."""
         from objectives import compatibility

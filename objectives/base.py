@@ -207,10 +207,26 @@ class Run(Protocol):
 
 
 @runtime_checkable
+class PackedRun(Run, Protocol):
+    """A run whose members can be trained as one program and regrouped: a checkpoint is a member's, whatever run wrote it."""
+
+    def save_each(self, paths: Mapping[int, Path]) -> None:
+        """Write a checkpoint for each of these living members, by number: the same file that the member alone would have written."""
+        ...
+
+    def restore_each(self, paths: Mapping[int, Path]) -> None:
+        """Continue every member of the run from a checkpoint of its own; they must be of one epoch."""
+        ...
+
+
+@runtime_checkable
 class Objective(Protocol):
     """What is trained and how it is scored. A user's own class needs just this.
 
     The class attributes must be readable without torch. `default_search` names the knobs that a sweep searches when the spec names none.
+
+    An objective whose runs train several members as one program (`PackedRun`) has a classmethod `bundle(config) -> Hashable`: members
+    that agree in it may share a run. Without it every member gets a run of its own.
     """
 
     knobs: ClassVar[Mapping[str, Knob]]
@@ -297,6 +313,7 @@ _MACHINERY = {
     "compatibility",
     "probes",
     "subject",
+    "calibration",
 }
 
 

@@ -44,9 +44,9 @@ class Adam:
         self.square = self.square.index_select(0, members)
         self._scale = torch.zeros_like(self.mean)
 
-    def state(self) -> dict[str, Tensor | int]:
-        """Everything that the next step depends on."""
-        return {"steps": self.steps, "mean": self.mean, "square": self.square}
+    def state(self, members: Tensor) -> dict[str, Tensor | int]:
+        """Everything that the next step of `members` (indices into the first axis) depends on."""
+        return {"steps": self.steps, "mean": self.mean.index_select(0, members), "square": self.square.index_select(0, members)}
 
     def load_state(self, state: dict[str, Tensor | int]) -> None:
         """Go on from where `state` was taken."""

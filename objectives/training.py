@@ -92,37 +92,61 @@ class TrainingRun:
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, atomically. It holds plain tensors, numbers and strings only, so that loading it executes nothing."""
-        state = {
-            "epoch": self.epoch,
-            "steps": self.steps,
-            "members": [[living.member.number, living.member.seed] for living in self.living],
-            "rungs": [living.rungs for living in self.living],
-            "first_loss": [living.first_loss for living in self.living],
-            "best": [living.best for living in self.living],
-            "streams": [living.streams.state() for living in self.living],
-            "thetas": self.thetas,
-            "averages": self.averages,
-            "memories": self.memories,
-            "step_memories": self.step_memories,
-            "optimizers": {player: optimizer.state() for player, optimizer in self.optimizers.items()},
-            "ended": self.ended,
-        }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            torch.save(state, temporary)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        _write(self._state(range(len(self.living))) | {"ended": self.ended}, path)
 
     def restore(self, path: Path) -> None:
         """Continue from a checkpoint that `save` wrote for the same members and settings."""
         state = torch.load(path, map_location=self.settings.device, weights_only=True)
+        self.ended = state.get("ended", {})
+        self._load(state, path)
+
+    def save_each(self, paths: Mapping[int, Path]) -> None:
+        """Write a checkpoint for each of these living members: the same file that the member alone would have written."""
+        for k, living in enumerate(self.living):
+            if living.member.number in paths:
+                _write(self._state([k]), paths[living.member.number])
+
+    def restore_each(self, paths: Mapping[int, Path]) -> None:
+        """Continue every member of the run from a checkpoint of its own, whatever run wrote it; they must be of one epoch.
+
+        Raises:
+            ObjectiveError: a checkpoint is another member's, or they differ in their epoch.
+        """
+        states = [torch.load(paths[number], map_location=self.settings.device, weights_only=True) for number in self.members]
+        epochs = sorted({state["epoch"] for state in states})
+        if len(epochs) > 1:
+            raise ObjectiveError(f"members that go on together must have trained equally long; got epochs {epochs}.")
+        self._load(_joined(states), next(iter(paths.values())))
+
+    def _state(self, positions: Sequence[int]) -> dict[str, Any]:
+        """Everything that the next step of the members at these positions depends on. Tensors of members have a first axis."""
+        chosen = [self.living[k] for k in positions]
+        index = torch.tensor(list(positions), dtype=torch.long, device=self.rows.device)
+
+        def of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {name: value.index_select(0, index) for name, value in tensors.items()}
+
+        return {
+            "epoch": self.epoch,
+            "steps": self.steps,
+            "members": [[living.member.number, living.member.seed] for living in chosen],
+            "rungs": [living.rungs for living in chosen],
+            "first_loss": [living.first_loss for living in chosen],
+            "best": [living.best for living in chosen],
+            "streams": [living.streams.state() for living in chosen],
+            "thetas": of(self.thetas),
+            "averages": of(self.averages),
+            "memories": {name: of(memory) for name, memory in self.memories.items()},
+            "step_memories": {name: of(memory) for name, memory in self.step_memories.items()},
+            "optimizers": {player: optimizer.state(index) for player, optimizer in self.optimizers.items()},
+        }
+
+    def _load(self, state: Mapping[str, Any], path: Path) -> None:
         seeds = {number: member.seed for number, member in self.members.items()}
         unknown = [number for number, seed in state["members"] if seeds.get(number) != seed]
         if unknown:
             raise ObjectiveError(f"{path} must be a checkpoint of members {sorted(seeds)} and their seeds; it holds member {unknown[0]}.")
-        self.epoch, self.steps, self.ended = state["epoch"], state["steps"], state["ended"]
+        self.epoch, self.steps = state["epoch"], state["steps"]
         self.thetas, self.averages = state["thetas"], state["averages"]
         self.memories, self.step_memories = state["memories"], state["step_memories"]
         for player, optimizer in self.optimizers.items():
@@ -167,15 +191,19 @@ class TrainingRun:
 
     # An epoch ---------------------------------------------------------------------------------------------------------------------------
 
-    def _train_epoch(self) -> Values:
-        """One pass over the training images; the mean of each logged scalar, (K,), still on the device."""
+    def train_steps(self, count: int) -> None:
+        """Some steps of an epoch, without judging: what a calibration times."""
+        self._train_epoch(count)
+
+    def _train_epoch(self, steps: int | None = None) -> Values:
+        """One pass over the training images, or `steps` of it; the mean of each logged scalar, (K,), still on the device."""
         n = len(self.rows)
         size = self.batch_size
         orders = torch.stack([torch.randperm(n, generator=living.streams.generator("order")) for living in self.living])
         orders = orders.to(self.rows.device)  # (K, n)
         logged: dict[str, list[Tensor]] = {}
         # Minibatches all have one size; the images left over differ from epoch to epoch.
-        for start in range(0, n - size + 1, size):
+        for start in list(range(0, n - size + 1, size))[:steps]:
             batch = self.rows[orders[:, start : start + size]]  # (K, B, D)
             self.clock.epochs.fill_(self.epoch - 1 + start / n)
             for player in self.family.players:
@@ -377,6 +405,30 @@ def built(family: Family, shape: models.Shape, options: base.Config) -> dict[str
             wider = models.build(family.model, family.name, found.module.takes(shape, options[name]), latent_dim)
             parts.update({part: wider[part] for part in family.players[found.player]})
     return parts
+
+
+def _write(state: Mapping[str, Any], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        torch.save(dict(state), temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _joined(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One state of all members: lists end to end, tensors along the axis of members, and what is one number for all from the first."""
+
+    def join(values: Sequence[Any]) -> Any:
+        first = values[0]
+        if isinstance(first, Tensor):
+            return torch.cat(list(values))
+        if isinstance(first, Mapping):
+            return {key: join([value[key] for value in values]) for key in first}
+        return [item for value in values for item in value] if isinstance(first, list) else first
+
+    return {key: join([state[key] for state in states]) for key in states[0]}
 
 
 def _stacked(memories: Sequence[Memories]) -> Memories:

@@ -127,19 +127,26 @@ class Ledger:
             self._tracker.start_member(row.number, tracked_params(row), tracked_tags(self.sweep, row) | self._label_tags())
         self._listener.member(row.number, row.phase, row.arm, row.config)
 
-    def decide(self, number: int, reports: Sequence[Report]) -> str:
-        """The reason to stop a member after these reports, or an empty string. Confirmations are never stopped by a rung."""
-        row = self.rows[number]
-        if row.phase != Phase.SEARCH or row.state is not None:
-            return ""
-        for report in reports:
+    def decide(self, reports: Mapping[int, Sequence[Report]]) -> set[int]:
+        """The members to stop after these reports of a pack. Confirmations are never stopped by a rung.
+
+        All of a pack are known to a rung before it judges any of them: who was reported first must not matter.
+        """
+        news = [
+            (number, self.rows[number].arm, report.epoch, report.rung_score)
+            for number, mine in reports.items()
+            if self.rows[number].phase == Phase.SEARCH and self.rows[number].state is None
+            for report in mine
             # A report that an earlier driver saw was decided by it: the member is open, so it went on.
-            if report.state is None and report.epoch not in self._seen.get(number, ()):
-                reason = self._scheduler.decide(number, row.arm, report.epoch, report.rung_score)
-                if reason:
-                    self.doom(number, reason)
-                    return reason
-        return ""
+            if report.state is None and report.epoch not in self._seen.get(number, ())
+        ]
+        self._scheduler.replay(news)
+        stopped: set[int] = set()
+        for number, arm, epoch, score in news:
+            if number not in stopped and (reason := self._scheduler.decide(number, arm, epoch, score)):
+                self.doom(number, reason)
+                stopped.add(number)
+        return stopped
 
     def doom(self, number: int, reason: str) -> None:
         """Remember why a member is stopped until its reports are in."""
@@ -158,7 +165,10 @@ class Ledger:
         if last is not None:
             finite = [report.rung_score for report in reports if math.isfinite(report.rung_score)]
             row = replace(
-                row, epochs=last.epoch, rung_score=finite[-1] if finite else row.rung_score, metrics=dict(last.metrics) or row.metrics
+                row,
+                epochs=max(row.epochs, last.epoch),
+                rung_score=finite[-1] if finite else row.rung_score,
+                metrics=dict(last.metrics) or row.metrics,
             )
         if end is None and number in self._doomed:
             end = Report(number, row.epochs, float("nan"), state=State.STOPPED, reason=self._doomed.pop(number))

@@ -7,14 +7,14 @@ with the decisions the old one would have made.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
 from infra.catalogue import MemberRow, config_hash
-from objectives.base import Phase, Value
-from search import selection
+from objectives.base import Config, Phase, Value
+from search import samplers, selection
 from search.ledger import Ledger
 from search.seeds import derive
 from search.space import Space
@@ -33,10 +33,10 @@ class Pause(Enum):
 
 @dataclass(frozen=True)
 class Job:
-    """One Tune trial: a member to train, or a chore of the sweep (`prepare`, `read_test`)."""
+    """One Tune trial: a pack of members to train, or a chore of the sweep (`prepare`, `read_test`)."""
 
     kind: str
-    row: MemberRow | None = None
+    rows: tuple[MemberRow, ...] = ()
     items: tuple[dict[str, Any], ...] = ()
 
 
@@ -53,13 +53,16 @@ class Plan:
         *,
         deadline: float | None = None,
         candidates: Sequence[selection.Candidate] = (),
+        bundle: Callable[[Config], Hashable] | None = None,
+        workers: int = 1,
     ) -> None:
         self.spec, self.space, self.study, self.ledger, self.deadline = spec, space, study, ledger, deadline
         self.candidates = list(candidates)
         self._chosen = bool(self.candidates)  # apart from the list, which stays empty where nothing is to be confirmed
         self.answer: selection.Answer | None = None
         self.problem = ""
-        self._weights = weights
+        self._weights, self._bundle, self._workers = weights, bundle, workers
+        self._wide = 1  # how many members make a pack: measured when the data is prepared
         self._prepared = self._test_read = False
         self._in_flight: set[int] = set()
         self._attempts: dict[int, int] = {}
@@ -72,17 +75,46 @@ class Plan:
             return Pause.DONE
         if not self._prepared:
             return self._prepare()
-        if self._queue and not self.out_of_time():
-            row = self._queue.pop(0)
-            self._in_flight.add(row.number)
-            return Job("train", row)
-        if self.searched() < self.spec.budget.trials and not self.out_of_time():
-            row = self._ask()
-            self._in_flight.add(row.number)
-            return Job("train", row)
+        if not self.out_of_time():
+            left = self.spec.budget.trials - self.searched()
+            # Members that passed a rung wait for others to fill a pack with, as long as there are fresh ones to train meanwhile.
+            if left > 0 and len(self._queue) < self._wide:
+                for _ in range(min(left, self._width(left))):
+                    self._queue.append(self._ask())
+            if self._queue:
+                return Job("train", self._take())
         if self._in_flight:
             return Pause.WAIT
         return self._after_search()
+
+    def _width(self, left: int) -> int:
+        """How many fresh configs are asked for at once: no more than leave every worker some.
+
+        An adaptive sampler learns from what was told between asks, so it gives at most a quarter of the trials without a word.
+        """
+        share = -(-left // self._workers)
+        quarter = max(1, self.spec.budget.trials // 4) if samplers.adaptive(self.spec.sampler) else left
+        return max(1, min(self._wide, share, quarter))
+
+    def _take(self) -> tuple[MemberRow, ...]:
+        """The first members of the queue that can be one pack: of one phase, equally long trained, and alike for the objective."""
+        kinds: dict[tuple[Any, ...], list[MemberRow]] = {}
+        for row in self._queue:
+            kinds.setdefault(self._kind(row), []).append(row)
+        # The fullest pack goes first; the few that passed a rung wait for others that do.
+        found = max(kinds.values(), key=len) if self._wide > 1 else self._queue
+        share = -(-len(self._queue) // self._workers)  # every worker gets some of what is left
+        taken = found[: 1 if self._bundle is None else max(1, min(self._wide, share if self._all_asked() else self._wide))]
+        numbers = {row.number for row in taken}
+        self._queue = [row for row in self._queue if row.number not in numbers]
+        self._in_flight |= numbers
+        return tuple(taken)
+
+    def _kind(self, row: MemberRow) -> tuple[Any, ...]:
+        return (row.phase, row.epochs, None if self._bundle is None else self._bundle(row.config))
+
+    def _all_asked(self) -> bool:
+        return self.searched() >= self.spec.budget.trials
 
     def searched(self) -> int:
         """How many members of the search phase exist."""
@@ -98,6 +130,11 @@ class Plan:
         row = self.ledger.rows[number]
         if row.phase == Phase.SEARCH:
             self.study.tell(row)
+
+    def passed(self, number: int) -> None:
+        """A member goes on after a rung that others of its pack did not pass: it waits for a new pack."""
+        self._in_flight.discard(number)
+        self._queue.append(self.ledger.rows[number])
 
     def lost(self, number: int, why: str) -> str:
         """A member's worker died: queue the member again, or return the reason to give it up."""
@@ -116,6 +153,7 @@ class Plan:
         self.problem = error
         if not error:
             self.ledger.facts(facts)
+            self._wide = int(facts.get("pack", {}).get("members", 1))
 
     def test_read(self, items: list[dict[str, Any]], error: str) -> None:
         """Scores on the test split, per confirmed seed of the chosen config and its off arm."""

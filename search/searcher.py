@@ -7,7 +7,7 @@ what ended it (its own report, the rung that stopped it, the watchdog), so nothi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from ray.tune.search import Searcher
 
 from objectives.base import Report, State
 from search.ledger import Ledger
+from search.pack import from_plain
 from search.plan import Job, Pause, Plan
-from search.trainable import from_plain
 
 # How long a sweep waits for the other workers before it goes on with those that are up.
 START_SECONDS = 30.0
@@ -39,6 +39,7 @@ class PlanSearcher(_Unsaved, Searcher):  # type: ignore[misc]
         super().__init__()
         self.plan, self._as_config, self.workers = plan, as_config, workers
         self.jobs: dict[str, Job] = {}
+        self.regrouped: set[str] = set()  # trials that end at a rung with members that go on
         self._open: set[str] = set()
         self._to_warm = self._starting = workers - 1
         self._patience = 0.0
@@ -118,14 +119,16 @@ class Rungs(_Unsaved, FIFOScheduler):  # type: ignore[misc]
         job = self._searcher.jobs[trial.trial_id]
         if job.kind == "prepare":
             return str(TrialScheduler.STOP if result.get("error") or self._searcher.workers_up() else TrialScheduler.CONTINUE)
-        if job.row is None:
+        if not job.rows:
             return str(TrialScheduler.CONTINUE)
-        reports = [from_plain(fields) for fields in trial_reports(result)]
-        reason = self._ledger.decide(job.row.number, reports)
-        if not reason and self._searcher.plan.out_of_time():
-            reason = "budget: the sweep's wall time is over"
-            self._ledger.doom(job.row.number, reason)
-        return str(TrialScheduler.STOP if reason else TrialScheduler.CONTINUE)
+        stopped = self._ledger.decide(by_member(job, result))
+        if self._searcher.plan.out_of_time():
+            stopped = {row.number for row in job.rows}
+            for number in stopped:
+                self._ledger.doom(number, "budget: the sweep's wall time is over")
+        if stopped:
+            self._searcher.regrouped.add(trial.trial_id)
+        return str(TrialScheduler.STOP if stopped else TrialScheduler.CONTINUE)
 
 
 class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
@@ -160,10 +163,19 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
             plan.prepared(result.get("facts", {}), result.get("error", ""))
         elif job.kind == "read_test":
             plan.test_read(result.get("test", []), result.get("error", ""))
-        elif job.row is not None:
-            reports = [from_plain(fields) for fields in trial_reports(result)]
-            if self._ledger.record(job.row.number, reports, result.get("seconds", 0.0), result.get("worker", {})):
-                plan.ended(job.row.number)
+        elif job.rows:
+            self._record(trial.trial_id, by_member(job, result), result)
+
+    def _record(self, trial_id: str, reports: Mapping[int, list[Report]], result: dict[str, Any]) -> None:
+        """Write a pack's reports down. Where a rung took some of its members, the others wait for a new pack."""
+        plan, stops = self._searcher.plan, trial_id in self._searcher.regrouped
+        for number, mine in reports.items():
+            if self._ledger.record(number, mine, result.get("seconds", 0.0) / len(reports), result.get("worker", {})):
+                plan.ended(number)
+            elif stops and self._ledger.rows[number].state is None:
+                plan.passed(number)
+        if note := result.get("note"):
+            self._ledger.note(note)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """No longer watched."""
@@ -177,10 +189,14 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
         died = _last_words(trial)
         if job.kind == "warm":
             return
-        if job.row is None:
+        if not job.rows:
             plan.problem = f"the sweep's {job.kind} step lost its worker: {why or died}"
             return
-        number = job.row.number
+        for number in [row.number for row in job.rows if self._ledger.rows[row.number].state is None]:
+            self._lost(number, why, died)
+
+    def _lost(self, number: int, why: str, died: str) -> None:
+        plan = self._searcher.plan
         reason = why or plan.lost(number, died)
         if reason:
             state = State.FAILED if why or "preempt" not in died.lower() else State.PREEMPTED
@@ -199,6 +215,15 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
 
 class Interrupted(Exception):  # noqa: N818 - nothing went wrong
     """The user asked the sweep to stop; everything it did is in the catalogue."""
+
+
+def by_member(job: Job, result: dict[str, Any]) -> dict[int, list[Report]]:
+    """A pack's reports for each of its members, in the order of the pack; none for one that ended earlier."""
+    found: dict[int, list[Report]] = {row.number: [] for row in job.rows}
+    for fields in trial_reports(result):
+        report = from_plain(fields)
+        found[report.number].append(report)
+    return found
 
 
 def trial_reports(result: dict[str, Any]) -> list[dict[str, Any]]:

@@ -105,6 +105,15 @@ def _kind(given: Any) -> str | None:
     return "range" if isinstance(given, Mapping | Range) else "choices" if isinstance(given, list | tuple) else None
 
 
+def _packed(given: Any) -> Any:
+    if given is None or given == "auto":
+        return "auto"
+    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+        raise ValueError("must be auto, or a whole number of at least 1 (1: every training by itself)")
+    return given
+
+
+Pack = Annotated[int | str, PlainValidator(_packed)]
 Scalar = Annotated[bool | int | float | str, PlainValidator(_scalar)]
 Searched = Annotated[
     Annotated[Range, Tag("range")] | Annotated[tuple[Scalar, ...], Tag("choices")],
@@ -136,6 +145,7 @@ class Spec(_Part):
     resources: Resources = Resources()
     limits: Limits = Limits()
     check: bool = True
+    pack: Pack = "auto"
     batch_size: int | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0)
     provenance: dict[str, Any] | None = None

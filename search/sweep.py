@@ -222,7 +222,17 @@ def _drive(name: str, spec: Spec, where: Where, catalogue: Catalogue, up: cluste
         study = Study(space, spec.sampler, spec.seed, spec.budget.trials)
         study.rebuild([row for row in ledger.ordered() if row.phase == Phase.SEARCH])
         chosen = [selection.Candidate(**fields) for fields in catalogue.sweep(name).candidates or []]
-        plan = Plan(spec, space, study, ledger, lambda number: str(home.weights(name, number)), deadline=deadline, candidates=chosen)
+        plan = Plan(
+            spec,
+            space,
+            study,
+            ledger,
+            lambda number: str(home.weights(name, number)),
+            deadline=deadline,
+            candidates=chosen,
+            bundle=getattr(objective, "bundle", None),
+            workers=up.workers,
+        )
         listener.started(_info(name, spec, objective, up, ledger))
         status, problem = "complete", ""
         try:
@@ -284,17 +294,24 @@ def as_config(job: Job, spec: Spec, home: Home, name: str, up: cluster.Cluster, 
         # A remote Ray ships the folder; a local worker imports from where the user stands.
         "folder": str(Path.cwd()) if up.local else None,
     }
-    if job.row is None:
-        searched = list(spec.search or {}) if spec.check else []
-        return {**base, "items": list(job.items), "check": searched if job.kind == "prepare" else []}
-    row = job.row
-    ledger.dispatched(row)
-    member = {"number": row.number, "config": dict(row.config), "seed": row.seed, "phase": row.phase}
-    paths = {"checkpoint": str(home.checkpoint(name, row.number))}
-    if row.phase == Phase.CONFIRM:
-        paths |= {"weights": str(home.weights(name, row.number)), "picture": str(home.picture(name, row.number))}
-    milestones = list(schedulers.make(spec.scheduler, base["settings"]["epochs"]).milestones) if row.phase == Phase.SEARCH else []
-    return {**base, **paths, "members": [member], "milestones": milestones}
+    if not job.rows:
+        searched = list(spec.search or {})
+        prepared = {"check": searched if spec.check else [], "pack": spec.pack, "most": _widest(spec, up), "searched": searched}
+        return {**base, "items": list(job.items), **(prepared if job.kind == "prepare" else {})}
+    for row in job.rows:
+        ledger.dispatched(row)
+    members = [{"number": row.number, "config": dict(row.config), "seed": row.seed, "phase": row.phase} for row in job.rows]
+    paths = {"checkpoints": {str(row.number): str(home.checkpoint(name, row.number)) for row in job.rows}}
+    if job.rows[0].phase == Phase.CONFIRM:
+        paths["weights"] = {str(row.number): str(home.weights(name, row.number)) for row in job.rows}
+        paths["pictures"] = {str(row.number): str(home.picture(name, row.number)) for row in job.rows}
+    milestones = list(schedulers.make(spec.scheduler, base["settings"]["epochs"]).milestones) if job.rows[0].phase == Phase.SEARCH else []
+    return {**base, **paths, "members": members, "milestones": milestones, "fused": True}
+
+
+def _widest(spec: Spec, up: cluster.Cluster) -> int:
+    """No pack needs to be wider: every worker has a part of the search."""
+    return max(1, -(-spec.budget.trials // up.workers))
 
 
 def settings(spec: Spec, home: Home) -> Settings:

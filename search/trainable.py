@@ -1,8 +1,8 @@
 """The Ray Tune trainable: start a run, step it, report, save, restore; nothing else.
 
-It runs in a worker process that serves many trials one after another. One `step` trains until the scheduler has to decide, or for half a
-second, so that a short epoch does not cost a round trip to the driver. Whatever goes wrong becomes a report with a state: Ray never sees
-an exception of a member.
+What it trains is a pack (`pack.py`), of one member or many. It runs in a worker process that serves many trials one after another. One
+`step` trains until the scheduler has to decide, or for half a second, so that a short epoch does not cost a round trip to the driver.
+Whatever goes wrong becomes a report with a state: Ray never sees an exception of a member.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
 
-from objectives.base import Member, Objective, ObjectiveError, Phase, Report, Run, Settings, State, load
+from objectives.base import Member, Objective, ObjectiveError, Phase, Report, Settings, State, load
+from search.pack import Pack, plain
 
 REPORT_SECONDS = 0.5
 CHECKPOINT_SECONDS = 30.0
@@ -42,8 +42,7 @@ class MemberTrainable(tune.Trainable):  # type: ignore[misc]
         """Take over a job. Costly work waits for `step`, where failing is a report and not a dead worker."""
         return_memory()
         self._job = config["job"]
-        self._run: Run | None = None
-        self._history: list[Report] = []
+        self._pack: Pack | None = None
         self._prepared: dict[str, Any] | None = None
         self._saved_at = time.monotonic()
 
@@ -61,16 +60,16 @@ class MemberTrainable(tune.Trainable):  # type: ignore[misc]
             return {"done": False, **self._prepare(job)}  # the scheduler ends it
         if job["kind"] != "train":
             return {"done": True, **_chore(job)}
-        member = _member(job["members"][0])
-        reports: list[Report] = []
         try:
             reports = self._train(job)
         except (Exception, SystemExit) as error:
-            reports = [failure(member.number, self._history, error)]
-        self._history += reports
+            living = self._pack.living if self._pack else [fields["number"] for fields in job["members"]]
+            reports = [failure(number, error) for number in living]
+            self._pack = None
         return {
-            "done": any(report.state is not None for report in reports),
+            "done": self._pack is None or not self._pack.living,
             "reports": [plain(report) for report in reports],
+            "note": self._pack.note if self._pack else "",
             "seconds": time.monotonic() - started,
             "worker": {"host": socket.gethostname(), "node": ray.get_runtime_context().get_node_id(), "pid": os.getpid()},
         }
@@ -85,62 +84,40 @@ class MemberTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _train(self, job: dict[str, Any]) -> list[Report]:
         reports: list[Report] = []
-        if self._run is None:
-            objective = objective_for(job)
-            self._run = objective.start([_member(fields) for fields in job["members"]])
-            reports = self._take_up(Path(job["checkpoint"]))
-            if reports and reports[-1].epoch in job["milestones"]:
+        if self._pack is None:
+            paths = {int(number): Path(path) for number, path in job["checkpoints"].items()}
+            self._pack = Pack(objective_for(job), [_member(fields) for fields in job["members"]], paths, job["fused"])
+            reports = self._pack.history()  # the driver may not have heard what was reported before the checkpoint
+            if _at_rung(reports, job):
                 return reports
         started = time.monotonic()
         while True:
-            news = self._run.step()
+            news = self._pack.step()
             reports += news
-            ended = not news or all(report.state is not None for report in news)
-            at_rung = any(report.epoch in job["milestones"] for report in news)
-            if ended or at_rung or time.monotonic() - started > REPORT_SECONDS:
+            at_rung = _at_rung(news, job)
+            if not self._pack.living or at_rung or time.monotonic() - started > REPORT_SECONDS:
                 break
-        if ended:
-            self._keep(job, reports)
-        elif at_rung or time.monotonic() - self._saved_at > CHECKPOINT_SECONDS:
-            self._checkpoint(Path(job["checkpoint"]), self._history + reports)
+        self._keep(job, reports)
+        if self._pack.living and (at_rung or time.monotonic() - self._saved_at > CHECKPOINT_SECONDS):
+            self._pack.save()
+            self._saved_at = time.monotonic()
         return reports
-
-    def _take_up(self, path: Path) -> list[Report]:
-        """Continue from a checkpoint, if one is there; what it had reported is reported again, since the driver may not have heard."""
-        record = path.with_suffix(".json")
-        if not (path.exists() and record.exists()):
-            return []
-        assert self._run is not None
-        try:
-            self._run.restore(path)
-            return [from_plain(fields) for fields in json.loads(record.read_text())]
-        except Exception:  # a checkpoint of another version or torn by a full disk: the member starts again, with the same numbers
-            path.unlink(missing_ok=True)
-            objective = objective_for(self._job)
-            self._run = objective.start([_member(fields) for fields in self._job["members"]])
-            return []
-
-    def _checkpoint(self, path: Path, reports: list[Report]) -> None:
-        assert self._run is not None
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # The record goes first: a record without its checkpoint is ignored, a checkpoint without its record would lose reports.
-        record = path.with_suffix(".json")
-        torn = record.with_suffix(".tmp")
-        path.unlink(missing_ok=True)
-        torn.write_text(json.dumps([plain(report) for report in reports]))
-        torn.replace(record)
-        self._run.save(path)
-        self._saved_at = time.monotonic()
 
     def _keep(self, job: dict[str, Any], reports: list[Report]) -> None:
         """Weights and a picture, for confirmed members that ended well."""
-        assert self._run is not None
+        assert self._pack is not None
         for report in reports:
-            if report.state is State.COMPLETE and job.get("weights"):
-                path = Path(job["weights"])
+            if report.state is State.COMPLETE and str(report.number) in job.get("weights", {}):
+                path, run = Path(job["weights"][str(report.number)]), self._pack.run_of(report.number)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self._run.save_weights(report.number, path)
-                self._run.save_picture(report.number, Path(job["picture"]))
+                run.save_weights(report.number, path)
+                run.save_picture(report.number, Path(job["pictures"][str(report.number)]))
+
+
+def _at_rung(reports: Sequence[Report], job: dict[str, Any]) -> bool:
+    """Whether the last of these reports reach an epoch at which the driver decides who goes on."""
+    last = {report.number: report for report in reports}
+    return any(report.epoch in job["milestones"] and report.state is None for report in last.values())
 
 
 def _chore(job: dict[str, Any]) -> dict[str, Any]:
@@ -153,10 +130,22 @@ def _chore(job: dict[str, Any]) -> dict[str, Any]:
             return {}
         if job["kind"] == "prepare":
             facts = objective.prepare()
-            return {"facts": facts | {"check": _alive(objective, job.get("check", ()))}}
+            checked = _alive(objective, job.get("check", ()))
+            return {"facts": facts | {"check": checked, "pack": _pack(objective, job)}}
         return {"test": [{**item, "scores": objective.read_test(item["config"], Path(item["weights"]))} for item in job["items"]]}
     except Exception as error:
         return {"error": str(error) or type(error).__name__, "traceback": traceback.format_exc()}
+
+
+def _pack(objective: Objective, job: dict[str, Any]) -> dict[str, Any]:
+    """How many members make a pack: what the spec says, or what trains fastest on this worker."""
+    wanted, measure = job.get("pack", 1), getattr(objective, "calibrate", None)
+    if wanted != "auto":
+        return {"members": min(int(wanted), job.get("most", 1)), "why": "as the spec says"}
+    if measure is None or job.get("most", 1) < 2:
+        return {"members": 1, "why": "the objective trains one member at a time" if measure is None else "there is no second member"}
+    found: dict[str, Any] = measure(job.get("searched", ()), job["most"])
+    return found
 
 
 def _alive(objective: Objective, searched: Sequence[str]) -> dict[str, str]:
@@ -183,25 +172,14 @@ def objective_for(job: dict[str, Any]) -> Objective:
     return _objectives[key]
 
 
-def failure(number: int, history: list[Report], error: BaseException) -> Report:
-    """The report of a member that raised: out of memory is named as such."""
+def failure(number: int, error: BaseException) -> Report:
+    """The report of a member that raised: out of memory is named as such. The driver knows how far it had come."""
     text = f"{type(error).__name__}: {error}"
     starved = isinstance(error, MemoryError) or any(
         sign in text for sign in ("can't allocate memory", "out of memory", "Cannot allocate memory")
     )
     reason = f"out of memory: {text}" if starved else text
-    epoch = history[-1].epoch if history else 0
-    return Report(number, epoch, float("nan"), state=State.FAILED, reason=reason[:500], traceback=traceback.format_exc())
-
-
-def plain(report: Report) -> dict[str, Any]:
-    """A report as plain data."""
-    return {**asdict(report), "state": report.state and report.state.value, "metrics": dict(report.metrics)}
-
-
-def from_plain(fields: dict[str, Any]) -> Report:
-    """The inverse of `plain`."""
-    return Report(**{**fields, "state": fields["state"] and State(fields["state"])})
+    return Report(number, 0, float("nan"), state=State.FAILED, reason=reason[:500], traceback=traceback.format_exc())
 
 
 def _member(fields: dict[str, Any]) -> Member:

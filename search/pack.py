@@ -1,0 +1,159 @@
+"""The members that one Ray Tune trial trains: as one program where the objective can do that, else one after another.
+
+A member's checkpoint is its own file, the same whoever trained it. So members can be regrouped at every rung, a pack that failed as one
+program goes on member by member, and what a worker leaves behind any other can take up.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from objectives.base import Member, Objective, PackedRun, Report, Run, State
+
+
+class Pack:
+    """Members in training, with what each has reported so far.
+
+    Args:
+        objective: what they train.
+        members: they agree in the objective's `bundle`.
+        paths: the checkpoint file of each, by number.
+        fused: as one program, if the objective's runs can be that.
+    """
+
+    def __init__(self, objective: Objective, members: Sequence[Member], paths: Mapping[int, Path], fused: bool) -> None:
+        self._objective, self._paths = objective, dict(paths)
+        self._members = {member.number: member for member in members}
+        self._told: dict[int, list[Report]] = {member.number: [] for member in members}
+        self._runs: list[tuple[Run, tuple[int, ...]]] = []
+        self.note = ""
+        self._begin(list(self._members), fused and len(members) > 1)
+
+    @property
+    def living(self) -> list[int]:
+        """The numbers of the members that have not ended."""
+        return [number for number, told in self._told.items() if not (told and told[-1].state is not None)]
+
+    def history(self) -> list[Report]:
+        """Everything that has been reported, member by member."""
+        return [report for told in self._told.values() for report in told]
+
+    def step(self) -> list[Report]:
+        """One epoch of every living member."""
+        news = []
+        for run, numbers in list(self._runs):
+            found = run.step()
+            if len(numbers) > 1 and found and all(report.state is State.FAILED for report in found):
+                news += self._apart(numbers, found[0].reason)
+            else:
+                news += found
+        for report in news:
+            self._told[report.number].append(report)
+        return news
+
+    def save(self) -> None:
+        """Write the checkpoint and the record of every living member. A record without its checkpoint is ignored."""
+        living = self.living
+        for number in living:
+            path = self._paths[number]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            record = path.with_suffix(".json")
+            torn = record.with_suffix(".tmp")
+            path.unlink(missing_ok=True)
+            torn.write_text(json.dumps([plain(report) for report in self._told[number]]))
+            torn.replace(record)
+        for run, numbers in self._runs:
+            mine = {number: self._paths[number] for number in numbers if number in living}
+            if len(numbers) > 1 and isinstance(run, PackedRun):
+                run.save_each(mine)
+            else:
+                for path in mine.values():
+                    run.save(path)
+
+    def run_of(self, number: int) -> Run:
+        """The run that a member is in."""
+        return next(run for run, numbers in self._runs if number in numbers)
+
+    def _begin(self, numbers: list[int], fused: bool) -> None:
+        """Start or take up these members, together if they can go on together."""
+        if fused and not self._begin_fused(numbers):
+            fused = False
+        if not fused:
+            for number in numbers:
+                self._begin_alone(number)
+
+    def _begin_fused(self, numbers: list[int]) -> bool:
+        try:
+            run = self._objective.start([self._members[number] for number in numbers])
+        except Exception as error:  # what is wrong with a member alone will be said of that member
+            self.note = f"{len(numbers)} members could not be one program ({type(error).__name__}: {error}); they go on one after another"
+            return False
+        if not isinstance(run, PackedRun):
+            return False
+        records = {number: self._record(number) for number in numbers}
+        if any(record is not None for record in records.values()):
+            if len({record[-1].epoch if record else 0 for record in records.values()}) > 1:
+                return False  # one of them lost its checkpoint
+            try:
+                run.restore_each({number: self._paths[number] for number in numbers})
+            except Exception:  # a checkpoint of another version, or torn by a full disk
+                return False
+            self._told.update({number: list(record or []) for number, record in records.items()})
+        self._runs.append((run, tuple(numbers)))
+        return True
+
+    def _begin_alone(self, number: int) -> None:
+        """Continue a member from its checkpoint, if one is there and can be read; else it starts again, with the same numbers."""
+        run = self._objective.start([self._members[number]])
+        self._told[number] = []
+        if (record := self._record(number)) is not None:
+            try:
+                run.restore(self._paths[number])
+                self._told[number] = record
+            except Exception:
+                self._paths[number].unlink(missing_ok=True)
+                run = self._objective.start([self._members[number]])
+        self._runs.append((run, (number,)))
+
+    def _record(self, number: int) -> list[Report] | None:
+        """What a member had reported when its checkpoint was written; None where there is no checkpoint."""
+        path = self._paths[number]
+        record = path.with_suffix(".json")
+        if not (path.exists() and record.exists()):
+            return None
+        try:
+            return [from_plain(fields) for fields in json.loads(record.read_text())]
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+    def _apart(self, numbers: Sequence[int], reason: str) -> list[Report]:
+        """The epoch again, member by member from their last checkpoints: what fails all of them at once need not be any one's fault."""
+        open_ones = [number for number in numbers if number in self.living]
+        self.note = f"{len(open_ones)} members in one program failed ({reason}); they go on one after another"
+        self._runs = [(run, mine) for run, mine in self._runs if mine != tuple(numbers)]
+        reached = {number: self._told[number][-1].epoch if self._told[number] else 0 for number in open_ones}
+        self._begin(open_ones, fused=False)
+        news = []
+        for number in open_ones:
+            run = self.run_of(number)
+            # What was reported after the checkpoint is trained again, and reported again: the driver keeps the first of each epoch.
+            while True:
+                found = run.step()
+                news += found
+                if not found or found[-1].state is not None or found[-1].epoch > reached[number]:
+                    break
+        return news
+
+
+def plain(report: Report) -> dict[str, Any]:
+    """A report as plain data."""
+    return {**asdict(report), "state": report.state and report.state.value, "metrics": dict(report.metrics)}
+
+
+def from_plain(fields: dict[str, Any]) -> Report:
+    """The inverse of `plain`."""
+    return Report(**{**fields, "state": fields["state"] and State(fields["state"])})
