@@ -17,51 +17,63 @@ from objectives.training import TrainingRun
 if TYPE_CHECKING:
     from objectives._family import Family
 
-SECONDS = 3.0  # for the whole calibration, about
+SECONDS = 3.0  # of training, about; a first step compiles nothing, but imports much
 LEAST_GAIN = 1.1  # a pack must be faster by this factor, or members train one by one
 WARM_STEPS, STEPS, ROUNDS = 1, 3, 3
-WIDTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+WIDTHS = (4, 8, 16, 32, 64, 128, 256)
 
 
 def measure(family: Family, searched: Sequence[str], most: int) -> dict[str, Any]:
     """The width that trains the most member-epochs per second, out of powers of two up to `most`; 1 unless wider ones are clearly faster.
 
-    Members have every searched λ on, in the middle of its range. Wider packs are tried until time or memory runs out, or they lose.
+    Members have every searched λ on, in the middle of its range. Wider packs are tried until time or memory runs out, or until two widths
+    in a row are slower. One member alone is timed again beside each of them, for a machine's speed changes while others use it.
 
     Returns:
         `members`, `why`, and `rates`: member-epochs per second by width, training alone (evaluation costs the same in a pack).
     """
-    started = time.perf_counter()
-    rates: dict[int, float] = {}
+    config, spent = _middle(family, searched), 0.0
+    alone = _Timed(family, config, 1)
+    gains = {1: 1.0}
+    rates = {1: 1 / (alone.seconds() * alone.steps_per_epoch)}
     why = f"no wider pack was {LEAST_GAIN:g} × as fast as one member at a time"
     for width in (width for width in WIDTHS if width <= most):
         try:
-            rates[width] = _rate(family, _middle(family, searched), width)
+            pack = _Timed(family, config, width)
+            pairs = [(pack.seconds(), alone.seconds()) for _ in range(ROUNDS)]
         except Exception as error:
             why = f"{width} members could not be one program ({type(error).__name__}: {str(error)[:200]})"
             break
-        if time.perf_counter() - started > SECONDS or rates[width] < 0.8 * max(rates.values()):
+        packed, single = (min(seconds) for seconds in zip(*pairs, strict=True))
+        gains[width] = width * single / packed
+        rates[width] = width / (packed * alone.steps_per_epoch)
+        spent += STEPS * sum(a + b for a, b in pairs)
+        if spent > SECONDS or all(gain < 0.8 * max(gains.values()) for gain in list(gains.values())[-2:]):
             break
-    best = max(rates, key=lambda width: rates[width], default=1)
-    if best > 1 and rates[best] < LEAST_GAIN * rates[1]:
+    best = max(gains, key=lambda width: gains[width])
+    if gains[best] < LEAST_GAIN:
         best = 1
     if best > 1:
-        why = f"{rates[best] / rates[1]:.2f} × as fast as one member at a time"
+        why = f"{gains[best]:.2f} × as fast as one member at a time"
     return {"members": best, "why": why, "rates": {str(width): round(rate, 3) for width, rate in rates.items()}}
 
 
-def _rate(family: Family, config: dict[str, base.Value], width: int) -> float:
-    """Member-epochs per second of a pack: the fastest of a few rounds of a few steps."""
-    run = TrainingRun(family, [base.Member(number, config, number) for number in range(width)])
-    run.train_steps(WARM_STEPS)
-    found = []
-    for _ in range(ROUNDS):
+class _Timed:
+    """A pack that has taken its first steps."""
+
+    def __init__(self, family: Family, config: dict[str, base.Value], width: int) -> None:
+        self._run = TrainingRun(family, [base.Member(number, config, number) for number in range(width)])
+        self._on_gpu = family.settings.device.startswith("cuda")
+        self._run.train_steps(WARM_STEPS)
+        self.steps_per_epoch = max(1, len(self._run.rows) // self._run.batch_size)
+
+    def seconds(self) -> float:
+        """What one step of the whole pack takes."""
         before = time.perf_counter()
-        run.train_steps(STEPS)
-        if family.settings.device.startswith("cuda"):
+        self._run.train_steps(STEPS)
+        if self._on_gpu:
             torch.cuda.synchronize()
-        found.append((time.perf_counter() - before) / STEPS)
-    return width / (min(found) * max(1, len(run.rows) // run.batch_size))
+        return (time.perf_counter() - before) / STEPS
 
 
 def _middle(family: Family, searched: Sequence[str]) -> dict[str, base.Value]:
