@@ -1,0 +1,179 @@
+"""Packs: members trained as one program are the members of a sweep like any other, whatever becomes of their neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from infra.catalogue import Catalogue, MemberRow
+from infra.storage import Home
+from objectives import base
+from objectives.autoencoder import Autoencoder
+from objectives.base import Member, Settings, State
+from search.pack import Pack
+from search.spec import Spec, SpecError
+from search.sweep import run
+
+DIGITS = {"name": "digits", "train_size": 96}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home.open(tmp_path / "home")
+
+
+def rows_of(home: Home, name: str) -> list[MemberRow]:
+    with Catalogue(home.catalogue_url) as catalogue:
+        return sorted(catalogue.members(name), key=lambda row: row.number)
+
+
+def spec(**keys: Any) -> dict[str, Any]:
+    return {
+        "objective": "autoencoder",
+        "dataset": DIGITS,
+        "search": {"l2": {}},
+        "sampler": "random",
+        "budget": {"trials": 8, "epochs": 5},
+        "confirm": {"configs": 2, "seeds": 2},
+        "batch_size": 32,
+        "check": False,
+        **keys,
+    }
+
+
+def pack(objective: Any, folder: Path, configs: list[dict[str, Any]]) -> Pack:
+    members = [Member(number, config, seed=number) for number, config in enumerate(configs)]
+    return Pack(objective, members, {member.number: folder / f"{member.number}.pt" for member in members}, fused=True)
+
+
+def made(kind: type = Autoencoder, epochs: int = 4) -> Any:
+    return kind(Settings(dataset=DIGITS, epochs=epochs, batch_size=32))
+
+
+@pytest.mark.usefixtures("ray_up")
+def test_a_packed_sweep_trains_the_members_that_an_unpacked_one_does(home: Home) -> None:
+    """Without a scheduler and with a sampler that does not adapt, the configs are the same; scores agree within single precision."""
+    found = {}
+    for width in (1, 4):
+        outcome = run(spec(pack=width, scheduler="none"), name=f"s{width}", home=home)
+        assert outcome.answer is not None, outcome.problem
+        found[width] = rows_of(home, f"s{width}")
+    assert [row.config for row in found[4]][:8] == [row.config for row in found[1]][:8]
+    for packed, single in zip(found[4][:8], found[1][:8], strict=True):
+        assert packed.state == single.state == "complete" and packed.epochs == 5
+        assert packed.score == pytest.approx(single.score, rel=1e-4)
+
+
+@pytest.mark.usefixtures("ray_up")
+def test_halving_regroups_what_passed_a_rung_and_loses_nobody(home: Home) -> None:
+    outcome = run(spec(pack=4, scheduler="asha", budget={"trials": 16, "epochs": 6}), name="s", home=home)
+    assert outcome.answer is not None, outcome.problem
+    rows = rows_of(home, "s")
+    searched = [row for row in rows if row.phase == "search"]
+    assert len(searched) == 16 and all(row.state in ("complete", "stopped") for row in rows)
+    stopped = [row for row in searched if row.state == "stopped"]
+    assert stopped and all(row.reason.startswith("asha:") and row.epochs in (2,) for row in stopped)
+    assert all(row.epochs == 6 for row in rows if row.state == "complete")
+    with Catalogue(home.catalogue_url) as catalogue:
+        epochs: dict[int, list[int]] = {}
+        for report in catalogue.reports("s"):
+            epochs.setdefault(report.number, []).append(report.epoch)
+    assert all(sorted(epochs[row.number]) == list(range(1, row.epochs + 1)) for row in rows), "each epoch once, none left out"
+
+
+@pytest.mark.usefixtures("ray_up")
+def test_a_worker_that_dies_in_the_middle_of_a_pack_loses_no_member(home: Home) -> None:
+    """Its members go on from the last rung; who had ended stays ended, and every epoch is counted once."""
+    outcome = run(spec(objective="tests.search.dying:DiesOnce", pack=4, scheduler="asha"), name="s", home=home, workers=1)
+    assert (home.cache / "died").exists() and outcome.answer is not None, outcome.problem
+    rows = rows_of(home, "s")
+    assert len(rows) == 12 and all(row.state in ("complete", "stopped") for row in rows)
+    with Catalogue(home.catalogue_url) as catalogue:
+        seen = [(report.number, report.epoch) for report in catalogue.reports("s")]
+    assert len(seen) == len(set(seen)) == sum(row.epochs for row in rows)
+
+
+def test_a_member_goes_on_from_its_own_checkpoint_in_any_company(tmp_path: Path) -> None:
+    configs = [{"l2": 1e-3}, {"l2": 1e-2}, {}]
+    first = pack(made(), tmp_path / "a", configs)
+    first.step(), first.step()
+    first.save()
+    rest, whole = pack(made(), tmp_path / "a", configs), pack(made(), tmp_path / "b", configs)
+    assert [(report.number, report.epoch) for report in rest.history()] == [(n, e) for n in range(3) for e in (1, 2)]
+    for _ in range(2):
+        ended = rest.step()
+    for _ in range(4):
+        expected = whole.step()
+    assert [report.state for report in ended] == [State.COMPLETE] * 3 and not rest.living
+    assert [report.score for report in ended] == pytest.approx([report.score for report in expected], rel=1e-5)
+
+
+def test_a_lost_checkpoint_costs_that_member_its_epochs_and_the_others_none(tmp_path: Path) -> None:
+    configs = [{"l2": 1e-3}, {"l2": 1e-2}]
+    first = pack(made(), tmp_path, configs)
+    first.step(), first.step()
+    first.save()
+    (tmp_path / "1.pt").write_bytes(b"torn")
+    again = pack(made(), tmp_path, configs)
+    assert {report.number for report in again.history()} == {0}
+    assert [(report.number, report.epoch) for report in again.step()] == [(0, 3), (1, 1)]
+
+
+class Unmappable(Autoencoder):
+    """A loss that looks at a number, which no mapping over members can do."""
+
+    def loss(self, player: str, net: Any, batch: Tensor, draws: Any, knobs: Mapping[str, Tensor]) -> Any:
+        assert float(batch.sum()) > 0
+        return super().loss(player, net, batch, draws, knobs)
+
+
+def test_what_cannot_be_mapped_is_trained_in_turn_and_says_why(tmp_path: Path) -> None:
+    found = pack(made(Unmappable), tmp_path, [{"l2": 1e-3}, {"l2": 1e-2}])
+    assert [(report.number, report.epoch, report.state) for report in found.step()] == [(0, 1, None), (1, 1, None)]
+    assert "one after another" in found.note and len(found._runs) == 2
+
+
+class RunsOut(Autoencoder):
+    """Memory for one member at a time, from the second epoch on."""
+
+    def loss(self, player: str, net: Any, batch: Tensor, draws: Any, knobs: Mapping[str, Tensor]) -> Any:
+        if torch._C._functorch.maybe_current_level() is not None and self.tight:  # type: ignore[attr-defined]
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+        return super().loss(player, net, batch, draws, knobs)
+
+    tight = False
+
+
+def test_a_pack_that_runs_out_of_memory_goes_on_member_by_member(tmp_path: Path) -> None:
+    objective = made(RunsOut)
+    found = pack(objective, tmp_path, [{"l2": 1e-3}, {"l2": 1e-2}])
+    found.step()
+    found.save()
+    found.step()
+    objective.tight = True
+    reports = found.step()
+    assert {(report.number, report.epoch) for report in reports} >= {(0, 3), (1, 3)} and "out of memory" in found.note
+    assert all(report.state is None for report in reports)
+    assert [report.state for report in found.step()] == [State.COMPLETE] * 2
+
+
+def test_a_calibration_says_what_it_measured() -> None:
+    facts = made().calibrate(["l2"], 8)
+    assert facts["members"] in (1, 4, 8) and set(facts["rates"]) <= {"1", "4", "8"} and facts["why"]
+    stuck = made(Unmappable).calibrate(["l2"], 8)
+    assert stuck["members"] == 1 and "could not be one program" in stuck["why"]
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "many", [4]])
+def test_a_width_that_means_nothing_is_refused(value: Any) -> None:
+    with pytest.raises(SpecError, match=r"pack must be auto, or a whole number of at least 1"):
+        Spec.read(spec(pack=value))
+
+
+def test_an_objective_without_bundles_is_trained_one_at_a_time() -> None:
+    assert not hasattr(base.load("toy"), "bundle")
