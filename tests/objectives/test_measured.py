@@ -1,4 +1,4 @@
-"""Metrics that a family is asked for: measured where a member is confirmed, deciding where the spec says so, and told with their full name."""
+"""Metrics that a family is asked for: measured where it is confirmed, deciding where the spec says so, told with their full name."""
 
 from __future__ import annotations
 
@@ -48,5 +48,5 @@ def test_a_number_is_told_with_what_it_depends_on() -> None:
 
 
 def test_what_a_family_cannot_be_asked_for_is_refused() -> None:
-    with pytest.raises(ObjectiveError, match="measure: a metric that 'gan' can be asked for.*'half_sse'"):
+    with pytest.raises(ObjectiveError, match=r"measure: a metric that 'gan' can be asked for.*'half_sse'"):
         made("gan", measure=("half_sse",))
