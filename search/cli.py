@@ -688,6 +688,8 @@ _TITLES = {
     "samplers": "samplers",
     "schedulers": "schedulers",
     "metrics": "metrics",
+    "features": "features in which generated images are compared",
+    "latents": "densities from which an autoencoder's codes are drawn",
 }
 for _family in _TITLES:
     app.command(_family)(_listing(_family))
