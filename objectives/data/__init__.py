@@ -10,8 +10,9 @@ the sweep, so that scores of different sweeps can be compared. It may hold
   The contract suite reads it where the real files are not at hand.
 
 Common options: `train_size` keeps the first training images. `binarize`, of gray and colour images: `static` draws every pixel once, 1 with
-the probability of its value, the same draw whatever the sweep; `dynamic` leaves the images as they are and says that the VAE's likelihood
-`bernoulli` redraws them for every training batch, which it does anyway; so it is refused where nobody would.
+the probability of its value, the same draw whatever `train_size`; `dynamic` leaves the images as they are and says that the VAE's likelihood
+`bernoulli` redraws them for every training batch, which it does anyway; so it is refused where nobody would. `hold_out`, of images with
+classes, keeps one class out of every split.
 
 A data set of one's own is written `package.module:function`: see `_own.py`.
 """
@@ -58,6 +59,7 @@ class ImageSet:
 
     `train`, `val` and `test` are float32 (n, C, H, W) in [0, 1], unless the data set says that it is real-valued. Labels are int64 (n,).
     A target is what a reconstruction is compared with where that is not the input itself: same shape as the split, or None.
+    `val_novel` and `test_novel` are the images of a class that is held out of all three splits, for metrics of anomalies alone.
     `index` holds each split's positions in the source, int64 (n,); no position is in two splits. `record` is plain data for the
     catalogue: name, options, sizes, `sha256` per split, and `source_sha256`, which does not depend on `train_size`.
     """
@@ -73,6 +75,8 @@ class ImageSet:
     train_target: Tensor | None = None
     val_target: Tensor | None = None
     test_target: Tensor | None = None
+    val_novel: Tensor | None = None
+    test_novel: Tensor | None = None
     index: Mapping[str, Tensor] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
 

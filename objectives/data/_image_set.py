@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from objectives.data import SPLITS, Dataset, ImageSet
-from objectives.data._options import BINARIZE_SEED, digest, record, refuse, train_size_faults
+from objectives.data._options import BINARIZE_SEED, FEWEST, digest, hold_out_faults, record, refuse, train_size_faults
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,25 +38,35 @@ def image_set(
     `take(positions)` returns new arrays (n, H, W) or (n, C, H, W): 8-bit in 0..white, or float32 in [0, 1] with white = 1. `labels` are
     those of all positions, or None. `classes` is their number, if it is not the data set's own; `facts` goes into the record.
 
-    Pixels become float32 once, after the split is cut, and on the CPU: the division rounds alike for every device.
+    A class that `hold_out` names is in no split; its validation and test images are put aside. Labels keep their numbers. Pixels become
+    float32 once, after the split is cut, and on the CPU: the division rounds alike for every device.
+
+    Raises:
+        ObjectiveError: `train_size` or `hold_out` does not fit what the files hold.
     """
     import torch
 
-    refuse(train_size_faults(dataset, options, len(index["train"])))  # of files whose size nobody knew before
-    kept = {**index, "train": index["train"][: options.get("train_size")]}
+    classes = None if labels is None else classes or dataset.classes
+    kept, novel = _kept(dataset, options, labels, index, classes)
     static = options.get("binarize") == "static"
     images: dict[str, Tensor] = {}
     named: dict[str, Tensor] = {}
     sha256: dict[str, str] = {}
-    for stream, split in enumerate(SPLITS):
-        chosen, chosen_labels = take(kept[split]), None if labels is None else labels[kept[split]]
+
+    def tensor(pixels: Pixels) -> Tensor:
+        found = torch.from_numpy(pixels).to(torch.float32).div_(1 if static else white)
+        return (found if found.ndim == 4 else found.unsqueeze(1)).contiguous().to(device)  # (n, C, H, W)
+
+    for stream, split in enumerate((*SPLITS, *novel)):
+        rows = kept[split] if split in kept else novel[split]
+        chosen, chosen_labels = take(rows), None if labels is None else labels[rows]
         if static:
             chosen = binarized(chosen, white, stream)
-        sha256[split] = digest(chosen, chosen_labels)
-        pixels = torch.from_numpy(chosen).to(torch.float32).div_(1 if static else white)
-        images[split] = (pixels if pixels.ndim == 4 else pixels.unsqueeze(1)).contiguous().to(device)  # (n, C, H, W)
-        if chosen_labels is not None:
-            named[f"{split}_labels"] = torch.from_numpy(chosen_labels).to(torch.int64).to(device)
+        images[split] = tensor(chosen)
+        if split in SPLITS:
+            sha256[split] = digest(chosen, chosen_labels)
+            if chosen_labels is not None:
+                named[f"{split}_labels"] = torch.from_numpy(chosen_labels).to(torch.int64).to(device)
     drawn = {"binarize_seed": BINARIZE_SEED} if static else {}
     source = hashlib.sha256(f"{source_sha256}, static {BINARIZE_SEED}".encode()).hexdigest() if static else source_sha256
     own = record(dataset, options, {split: len(kept[split]) for split in SPLITS}, sha256, source)
@@ -65,10 +75,32 @@ def image_set(
         **images,
         **named,
         shape=(channels, height, width),
-        classes=None if labels is None else classes or dataset.classes,
+        classes=classes,
         index={split: torch.from_numpy(positions.copy()) for split, positions in kept.items()},
         record={**own, **drawn, **(facts or {})},
     )
+
+
+Positions = Mapping[str, "NDArray[np.int64]"]
+
+
+def _kept(
+    dataset: Dataset, options: Mapping[str, Any], labels: NDArray[Any] | None, index: Positions, classes: int | None
+) -> tuple[Positions, Positions]:
+    """The positions of each split, and those of the class that is held out, if one is: `val_novel` and `test_novel`."""
+    held, known, novel = options.get("hold_out"), dict(index), {}
+    if held is not None:
+        if labels is None:
+            rule = "hold_out needs a data set with labels"
+            refuse([f"dataset {dataset.name!r}: {rule}; got hold_out {held!r} and images without. Leave it out."])
+        else:
+            refuse(hold_out_faults(dataset, options, classes))
+            known = {split: rows[labels[rows] != held] for split, rows in index.items()}
+            novel = {f"{split}_novel": index[split][labels[index[split]] == held] for split in ("val", "test")}
+    if min(len(rows) for rows in known.values()) < FEWEST:
+        refuse([f"dataset {dataset.name!r}: each split must hold at least {FEWEST} images; got fewer. Hold no class out, or give more."])
+    refuse(train_size_faults(dataset, options, len(known["train"])))
+    return {**known, "train": known["train"][: options.get("train_size")]}, novel
 
 
 def binarized(pixels: Pixels, white: int, stream: int) -> NDArray[np.uint8]:

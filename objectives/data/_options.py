@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 COMMON = ("name", "root", "train_size")
-PIXELS: Mapping[str, Any] = {"binarize": None}  # the options of all data sets that hold pixels in [0, 1]
+PIXELS: Mapping[str, Any] = {"binarize": None}  # the options of data sets that hold pixels in [0, 1]
+LABELLED: Mapping[str, Any] = {"hold_out": None}  # and of those of them that may have classes
 BINARIZE = ("static", "dynamic")
 BINARIZE_SEED = 0
 FEWEST = 2  # images of a split: a variance needs two
@@ -33,6 +34,8 @@ def faults_of(dataset: Dataset, options: Mapping[str, Any], available: int | Non
         faults += choice_fault(dataset, options, "binarize", (None, *BINARIZE))
     if "download" in dataset.options:
         faults += choice_fault(dataset, options, "download", (False, True))
+    if "hold_out" in dataset.options:
+        faults += hold_out_faults(dataset, options, dataset.classes)
     return faults + train_size_faults(dataset, options, available or dataset.sizes.get("train"))
 
 
@@ -44,6 +47,16 @@ def train_size_faults(dataset: Dataset, options: Mapping[str, Any], available: i
     end = "up" if available is None else f"to {available}, the number of training images"
     rule = f"train_size must be an integer from {FEWEST} {end}"
     return [f"dataset {dataset.name!r}: {rule}; got {size!r}. Leave it out to train on all of them."]
+
+
+def hold_out_faults(dataset: Dataset, options: Mapping[str, Any], classes: int | None) -> list[str]:
+    """The fault of `hold_out`; `classes` is None where nobody knows yet how many there are."""
+    held = options.get("hold_out")
+    in_range = isinstance(held, int) and not isinstance(held, bool) and 0 <= held < (float("inf") if classes is None else classes)
+    if held is None or in_range:
+        return []
+    rule = "hold_out must be a class, an integer from 0" + ("" if classes is None else f" to {classes - 1}")
+    return [f"dataset {dataset.name!r}: {rule}; got {held!r}. Leave it out to train on every class."]
 
 
 def choice_fault(dataset: Dataset, options: Mapping[str, Any], key: str, known: Sequence[Any]) -> list[str]:

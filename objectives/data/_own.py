@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 from objectives import base
 from objectives.data import Dataset, ImageSet, _arrays, _shares
 from objectives.data._image_set import image_set
-from objectives.data._options import COMMON, PIXELS, digest, faults_of, refuse
+from objectives.data._options import COMMON, LABELLED, PIXELS, digest, faults_of, refuse
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-OURS = (*COMMON, *_shares.SHARES, *PIXELS)
+OURS = (*COMMON, *_shares.SHARES, *PIXELS, *LABELLED)
 
 
 class Own:
@@ -34,7 +34,7 @@ class Own:
     def __init__(self, name: str) -> None:
         self._function = base.attribute("dataset", name)
         summary = (inspect.getdoc(self._function) or "a function of your own").partition("\n")[0]
-        options = {**_shares.SHARES, **PIXELS}
+        options = {**_shares.SHARES, **PIXELS, **LABELLED}
         self.DATASET = Dataset(name, summary, None, None, {}, "your own", name, options=options)
 
     def check(self, options: Mapping[str, Any]) -> list[str]:

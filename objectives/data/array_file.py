@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from objectives.base import ObjectiveError, unknown
 from objectives.data import Dataset, ImageSet, _arrays, _shares
 from objectives.data._image_set import image_set
-from objectives.data._options import PIXELS, choice_fault, digest, faults_of, refuse
+from objectives.data._options import LABELLED, PIXELS, choice_fault, digest, faults_of, refuse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +33,7 @@ DATASET = Dataset(
     sizes={},
     licence="your own",
     source="the file at `path`",
-    options={"path": None, "images": None, "labels": None, "layout": None, **_shares.SHARES, **PIXELS},
+    options={"path": None, "images": None, "labels": None, "layout": None, **_shares.SHARES, **PIXELS, **LABELLED},
 )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from objectives.base import ObjectiveError, unknown
 from objectives.data import SPLITS, Dataset, ImageSet, _files, _pictures
 from objectives.data._image_set import image_set
-from objectives.data._options import PIXELS, digest, number_fault, refuse
+from objectives.data._options import LABELLED, PIXELS, digest, number_fault, refuse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +33,7 @@ DATASET = Dataset(
     licence="non-commercial research only",
     source="Liu et al., Deep learning face attributes in the wild, arXiv 1411.7766",
     needs_root=True,
-    options={"size": 64, "attribute": None, "download": False, **PIXELS},
+    options={"size": 64, "attribute": None, "download": False, **PIXELS, **LABELLED},
 )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from objectives.base import ObjectiveError
 from objectives.data import Dataset, ImageSet, _files, _shares
 from objectives.data._image_set import image_set
-from objectives.data._options import PIXELS, digest, refuse
+from objectives.data._options import LABELLED, PIXELS, digest, refuse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +31,7 @@ DATASET = Dataset(
     licence="none stated by its authors",
     source="Krizhevsky, Learning multiple layers of features from tiny images, 2009",
     needs_root=True,
-    options={"download": False, **PIXELS},
+    options={"download": False, **PIXELS, **LABELLED},
 )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from objectives.data import Dataset, ImageSet
 from objectives.data._image_set import image_set
-from objectives.data._options import PIXELS, digest, faults_of, permutation, refuse
+from objectives.data._options import LABELLED, PIXELS, digest, faults_of, permutation, refuse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +23,7 @@ DATASET = Dataset(
     sizes={"train": 1077, "val": 360, "test": 360},
     licence="CC BY 4.0",
     source="Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI 1998 (its test set); sklearn.datasets.load_digits",
-    options=PIXELS,
+    options={**PIXELS, **LABELLED},
 )
 
 

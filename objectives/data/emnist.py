@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from objectives.data import Dataset, ImageSet, _files, _idx, _shares
-from objectives.data._options import PIXELS, choice_fault, refuse
+from objectives.data._options import LABELLED, PIXELS, choice_fault, refuse
 
 # Of each split: classes, and images of the published training and test files.
 PUBLISHED = {
@@ -32,7 +32,7 @@ DATASET = Dataset(
     licence="public domain (NIST Special Database 19)",
     source="Cohen et al., EMNIST: an extension of MNIST to handwritten letters, arXiv 1702.05373",
     needs_root=True,
-    options={"split": "balanced", "download": False, **PIXELS},
+    options={"split": "balanced", "download": False, **PIXELS, **LABELLED},
 )
 
 

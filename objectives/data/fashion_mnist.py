@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from objectives.data import Dataset, ImageSet, _idx
-from objectives.data._options import PIXELS
+from objectives.data._options import LABELLED, PIXELS
 
 FILES = _idx.torchvision_source("FashionMNIST")
 DATASET = Dataset(
@@ -19,7 +19,7 @@ DATASET = Dataset(
     licence="MIT, (c) 2017 Zalando SE",
     source="Xiao, Rasul and Vollgraf, Fashion-MNIST, arXiv 1708.07747",
     needs_root=True,
-    options={"download": False, **PIXELS},
+    options={"download": False, **PIXELS, **LABELLED},
 )
 
 

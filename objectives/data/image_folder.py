@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from objectives.base import ObjectiveError
 from objectives.data import Dataset, ImageSet, _pictures, _shares
 from objectives.data._image_set import image_set
-from objectives.data._options import PIXELS, choice_fault, digest, faults_of, refuse
+from objectives.data._options import LABELLED, PIXELS, choice_fault, digest, faults_of, refuse
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,7 +30,7 @@ DATASET = Dataset(
     licence="your own",
     source="the files under `root`",
     needs_root=True,
-    options={"size": None, "channels": None, **_shares.SHARES, **PIXELS},
+    options={"size": None, "channels": None, **_shares.SHARES, **PIXELS, **LABELLED},
 )
 
 

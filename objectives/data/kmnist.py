@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from objectives.data import Dataset, ImageSet, _idx
-from objectives.data._options import PIXELS
+from objectives.data._options import LABELLED, PIXELS
 
 FILES = _idx.torchvision_source("KMNIST")
 DATASET = Dataset(
@@ -19,7 +19,7 @@ DATASET = Dataset(
     licence="CC BY-SA 4.0",
     source="Clanuwat et al., Deep learning for classical Japanese literature, arXiv 1812.01718",
     needs_root=True,
-    options={"download": False, **PIXELS},
+    options={"download": False, **PIXELS, **LABELLED},
 )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from objectives.data import Dataset, ImageSet, _idx
-from objectives.data._options import PIXELS
+from objectives.data._options import LABELLED, PIXELS
 
 FILES = _idx.torchvision_source("MNIST")
 DATASET = Dataset(
@@ -19,7 +19,7 @@ DATASET = Dataset(
     licence="none stated by its authors",
     source="LeCun, Cortes and Burges, The MNIST database of handwritten digits, 1998",
     needs_root=True,
-    options={"download": False, **PIXELS},
+    options={"download": False, **PIXELS, **LABELLED},
 )
 
 

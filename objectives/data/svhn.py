@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from objectives.base import ObjectiveError
 from objectives.data import Dataset, ImageSet, _files, _shares
 from objectives.data._image_set import image_set
-from objectives.data._options import PIXELS, digest, refuse
+from objectives.data._options import LABELLED, PIXELS, digest, refuse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +25,7 @@ DATASET = Dataset(
     licence="non-commercial use only",
     source="Netzer et al., Reading digits in natural images with unsupervised feature learning, 2011",
     needs_root=True,
-    options={"download": False, **PIXELS},
+    options={"download": False, **PIXELS, **LABELLED},
 )
 
 
