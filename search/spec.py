@@ -185,6 +185,11 @@ class Spec(_Part):
         plain = self.model_dump(exclude_none=True)
         return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
 
+    @property
+    def own(self) -> bool:
+        """Whether something of it is written `package.module:name`: a module of the user's, which a remote Ray must be sent."""
+        return any(":" in part for part in (self.objective, self.model or "", self.dataset.name or ""))
+
     def settings(self, *, device: str = "cpu", threads: int = 1, cache: str | None = None) -> Settings:
         """What the objective is built from: everything about a training that is not a knob."""
         return Settings(

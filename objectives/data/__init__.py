@@ -9,10 +9,10 @@ the sweep, so that scores of different sweeps can be compared. It may hold
 - `write_sample(root) -> options`: writes a tiny valid instance of the files under the folder `root` and returns the options that load it.
   The contract suite reads it where the real files are not at hand.
 
-Common options: `train_size` keeps the first training images. `binarize`, of gray and colour images: `static` draws every pixel once, 1 with
-the probability of its value, the same draw whatever `train_size`; `dynamic` leaves the images as they are and says that the VAE's likelihood
-`bernoulli` redraws them for every training batch, which it does anyway; so it is refused where nobody would. `hold_out`, of images with
-classes, keeps one class out of every split.
+Common options: `train_size` keeps the first training images. `binarize`, of gray and colour images: `static` draws every pixel once, 1
+with the probability of its value, the same draw whatever `train_size`; `dynamic` leaves the images as they are and says that the VAE's
+likelihood `bernoulli` redraws them for every training batch, which it does anyway; so it is refused where nobody would. `hold_out`, of
+images with classes, keeps one class out of every split.
 
 A data set of one's own is written `package.module:function`: see `_own.py`.
 """

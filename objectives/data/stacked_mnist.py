@@ -31,13 +31,14 @@ DATASET = Dataset(
     licence="none stated by its authors",
     source="Metz et al., arXiv 1611.02163; Lin et al., PacGAN, arXiv 1712.04086; digits: MNIST",
     needs_root=True,
-    options={"n_train": 50_000, "data_seed": 0, "download": False, **PIXELS},
+    options={"n_train": 50_000, "n_test": 10_000, "data_seed": 0, "download": False, **PIXELS},
 )
 
 
 def check(options: Mapping[str, Any]) -> list[str]:
     """Every fault of the options, missing files included."""
-    wrong = number_fault(DATASET, options, "n_train", 2, integer=True) + number_fault(DATASET, options, "data_seed", 0, integer=True)
+    lows = {"n_train": 2, "n_test": 2, "data_seed": 0}
+    wrong = [fault for key, low in lows.items() for fault in number_fault(DATASET, options, key, low, integer=True)]
 
     def sizes(root: Any) -> dict[str, int]:
         mnist.FILES.sizes(root)  # raises what is wrong with the files
@@ -63,10 +64,11 @@ def load(options: Mapping[str, Any], device: str = "cpu") -> ImageSet:
 
     _files.fetched(DATASET, mnist.FILES.layout, options["root"])
     pixels, digits, pools = mnist.FILES.read(options["root"], 10)
-    sizes = {**DATASET.sizes, "train": train_size_of(options)}
-    seed, drawn, index, start = options.get("data_seed", 0), [], {}, 0
+    chosen = {**DATASET.options, **options}
+    sizes = {"train": chosen["n_train"], "val": DATASET.sizes["val"], "test": chosen["n_test"]}
+    drawn, index, start = [], {}, 0
     for stream, split in enumerate(SPLITS):
-        picked = np.random.RandomState([seed, stream]).randint(len(pools[split]), size=(sizes[split], DIGITS))
+        picked = np.random.RandomState([chosen["data_seed"], stream]).randint(len(pools[split]), size=(sizes[split], DIGITS))
         drawn.append(pools[split][picked])
         index[split] = np.arange(start, start + sizes[split], dtype=np.int64)
         start += sizes[split]
@@ -81,4 +83,4 @@ def load(options: Mapping[str, Any], device: str = "cpu") -> ImageSet:
 
 def write_sample(root: Path) -> dict[str, Any]:
     """MNIST's tiny files below `root`; the options that load stacks of them."""
-    return mnist.write_sample(root) | {"n_train": 150}
+    return mnist.write_sample(root) | {"n_train": 150, "n_test": 100}
