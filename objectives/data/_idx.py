@@ -97,12 +97,12 @@ def write_sample(source: Source, root: Path, classes: int) -> dict[str, Any]:
     """Files of 120 and 30 squares, a place for each label; labels gzipped."""
     import numpy as np
 
-    for (images, labels), n in zip((source.layout.files[:2], source.layout.files[2:]), (120, 30), strict=True):
+    for (images, labels), n, gray in zip((source.layout.files[:2], source.layout.files[2:]), (120, 30), (50, 200), strict=True):
         named = (np.arange(n) % classes).astype(np.uint8)
         pixels = np.zeros((n, SIDE, SIDE), np.uint8)
         for place, label in enumerate(named):
             top, left = label % 8 * 3, label // 8 * 3
-            pixels[place, top : top + 6, left : left + 6] = 55 + place
+            pixels[place, top : top + 6, left : left + 6] = gray + place
         pixels[:, 0, 0] = 255
         folder = source.layout.at(root)
         folder.mkdir(parents=True, exist_ok=True)

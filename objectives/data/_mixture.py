@@ -50,9 +50,9 @@ def load(dataset: Dataset, given: Mapping[str, Any], centres: NDArray[np.float64
     points, labels = {}, {}
     for stream, split in enumerate(SPLITS):
         rows = chosen["n_train"] if split == "train" else sizes[split]
-        random = np.random.RandomState([chosen["data_seed"], stream])
-        mode = random.randint(len(centres), size=rows)
-        x = placed[mode] + std * random.standard_normal((rows, 2))
+        which, where = (np.random.RandomState([chosen["data_seed"], stream, use]) for use in (0, 1))  # a longer split begins with a shorter
+        mode = which.randint(len(centres), size=rows)
+        x = placed[mode] + std * where.standard_normal((rows, 2))
         points[split] = x[: sizes[split]].astype(np.float32).reshape(-1, 1, 1, 2)
         labels[split] = mode[: sizes[split]].astype(np.int64)
     starts = {"train": 0, "val": chosen["n_train"], "test": chosen["n_train"] + SIZES["val"]}

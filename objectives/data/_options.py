@@ -64,7 +64,7 @@ def choice_fault(dataset: Dataset, options: Mapping[str, Any], key: str, known: 
     value = options.get(key, dataset.options[key])
     if any(value is one or (isinstance(one, str) and value == one) for one in known):
         return []
-    words = ["null" if one is None else str(one).lower() if isinstance(one, bool) else one for one in known]
+    words = ["null" if one is None else str(one).lower() if isinstance(one, bool) else str(one) for one in known]
     return [f"dataset {dataset.name!r}: {key} must be {', '.join(words[:-1])} or {words[-1]}; got {value!r}."]
 
 
