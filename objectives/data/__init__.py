@@ -44,6 +44,7 @@ class ImageSet:
 
     `train`, `val` and `test` are float32 (n, C, H, W) in [0, 1], unless the data set says that it is real-valued. Labels are int64 (n,).
     A target is what a reconstruction is compared with where that is not the input itself: same shape as the split, or None.
+    `val_novel` and `test_novel` are the images of a class that is held out of all three splits, for metrics of anomalies alone.
     `index` holds each split's positions in the source, int64 (n,); no position is in two splits. `record` is plain data for the
     catalogue: name, options, sizes, `sha256` per split, and `source_sha256`, which does not depend on `train_size`.
     """
@@ -59,6 +60,8 @@ class ImageSet:
     train_target: Tensor | None = None
     val_target: Tensor | None = None
     test_target: Tensor | None = None
+    val_novel: Tensor | None = None
+    test_novel: Tensor | None = None
     index: Mapping[str, Tensor] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
 

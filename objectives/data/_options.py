@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 COMMON = ("name", "root", "train_size")
+LABELLED = ("hold_out",)  # options of every data set that has classes
 
 
 def faults_of(dataset: Dataset, options: Mapping[str, Any], available: int | None = None) -> list[str]:
@@ -21,11 +22,19 @@ def faults_of(dataset: Dataset, options: Mapping[str, Any], available: int | Non
 
     `available` is the number of training images, where that depends on an option.
     """
-    known = [*COMMON, *dataset.options]
+    known = [*COMMON, *(LABELLED if dataset.classes else ()), *dataset.options]
     faults = [unknown(f"option of dataset {dataset.name!r}", str(key), known) for key in options if key not in known]
     if options.get("name", dataset.name) != dataset.name:
         faults.append(f"dataset {dataset.name!r}: name must be {dataset.name!r}; got {options['name']!r}.")
+    faults += _hold_out_faults(dataset, options.get("hold_out")) if dataset.classes else []
     return faults + _train_size_faults(dataset, options.get("train_size"), available or dataset.sizes["train"])
+
+
+def _hold_out_faults(dataset: Dataset, held: Any) -> list[str]:
+    if held is None or (isinstance(held, int) and not isinstance(held, bool) and 0 <= held < (dataset.classes or 0)):
+        return []
+    rule = f"hold_out must be a class, an integer from 0 to {(dataset.classes or 0) - 1}"
+    return [f"dataset {dataset.name!r}: {rule}; got {held!r}. Leave it out to train on every class."]
 
 
 def _train_size_faults(dataset: Dataset, size: Any, available: int) -> list[str]:
