@@ -420,7 +420,7 @@ def _converted(images: ImageSet, dtype: torch.dtype) -> ImageSet:
     """The image set with its images in another precision (tests of equality use float64)."""
     if images.train.dtype == dtype:
         return images
-    names = ("train", "val", "test", "train_target", "val_target", "test_target")
+    names = ("train", "val", "test", "train_target", "val_target", "test_target", "val_novel", "test_novel")
     converted: dict[str, Any] = {name: value.to(dtype) for name in names if (value := getattr(images, name)) is not None}
     return replace(images, **converted)
 
