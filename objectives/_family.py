@@ -124,6 +124,7 @@ class Family:
     averaged: ClassVar[Mapping[str, str]] = {}  # players whose exponential moving average is what is scored, and the knob of its decay
     dtype: ClassVar[str] = "float32"
     offers: ClassVar[tuple[str, ...]] = ()  # what metrics may take of it: see `subject.py`
+    density = False  # whether its likelihood is that of real-valued pixels; for families that offer one
     measures: ClassVar[tuple[str, ...]] = ()  # metric files measured for every complete member
 
     def __init__(self, settings: base.Settings) -> None:
@@ -175,6 +176,8 @@ class Family:
 
         training.check_device(self.settings.device)
         images = self.load_data()
+        if wrong := metrics.unfit(images, self.measured[base.Phase.CONFIRM]):
+            raise base.ObjectiveError("\n".join(wrong))
         sizes = training.parameter_counts(self, images.shape)
         facts = {"dataset": dict(images.record), "model": self.model, "parameters": sizes, **self.warm_up(images)}
         if any("samples" in metrics.module(name).NEEDS for name in self.measured[base.Phase.CONFIRM]):
@@ -262,6 +265,18 @@ class Family:
 
     def codes(self, net: Net, x: Tensor) -> Tensor:
         """What the encoder makes of images (n, D): (n, z); for families that offer codes."""
+        raise NotImplementedError
+
+    def posterior(self, net: Net, x: Tensor, name: str) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z|x), (n, z) each, of images (n, C, H, W), noise as `name` says; for families that offer a posterior."""
+        raise NotImplementedError
+
+    def neg_log_likelihood(self, net: Net, images: ImageSet, x: Tensor, name: str) -> Tensor:
+        """A bound on −log p(x) in nats (n,), of images x (n, C, H, W), noise as `name` says; for families that offer a likelihood."""
+        raise NotImplementedError
+
+    def anomaly(self, net: Net, images: ImageSet, x: Tensor) -> Tensor:
+        """How strange images x (n, C, H, W) are, (n,): higher is stranger; for families that offer it."""
         raise NotImplementedError
 
     def sampler(self, net: Net, images: ImageSet) -> latents.Sample:

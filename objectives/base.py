@@ -279,6 +279,7 @@ FAMILIES = {
     "features": "objectives.features",
     "latents": "objectives.latents",
     "regularizer": "objectives.regularizers",
+    "detector": "objectives.detectors",
 }
 # Modules of `objectives` that are machinery, not an objective.
 _MACHINERY = {

@@ -120,7 +120,7 @@ class Terms:
 
     `data` is the unregularized loss, a scalar averaged over the batch; `values` holds the family's own quantities (each family's `loss`
     says which); `kernels` the weights of rank ≥ 2 of the player in training by their full names; `net` the model as training sees it.
-    `factors` multiply the λ of the penalties that they name (a warm-up of β).
+    `factors` multiply the λ of the penalties that they name (a warm-up of β). `logged` holds scalars that are logged and nothing else.
     """
 
     data: Tensor
@@ -129,6 +129,7 @@ class Terms:
     net: Net | Any = None
     factors: Mapping[str, Tensor | float] = field(default_factory=dict)
     context: Context | Any = None
+    logged: Mapping[str, Tensor] = field(default_factory=dict)
     link: Corrupt = as_is  # from a decoder's output to the expected image, in pixel values
 
     def within(self, context: Context) -> Terms:
@@ -166,4 +167,5 @@ def regularized(terms: Terms, penalties: Mapping[str, tuple[ModuleType, Context]
         with context.draws.aside(name):
             unweighted[name] = module.penalty(terms.within(context))
     total = terms.data + sum(knobs[name] * terms.factors.get(name, 1.0) * penalty for name, penalty in unweighted.items())
-    return total, {"loss": total, "data": terms.data, **{f"penalty_{name}": penalty for name, penalty in unweighted.items()}}
+    named = {f"penalty_{name}": penalty for name, penalty in unweighted.items()}
+    return total, {"loss": total, "data": terms.data, **terms.logged, **named}

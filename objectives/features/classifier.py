@@ -168,12 +168,14 @@ def _rescale(network: nn.Sequential, x: Tensor) -> None:
 
 
 def _whole(images: ImageSet) -> ImageSet:
-    """The data set without `train_size`, loaded again where only part of it is in memory."""
+    """The data set without `train_size` and with every class, loaded again where only part of it is in memory."""
     from objectives import data
 
     options = images.record.get("options", {})
-    if options.get("train_size") is None or images.record.get("name") not in names("dataset"):
+    part = any(options.get(key) is not None for key in ("train_size", "hold_out"))
+    if not part or images.record.get("name") not in names("dataset"):
         return images
+    options = {key: value for key, value in options.items() if key != "hold_out"}
     return data.load({**options, "name": images.record["name"], "train_size": None})
 
 

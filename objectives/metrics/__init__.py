@@ -5,9 +5,10 @@ number down for one trained model; seeds, not images, are the unit that a sweep'
 
 A metric that any family can be asked for (a spec's `measure:`, or its `metric:` where it decides) has two things more:
 
-- `NEEDS`: what it takes of a `subject.Subject`, a subset of `samples`, `codes`, `labels`;
+- `NEEDS`: what it takes of a `subject.Subject`, a subset of what `subject.py` lists;
 - `measure(subject)`: estimates by name without the split's prefix (`METRIC` of `val_kid` answers under `kid`). `ALSO` declares the
-  metrics beyond `METRIC` that it returns.
+  metrics beyond `METRIC` that it returns;
+- `unfit(images) -> str`, if not every data set will do: why this one does not, or nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 from objectives import base
 
 if TYPE_CHECKING:
+    from objectives.data import ImageSet
     from objectives.subject import Subject
 
 
@@ -45,6 +47,17 @@ def declared(name: str) -> tuple[base.Metric, ...]:
 def file_of(metric: str, among: Sequence[str]) -> str | None:
     """The metric file that answers under `metric` (`val_kid`), or None."""
     return next((name for name in among if metric in {one.name for one in declared(name)}), None)
+
+
+def unfit(images: ImageSet, names: Collection[str]) -> list[str]:
+    """Which of these metric files cannot be measured on a data set, and why, in words."""
+    found = []
+    for name in names:
+        if "labels" in module(name).NEEDS and (images.train_labels is None or images.val_labels is None):
+            found.append(f"metric {name!r} needs labelled images; {images.record.get('name', 'this data set')!r} has no labels.")
+        if why := getattr(module(name), "unfit", lambda _: "")(images):
+            found.append(f"metric {name!r}: {why}.")
+    return found
 
 
 def measured(subject: Subject, names: Collection[str]) -> dict[str, float]:
