@@ -4,7 +4,8 @@ A metric that any family can be asked for names what it takes in `NEEDS`; a fami
 
 - `samples`: generated images;
 - `codes`: what the encoder makes of an image (of a VAE, the posterior mean);
-- `labels`: the data set's, which not every data set has.
+- `labels`: the data set's, which not every data set has;
+- `features`: what the samples and the real images are compared in.
 """
 
 from __future__ import annotations

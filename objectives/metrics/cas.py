@@ -55,7 +55,7 @@ ALSO = (
     ),
     Metric(
         name="val_gan_train",
-        summary="Accuracy on real images of a classifier that saw generated ones only, labelled by the frozen classifier (higher is better)",
+        summary="Accuracy on real images of a classifier of generated ones alone, labelled by the frozen classifier (higher is better)",
         formula="mean of [f_G(x) = label]",
         unit="share of images",
         costly=True,
@@ -125,7 +125,8 @@ def _taught(x: Tensor, y: Tensor, images: ImageSet) -> Callable[[Tensor], Tensor
 
     def classes(of: Tensor) -> Tensor:
         with torch.no_grad():
-            return network(_trained.centred(of.cpu())).argmax(1).to(of.device)
+            found: Tensor = network(_trained.centred(of.cpu())).argmax(1)
+        return found.to(of.device)
 
     return classes
 

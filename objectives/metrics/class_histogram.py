@@ -67,7 +67,7 @@ def misfit(images: ImageSet, extractor: Extractor | None) -> str:
         return f"classes of generated images need features: classifier; got {getattr(extractor, 'label', None)}. Leave `features` out."
     if images.train_labels is None or images.classes is None:
         return "classes of generated images need labelled images."
-    missing = images.classes - len(images.train_labels.unique())
+    missing = images.classes - int(images.train_labels.bincount().count_nonzero())
     return f"the training images must have every class; {missing} of {images.classes} are missing. Raise train_size." if missing else ""
 
 

@@ -95,7 +95,8 @@ def _influence(x: Tensor, mean: Tensor, cov: Tensor, other_mean: Tensor, other_c
     narrow = (vectors * inverse @ vectors.T) @ axes * inner.clamp(min=0).pow(0.25)
     centred = x - mean
     moved = (centred @ narrow).square().sum(1)  # (x − μ₁)ᵀ T (x − μ₁)
-    return 2 * centred @ (mean - other_mean) + centred.square().sum(1) - moved
+    influence: Tensor = 2 * centred @ (mean - other_mean) + centred.square().sum(1) - moved
+    return influence
 
 
 def moments(x: Tensor, name: str = "x") -> tuple[Tensor, Tensor]:

@@ -39,12 +39,14 @@ def estimate(fake: Tensor, real: Tensor) -> Estimate:
     δ alone the value is 3‖δ‖² up to the choice of directions. The error is of first order: each image moves the value by a Kantorovich
     potential, whose variance over images it is; where the two sets agree, bias is larger than this error.
     """
+    import torch
+
     x, y = features(fake, "MIND: fake"), features(real, "MIND: real")
     if x.shape[1] != y.shape[1]:
         raise ObjectiveError(f"MIND: fake and real must have the same number of features; got {x.shape[1]} and {y.shape[1]}.")
     along = _directions(x.shape[1]).to(x)
     total, potential_x, potential_y = 0.0, x.new_zeros(len(x)), x.new_zeros(len(y))
-    for part in along.split(CHUNK):
+    for part in torch.split(along, CHUNK):
         value, of_x, of_y = _one_dimensional(x @ part.T, y @ part.T)
         total += value
         potential_x += of_x
@@ -59,7 +61,8 @@ def _directions(d: int) -> Tensor:
     import torch
 
     found = torch.randn(DIRECTIONS, d, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return found / found.norm(dim=1, keepdim=True)
+    unit: Tensor = found / found.norm(dim=1, keepdim=True)
+    return unit
 
 
 def _one_dimensional(x: Tensor, y: Tensor) -> tuple[float, Tensor, Tensor]:
@@ -88,7 +91,7 @@ def _coupling(n: int, m: int, device: object) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _potential(x: Tensor, i: Tensor, weight: Tensor, moved: Tensor, order: Tensor) -> Tensor:
-    """∫ 2(u − T(u)) du up to each sorted value of x (n, P), T the transport map; back in the order of the images, summed over directions."""
+    """∫ 2(u − T(u)) du up to each sorted value of x (n, P), T the transport map; per image, summed over directions."""
     n = len(x)
     gap = x.new_zeros(x.shape).index_add_(0, i, n * weight[:, None] * moved)  # x − T(x)
     steps = (gap[1:] + gap[:-1]) * x.diff(dim=0)  # the trapezoid rule, times 2

@@ -71,7 +71,7 @@ def measure(subject: Subject) -> dict[str, Estimate]:
     share = torch.bincount(index, minlength=len(centres)).double() / len(index)
     quality = mean(near.double())
     return {
-        "modes_found": Estimate(float(len(index[near].unique()))),
+        "modes_found": Estimate(float(index[near].bincount(minlength=1).count_nonzero())),
         "high_quality": Estimate(quality.value, quality.se or None),
         "modes_reverse_kl": Estimate(max(0.0, float((share * (share * len(centres)).clamp(min=1e-300).log()).sum()))),
     }
@@ -88,4 +88,4 @@ def nearest(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
 def estimate(points: Tensor, centres: Tensor, std: float = 1.0) -> Estimate:
     """How many of the centres (k, D) have a point of (n, D) nearest to them and within three `std`."""
     index, distance = nearest(points, centres)
-    return Estimate(float(len(index[distance <= NEAR * std].unique())))
+    return Estimate(float(index[distance <= NEAR * std].bincount(minlength=1).count_nonzero()))
