@@ -7,7 +7,8 @@ A metric that any family can be asked for names what it takes in `NEEDS`; a fami
 - `posterior`: mean and log-variance of a Gaussian q(z|x);
 - `likelihood`: an upper bound on −log p(x) of given images, in nats;
 - `anomaly`: how strange an image is to the model;
-- `labels`: the data set's, which not every data set has.
+- `labels`: the data set's, which not every data set has;
+- `features`: what the samples and the real images are compared in.
 """
 
 from __future__ import annotations
@@ -56,6 +57,10 @@ class Subject:
         return self._codes[split]
 
     @cached_property
+    def _codes(self) -> dict[str, Tensor]:
+        return {}
+
+    @cached_property
     def posterior(self) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z|x), (n, z) each, of the images of `real`."""
         return self.family.posterior(self.net, self.real, self.split)
@@ -80,10 +85,6 @@ class Subject:
         if found is None or not len(found):
             raise ObjectiveError("a metric of anomalies needs a class that is held out: add hold_out: CLASS to the data set's options.")
         return found[: MOST[self.split]]
-
-    @cached_property
-    def _codes(self) -> dict[str, Tensor]:
-        return {}
 
     def labels(self, split: str) -> Tensor:
         """Labels (n,) of the images whose codes `codes(split)` holds.

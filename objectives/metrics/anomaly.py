@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from objectives.data import ImageSet
+    from objectives.features import Extractor
     from objectives.subject import Subject
 
 SOURCE = "Hanley and McNeil 1982; standard error: DeLong, DeLong and Clarke-Pearson 1988"
@@ -33,7 +34,7 @@ ALSO = (
 NEEDS = ("anomaly",)
 
 
-def unfit(images: ImageSet) -> str:
+def misfit(images: ImageSet, extractor: Extractor | None) -> str:
     """Why these images do not do, or nothing."""
     if images.val_novel is not None and len(images.val_novel) and images.test_novel is not None and len(images.test_novel):
         return ""
