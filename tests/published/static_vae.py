@@ -1,7 +1,7 @@
 """B3: pythae's reproduction of a VAE 784-400-40 on fixed binary MNIST: test NLL 89.78 (200 importance samples), reference 89.9.
 
-Adam at 1e-4, batch 100, 500 epochs, the learning rate × 10^(−1/5) after epochs 200 and 350, the weights of the best validation epoch. pythae
-reads the binarization of Larochelle & Murray; here every pixel is drawn once, with the probability of its gray value and a fixed seed.
+Adam at 1e-4, batch 100, 500 epochs, the learning rate × 10^(−1/5) after epochs 200 and 350, the weights of the best validation epoch.
+pythae reads the binarization of Larochelle & Murray; here every pixel is drawn once, with its gray value as probability and a fixed seed.
 Hours on one thread: a checkpoint is written every few epochs, and the same command goes on from it. `--minutes` ends it early: the gate is
 then `unfinished` and says what was reached.
 """
