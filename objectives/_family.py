@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from string import Formatter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from objectives import base, data, latents, metrics, models, regularizers
@@ -124,6 +125,7 @@ class Family:
     averaged: ClassVar[Mapping[str, str]] = {}  # players whose exponential moving average is what is scored, and the knob of its decay
     dtype: ClassVar[str] = "float32"
     offers: ClassVar[tuple[str, ...]] = ()  # what metrics may take of it: see `subject.py`
+    density = False  # whether its likelihood is that of real-valued pixels; for families that offer one
     measures: ClassVar[tuple[str, ...]] = ()  # metric files measured for every complete member
 
     def __init__(self, settings: base.Settings) -> None:
@@ -155,7 +157,14 @@ class Family:
         return [base.unknown(f"measure: a metric that {cls.name!r} can be asked for", name, known) for name in wanted if name not in known]
 
     def load_data(self) -> ImageSet:
-        """The data set of the settings, loaded once per process."""
+        """The data set of the settings, loaded once per process.
+
+        Raises:
+            ObjectiveError: an option is wrong, files are missing or damaged, or the likelihood means nothing on such data.
+        """
+        facts = data.module(str(self.settings.dataset.get("name", ""))).DATASET
+        if wrong := data.likelihood_faults(facts, self.settings.dataset, self.likelihood):
+            raise base.ObjectiveError("\n".join(wrong))
         return loaded(self.options_key(), self.settings.device)
 
     def options_key(self) -> str:
@@ -170,15 +179,49 @@ class Family:
         images = self.load_data()
         sizes = training.parameter_counts(self, images.shape)
         facts = {"dataset": dict(images.record), "model": self.model, "parameters": sizes, **self.warm_up(images)}
-        if any("samples" in metrics.module(name).NEEDS for name in self.measured[base.Phase.CONFIRM]):
-            facts["features"] = {"label": self.features().label, **self.features().record}
+        extractor = self.features() if self.compares() else None
+        if extractor:
+            facts["features"] = {"label": extractor.label, **extractor.record}
+        if silent := self.misfits(images, extractor):
+            facts["not_measured"] = silent
         return {**facts, "labels": self.labels(images)}
 
+    def compares(self) -> bool:
+        """Whether anything that will be measured compares images in features."""
+        return metrics.needs(self.measured[base.Phase.CONFIRM], "features")
+
+    def misfits(self, images: ImageSet, extractor: Extractor | None) -> dict[str, str]:
+        """Metrics of the family's own that say nothing about this data set, and why.
+
+        Raises:
+            ObjectiveError: one of them was asked for, or decides.
+        """
+        found = {name: metrics.misfit(name, images, extractor) for name in self.measured[base.Phase.CONFIRM]}
+        found = {name: reason for name, reason in found.items() if reason}
+        deciding = metrics.file_of(self.deciding, list(found))
+        if wrong := [f"metric {name!r}: {reason}" for name, reason in found.items() if name in self.settings.measure or name == deciding]:
+            raise base.ObjectiveError("\n".join(wrong))
+        return found
+
     def labels(self, images: ImageSet) -> dict[str, str]:
-        """The full names of metrics: what a number depends on beside the model (features, number of images and of samples)."""
-        asked = any("{features}" in metric.label for metric in self.metrics.values()) and bool(self.measured[base.Phase.CONFIRM])
-        within = {"features": self.features().label if asked else "", "n": min(CHEAP_IMAGES, len(images.val)), **self.label_facts()}
-        return {name: metric.label.format(**within) for name, metric in self.metrics.items() if metric.label}
+        """The full names of metrics: what a number depends on beside the model (features, number of images and of samples).
+
+        A metric of the validation has a twin of the test. Names that need features are left out where nothing is compared in them.
+        """
+        from objectives.subject import MOST
+
+        facts = {**({"features": self.features().label} if self.compares() else {}), **self.label_facts()}
+        askable = metrics.measurable(frozenset(self.offers))
+        found = {}
+        for name, metric in self.metrics.items():
+            wanted = {field for _, field, _, _ in Formatter().parse(metric.label) if field}
+            if not metric.label or not wanted <= {"n", *facts}:
+                continue
+            found[name] = metric.label.format(n=min(CHEAP_IMAGES, len(images.val)), **facts)
+            if name.startswith("val_"):
+                n = min(MOST["test"] if metrics.file_of(name, askable) else CHEAP_IMAGES, len(images.test))
+                found[name.replace("val_", "test_", 1)] = metric.label.format(n=n, **facts)
+        return found
 
     def label_facts(self) -> dict[str, Any]:
         """What the family's own metrics need in their full names."""
@@ -273,6 +316,18 @@ class Family:
 
     def codes(self, net: Net, x: Tensor) -> Tensor:
         """What the encoder makes of images (n, D): (n, z); for families that offer codes."""
+        raise NotImplementedError
+
+    def posterior(self, net: Net, x: Tensor, name: str) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z|x), (n, z) each, of images (n, C, H, W), noise as `name` says; for families that offer a posterior."""
+        raise NotImplementedError
+
+    def neg_log_likelihood(self, net: Net, images: ImageSet, x: Tensor, name: str) -> Tensor:
+        """A bound on −log p(x) in nats (n,), of images x (n, C, H, W), noise as `name` says; for families that offer a likelihood."""
+        raise NotImplementedError
+
+    def anomaly(self, net: Net, images: ImageSet, x: Tensor) -> Tensor:
+        """How strange images x (n, C, H, W) are, (n,): higher is stranger; for families that offer it."""
         raise NotImplementedError
 
     def sampler(self, net: Net, images: ImageSet) -> latents.Sample:

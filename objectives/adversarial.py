@@ -6,6 +6,7 @@ loss to loss, so a λ that was found with one (R1's, LeCam's) says nothing about
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,7 +21,8 @@ DEFAULT = "non_saturating"
 class Game:
     """`discriminator(on_real, on_fake)` and `generator(on_real, on_fake)`, both to be minimized; logits (n,) → scalar.
 
-    `relative` says that the generator's loss needs the logits of real images too.
+    `relative` says that the generator's loss needs the logits of real images too. `even` is the smallest loss of a discriminator that cannot
+    tell real from generated images, whose own least is 0; None where its loss has no least.
     """
 
     formula: str
@@ -28,6 +30,7 @@ class Game:
     discriminator: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor, Tensor], Tensor]
     relative: bool = False
+    even: float | None = None
 
 
 def _softplus(x: Tensor) -> Tensor:
@@ -46,24 +49,28 @@ GAMES = {
         "Goodfellow et al. 2014, section 3",
         _logistic,
         lambda on_real, on_fake: _softplus(-on_fake).mean(),
+        even=2 * math.log(2),
     ),
     "minimax": Game(
         "D as non_saturating; G: −E softplus(D(G(z)))",
         "Goodfellow et al. 2014, equation 1: the generator's gradient vanishes where D is sure",
         _logistic,
         lambda on_real, on_fake: -_softplus(on_fake).mean(),
+        even=2 * math.log(2),
     ),
     "hinge": Game(
         "D: E max(0, 1 − D(x)) + E max(0, 1 + D(G(z))); G: −E D(G(z))",
         "Lim & Ye 2017; Miyato et al. 2018",
         lambda on_real, on_fake: (1 - on_real).relu().mean() + (1 + on_fake).relu().mean(),
         lambda on_real, on_fake: -on_fake.mean(),
+        even=2.0,
     ),
     "lsgan": Game(
         "D: ½E(D(x) − 1)² + ½E D(G(z))²; G: ½E(D(G(z)) − 1)²",
         "Mao et al. 2017, equation 9",
         lambda on_real, on_fake: 0.5 * (on_real - 1).square().mean() + 0.5 * on_fake.square().mean(),
         lambda on_real, on_fake: 0.5 * (on_fake - 1).square().mean(),
+        even=0.25,
     ),
     "wasserstein": Game(
         "D: E D(G(z)) − E D(x); G: −E D(G(z)); needs a Lipschitz constraint on D",
@@ -77,5 +84,6 @@ GAMES = {
         lambda on_real, on_fake: _softplus(on_fake - on_real).mean(),
         lambda on_real, on_fake: _softplus(on_real - on_fake).mean(),
         relative=True,
+        even=math.log(2),
     ),
 }

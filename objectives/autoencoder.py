@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from objectives import base, data, models
 from objectives._family import CHEAP_IMAGES, LR, Family, comparable, knobs_of, latent_dim, metrics_of
-from objectives.metrics import generalization_gap, half_sse, mse_pixel
+from objectives.metrics import bce, generalization_gap, half_sse, mse_pixel, output_spread
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from objectives.terms import Net, Terms
 
 PLAYERS = {"model": ("encoder", "decoder")}
+OFFERS = ("samples", "codes", "anomaly")
+CHUNK = 2000  # images that are encoded and decoded at once
 
 
 class Autoencoder(Family):
@@ -34,12 +36,14 @@ class Autoencoder(Family):
         (
             half_sse.METRIC,
             mse_pixel.METRIC,
+            bce.METRIC,
             generalization_gap.METRIC,
             base.Metric("train_half_sse", "The score's formula on training images", half_sse.METRIC.formula, half_sse.METRIC.unit),
         ),
-        offers=("samples", "codes"),
+        exact=(output_spread.METRIC,),
+        offers=OFFERS,
     )
-    offers = ("samples", "codes")
+    offers = OFFERS
     score = "val_half_sse"
     default_search = ("l2",)
     default_epochs = 20
@@ -56,11 +60,12 @@ class Autoencoder(Family):
         return Terms(half_squared_error(rebuilt, batch).mean(), {"observed": batch, "output": rebuilt, "latent": latent})
 
     def evaluate(self, net: Net, images: ImageSet) -> dict[str, Tensor | float]:
-        """The score on at most 2,000 validation images."""
+        """The score on at most 2,000 validation images, and how much reconstructions differ."""
         from objectives.likelihoods import half_squared_error
 
         x, target = images.val[:CHEAP_IMAGES].flatten(1), _target(images, "val")[:CHEAP_IMAGES].flatten(1)
-        return {"val_half_sse": half_squared_error(_reconstruct(net, x), target).mean()}
+        rebuilt = _reconstruct(net, x)
+        return {"val_half_sse": half_squared_error(rebuilt, target).mean(), "val_output_spread": output_spread.of(rebuilt, target)}
 
     def finish(self, net: Net, images: ImageSet, rungs: Sequence[float]) -> dict[str, float]:
         """Every metric, on the whole validation split and about as many training images."""
@@ -98,18 +103,30 @@ class Autoencoder(Family):
         """Codes (n, z) of images (n, D)."""
         return net("encoder", x)
 
+    def anomaly(self, net: Net, images: ImageSet, x: Tensor) -> Tensor:
+        """½‖x̂ − x‖² of images x (n, C, H, W)."""
+        from objectives.likelihoods import half_squared_error
+
+        return half_squared_error(_reconstruct(net, x.flatten(1)), x.flatten(1))
+
     def _on_split(self, net: Net, images: ImageSet, split: str) -> dict[str, float]:
         x: Tensor = getattr(images, split).flatten(1)
         target = _target(images, split).flatten(1)
         rebuilt = _reconstruct(net, x)
+        entropy = bce.estimate(rebuilt, target).as_metrics(f"{split}_bce") if 0 <= float(target.min()) <= float(target.max()) <= 1 else {}
         return {
+            **entropy,
             **half_sse.estimate(rebuilt, target).as_metrics(f"{split}_half_sse"),
             **mse_pixel.estimate(rebuilt, target).as_metrics(f"{split}_mse_pixel"),
+            **output_spread.estimate(rebuilt, target).as_metrics(f"{split}_output_spread"),
         }
 
 
 def _reconstruct(net: Net, x: Tensor) -> Tensor:
-    return net("decoder", net("encoder", x))
+    import torch
+
+    parts = [net("decoder", net("encoder", part)) for part in x.split(CHUNK)]  # a convolution's activations are many times its input
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _target(images: ImageSet, split: str) -> Tensor:

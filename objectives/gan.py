@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from objectives import adversarial, base, data, models
 from objectives._family import LR, Family, knobs_of, latent_dim, metrics_of
-from objectives.metrics import kid
+from objectives.metrics import diversity, kid
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,6 +71,14 @@ N_DIS = base.Knob(
     source="Arjovsky et al. 2017 (5)",
 )
 
+TOLD_APART = base.Metric(
+    "train_told_apart_d",
+    "How often the discriminator rates a real image above a generated one in training, mean over the epoch: 0.5 cannot tell, 1 has won",
+    "P(D(x) > D(G(z)))",
+    "share of pairs",
+    source="the area under D's ROC curve; no threshold, so every game has it",
+)
+
 
 class GAN(Family):
     """KID of the averaged generator."""
@@ -79,11 +87,11 @@ class GAN(Family):
     players = PLAYERS
     averaged = {"generator": "ema"}  # noqa: RUF012
     knobs = knobs_of("gan", tuple(PLAYERS), (LR, LATENT, LOSS, LR_RATIO, BETA1, N_DIS))
-    offers = ("samples",)
-    measures = ("kid", "fid")
-    metrics = metrics_of("gan", tuple(PLAYERS), (), offers=offers)
+    offers = ("samples", "anomaly")
+    measures = ("kid", "fid", "diversity")
+    metrics = metrics_of("gan", tuple(PLAYERS), (), exact=(TOLD_APART,), offers=offers)
     score = "val_kid"
-    default_search = ("l2_g", "l2_d")
+    default_search: ClassVar[tuple[str, ...]] = ("l2_g", "l2_d")
     default_epochs = 40
     models = models.serving("gan", first="mlp_small")
     datasets = data.serving("gan")
@@ -118,14 +126,18 @@ class GAN(Family):
         if player == "discriminator" or game.relative:
             seen_real = net.corrupt("discriminator", batch)
             values |= {"real": batch, "seen_real": seen_real, "on_real": net("discriminator", seen_real)}
+        logged = {}
+        if player == "discriminator":
+            logged["told_apart"] = (values["on_real"] > values["on_fake"]).to(batch.dtype).mean()
         play = game.discriminator if player == "discriminator" else game.generator
-        return Terms(play(values.get("on_real", values["on_fake"]), values["on_fake"]), values)
+        return Terms(play(values.get("on_real", values["on_fake"]), values["on_fake"]), values, logged=logged)
 
     def evaluate(self, net: Net, images: ImageSet) -> dict[str, Tensor | float]:
-        """KID between at most 2,000 samples and as many validation images."""
+        """KID between at most 2,000 samples and as many validation images, and how much the samples differ."""
         from objectives.subject import Subject
 
-        return {"val_kid": kid.measure(Subject(self, net, images, "val"))["kid"].value}
+        subject = Subject(self, net, images, "val")
+        return {"val_kid": kid.measure(subject)["kid"].value, "val_diversity": diversity.measure(subject)["diversity"].value}
 
     def finish(self, net: Net, images: ImageSet, rungs: Sequence[float]) -> dict[str, float]:
         """Mean KID of the last evaluations; its standard error is that of the last one alone."""
@@ -146,6 +158,13 @@ class GAN(Family):
 
         z = Fixed(f"gan/{name}", images.val).normal((n, net.latent_dim), "latent")
         return net("generator", z).view(n, *images.shape)
+
+    def anomaly(self, net: Net, images: ImageSet, x: Tensor) -> Tensor:
+        """−D(x) of images x (n, C, H, W); a discriminator of packs sees each image beside copies of itself.
+
+        D is trained to tell the generator's images, which are none of them novel, so this may well be no better than chance.
+        """
+        return -net("discriminator", x.flatten(1).repeat(1, int(net.options.get("packing", 1))))
 
 
 OBJECTIVE = GAN

@@ -4,7 +4,11 @@ A metric that any family can be asked for names what it takes in `NEEDS`; a fami
 
 - `samples`: generated images;
 - `codes`: what the encoder makes of an image (of a VAE, the posterior mean);
-- `labels`: the data set's, which not every data set has.
+- `posterior`: mean and log-variance of a Gaussian q(z|x);
+- `likelihood`: an upper bound on −log p(x) of given images, in nats;
+- `anomaly`: how strange an image is to the model;
+- `labels`: the data set's, which not every data set has;
+- `features`: what the samples and the real images are compared in.
 """
 
 from __future__ import annotations
@@ -55,6 +59,32 @@ class Subject:
     @cached_property
     def _codes(self) -> dict[str, Tensor]:
         return {}
+
+    @cached_property
+    def posterior(self) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z|x), (n, z) each, of the images of `real`."""
+        return self.family.posterior(self.net, self.real, self.split)
+
+    @property
+    def density(self) -> bool:
+        """Whether `neg_log_likelihood` is that of a density, and not of a probability."""
+        return self.family.density
+
+    def neg_log_likelihood(self, x: Tensor) -> Tensor:
+        """An upper bound on −log p(x) in nats (n,) of images (n, C, H, W), from noise that depends on the split only."""
+        return self.family.neg_log_likelihood(self.net, self.images, x, self.split)
+
+    def anomaly(self, x: Tensor) -> Tensor:
+        """How strange images (n, C, H, W) are to the model, (n,): higher is stranger."""
+        return self.family.anomaly(self.net, self.images, x)
+
+    @cached_property
+    def novel(self) -> Tensor:
+        """Images (n, C, H, W) of the class that the data set holds out, as many as are compared of the known ones at most."""
+        found: Tensor | None = getattr(self.images, f"{self.split}_novel")
+        if found is None or not len(found):
+            raise ObjectiveError("a metric of anomalies needs a class that is held out: add hold_out: CLASS to the data set's options.")
+        return found[: MOST[self.split]]
 
     def labels(self, split: str) -> Tensor:
         """Labels (n,) of the images whose codes `codes(split)` holds.

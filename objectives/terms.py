@@ -9,6 +9,7 @@ regularized(terms, …)    the loss to descend: the only place where a λ multip
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
@@ -56,6 +57,16 @@ class Net:
         # No parameter is shared between layers, and looking for shared ones costs as much as a small layer.
         out: Tensor = torch.func.functional_call(self._parts[part], dict(self.parameters[part]), inputs, tie_weights=False)
         return out
+
+    def module(self, part: str) -> nn.Module:
+        """The module of a part, for its structure: the parameters that it holds are not these."""
+        return self._parts[part]
+
+    def having(self, part: str, parameters: Mapping[str, Tensor]) -> Net:
+        """The same model with other parameters in one part."""
+        twin = copy(self)
+        twin.parameters = {**self.parameters, part: parameters}
+        return twin
 
     def corrupt(self, part: str, x: Tensor) -> Tensor:
         """The input of a part as training shows it: with input noise where a regularizer adds some, else x itself."""
@@ -120,7 +131,7 @@ class Terms:
 
     `data` is the unregularized loss, a scalar averaged over the batch; `values` holds the family's own quantities (each family's `loss`
     says which); `kernels` the weights of rank ≥ 2 of the player in training by their full names; `net` the model as training sees it.
-    `factors` multiply the λ of the penalties that they name (a warm-up of β).
+    `factors` multiply the λ of the penalties that they name (a warm-up of β). `logged` holds scalars that are logged and nothing else.
     """
 
     data: Tensor
@@ -129,6 +140,7 @@ class Terms:
     net: Net | Any = None
     factors: Mapping[str, Tensor | float] = field(default_factory=dict)
     context: Context | Any = None
+    logged: Mapping[str, Tensor] = field(default_factory=dict)
     link: Corrupt = as_is  # from a decoder's output to the expected image, in pixel values
 
     def within(self, context: Context) -> Terms:
@@ -166,4 +178,5 @@ def regularized(terms: Terms, penalties: Mapping[str, tuple[ModuleType, Context]
         with context.draws.aside(name):
             unweighted[name] = module.penalty(terms.within(context))
     total = terms.data + sum(knobs[name] * terms.factors.get(name, 1.0) * penalty for name, penalty in unweighted.items())
-    return total, {"loss": total, "data": terms.data, **{f"penalty_{name}": penalty for name, penalty in unweighted.items()}}
+    named = {f"penalty_{name}": penalty for name, penalty in unweighted.items()}
+    return total, {"loss": total, "data": terms.data, **terms.logged, **named}

@@ -2,7 +2,8 @@
 
     epoch:   shuffle → for every minibatch, for every player: loss → gradient → regularizers on the weights → Adam → again
              → evaluate on validation images with fixed draws → one report per living member
-    end:     the last report carries the state, and for a completed member all metrics and the score
+    end:     the last report carries the state, and for a completed member all metrics and the score; a member whose training has come to
+             nothing (`detectors/`) ends as collapsed, with the evidence
 
 A loss is written for one model in its family's file; `regularization.py` adds the regularizers that are on; `population.py` maps it over
 the members.
@@ -23,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from objectives import base, metrics, models, regularizers
+from objectives import base, detectors, metrics, models, regularizers
 from objectives._family import Family
 from objectives.base import Member, ObjectiveError, Report, State
 from objectives.data import ImageSet
@@ -42,13 +43,15 @@ BLOW_UP = 1e3  # a training loss this many times its first value (or this large,
 
 @dataclass
 class Living:
-    """A member in training: its random streams, the cheap score of every epoch, and the weights of its best one if those will be scored."""
+    """A member in training: its random streams, the cheap score of every epoch, what detectors of collapse look at, and the weights of its
+    best epoch if those will be scored."""
 
     member: Member
     streams: Live
     rungs: list[float] = field(default_factory=list)
     first_loss: float = math.nan
     best: dict[str, Tensor] | None = None
+    history: list[dict[str, float]] = field(default_factory=list)
 
 
 class TrainingRun:
@@ -133,6 +136,7 @@ class TrainingRun:
             "rungs": [living.rungs for living in chosen],
             "first_loss": [living.first_loss for living in chosen],
             "best": [living.best for living in chosen],
+            "history": [living.history for living in chosen],
             "streams": [living.streams.state() for living in chosen],
             "thetas": of(self.thetas),
             "averages": of(self.averages),
@@ -156,8 +160,8 @@ class TrainingRun:
             streams = Live(seed, self.settings.device, self.dtype)
             # Generator states live on the CPU, whatever the device of the generator.
             streams.load_state({name: value.cpu() for name, value in state["streams"][position].items()})
-            rungs, first, best = (state[key][position] for key in ("rungs", "first_loss", "best"))
-            self.living.append(Living(self.members[number], streams, rungs, first, best))
+            kept = (state[key][position] for key in ("rungs", "first_loss", "best", "history"))
+            self.living.append(Living(self.members[number], streams, *kept))
         self._read_knobs()
 
     def save_weights(self, number: int, path: Path) -> None:
@@ -281,7 +285,20 @@ class TrainingRun:
         if self.settings.score == "best_epoch" and not any(before <= rung for before in living.rungs):
             living.best = self._current(k)
         living.rungs.append(rung)
+        living.history.append({name: metrics[name] for name in detectors.reads(self.family.name) if name in metrics})
+        if evidence := self._collapse(living):
+            return replace(report, state=State.COLLAPSED, reason=evidence)
         return self._complete(k, report) if self.epoch >= self.settings.epochs else report
+
+    def _collapse(self, living: Living) -> str:
+        """The evidence that a member's training has come to nothing. One that is scored by an epoch before its collapse is sound."""
+        settings, config = self.settings, living.member.config
+        on = regularizers.acting_on(self.family.name, tuple(self.family.players))
+        values = {name: config.get(name, found.knob.default) for name, found in on.items() if found.has("rest")}
+        rests = [on[name].module.rest(value, settings.epochs) for name, value in values.items() if not on[name].idle(value)]
+        history = detectors.History(living.history, settings.epochs, config, max(rests, default=0.0))
+        sound = living.best is not None and _scored_epoch(living) <= self.epoch - history.length()
+        return "" if sound else detectors.find(self.family.name, history)
 
     def _complete(self, k: int, report: Report) -> Report:
         """The last report of a member that trained to the end: every metric, of the weights that are scored."""
@@ -472,7 +489,7 @@ def _converted(images: ImageSet, dtype: torch.dtype) -> ImageSet:
     """The image set with its images in another precision (tests of equality use float64)."""
     if images.train.dtype == dtype:
         return images
-    names = ("train", "val", "test", "train_target", "val_target", "test_target")
+    names = ("train", "val", "test", "train_target", "val_target", "test_target", "val_novel", "test_novel")
     converted: dict[str, Any] = {name: value.to(dtype) for name in names if (value := getattr(images, name)) is not None}
     return replace(images, **converted)
 

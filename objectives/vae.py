@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 PLAYERS = {"model": ("encoder", "decoder")}
 IWAE_SAMPLES = 100
-CHUNK = 100  # images whose IWAE samples are decoded at once
+CHUNK = 100  # images whose IWAE samples are drawn at once
+ENCODED = 2000  # images that are encoded and decoded at once
+DECODED = 8_000_000  # pixels that are decoded at once
 NLL = replace(iwae.METRIC, summary=f"{iwae.METRIC.summary}: k = {IWAE_SAMPLES}, at most {CHEAP_IMAGES:,} images")
 GAP = replace(generalization_gap.METRIC, name="generalization_gap_nats", unit="nats per image", costly=True)
 
@@ -40,7 +42,7 @@ class VAE(Family):
     name = "vae"
     players = PLAYERS
     knobs = knobs_of("vae", tuple(PLAYERS), (LR, latent_dim(20)))
-    offers = ("samples", "codes")
+    offers = ("samples", "codes", "posterior", "likelihood", "anomaly")
     metrics = metrics_of(
         "vae", tuple(PLAYERS), (neg_elbo.METRIC, NLL, reconstruction.METRIC, kl.METRIC, GAP), exact=(active_units.METRIC,), offers=offers
     )
@@ -127,6 +129,30 @@ class VAE(Family):
         """Posterior means (n, z) of images (n, D), as the encoder sees them without noise."""
         return posterior(net, x)[0]
 
+    def posterior(self, net: Net, x: Tensor, name: str) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z|x), (n, z) each, of images (n, C, H, W) as they are evaluated: binarized where they are."""
+        import torch
+
+        from objectives.draws import Fixed
+
+        observed = self._observed(x.flatten(1), Fixed(f"vae/{name}", x))
+        parts = [posterior(net, part) for part in observed.split(ENCODED)]
+        return torch.cat([mean for mean, _ in parts]), torch.cat([log_variance for _, log_variance in parts])
+
+    @property
+    def density(self) -> bool:  # type: ignore[override]
+        """A Gaussian is one; a Bernoulli gives binary images a probability."""
+        return self.likelihood != "bernoulli"
+
+    def neg_log_likelihood(self, net: Net, images: ImageSet, x: Tensor, name: str) -> Tensor:
+        """The importance-weighted bound on −log p(x), (n,), of images (n, C, H, W)."""
+        return iwae.nll(self._log_weights(net, x, name, self._variance(net, images)))
+
+    def anomaly(self, net: Net, images: ImageSet, x: Tensor) -> Tensor:
+        """−ELBO of images x (n, C, H, W), with one sample of z each."""
+        nats, rate, _ = self._bound(net, x, "anomaly", self._variance(net, images))
+        return nats + rate
+
     def label_facts(self) -> dict[str, Any]:
         """The number of importance samples."""
         return {"k": IWAE_SAMPLES}
@@ -156,13 +182,19 @@ class VAE(Family):
 
     def _sampled(self, net: Net, images: Tensor, split: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Images as the likelihood sees them, the decoder's output of one z each, and the posterior. A split's noise never changes."""
+        import torch
+
         from objectives.draws import Fixed
 
         draws = Fixed(f"vae/{split}", images)
         x = self._observed(images.flatten(1), draws)
-        mean, log_variance = posterior(net, x)
-        z = mean + (0.5 * log_variance).exp() * draws.normal(mean.shape, "latent")
-        return x, net("decoder", z), mean, log_variance
+        noise = draws.normal((len(x), net.latent_dim), "latent")
+        found = []
+        for part, eps in zip(x.split(ENCODED), noise.split(ENCODED), strict=True):  # a convolution's activations are many times its input
+            mean, log_variance = posterior(net, part)
+            found.append((net("decoder", mean + (0.5 * log_variance).exp() * eps), mean, log_variance))
+        out, mean, log_variance = (torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*found, strict=True))
+        return x, out, mean, log_variance
 
     def _log_weights(self, net: Net, images: Tensor, split: str, variance: Tensor | None = None) -> Tensor:
         """log p(x|z) + log p(z) − log q(z|x) for k samples of z, (n, k)."""
@@ -179,7 +211,8 @@ class VAE(Family):
             z = mean + (0.5 * log_variance).exp() * noise  # (n, k, z)
             # log p(z) − log q(z|x): the constants ½ log 2π cancel
             log_ratio = 0.5 * (noise.square() + log_variance - z.square()).sum(-1)
-            logits = net("decoder", z.flatten(0, 1)).view(*z.shape[:2], -1)
+            rows = z.flatten(0, 1).split(max(1, DECODED // x.shape[1]))
+            logits = torch.cat([net("decoder", row) for row in rows]).view(*z.shape[:2], -1)
             found.append(log_ratio - self._neg_log_likelihood(logits, part[:, None], variance))
         return torch.cat(found)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,7 +29,13 @@ WORST = 1.0  # how far beyond the worst other member a diverged one lies, in squ
 
 
 def candidates(
-    rows: Sequence[Row], knobs: Sequence[Knob], *, fixed: Mapping[str, Value], configs: int | None = None, simplify: Sequence[str] = ()
+    rows: Sequence[Row],
+    knobs: Sequence[Knob],
+    *,
+    fixed: Mapping[str, Value],
+    configs: int | None = None,
+    simplify: Sequence[str] = (),
+    alone: bool = False,
 ) -> list[Candidate]:
     """The configs to confirm on fresh seeds: `off`, `min`, `without:<λ>`, `edge`, `low` and `high`, in this order of priority.
 
@@ -38,12 +44,16 @@ def candidates(
     λ at its off value) and a `low:<λ>` and `high:<λ>` each. The λ arms share the nuisance knobs of `min`; the off arm too, unless it is
     clearly better with its own.
 
+    Where each λ was searched `alone`, every λ is a question of one λ, asked of its own members and the off arm's: `off`, then `min:<λ>` of
+    each, then `edge:<λ>`, `low:<λ>` and `high:<λ>` of each, all with the other λ off. A λ of which no member completed is left out.
+
     Args:
         rows: every member of the search.
         knobs: the searched knobs, their `low` and `high` the ranges of this sweep.
         fixed: the values of all other knobs.
-        configs: how many candidates at most; None means 5 for one λ, else 3 + 3 per λ.
+        configs: how many candidates at most; None means `usual(…)`.
         simplify: the order in which λ are moved toward more regularization; those left out follow in knob order.
+        alone: whether searched members had one λ on at a time.
 
     Raises:
         SelectionError: no searched knob is a λ, or no λ member completed.
@@ -51,27 +61,39 @@ def candidates(
     ordered = sorted((row for row in rows if row.phase == "search"), key=lambda row: row.number)
     lambdas = lambdas_of(knobs, simplify)
     search = [row for row in ordered if row.arm != "off"]
-    complete = [row for row in search if row.ended == "ok"]
-    if not complete:
+    if not any(row.ended == "ok" for row in search):
         counts = counts_of(row.state for row in search) or "none was trained"
         raise SelectionError(f"at least one λ member must complete before one can be chosen; of {len(search)}: {counts}")
-    names = [knob.name for knob in knobs]
-    known = finals(ordered)
-    off_rows = [row for row in ordered if row.arm == "off" and row.number in known]
-    fit = _fit(ordered, known, knobs, lambdas)
-    if fit:
-        off, best, off_why, why, edges = _read(fit, bool(off_rows), lambdas)
-    else:
-        off, best, off_why, why, edges = _best_members(off_rows, complete, known, knobs, lambdas)
-    best = _off_the_off_value(best, lambdas)
-    found = [Candidate("off", off, off_why), Candidate("min", best, why)]
-    found += _arms_of(best, edges, lambdas)
-    limit = configs if configs is not None else (5 if len(lambdas) == 1 else 3 + 3 * len(lambdas))
+    found = _each_alone(ordered, knobs, lambdas) if alone else _arms(_Side.of(ordered, knobs, lambdas))
+    limit = configs if configs is not None else usual(len(lambdas), alone)
     chosen: dict[str, Candidate] = {}
     for one in found:
-        full = {**fixed, **{name: one.config[name] for name in names}}
+        full = {**fixed, **{knob.name: off_value(knob) for knob in lambdas}, **one.config}
         chosen.setdefault(repr(sorted(full.items())), Candidate(one.arm, full, one.why))
     return list(chosen.values())[: max(limit, 0)]
+
+
+def usual(lambdas: int, alone: bool = False) -> int:
+    """How many configs are confirmed where a spec does not say; with each λ alone the off arm, the best of each, a neighbour of each."""
+    if alone:
+        return 1 + 2 * lambdas
+    return 5 if lambdas == 1 else 3 + 3 * lambdas
+
+
+def _each_alone(rows: Sequence[Row], knobs: Sequence[Knob], lambdas: Sequence[Knob]) -> list[Candidate]:
+    """The candidates of every λ alone, by priority: the off arm, every minimum, every edge, and so on."""
+    sides = []
+    for knob in lambdas:
+        mine = [row for row in rows if row.arm in ("off", f"alone:{knob.name}")]
+        if any(row.ended == "ok" for row in mine if row.arm != "off"):
+            sides.append(_Side.of(mine, [other for other in knobs if other is knob or not other.is_lambda], [knob]))
+    common = _common([side for side in sides if side.fit])
+    columns = {side.lambdas[0].name: _arms(side, common) for side in sides}
+    # Should the fits agree on no combination of nuisance knobs, the off arm has what the first λ says of it.
+    found = next(iter(columns.values()))[:1]
+    for arm in ("min", "edge", "low", "high"):
+        found += [replace(one, arm=f"{arm}:{name}") for name, column in columns.items() for one in column if one.arm == arm]
+    return found
 
 
 def counts_of(states: Iterable[str]) -> str:
@@ -97,6 +119,37 @@ class _Fit:
     nuisances: list[dict[str, Value]]
     count: int
     predicted: int
+
+
+@dataclass(frozen=True)
+class _Side:
+    """λ that are asked about together: the members that tell of them (`rows`, the off arm's among them), and a fit where it can be made."""
+
+    rows: Sequence[Row]
+    knobs: Sequence[Knob]
+    lambdas: Sequence[Knob]
+    known: Mapping[int, Final]
+    fit: _Fit | None
+
+    @staticmethod
+    def of(rows: Sequence[Row], knobs: Sequence[Knob], lambdas: Sequence[Knob]) -> _Side:
+        known = finals(rows)
+        return _Side(rows, knobs, lambdas, known, _fit(rows, known, knobs, lambdas))
+
+    @property
+    def off_rows(self) -> list[Row]:
+        return [row for row in self.rows if row.arm == "off" and row.number in self.known]
+
+
+def _arms(side: _Side, common: Mapping[str, Value] | None = None) -> list[Candidate]:
+    """`off`, `min` and the arms about it; with the nuisance knobs of `common`, if they are given."""
+    if side.fit:
+        off, best, off_why, why, edges = _read(side.fit, bool(side.off_rows), side.lambdas, common)
+    else:
+        complete = [row for row in side.rows if row.arm != "off" and row.ended == "ok"]
+        off, best, off_why, why, edges = _best_members(side.off_rows, complete, side.known, side.knobs, side.lambdas)
+    best = _off_the_off_value(best, side.lambdas)
+    return [Candidate("off", off, off_why), Candidate("min", best, why), *_arms_of(best, edges, side.lambdas)]
 
 
 def _fit(rows: Sequence[Row], known: Mapping[int, Final], knobs: Sequence[Knob], lambdas: Sequence[Knob]) -> _Fit | None:
@@ -131,14 +184,16 @@ _Found = tuple[dict[str, Value], dict[str, Value], str, str, dict[str, float]]
 ALONE = "every λ off; no off member completed, so the nuisance knobs are those of the best λ"
 
 
-def _read(fit: _Fit, off_known: bool, lambdas: Sequence[Knob]) -> _Found:
+def _read(fit: _Fit, off_known: bool, lambdas: Sequence[Knob], common: Mapping[str, Value] | None = None) -> _Found:
     """The off arm and the minimum of the fit, why each, and the u of every λ's 1-SE edge."""
     axes = [Axis.of(knob) for knob in lambdas]
-    best = minimum(fit.surface, fit.encoder, axes, fit.nuisances)
-    off: dict[str, Value] = {**best, **{knob.name: off_value(knob) for knob in lambdas}}
+    off, best = _ends(fit, lambdas)
     off_why = ALONE
-    if off_known:
-        off, best = _nuisances(fit, off, best, [knob.name for knob in lambdas])
+    if common is not None:
+        off, best = {**off, **common}, {**best, **common}
+        off_why = "every λ off; the nuisance knobs suit it and every λ alone"
+    elif off_known:
+        off, best = _nuisances(fit, off, best)
         shared = all(off[name] == best[name] for name in (fit.nuisances[0] if fit.nuisances else ()))
         whose = "those of min, for the fit tells no other from them" if shared else "its own, clearly better for it"
         off_why = f"every λ off; the nuisance knobs are {whose} ({len(fit.nuisances)} combinations trained on either side)"
@@ -151,21 +206,42 @@ def _read(fit: _Fit, off_known: bool, lambdas: Sequence[Knob]) -> _Found:
     return off, rounded, off_why, f"minimum of a smooth fit to {fit.count} members{stopped}", edges
 
 
-def _nuisances(
-    fit: _Fit, off: Mapping[str, Value], best: Mapping[str, Value], lambdas: Sequence[str]
-) -> tuple[dict[str, Value], dict[str, Value]]:
+def _ends(fit: _Fit, lambdas: Sequence[Knob]) -> tuple[dict[str, Value], dict[str, Value]]:
+    """The minimum of the fit, before it with every λ off."""
+    best = minimum(fit.surface, fit.encoder, [Axis.of(knob) for knob in lambdas], fit.nuisances)
+    return {**best, **{knob.name: off_value(knob) for knob in lambdas}}, best
+
+
+def _nuisances(fit: _Fit, off: Mapping[str, Value], best: Mapping[str, Value]) -> tuple[dict[str, Value], dict[str, Value]]:
     """Off and λ side with the nuisance combination that is best for both, or each with its own best where the fit tells them apart."""
-    total, fits_both, own = np.zeros(len(fit.nuisances)), np.ones(len(fit.nuisances), dtype=bool), []
-    for side in (off, best):
-        configs = [{**side, **rest} for rest in fit.nuisances]
-        own.append(lowest(fit.surface, fit.encoder, configs))
-        excess, sd = fit.surface.excess(fit.encoder(configs), fit.encoder([own[-1]]))
+    shared = _shared([(fit, off), (fit, best)], fit.nuisances)
+    if shared is not None:
+        return {**off, **shared}, {**best, **shared}
+    own = [lowest(fit.surface, fit.encoder, [{**side, **rest} for rest in fit.nuisances]) for side in (off, best)]
+    return own[0], own[1]
+
+
+def _common(sides: Sequence[_Side]) -> dict[str, Value] | None:
+    """The nuisance combination that suits the off arm and the minimum of every λ; None where none does, or no such knob is searched."""
+    configs: list[tuple[_Fit, Mapping[str, Value]]] = []
+    combinations: dict[str, dict[str, Value]] = {}
+    for side in sides:
+        assert side.fit is not None
+        off, best = _ends(side.fit, side.lambdas)
+        configs += [(side.fit, best)] + ([(side.fit, off)] if side.off_rows else [])
+        combinations |= {repr(rest): rest for rest in side.fit.nuisances}
+    return _shared(configs, list(combinations.values())) if any(combinations.values()) else None
+
+
+def _shared(sides: Sequence[tuple[_Fit, Mapping[str, Value]]], combinations: Sequence[dict[str, Value]]) -> dict[str, Value] | None:
+    """The combination that is best for all sides together, of those that no fit tells from a side's own best by more than its sd."""
+    total, fits_all = np.zeros(len(combinations)), np.ones(len(combinations), dtype=bool)
+    for fit, side in sides:
+        configs = [{**side, **rest} for rest in combinations]
+        excess, sd = fit.surface.excess(fit.encoder(configs), fit.encoder([lowest(fit.surface, fit.encoder, configs)]))
         total += excess
-        fits_both &= excess <= sd + 1e-9
-    if not fits_both.any():
-        return own[0], own[1]
-    shared = fit.nuisances[int(np.argmin(np.where(fits_both, total, np.inf)))]
-    return {**off, **shared}, {**best, **shared}
+        fits_all &= excess <= sd + 1e-9
+    return combinations[int(np.argmin(np.where(fits_all, total, np.inf)))] if fits_all.any() else None
 
 
 def _best_members(

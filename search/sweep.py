@@ -174,7 +174,7 @@ def dry_run(spec: Spec, *, home: Home | None = None, workers: int | None = None)
     home = home or Home.open()
     objective = load(spec.objective)
     lambdas = len(Space(spec, objective).lambdas)
-    configs = spec.confirm.configs if spec.confirm.configs is not None else (5 if lambdas == 1 else 3 + 3 * lambdas)
+    configs = spec.confirm.configs if spec.confirm.configs is not None else selection.usual(lambdas, bool(spec.alone))
     members = {"search": spec.budget.trials, "confirm": configs * spec.confirm.seeds}
     epochs = {phase: count * (spec.budget.epochs or 0) for phase, count in members.items()}
     count = workers or max(1, int(len(os.sched_getaffinity(0)) // max(spec.resources.cpu, 1e-9)))
@@ -393,7 +393,7 @@ def repair(name: str, catalogue: Catalogue, tracker: Tracker) -> None:
 
 @contextmanager
 def _cluster(spec: Spec, where: Where) -> Iterator[cluster.Cluster]:
-    own_module = Path.cwd() if ":" in spec.objective and where.address else None
+    own_module = Path.cwd() if spec.own and where.address else None
     tracking.quiet_environment()  # Ray imports MLflow too, tracking or not
     ahead = ("mlflow",) * where.tracking + ("sklearn.gaussian_process", "matplotlib.figure")
     cpu, gpu = spec.resources.cpu, spec.resources.gpu
@@ -467,7 +467,7 @@ def _refuse_taken(home: Home, name: str | None) -> None:
 
 
 def _free_name(catalogue: Catalogue, spec: Spec) -> str:
-    stem = sweep_name("-".join([spec.objective.replace(":", ".").replace("/", "."), spec.dataset.name or "data"]))
+    stem = sweep_name("-".join(part.replace(":", ".").replace("/", ".") for part in (spec.objective, spec.dataset.name or "data")))
     number = 1
     while catalogue.has_sweep(f"{stem}-{number}"):
         number += 1

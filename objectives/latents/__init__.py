@@ -1,8 +1,9 @@
 """Densities of codes, fitted after training: what makes a generator of an autoencoder. One file each, and the file name is the name in a
 spec (`latents: NAME`).
 
-A file holds `SUMMARY`, `SOURCE` and `fit(codes) -> sample`, where `codes` are those of training images, (n, z), and `sample(m, draws)`
-returns m new codes (m, z) from the draws that it is handed and from nothing else. Imports torch inside functions only.
+A file holds `SUMMARY`, `SOURCE` and `fit(codes) -> sample`, where `codes` are those of training images, (n, z), finite and at least
+`LEAST` of them (2 where the file does not say), and `sample(m, draws)` returns m new codes (m, z) from the draws that it is handed and from
+nothing else. Latents that are dead, the same for every image, stay at their value. Imports torch inside functions only.
 Source: Ghosh et al., From variational to deterministic autoencoders, arXiv 1903.12436, section 4 (ex-post density estimation).
 """
 
@@ -39,7 +40,14 @@ def fit(name: str, codes: Tensor) -> Sample:
     """A sampler of codes like these (n, z).
 
     Raises:
-        ObjectiveError: nobody knows the name, or there are too few codes.
+        ObjectiveError: nobody knows the name, there are too few codes, or some are not finite.
     """
-    found: Sample = module(name).fit(codes)
-    return found
+    found = module(name)
+    least = getattr(found, "LEAST", 2)
+    if codes.ndim != 2 or len(codes) < least:
+        rule = f"latents {name!r} must be fitted to codes of shape (n, z) with n at least {least}"
+        raise ObjectiveError(f"{rule}; got shape {tuple(codes.shape)}. Train on more images, or choose latents: standard_normal.")
+    if not bool(codes.isfinite().all()):
+        raise ObjectiveError(f"latents {name!r} must be fitted to finite codes; {int((~codes.isfinite()).sum())} numbers are not.")
+    sample: Sample = found.fit(codes.detach())
+    return sample

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from objectives.latents._moments import mean_and_root
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -15,16 +17,11 @@ SOURCE = "Ghosh et al., arXiv 1903.12436, section 4"
 
 
 def fit(codes: Tensor) -> Sample:
-    """Samples μ + Lε with LLᵀ = Σ; a root by eigenvalues, for dead latents make Σ singular."""
-    import torch
-
-    x = codes.double()
-    mean = x.mean(0)
-    values, vectors = torch.linalg.eigh(x.T.cov().reshape(x.shape[1], -1))
-    root = vectors * values.clamp(min=0).sqrt()
+    """Samples μ + Lε with LLᵀ = Σ."""
+    mean, root = mean_and_root(codes)
 
     def sample(n: int, draws: Draws) -> Tensor:
-        noise = draws.normal((n, x.shape[1]), "latents").to(x)
+        noise = draws.normal((n, len(mean)), "latents").to(mean)
         found: Tensor = (mean + noise @ root.T).to(codes.dtype)
         return found
 

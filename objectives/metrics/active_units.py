@@ -10,7 +10,10 @@ from objectives.metrics._estimate import Estimate
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from objectives.subject import Subject
+
 THRESHOLD = 0.01
+LOOSE, STRICT = 0.001, 0.1
 METRIC = Metric(
     name="val_active_units",
     summary="Latents whose posterior mean moves from one validation image to the next",
@@ -18,6 +21,21 @@ METRIC = Metric(
     unit="latents",
     source="Burda, Grosse and Salakhutdinov, arXiv 1509.00519, section 5",
 )
+ALSO = tuple(
+    Metric(f"val_active_units_{name}", f"Active units at a threshold of {value}", f"#{{j : Var_x(E_q[z_j]) > {value}}}", "latents")
+    for name, value in (("loose", LOOSE), ("strict", STRICT))
+)
+NEEDS = ("posterior",)
+
+
+def measure(subject: Subject) -> dict[str, Estimate]:
+    """The count, and that at a tenth and at ten times the threshold: three points of the curve, which say how much the threshold matters."""
+    mu, _ = subject.posterior
+    return {
+        "active_units": estimate(mu),
+        "active_units_loose": estimate(mu, LOOSE),
+        "active_units_strict": estimate(mu, STRICT),
+    }
 
 
 def curve(mu: Tensor) -> Tensor:

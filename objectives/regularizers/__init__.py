@@ -25,7 +25,9 @@ A file holds
     and what it keeps
     - `memory(kernels) -> dict`: one member's first memory, by name; hooks on the flat θ use `step_memory(theta) -> dict` of (K, …);
     - `PROBED`: values of its memory at which it acts, if it does not at first (for the check that λ is alive);
-    - `parameters(kernels, draws, latent_dim) -> dict`: parameters of its own, trained beside the player's.
+    - `parameters(kernels, draws, latent_dim) -> dict`: parameters of its own, trained beside the player's;
+    and of one whose weight changes in the course of training
+    - `rest(value, epochs) -> float`: the epoch from which it stands still, so that a collapse after it is for good.
 
 Every hook but the flat ones is written for one model. Where one member of a population has a regularizer off, the hook runs with the off
 value and must then change nothing, to the bit; where all have it off, it is not called. `INTERVAL` names a companion: the penalty is

@@ -68,6 +68,11 @@ def adjust(terms: Terms, value: Tensor | float) -> Terms:
     return terms.scaled("beta", torch.where(torch.as_tensor(value) == 0, torch.ones_like(kl), torch.zeros_like(kl)))
 
 
+def rest(value: float, epochs: int) -> float:
+    """The middle of training, where C is reached."""
+    return epochs / 2
+
+
 def examples() -> list[Example]:
     """By hand: C = 25 is reached in the middle, a quarter of the way it is 12.5."""
     import torch

@@ -75,6 +75,11 @@ def adjust(terms: Terms, value: Tensor | float) -> Terms:
     return replace(terms, data=torch.where(kappa == 0, terms.data, multiplier * constraint))
 
 
+def rest(value: float, epochs: int) -> float:
+    """Never: the weight of the reconstruction moves to the end."""
+    return float("inf")
+
+
 def examples() -> list[Example]:
     """The constraint by hand, and λ_t after a violated and after a satisfied one."""
     import math

@@ -49,6 +49,11 @@ def adjust(terms: Terms, value: Tensor | float) -> Terms:
     return terms.scaled("beta", torch.where(cycles == 0, 1.0, reached))
 
 
+def rest(value: float, epochs: int) -> float:
+    """The middle of the last cycle, from which β stands still."""
+    return epochs * (1 - 0.5 / value)
+
+
 def examples() -> list[Example]:
     """Two cycles of five epochs each: 0 to 1 in two and a half, and once more."""
     import torch

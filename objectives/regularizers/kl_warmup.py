@@ -50,6 +50,11 @@ def adjust(terms: Terms, value: Tensor | float) -> Terms:
     return terms.scaled("beta", torch.where(length == 0, 1.0, reached))
 
 
+def rest(value: float, epochs: int) -> float:
+    """The epoch from which β stands still."""
+    return value
+
+
 def examples() -> list[Example]:
     """t/T at a few moments."""
     import torch

@@ -1,0 +1,62 @@
+"""A mixture of ten Gaussians with full covariances, fitted to the training codes by expectation maximization.
+
+Latents are divided by their standard deviations first, so that the regularization of covariances (1e-6) means the same for each, and dead
+ones are left out. scikit-learn fits, from a fixed start; the samples are drawn here, from the draws that are handed in.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+from objectives.latents._moments import alive
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from objectives.draws import Draws
+    from objectives.latents import Sample
+
+COMPONENTS = 10
+LEAST = 2 * COMPONENTS  # below two codes for each a mixture is a list of codes
+SUMMARY = f"a mixture of {COMPONENTS} Gaussians with full covariances (scikit-learn)"
+SOURCE = "Ghosh et al., arXiv 1903.12436, section 4 (10 components)"
+
+
+def fit(codes: Tensor) -> Sample:
+    """Samples a component c with its weight, then μ_c + L_c ε with L_c L_cᵀ = Σ_c."""
+    import torch
+
+    x = codes.double()
+    live = alive(x)
+    centre, scale = x.mean(0), x.std(0)[live]
+    shares, means, roots = _mixture((x[:, live] - centre[live]) / scale) if bool(live.any()) else _nothing(x)
+    ends = shares.cumsum(0)
+
+    def sample(n: int, draws: Draws) -> Tensor:
+        chosen = torch.searchsorted(ends, draws.uniform((n,), "latents/component").to(x)).clamp(max=len(shares) - 1)
+        noise = draws.normal((n, x.shape[1]), "latents").to(x)[:, live]
+        found = centre.expand(n, -1).clone()
+        found[:, live] += scale * (means[chosen] + torch.einsum("nij,nj->ni", roots[chosen], noise))
+        return found.to(codes.dtype)
+
+    return sample
+
+
+def _mixture(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Weights (k,), means (k, z) and Cholesky factors (k, z, z) of the mixture that fits x (n, z)."""
+    import torch
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    with warnings.catch_warnings():
+        # Fewer distinct codes than components, or 100 rounds without convergence: still a density, and a worse one scores worse.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        found = GaussianMixture(COMPONENTS, covariance_type="full", random_state=0).fit(x.cpu().numpy())
+    weights, means, covariances = (torch.from_numpy(value).to(x) for value in (found.weights_, found.means_, found.covariances_))
+    return weights, means, torch.linalg.cholesky(covariances)
+
+
+def _nothing(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The mixture over no latent at all."""
+    return x.new_ones(1), x.new_zeros(1, 0), x.new_zeros(1, 0, 0)

@@ -1,0 +1,24 @@
+"""N(0, I): the prior of a VAE, and no density of an autoencoder's codes at all. What the fitted ones are compared with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from objectives.draws import Draws
+    from objectives.latents import Sample
+
+SUMMARY = "N(0, I), whatever the codes are: the prior of a VAE"
+SOURCE = "Kingma and Welling, arXiv 1312.6114; as the baseline: Ghosh et al., arXiv 1903.12436, table 1"
+LEAST = 0
+
+
+def fit(codes: Tensor) -> Sample:
+    """Samples ε; of the codes only their number is used."""
+
+    def sample(n: int, draws: Draws) -> Tensor:
+        return draws.normal((n, codes.shape[1]), "latents").to(codes)
+
+    return sample

@@ -1,0 +1,32 @@
+"""What the metrics of codes share: standardized codes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from objectives.latents._moments import alive
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from objectives.subject import Subject
+
+
+def standardized(train: Tensor, *others: Tensor) -> list[Tensor]:
+    """Codes (n, z) in float64, each latent minus its mean and over its standard deviation on the training codes; dead ones are left out.
+
+    Without it the weight penalty of a probe and the distance of neighbours would depend on the scale of latents, which training leaves to
+    chance and λ changes. If all are dead one column of zeros is left: nothing to tell images apart by.
+    """
+    live = alive(train)
+    x = train.detach().double()
+    if not bool(live.any()):
+        return [x.new_zeros(len(part), 1) for part in (train, *others)]
+    centre, scale = x[:, live].mean(0), x[:, live].std(0)
+    return [(part.detach().double()[:, live] - centre) / scale for part in (train, *others)]
+
+
+def standardized_of(subject: Subject) -> tuple[Tensor, Tensor]:
+    """Training codes and those of the subject's split."""
+    train, own = standardized(subject.codes("train"), subject.codes(subject.split))
+    return train, own

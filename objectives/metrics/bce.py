@@ -1,0 +1,29 @@
+"""Binary cross-entropy of a reconstruction: the other loss that autoencoders are quoted by.
+
+Pixels are targets between 0 and 1. For gray ones the smallest value is not 0 but the entropy of the pixels, so this is no likelihood and
+not to be compared with nats; nor does a λ found beside it carry over to the squared error.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from objectives.base import Metric
+from objectives.metrics._estimate import Estimate, mean, per_image
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+EDGE = 1 / 512  # half an 8-bit gray level: an output of 0 for a dark gray pixel is no certainty, and a linear decoder leaves [0, 1]
+METRIC = Metric(
+    name="val_bce",
+    summary="Binary cross-entropy of reconstructions, summed over pixels; no likelihood of gray pixels. Outputs are kept in [1/512, 1 − 1/512]",
+    formula="−Σ_pixels x log x̂ + (1 − x) log(1 − x̂)",
+    unit="cross-entropy per image (not to be compared with nats)",
+)
+
+
+def estimate(reconstruction: Tensor, target: Tensor) -> Estimate:
+    """Mean over images of the cross-entropy summed over pixels; both (n, ...) of one shape."""
+    guess, x = reconstruction.double().clamp(EDGE, 1 - EDGE), target.double()
+    return mean(per_image(-(x * guess.log() + (1 - x) * (-guess).log1p())))

@@ -1,0 +1,29 @@
+"""How much reconstructions differ from image to image: near 0 an autoencoder answers with one image, the mean."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from objectives.base import Metric
+from objectives.metrics._estimate import Estimate
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+METRIC = Metric(
+    name="val_output_spread",
+    summary="Variance of reconstructions over that of validation images, summed over pixels; 0 where the output is constant",
+    formula="Tr Cov(x̂) / Tr Cov(x)",
+    unit="1",
+)
+
+
+def of(reconstruction: Tensor, target: Tensor) -> Tensor:
+    """The ratio, 0-dim, of (n, ...) each: pixel by pixel variances over images, summed."""
+    top, bottom = (x.flatten(1).var(0, correction=0).sum() for x in (reconstruction, target))
+    return top / bottom
+
+
+def estimate(reconstruction: Tensor, target: Tensor) -> Estimate:
+    """The ratio in float64."""
+    return Estimate(float(of(reconstruction.detach().double(), target.double())))
