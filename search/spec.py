@@ -669,9 +669,10 @@ def _data_faults(spec: Spec, objective: type, remote: bool) -> list[str]:
     if name not in names("dataset") and ":" not in name:
         return _model_faults(spec, objective, kinds, None)
     options = {**spec.dataset.model_dump(), "name": name}
-    likelihoods = getattr(objective, "likelihoods", None)
-    likelihood = spec.likelihood or (None if likelihoods is None else next(iter(likelihoods), ""))
-    found = [] if remote else data.check(options, spec.batch_size, likelihood)
+    likelihoods = tuple(getattr(objective, "likelihoods", ()))
+    likelihood = spec.likelihood or next(iter(likelihoods), "")
+    known_one = likelihood if likelihood in ("", *likelihoods) else None  # what nobody knows is a fault of its own
+    found = [] if remote else data.check(options, spec.batch_size, known_one)
     shape = None if found or remote else data.shape_of(options)
     return found + _model_faults(spec, objective, kinds, shape)
 
