@@ -759,7 +759,9 @@ def _with_defaults(spec: Spec, objective: type) -> Spec:
         update={
             "model": model,
             "fixed": {**{name: value for name, value in own.items() if name not in search}, **spec.fixed},
-            "dataset": spec.dataset.model_copy(update={"name": spec.dataset.name or _default_dataset(objective)}),
+            "dataset": spec.dataset.model_copy(
+                update={"name": spec.dataset.name or _default_dataset(objective), **data.located(spec.dataset.model_dump())}
+            ),
             "likelihood": spec.likelihood or (likelihoods[0] if likelihoods else None),
             "search": search,
             "budget": spec.budget.model_copy(update={"epochs": epochs}),
