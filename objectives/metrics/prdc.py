@@ -112,7 +112,7 @@ def compare(fake: Tensor, real: Tensor, k: int = NEIGHBOURS, k_dc: int = NEIGHBO
         for g in range(1 + groups):
             stays = _stays(rows, len(y), g, x)
             sums["precision"][g] += ((squared <= near[g] + slack).any(1) & stays).sum()
-            sums["density"][g] += ((squared <= balls[g] + slack) & stays[:, None]).sum() / k_dc
+            sums["density"][g] += ((squared <= balls[g] + slack) & stays[:, None]).sum().double() / k_dc
     for rows, squared, slack in _distances(x, y):
         for g in range(1 + groups):
             stays, kept = _stays(rows, len(x), g, x), _stays(slice(0, len(y)), len(y), g, x)
