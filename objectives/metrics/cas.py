@@ -80,7 +80,7 @@ def measure(subject: Subject) -> dict[str, Estimate]:
     few_right, more_right = ((classes(subject.real) == truth).double() for classes in (f_0, f_1))
     return {
         "generated_gain": estimate(more_right, few_right),
-        "few_accuracy": Estimate(few.value, few.se or None),
+        "few_accuracy": _accuracy(few_right),
     }
 
 

@@ -113,7 +113,7 @@ def test_lenet_has_the_published_layers() -> None:
     assert network(torch.zeros(2, 1, 28, 28)).shape == (2, 10) and _trained._network((3, 16, 16), 7, lenet.RECIPE)(
         torch.zeros(1, 3, 16, 16)
     ).shape == (1, 7)
-    with pytest.raises(ObjectiveError, match="at least 16 pixels a side; got 8×8. Choose features: classifier"):
+    with pytest.raises(ObjectiveError, match=r"at least 16 pixels a side; got 8×8\. Choose features: classifier"):
         lenet.make(data.load({"name": "digits"}), None, {})
 
 
@@ -255,7 +255,7 @@ def test_inception_in_torchvisions_layout_is_torchvisions_network(tmp_path: Path
         resized = torch.nn.functional.interpolate(x, (299, 299), mode="bilinear").repeat(1, 3, 1, 1)
         expected = theirs(2 * resized - 1)
     assert torch.allclose(found(x), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max())) and float(expected.std(0).max()) > 0
-    with pytest.raises(ObjectiveError, match="1 tensors have another shape: Conv2d_1a_3x3.conv.weight"):
+    with pytest.raises(ObjectiveError, match=r"1 tensors have another shape: Conv2d_1a_3x3\.conv\.weight"):
         torch.save({**state, "Conv2d_1a_3x3.conv.weight": torch.zeros(32, 1, 3, 3)}, tmp_path / "w.pth")
         inception.make(gray(), None, {"weights": str(tmp_path / "w.pth")})
 
