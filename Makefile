@@ -15,7 +15,7 @@ sweep: $(VENV)/.installed
 	$(BIN)/lagrange sweep
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow

@@ -156,7 +156,14 @@ class Family:
         return [base.unknown(f"measure: a metric that {cls.name!r} can be asked for", name, known) for name in wanted if name not in known]
 
     def load_data(self) -> ImageSet:
-        """The data set of the settings, loaded once per process."""
+        """The data set of the settings, loaded once per process.
+
+        Raises:
+            ObjectiveError: an option is wrong, files are missing or damaged, or the likelihood means nothing on such data.
+        """
+        facts = data.module(str(self.settings.dataset.get("name", ""))).DATASET
+        if wrong := data.likelihood_faults(facts, self.settings.dataset, self.likelihood):
+            raise base.ObjectiveError("\n".join(wrong))
         return loaded(self.options_key(), self.settings.device)
 
     def options_key(self) -> str:

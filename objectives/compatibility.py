@@ -23,7 +23,7 @@ GRADIENT_PENALTIES = ("wgan_gp", "dragan", "max_gp", "r1", "r2")
 LIPSCHITZ = (*GRADIENT_PENALTIES, "weight_clip", "spectral_norm", "spectral_penalty")
 SHRINKING = ("l2", "l2_unsquared", "l2_decoder", "decoupled_wd")
 LOGISTIC = ("non_saturating", "minimax", "relativistic")
-DIGITS = ("digits", "mnist")
+DIGITS = ("digits", "emnist", "kmnist", "mnist", "stacked_mnist", "svhn")
 GRACE_SHARE = 0.2  # of the epochs, before which a GAN's score says little
 
 

@@ -133,6 +133,7 @@ class Answer:
     spent: dict[str, dict[str, dict[str, float]]]
     notes: list[str] = field(default_factory=list)
     test: dict[str, Any] | None = None
+    score_label: str = ""  # the score's full name: what the number depends on beside the model
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON: NaN and the infinities are written as strings."""

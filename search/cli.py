@@ -211,7 +211,8 @@ def _names(specs: Sequence[Spec], name: str | None) -> list[str | None]:
     """One name per sweep: a matrix appends what varies to the name that was asked for."""
     if name is None or len(specs) == 1:
         return [name] * len(specs)
-    parts = [(spec.objective.replace(":", "."), spec.model or "", spec.dataset.name or "") for spec in specs]
+    named = [(spec.objective, spec.model or "", spec.dataset.name or "") for spec in specs]
+    parts = [tuple(part.replace(":", ".") for part in one) for one in named]
     varying = [axis for axis in range(3) if len({part[axis] for part in parts}) > 1]
     stems = ["-".join([name, *(part[axis] for axis in varying)]) for part in parts]
     return [stem if stems.count(stem) == 1 else f"{stem}-{place}" for place, stem in enumerate(stems, 1)]
@@ -257,7 +258,7 @@ def _one_ray(specs: Sequence[Spec], workers: int | None, address: str | None) ->
     from infra import cluster
 
     cpu, gpu = max(spec.resources.cpu for spec in specs), max(spec.resources.gpu for spec in specs)
-    folder = Path.cwd() if address and any(":" in spec.objective for spec in specs) else None
+    folder = Path.cwd() if address and any(spec.own for spec in specs) else None
     with cluster.connect(address, workers=workers, cpu=cpu, gpu=gpu, folder=folder):
         yield
 
@@ -688,6 +689,8 @@ _TITLES = {
     "samplers": "samplers",
     "schedulers": "schedulers",
     "metrics": "metrics",
+    "features": "features in which generated images are compared",
+    "latents": "densities from which an autoencoder's codes are drawn",
 }
 for _family in _TITLES:
     app.command(_family)(_listing(_family))

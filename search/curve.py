@@ -42,7 +42,7 @@ def draw(answer: Answer, rows: Sequence[Row], path: Path, title: str = "") -> Pa
     for index, (panel, one) in enumerate(zip(panels, answer.lambdas, strict=False)):
         _panel(panel, answer, one, rows, limits)
         if index == 0:
-            panel.set_ylabel(_score_label(answer.score_name), color=INK)
+            panel.set_ylabel(_score_label(answer.score_name, answer.score_label), color=INK)
     handles: dict[str, Any] = {}
     for panel in panels:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
@@ -54,8 +54,10 @@ def draw(answer: Answer, rows: Sequence[Row], path: Path, title: str = "") -> Pa
     return path
 
 
-def _score_label(name: str) -> str:
-    """`val_neg_elbo_nats` as `val neg elbo (nats), lower is better`."""
+def _score_label(name: str, full: str = "") -> str:
+    """The full name where there is one, else `val_neg_elbo_nats` as `val neg elbo (nats)`."""
+    if full:
+        return f"{full}, lower is better"
     words = name.split("_")
     unit = f" ({words.pop()})" if len(words) > 1 and words[-1] in ("nats", "bits") else ""
     return f"{' '.join(words) or 'score'}{unit}, lower is better"

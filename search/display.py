@@ -338,6 +338,8 @@ def _facts(answer: Answer, usual: Mapping[str, Any] | None) -> Table:
     rows: list[tuple[str, str]] = [(f"best {one.name}", _off_line(one) if hurts else _lambda_line(one)) for one in answer.lambdas]
     rows += [(f"without {one.name}", f"costs {effect_text(one.without)}") for one in answer.lambdas if one.without is not None]
     rows.append(("effect", f"{effect_text(answer.effect)} of {answer.score_name} gained over λ off ({answer.effect.seeds} paired seeds)"))
+    if answer.score_label:
+        rows.append(("score", f"{answer.score_name} is {answer.score_label}; lower is better"))
     rows.append(("verdict", f"{answer.verdict} (margin ±{number(answer.margin)})"))
     rows.append(("promise", f"{answer.promise.words()} for one new seed (95 %)"))
     rows.append(("config", f"{config_text(answer.recommended, usual)} (arm {answer.recommended_arm})"))

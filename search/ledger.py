@@ -103,6 +103,7 @@ class Ledger:
                         )
                     ]
                 )
+        self.labels: dict[str, str] = {}  # the full names of metrics
         self._doomed: dict[int, str] = {}
         self._introduced: set[int] = set()
 
@@ -123,7 +124,7 @@ class Ledger:
         """A member goes to a worker now."""
         if row.number not in self._introduced:
             self._introduced.add(row.number)
-            self._tracker.start_member(row.number, tracked_params(row), tracked_tags(self.sweep, row))
+            self._tracker.start_member(row.number, tracked_params(row), tracked_tags(self.sweep, row) | self._label_tags())
         self._listener.member(row.number, row.phase, row.arm, row.config)
 
     def decide(self, number: int, reports: Sequence[Report]) -> str:
@@ -217,7 +218,12 @@ class Ledger:
 
     def facts(self, facts: Mapping[str, Any]) -> None:
         """What `prepare` said of the data."""
+        self.labels = {str(name): str(label) for name, label in facts.get("labels", {}).items()}
         self._catalogue.update_sweep(self.sweep, facts=dict(facts))
+
+    def _label_tags(self) -> dict[str, str]:
+        """What a member's numbers are called in full, for MLflow: `label.val_kid` and the like."""
+        return {f"label.{name}": label for name, label in self.labels.items()}
 
     def note(self, text: str) -> None:
         """Pass a remark on."""

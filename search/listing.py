@@ -1,4 +1,6 @@
-"""What exists: knobs, models, data sets, samplers, schedulers and metrics, read from the files that define them. Imports no torch.
+"""What exists: knobs, models, data sets, metrics, features, latents, samplers and schedulers, read from the files that define them.
+
+Imports no torch.
 
 A family's entry is plain data, so that `--json` and the tables of the command line show the same.
 """
@@ -25,6 +27,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "samplers": ("name", "summary", "adaptive", "source"),
     "schedulers": ("name", "summary", "formula", "source"),
     "metrics": ("name", "summary", "formula", "unit", "decides", "objectives"),
+    "features": ("name", "summary"),
+    "latents": ("name", "summary", "source"),
 }
 WHOLE = ("name", "off", "range")  # columns that stay on one line
 LONG = ("conventions", "about")  # what one entry's facts leave to `long`
@@ -142,8 +146,30 @@ def _models(served: Served) -> list[Entry]:
             "name": name,
             "summary": _first_line(module),
             "objectives": [families[one] for one in getattr(module, "BUILD", {}) if one in families],
+            "fits": getattr(module, "FITS", "images of any size"),
+            **{key.lower(): found for key in ("RECIPE", "PUBLISHED") if (found := _by_objective(module, key))},
         }
         for name, module in _files("model")
+    ]
+
+
+def _by_objective(module: ModuleType, attribute: str) -> dict[str, str]:
+    """What a model file says for each objective, in words: its published knobs, or its published sizes."""
+    found: dict[str, str] = {}
+    for objective, said in getattr(module, attribute, {}).items():
+        if attribute == "RECIPE":
+            found[objective] = ", ".join(f"{knob}={value}" for knob, value in said.items())
+        else:
+            (channels, height, width), latent_dim, counts = said
+            sizes = ", ".join(f"{part} {count:,}" for part, count in counts.items())
+            found[objective] = f"{sizes} parameters at {height}×{width}×{channels}, latent {latent_dim}"
+    return found
+
+
+def _said(family: str) -> list[Entry]:
+    return [
+        {"name": name, "summary": module.SUMMARY, "source": getattr(module, "SOURCE", ""), "about": (module.__doc__ or "").strip()}
+        for name, module in _files(family)
     ]
 
 
@@ -176,4 +202,6 @@ _READERS: dict[str, Callable[[Served], list[Entry]]] = {
     "samplers": lambda _: _infos("sampler"),
     "schedulers": lambda _: _infos("scheduler"),
     "metrics": _metrics,
+    "features": lambda _: _said("features"),
+    "latents": lambda _: _said("latents"),
 }

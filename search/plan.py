@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -208,7 +208,7 @@ class Plan:
         return bool(rows)
 
     def _answer(self) -> selection.Answer:
-        return selection.answer(
+        found = selection.answer(
             self.table(),
             self.space.knobs,
             self.candidates,
@@ -216,6 +216,7 @@ class Plan:
             score_name=self.ledger.score_name,
             simplify=self.spec.simplify,
         )
+        return replace(found, score_label=self.ledger.labels.get(self.ledger.score_name, ""))
 
     def table(self) -> list[selection.Row]:
         """The members as selection sees them. A confirmed config's arm is the one it has among today's candidates."""

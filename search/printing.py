@@ -54,7 +54,7 @@ def facts(found: Mapping[str, Any]) -> None:
 
 def cell(value: Any) -> str:
     """A value as people read it."""
-    if value is None or value in ("", [], ()):
+    if value is None or value in ("", [], (), {}):
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -185,6 +185,11 @@ class Spec(_Part):
         plain = self.model_dump(exclude_none=True)
         return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
 
+    @property
+    def own(self) -> bool:
+        """Whether something of it is written `package.module:name`: a module of the user's, which a remote Ray must be sent."""
+        return any(":" in part for part in (self.objective, self.model or "", self.dataset.name or ""))
+
     def settings(self, *, device: str = "cpu", threads: int = 1, cache: str | None = None) -> Settings:
         """What the objective is built from: everything about a training that is not a knob."""
         return Settings(
@@ -664,7 +669,9 @@ def _data_faults(spec: Spec, objective: type, remote: bool) -> list[str]:
     if name not in names("dataset") and ":" not in name:
         return _model_faults(spec, objective, kinds, None)
     options = {**spec.dataset.model_dump(), "name": name}
-    found = [] if remote else data.check(options, spec.batch_size)
+    likelihoods = getattr(objective, "likelihoods", None)
+    likelihood = spec.likelihood or (None if likelihoods is None else next(iter(likelihoods), ""))
+    found = [] if remote else data.check(options, spec.batch_size, likelihood)
     shape = None if found or remote else data.shape_of(options)
     return found + _model_faults(spec, objective, kinds, shape)
 

@@ -376,7 +376,7 @@ def repair(name: str, catalogue: Catalogue, tracker: Tracker) -> None:
 
 @contextmanager
 def _cluster(spec: Spec, where: Where) -> Iterator[cluster.Cluster]:
-    own_module = Path.cwd() if ":" in spec.objective and where.address else None
+    own_module = Path.cwd() if spec.own and where.address else None
     tracking.quiet_environment()  # Ray imports MLflow too, tracking or not
     ahead = ("mlflow",) * where.tracking + ("sklearn.gaussian_process", "matplotlib.figure")
     cpu, gpu = spec.resources.cpu, spec.resources.gpu
@@ -450,7 +450,7 @@ def _refuse_taken(home: Home, name: str | None) -> None:
 
 
 def _free_name(catalogue: Catalogue, spec: Spec) -> str:
-    stem = sweep_name("-".join([spec.objective.replace(":", ".").replace("/", "."), spec.dataset.name or "data"]))
+    stem = sweep_name("-".join(part.replace(":", ".").replace("/", ".") for part in (spec.objective, spec.dataset.name or "data")))
     number = 1
     while catalogue.has_sweep(f"{stem}-{number}"):
         number += 1

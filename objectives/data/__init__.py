@@ -2,7 +2,19 @@
 
 A data file holds `DATASET` (facts, readable without torch), `check(options)` (every fault of the options at once, without torch) and
 `load(options, device)`, which returns an `ImageSet`. Splits are fixed: the same images are trained on, chosen on and tested on, whatever
-the sweep, so that scores of different sweeps can be compared.
+the sweep, so that scores of different sweeps can be compared. It may hold
+
+- `shape_of(options)` and `train_size_of(options)`, where these depend on options or files: read from headers, without torch, so that a
+  spec that cannot work is refused before anything is loaded. They are asked only where `check` found no fault;
+- `write_sample(root) -> options`: writes a tiny valid instance of the files under the folder `root` and returns the options that load it.
+  The contract suite reads it where the real files are not at hand.
+
+Common options: `train_size` keeps the first training images. `binarize`, of gray and colour images: `static` draws every pixel once, 1
+with the probability of its value, the same draw whatever `train_size`; `dynamic` leaves the images as they are and says that the VAE's
+likelihood `bernoulli` redraws them for every training batch, which it does anyway; so it is refused where nobody would. `hold_out`, of
+images with classes, keeps one class out of every split.
+
+A data set of one's own is written `package.module:function`: see `_own.py`.
 """
 
 from __future__ import annotations
@@ -15,8 +27,6 @@ from typing import TYPE_CHECKING, Any
 from objectives.base import ObjectiveError, names, unknown
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from torch import Tensor
 
 SPLITS = ("train", "val", "test")
@@ -24,11 +34,15 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Dataset:
-    """Facts about a data set. `options` maps each option beyond `name`, `root` and `train_size` to its default."""
+    """Facts about a data set. `options` maps each option beyond `name`, `root` and `train_size` to its default.
+
+    `shape`, `classes` and `sizes` are those of the default options and the published files; where the user's files decide, `shape` is
+    None and `sizes` empty. `likelihoods` are those under which a VAE of such data means something.
+    """
 
     name: str
     summary: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, int, int] | None
     classes: int | None
     sizes: Mapping[str, int]
     licence: str
@@ -36,6 +50,7 @@ class Dataset:
     needs_root: bool = False
     serves: tuple[str, ...] = ("autoencoder", "vae", "gan")
     options: Mapping[str, Any] = field(default_factory=dict)
+    likelihoods: tuple[str, ...] = ("bernoulli", "gaussian")
 
 
 @dataclass(frozen=True)
@@ -66,15 +81,19 @@ class ImageSet:
     record: dict[str, Any] = field(default_factory=dict)
 
 
-def module(name: str) -> ModuleType:
-    """The data file called `name`; imports no torch.
+def module(name: str) -> Any:
+    """The data file called `name`, or the like of one for a user's function; imports no torch.
 
     Raises:
-        ObjectiveError: no data set has this name.
+        ObjectiveError: no data set has this name, or the function cannot be imported.
     """
+    if ":" in name:
+        from objectives.data._own import Own
+
+        return Own(name)
     known = names("dataset")
     if name not in known:
-        raise ObjectiveError(unknown("dataset", name, known))
+        raise ObjectiveError(unknown("dataset", name, known) + " A data set of your own is written package.module:function.")
     return importlib.import_module(f"objectives.data.{name}")
 
 
@@ -90,10 +109,18 @@ def shape_of(options: Mapping[str, Any]) -> tuple[int, int, int] | None:
     return shape
 
 
-def check(options: Mapping[str, Any], batch_size: int | None = None) -> list[str]:
+def train_size_of(options: Mapping[str, Any]) -> int | None:
+    """The number of training images that these options load, where it is known without loading them."""
+    found = module(str(options.get("name", "")))
+    size: int | None = options.get("train_size") or getattr(found, "train_size_of", lambda _: found.DATASET.sizes["train"])(options)
+    return size
+
+
+def check(options: Mapping[str, Any], batch_size: int | None = None, likelihood: str | None = None) -> list[str]:
     """Every fault of a spec's data-set options, in words; empty when `load` would accept them. Imports no torch.
 
-    `batch_size` is the spec's, if it names one: a minibatch must not be larger than the training split.
+    `batch_size` is the spec's, if it names one: a minibatch must not be larger than the training split. `likelihood` is that of the
+    objective, "" where it has none and None where nobody knows.
     """
     try:
         found = module(str(options.get("name", "")))
@@ -102,14 +129,19 @@ def check(options: Mapping[str, Any], batch_size: int | None = None) -> list[str
     faults: list[str] = found.check(options)
     if not faults and batch_size is not None and (n := train_size_of(options)) is not None and batch_size > n:
         faults = [f"batch_size must be at most the number of training images, {n}; got {batch_size}. Lower it."]
+    return faults + ([] if likelihood is None else likelihood_faults(found.DATASET, options, likelihood))
+
+
+def likelihood_faults(dataset: Dataset, options: Mapping[str, Any], likelihood: str) -> list[str]:
+    """Why data like these do not go with a likelihood ("": the objective has none)."""
+    faults = []
+    if likelihood and likelihood not in dataset.likelihoods:
+        suited = " or ".join(dataset.likelihoods)
+        faults.append(f"dataset {dataset.name!r}: likelihood must be {suited}, for it holds no pixels; got {likelihood!r}.")
+    if options.get("binarize") == "dynamic" and likelihood != "bernoulli":
+        rule = "binarize: dynamic means that the likelihood bernoulli redraws the pixels for every batch"
+        faults.append(f"dataset {dataset.name!r}: {rule}; got likelihood {likelihood or None!r}. Choose binarize: static, or leave it out.")
     return faults
-
-
-def train_size_of(options: Mapping[str, Any]) -> int | None:
-    """The number of training images that these options load, where it is known without loading them."""
-    found = module(str(options.get("name", "")))
-    size: int | None = options.get("train_size") or getattr(found, "train_size_of", lambda _: found.DATASET.sizes["train"])(options)
-    return size
 
 
 def load(options: Mapping[str, Any], device: str = "cpu") -> ImageSet:

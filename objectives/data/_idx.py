@@ -1,107 +1,149 @@
-"""MNIST and Fashion-MNIST: the four IDX files in torchvision's layout, `<root>/<folder>/raw/`, plain or gzipped.
-
-The files are read here rather than by torchvision: it costs no import, and gzipped files on a read-only disk work.
-"""
+"""MNIST and its kin: the four IDX files in torchvision's layout, `<root>/<folder>/raw/`, plain or gzipped."""
 
 from __future__ import annotations
 
 import gzip
-import os
-import tempfile
+import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from objectives.base import ObjectiveError
-from objectives.data import Dataset, ImageSet
-from objectives.data._labelled import image_set
-from objectives.data._options import digest, faults_of, permutation, refuse
+from objectives.data import Dataset, ImageSet, _files, _shares
+from objectives.data._image_set import image_set
+from objectives.data._options import digest, refuse
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+VAL_SHARE = 6  # one image in so many of the published training file validates
 SIZES = {"train": 50_000, "val": 10_000, "test": 10_000}
+SIDE = 28
 
 
-def check(dataset: Dataset, folder: str, options: Mapping[str, Any]) -> list[str]:
-    """Every fault of the options; the four files are looked for, not read, unless they are to be downloaded."""
-    faults = faults_of(dataset, options)
-    download = options.get("download", False)
-    if not isinstance(download, bool):
-        faults.append(f"dataset {dataset.name!r}: download must be true or false; got {download!r}.")
-    root = options.get("root")
-    if not isinstance(root, str | os.PathLike) or not str(root):
-        rule = f"root must be the folder that holds {folder}/raw (torchvision's layout)"
-        return [*faults, f"dataset {dataset.name!r}: {rule}; got {root!r}. Set root, and download: true if the files are not there yet."]
-    missing = _missing(_raw(root, folder))
-    if missing and download is not True:
-        rule = f"root must hold {folder}/raw with {', '.join(FILES)} (plain or .gz)"
-        remedy = "Correct root, or set download: true to fetch them."
-        faults.append(f"dataset {dataset.name!r}: {rule}; got root {str(root)!r}, which lacks {', '.join(missing)}. {remedy}")
-    return faults
+@dataclass(frozen=True)
+class Source:
+    """Four files: images and labels to train, images and labels to test. `first` is the first label; `transposed`: columns before rows."""
+
+    layout: _files.Layout
+    first: int = 0
+    transposed: bool = False
+
+    def sizes(self, root: Any) -> dict[str, int]:
+        """The number of images of each split, from the files' headers."""
+        counts = [_header(self.layout.path(root, name), rank)[0] for name, rank in zip(self.layout.files, (3, 1, 3, 1), strict=True)]
+        if counts[0] != counts[1] or counts[2] != counts[3] or counts[0] < 2 * VAL_SHARE or counts[2] < 2:
+            rule = f"files must hold a label for each image, at least {2 * VAL_SHARE} to train and 2 to test"
+            raise ObjectiveError(f"{rule}; got {counts[0]}, {counts[1]}, {counts[2]} and {counts[3]}. Fetch the files again.")
+        return _shares.official_sizes(counts[0], counts[2], VAL_SHARE)
+
+    def read(self, root: Any, classes: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], dict[str, NDArray[np.int64]]]:
+        """Pixels (n, 28, 28) and labels (n,), those to train before those to test, and the positions of each split.
+
+        Raises:
+            ObjectiveError: a file is cut short, or not an IDX file of such images and labels.
+        """
+        import numpy as np
+
+        images, labels, test_images, test_labels = (_read(self.layout.path(root, name)) for name in self.layout.files)
+        pixels, found = np.concatenate([images, test_images]), np.concatenate([labels, test_labels]) - np.uint8(self.first)
+        most = self.first + classes - 1
+        if pixels.shape[1:] != (SIDE, SIDE) or int(found.max()) >= classes:
+            rule = f"{self.layout.at(root)} must hold images of {SIDE}×{SIDE} pixels, with labels from {self.first} to {most}"
+            given = f"got shape {pixels.shape[1:]}, and labels up to {int(max(labels.max(), test_labels.max()))}"
+            raise ObjectiveError(f"{rule}; {given}. Fetch the files again.")
+        cut = _shares.official(len(images), len(test_images), VAL_SHARE)
+        return (pixels.transpose(0, 2, 1) if self.transposed else pixels), found, cut
 
 
-def load(dataset: Dataset, folder: str, options: Mapping[str, Any], device: str) -> ImageSet:
-    """Images (n, 1, 28, 28) in [0, 1]: the official test set, and the official training set cut 50,000/10,000 by a fixed permutation.
+def torchvision_source(kind: str) -> Source:
+    """The files of a class of torchvision that is laid out as MNIST is."""
+
+    def fetch(root: str) -> None:
+        from torchvision import datasets
+
+        getattr(datasets, kind)(root, download=True)
+
+    names = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+    return Source(_files.Layout(f"{kind}/raw", names, fetch))
+
+
+def check(dataset: Dataset, source: Source, options: Mapping[str, Any]) -> list[str]:
+    """Every fault of the options, missing files and damaged headers included."""
+    return _files.check(dataset, source.layout, options, source.sizes)
+
+
+def train_size_of(dataset: Dataset, source: Source, options: Mapping[str, Any]) -> int:
+    """The number of training images of the files, or the published one where they are still to be downloaded."""
+    root = options["root"]
+    return dataset.sizes["train"] if source.layout.missing(root) else source.sizes(root)["train"]
+
+
+def load(dataset: Dataset, source: Source, options: Mapping[str, Any], device: str) -> ImageSet:
+    """Images (n, 1, 28, 28) in [0, 1]: the official test set, and the official training set of which a sixth validates.
 
     Raises:
         ObjectiveError: an option is wrong, or a file is missing, cut short or not an IDX file.
     """
-    refuse(check(dataset, folder, options))
+    refuse(check(dataset, source, options))
+    _files.fetched(dataset, source.layout, options["root"])
+    pixels, labels, index = source.read(options["root"], dataset.classes or 0)
+    return image_set(dataset, options, pixels.__getitem__, labels, index, 255, digest(pixels, labels), device)
+
+
+def write_sample(source: Source, root: Path, classes: int) -> dict[str, Any]:
+    """Files of 120 and 30 squares, a place for each label; labels gzipped."""
     import numpy as np
 
-    raw = _raw(options["root"], folder)
-    if _missing(raw):
-        _download(folder, Path(options["root"]).expanduser())
-    pixels = np.concatenate([_read(raw, FILES[0], (60_000, 28, 28)), _read(raw, FILES[2], (10_000, 28, 28))])
-    labels = np.concatenate([_read(raw, FILES[1], (60_000,)), _read(raw, FILES[3], (10_000,))])
-    order = permutation(60_000)
-    index = {"train": order[: SIZES["train"]], "val": order[SIZES["train"] :], "test": np.arange(60_000, 70_000, dtype=np.int64)}
-    return image_set(dataset, options, pixels, labels, index, 255, digest(pixels, labels), device)
+    for (images, labels), n, gray in zip((source.layout.files[:2], source.layout.files[2:]), (120, 30), (50, 200), strict=True):
+        named = (np.arange(n) % classes).astype(np.uint8)
+        pixels = np.zeros((n, SIDE, SIDE), np.uint8)
+        for place, label in enumerate(named):
+            top, left = label % 8 * 3, label // 8 * 3
+            pixels[place, top : top + 6, left : left + 6] = gray + place
+        pixels[:, 0, 0] = 255
+        folder = source.layout.at(root)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / images).write_bytes(_packed(pixels))
+        (folder / f"{labels}.gz").write_bytes(gzip.compress(_packed(named + np.uint8(source.first))))
+    return {"root": str(root)}
 
 
-def _raw(root: str | os.PathLike[str], folder: str) -> Path:
-    return Path(root).expanduser() / folder / "raw"
-
-
-def _missing(raw: Path) -> list[str]:
-    return [name for name in FILES if not (raw / name).is_file() and not (raw / f"{name}.gz").is_file()]
-
-
-def _read(raw: Path, name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """The bytes of an IDX file: magic number 0x08 (unsigned byte) and the rank, then the sizes (big-endian int32), then the data."""
+def _packed(array: NDArray[np.uint8]) -> bytes:
+    """An IDX file: magic number 0x08 (unsigned byte) and the rank, then the sizes (big-endian int32), then the data."""
     import numpy as np
 
-    plain = raw / name
-    path = plain if plain.is_file() else raw / f"{name}.gz"
+    return np.array([0x0800 + array.ndim, *array.shape], dtype=">i4").tobytes() + array.tobytes()
+
+
+def _header(path: Path, rank: int) -> tuple[int, ...]:
+    """The sizes that the header of an IDX file of this rank names."""
+    import numpy as np
+
     try:
-        content = plain.read_bytes() if path == plain else gzip.decompress(path.read_bytes())
-    except (OSError, EOFError) as error:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(4 + 4 * rank)
+    except (OSError, EOFError, zlib.error) as error:
         raise ObjectiveError(f"{path} must be readable; {error}. Fetch the file again.") from error
-    header = np.array([0x0800 + len(shape), *shape], dtype=">i4").tobytes()
-    if not content.startswith(header) or len(content) != len(header) + int(np.prod(shape)):
-        rule = f"{path} must be an IDX file of unsigned bytes of shape {shape}"
-        raise ObjectiveError(f"{rule}; got {len(content):,} bytes that start with {content[:16].hex()}. Fetch the file again.")
-    return np.frombuffer(content, dtype=np.uint8, offset=len(header)).reshape(shape)
+    if len(content) != 4 + 4 * rank or content[:4] != bytes([0, 0, 8, rank]):
+        rule = f"{path} must be an IDX file of unsigned bytes of rank {rank}"
+        raise ObjectiveError(f"{rule}; got one that starts with {content.hex()}. Fetch the file again.")
+    return tuple(int(size) for size in np.frombuffer(content, ">i4", offset=4))
 
 
-def _download(folder: str, root: Path) -> None:
-    """Fetch the files by torchvision, which checks their md5, into a folder of this process, then rename them into place.
+def _read(path: Path) -> NDArray[np.uint8]:
+    """The bytes of an IDX file whose name says its rank (`idx3`)."""
+    import numpy as np
 
-    Several workers may start at once: each renames whole files, so none reads a torn one.
-    """
-    from torchvision import datasets
-
+    rank = int(path.name.partition("-idx")[2][:1])
+    shape = _header(path, rank)
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as temporary:
-            getattr(datasets, folder)(temporary, download=True)
-            raw = _raw(root, folder)
-            raw.mkdir(parents=True, exist_ok=True)
-            for name in FILES:
-                (_raw(temporary, folder) / name).replace(raw / name)
-    except (OSError, RuntimeError) as error:
-        remedy = f"Copy the files to {_raw(root, folder)} by hand, or try again where the network reaches torchvision's mirrors."
-        raise ObjectiveError(f"{folder} must be downloadable when download is true; {error} {remedy}") from error
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise ObjectiveError(f"{path} must be readable; {error}. Fetch the file again.") from error
+    if len(content) != 4 + 4 * rank + int(np.prod(shape)):
+        rule = f"{path} must be an IDX file of {' × '.join(map(str, shape))} bytes, as its header says"
+        raise ObjectiveError(f"{rule}; got {len(content):,} bytes in all. Fetch the file again.")
+    return np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * rank).reshape(shape)

@@ -14,46 +14,71 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 COMMON = ("name", "root", "train_size")
-LABELLED = ("hold_out",)  # options of every data set that has classes
+PIXELS: Mapping[str, Any] = {"binarize": None}  # the options of data sets that hold pixels in [0, 1]
+LABELLED: Mapping[str, Any] = {"hold_out": None}  # and of those of them that may have classes
+BINARIZE = ("static", "dynamic")
+BINARIZE_SEED = 0
+FEWEST = 2  # images of a split: a variance needs two
 
 
 def faults_of(dataset: Dataset, options: Mapping[str, Any], available: int | None = None) -> list[str]:
-    """Faults that any data set can have: an unknown option, a wrong name, a train_size out of range.
+    """Faults that any data set can have: an unknown option, a wrong name, a train_size out of range, a word that is none.
 
-    `available` is the number of training images, where that depends on an option.
+    `available` is the number of training images, where that depends on an option or on files.
     """
-    known = [*COMMON, *(LABELLED if dataset.classes else ()), *dataset.options]
+    known = [*COMMON, *dataset.options]
     faults = [unknown(f"option of dataset {dataset.name!r}", str(key), known) for key in options if key not in known]
     if options.get("name", dataset.name) != dataset.name:
         faults.append(f"dataset {dataset.name!r}: name must be {dataset.name!r}; got {options['name']!r}.")
-    faults += _hold_out_faults(dataset, options.get("hold_out")) if dataset.classes else []
-    return faults + _train_size_faults(dataset, options.get("train_size"), available or dataset.sizes["train"])
+    if "binarize" in dataset.options:
+        faults += choice_fault(dataset, options, "binarize", (None, *BINARIZE))
+    if "download" in dataset.options:
+        faults += choice_fault(dataset, options, "download", (False, True))
+    if "hold_out" in dataset.options:
+        faults += hold_out_faults(dataset, options, dataset.classes)
+    return faults + train_size_faults(dataset, options, available or dataset.sizes.get("train"))
 
 
-def _hold_out_faults(dataset: Dataset, held: Any) -> list[str]:
-    if held is None or (isinstance(held, int) and not isinstance(held, bool) and 0 <= held < (dataset.classes or 0)):
+def train_size_faults(dataset: Dataset, options: Mapping[str, Any], available: int | None) -> list[str]:
+    """The fault of `train_size`; `available` is None where nobody knows yet how many training images there are."""
+    size, most = options.get("train_size"), float("inf") if available is None else available
+    if size is None or (isinstance(size, int) and not isinstance(size, bool) and FEWEST <= size <= most):
         return []
-    rule = f"hold_out must be a class, an integer from 0 to {(dataset.classes or 0) - 1}"
+    end = "up" if available is None else f"to {available}, the number of training images"
+    rule = f"train_size must be an integer from {FEWEST} {end}"
+    return [f"dataset {dataset.name!r}: {rule}; got {size!r}. Leave it out to train on all of them."]
+
+
+def hold_out_faults(dataset: Dataset, options: Mapping[str, Any], classes: int | None) -> list[str]:
+    """The fault of `hold_out`; `classes` is None where nobody knows yet how many there are."""
+    held = options.get("hold_out")
+    in_range = isinstance(held, int) and not isinstance(held, bool) and 0 <= held < (float("inf") if classes is None else classes)
+    if held is None or in_range:
+        return []
+    rule = "hold_out must be a class, an integer from 0" + ("" if classes is None else f" to {classes - 1}")
     return [f"dataset {dataset.name!r}: {rule}; got {held!r}. Leave it out to train on every class."]
 
 
-def _train_size_faults(dataset: Dataset, size: Any, available: int) -> list[str]:
-    if size is None:
+def choice_fault(dataset: Dataset, options: Mapping[str, Any], key: str, known: Sequence[Any]) -> list[str]:
+    """The fault of an option that must be one of a few values, or none."""
+    value = options.get(key, dataset.options[key])
+    if any(value is one or (isinstance(one, str) and value == one) for one in known):
         return []
-    if isinstance(size, bool) or not isinstance(size, int) or not 2 <= size <= available:
-        rule = f"train_size must be an integer from 2 to {available}, the number of training images"
-        return [f"dataset {dataset.name!r}: {rule}; got {size!r}. Leave it out to train on all of them."]
-    return []
+    words = ["null" if one is None else str(one).lower() if isinstance(one, bool) else str(one) for one in known]
+    return [f"dataset {dataset.name!r}: {key} must be {', '.join(words[:-1])} or {words[-1]}; got {value!r}."]
 
 
-def number_fault(dataset: Dataset, options: Mapping[str, Any], key: str, low: float, integer: bool) -> list[str]:
-    """The fault of a numeric option that must be at least `low`, or none."""
+def number_fault(
+    dataset: Dataset, options: Mapping[str, Any], key: str, low: float, integer: bool, high: float = float("inf")
+) -> list[str]:
+    """The fault of a numeric option that must be at least `low` and at most `high`, or none."""
     value = options.get(key, dataset.options[key])
     right_type = isinstance(value, int) or (isinstance(value, float) and not integer)
-    if isinstance(value, bool) or not right_type or not low <= value < float("inf"):
+    if isinstance(value, bool) or not right_type or not low <= value <= high or value == float("inf"):
         kind = "an integer" if integer else "a finite number"
+        least = f"of at least {low}" if high == float("inf") else f"from {low} to {high:g}"
         default = dataset.options[key]
-        return [f"dataset {dataset.name!r}: {key} must be {kind} of at least {low}; got {value!r}. The default is {default!r}."]
+        return [f"dataset {dataset.name!r}: {key} must be {kind} {least}; got {value!r}. The default is {default!r}."]
     return []
 
 

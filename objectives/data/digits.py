@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from objectives.data import Dataset, ImageSet
-from objectives.data._labelled import image_set
-from objectives.data._options import digest, faults_of, permutation, refuse
+from objectives.data._image_set import image_set
+from objectives.data._options import LABELLED, PIXELS, digest, faults_of, permutation, refuse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +23,7 @@ DATASET = Dataset(
     sizes={"train": 1077, "val": 360, "test": 360},
     licence="CC BY 4.0",
     source="Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI 1998 (its test set); sklearn.datasets.load_digits",
+    options={**PIXELS, **LABELLED},
 )
 
 
@@ -42,7 +43,7 @@ def load(options: Mapping[str, Any], device: str = "cpu") -> ImageSet:
     train, val = DATASET.sizes["train"], DATASET.sizes["val"]
     order = permutation(len(pixels))
     index = {"train": order[:train], "val": order[train : train + val], "test": order[train + val :]}
-    return image_set(DATASET, options, pixels, labels, index, 16, digest(pixels, labels), device)
+    return image_set(DATASET, options, pixels.__getitem__, labels, index, 16, digest(pixels, labels), device)
 
 
 def _read() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

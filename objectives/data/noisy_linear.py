@@ -28,6 +28,7 @@ DATASET = Dataset(
     source="this module",
     serves=("autoencoder", "vae"),
     options={"noise_variance": 1.0, "dim": 20, "rank": 5, "n_train": 1000, "data_seed": 0},
+    likelihoods=("gaussian",),
 )
 
 
@@ -42,6 +43,17 @@ def check(options: Mapping[str, Any]) -> list[str]:
     if not wrong and rank > dim:
         wrong = [f"dataset 'noisy_linear': rank must be at most dim; got rank {rank} and dim {dim}. Lower rank or raise dim."]
     return faults + wrong
+
+
+def shape_of(options: Mapping[str, Any]) -> tuple[int, int, int]:
+    """One row of `dim` numbers."""
+    return (1, 1, options.get("dim", DATASET.options["dim"]))
+
+
+def train_size_of(options: Mapping[str, Any]) -> int:
+    """`n_train`."""
+    n_train: int = options.get("n_train", DATASET.options["n_train"])
+    return n_train
 
 
 def signal_variances(rank: int) -> NDArray[np.float64]:

@@ -1,10 +1,16 @@
-"""Every data set, found by listing the folder: fixed disjoint splits, hashes, and faults that can be read without torch."""
+"""Every data set, found by listing the folder: fixed disjoint splits, hashes, and faults that can be read without torch.
+
+What cannot be downloaded here is read from tiny files in its real layout, which it writes itself (`write_sample`); the published files are
+read as well where they are at hand.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import gzip
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,41 +22,42 @@ import torch
 
 from objectives import data
 from objectives.base import ObjectiveError, names
-from objectives.data import SPLITS, ImageSet, _idx, noisy_linear
+from objectives.data import SPLITS, ImageSet, _files, _idx, noisy_linear
 from objectives.metrics import half_sse
 
 REPOSITORY = Path(__file__).parents[2]
 ROOT = Path(os.environ.get("LAGRANGE_DATA") or REPOSITORY.parent / "shared" / "data")
 NAMES = names("dataset")
-
-
-def options_of(name: str, **options: Any) -> dict[str, Any]:
-    """Options that load `name` here; skips the test where the data set's files are not at hand."""
-    chosen = {"name": name, **options}
-    if data.module(name).DATASET.needs_root:
-        chosen["root"] = str(ROOT)
-        if data.check(chosen):
-            pytest.skip(f"{name} is not under {ROOT}; set LAGRANGE_DATA to its folder")
-    return chosen
-
-
-def load(name: str, **options: Any) -> ImageSet:
-    return data.load(options_of(name, **options))
+FEW = 1000  # training images that are loaded of published files
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def images(request: pytest.FixtureRequest) -> ImageSet:
-    return load(request.param)
+def options(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Options that load a data set here: a sample, if it reads files."""
+    name: str = request.param
+    write = getattr(data.module(name), "write_sample", None)
+    return {"name": name, **(write(tmp_path_factory.mktemp(name)) if write else {})}
 
 
-def test_facts_and_checks_need_neither_torch_nor_torchvision() -> None:
+@pytest.fixture(scope="module")
+def images(options: dict[str, Any]) -> ImageSet:
+    return data.load(options)
+
+
+def test_facts_and_checks_need_neither_torch_nor_torchvision(tmp_path: Path) -> None:
     code = f"""
 import sys
+from pathlib import Path
 from objectives import data
 from objectives.base import names
 for name in names("dataset"):
-    assert data.module(name).DATASET.name == name
-    assert data.check({{"name": name, "root": {str(ROOT)!r}, "train_size": 1}}), name
+    module, options = data.module(name), {{"name": name}}
+    assert module.DATASET.name == name
+    if hasattr(module, "write_sample"):
+        options |= module.write_sample(Path({str(tmp_path)!r}) / name)
+    assert not data.check(options), (name, data.check(options))
+    data.shape_of(options), data.train_size_of(options)
+    assert data.check({{**options, "train_size": 1}}), name
 heavy = {{"torch", "torchvision", "sklearn"}} & set(sys.modules)
 assert not heavy, heavy
 """
@@ -60,23 +67,40 @@ assert not heavy, heavy
 @pytest.mark.parametrize("name", NAMES)
 def test_facts_are_complete(name: str) -> None:
     facts = data.module(name).DATASET
-    assert set(facts.sizes) == set(SPLITS)
-    assert all(getattr(facts, field) for field in ("summary", "shape", "licence", "source"))
+    assert set(facts.sizes) == (set(SPLITS) if facts.shape else set()), "files decide either both, or none"
+    assert all(getattr(facts, field) for field in ("summary", "licence", "source", "serves", "likelihoods"))
     assert not set(facts.options) & {"name", "root", "train_size"}
 
 
-def test_splits_have_the_promised_form(images: ImageSet) -> None:
-    facts = data.module(images.record["name"]).DATASET
+def test_splits_have_the_promised_form(options: dict[str, Any], images: ImageSet) -> None:
+    facts = data.module(options["name"]).DATASET
     for split in SPLITS:
         x, labels, target = getattr(images, split), getattr(images, f"{split}_labels"), getattr(images, f"{split}_target")
-        assert x.dtype == torch.float32 and x.shape == (facts.sizes[split], *images.shape) and images.shape == facts.shape
+        assert x.dtype == torch.float32 and x.shape == (len(x), *images.shape) and len(x) >= 2
         assert x.is_contiguous() and torch.isfinite(x).all()
         assert target is None or (target.shape == x.shape and target.dtype == torch.float32)
-        if facts.classes is None:
-            assert labels is None and images.classes is None
+        if images.classes is None:
+            assert labels is None
         else:
-            assert labels.dtype == torch.int64 and labels.unique().tolist() == list(range(facts.classes))
-            assert x.min() == 0 and x.max() == 1
+            assert labels.shape == (len(x),) and labels.dtype == torch.int64
+            assert labels.min() >= 0 and labels.max() < images.classes
+        if "binarize" in facts.options:
+            assert 0 <= x.min() < x.max() <= 1
+    if "binarize" in facts.options:
+        assert images.train.min() == 0 and images.train.max() == 1, "black is 0 and white is 1"
+
+
+def test_what_is_said_before_loading_is_what_is_loaded(options: dict[str, Any], images: ImageSet) -> None:
+    facts = data.module(options["name"]).DATASET
+    assert data.check(options) == []
+    assert data.shape_of(options) == images.shape
+    assert data.train_size_of(options) in (None, len(images.train))
+    if "root" not in options:
+        assert (images.shape, images.classes, images.record["sizes"]) == (facts.shape, facts.classes, facts.sizes)
+    n = len(images.train)
+    assert not data.check(options, n)
+    if data.train_size_of(options) is not None:
+        assert f"at most the number of training images, {n}; got {n + 1}" in data.check(options, n + 1)[0]
 
 
 def test_no_position_is_in_two_splits(images: ImageSet) -> None:
@@ -84,27 +108,25 @@ def test_no_position_is_in_two_splits(images: ImageSet) -> None:
     assert len(positions.unique()) == len(positions) == sum(len(getattr(images, split)) for split in SPLITS)
 
 
-def test_the_record_is_plain_and_hashes_tell_the_splits_apart(images: ImageSet) -> None:
-    import json
-
-    assert json.loads(json.dumps(images.record))["sizes"] == {split: len(getattr(images, split)) for split in SPLITS}
+def test_the_record_is_plain_and_hashes_tell_the_splits_apart(options: dict[str, Any], images: ImageSet) -> None:
+    found = json.loads(json.dumps(images.record))
+    assert found["name"] == options["name"] and found["sizes"] == {split: len(getattr(images, split)) for split in SPLITS}
     assert len(set(images.record["sha256"].values()) | {images.record["source_sha256"]}) == 4
+    assert data.load({"name": options["name"], **found["options"]}).record == images.record, "the record's options load it again"
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_loading_twice_gives_the_same_bytes_whatever_the_global_seed(name: str) -> None:
+def test_loading_twice_gives_the_same_bytes_whatever_the_global_seed(options: dict[str, Any]) -> None:
     torch.manual_seed(1)
-    first = load(name, train_size=50)
+    first = data.load({**options, "train_size": 50})
     torch.manual_seed(2)
     np.random.seed(2)
-    second = load(name, train_size=50)
+    second = data.load({**options, "train_size": 50})
     assert first.record == second.record
     assert all(torch.equal(getattr(first, split), getattr(second, split)) for split in SPLITS)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_train_size_keeps_the_first_images_and_leaves_the_rest_alone(name: str) -> None:
-    small, larger = load(name, train_size=20), load(name, train_size=60)
+def test_train_size_keeps_the_first_images_and_leaves_the_rest_alone(options: dict[str, Any]) -> None:
+    small, larger = (data.load({**options, "train_size": size}) for size in (20, 60))
     assert torch.equal(small.train, larger.train[:20]) and len(small.train) == 20
     assert small.record["sha256"]["train"] != larger.record["sha256"]["train"]
     for key in ("val", "test"):
@@ -113,17 +135,68 @@ def test_train_size_keeps_the_first_images_and_leaves_the_rest_alone(name: str) 
     assert small.record["source_sha256"] == larger.record["source_sha256"]
 
 
-@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("size", [1, 0, -3, 10**9, 2.5, True, "100"])
-def test_a_train_size_out_of_range_is_refused_with_the_range(name: str, size: Any) -> None:
-    options = options_of(name) | {"train_size": size}
+def test_a_train_size_out_of_range_is_refused_with_the_range(options: dict[str, Any], size: Any) -> None:
     with pytest.raises(ObjectiveError, match=r"train_size must be an integer from 2 to \d+.*got"):
-        data.load(options)
+        data.load({**options, "train_size": size})
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_an_unknown_option_is_answered_with_the_nearest(name: str) -> None:
-    faults = data.check(options_of(name) | {"trian_size": 10})
+def test_static_binarization_is_one_fixed_draw_of_the_gray_values(options: dict[str, Any], images: ImageSet) -> None:
+    if "binarize" not in data.module(options["name"]).DATASET.options:
+        assert "'binarize'" in data.check({**options, "binarize": "static"})[0]
+        return
+    static, again = (data.load({**options, "binarize": "static"}) for _ in range(2))
+    for split in SPLITS:
+        x, gray = getattr(static, split), getattr(images, split).double()
+        assert ((x == 0) | (x == 1)).all() and torch.equal(x, getattr(again, split))
+        assert torch.equal(x[gray == 0], torch.zeros_like(x[gray == 0])) and (x[gray == 1] == 1).all()
+        # each pixel is 1 with the probability of its value: their mean is within 5 standard errors of that of the values
+        assert abs(float(x.double().mean() - gray.mean())) < 5 * float((gray * (1 - gray)).sum().sqrt()) / gray.numel()
+        assert static.record["sha256"][split] != images.record["sha256"][split]
+    assert static.record["source_sha256"] != images.record["source_sha256"], "features are cached under this name"
+    assert torch.equal(data.load({**options, "binarize": "static", "train_size": 20}).train, static.train[:20])
+
+
+def test_dynamic_binarization_is_left_to_the_likelihood(options: dict[str, Any], images: ImageSet) -> None:
+    if "binarize" not in data.module(options["name"]).DATASET.options:
+        return
+    dynamic = {**options, "binarize": "dynamic"}
+    found = data.load(dynamic)
+    assert torch.equal(found.train, images.train) and found.record["sha256"] == images.record["sha256"]
+    assert not data.check(dynamic, likelihood="bernoulli")
+    for other in ("gaussian", ""):
+        assert "Choose binarize: static" in data.check(dynamic, likelihood=other)[0]
+    assert "binarize must be null, static or dynamic; got 'yes'" in data.check({**options, "binarize": "yes"})[0]
+
+
+def test_a_class_that_is_held_out_is_in_no_split(options: dict[str, Any], images: ImageSet) -> None:
+    if "hold_out" not in data.module(options["name"]).DATASET.options:
+        return
+    if images.classes is None:
+        with pytest.raises(ObjectiveError, match="hold_out"):
+            data.load({**options, "hold_out": 1})
+        return
+    whole = data.load({**options, "train_size": None})
+    known = data.load({**options, "train_size": None, "hold_out": 1})
+    for split in SPLITS:
+        labels, kept = getattr(whole, f"{split}_labels"), getattr(known, split)
+        assert torch.equal(kept, getattr(whole, split)[labels != 1]) and (getattr(known, f"{split}_labels") != 1).all()
+        if split != "train":
+            assert torch.equal(getattr(known, f"{split}_novel"), getattr(whole, split)[labels == 1])
+    assert known.record["sha256"] != whole.record["sha256"]
+    for wrong in (images.classes, -1, True, "1"):
+        with pytest.raises(ObjectiveError, match="hold_out must be a class, an integer from 0"):
+            data.load({**options, "hold_out": wrong})
+
+
+def test_real_values_need_a_likelihood_of_real_values(options: dict[str, Any], images: ImageSet) -> None:
+    faults = data.check(options, likelihood="bernoulli")
+    assert bool(faults) == ("bernoulli" not in data.module(options["name"]).DATASET.likelihoods)
+    assert not data.check(options, likelihood="gaussian") and not data.check(options, likelihood="")
+
+
+def test_an_unknown_option_is_answered_with_the_nearest(options: dict[str, Any]) -> None:
+    faults = data.check({**options, "trian_size": 10})
     assert len(faults) == 1 and "'train_size'" in faults[0]
 
 
@@ -139,70 +212,96 @@ def test_every_fault_is_reported_at_once() -> None:
     assert "rank must be at most dim" in data.check({"name": "noisy_linear", "rank": 9, "dim": 3})[0]
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if hasattr(data.module(name), "write_sample")])
+@pytest.mark.parametrize("damage", ["cut", "garbage", "empty"])
+def test_a_damaged_file_is_named(name: str, damage: str, tmp_path: Path) -> None:
+    options = {"name": name, **data.module(name).write_sample(tmp_path)}
+    largest = max((path for path in tmp_path.rglob("*") if path.is_file()), key=lambda path: (path.stat().st_size, path.name))
+    content = largest.read_bytes()
+    largest.write_bytes({"cut": content[: len(content) // 2], "garbage": b"no such data" * 30, "empty": b""}[damage])
+    with pytest.raises(ObjectiveError, match=re.escape(largest.name)):
+        data.load(options)
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if data.module(name).DATASET.needs_root])
 def test_a_root_without_the_files_is_refused_with_a_remedy(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ObjectiveError, match=r"root must hold .*lacks train-images-idx3-ubyte.*download: true"):
+    with pytest.raises(ObjectiveError, match=r"root must hold .*; got"):
         data.load({"name": name, "root": str(tmp_path)})
-    assert not data.check({"name": name, "root": str(tmp_path), "download": True})
     assert "Set root" in data.check({"name": name})[0]
-    assert "true or false" in data.check({"name": name, "root": str(tmp_path), "download": "yes"})[0]
+    if "download" in data.module(name).DATASET.options:
+        assert "download: true" in data.check({"name": name, "root": str(tmp_path)})[0]
+        faults = data.check({"name": name, "root": str(tmp_path), "download": True})
+        assert all("pip install" in fault for fault in faults)
+        assert "false or true" in data.check({"name": name, "root": str(tmp_path), "download": "yes"})[0]
 
 
 def test_idx_files_are_read_plain_or_gzipped_and_damage_is_noticed(tmp_path: Path) -> None:
     pixels = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
     content = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4]) + pixels.tobytes()  # the format, written out by hand
-    (tmp_path / "plain").write_bytes(content)
-    (tmp_path / "packed.gz").write_bytes(gzip.compress(content))
-    (tmp_path / "torn").write_bytes(content[:-1])
-    (tmp_path / "torn_packed.gz").write_bytes(gzip.compress(content)[:-9])
-    for name in ("plain", "packed"):
-        assert np.array_equal(_idx._read(tmp_path, name, (2, 3, 4)), pixels)
-    for name in ("torn", "torn_packed"):
+    for name, written in {"plain": content, "packed.gz": gzip.compress(content)}.items():
+        path = tmp_path / name.replace(".", "-idx3.") if "." in name else tmp_path / f"{name}-idx3"
+        path.write_bytes(written)
+        assert np.array_equal(_idx._read(path), pixels)
+        path.write_bytes(written[:-9])
         with pytest.raises(ObjectiveError, match="Fetch the file again"):
-            _idx._read(tmp_path, name, (2, 3, 4))
-    with pytest.raises(ObjectiveError, match="IDX file"):
-        _idx._read(tmp_path, "plain", (24,))
+            _idx._read(path)
+    flat = tmp_path / "flat-idx1"
+    flat.write_bytes(content)
+    with pytest.raises(ObjectiveError, match="IDX file of unsigned bytes of rank 1"):
+        _idx._read(flat)
 
 
-def test_a_download_is_moved_into_place_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from torchvision import datasets
+def test_a_download_is_moved_into_place_whole(tmp_path: Path) -> None:
+    files = tuple(data.module("mnist").FILES.layout.files)
 
-    def fake(root: str, download: bool) -> None:
+    def fake(root: str) -> None:
         raw = Path(root) / "MNIST" / "raw"
         raw.mkdir(parents=True)
-        for name in _idx.FILES:
+        for name in files:
             (raw / name).write_bytes(name.encode())
 
-    monkeypatch.setattr(datasets, "MNIST", fake)
-    _idx._download("MNIST", tmp_path / "new")
-    assert sorted(path.name for path in (tmp_path / "new" / "MNIST" / "raw").iterdir()) == sorted(_idx.FILES)
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["MNIST"]
-
-    def offline(root: str, download: bool) -> None:
+    def offline(root: str) -> None:
         raise RuntimeError("Error downloading.")
 
-    monkeypatch.setattr(datasets, "MNIST", offline)
+    facts = data.module("mnist").DATASET
+    _files.fetched(facts, _files.Layout("MNIST/raw", files, fake), tmp_path / "new")
+    assert sorted(path.name for path in (tmp_path / "new" / "MNIST" / "raw").iterdir()) == sorted(files)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["MNIST"]
+    _files.fetched(facts, _files.Layout("MNIST/raw", files, offline), tmp_path / "new")  # nothing is missing
     with pytest.raises(ObjectiveError, match=r"Error downloading.*by hand"):
-        _idx._download("MNIST", tmp_path / "other")
+        _files.fetched(facts, _files.Layout("MNIST/raw", files, offline), tmp_path / "other")
 
 
 def test_digits_are_those_of_scikit_learn() -> None:
     from sklearn.datasets import load_digits
 
-    source, images = load_digits(), load("digits")
+    source, images = load_digits(), data.load({"name": "digits"})
     for split in SPLITS:
         index = images.index[split].numpy()
         assert np.array_equal(getattr(images, split)[:, 0].numpy() * 16, source.images[index])
         assert np.array_equal(getattr(images, f"{split}_labels").numpy(), source.target[index])
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if data.module(name).DATASET.needs_root and data.module(name).DATASET.sizes])
+def test_published_files_hold_what_is_said_of_them(name: str) -> None:
+    options = {"name": name, "root": str(ROOT)}
+    if data.check(options):
+        pytest.skip(f"{name} is not under {ROOT}; set LAGRANGE_DATA to its folder")
+    facts, images = data.module(name).DATASET, data.load({**options, "train_size": FEW})
+    assert {**images.record["sizes"], "train": data.train_size_of(options)} == facts.sizes
+    assert (images.shape, images.classes) == (facts.shape, facts.classes) and images.test.min() == 0 and images.test.max() == 1
+    if images.test_labels is not None:
+        classes = images.classes or 0
+        assert images.test_labels.max() == classes - 1 and len(images.test_labels.unique()) >= 0.99 * classes
+
+
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
-def test_idx_data_sets_are_those_of_torchvision(name: str) -> None:
+def test_idx_data_sets_are_those_of_torchvision(name: str, data_root: Path) -> None:
     from torchvision import datasets
 
-    images = load(name)
-    official = getattr(datasets, data.module(name).FOLDER)
-    train, test = official(ROOT, train=True), official(ROOT, train=False)
+    images = data.load({"name": name, "root": str(data_root)})
+    official = getattr(datasets, data.module(name).FILES.layout.folder.partition("/")[0])
+    train, test = official(data_root, train=True), official(data_root, train=False)
     rows = images.index["val"]
     assert torch.equal(images.val[:, 0], train.data[rows] / 255) and torch.equal(images.val_labels, train.targets[rows])  # type: ignore[arg-type]
     assert torch.equal(images.test[:, 0], test.data / 255) and torch.equal(images.test_labels, test.targets)  # type: ignore[arg-type]
@@ -210,11 +309,11 @@ def test_idx_data_sets_are_those_of_torchvision(name: str) -> None:
 
 def test_published_splits_never_move() -> None:
     """A change here makes every stored score incomparable with the next."""
-    assert load("digits").record["sha256"]["val"].startswith("81455cd178b08714")
+    assert data.load({"name": "digits"}).record["sha256"]["val"].startswith("81455cd178b08714")
 
 
 def test_noisy_linear_has_the_variances_that_it_promises() -> None:
-    images = load("noisy_linear", n_train=20_000, noise_variance=0.5)
+    images = data.load({"name": "noisy_linear", "n_train": 20_000, "noise_variance": 0.5})
     assert images.train_target is images.train
     clean, noise = images.val_target, images.val - images.val_target  # type: ignore[operator]
     assert clean is not None and noise.var().item() == pytest.approx(0.5, rel=0.03)
@@ -224,14 +323,14 @@ def test_noisy_linear_has_the_variances_that_it_promises() -> None:
 
 
 def test_noisy_linear_without_noise_is_its_own_target() -> None:
-    images = load("noisy_linear", noise_variance=0.0)
+    images = data.load({"name": "noisy_linear", "noise_variance": 0.0})
     assert images.val_target is not None and torch.equal(images.val, images.val_target)
 
 
 @pytest.mark.parametrize("variance", [0.25, 1.0, 2.0])
 def test_the_best_weight_penalty_on_noisy_linear_is_the_noise_variance(variance: float) -> None:
     """The trained linear autoencoder shrinks the top directions of XᵀX/n, of eigenvalue v, by (1 − λ/v)₊ (Kunin et al., 2019)."""
-    images = load("noisy_linear", n_train=20_000, noise_variance=variance)
+    images = data.load({"name": "noisy_linear", "n_train": 20_000, "noise_variance": variance})
     x, val = images.train.reshape(-1, 20).double(), images.val.reshape(-1, 20).double()
     values, vectors = torch.linalg.eigh(x.T @ x / len(x))
     values, vectors = values[-5:], vectors[:, -5:]
@@ -247,4 +346,4 @@ def test_the_best_weight_penalty_on_noisy_linear_is_the_noise_variance(variance:
 
 def test_an_image_set_is_a_value() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        load("digits").shape = (1, 1, 1)  # type: ignore[misc]
+        data.load({"name": "digits"}).shape = (1, 1, 1)  # type: ignore[misc]

@@ -240,7 +240,7 @@ def test_bernoulli_of_real_values_is_refused() -> None:
     ("options", "message"),
     [
         ({"model": "mlp40"}, "mlp400"),
-        ({"metric": "val_kid"}, "val_neg_elbo_nats"),
+        ({"metric": "val_kdi"}, "val_neg_elbo_nats"),
         ({"likelihood": "poisson"}, "gaussian"),
         ({"epochs": 0}, "1"),
     ],

@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 import search.cli
 import search.exports
+import search.listing
 import search.sweep
 from infra.catalogue import Catalogue, MemberRow, ReportRow, SweepRow
 from infra.errors import InfraError
@@ -113,7 +114,7 @@ def test_help_loads_nothing_heavy(argv: list[str]) -> None:
     assert loaded.splitlines()[-1] == "LOADED 0 []"
 
 
-@pytest.mark.parametrize("family", ["knobs", "models", "datasets", "samplers", "schedulers", "metrics"])
+@pytest.mark.parametrize("family", list(search.listing.COLUMNS))
 def test_listings_load_nothing_heavy(family: str) -> None:
     loaded = fresh(
         "import sys; from search import listing\n"
@@ -133,7 +134,7 @@ def test_reading_a_spec_loads_nothing_heavy() -> None:
 # --- what exists ---
 
 
-@pytest.mark.parametrize("family", ["knobs", "models", "datasets", "samplers", "schedulers", "metrics"])
+@pytest.mark.parametrize("family", list(search.listing.COLUMNS))
 def test_listings_print_json_and_every_entry_in_detail(family: str) -> None:
     entries = json.loads(lagrange(family, "--json").stdout)
     table = lagrange(family).stdout

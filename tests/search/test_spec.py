@@ -145,6 +145,14 @@ def test_a_spec_without_an_objective_still_reports_the_rest() -> None:
         ({"seed": -1}, ["seed", "got -1"]),
         ({"search": ["beta"]}, ["search must be a mapping", "['beta']"]),
         ({"dataset": {"name": "mnist"}}, ["mnist", "root"]),
+        ({"measure": ["kdi"]}, ["measure", "'kdi'", "Did you mean 'kid'"]),
+        ({"features": "clasifier"}, ["features", "Did you mean 'classifier'"]),
+        ({"features": {"name": "classifier", "colour": 1}}, ["no options", "'colour'"]),
+        ({"latents": "gausian"}, ["latents", "Did you mean 'gaussian'"]),
+        ({"batch_size": 5000}, ["batch_size must be at most", "1077", "5000"]),
+        ({"batch_size": 60, "dataset": {"name": "digits", "train_size": 50}}, ["batch_size must be at most", "50", "60"]),
+        ({"model": "nowhere:net"}, ["model 'nowhere:net'", "importable"]),
+        ({"model": "math:net"}, ["a name in math", "'net'"]),
     ],
     ids=str,
 )
@@ -240,6 +248,21 @@ def test_an_export_has_no_free_knob_and_trains() -> None:
     spec = Spec.read(mapping, purpose="train")
     assert spec.search == {} and spec.promise == {"low": 1.0}
     assert "at least one λ" in faults({**mapping, "simplify": []})[0]
+
+
+def test_what_is_measured_may_decide_and_reaches_the_settings() -> None:
+    spec = Spec.read({"objective": "autoencoder", "metric": "val_kid", "measure": ["fid"], "features": "classifier", "latents": "gaussian"})
+    made = spec.settings()
+    assert (made.metric, made.measure, made.features, made.latents) == ("val_kid", ("fid",), {"name": "classifier"}, "gaussian")
+    assert Spec.read(parse_yaml(spec.to_yaml())) == spec
+
+
+def test_the_knobs_published_with_a_model_are_fixed_where_the_spec_leaves_them_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    import objectives.models.mlp_small as model
+
+    monkeypatch.setattr(model, "RECIPE", {"gan": {"beta1": 0.0, "lr": 2e-4, "spectral_norm_d": 1.0}}, raising=False)
+    spec = Spec.read({"objective": "gan", "search": {"l2_g": {}, "lr": {}}, "fixed": {"beta1": 0.5}})
+    assert spec.fixed == {"beta1": 0.5, "spectral_norm_d": 1.0}
 
 
 def test_a_spec_is_frozen() -> None:

@@ -1,0 +1,95 @@
+"""Files that torchvision knows how to fetch, where torchvision keeps them: looked for, and downloaded if that is asked for.
+
+They are read by us rather than by torchvision: it costs no import, files on a read-only disk work, and a subset in the same layout is fine.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from objectives.base import ObjectiveError
+from objectives.data import Dataset
+from objectives.data._options import faults_of
+
+
+@dataclass(frozen=True)
+class Layout:
+    """`files` (or folders) below `<root>/<folder>`; `fetch(root)` downloads them. A name followed by .gz does as well."""
+
+    folder: str
+    files: tuple[str, ...]
+    fetch: Callable[[str], object]
+
+    def at(self, root: Any) -> Path:
+        """The folder that holds the files."""
+        return Path(root).expanduser() / self.folder
+
+    def path(self, root: Any, name: str) -> Path:
+        """One of the files, plain or packed."""
+        plain = self.at(root) / name
+        return plain if plain.exists() else plain.with_name(f"{name}.gz")
+
+    def missing(self, root: Any) -> list[str]:
+        """Files that are not there."""
+        return [name for name in self.files if not self.path(root, name).exists()]
+
+    def __str__(self) -> str:
+        inside = f"{self.folder} with " if self.folder else ""
+        return f"{inside}{', '.join(self.files)}"
+
+
+def check(dataset: Dataset, layout: Layout, options: Mapping[str, Any], sizes: Callable[[Any], Mapping[str, int]]) -> list[str]:
+    """Every fault of the options. The files are looked for, unless they are to be downloaded; `sizes(root)` reads their headers."""
+    root = options.get("root")
+    if not isinstance(root, str | os.PathLike) or not str(root):
+        rule = f"root must be the folder that holds {layout.folder or ', '.join(layout.files)} (torchvision's layout)"
+        remedy = "Set root, and download: true if the files are not there yet."
+        return [*faults_of(dataset, options), f"dataset {dataset.name!r}: {rule}; got {root!r}. {remedy}"]
+    if missing := layout.missing(root):
+        if options.get("download") is True:
+            return faults_of(dataset, options)
+        remedy = "Correct root, or set download: true to fetch them."
+        lacks = f"root must hold {layout}; got root {str(root)!r}, which lacks {', '.join(missing)}. {remedy}"
+        return [*faults_of(dataset, options), f"dataset {dataset.name!r}: {lacks}"]
+    try:
+        found = sizes(root)
+    except ObjectiveError as error:
+        return [*faults_of(dataset, options), f"dataset {dataset.name!r}: {error}"]
+    return faults_of(dataset, options, found["train"])
+
+
+def fetched(dataset: Dataset, layout: Layout, root: Any) -> None:
+    """Download what is missing by torchvision, which checks its md5, into a folder of this process, then rename it into place.
+
+    Several workers may start at once: each renames whole files, so none reads a torn one.
+
+    Raises:
+        ObjectiveError: the files cannot be fetched.
+    """
+    if not layout.missing(root):
+        return
+    home, place = Path(root).expanduser(), layout.at(root)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=home, prefix=".download-") as temporary:
+            layout.fetch(temporary)
+            place.mkdir(parents=True, exist_ok=True)
+            for name in layout.missing(root):
+                _move(layout.path(temporary, name), place)
+    except (OSError, RuntimeError) as error:
+        remedy = f"Copy the files to {place} by hand, or try again where the network reaches torchvision's mirrors."
+        raise ObjectiveError(f"{dataset.name} must be downloadable when download is true; {error} {remedy}") from error
+
+
+def _move(source: Path, folder: Path) -> None:
+    """Rename a file or folder; one that another process put there meanwhile stays."""
+    try:
+        source.replace(folder / source.name)
+    except OSError:
+        if not (folder / source.name).exists():
+            raise
