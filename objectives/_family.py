@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from string import Formatter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from objectives import base, data, latents, metrics, models, regularizers
@@ -176,19 +177,51 @@ class Family:
 
         training.check_device(self.settings.device)
         images = self.load_data()
-        if wrong := metrics.unfit(images, self.measured[base.Phase.CONFIRM]):
-            raise base.ObjectiveError("\n".join(wrong))
         sizes = training.parameter_counts(self, images.shape)
         facts = {"dataset": dict(images.record), "model": self.model, "parameters": sizes, **self.warm_up(images)}
-        if any("samples" in metrics.module(name).NEEDS for name in self.measured[base.Phase.CONFIRM]):
-            facts["features"] = {"label": self.features().label, **self.features().record}
+        extractor = self.features() if self.compares() else None
+        if extractor:
+            facts["features"] = {"label": extractor.label, **extractor.record}
+        if silent := self.misfits(images, extractor):
+            facts["not_measured"] = silent
         return {**facts, "labels": self.labels(images)}
 
+    def compares(self) -> bool:
+        """Whether anything that will be measured compares images in features."""
+        return metrics.needs(self.measured[base.Phase.CONFIRM], "features")
+
+    def misfits(self, images: ImageSet, extractor: Extractor | None) -> dict[str, str]:
+        """Metrics of the family's own that say nothing about this data set, and why.
+
+        Raises:
+            ObjectiveError: one of them was asked for, or decides.
+        """
+        found = {name: metrics.misfit(name, images, extractor) for name in self.measured[base.Phase.CONFIRM]}
+        found = {name: reason for name, reason in found.items() if reason}
+        deciding = metrics.file_of(self.deciding, list(found))
+        if wrong := [f"metric {name!r}: {reason}" for name, reason in found.items() if name in self.settings.measure or name == deciding]:
+            raise base.ObjectiveError("\n".join(wrong))
+        return found
+
     def labels(self, images: ImageSet) -> dict[str, str]:
-        """The full names of metrics: what a number depends on beside the model (features, number of images and of samples)."""
-        asked = any("{features}" in metric.label for metric in self.metrics.values()) and bool(self.measured[base.Phase.CONFIRM])
-        within = {"features": self.features().label if asked else "", "n": min(CHEAP_IMAGES, len(images.val)), **self.label_facts()}
-        return {name: metric.label.format(**within) for name, metric in self.metrics.items() if metric.label}
+        """The full names of metrics: what a number depends on beside the model (features, number of images and of samples).
+
+        A metric of the validation has a twin of the test. Names that need features are left out where nothing is compared in them.
+        """
+        from objectives.subject import MOST
+
+        facts = {**({"features": self.features().label} if self.compares() else {}), **self.label_facts()}
+        askable = metrics.measurable(frozenset(self.offers))
+        found = {}
+        for name, metric in self.metrics.items():
+            wanted = {field for _, field, _, _ in Formatter().parse(metric.label) if field}
+            if not metric.label or not wanted <= {"n", *facts}:
+                continue
+            found[name] = metric.label.format(n=min(CHEAP_IMAGES, len(images.val)), **facts)
+            if name.startswith("val_"):
+                n = min(MOST["test"] if metrics.file_of(name, askable) else CHEAP_IMAGES, len(images.test))
+                found[name.replace("val_", "test_", 1)] = metric.label.format(n=n, **facts)
+        return found
 
     def label_facts(self) -> dict[str, Any]:
         """What the family's own metrics need in their full names."""
@@ -268,7 +301,7 @@ class Family:
         raise NotImplementedError
 
     def posterior(self, net: Net, x: Tensor, name: str) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z|x), (n, z) each, of images (n, C, H, W), noise as `name` says; for families that offer a posterior."""
+        """Mean and log-variance of q(z|x), (n, z) each, of images (n, C, H, W), noise as `name` says; where a posterior is offered."""
         raise NotImplementedError
 
     def neg_log_likelihood(self, net: Net, images: ImageSet, x: Tensor, name: str) -> Tensor:

@@ -7,7 +7,8 @@ A metric that any family can be asked for names what it takes in `NEEDS`; a fami
 - `posterior`: mean and log-variance of a Gaussian q(z|x);
 - `likelihood`: an upper bound on −log p(x) of given images, in nats;
 - `anomaly`: how strange an image is to the model;
-- `labels`: the data set's, which not every data set has.
+- `labels`: the data set's, which not every data set has;
+- `features`: what the samples and the real images are compared in.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class History:
         return self.metrics[-count:] if self.epoch - count >= self.epochs / 2 else ()
 
     def settled(self, name: str, count: int) -> bool:
-        """Whether nothing can still turn the last `count` evaluations round: training is over, or schedules rest and `name` does not rise."""
+        """Whether nothing can turn the last `count` evaluations round: training is over, or schedules rest and `name` does not rise."""
         return self.over or (self.epoch - count >= self.rest and self.metrics[-1][name] <= self.metrics[-count][name])
 
     def span(self, count: int) -> str:

@@ -2,9 +2,9 @@
 
 Over the last quarter of the training, in the median, its loss is below a tenth of what it is where it cannot tell real from generated,
 and it rates a real image above a generated one in 999 of 1,000 pairs; meanwhile KID never gains a tenth on its earlier best, and is on
-average above half of what it was after the first epoch: nothing worth having was learnt. A discriminator that is sure while samples improve is none of
-this (well separated distributions are told apart by many a healthy GAN), and D may be beaten again, so it is said of a member that is done.
-A Wasserstein critic has no loss at which it has won. Source: Arjovsky and Bottou, arXiv 1701.04862.
+average above half of what it was after the first epoch: nothing worth having was learnt. A discriminator that is sure while samples improve
+is none of this (well separated distributions are told apart by many a healthy GAN), and D may be beaten again, so it is said of a member
+that is done. A Wasserstein critic has no loss at which it has won. Source: Arjovsky and Bottou, arXiv 1701.04862.
 """
 
 from __future__ import annotations

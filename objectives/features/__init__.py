@@ -2,7 +2,9 @@
 
 A file holds `SUMMARY`, `faults(options) -> list[str]` (torch-free; `options` are the spec's, beyond `name`), `suits(images) -> bool`
 (whether it may be chosen for a data set when the spec names none) and `make(images, cache, options) -> Extractor`. `PREFERENCE` orders the
-files: the first that suits a data set is its default.
+files: the first that suits a data set is its default. Labels make the best features, so a classifier comes first, the largest that trains
+in minutes; without labels a random network sees edges and texture, where principal components see blurred means, so `pca` is for data that
+is too small to convolve. What needs weights of the user's is never a default.
 
 A number in features means nothing without them, so an extractor's `label` (name and dimension, and the hash of weights that were
 trained) is part of the name under which the number is told.
@@ -25,13 +27,15 @@ if TYPE_CHECKING:
     from objectives.data import ImageSet
 
 CHUNK = 1000  # images per forward pass
-PREFERENCE = ("classifier",)
+FITTING = 20_000  # training images that features are fitted to, which are not trained by labels
+PREFERENCE = ("stacked", "lenet", "classifier", "pca", "randconv")
 
 
 class Extractor:
     """Maps images (n, C, H, W) in [0, 1] to features (n, d), without gradients; d = `dim`.
 
-    `record` is plain data for the catalogue. `classify`, of a classifier, takes features to class scores (n, classes).
+    `record` is plain data for the catalogue. `classify`, of a classifier, takes features to class scores (n, classes). `chunk` images go
+    through at once.
     """
 
     def __init__(
@@ -42,9 +46,10 @@ class Extractor:
         of: Callable[[Tensor], Tensor],
         record: Mapping[str, Any],
         classify: Callable[[Tensor], Tensor] | None = None,
+        chunk: int = CHUNK,
     ) -> None:
         self.label, self.shape, self.dim, self.record, self.classify = label, shape, dim, dict(record), classify
-        self._of = of
+        self._of, self._chunk = of, chunk
         self._kept: dict[str, Tensor] = {}
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -54,7 +59,7 @@ class Extractor:
         if tuple(images.shape[1:]) != self.shape:
             raise ObjectiveError(f"features need images of shape (n, {', '.join(map(str, self.shape))}); got {tuple(images.shape)}.")
         with torch.no_grad():
-            return torch.cat([self._of(part.float()) for part in torch.split(images.detach(), CHUNK)])
+            return torch.cat([self._of(part.float()) for part in torch.split(images.detach(), self._chunk)])
 
     def of_split(self, images: ImageSet, split: str, n: int) -> Tensor:
         """Features of the first `n` images of a split, computed once: they are the same for every member."""
@@ -64,14 +69,22 @@ class Extractor:
         return self._kept[key]
 
     def logits(self, images: Tensor) -> Tensor:
-        """Class scores (n, classes).
+        """Class scores (n, classes) of images.
+
+        Raises:
+            ObjectiveError: these features are no classifier's.
+        """
+        return self.scores(self(images))
+
+    def scores(self, features: Tensor) -> Tensor:
+        """Class scores (n, classes) of features (n, d) that were computed before.
 
         Raises:
             ObjectiveError: these features are no classifier's.
         """
         if self.classify is None:
             raise ObjectiveError(f"class scores need the features of a classifier; got {self.label}. Choose features: classifier.")
-        return self.classify(self(images))
+        return self.classify(features)
 
 
 def module(name: str) -> ModuleType:
@@ -106,6 +119,29 @@ def make(images: ImageSet, cache: Path | None, options: Mapping[str, Any] | None
     given = dict(options or {})
     name = str(given.pop("name", "")) or next(one for one in PREFERENCE if module(one).suits(images))
     found: Extractor = module(name).make(images, cache, given)
+    return found
+
+
+def no_options(name: str, options: Mapping[str, Any]) -> list[str]:
+    """The faults of options given to features that have none."""
+    return [f"features {name!r} have no options; got {key!r}. Remove it." for key in options]
+
+
+def whole(images: ImageSet) -> ImageSet:
+    """The data set with all training images and every class, loaded again where only part of it is in memory: features are the same."""
+    from objectives import data
+
+    options = images.record.get("options", {})
+    partly = any(options.get(key) is not None for key in ("train_size", "hold_out"))
+    if not partly or images.record.get("name") not in names("dataset"):
+        return images
+    options = {key: value for key, value in options.items() if key not in ("train_size", "hold_out")}
+    return data.load({**options, "name": images.record["name"]})
+
+
+def fitting_images(images: ImageSet) -> Tensor:
+    """The training images, on the CPU, that features without labels are fitted to: the first 20,000, whatever `train_size` says."""
+    found: Tensor = whole(images).train[:FITTING].cpu()
     return found
 
 

@@ -7,8 +7,11 @@ A metric that any family can be asked for (a spec's `measure:`, or its `metric:`
 
 - `NEEDS`: what it takes of a `subject.Subject`, a subset of what `subject.py` lists;
 - `measure(subject)`: estimates by name without the split's prefix (`METRIC` of `val_kid` answers under `kid`). `ALSO` declares the
-  metrics beyond `METRIC` that it returns;
-- `unfit(images) -> str`, if not every data set will do: why this one does not, or nothing.
+  metrics beyond `METRIC` that it returns.
+
+It may have `misfit(images, extractor) -> str`: why it says nothing about a data set, in words, or an empty string. Asked before anything is
+trained; the extractor is None for a metric that does not need `features`. `METRIC.label` is the number's full name: what it depends on
+beside the model (`{features}`, `{n}`) is filled in when the data are known.
 """
 
 from __future__ import annotations
@@ -23,7 +26,10 @@ from objectives import base
 
 if TYPE_CHECKING:
     from objectives.data import ImageSet
+    from objectives.features import Extractor
     from objectives.subject import Subject
+
+OF_DATA = ("labels", "features")  # what metrics need of the data set, not of the model
 
 
 def module(name: str) -> ModuleType:
@@ -33,9 +39,9 @@ def module(name: str) -> ModuleType:
 
 @lru_cache
 def measurable(offers: frozenset[str]) -> tuple[str, ...]:
-    """The metrics that a family which offers this can be asked for; labels are a matter of the data set."""
+    """The metrics that a family which offers this can be asked for; labels and features are a matter of the data set."""
     known = ((name, module(name)) for name in base.names("metric"))
-    return tuple(name for name, found in known if hasattr(found, "NEEDS") and set(found.NEEDS) <= {*offers, "labels"})
+    return tuple(name for name, found in known if hasattr(found, "NEEDS") and set(found.NEEDS) <= {*offers, *OF_DATA})
 
 
 def declared(name: str) -> tuple[base.Metric, ...]:
@@ -49,15 +55,19 @@ def file_of(metric: str, among: Sequence[str]) -> str | None:
     return next((name for name in among if metric in {one.name for one in declared(name)}), None)
 
 
-def unfit(images: ImageSet, names: Collection[str]) -> list[str]:
-    """Which of these metric files cannot be measured on a data set, and why, in words."""
-    found = []
-    for name in names:
-        if "labels" in module(name).NEEDS and (images.train_labels is None or images.val_labels is None):
-            found.append(f"metric {name!r} needs labelled images; {images.record.get('name', 'this data set')!r} has no labels.")
-        if why := getattr(module(name), "unfit", lambda _: "")(images):
-            found.append(f"metric {name!r}: {why}.")
-    return found
+def needs(names: Collection[str], what: str) -> bool:
+    """Whether any of these metric files takes this."""
+    return any(what in module(name).NEEDS for name in names)
+
+
+def misfit(name: str, images: ImageSet, extractor: Extractor | None) -> str:
+    """Why a metric file says nothing about a data set (no labels, too few images, …), or an empty string."""
+    found = module(name)
+    missing = [split for split in ("train", "val", "test") if getattr(images, f"{split}_labels") is None]
+    if "labels" in found.NEEDS and missing:
+        return f"it needs labelled images; {images.record.get('name', 'this data set')!r} has no labels for {' and '.join(missing)}."
+    reason: str = getattr(found, "misfit", lambda *_: "")(images, extractor if "features" in found.NEEDS else None)
+    return reason
 
 
 def measured(subject: Subject, names: Collection[str]) -> dict[str, float]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from objectives.data import ImageSet
+    from objectives.features import Extractor
     from objectives.subject import Subject
 
 SOURCE = "Hanley and McNeil 1982; standard error: DeLong, DeLong and Clarke-Pearson 1988"
@@ -33,11 +34,11 @@ ALSO = (
 NEEDS = ("anomaly",)
 
 
-def unfit(images: ImageSet) -> str:
-    """Why these images do not do, or nothing."""
+def misfit(images: ImageSet, extractor: Extractor | None) -> str:
+    """It needs a class that is held out."""
     if images.val_novel is not None and len(images.val_novel) and images.test_novel is not None and len(images.test_novel):
         return ""
-    return "a metric of anomalies needs a class that is held out: add hold_out: CLASS to the options of a labelled data set"
+    return "it needs a class that is held out: add hold_out: CLASS to the options of a labelled data set."
 
 
 def measure(subject: Subject) -> dict[str, Estimate]:

@@ -63,7 +63,9 @@ def gray_levels(x: Tensor) -> int:
     Raises:
         ObjectiveError: more than 256 would be needed.
     """
-    values = x.unique().double()
+    import torch
+
+    values = torch.unique(x).double()
     for levels in range(2, MOST_LEVELS + 1) if len(values) <= MOST_LEVELS else ():
         scaled = values * (levels - 1)
         if float((scaled - scaled.round()).abs().max()) < 1e-3 and 0 <= float(values.min()) <= float(values.max()) <= 1:

@@ -10,34 +10,93 @@ from objectives.metrics._estimate import Estimate, features
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from objectives.data import ImageSet
+    from objectives.features import Extractor
     from objectives.subject import Subject
 
 METRIC = Metric(
     name="val_fid",
-    summary="Fréchet distance between generated and validation images in features of a small classifier; biased upward, see its floor",
+    summary="Fréchet distance between generated and validation images in features; biased upward, see its floor",
     formula="‖Δμ‖² + Tr(Σ₁ + Σ₂ − 2(Σ₁Σ₂)^½)",
     unit="squared feature value",
+    decides=True,
     costly=True,
     source="Heusel et al., arXiv 1706.08500, equation 6",
     label="FID[{features}, n={n}]",
 )
-NEEDS = ("samples",)
+ALSO = (
+    Metric(
+        name="val_fid_floor",
+        summary="What FID would show on average if the generated images were real ones: its bias at this number of images",
+        formula="(1/n + 1/m)(5/4 Tr Σ + ½ Σ_ij λ_iλ_j/(λ_i + λ_j))",
+        unit="squared feature value",
+        costly=True,
+        source="second-order expansion; on the bias: Chong and Forsyth, arXiv 1911.07023",
+        label="FID floor[{features}, n={n}]",
+    ),
+)
+NEEDS = ("samples", "features")
+
+
+def misfit(images: ImageSet, extractor: Extractor | None) -> str:
+    """FID needs more images than features, in validation and in the test."""
+    return too_few(images, extractor, 1)
+
+
+def too_few(images: ImageSet, extractor: Extractor | None, times: int) -> str:
+    """What is wrong where a split has no more images than `times` the number of features; else nothing."""
+    from objectives.subject import MOST
+
+    n = min(min(MOST[split], len(getattr(images, split))) for split in ("val", "test"))
+    dim = 0 if extractor is None else extractor.dim
+    if n > times * dim:
+        return ""
+    many = f"{times} × {dim}" if times > 1 else str(dim)
+    rule = f"FID needs more images than {'twice as many ' if times > 1 else ''}features, or a covariance is singular"
+    return f"{rule}; got {n} images and {many} features. Choose val_kid or val_mind, features of fewer dimensions, or more images."
 
 
 def measure(subject: Subject) -> dict[str, Estimate]:
-    """FID, where there are more images than features; it says nothing where a covariance would be singular."""
+    """FID and its floor, where there are more images than features; it says nothing where a covariance would be singular."""
     fake, real = subject.sample_features, subject.real_features
-    return {"fid": estimate(fake, real)} if min(len(fake), len(real)) > fake.shape[1] else {}
+    if min(len(fake), len(real)) <= fake.shape[1]:
+        return {}
+    return {"fid": estimate(fake, real), "fid_floor": Estimate(floor(moments(real)[1], len(fake), len(real)))}
 
 
 def estimate(fake: Tensor, real: Tensor) -> Estimate:
-    """FID of features (n, d) and (m, d). Bias, not variance, is its error (`floor`), so it carries no standard error.
+    """FID of features (n, d) and (m, d), and its standard error over images.
+
+    The error is of first order: what one more image would change. It says how far repeated draws scatter where the sets differ; the bias,
+    which all draws share, is `floor`, and where the sets agree it is the larger of the two.
 
     Raises:
         ObjectiveError: there are not more images than features, so a covariance would be singular.
     """
     (mean_1, cov_1), (mean_2, cov_2) = moments(fake, "fake"), moments(real, "real")
-    return Estimate(frechet(mean_1, cov_1, mean_2, cov_2))
+    value = frechet(mean_1, cov_1, mean_2, cov_2)
+    parts = [(fake, mean_1, cov_1, mean_2, cov_2), (real, mean_2, cov_2, mean_1, cov_1)]
+    squares = [float(_influence(x.detach().double(), *rest).var(correction=1)) / len(x) for x, *rest in parts]
+    return Estimate(value, sum(squares) ** 0.5)
+
+
+def _influence(x: Tensor, mean: Tensor, cov: Tensor, other_mean: Tensor, other_cov: Tensor) -> Tensor:
+    """How each image of x (n, d) moves FID: 2(μ₁ − μ₂)·(x − μ₁) + (x − μ₁)ᵀ(I − T)(x − μ₁), up to a constant.
+
+    T = Σ₁^−½ (Σ₁^½ Σ₂ Σ₁^½)^½ Σ₁^−½ is the map that takes one Gaussian to the other; directions without variance play no part.
+    """
+    import torch
+
+    values, vectors = torch.linalg.eigh(cov)
+    kept = values > values[-1].clamp(min=0) * len(values) * torch.finfo(values.dtype).eps
+    inverse = torch.where(kept, values.clamp(min=torch.finfo(values.dtype).tiny).rsqrt(), 0.0)
+    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
+    inner, axes = torch.linalg.eigh(root @ other_cov @ root)
+    narrow = (vectors * inverse @ vectors.T) @ axes * inner.clamp(min=0).pow(0.25)
+    centred = x - mean
+    moved = (centred @ narrow).square().sum(1)  # (x − μ₁)ᵀ T (x − μ₁)
+    influence: Tensor = 2 * centred @ (mean - other_mean) + centred.square().sum(1) - moved
+    return influence
 
 
 def moments(x: Tensor, name: str = "x") -> tuple[Tensor, Tensor]:
@@ -45,7 +104,9 @@ def moments(x: Tensor, name: str = "x") -> tuple[Tensor, Tensor]:
     x = features(x, f"FID: {name}")
     n, d = x.shape
     if n <= d:
-        raise ObjectiveError(f"FID needs more images than features; got {n} {name} images and {d} features. Use KID, or more images.")
+        raise ObjectiveError(
+            f"FID needs more images than features; got {n} {name} images and {d} features. Use KID or MIND, or more images."
+        )
     return x.mean(0), x.T.cov()
 
 

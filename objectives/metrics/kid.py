@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 BLOCK = 1000
 METRIC = Metric(
     name="val_kid",
-    summary="Kernel distance between generated and validation images in features of a small classifier; unbiased, so it can be negative",
+    summary="Kernel distance between generated and validation images in features; unbiased, so it can be negative",
     formula="MMD² with k(x, y) = (x·y/d + 1)³",
     unit="1",
     decides=True,
@@ -23,7 +23,7 @@ METRIC = Metric(
     source="Binkowski, Sutherland, Arbel and Gretton, arXiv 1801.01401, section 4",
     label="KID[{features}, n={n}]",
 )
-NEEDS = ("samples",)
+NEEDS = ("samples", "features")
 
 
 def measure(subject: Subject) -> dict[str, Estimate]:

@@ -1,0 +1,136 @@
+"""What generated images are worth to a classifier: trained with them, how much better does it know real ones?
+
+Generators here are unconditional, so their images have no class of their own, and the published scores (Shmelkov et al.: train on
+generated, test on real; Ravuri and Vinyals: CAS) need labels from somewhere. Two sources, two numbers:
+
+- `generated_gain`: a small classifier f₀ sees ten real images per class; f₁ sees them and the generated images, labelled by f₀. The gain is
+  accuracy(f₁) − accuracy(f₀) on real images of the split, paired by image. No label beyond the ten per class enters, so a gain is the
+  generator's. It is often near 0 or below: f₀'s mistakes are labels of f₁.
+- `gan_train`: a classifier that sees generated images only, labelled by the frozen classifier of the features. That one has seen every
+  training label, so the number says whether samples look like their classes and cover them, never that they would replace labels.
+
+Pitfalls: an accuracy on the n images of the split; both use fixed seeds, and another seed moves them by about a point; a generator that
+copies training images scores well. Both numbers rise with quality and fall with collapse, but they are no distance, so neither decides.
+Source: Shmelkov et al., arXiv 1807.09499; Ravuri and Vinyals, arXiv 1905.10887; pseudo-labels: Lee 2013.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from objectives.base import Metric
+from objectives.metrics._estimate import Estimate, mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from objectives.data import ImageSet
+    from objectives.features import Extractor
+    from objectives.subject import Subject
+
+PER_CLASS = 10
+STEPS = 1000  # minibatches of every classifier, so that none is trained longer for having more images
+MOST_CLASSES = 100
+METRIC = Metric(
+    name="val_generated_gain",
+    summary="Accuracy that a classifier of ten real images per class gains from generated ones that it labels itself (higher is better)",
+    formula="accuracy(few real + generated) − accuracy(few real)",
+    unit="share of images",
+    costly=True,
+    source="after Ravuri and Vinyals, arXiv 1905.10887; Lee 2013",
+    label="gain from generated[mlp-32, 10 per class, n={n}]",
+)
+ALSO = (
+    Metric(
+        name="val_few_accuracy",
+        summary="Accuracy of a classifier of ten real images per class: what the gain is counted from",
+        formula="mean of [f₀(x) = label]",
+        unit="share of images",
+        costly=True,
+        source="",
+        label="accuracy[mlp-32, 10 per class, n={n}]",
+    ),
+    Metric(
+        name="val_gan_train",
+        summary="Accuracy on real images of a classifier of generated ones alone, labelled by the frozen classifier (higher is better)",
+        formula="mean of [f_G(x) = label]",
+        unit="share of images",
+        costly=True,
+        source="Shmelkov et al., arXiv 1807.09499 (GAN-train)",
+        label="GAN-train[labels of {features}, mlp-32, n={n}]",
+    ),
+)
+NEEDS = ("samples", "labels", "features")
+
+
+def misfit(images: ImageSet, extractor: Extractor | None) -> str:
+    """It needs a classifier's features and ten training images of every class."""
+    if extractor is None or extractor.classify is None:
+        return f"labels of generated images need features: classifier; got {getattr(extractor, 'label', None)}. Leave `features` out."
+    if images.train_labels is None or images.classes is None or images.classes > MOST_CLASSES:
+        return f"the gain from generated images needs labelled images of at most {MOST_CLASSES} classes; got {images.classes}."
+    fewest = int(images.train_labels.bincount(minlength=images.classes).min())
+    if fewest >= PER_CLASS:
+        return ""
+    return f"the gain from generated images needs {PER_CLASS} training images of every class; one has {fewest}. Raise train_size."
+
+
+def measure(subject: Subject) -> dict[str, Estimate]:
+    """All three, on the real images of the split."""
+    import torch
+
+    images, samples = subject.images, subject.samples.detach()
+    few, labels = few_real(images)
+    f_0 = _taught(few, labels, images)
+    times = max(1, len(samples) // len(few))  # real images in as many minibatches as generated ones
+    f_1 = _taught(torch.cat([*[few] * times, samples]), torch.cat([*[labels] * times, f_0(samples)]), images)
+    f_g = _taught(samples, subject.extractor.scores(subject.sample_features).argmax(1), images)
+    truth = subject.labels(subject.split)
+    few_right, more_right, generated_right = ((classes(subject.real) == truth).double() for classes in (f_0, f_1, f_g))
+    return {
+        "generated_gain": estimate(more_right, few_right),
+        "few_accuracy": _accuracy(few_right),
+        "gan_train": _accuracy(generated_right),
+    }
+
+
+def estimate(after: Tensor, before: Tensor) -> Estimate:
+    """Mean gain over images of two correctness scores (n, …), paired by image, with its standard error."""
+    found = mean((after.double() - before.double()).reshape(len(after), -1).mean(1))
+    return Estimate(found.value, found.se or None)
+
+
+def few_real(images: ImageSet) -> tuple[Tensor, Tensor]:
+    """The first ten training images of every class and their labels."""
+    import torch
+
+    labels = images.train_labels
+    assert labels is not None and images.classes is not None  # misfit
+    chosen = torch.cat([(labels == c).nonzero().flatten()[:PER_CLASS] for c in range(images.classes)])
+    return images.train[chosen], labels[chosen]
+
+
+def _taught(x: Tensor, y: Tensor, images: ImageSet) -> Callable[[Tensor], Tensor]:
+    """Classes (n,) of images, by the small classifier after a fixed number of minibatches of x (n, C, H, W) and their classes y (n,)."""
+    import torch
+
+    from objectives.features import _trained
+    from objectives.features.classifier import SMALL
+
+    epochs = -(-STEPS * SMALL.batch // max(len(x), SMALL.batch))
+    network = _trained.fitted(x.cpu(), y.cpu(), images.shape, images.classes or 0, replace(SMALL, epochs=epochs))
+
+    def classes(of: Tensor) -> Tensor:
+        with torch.no_grad():
+            found: Tensor = network(_trained.centred(of.cpu())).argmax(1)
+        return found.to(of.device)
+
+    return classes
+
+
+def _accuracy(right: Tensor) -> Estimate:
+    found = mean(right)
+    return Estimate(found.value, found.se or None)
