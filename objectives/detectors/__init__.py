@@ -1,8 +1,9 @@
 """Collapse detectors: what ends a member as `collapsed`, with the evidence. One file each; every file that acts on a family is asked after
 every epoch.
 
-A file holds `SUMMARY`, `ON` (objectives), `READS` (the metrics of a member's reports that it looks at) and `find(history) -> str`, a pure
-function: the evidence in words that begin with the name of what was found and a colon, or nothing.
+A file holds `SUMMARY`, `ON` (objectives), `READS` (the metrics of a member's reports that it looks at), `find(history) -> str`, a pure
+function (the evidence in words that begin with the file's name, in plain writing, and a colon; or nothing), and `PLANTED`: knobs with which
+a short training on digits ends so, to which its contract suite holds it.
 
 A collapse is not a bad score: it is a model that has stopped doing what it is for, so the score it happens to have says nothing of how
 good that λ could be. Nor is it a slow start, which looks the same for a while: before half of its epochs nobody has collapsed, nor on fewer

@@ -17,6 +17,7 @@ from objectives.detectors import History
 SUMMARY = "saturation of a GAN's discriminator: its loss is near 0, it is never wrong, and KID is as bad as at the start"
 ON = ("gan",)
 READS = ("val_kid", "train_data_d", "train_told_apart_d")
+PLANTED = {"lr": 1e-5, "lr_ratio": 1e3}
 LOSS, SURE, GAINED, LEARNT = 0.1, 0.999, 0.1, 0.5
 
 
