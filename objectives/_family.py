@@ -319,7 +319,7 @@ class Family:
         raise NotImplementedError
 
     def posterior(self, net: Net, x: Tensor, name: str) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z|x), (n, z) each, of images (n, C, H, W), noise as `name` says; for families that offer a posterior."""
+        """Mean and log-variance of q(z|x), (n, z) each, of images (n, C, H, W), noise as `name` says; where a posterior is offered."""
         raise NotImplementedError
 
     def neg_log_likelihood(self, net: Net, images: ImageSet, x: Tensor, name: str) -> Tensor:

@@ -21,8 +21,8 @@ DEFAULT = "non_saturating"
 class Game:
     """`discriminator(on_real, on_fake)` and `generator(on_real, on_fake)`, both to be minimized; logits (n,) → scalar.
 
-    `relative` says that the generator's loss needs the logits of real images too. `even` is the smallest loss of a discriminator that cannot
-    tell real from generated images, whose own least is 0; None where its loss has no least.
+    `relative` says that the generator's loss needs the logits of real images too. `even` is the least loss of a discriminator that cannot
+    tell real from generated images, where the loss of one that can comes down to 0; None where it has no least.
     """
 
     formula: str

@@ -125,7 +125,7 @@ class Autoencoder(Family):
 def _reconstruct(net: Net, x: Tensor) -> Tensor:
     import torch
 
-    parts = [net("decoder", net("encoder", part)) for part in x.split(CHUNK)]  # a convolution's activations are many times its input
+    parts = [net("decoder", net("encoder", part)) for part in torch.split(x, CHUNK)]  # a convolution's activations are many times its input
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from objectives import base, data, models, regularizers
 from objectives._family import CHEAP_IMAGES, LR, Family, comparable, knobs_of, latent_dim, metrics_of
 from objectives.likelihoods import NAMES, bernoulli_nats, gaussian_kl_nats, gaussian_nats
-from objectives.metrics import active_units, generalization_gap, iwae, kl, neg_elbo, reconstruction
+from objectives.metrics import active_units, bits_per_dim, generalization_gap, iwae, kl, neg_elbo, reconstruction
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,11 +55,13 @@ class VAE(Family):
     likelihoods = NAMES
 
     def warm_up(self, images: ImageSet) -> dict[str, Any]:
-        """Refuse a Bernoulli likelihood of what is no probability."""
+        """Refuse a Bernoulli likelihood of what is no probability, and bits of what are no gray levels."""
         low, high = float(images.train.min()), float(images.train.max())
         if self.likelihood == "bernoulli" and not 0 <= low <= high <= 1:
             rule = "the likelihood 'bernoulli' needs pixels in [0, 1]"
             raise base.ObjectiveError(f"{rule}; {images.record.get('name')} has {low:.3g} to {high:.3g}. Choose likelihood: gaussian.")
+        if self.density and "bits_per_dim" in self.measured[base.Phase.CONFIRM]:
+            bits_per_dim.gray_levels(images.val[:CHEAP_IMAGES])
         return {"likelihood": self.likelihood}
 
     def start(self, members: Sequence[base.Member]) -> TrainingRun:
@@ -136,7 +138,7 @@ class VAE(Family):
         from objectives.draws import Fixed
 
         observed = self._observed(x.flatten(1), Fixed(f"vae/{name}", x))
-        parts = [posterior(net, part) for part in observed.split(ENCODED)]
+        parts = [posterior(net, part) for part in torch.split(observed, ENCODED)]
         return torch.cat([mean for mean, _ in parts]), torch.cat([log_variance for _, log_variance in parts])
 
     @property
@@ -190,7 +192,8 @@ class VAE(Family):
         x = self._observed(images.flatten(1), draws)
         noise = draws.normal((len(x), net.latent_dim), "latent")
         found = []
-        for part, eps in zip(x.split(ENCODED), noise.split(ENCODED), strict=True):  # a convolution's activations are many times its input
+        # A convolution's activations are many times its input, so not all images at once.
+        for part, eps in zip(torch.split(x, ENCODED), torch.split(noise, ENCODED), strict=True):
             mean, log_variance = posterior(net, part)
             found.append((net("decoder", mean + (0.5 * log_variance).exp() * eps), mean, log_variance))
         out, mean, log_variance = (torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*found, strict=True))
@@ -211,7 +214,7 @@ class VAE(Family):
             z = mean + (0.5 * log_variance).exp() * noise  # (n, k, z)
             # log p(z) − log q(z|x): the constants ½ log 2π cancel
             log_ratio = 0.5 * (noise.square() + log_variance - z.square()).sum(-1)
-            rows = z.flatten(0, 1).split(max(1, DECODED // x.shape[1]))
+            rows = torch.split(z.flatten(0, 1), max(1, DECODED // x.shape[1]))
             logits = torch.cat([net("decoder", row) for row in rows]).view(*z.shape[:2], -1)
             found.append(log_ratio - self._neg_log_likelihood(logits, part[:, None], variance))
         return torch.cat(found)

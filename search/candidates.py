@@ -17,12 +17,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import numpy as np
 
 from objectives.base import Knob, Value
 from search.answers import Candidate, Row, SelectionError
-from search.fit import Axis, place
+from search.fit import Array, Axis, place
 from search.surface import Encoder, Final, Squash, Surface, edge, finals, fit_surface, lowest, minimum
 
 WORST = 1.0  # how far beyond the worst other member a diverged one lies, in squashed units: a factor e
@@ -64,7 +65,7 @@ def candidates(
     if not any(row.ended == "ok" for row in search):
         counts = counts_of(row.state for row in search) or "none was trained"
         raise SelectionError(f"at least one λ member must complete before one can be chosen; of {len(search)}: {counts}")
-    found = _each_alone(ordered, knobs, lambdas) if alone else _arms(_Side.of(ordered, knobs, lambdas))
+    found = _each_alone(ordered, knobs, lambdas) if alone else _arms([_Side.of(ordered, knobs, lambdas)])[0]
     limit = configs if configs is not None else usual(len(lambdas), alone)
     chosen: dict[str, Candidate] = {}
     for one in found:
@@ -87,9 +88,7 @@ def _each_alone(rows: Sequence[Row], knobs: Sequence[Knob], lambdas: Sequence[Kn
         mine = [row for row in rows if row.arm in ("off", f"alone:{knob.name}")]
         if any(row.ended == "ok" for row in mine if row.arm != "off"):
             sides.append(_Side.of(mine, [other for other in knobs if other is knob or not other.is_lambda], [knob]))
-    common = _common([side for side in sides if side.fit])
-    columns = {side.lambdas[0].name: _arms(side, common) for side in sides}
-    # Should the fits agree on no combination of nuisance knobs, the off arm has what the first λ says of it.
+    columns = {side.lambdas[0].name: column for side, column in zip(sides, _arms(sides), strict=True)}
     found = next(iter(columns.values()))[:1]
     for arm in ("min", "edge", "low", "high"):
         found += [replace(one, arm=f"{arm}:{name}") for name, column in columns.items() for one in column if one.arm == arm]
@@ -141,15 +140,20 @@ class _Side:
         return [row for row in self.rows if row.arm == "off" and row.number in self.known]
 
 
-def _arms(side: _Side, common: Mapping[str, Value] | None = None) -> list[Candidate]:
-    """`off`, `min` and the arms about it; with the nuisance knobs of `common`, if they are given."""
-    if side.fit:
-        off, best, off_why, why, edges = _read(side.fit, bool(side.off_rows), side.lambdas, common)
-    else:
-        complete = [row for row in side.rows if row.arm != "off" and row.ended == "ok"]
-        off, best, off_why, why, edges = _best_members(side.off_rows, complete, side.known, side.knobs, side.lambdas)
-    best = _off_the_off_value(best, side.lambdas)
-    return [Candidate("off", off, off_why), Candidate("min", best, why), *_arms_of(best, edges, side.lambdas)]
+def _arms(sides: Sequence[_Side]) -> list[list[Candidate]]:
+    """For each side `off`, which is the same for all that have a fit, `min`, and the arms about it."""
+    tuned = iter(_tuned([side for side in sides if side.fit]))
+    columns = []
+    for side in sides:
+        if side.fit:
+            off, best, off_why = next(tuned)
+            best, why, edges = _about(side.fit, best, side.lambdas)
+        else:
+            complete = [row for row in side.rows if row.arm != "off" and row.ended == "ok"]
+            off, best, off_why, why, edges = _best_members(side.off_rows, complete, side.known, side.knobs, side.lambdas)
+        best = _off_the_off_value(best, side.lambdas)
+        columns.append([Candidate("off", off, off_why), Candidate("min", best, why), *_arms_of(best, edges, side.lambdas)])
+    return columns
 
 
 def _fit(rows: Sequence[Row], known: Mapping[int, Final], knobs: Sequence[Knob], lambdas: Sequence[Knob]) -> _Fit | None:
@@ -180,73 +184,67 @@ def _fit(rows: Sequence[Row], known: Mapping[int, Final], knobs: Sequence[Knob],
     return _Fit(surface, encoder, list(combinations.values()), len(seen), predicted) if surface else None
 
 
-_Found = tuple[dict[str, Value], dict[str, Value], str, str, dict[str, float]]
 ALONE = "every λ off; no off member completed, so the nuisance knobs are those of the best λ"
+_Config = dict[str, Value]
+_Excess = tuple[Array, Array]  # of every combination of nuisance knobs over the best one, and its predictive sd
 
 
-def _read(fit: _Fit, off_known: bool, lambdas: Sequence[Knob], common: Mapping[str, Value] | None = None) -> _Found:
-    """The off arm and the minimum of the fit, why each, and the u of every λ's 1-SE edge."""
+def _tuned(sides: Sequence[_Side]) -> list[tuple[_Config, _Config, str]]:
+    """For each side with a fit the off arm, the minimum, and why the off arm is so.
+
+    All have the nuisance combination that is best for all of them together, or each has its own best where a fit tells them apart.
+    """
+    fits = [(side.fit, side.lambdas) for side in sides if side.fit]
+    combinations = list({repr(rest): rest for fit, _ in fits for rest in fit.nuisances}.values())
+    bests = [minimum(fit.surface, fit.encoder, [Axis.of(knob) for knob in lambdas], fit.nuisances) for fit, lambdas in fits]
+    offs = [{**best, **{knob.name: off_value(knob) for knob in lambdas}} for best, (_, lambdas) in zip(bests, fits, strict=True)]
+    known = any(side.off_rows for side in sides)
+    of_bests = [_excess(fit, best, combinations) for best, (fit, _) in zip(bests, fits, strict=True)]
+    of_offs = [_excess(fit, off, combinations) for off, (fit, _) in zip(offs, fits, strict=True)] if known else []
+    chosen = [int(np.argmin(excess)) for excess, _ in of_bests]
+    for_off = int(np.argmin(np.sum([excess for excess, _ in of_offs or of_bests], axis=0))) if fits else 0
+    whose = "its own, clearly better for it"
+    if (shared := _shared([*of_bests, *of_offs])) is not None:
+        chosen, for_off, whose = [shared] * len(fits), shared, "those of min, for the fit tells no other from them"
+    why = f"every λ off; the nuisance knobs are {whose} ({len(combinations)} combinations trained on either side)" if known else ALONE
+    return [
+        ({**off, **combinations[for_off]}, {**best, **combinations[mine]}, why) for off, best, mine in zip(offs, bests, chosen, strict=True)
+    ]
+
+
+def _excess(fit: _Fit, side: _Config, combinations: Sequence[_Config]) -> _Excess:
+    configs = [{**side, **rest} for rest in combinations]
+    return fit.surface.excess(fit.encoder(configs), fit.encoder([lowest(fit.surface, fit.encoder, configs)]))
+
+
+def _shared(excesses: Sequence[_Excess]) -> int | None:
+    """Which combination is best for all sides together, of those that no fit tells from a side's own best; None where there is none.
+
+    Two sides are told apart by more than one predictive sd; with more sides the bound widens, so that chance exceeds it as rarely.
+    """
+    if not excesses:
+        return None
+    bound = NormalDist().inv_cdf(NormalDist().cdf(1.0) ** (2 / max(len(excesses), 2)))
+    fits_all = np.all([excess <= bound * sd + 1e-9 for excess, sd in excesses], axis=0)
+    total = np.sum([excess for excess, _ in excesses], axis=0)
+    return int(np.argmin(np.where(fits_all, total, np.inf))) if fits_all.any() else None
+
+
+def _about(fit: _Fit, best: _Config, lambdas: Sequence[Knob]) -> tuple[_Config, str, dict[str, float]]:
+    """The minimum with rounded λ, why it is one, and the u of every λ's 1-SE edge."""
     axes = [Axis.of(knob) for knob in lambdas]
-    off, best = _ends(fit, lambdas)
-    off_why = ALONE
-    if common is not None:
-        off, best = {**off, **common}, {**best, **common}
-        off_why = "every λ off; the nuisance knobs suit it and every λ alone"
-    elif off_known:
-        off, best = _nuisances(fit, off, best)
-        shared = all(off[name] == best[name] for name in (fit.nuisances[0] if fit.nuisances else ()))
-        whose = "those of min, for the fit tells no other from them" if shared else "its own, clearly better for it"
-        off_why = f"every λ off; the nuisance knobs are {whose} ({len(fit.nuisances)} combinations trained on either side)"
     edges, at = {}, dict(best)
     for axis in axes:
         edges[axis.name] = edge(fit.surface, fit.encoder, axis, at, best)
         at[axis.name] = axis.exact(edges[axis.name])
     rounded = {**best, **{axis.name: axis.value(axis.u(best[axis.name])) for axis in axes}}
     stopped = f", {fit.predicted} of them stopped early and predicted" if fit.predicted else ""
-    return off, rounded, off_why, f"minimum of a smooth fit to {fit.count} members{stopped}", edges
-
-
-def _ends(fit: _Fit, lambdas: Sequence[Knob]) -> tuple[dict[str, Value], dict[str, Value]]:
-    """The minimum of the fit, before it with every λ off."""
-    best = minimum(fit.surface, fit.encoder, [Axis.of(knob) for knob in lambdas], fit.nuisances)
-    return {**best, **{knob.name: off_value(knob) for knob in lambdas}}, best
-
-
-def _nuisances(fit: _Fit, off: Mapping[str, Value], best: Mapping[str, Value]) -> tuple[dict[str, Value], dict[str, Value]]:
-    """Off and λ side with the nuisance combination that is best for both, or each with its own best where the fit tells them apart."""
-    shared = _shared([(fit, off), (fit, best)], fit.nuisances)
-    if shared is not None:
-        return {**off, **shared}, {**best, **shared}
-    own = [lowest(fit.surface, fit.encoder, [{**side, **rest} for rest in fit.nuisances]) for side in (off, best)]
-    return own[0], own[1]
-
-
-def _common(sides: Sequence[_Side]) -> dict[str, Value] | None:
-    """The nuisance combination that suits the off arm and the minimum of every λ; None where none does, or no such knob is searched."""
-    configs: list[tuple[_Fit, Mapping[str, Value]]] = []
-    combinations: dict[str, dict[str, Value]] = {}
-    for side in sides:
-        assert side.fit is not None
-        off, best = _ends(side.fit, side.lambdas)
-        configs += [(side.fit, best)] + ([(side.fit, off)] if side.off_rows else [])
-        combinations |= {repr(rest): rest for rest in side.fit.nuisances}
-    return _shared(configs, list(combinations.values())) if any(combinations.values()) else None
-
-
-def _shared(sides: Sequence[tuple[_Fit, Mapping[str, Value]]], combinations: Sequence[dict[str, Value]]) -> dict[str, Value] | None:
-    """The combination that is best for all sides together, of those that no fit tells from a side's own best by more than its sd."""
-    total, fits_all = np.zeros(len(combinations)), np.ones(len(combinations), dtype=bool)
-    for fit, side in sides:
-        configs = [{**side, **rest} for rest in combinations]
-        excess, sd = fit.surface.excess(fit.encoder(configs), fit.encoder([lowest(fit.surface, fit.encoder, configs)]))
-        total += excess
-        fits_all &= excess <= sd + 1e-9
-    return combinations[int(np.argmin(np.where(fits_all, total, np.inf)))] if fits_all.any() else None
+    return rounded, f"minimum of a smooth fit to {fit.count} members{stopped}", edges
 
 
 def _best_members(
     off_rows: Sequence[Row], complete: Sequence[Row], known: Mapping[int, Final], knobs: Sequence[Knob], lambdas: Sequence[Knob]
-) -> _Found:
+) -> tuple[_Config, _Config, str, str, dict[str, float]]:
     """Where there is no fit: the best member of either side, with edges a step away."""
     axes = [Axis.of(knob) for knob in lambdas]
     best, off = (

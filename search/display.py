@@ -401,6 +401,9 @@ def _estimate(value: Any) -> str:
 
 def _spent_line(states: Mapping[str, Mapping[str, float]]) -> str:
     total = states.get("total", {})
-    by_state = ", ".join(f"{entry['members']:.0f} {state}" for state, entry in states.items() if state != "total")
+    members = max(total.get("members", 0), 1)
+    # How often training came to nothing is a result, too.
+    share = {state: f" ({100 * entry['members'] / members:.0f} %)" for state, entry in states.items() if state in BAD}
+    by_state = ", ".join(f"{entry['members']:.0f}{share.get(state, '')} {state}" for state, entry in states.items() if state != "total")
     whole = f"{total.get('members', 0):.0f} members, {total.get('epochs', 0):.0f} epochs, {duration(total.get('seconds', 0))} of training"
     return f"{whole} ({by_state})" if by_state else whole

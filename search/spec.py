@@ -719,9 +719,10 @@ def _data_faults(spec: Spec, objective: type, remote: bool) -> list[str]:
     if name not in names("dataset") and ":" not in name:
         return _model_faults(spec, objective, kinds, None)
     options = {**spec.dataset.model_dump(), "name": name}
-    likelihoods = getattr(objective, "likelihoods", None)
-    likelihood = spec.likelihood or (None if likelihoods is None else next(iter(likelihoods), ""))
-    found = [] if remote else data.check(options, spec.batch_size, likelihood)
+    likelihoods = tuple(getattr(objective, "likelihoods", ()))
+    likelihood = spec.likelihood or next(iter(likelihoods), "")
+    known_one = likelihood if likelihood in ("", *likelihoods) else None  # what nobody knows is a fault of its own
+    found = [] if remote else data.check(options, spec.batch_size, known_one)
     shape = None if found or remote else data.shape_of(options)
     return found + _model_faults(spec, objective, kinds, shape)
 
@@ -808,7 +809,9 @@ def _with_defaults(spec: Spec, objective: type) -> Spec:
         update={
             "model": model,
             "fixed": {**{name: value for name, value in own.items() if name not in search}, **spec.fixed},
-            "dataset": spec.dataset.model_copy(update={"name": spec.dataset.name or _default_dataset(objective)}),
+            "dataset": spec.dataset.model_copy(
+                update={"name": spec.dataset.name or _default_dataset(objective), **data.located(spec.dataset.model_dump())}
+            ),
             "likelihood": spec.likelihood or (likelihoods[0] if likelihoods else None),
             "search": search,
             "budget": spec.budget.model_copy(update={"epochs": epochs}),

@@ -352,7 +352,9 @@ def failures(rows: list[MemberRow]) -> list[str]:
     reasons: dict[tuple[str, str], list[int]] = {}
     for row in rows:
         if row.state in ("failed", "diverged", "collapsed", "preempted"):
-            reasons.setdefault((row.state, row.reason), []).append(row.number)
+            # The evidence of a collapse differs from member to member; what stands before the colon is what it was.
+            reason = row.reason.partition(":")[0] if row.state == "collapsed" else row.reason
+            reasons.setdefault((row.state, reason), []).append(row.number)
     return [f"{len(numbers)} {state} (member {', '.join(map(str, numbers[:8]))}): {reason}" for (state, reason), numbers in reasons.items()]
 
 

@@ -1,8 +1,9 @@
 """Collapse detectors: what ends a member as `collapsed`, with the evidence. One file each; every file that acts on a family is asked after
 every epoch.
 
-A file holds `SUMMARY`, `ON` (objectives), `READS` (the metrics of a member's reports that it looks at) and `find(history) -> str`, a pure
-function: the evidence in words that begin with the name of what was found and a colon, or nothing.
+A file holds `SUMMARY`, `ON` (objectives), `READS` (the metrics of a member's reports that it looks at), `find(history) -> str`, a pure
+function (the evidence in words that begin with the file's name, in plain writing, and a colon; or nothing), and `PLANTED`: knobs with which
+a short training on digits ends so, to which its contract suite holds it.
 
 A collapse is not a bad score: it is a model that has stopped doing what it is for, so the score it happens to have says nothing of how
 good that λ could be. Nor is it a slow start, which looks the same for a while: before half of its epochs nobody has collapsed, nor on fewer
@@ -55,7 +56,7 @@ class History:
         return self.metrics[-count:] if self.epoch - count >= self.epochs / 2 else ()
 
     def settled(self, name: str, count: int) -> bool:
-        """Whether nothing can still turn the last `count` evaluations round: training is over, or schedules rest and `name` does not rise."""
+        """Whether nothing can turn the last `count` evaluations round: training is over, or schedules rest and `name` does not rise."""
         return self.over or (self.epoch - count >= self.rest and self.metrics[-1][name] <= self.metrics[-count][name])
 
     def span(self, count: int) -> str:

@@ -13,6 +13,7 @@ SUMMARY = "constant output of an autoencoder: reconstructions vary by less than 
 ON = ("autoencoder",)
 READS = ("val_output_spread",)
 SPREAD = 1e-3
+PLANTED = {"l2": 3.0, "lr": 5e-3}
 
 
 def find(history: History) -> str:

@@ -18,6 +18,7 @@ ON = ("gan",)
 READS = ("val_diversity",)
 POINT = 0.001
 LOST, ONCE = 0.05, 0.25
+PLANTED = {"l2_g": 10.0, "lr": 1e-2}
 
 
 def find(history: History) -> str:

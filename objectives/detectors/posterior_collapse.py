@@ -14,6 +14,7 @@ SUMMARY = "posterior collapse of a VAE: no active unit and a KL below 0.05 nats"
 ON = ("vae",)
 READS = ("val_kl_nats", "val_active_units")
 NATS = 0.05
+PLANTED = {"beta": 10.0, "lr": 5e-3}
 
 
 def find(history: History) -> str:

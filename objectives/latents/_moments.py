@@ -11,7 +11,7 @@ DEAD = 1e-7  # of a latent's size: a standard deviation below this is the roundi
 
 
 def mean_and_root(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (z,) of codes (n, z) and a symmetric root L (z, z) of their covariance, Σ = LLᵀ; by eigenvalues, for dead latents make Σ singular."""
+    """Mean (z,) of codes (n, z) and a root L (z, z) of their covariance, Σ = LLᵀ; by eigenvalues, for dead latents make Σ singular."""
     import torch
 
     x = x.double()

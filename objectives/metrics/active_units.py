@@ -29,7 +29,7 @@ NEEDS = ("posterior",)
 
 
 def measure(subject: Subject) -> dict[str, Estimate]:
-    """The count, and that at a tenth and at ten times the threshold: three points of the curve, which say how much the threshold matters."""
+    """The count, and that at a tenth and at ten times the threshold: three points of the curve, which say whether the threshold matters."""
     mu, _ = subject.posterior
     return {
         "active_units": estimate(mu),

@@ -35,10 +35,10 @@ NEEDS = ("anomaly",)
 
 
 def misfit(images: ImageSet, extractor: Extractor | None) -> str:
-    """Why these images do not do, or nothing."""
+    """It needs a class that is held out."""
     if images.val_novel is not None and len(images.val_novel) and images.test_novel is not None and len(images.test_novel):
         return ""
-    return "a metric of anomalies needs a class that is held out: add hold_out: CLASS to the options of a labelled data set"
+    return "it needs a class that is held out: add hold_out: CLASS to the options of a labelled data set."
 
 
 def measure(subject: Subject) -> dict[str, Estimate]:

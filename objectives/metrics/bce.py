@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 EDGE = 1 / 512  # half an 8-bit gray level: an output of 0 for a dark gray pixel is no certainty, and a linear decoder leaves [0, 1]
 METRIC = Metric(
     name="val_bce",
-    summary="Binary cross-entropy of reconstructions, summed over pixels; no likelihood of gray pixels. Outputs are kept in [1/512, 1 − 1/512]",
+    summary="Binary cross-entropy of reconstructions, summed over pixels; no likelihood of gray pixels. Outputs stay 1/512 from 0 and 1",
     formula="−Σ_pixels x log x̂ + (1 − x) log(1 − x̂)",
     unit="cross-entropy per image (not to be compared with nats)",
 )

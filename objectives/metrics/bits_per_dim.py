@@ -63,10 +63,12 @@ def gray_levels(x: Tensor) -> int:
     Raises:
         ObjectiveError: more than 256 would be needed.
     """
-    values = x.unique().double()
+    import torch
+
+    values = torch.unique(x).double()
     for levels in range(2, MOST_LEVELS + 1) if len(values) <= MOST_LEVELS else ():
         scaled = values * (levels - 1)
-        if float((scaled - scaled.round()).abs().max()) < 1e-3 and 0 <= float(values.min()) <= float(values.max()) <= 1:
+        if float((scaled - scaled.round()).abs().max()) < 1e-4 and 0 <= float(values.min()) <= float(values.max()) <= 1:
             return levels
     rule = f"bits per dimension of a density need pixels of at most {MOST_LEVELS} gray levels in [0, 1]"
     raise ObjectiveError(f"{rule}; these have {len(values)} values from {float(values.min()):.3g} to {float(values.max()):.3g}.")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 STARTS = 4
 METRIC = Metric(
     name="val_nmi",
-    summary="Agreement of k-means clusters of standardized codes with the labels, as many clusters as classes: 0 none, 1 the same partition",
+    summary="Agreement of k-means clusters of standardized codes, one for each class, with the labels: 0 none, 1 the same partition",
     formula="2 I(cluster; label) / (H(cluster) + H(label))",
     unit="1",
     costly=True,
@@ -27,16 +27,18 @@ NEEDS = ("codes", "labels")
 
 def measure(subject: Subject) -> dict[str, Estimate]:
     """Normalized mutual information on the split. Higher is better, so it cannot decide; k-means' own luck has no standard error."""
+    import torch
+
     (codes,) = standardized(subject.codes(subject.split))
     labels = subject.labels(subject.split)
-    return {"nmi": estimate(clusters(codes, len(labels.unique())), labels)}
+    return {"nmi": estimate(clusters(codes, len(torch.unique(labels))), labels)}
 
 
 def estimate(assigned: Tensor, labels: Tensor) -> Estimate:
     """Normalized mutual information of two partitions of the same images, of one shape each; 0 where either is a single part."""
     import torch
 
-    a, b = (part.reshape(-1).unique(return_inverse=True)[1] for part in (assigned, labels))
+    a, b = (torch.unique(part.reshape(-1), return_inverse=True)[1] for part in (assigned, labels))
     width = int(b.max()) + 1
     joint = torch.bincount(a * width + b, minlength=(int(a.max()) + 1) * width).double().reshape(-1, width) / len(a)
     parts = [_entropy(joint.sum(1)), _entropy(joint.sum(0))]
@@ -50,7 +52,7 @@ def clusters(codes: Tensor, count: int) -> Tensor:
     from sklearn.cluster import KMeans
 
     x = codes.cpu().numpy()
-    distinct = len(codes.unique(dim=0))
+    distinct = len(torch.unique(codes, dim=0))
     found = KMeans(min(count, distinct), n_init=STARTS, random_state=0).fit_predict(x)
     return torch.from_numpy(found).long().to(codes.device)
 

@@ -20,7 +20,7 @@ METRIC = Metric(
     source="a variance ratio; the mean squared distance of two independent draws is 2 Tr Σ",
     label="diversity[{features}, n={n}]",
 )
-NEEDS = ("samples",)
+NEEDS = ("samples", "features")
 
 
 def measure(subject: Subject) -> dict[str, Estimate]:

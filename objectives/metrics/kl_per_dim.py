@@ -20,9 +20,7 @@ METRIC = Metric(
     unit="latents",
     source="Shannon entropy of the rate spectrum; spectrum: Burda et al., arXiv 1509.00519, section 5",
 )
-ALSO = (
-    Metric("val_kl_max_nats", "KL of the latent that says most, averaged over validation images", "max_j E_x KL_j", "nats per image"),
-)
+ALSO = (Metric("val_kl_max_nats", "KL of the latent that says most, averaged over validation images", "max_j E_x KL_j", "nats per image"),)
 NEEDS = ("posterior",)
 NOTHING = 1e-12  # nats: below, shares are shares of rounding errors
 

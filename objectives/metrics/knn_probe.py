@@ -50,12 +50,12 @@ def estimate(wrong: Tensor) -> Estimate:
 
 
 def predicted(train: Tensor, labels: Tensor, codes: Tensor) -> Tensor:
-    """The class (m,) with most votes among the k nearest of n training codes; of equals the smallest label. Fewer than k vote where n < k."""
+    """The class (m,) with most votes among the k nearest of n training codes; of equals the smallest label. All vote where n < k."""
     import torch
 
     classes = int(labels.max()) + 1
     found = []
-    for rows in codes.split(ROWS):
+    for rows in torch.split(codes, ROWS):
         nearest = torch.cdist(rows, train, compute_mode="donot_use_mm_for_euclid_dist").topk(min(K, len(train)), largest=False).indices
         votes = torch.nn.functional.one_hot(labels[nearest], classes).sum(1)  # (rows, classes)
         found.append(votes.argmax(1))

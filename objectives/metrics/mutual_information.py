@@ -72,7 +72,7 @@ def per_code(mu: Tensor, log_var: Tensor, noise: Tensor) -> Tensor:
     z, precision = mu + (0.5 * log_var).exp() * noise, (-log_var).exp()
     constant = (mu.square() * precision + log_var).sum(1)  # (n,), of each posterior
     found = []
-    for rows, eps, spread in zip(z.split(ROWS), noise.split(ROWS), log_var.split(ROWS), strict=True):
+    for rows, eps, spread in zip(*(torch.split(one, ROWS) for one in (z, noise, log_var)), strict=True):
         squares = rows.square() @ precision.T - 2 * rows @ (mu * precision).T + constant  # (rows, n)
         own = -0.5 * (eps.square() + spread).sum(1)
         found.append(own - (-0.5 * squares).logsumexp(1) + math.log(len(mu)))

@@ -105,7 +105,7 @@ def test_too_few_codes_and_codes_that_are_no_numbers_are_refused(name: str) -> N
 
 
 def test_a_name_nobody_knows_is_answered_with_those_that_exist() -> None:
-    with pytest.raises(ObjectiveError, match="gaussian, gmm.*Did you mean 'gmm'"):
+    with pytest.raises(ObjectiveError, match=r"gaussian, gmm.*Did you mean 'gmm'"):
         latents.fit("gnm", normal(9, 2))
 
 
