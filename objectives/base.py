@@ -316,11 +316,13 @@ def unknown(kind: str, given: str, known: Sequence[str]) -> str:
 
 
 def load(name: str) -> type[Objective]:
-    """The objective class called `name`: a file of `objectives`, or a user's own `package.module:Class`.
+    """The objective class called `name`: a file of `objectives`, a model of pythae (`pythae:BetaVAE`), or a user's `package.module:Class`.
 
     Raises:
         ObjectiveError: nobody knows the name, the module cannot be imported, or the class lacks part of the protocol.
     """
+    if name.startswith("pythae:"):
+        return importlib.import_module("objectives._pythae").objective(name)  # type: ignore[no-any-return]
     if ":" in name:
         return _load_users(name)
     known = names("objective")

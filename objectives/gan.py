@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from objectives import adversarial, base, data, models
 from objectives._family import LR, Family, knobs_of, latent_dim, metrics_of
@@ -91,7 +91,7 @@ class GAN(Family):
     measures = ("kid", "fid", "diversity")
     metrics = metrics_of("gan", tuple(PLAYERS), (), exact=(TOLD_APART,), offers=offers)
     score = "val_kid"
-    default_search = ("l2_g", "l2_d")
+    default_search: ClassVar[tuple[str, ...]] = ("l2_g", "l2_d")
     default_epochs = 40
     models = models.serving("gan", first="mlp_small")
     datasets = data.serving("gan")

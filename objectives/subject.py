@@ -57,6 +57,10 @@ class Subject:
         return self._codes[split]
 
     @cached_property
+    def _codes(self) -> dict[str, Tensor]:
+        return {}
+
+    @cached_property
     def posterior(self) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z|x), (n, z) each, of the images of `real`."""
         return self.family.posterior(self.net, self.real, self.split)
@@ -81,10 +85,6 @@ class Subject:
         if found is None or not len(found):
             raise ObjectiveError("a metric of anomalies needs a class that is held out: add hold_out: CLASS to the data set's options.")
         return found[: MOST[self.split]]
-
-    @cached_property
-    def _codes(self) -> dict[str, Tensor]:
-        return {}
 
     def labels(self, split: str) -> Tensor:
         """Labels (n,) of the images whose codes `codes(split)` holds.

@@ -9,6 +9,7 @@ regularized(terms, …)    the loss to descend: the only place where a λ multip
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
@@ -56,6 +57,16 @@ class Net:
         # No parameter is shared between layers, and looking for shared ones costs as much as a small layer.
         out: Tensor = torch.func.functional_call(self._parts[part], dict(self.parameters[part]), inputs, tie_weights=False)
         return out
+
+    def module(self, part: str) -> nn.Module:
+        """The module of a part, for its structure: the parameters that it holds are not these."""
+        return self._parts[part]
+
+    def having(self, part: str, parameters: Mapping[str, Tensor]) -> Net:
+        """The same model with other parameters in one part."""
+        twin = copy(self)
+        twin.parameters = {**self.parameters, part: parameters}
+        return twin
 
     def corrupt(self, part: str, x: Tensor) -> Tensor:
         """The input of a part as training shows it: with input noise where a regularizer adds some, else x itself."""

@@ -72,6 +72,10 @@ class Effect:
     seeds: int
     comparisons: int = 1
 
+    def words(self) -> str:
+        """Mean and interval."""
+        return f"{number(self.mean)} [{number(self.low)}, {number(self.high)}]"
+
 
 @dataclass(frozen=True)
 class Promise:
@@ -90,7 +94,11 @@ class Promise:
 
 @dataclass(frozen=True)
 class LambdaAnswer:
-    """The best value of one λ and the values not worse than it, NaN where nothing says which. `without`: what its off value would cost."""
+    """The best value of one λ and the values not worse than it, NaN where nothing says which. `without`: what its off value would cost.
+
+    Where each λ was searched alone, `alone` is what its best arm `arm` gains over the off arm, all other λ off in both, with an interval
+    that is simultaneous over the arms of all λ; `verdict` is its own, `score` the arm's mean.
+    """
 
     name: str
     value: float
@@ -104,6 +112,10 @@ class LambdaAnswer:
     unit: str = ""
     log: bool = False
     range: tuple[float, float] = (math.nan, math.nan)
+    alone: Effect | None = None
+    verdict: Verdict | None = None
+    arm: str = ""
+    score: float = math.nan
 
     def interval(self) -> str:
         """The ends, with ≤ and ≥ where they are open."""
@@ -146,13 +158,17 @@ class Answer:
         plain: dict[str, Any] = _decode(dict(stored))
         lambdas = []
         for entry in plain["lambdas"]:
-            without = Effect(**entry["without"]) if entry["without"] else None
-            lambdas.append(LambdaAnswer(**{**entry, "without": without, "range": tuple(entry["range"])}))
+            effects = {key: Effect(**entry[key]) if entry.get(key) else None for key in ("without", "alone")}
+            verdict = Verdict(entry["verdict"]) if entry.get("verdict") else None
+            lambdas.append(LambdaAnswer(**{**entry, **effects, "verdict": verdict, "range": tuple(entry["range"])}))
         parts = {"lambdas": lambdas, "effect": Effect(**plain["effect"]), "promise": Promise(**plain["promise"])}
         return Answer(**{**plain, **parts, "verdict": Verdict(plain["verdict"])})
 
     def sentence(self) -> str:
         """The answer in one plain paragraph."""
+        promise = f"A new seed of the recommended config should score {self.promise.words()}."
+        if any(one.alone for one in self.lambdas):
+            return f"{self._alone_words()} {promise}"
         unit = self.score_name.rsplit("_", 1)[-1] if self.score_name.endswith(("_nats", "_bits")) else ""
         hurts = self.verdict is Verdict.HURTS
         values = ", ".join(f"{one.name} = {number(one.value)}{'' if hurts else f' {one.interval()}'}" for one in self.lambdas)
@@ -168,11 +184,15 @@ class Answer:
             Verdict.HARMLESS: f"{values} changes {name} by {size} against {off}, less than the margin of {number(self.margin)}",
             Verdict.NO_EVIDENCE: f"No evidence that {values} changes {name}: improvement {size} over {off}",
         }[self.verdict]
-        promise = self.promise
-        return (
-            f"{text} ({self.verdict}; {self.effect.seeds} paired seeds). A new seed of the recommended config should score "
-            f"{promise.words()}."
-        )
+        return f"{text} ({self.verdict}; {self.effect.seeds} paired seeds). {promise}"
+
+    def _alone_words(self) -> str:
+        """What each λ alone gains over the off arm; a λ that hurts has a negative gain."""
+        said = [f"{one.name} {one.verdict}, {one.alone.words()} at {number(one.value)}" for one in self.lambdas if one.alone]
+        known = "best of them" if self.verdict is Verdict.HELPS else "lowest of them, unproven,"
+        kept = "every λ off" if self.recommended_arm == "off" else f"{known} {self.arm.partition(':')[2]}"
+        name = self.score_name or "the score"
+        return f"Gain in {name} of each λ alone over every λ off: {'; '.join(said)} ({self.effect.seeds} paired seeds). Kept: {kept}."
 
 
 def number(value: float, known_to: float = math.inf) -> str:

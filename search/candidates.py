@@ -16,20 +16,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import numpy as np
 
 from objectives.base import Knob, Value
 from search.answers import Candidate, Row, SelectionError
-from search.fit import Axis, place
+from search.fit import Array, Axis, place
 from search.surface import Encoder, Final, Squash, Surface, edge, finals, fit_surface, lowest, minimum
 
 WORST = 1.0  # how far beyond the worst other member a diverged one lies, in squashed units: a factor e
 
 
 def candidates(
-    rows: Sequence[Row], knobs: Sequence[Knob], *, fixed: Mapping[str, Value], configs: int | None = None, simplify: Sequence[str] = ()
+    rows: Sequence[Row],
+    knobs: Sequence[Knob],
+    *,
+    fixed: Mapping[str, Value],
+    configs: int | None = None,
+    simplify: Sequence[str] = (),
+    alone: bool = False,
 ) -> list[Candidate]:
     """The configs to confirm on fresh seeds: `off`, `min`, `without:<λ>`, `edge`, `low` and `high`, in this order of priority.
 
@@ -38,12 +45,16 @@ def candidates(
     λ at its off value) and a `low:<λ>` and `high:<λ>` each. The λ arms share the nuisance knobs of `min`; the off arm too, unless it is
     clearly better with its own.
 
+    Where each λ was searched `alone`, every λ is a question of one λ, asked of its own members and the off arm's: `off`, then `min:<λ>` of
+    each, then `edge:<λ>`, `low:<λ>` and `high:<λ>` of each, all with the other λ off. A λ of which no member completed is left out.
+
     Args:
         rows: every member of the search.
         knobs: the searched knobs, their `low` and `high` the ranges of this sweep.
         fixed: the values of all other knobs.
-        configs: how many candidates at most; None means 5 for one λ, else 3 + 3 per λ.
+        configs: how many candidates at most; None means `usual(…)`.
         simplify: the order in which λ are moved toward more regularization; those left out follow in knob order.
+        alone: whether searched members had one λ on at a time.
 
     Raises:
         SelectionError: no searched knob is a λ, or no λ member completed.
@@ -51,27 +62,37 @@ def candidates(
     ordered = sorted((row for row in rows if row.phase == "search"), key=lambda row: row.number)
     lambdas = lambdas_of(knobs, simplify)
     search = [row for row in ordered if row.arm != "off"]
-    complete = [row for row in search if row.ended == "ok"]
-    if not complete:
+    if not any(row.ended == "ok" for row in search):
         counts = counts_of(row.state for row in search) or "none was trained"
         raise SelectionError(f"at least one λ member must complete before one can be chosen; of {len(search)}: {counts}")
-    names = [knob.name for knob in knobs]
-    known = finals(ordered)
-    off_rows = [row for row in ordered if row.arm == "off" and row.number in known]
-    fit = _fit(ordered, known, knobs, lambdas)
-    if fit:
-        off, best, off_why, why, edges = _read(fit, bool(off_rows), lambdas)
-    else:
-        off, best, off_why, why, edges = _best_members(off_rows, complete, known, knobs, lambdas)
-    best = _off_the_off_value(best, lambdas)
-    found = [Candidate("off", off, off_why), Candidate("min", best, why)]
-    found += _arms_of(best, edges, lambdas)
-    limit = configs if configs is not None else (5 if len(lambdas) == 1 else 3 + 3 * len(lambdas))
+    found = _each_alone(ordered, knobs, lambdas) if alone else _arms([_Side.of(ordered, knobs, lambdas)])[0]
+    limit = configs if configs is not None else usual(len(lambdas), alone)
     chosen: dict[str, Candidate] = {}
     for one in found:
-        full = {**fixed, **{name: one.config[name] for name in names}}
+        full = {**fixed, **{knob.name: off_value(knob) for knob in lambdas}, **one.config}
         chosen.setdefault(repr(sorted(full.items())), Candidate(one.arm, full, one.why))
     return list(chosen.values())[: max(limit, 0)]
+
+
+def usual(lambdas: int, alone: bool = False) -> int:
+    """How many configs are confirmed where a spec does not say; with each λ alone the off arm, the best of each, a neighbour of each."""
+    if alone:
+        return 1 + 2 * lambdas
+    return 5 if lambdas == 1 else 3 + 3 * lambdas
+
+
+def _each_alone(rows: Sequence[Row], knobs: Sequence[Knob], lambdas: Sequence[Knob]) -> list[Candidate]:
+    """The candidates of every λ alone, by priority: the off arm, every minimum, every edge, and so on."""
+    sides = []
+    for knob in lambdas:
+        mine = [row for row in rows if row.arm in ("off", f"alone:{knob.name}")]
+        if any(row.ended == "ok" for row in mine if row.arm != "off"):
+            sides.append(_Side.of(mine, [other for other in knobs if other is knob or not other.is_lambda], [knob]))
+    columns = {side.lambdas[0].name: column for side, column in zip(sides, _arms(sides), strict=True)}
+    found = next(iter(columns.values()))[:1]
+    for arm in ("min", "edge", "low", "high"):
+        found += [replace(one, arm=f"{arm}:{name}") for name, column in columns.items() for one in column if one.arm == arm]
+    return found
 
 
 def counts_of(states: Iterable[str]) -> str:
@@ -97,6 +118,42 @@ class _Fit:
     nuisances: list[dict[str, Value]]
     count: int
     predicted: int
+
+
+@dataclass(frozen=True)
+class _Side:
+    """λ that are asked about together: the members that tell of them (`rows`, the off arm's among them), and a fit where it can be made."""
+
+    rows: Sequence[Row]
+    knobs: Sequence[Knob]
+    lambdas: Sequence[Knob]
+    known: Mapping[int, Final]
+    fit: _Fit | None
+
+    @staticmethod
+    def of(rows: Sequence[Row], knobs: Sequence[Knob], lambdas: Sequence[Knob]) -> _Side:
+        known = finals(rows)
+        return _Side(rows, knobs, lambdas, known, _fit(rows, known, knobs, lambdas))
+
+    @property
+    def off_rows(self) -> list[Row]:
+        return [row for row in self.rows if row.arm == "off" and row.number in self.known]
+
+
+def _arms(sides: Sequence[_Side]) -> list[list[Candidate]]:
+    """For each side `off`, which is the same for all that have a fit, `min`, and the arms about it."""
+    tuned = iter(_tuned([side for side in sides if side.fit]))
+    columns = []
+    for side in sides:
+        if side.fit:
+            off, best, off_why = next(tuned)
+            best, why, edges = _about(side.fit, best, side.lambdas)
+        else:
+            complete = [row for row in side.rows if row.arm != "off" and row.ended == "ok"]
+            off, best, off_why, why, edges = _best_members(side.off_rows, complete, side.known, side.knobs, side.lambdas)
+        best = _off_the_off_value(best, side.lambdas)
+        columns.append([Candidate("off", off, off_why), Candidate("min", best, why), *_arms_of(best, edges, side.lambdas)])
+    return columns
 
 
 def _fit(rows: Sequence[Row], known: Mapping[int, Final], knobs: Sequence[Knob], lambdas: Sequence[Knob]) -> _Fit | None:
@@ -127,50 +184,67 @@ def _fit(rows: Sequence[Row], known: Mapping[int, Final], knobs: Sequence[Knob],
     return _Fit(surface, encoder, list(combinations.values()), len(seen), predicted) if surface else None
 
 
-_Found = tuple[dict[str, Value], dict[str, Value], str, str, dict[str, float]]
 ALONE = "every λ off; no off member completed, so the nuisance knobs are those of the best λ"
+_Config = dict[str, Value]
+_Excess = tuple[Array, Array]  # of every combination of nuisance knobs over the best one, and its predictive sd
 
 
-def _read(fit: _Fit, off_known: bool, lambdas: Sequence[Knob]) -> _Found:
-    """The off arm and the minimum of the fit, why each, and the u of every λ's 1-SE edge."""
+def _tuned(sides: Sequence[_Side]) -> list[tuple[_Config, _Config, str]]:
+    """For each side with a fit the off arm, the minimum, and why the off arm is so.
+
+    All have the nuisance combination that is best for all of them together, or each has its own best where a fit tells them apart.
+    """
+    fits = [(side.fit, side.lambdas) for side in sides if side.fit]
+    combinations = list({repr(rest): rest for fit, _ in fits for rest in fit.nuisances}.values())
+    bests = [minimum(fit.surface, fit.encoder, [Axis.of(knob) for knob in lambdas], fit.nuisances) for fit, lambdas in fits]
+    offs = [{**best, **{knob.name: off_value(knob) for knob in lambdas}} for best, (_, lambdas) in zip(bests, fits, strict=True)]
+    known = any(side.off_rows for side in sides)
+    of_bests = [_excess(fit, best, combinations) for best, (fit, _) in zip(bests, fits, strict=True)]
+    of_offs = [_excess(fit, off, combinations) for off, (fit, _) in zip(offs, fits, strict=True)] if known else []
+    chosen = [int(np.argmin(excess)) for excess, _ in of_bests]
+    for_off = int(np.argmin(np.sum([excess for excess, _ in of_offs or of_bests], axis=0))) if fits else 0
+    whose = "its own, clearly better for it"
+    if (shared := _shared([*of_bests, *of_offs])) is not None:
+        chosen, for_off, whose = [shared] * len(fits), shared, "those of min, for the fit tells no other from them"
+    why = f"every λ off; the nuisance knobs are {whose} ({len(combinations)} combinations trained on either side)" if known else ALONE
+    return [
+        ({**off, **combinations[for_off]}, {**best, **combinations[mine]}, why) for off, best, mine in zip(offs, bests, chosen, strict=True)
+    ]
+
+
+def _excess(fit: _Fit, side: _Config, combinations: Sequence[_Config]) -> _Excess:
+    configs = [{**side, **rest} for rest in combinations]
+    return fit.surface.excess(fit.encoder(configs), fit.encoder([lowest(fit.surface, fit.encoder, configs)]))
+
+
+def _shared(excesses: Sequence[_Excess]) -> int | None:
+    """Which combination is best for all sides together, of those that no fit tells from a side's own best; None where there is none.
+
+    Two sides are told apart by more than one predictive sd; with more sides the bound widens, so that chance exceeds it as rarely.
+    """
+    if not excesses:
+        return None
+    bound = NormalDist().inv_cdf(NormalDist().cdf(1.0) ** (2 / max(len(excesses), 2)))
+    fits_all = np.all([excess <= bound * sd + 1e-9 for excess, sd in excesses], axis=0)
+    total = np.sum([excess for excess, _ in excesses], axis=0)
+    return int(np.argmin(np.where(fits_all, total, np.inf))) if fits_all.any() else None
+
+
+def _about(fit: _Fit, best: _Config, lambdas: Sequence[Knob]) -> tuple[_Config, str, dict[str, float]]:
+    """The minimum with rounded λ, why it is one, and the u of every λ's 1-SE edge."""
     axes = [Axis.of(knob) for knob in lambdas]
-    best = minimum(fit.surface, fit.encoder, axes, fit.nuisances)
-    off: dict[str, Value] = {**best, **{knob.name: off_value(knob) for knob in lambdas}}
-    off_why = ALONE
-    if off_known:
-        off, best = _nuisances(fit, off, best, [knob.name for knob in lambdas])
-        shared = all(off[name] == best[name] for name in (fit.nuisances[0] if fit.nuisances else ()))
-        whose = "those of min, for the fit tells no other from them" if shared else "its own, clearly better for it"
-        off_why = f"every λ off; the nuisance knobs are {whose} ({len(fit.nuisances)} combinations trained on either side)"
     edges, at = {}, dict(best)
     for axis in axes:
         edges[axis.name] = edge(fit.surface, fit.encoder, axis, at, best)
         at[axis.name] = axis.exact(edges[axis.name])
     rounded = {**best, **{axis.name: axis.value(axis.u(best[axis.name])) for axis in axes}}
     stopped = f", {fit.predicted} of them stopped early and predicted" if fit.predicted else ""
-    return off, rounded, off_why, f"minimum of a smooth fit to {fit.count} members{stopped}", edges
-
-
-def _nuisances(
-    fit: _Fit, off: Mapping[str, Value], best: Mapping[str, Value], lambdas: Sequence[str]
-) -> tuple[dict[str, Value], dict[str, Value]]:
-    """Off and λ side with the nuisance combination that is best for both, or each with its own best where the fit tells them apart."""
-    total, fits_both, own = np.zeros(len(fit.nuisances)), np.ones(len(fit.nuisances), dtype=bool), []
-    for side in (off, best):
-        configs = [{**side, **rest} for rest in fit.nuisances]
-        own.append(lowest(fit.surface, fit.encoder, configs))
-        excess, sd = fit.surface.excess(fit.encoder(configs), fit.encoder([own[-1]]))
-        total += excess
-        fits_both &= excess <= sd + 1e-9
-    if not fits_both.any():
-        return own[0], own[1]
-    shared = fit.nuisances[int(np.argmin(np.where(fits_both, total, np.inf)))]
-    return {**off, **shared}, {**best, **shared}
+    return rounded, f"minimum of a smooth fit to {fit.count} members{stopped}", edges
 
 
 def _best_members(
     off_rows: Sequence[Row], complete: Sequence[Row], known: Mapping[int, Final], knobs: Sequence[Knob], lambdas: Sequence[Knob]
-) -> _Found:
+) -> tuple[_Config, _Config, str, str, dict[str, float]]:
     """Where there is no fit: the best member of either side, with edges a step away."""
     axes = [Axis.of(knob) for knob in lambdas]
     best, off = (

@@ -94,8 +94,13 @@ def _panel(panel: Any, answer: Answer, one: LambdaAnswer, rows: Sequence[Row], l
     _best(panel, answer, one, limits)
 
 
+def _tells_of(one: LambdaAnswer, row: Row) -> bool:
+    """Whether a member has this λ on; where each λ was searched alone, most have another."""
+    return row.arm != "off" and one.name in row.config and (one.alone is None or float(row.config[one.name]) != one.off)
+
+
 def _frame(panel: Any, one: LambdaAnswer, curve: dict[str, Any], rows: Sequence[Row], limits: tuple[float, float]) -> None:
-    values = [float(row.config[one.name]) for row in rows if row.arm != "off" and one.name in row.config]
+    values = [float(row.config[one.name]) for row in rows if _tells_of(one, row)]
     values += [point["value"] for point in curve["points"]] + [end for end in one.range if math.isfinite(end)]
     shown = [value for value in values if value > 0 or not one.log] or [0.1, 1.0]
     low, high = min(shown), max(shown)
@@ -134,7 +139,7 @@ def _members(panel: Any, one: LambdaAnswer, rows: Sequence[Row], limits: tuple[f
     for state, (label, marker, colour, filled) in ENDED.items():
         points = []
         for row in rows:
-            if row.phase != "search" or row.arm == "off" or row.state != state or one.name not in row.config:
+            if row.phase != "search" or row.state != state or not _tells_of(one, row):
                 continue
             score = row.score if state == "complete" else row.rung_score if state == "stopped" else None
             at = float(row.config[one.name])
@@ -186,7 +191,7 @@ def _arms(panel: Any, curve: dict[str, Any], limits: tuple[float, float]) -> Non
 
 def _best(panel: Any, answer: Answer, one: LambdaAnswer, limits: tuple[float, float]) -> None:
     """The interval as a bar along the lower rim, open ends as arrows; the best λ as a line that rises from it."""
-    if answer.arm == "off" or (one.log and one.value <= 0):
+    if answer.arm == "off" or math.isnan(one.value) or (one.log and one.value <= 0):
         return
     y = limits[0] + 0.03 * (limits[1] - limits[0])
     if not math.isnan(one.low):
@@ -194,6 +199,7 @@ def _best(panel: Any, answer: Answer, one: LambdaAnswer, limits: tuple[float, fl
     for is_open, end, marker in ((one.open_low, one.low, "<"), (one.open_high, one.high, ">")):
         if is_open:
             panel.plot([end], [y], marker=marker, ms=8, color=ORANGE, mec="none", zorder=7, clip_on=False)
-    panel.plot([one.value] * 2, [y, answer.best_score], color=ORANGE, lw=1.2, zorder=4)
+    panel.plot([one.value] * 2, [y, answer.best_score if one.alone is None else one.score], color=ORANGE, lw=1.2, zorder=4)
     panel.plot([one.value], [y], marker="D", ms=7, color=ORANGE, mec="white", mew=1.2, ls="none", zorder=8, label="chosen λ")
-    panel.set_title(f"{one.name} = {number(one.value)}  {one.interval()}", loc="left", fontsize=10.5, color=INK)
+    said = f": {one.verdict}" if one.alone else ""
+    panel.set_title(f"{one.name} = {number(one.value)}  {one.interval()}{said}", loc="left", fontsize=10.5, color=INK)

@@ -335,7 +335,9 @@ def _facts(answer: Answer, usual: Mapping[str, Any] | None) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     hurts = answer.verdict is Verdict.HURTS
-    rows: list[tuple[str, str]] = [(f"best {one.name}", _off_line(one) if hurts else _lambda_line(one)) for one in answer.lambdas]
+    together = [one for one in answer.lambdas if one.alone is None]
+    rows: list[tuple[str, str]] = [(f"best {one.name}", _off_line(one) if hurts else _lambda_line(one)) for one in together]
+    rows += [(f"{one.name} alone", _alone_line(one, answer)) for one in answer.lambdas if one.alone is not None]
     rows += [(f"without {one.name}", f"costs {effect_text(one.without)}") for one in answer.lambdas if one.without is not None]
     rows.append(("effect", f"{effect_text(answer.effect)} of {answer.score_name} gained over λ off ({answer.effect.seeds} paired seeds)"))
     if answer.score_label:
@@ -357,6 +359,14 @@ def _off_line(one: LambdaAnswer) -> str:
     return f"{number(one.off)}, which is off; the best of the others is {number(one.value)}, and it hurts"
 
 
+def _alone_line(one: LambdaAnswer, answer: Answer) -> str:
+    """`helps: 0.2 [0.1, 0.3] gained over λ off, on test 0.2 [0.1, 0.3]; at 0.001, as good from 0.0005 to 0.002 (off: 0)`."""
+    assert one.alone is not None
+    read = (answer.test or {}).get("alone", {}).get(one.name)
+    test = f", on test {effect_text(Effect(**read))}" if read else ""
+    return f"{one.verdict}: {effect_text(one.alone)} gained over λ off{test}; at {_lambda_line(one)}"
+
+
 def _lambda_line(one: LambdaAnswer) -> str:
     if math.isnan(one.low):
         return f"{number(one.value)}{'' if one.unit in ('', '1') else f' {one.unit}'}, interval unknown (off: {number(one.off)})"
@@ -368,7 +378,7 @@ def _lambda_line(one: LambdaAnswer) -> str:
 
 def effect_text(effect: Effect) -> str:
     """An effect with its interval."""
-    return f"{number(effect.mean)} [{number(effect.low)}, {number(effect.high)}]"
+    return effect.words()
 
 
 def _test_line(test: Mapping[str, Any] | None) -> str:

@@ -58,7 +58,7 @@ class Retrained:
 
 def best_spec(name: str, row: SweepRow, answer: Answer, rows: Sequence[MemberRow]) -> dict[str, Any]:
     """The recommended config as a spec with no free knob, with its provenance and its promise."""
-    spec = {key: value for key, value in row.spec.items() if key not in ("search", "points", "simplify", "provenance", "promise")}
+    spec = {key: value for key, value in row.spec.items() if key not in ("search", "points", "simplify", "alone", "provenance", "promise")}
     from infra.catalogue import config_hash
 
     digest = config_hash(answer.recommended)
@@ -260,7 +260,7 @@ def _record(result: Retrained, last: Report, config: Mapping[str, Any], folder: 
 
 
 def write_reports(name: str, spec: Spec, answer: Answer, table: Sequence[Row], catalogue: Catalogue, home: Home) -> list[Path]:
-    """The exported config, the answer and the λ curve, as files of the sweep; returns their paths."""
+    """The exported config, the answer, the λ curve, and quality against cost where the objective trades one for the other; their paths."""
     from search import curve
 
     folder = home.reports(name)
@@ -268,8 +268,26 @@ def write_reports(name: str, spec: Spec, answer: Answer, table: Sequence[Row], c
     exported, stored, picture = folder / "best.yaml", folder / "answer.json", folder / "curve.png"
     _write(exported, to_yaml(best_spec(name, row, answer, catalogue.members(name))))
     _write(stored, json.dumps(answer.to_dict(), indent=2) + "\n")
-    curve.draw(answer, table, picture, f"{spec.objective} · {spec.model or ''} · {spec.dataset.name}: {answer.verdict}")
-    return [exported, stored, picture]
+    title = f"{spec.objective} · {spec.model or ''} · {spec.dataset.name}"
+    curve.draw(answer, table, picture, f"{title}: {answer.verdict}")
+    trade = getattr(load(spec.objective), "trade", None)
+    return [exported, stored, picture, *(_write_trade(folder, title, answer, table, trade, catalogue.members(name)) if trade else [])]
+
+
+def _write_trade(
+    folder: Path, title: str, answer: Answer, table: Sequence[Row], trade: tuple[str, str, str], members: Sequence[MemberRow]
+) -> list[Path]:
+    """Quality against cost of the confirmed arms; nothing where none was confirmed."""
+    from search import pareto
+
+    metrics = {member.number: member.metrics for member in members}
+    found = pareto.points(table, metrics, trade)
+    if not found:
+        return []
+    budget = next((one[trade[2]] for one in metrics.values() if trade[2] in one), None)
+    listed, picture = folder / "pareto.csv", folder / "pareto.png"
+    _write(listed, pareto.table(found, answer, trade))
+    return [listed, pareto.draw(found, answer, picture, trade, budget, f"{title}: {trade[0]} against {trade[1]}")]
 
 
 def to_yaml(mapping: Mapping[str, Any]) -> str:

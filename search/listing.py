@@ -140,12 +140,14 @@ def _metrics(served: Served) -> list[Entry]:
 
 
 def _models(served: Served) -> list[Entry]:
-    families = {getattr(cls, "name", name): name for name, cls in served}
+    families: dict[str, list[str]] = {}  # a class of ours may be a family's under another question
+    for name, cls in served:
+        families.setdefault(getattr(cls, "name", name), []).append(name)
     return [
         {
             "name": name,
             "summary": _first_line(module),
-            "objectives": [families[one] for one in getattr(module, "BUILD", {}) if one in families],
+            "objectives": [name for one in getattr(module, "BUILD", {}) for name in families.get(one, ())],
             "fits": getattr(module, "FITS", "images of any size"),
             **{key.lower(): found for key in ("RECIPE", "PUBLISHED") if (found := _by_objective(module, key))},
         }

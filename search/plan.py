@@ -7,7 +7,7 @@ with the decisions the old one would have made.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -17,9 +17,9 @@ from objectives.base import Phase, Value
 from search import selection
 from search.ledger import Ledger
 from search.seeds import derive
-from search.space import Space
+from search.space import OFF_ARM, Space
 from search.spec import Spec
-from search.study import OFF_ARM, OFF_EVERY, SEARCH_ARM, Study
+from search.study import OFF_EVERY, Study
 
 RETRIES = 1  # a member whose worker died is tried once more, from its checkpoint
 
@@ -131,19 +131,26 @@ class Plan:
 
     def _ask(self) -> MemberRow:
         """A fresh config, committed to the catalogue before anyone trains it."""
-        searched = [row for row in self.ledger.ordered() if row.phase == Phase.SEARCH]
+        searched = [row.arm for row in self.ledger.ordered() if row.phase == Phase.SEARCH]
         number = self.ledger.next_number()
-        order = len(searched)
-        arm = OFF_ARM if order % OFF_EVERY == 0 else SEARCH_ARM
-        index = sum(row.arm == arm for row in searched)
+        # Where each λ is searched alone they take turns: the one with the fewest members is next.
+        arm = OFF_ARM if len(searched) % OFF_EVERY == 0 else min(self.space.arms, key=searched.count)
+        point = self._point(arm, searched)
+        arm = arm if point is None else self.space.arm_of(point)
+        index = searched.count(arm)
         seed = derive(self.spec.seed, "search")
-        if arm == SEARCH_ARM and index < len(self.spec.points):
-            config = self.study.enqueue(number, self.space.complete(self.spec.points[index]))
+        if point is not None:
+            config = self.study.enqueue(number, self.space.complete(point), arm)
         else:
             config = self.study.ask(number, arm, index)
             if arm == OFF_ARM and not self.space.nuisances:
                 seed = derive(self.spec.seed, "search", "off", index)  # one config only: replicates say more than copies
         return self._commit(number, Phase.SEARCH, arm, config, seed)
+
+    def _point(self, arm: str, searched: Sequence[str]) -> Mapping[str, Value] | None:
+        """The user's own point that is next, if one is left and it is not the off arm's turn."""
+        tried = len(searched) - searched.count(OFF_ARM)
+        return self.spec.points[tried] if arm != OFF_ARM and tried < len(self.spec.points) else None
 
     def _commit(self, number: int, phase: Phase, arm: str, config: dict[str, Value], seed: int) -> MemberRow:
         row = MemberRow(number=number, phase=phase.value, arm=arm, config=config, config_hash=config_hash(config), seed=seed)
@@ -175,6 +182,7 @@ class Plan:
                 fixed=self._constants(),
                 configs=self.spec.confirm.configs,
                 simplify=self.spec.simplify,
+                alone=self.space.alone,
             )
         except selection.SelectionError as error:
             self.problem = str(error)
@@ -215,6 +223,7 @@ class Plan:
             margin=self.spec.margin,
             score_name=self.ledger.score_name,
             simplify=self.spec.simplify,
+            alone=self.space.alone,
         )
         return replace(found, score_label=self.ledger.labels.get(self.ledger.score_name, ""))
 
@@ -242,7 +251,9 @@ class Plan:
         return found
 
     def _test_items(self, answer: selection.Answer) -> list[dict[str, Any]]:
-        wanted = {config_hash(answer.best): "chosen"}
+        alone = {one.arm for one in answer.lambdas if one.alone is not None}
+        wanted = {config_hash(one.config): one.arm for one in self.candidates if one.arm in alone}
+        wanted[config_hash(answer.best)] = "chosen"
         off = next((candidate for candidate in self.candidates if candidate.arm == OFF_ARM), None)
         if off is not None:
             wanted[config_hash(off.config)] = OFF_ARM

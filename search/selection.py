@@ -17,12 +17,12 @@ import numpy as np
 
 from objectives.base import Knob, Value
 from search.answers import Answer, Candidate, Effect, LambdaAnswer, Promise, Row, SelectionError, Verdict, number
-from search.candidates import candidates, counts_of, lambdas_of, off_value
+from search.candidates import candidates, counts_of, lambdas_of, off_value, usual
 from search.fit import Array, Axis, LambdaCurve, lambda_curve, t_quantile
 
 __all__ = [
     "Answer", "Candidate", "Effect", "LambdaAnswer", "Promise", "Row", "SelectionError", "Verdict",
-    "answer", "candidates", "judge", "paired", "promise", "with_test",
+    "answer", "candidates", "judge", "paired", "promise", "usual", "with_test",
 ]  # fmt: skip
 
 # ---------------------------------------------------------------------------------------------------------------- what it says
@@ -54,6 +54,7 @@ def answer(
     margin: float = 0.01,
     score_name: str = "",
     simplify: Sequence[str] = (),
+    alone: bool = False,
 ) -> Answer:
     """What the confirmation says: the λ chosen by the 1-SE rule, its interval, its effect over the off arm, a verdict and a promise.
 
@@ -70,6 +71,10 @@ def answer(
     `without:<λ>` arms are choosable, as the fully open question is which config to keep; but the 1-SE rule moves toward *more*
     regularization, so an arm with a λ off is chosen only where it is the best, not for being simpler.
 
+    Where each λ was searched `alone`, each has a verdict of its own: the 1-SE rule chooses among its arms, which differ from the off arm in
+    this λ only, and the interval of what that arm gains holds for the arms of all λ at once (m counts them all). The arm that gains most
+    is then `best`, and its verdict that of the answer.
+
     Without one confirmed seed (none was asked for, or time ran out) the answer is the minimum of the search's fit, with `no evidence`.
 
     Raises:
@@ -77,21 +82,29 @@ def answer(
     """
     lambdas = lambdas_of(knobs, simplify)
     notes: list[str] = []
-    cands = list(cands) or candidates(rows, knobs, fixed=_fixed(rows, knobs), configs=2, simplify=simplify)
+    few = 1 + len(lambdas) if alone else 2
+    cands = list(cands) or candidates(rows, knobs, fixed=_fixed(rows, knobs), configs=few, simplify=simplify, alone=alone)
     arms = _table(rows, cands, notes)
     if not any(arm.scores for arm in arms.values()):
         notes.append("no confirm member completed: the best λ is the minimum of the search's fit, unconfirmed")
     off = arms.get("off")
     tested = [arm for name, arm in arms.items() if name != "off" and (arm.scores or arm.bad)]
     choosable = _choosable(tested, notes)
-    chosen = _one_se(choosable, lambdas) if choosable else None
-    effect = _against_off(off, chosen, tested, max(len(tested), 1))
+    count = max(len(tested), 1)
     delta = margin * abs(float(np.mean(list(off.scores.values())))) if off and off.scores else math.nan
-    said = _judge(effect, delta, off, chosen, tested, notes)
-    best = chosen or _fallback(arms)
+    sides = [_asked(group, arms, choosable, alone) for group in ([[knob] for knob in lambdas] if alone else [lambdas])]
+    chosen = _lowest([side.chosen for side in sides if side.chosen])
+    effect = _against_off(off, chosen, tested, count)
+    said = _judge(effect, delta, off, chosen, tested, [] if alone and chosen else notes)  # its λ will say the same
+    best = chosen or _fallback(arms, rows)
     kept = off if said is Verdict.HURTS and off else best
-    curves = {knob.name: _curve(knob, arms, best, off) for knob in lambdas}
-    found = [_lambda_answer(knob, best, curves[knob.name], arms) for knob in lambdas]
+    curves, found = {}, []
+    for side in sides:
+        for knob in side.lambdas:
+            centre = side.chosen or side.arms.get("min", best) if alone else best
+            curves[knob.name] = _curve(knob, side.arms, centre, off)
+            one = _lambda_answer(knob, centre, curves[knob.name], side.arms)
+            found.append(_with_verdict(one, side, off, count, delta, notes) if alone else one)
     notes += [one.warning for one in found if one.warning]
     return Answer(
         score_name=score_name,
@@ -106,7 +119,7 @@ def answer(
         margin=delta,
         verdict=said,
         promise=promise(list(kept.scores.values())),
-        arms=[_arm_table(arm, off, choosable, max(len(tested), 1)) for arm in arms.values()],
+        arms=[_arm_table(arm, off, choosable, count) for arm in arms.values()],
         curve={knob.name: _picture(knob, curves[knob.name], off) for knob in lambdas},
         spent=_spent(rows),
         notes=notes,
@@ -129,10 +142,17 @@ def with_test(given: Answer, items: Sequence[Mapping[str, Any]], error: str = ""
         values = [by_seed[seed] for seed in sorted(by_seed)]
         error_of_mean = float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
         test[arm] = {"mean": float(np.mean(values)), "se": error_of_mean, "n": len(values), "scores": values}
+
+    def effect(arm: str) -> dict[str, Any]:
+        """Over the off arm. These are the weights that the choice was made with, so the interval is simultaneous here too."""
+        seeds = sorted(set(scores[arm]) & set(scores["off"]))
+        return asdict(paired([scores["off"][seed] - scores[arm][seed] for seed in seeds], given.effect.comparisons))
+
     if "chosen" in scores and "off" in scores:
-        seeds = sorted(set(scores["chosen"]) & set(scores["off"]))
-        # These are the weights that the choice was made with, so the interval is simultaneous here too.
-        test["effect"] = asdict(paired([scores["off"][seed] - scores["chosen"][seed] for seed in seeds], given.effect.comparisons))
+        test["effect"] = effect("chosen")
+        read = {one.name: "chosen" if one.arm == given.arm else one.arm for one in given.lambdas if one.alone}
+        alone = {name: effect(arm) for name, arm in read.items() if arm in scores}
+        test |= {"alone": alone} if alone else {}
     return replace(given, test=test)
 
 
@@ -143,10 +163,55 @@ def _fixed(rows: Sequence[Row], knobs: Sequence[Knob]) -> dict[str, Value]:
     return {name: value for name, value in first.config.items() if name not in searched} if first else {}
 
 
-def _fallback(arms: Mapping[str, _Arm]) -> _Arm:
-    """What to name where no λ arm can be chosen: the off arm if it trained, else the minimum of the search's fit."""
+def _fallback(arms: Mapping[str, _Arm], rows: Sequence[Row]) -> _Arm:
+    """What to name where no λ arm can be chosen: the off arm if it trained, else the minimum of the search's fit.
+
+    Where each λ was searched alone, that of the λ with the best member.
+    """
     off = arms.get("off")
-    return off if off is not None and off.scores and not off.bad else arms.get("min", next(iter(arms.values())))
+    if off is not None and off.scores and not off.bad:
+        return off
+    searched = sorted((row for row in rows if row.phase == "search" and row.ended == "ok"), key=lambda row: (row.score, row.number))
+    minima = [f"min:{row.arm.partition(':')[2]}" if ":" in row.arm else "min" for row in searched]
+    return next((arms[name] for name in [*minima, "min"] if name in arms), next(iter(arms.values())))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """λ that one choice is made for: the arms that tell of them, and the arm chosen by the 1-SE rule, if one can be.
+
+    Where each λ was searched alone, `min:l2` is `min` here, so that this is a sweep of one λ.
+    """
+
+    lambdas: Sequence[Knob]
+    arms: Mapping[str, _Arm]
+    chosen: _Arm | None
+
+
+def _asked(lambdas: Sequence[Knob], arms: Mapping[str, _Arm], choosable: Sequence[_Arm], alone: bool) -> _Asked:
+    tail = f":{lambdas[0].name}" if alone else ""
+    mine = {name.removesuffix(tail): arm for name, arm in arms.items() if name == "off" or name.endswith(tail)}
+    eligible = [arm for arm in mine.values() if arm in choosable]
+    return _Asked(lambdas, mine, _one_se(eligible, lambdas) if eligible else None)
+
+
+def _lowest(arms: Sequence[_Arm]) -> _Arm | None:
+    """The arm with the lowest mean over the seeds that all of them share."""
+    seeds = _shared(arms) if arms else []
+    return min(arms, key=lambda arm: float(np.mean([arm.scores[seed] for seed in seeds])), default=None)
+
+
+def _with_verdict(one: LambdaAnswer, side: _Asked, off: _Arm | None, comparisons: int, delta: float, notes: list[str]) -> LambdaAnswer:
+    """What a λ alone gains over the off arm, and its verdict. A λ without a confirmed arm has no value."""
+    own: list[str] = []
+    tested = [arm for name, arm in side.arms.items() if name != "off" and (arm.scores or arm.bad)]
+    effect = _against_off(off, side.chosen, tested, comparisons)
+    said = _judge(effect, delta, off, side.chosen, tested, own)
+    notes += [note for note in (f"{one.name}: {text}" for text in own) if note not in notes]
+    if "min" not in side.arms:
+        return replace(one, value=math.nan, low=math.nan, high=math.nan, warning="", alone=effect, verdict=said)
+    arm = side.chosen or side.arms["min"]
+    return replace(one, alone=effect, verdict=said, arm=arm.name, score=arm.mean)
 
 
 def paired(differences: Sequence[float], comparisons: int = 1) -> Effect:

@@ -2,6 +2,8 @@
 
 A λ's off value is not in its range (a log range holds no 0): the *off arm* is scheduled by us, with every searched λ off and the nuisance
 knobs still searched. A λ that the spec fixes is part of the setting, in both arms.
+
+Where a spec asks for `alone`, a searched member has one λ on and the others off: every λ is an arm of its own, `alone:l2`.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from objectives.base import Knob, Value
 from search.spec import Range, Searched, Spec, bounds
 
 Params = Mapping[str, Value]
+OFF_ARM, SEARCH_ARM, ALONE = "off", "search", "alone"
 
 
 class Space:
@@ -26,6 +29,23 @@ class Space:
         self.knobs: list[Knob] = [_with_range(self._all[name], wanted) for name, wanted in (spec.search or {}).items()]
         self.lambdas: list[Knob] = [knob for knob in self.knobs if knob.is_lambda]
         self.nuisances: list[Knob] = [knob for knob in self.knobs if not knob.is_lambda]
+        self.alone = bool(spec.alone)
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The arms of searched members beside the off arm: one, or one for each λ where it is searched alone."""
+        return tuple(alone_arm(knob.name) for knob in self.lambdas) if self.alone else (SEARCH_ARM,)
+
+    def asked(self, arm: str) -> list[Knob]:
+        """The knobs that a sampler chooses for a member of an arm; the searched λ among the others are off."""
+        lambdas = [knob for knob in self.lambdas if arm in (SEARCH_ARM, alone_arm(knob.name))]
+        return [knob for knob in self.knobs if knob in lambdas or knob in self.nuisances]
+
+    def arm_of(self, point: Params) -> str:
+        """The arm to which a user's first point belongs: that of the λ that it sets."""
+        if not self.alone:
+            return SEARCH_ARM
+        return alone_arm(next(knob.name for knob in self.lambdas if knob.name in point))
 
     def config(self, params: Params) -> dict[str, Value]:
         """A value for every knob of the objective: `params` where given, else fixed, else the default.
@@ -42,6 +62,10 @@ class Space:
         """The config of the off arm with these nuisance values: every searched λ at its off value, whatever `params` says of it."""
         return self.config({**params, **self.off_values})
 
+    def arm_config(self, params: Params) -> dict[str, Value]:
+        """The config of an arm's member from what was asked for it: every searched λ that was not is off."""
+        return self.config({**self.off_values, **params})
+
     @property
     def off_values(self) -> dict[str, Value]:
         """Every searched λ at its off value."""
@@ -56,11 +80,11 @@ class Space:
         return {knob.name: config[knob.name] for knob in self.nuisances}
 
     def complete(self, point: Params) -> dict[str, Value]:
-        """A user's first point with a value for every searched knob: what it leaves out is the default, moved into the range.
+        """A user's first point with a value for every knob of its arm: what it leaves out is the default, moved into the range.
 
         Optuna loses the values of a partial or nested point silently, so it is always given all of them.
         """
-        return self.clip({**{knob.name: self._all[knob.name].default for knob in self.knobs}, **point})
+        return self.clip({**{knob.name: self._all[knob.name].default for knob in self.asked(self.arm_of(point))}, **point})
 
     def clip(self, params: Params) -> dict[str, Value]:
         """Searched values moved to the nearest value of this sweep's range or choices."""
@@ -74,13 +98,18 @@ class Space:
         """True when every searched λ is at its off value."""
         return all(config.get(name) == value for name, value in self.off_values.items())
 
-    def distributions(self) -> dict[str, Any]:
-        """Optuna's distribution of each searched knob; keys are flat."""
-        return distributions(self.knobs)
+    def distributions(self, arm: str = SEARCH_ARM) -> dict[str, Any]:
+        """Optuna's distribution of each knob that is asked for in an arm; keys are flat."""
+        return distributions(self.asked(arm))
 
     def off_distributions(self) -> dict[str, Any]:
         """The same for the off arm: the nuisance knobs, and empty when none is searched."""
-        return distributions(self.nuisances)
+        return self.distributions(OFF_ARM)
+
+
+def alone_arm(name: str) -> str:
+    """The arm of the members that have this λ on and no other."""
+    return f"{ALONE}:{name}"
 
 
 def distributions(knobs: Sequence[Knob]) -> dict[str, Any]:

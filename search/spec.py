@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -133,6 +134,7 @@ class Spec(_Part):
     latents: str | None = None
     margin: float = Field(default=0.01, ge=0)
     simplify: tuple[str, ...] = ()
+    alone: bool | None = None
     resources: Resources = Resources()
     limits: Limits = Limits()
     check: bool = True
@@ -487,13 +489,51 @@ def _knob_faults(spec: Spec, objective: type, purpose: Purpose) -> list[str]:
         )
     if purpose == "sweep":
         faults += [unknown("simplify: a searched λ", name, lambdas) for name in spec.simplify if name not in lambdas]
+        faults += _alone_faults(spec, objective)
+    return faults
+
+
+def _alone(spec: Spec, objective: type) -> list[str]:
+    """The λ that are searched one at a time; empty where they are searched together. One λ is always alone."""
+    knobs: Mapping[str, Knob] = objective.knobs  # type: ignore[attr-defined]
+    lambdas = [name for name in _searched(spec, objective) if name in knobs and knobs[name].is_lambda]
+    wanted = spec.alone if spec.alone is not None else getattr(objective, "default_alone", False)
+    return lambdas if wanted and len(lambdas) > 1 else []
+
+
+def _alone_faults(spec: Spec, objective: type) -> list[str]:
+    """Too few members or confirmed configs for every λ to have some, and first points of more λ than one."""
+    lambdas = _alone(spec, objective)
+    if not lambdas:
+        return []
+    few, configs, faults = 2 * (len(lambdas) + 1), spec.confirm.configs, []
+    if spec.budget.trials < few:
+        faults.append(f"budget.trials must be at least {few} to search {len(lambdas)} λ each alone; got {spec.budget.trials}. Raise it.")
+    if configs and configs <= len(lambdas):
+        faults.append(
+            f"confirm.configs must be at least {len(lambdas) + 1}, the off arm and one of each λ that is searched alone; got {configs}. "
+            "Raise it, search fewer λ, or set alone: false."
+        )
+    for index, point in enumerate(spec.points):
+        if len(set(point) & set(lambdas)) != 1:
+            faults.append(f"points[{index}] must set one λ where each is searched alone; got {', '.join(point) or 'nothing'}. Keep one.")
     return faults
 
 
 def _conflicts(spec: Spec, objective: type) -> list[Conflict]:
     """Knobs that do not go together, as far as the objective knows: its classmethod `conflicts(intent)`, which it need not have."""
     ask = getattr(objective, "conflicts", None)
-    return list(ask(_intent(spec, objective))) if ask else []
+    if not ask:
+        return []
+    intent, lambdas = _intent(spec, objective), _alone(spec, objective)
+    if not lambdas:
+        return list(ask(intent))
+    found = []
+    for name in lambdas:  # what is never on together is in no conflict
+        others = set(lambdas) - {name}
+        on = {other: values for other, values in intent.on.items() if other not in others}
+        found += ask(replace(intent, on=on, searched=intent.searched - others))
+    return list(dict.fromkeys(found))
 
 
 def _intent(spec: Spec, objective: type) -> Intent:
@@ -669,9 +709,10 @@ def _data_faults(spec: Spec, objective: type, remote: bool) -> list[str]:
     if name not in names("dataset") and ":" not in name:
         return _model_faults(spec, objective, kinds, None)
     options = {**spec.dataset.model_dump(), "name": name}
-    likelihoods = getattr(objective, "likelihoods", None)
-    likelihood = spec.likelihood or (None if likelihoods is None else next(iter(likelihoods), ""))
-    found = [] if remote else data.check(options, spec.batch_size, likelihood)
+    likelihoods = tuple(getattr(objective, "likelihoods", ()))
+    likelihood = spec.likelihood or next(iter(likelihoods), "")
+    known_one = likelihood if likelihood in ("", *likelihoods) else None  # what nobody knows is a fault of its own
+    found = [] if remote else data.check(options, spec.batch_size, known_one)
     shape = None if found or remote else data.shape_of(options)
     return found + _model_faults(spec, objective, kinds, shape)
 
@@ -758,11 +799,14 @@ def _with_defaults(spec: Spec, objective: type) -> Spec:
         update={
             "model": model,
             "fixed": {**{name: value for name, value in own.items() if name not in search}, **spec.fixed},
-            "dataset": spec.dataset.model_copy(update={"name": spec.dataset.name or _default_dataset(objective)}),
+            "dataset": spec.dataset.model_copy(
+                update={"name": spec.dataset.name or _default_dataset(objective), **data.located(spec.dataset.model_dump())}
+            ),
             "likelihood": spec.likelihood or (likelihoods[0] if likelihoods else None),
             "search": search,
             "budget": spec.budget.model_copy(update={"epochs": epochs}),
             "metric": spec.metric or objective.score,  # type: ignore[attr-defined]
+            "alone": bool(_alone(spec, objective)),
             "simplify": spec.simplify + tuple(n for n in search if knobs[n].is_lambda and n not in spec.simplify),
         }
     )

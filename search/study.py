@@ -16,43 +16,43 @@ from typing import Any
 from infra.catalogue import MemberRow
 from objectives.base import Value
 from search.samplers import sampler_for
-from search.space import Space
+from search.space import OFF_ARM, SEARCH_ARM, Space
 
 # Every sixth searched member is an off arm's: the yardstick is tuned with at least a sixth of the trials.
 OFF_EVERY = 6
-SEARCH_ARM = "search"
-OFF_ARM = "off"
 
 
 class Study:
-    """The studies of one sweep: one over all searched knobs, one for the off arm over its nuisance knobs."""
+    """The studies of one sweep: one for each arm, over the knobs that are asked for there.
+
+    These are all searched knobs, or, where each λ is searched alone, that λ and the nuisance knobs; for the off arm the nuisance knobs.
+    """
 
     def __init__(self, space: Space, sampler: str, seed: int, trials: int) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._space, self._sampler, self._seed, self._trials = space, sampler, seed, trials
-        self._studies = {arm: optuna.create_study(direction="minimize") for arm in (SEARCH_ARM, OFF_ARM)}
+        self._studies = {arm: optuna.create_study(direction="minimize") for arm in (*space.arms, OFF_ARM)}
         self._open: dict[int, Any] = {}
 
     def ask(self, number: int, arm: str, index: int) -> dict[str, Value]:
         """A full config for member `number`, the `index`-th of its arm."""
         study = self._studies[arm]
-        distributions = self._space.off_distributions() if arm == OFF_ARM else self._space.distributions()
         share = math.ceil(self._trials / OFF_EVERY)
-        trials = share if arm == OFF_ARM else self._trials - share
+        trials = share if arm == OFF_ARM else math.ceil((self._trials - share) / len(self._space.arms))
         study.sampler = sampler_for(self._sampler, self._seed, number, space=self._space, trials=trials, arm=arm, index=index)
-        trial = study.ask(distributions)
+        trial = study.ask(self._space.distributions(arm))
         self._open[number] = trial
-        return self._space.off_config(trial.params) if arm == OFF_ARM else self._space.config(trial.params)
+        return self._space.arm_config(trial.params)
 
-    def enqueue(self, number: int, params: Mapping[str, Value]) -> dict[str, Value]:
-        """A config the user wants tried first, as a trial of the study."""
-        study = self._studies[SEARCH_ARM]
+    def enqueue(self, number: int, params: Mapping[str, Value], arm: str = SEARCH_ARM) -> dict[str, Value]:
+        """A config the user wants tried first, as a trial of its arm's study."""
+        study = self._studies[arm]
         study.enqueue_trial(dict(params))
-        trial = study.ask(self._space.distributions())
+        trial = study.ask(self._space.distributions(arm))
         self._open[number] = trial
-        return self._space.config(trial.params)
+        return self._space.arm_config(trial.params)
 
     def tell(self, row: MemberRow) -> None:
         """How a member ended, in Optuna's words: only a complete member is COMPLETE, a stopped one is PRUNED."""
@@ -69,7 +69,7 @@ class Study:
         import optuna
 
         for row in sorted(rows, key=lambda row: row.number):
-            distributions = self._space.off_distributions() if row.arm == OFF_ARM else self._space.distributions()
+            distributions = self._space.distributions(row.arm)
             params = {name: row.config[name] for name in distributions}
             if row.state is None:
                 study = self._studies[row.arm]
@@ -122,8 +122,9 @@ def forget(url: str, sweep: str) -> None:
     import optuna
 
     storage = _database(url)
-    for name in {study.study_name for study in optuna.get_all_study_summaries(storage)} & {sweep, f"{sweep}/{OFF_ARM}"}:
-        optuna.delete_study(study_name=name, storage=storage)
+    for name in {study.study_name for study in optuna.get_all_study_summaries(storage)}:
+        if name == sweep or name.startswith(f"{sweep}/"):
+            optuna.delete_study(study_name=name, storage=storage)
 
 
 def _outcome(row: MemberRow) -> tuple[Any, float | None]:

@@ -174,7 +174,7 @@ def dry_run(spec: Spec, *, home: Home | None = None, workers: int | None = None)
     home = home or Home.open()
     objective = load(spec.objective)
     lambdas = len(Space(spec, objective).lambdas)
-    configs = spec.confirm.configs if spec.confirm.configs is not None else (5 if lambdas == 1 else 3 + 3 * lambdas)
+    configs = spec.confirm.configs if spec.confirm.configs is not None else selection.usual(lambdas, bool(spec.alone))
     members = {"search": spec.budget.trials, "confirm": configs * spec.confirm.seeds}
     epochs = {phase: count * (spec.budget.epochs or 0) for phase, count in members.items()}
     count = workers or max(1, int(len(os.sched_getaffinity(0)) // max(spec.resources.cpu, 1e-9)))

@@ -22,6 +22,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from objectives.base import ObjectiveError, names, unknown
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SPLITS = ("train", "val", "test")
+DEFAULT = "digits"  # ships inside a dependency
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,9 @@ def module(name: str) -> Any:
 
 
 def serving(objective: str) -> tuple[str, ...]:
-    """The data sets that an objective can be trained on."""
-    return tuple(name for name in names("dataset") if objective in module(name).DATASET.serves)
+    """The data sets that an objective can be trained on, the one that needs no download first."""
+    found = (name for name in names("dataset") if objective in module(name).DATASET.serves)
+    return tuple(sorted(found, key=lambda name: (name != DEFAULT, name)))
 
 
 def shape_of(options: Mapping[str, Any]) -> tuple[int, int, int] | None:
@@ -130,6 +133,13 @@ def check(options: Mapping[str, Any], batch_size: int | None = None, likelihood:
     if not faults and batch_size is not None and (n := train_size_of(options)) is not None and batch_size > n:
         faults = [f"batch_size must be at most the number of training images, {n}; got {batch_size}. Lower it."]
     return faults + ([] if likelihood is None else likelihood_faults(found.DATASET, options, likelihood))
+
+
+def located(options: Mapping[str, Any]) -> dict[str, str]:
+    """The options that name a file or folder relative to the current folder, made absolute: a worker stands elsewhere."""
+    own = ("root",) if options.get("root") else ("path",)
+    paths = {key: Path(options[key]).expanduser() for key in own if isinstance(options.get(key), str)}
+    return {key: str(path.absolute()) for key, path in paths.items() if not path.is_absolute() and path.exists()}
 
 
 def likelihood_faults(dataset: Dataset, options: Mapping[str, Any], likelihood: str) -> list[str]:

@@ -128,15 +128,16 @@ def no_options(name: str, options: Mapping[str, Any]) -> list[str]:
 
 
 def whole(images: ImageSet) -> ImageSet:
-    """The data set with all training images and every class, loaded again where only part of it is in memory: features are the same."""
+    """The data set without `train_size` and with every class, loaded again where only part of it is in memory.
+
+    Fewer images, or one class less, must not change the features.
+    """
     from objectives import data
 
-    options = images.record.get("options", {})
-    partly = any(options.get(key) is not None for key in ("train_size", "hold_out"))
-    if not partly or images.record.get("name") not in names("dataset"):
+    options, part = dict(images.record.get("options", {})), ("train_size", "hold_out")
+    if all(options.get(key) is None for key in part) or images.record.get("name") not in names("dataset"):
         return images
-    options = {key: value for key, value in options.items() if key not in ("train_size", "hold_out")}
-    return data.load({**options, "name": images.record["name"]})
+    return data.load({"name": images.record["name"], **{key: value for key, value in options.items() if key not in part}})
 
 
 def fitting_images(images: ImageSet) -> Tensor:

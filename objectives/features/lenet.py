@@ -1,7 +1,7 @@
 """The 512 last hidden codes of a LeNet: what the authors of KID score MNIST in, and large enough to tell good samples from better ones.
 
-Layers: 32 filters of 5×5 – pool – 64 of 5×5 – pool – 512 – classes, without padding, ReLU, images centred to [−½, ½]. Three epochs of
-momentum 0.9 in batches of 64, the learning rate falling along a line from 0.05 to 0: 99.2 % on MNIST's validation images.
+Layers: 32 filters of 5×5 – pool – 64 of 5×5 – pool – 512 – classes, without padding, ReLU, images centred to [−½, ½]. Two epochs of
+momentum 0.9 in batches of 32, the learning rate falling along a line from 0.03 to 0: 99.1 % on MNIST, in a minute and a half on one thread.
 Source: LeCun et al. 1998; Binkowski et al., arXiv 1801.01401, section 5 and appendix.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from objectives.features import Extractor
 
 SUMMARY = "512 last hidden codes of a LeNet, trained once per labelled data set of 16 to 32 pixels a side"
-RECIPE = Recipe(version=1, kind="lenet", features=512, epochs=3, learning_rate=0.05, most_images=50_000)
+RECIPE = Recipe(version=1, kind="lenet", features=512, epochs=2, learning_rate=0.03, batch=32, most_images=50_000)
 SMALLEST = 16  # pixels a side: below this, two convolutions and two poolings leave nothing
 LARGEST = 32  # pixels a side that it is the default for: the time grows with the pixels, and 64 a side take a quarter of an hour
 

@@ -11,11 +11,10 @@ Source: Kynkäänniemi et al., arXiv 1904.06991, equations 1 to 3; Naeem et al.,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from objectives.base import Metric, ObjectiveError
-from objectives.metrics._estimate import Estimate, features, mean
+from objectives.metrics._estimate import Estimate, features
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +28,9 @@ if TYPE_CHECKING:
 NEIGHBOURS = 3  # of precision and recall
 NEIGHBOURS_DC = 5  # of density and coverage
 CHUNK = 1000  # rows of distances at once
+GROUPS = 10  # of the jackknife
+FEWEST = 60  # images for which there is one
+SPARE = 25  # neighbours beyond the k-th that are remembered: a tenth of the images may be struck out
 _ROUNDING = 1e-12  # of squared distances, relative to squared norms
 METRIC = Metric(
     name="val_precision",
@@ -71,16 +73,6 @@ ALSO = (
 NEEDS = ("samples", "features")
 
 
-@dataclass(frozen=True)
-class Manifolds:
-    """The four numbers per image: `precision` and `density` of the samples (n,), `recall` and `coverage` of real images (m,)."""
-
-    precision: Tensor
-    recall: Tensor
-    density: Tensor
-    coverage: Tensor
-
-
 def misfit(images: ImageSet, extractor: Extractor | None) -> str:
     """A k-th neighbour must exist."""
     n = min(len(images.val), len(images.test))
@@ -90,16 +82,18 @@ def misfit(images: ImageSet, extractor: Extractor | None) -> str:
 def measure(subject: Subject) -> dict[str, Estimate]:
     """All four."""
     found = compare(subject.sample_features, subject.real_features)
-    return {name: _share(getattr(found, name)) for name in ("precision", "recall", "density", "coverage")}
+    return {name: _with_error(shares) for name, shares in found.items()}
 
 
 def estimate(fake: Tensor, real: Tensor) -> Estimate:
     """Precision (k = 3) of features (n, d) against (m, d)."""
-    return _share(compare(fake, real).precision)
+    return _with_error(compare(fake, real)["precision"])
 
 
-def compare(fake: Tensor, real: Tensor, k: int = NEIGHBOURS, k_dc: int = NEIGHBOURS_DC) -> Manifolds:
-    """All four per image, in float64, from a thousand rows of distances at a time.
+def compare(fake: Tensor, real: Tensor, k: int = NEIGHBOURS, k_dc: int = NEIGHBOURS_DC) -> dict[str, Tensor]:
+    """All four, (1 + G,) each: of everything, then without each of G tenths of both sets (none of them where there are few images).
+
+    In float64, from a thousand rows of distances at a time.
 
     Raises:
         ObjectiveError: a set has not more than k images, or the features are unlike.
@@ -111,30 +105,63 @@ def compare(fake: Tensor, real: Tensor, k: int = NEIGHBOURS, k_dc: int = NEIGHBO
         raise ObjectiveError(f"precision and recall: fake and real must have as many features; got {y.shape[1]} and {x.shape[1]}.")
     if min(len(x), len(y)) <= max(k, k_dc):
         raise ObjectiveError(f"precision and coverage need more than {max(k, k_dc)} images; got {len(y)} fake and {len(x)} real ones.")
-    real_radius, fake_radius = _radii(x, (k, k_dc)), _radii(y, (k,))[0]
-    precise, dense, recalled, covered = [], [], [], []
+    groups = GROUPS if min(len(x), len(y)) >= FEWEST else 0
+    (near, balls), (fakes,) = _radii(x, (k, k_dc), groups), _radii(y, (k,), groups)  # (1 + G, m) or (1 + G, n) each
+    sums = {name: x.new_zeros(1 + groups) for name in ("precision", "recall", "density", "coverage")}
     for rows, squared, slack in _distances(y, x):  # samples against all real images
-        precise.append((squared <= real_radius[0] + slack).any(1))
-        dense.append((squared <= real_radius[1] + slack).sum(1) / k_dc)
-        del rows
+        for g in range(1 + groups):
+            stays = _stays(rows, len(y), g, x)
+            sums["precision"][g] += ((squared <= near[g] + slack).any(1) & stays).sum()
+            sums["density"][g] += ((squared <= balls[g] + slack) & stays[:, None]).sum().double() / k_dc
     for rows, squared, slack in _distances(x, y):
-        recalled.append((squared <= fake_radius + slack).any(1))
-        covered.append((squared <= real_radius[1][rows, None] + slack).any(1))
-    return Manifolds(*(torch.cat(found).double() for found in (precise, recalled, dense, covered)))
+        for g in range(1 + groups):
+            stays, kept = _stays(rows, len(x), g, x), _stays(slice(0, len(y)), len(y), g, x)
+            sums["recall"][g] += ((squared <= fakes[g] + slack).any(1) & stays).sum()
+            sums["coverage"][g] += (((squared <= balls[g][rows, None] + slack) & kept).any(1) & stays).sum()
+    samples, reals = (torch.stack([_stays(slice(0, len(of)), len(of), g, x).sum() for g in range(1 + groups)]) for of in (y, x))
+    return {name: found / (samples if name in ("precision", "density") else reals) for name, found in sums.items()}
 
 
-def _share(per_image: Tensor) -> Estimate:
-    """A mean and its standard error over the images that are judged, the balls held fixed; none where all are judged alike."""
-    found = mean(per_image)
-    return Estimate(found.value, found.se or None)
-
-
-def _radii(x: Tensor, neighbours: tuple[int, ...]) -> list[Tensor]:
-    """Squared distance of every row of x (n, d) to its k-th nearest other row, (n,) for each k."""
+def _stays(rows: slice, n: int, g: int, like: Tensor) -> Tensor:
+    """Which of these rows of n stay when group g is left out."""
     import torch
 
-    parts = [squared.kthvalue(k + 1, dim=1).values for _, squared, _ in _distances(x, x) for k in neighbours]  # itself is the nearest
-    return [torch.cat(parts[i :: len(neighbours)]) for i in range(len(neighbours))]
+    return _without(torch.arange(rows.start, min(rows.stop, n), device=like.device), g)
+
+
+def _without(index: Tensor, g: int) -> Tensor:
+    """Which images stay when group g is left out; none is left out for g = 0, else every tenth."""
+    return index % GROUPS != g - 1
+
+
+def _with_error(shares: Tensor) -> Estimate:
+    """The value and its jackknife error over groups, which is too wide (up to twice) rather than too narrow.
+
+    The error of a mean over images, with the balls held fixed, is too narrow: they move with the images.
+    """
+    groups = len(shares) - 1
+    if not groups:
+        return Estimate(float(shares[0]))
+    return Estimate(float(shares[0]), ((groups - 1) * float(shares[1:].var(correction=0))) ** 0.5 or None)
+
+
+def _radii(x: Tensor, neighbours: tuple[int, ...], groups: int) -> list[Tensor]:
+    """Squared distance of every row of x (n, d) to its k-th nearest other row, (1 + G, n) for each k: of all rows, then without a group.
+
+    What is left out has no ball: −∞. A few neighbours more than k are kept, of which those of a group are then struck out.
+    """
+    import torch
+
+    most = min(len(x), max(neighbours) + 1 + (SPARE if groups else 0))
+    tops = [squared.topk(most, dim=1, largest=False, sorted=True) for _, squared, _ in _distances(x, x)]  # itself is the nearest
+    values, index = torch.cat([top.values for top in tops]), torch.cat([top.indices for top in tops])  # (n, most)
+    found: list[list[Tensor]] = [[] for _ in neighbours]
+    for g in range(1 + groups):
+        left = values.masked_fill(~_without(index, g), torch.inf).sort(1).values if g else values
+        gone = ~_stays(slice(0, len(x)), len(x), g, x)
+        for radii, k in zip(found, neighbours, strict=True):
+            radii.append(left[:, k].minimum(values[:, -1]).masked_fill(gone, -torch.inf))
+    return [torch.stack(radii) for radii in found]
 
 
 def _distances(a: Tensor, b: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:

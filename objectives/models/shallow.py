@@ -23,3 +23,5 @@ def autoencoder(shape: Shape, latent_dim: int) -> dict[str, nn.Module]:
 
 
 BUILD = {"autoencoder": autoencoder}
+# 784·128 + 128; 128·784 + 784
+PUBLISHED = {"autoencoder": ((1, 28, 28), 128, {"encoder": 100_480, "decoder": 101_136})}

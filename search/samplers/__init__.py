@@ -17,8 +17,6 @@ from search.seeds import derive
 if TYPE_CHECKING:
     from search.space import Space
 
-OFF_ARM = "off"
-
 
 @dataclass(frozen=True)
 class SamplerInfo:
@@ -45,7 +43,7 @@ def sampler_for(
     known = names("sampler", "search.samplers")
     if name not in known:
         raise ObjectiveError(unknown("sampler", name, known))
-    knobs = space.nuisances if arm == OFF_ARM else space.knobs
+    knobs = space.asked(arm)
     # A sequence needs one scrambling for the whole arm; an independent draw needs a stream of its own.
     module = importlib.import_module(f"search.samplers.{name}")
     seed = derive(sweep_seed, "sampler", arm) if hasattr(module, "SEQUENCE") else derive(sweep_seed, "sampler", arm, number)

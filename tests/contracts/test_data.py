@@ -31,6 +31,14 @@ NAMES = names("dataset")
 FEW = 1000  # training images that are loaded of published files
 
 
+def options_of(name: str) -> dict[str, Any]:
+    """Options that load the published files of a data set; skips the test where they are not at hand."""
+    chosen = {"name": name, "root": str(ROOT)}
+    if data.check(chosen):
+        pytest.skip(f"{name} is not under {ROOT}; set LAGRANGE_DATA to its folder")
+    return chosen
+
+
 @pytest.fixture(scope="module", params=NAMES)
 def options(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Options that load a data set here: a sample, if it reads files."""
@@ -284,9 +292,7 @@ def test_digits_are_those_of_scikit_learn() -> None:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if data.module(name).DATASET.needs_root and data.module(name).DATASET.sizes])
 def test_published_files_hold_what_is_said_of_them(name: str) -> None:
-    options = {"name": name, "root": str(ROOT)}
-    if data.check(options):
-        pytest.skip(f"{name} is not under {ROOT}; set LAGRANGE_DATA to its folder")
+    options = options_of(name)
     facts, images = data.module(name).DATASET, data.load({**options, "train_size": FEW})
     assert {**images.record["sizes"], "train": data.train_size_of(options)} == facts.sizes
     assert (images.shape, images.classes) == (facts.shape, facts.classes) and images.test.min() == 0 and images.test.max() == 1
@@ -296,12 +302,12 @@ def test_published_files_hold_what_is_said_of_them(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
-def test_idx_data_sets_are_those_of_torchvision(name: str, data_root: Path) -> None:
+def test_idx_data_sets_are_those_of_torchvision(name: str) -> None:
     from torchvision import datasets
 
-    images = data.load({"name": name, "root": str(data_root)})
+    images = data.load(options_of(name))
     official = getattr(datasets, data.module(name).FILES.layout.folder.partition("/")[0])
-    train, test = official(data_root, train=True), official(data_root, train=False)
+    train, test = official(ROOT, train=True), official(ROOT, train=False)
     rows = images.index["val"]
     assert torch.equal(images.val[:, 0], train.data[rows] / 255) and torch.equal(images.val_labels, train.targets[rows])  # type: ignore[arg-type]
     assert torch.equal(images.test[:, 0], test.data / 255) and torch.equal(images.test_labels, test.targets)  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from objectives import metrics
 from objectives.base import Metric, ObjectiveError, names
 from objectives.metrics import active_units, fid, generalization_gap, half_sse, iwae, kid, kl, mse_pixel, neg_elbo, reconstruction
 from objectives.metrics._estimate import Estimate, mean
@@ -34,9 +35,10 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 
 def tensors_for(estimate: Callable[..., Estimate]) -> list[Tensor]:
-    """One (40, 4) tensor of images in float32 for each tensor that `estimate` takes."""
-    wanted = [p for p in inspect.signature(estimate).parameters.values() if p.annotation == "Tensor"]
-    return [normal(40, 4, seed=seed).float() for seed, _ in enumerate(wanted)]
+    """One (40, 4) tensor of images in float32 for each tensor that `estimate` takes; for `labels`, the 40 classes of some."""
+    wanted = [p.name for p in inspect.signature(estimate).parameters.values() if p.annotation == "Tensor"]
+    found = [normal(40, 4, seed=seed).float() for seed, _ in enumerate(wanted)]
+    return [x.argmax(1) if name == "labels" else x for name, x in zip(wanted, found, strict=True)]
 
 
 def test_facts_need_no_torch() -> None:
@@ -58,7 +60,7 @@ def test_facts_are_complete(name: str) -> None:
 
 
 def test_no_two_metrics_report_under_one_name() -> None:
-    found = [module(name).METRIC.name for name in NAMES]
+    found = [metric.name for name in NAMES for metric in metrics.declared(name)]
     assert len(set(found)) == len(found)
 
 
@@ -72,7 +74,7 @@ def test_an_estimate_is_a_pure_function_of_the_set_of_images(name: str) -> None:
     assert math.isfinite(found.value) and (found.se is None or (found.se > 0 and math.isfinite(found.se)))
     assert all(torch.equal(x, copy) for x, copy in zip(given_, copies, strict=True))
     shuffled = estimate(*(x[torch.arange(39, -1, -1)] for x in given_))
-    wide = estimate(*(x.double() for x in given_))
+    wide = estimate(*(x.double() if x.is_floating_point() else x for x in given_))
     for other in (shuffled, wide):
         assert other.value == pytest.approx(found.value, rel=1e-11, abs=1e-11)
         assert other.se == (None if found.se is None else pytest.approx(found.se, rel=1e-9))

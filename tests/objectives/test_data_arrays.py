@@ -187,6 +187,17 @@ def test_headers_alone_are_read_to_know_the_shape(tmp_path: Path) -> None:
     assert (data.shape_of(options), data.train_size_of(options)) == ((1, 64, 64), 600_000)
 
 
+def test_a_path_is_absolute_once_a_spec_is_read_for_workers_stand_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved(tmp_path, images=gray())
+    monkeypatch.chdir(tmp_path)
+    alone = Spec.read({"objective": "vae", "dataset": {"name": "array_file", "path": "own.npz"}})
+    below = Spec.read({"objective": "vae", "dataset": {"name": "array_file", "root": ".", "path": "own.npz"}})
+    monkeypatch.chdir(tmp_path.parent)
+    for spec in (alone, below):
+        assert data.check(spec.settings().dataset) == []
+        assert Spec.read(spec.model_dump(exclude_none=True)) == spec
+
+
 def test_a_spec_of_an_array_that_does_not_fit_is_refused_on_the_driver(tmp_path: Path) -> None:
     dataset = saved(tmp_path, images=gray())
     Spec.read({"objective": "vae", "dataset": dataset})

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from objectives.base import Knob, Value
+from infra.catalogue import Catalogue, SweepRow
+from infra.tracking import NullTracker
+from objectives.base import Knob, Report, State, Value, load
+from search import schedulers
+from search.ledger import Ledger, Silent
+from search.plan import Job, Pause, Plan
 from search.schedulers.asha import Scheduler as Halving
-from search.selection import Candidate, Row
+from search.selection import Answer, Candidate, Row
+from search.space import Space
+from search.spec import Spec
+from search.study import Study
 
 L2 = Knob("l2", "", "", "1", 0.0, low=1e-3, high=10.0, log=True, off=0.0, more="high")
 DROPOUT = Knob("dropout", "", "", "1", 0.0, low=0.0, high=0.8, off=0.0, more="high")
@@ -61,3 +72,63 @@ def halved_search(seed: int, gain: float = 5.0, epochs: int = 20, trials: int = 
                 break
         rows.append(Row(number, "search", arm, config, 7, state, final if state == "complete" else None, curve[epoch], epoch, 1.0, curve))
     return rows
+
+
+Truth = Callable[[Mapping[str, Value]], float]  # what a config scores, but for the luck of its seed; NaN: it diverges, ∞: it fails
+
+
+class Simulated:
+    """A whole sweep on a real catalogue without a training: what a config scores is known. One object is one driver's life."""
+
+    def __init__(self, folder: Path, spec: Mapping[str, Any], truth: Truth, *, sd: float = 0.05, shift: float = 1.0) -> None:
+        self.spec, self._truth, self._sd, self._shift = Spec.read(spec), truth, sd, shift
+        self.space = Space(self.spec, load(self.spec.objective))
+        self.catalogue = Catalogue(f"sqlite:///{folder / 'simulated.db'}")
+        if not self.catalogue.has_sweep("s"):
+            self.catalogue.create_sweep(SweepRow("s", {}))
+        never = schedulers.make("none", 1)
+        books = {"epochs": 1, "score_name": "score", "checkpoint": lambda number: folder / f"{number}"}
+        self.ledger = Ledger("s", self.catalogue, NullTracker(), Silent(), never, **books)
+        self.study = Study(self.space, self.spec.sampler, self.spec.seed, self.spec.budget.trials)
+        self.study.rebuild([row for row in self.ledger.ordered() if row.phase == "search"])
+        chosen = [Candidate(**fields) for fields in self.catalogue.sweep("s").candidates or []]
+        self.plan = Plan(self.spec, self.space, self.study, self.ledger, str, candidates=chosen)
+
+    def __enter__(self) -> Simulated:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.catalogue.close()
+
+    def run(self, jobs: int = 10_000) -> Answer | None:
+        """Do at most so many jobs; the answer, if it is there."""
+        for _ in range(jobs):
+            job = self.plan.next()
+            if job is Pause.DONE:
+                break
+            assert isinstance(job, Job)
+            self._do(job)
+        return self.plan.answer
+
+    def _do(self, job: Job) -> None:
+        if job.kind == "prepare":
+            self.plan.prepared({}, "")
+        elif job.row is None:
+            self.plan.test_read([{**item, "scores": {"score": self.score(item["config"], item["seed"])}} for item in job.items], "")
+        else:
+            score = self.score(job.row.config, job.row.seed)
+            end = Report(job.row.number, 1, score, state=State.COMPLETE, score=score)
+            if not math.isfinite(score):
+                end = Report(job.row.number, 1, math.nan, state=State.DIVERGED if math.isnan(score) else State.FAILED)
+            self.ledger.record(job.row.number, [end], 0.0, {})
+            self.plan.ended(job.row.number)
+
+    def score(self, config: Mapping[str, Value], seed: int) -> float:
+        """The truth, the seed's own shift, and noise that is a function of both."""
+        return self._truth(config) + self._shift * _luck(seed) + self._sd * _luck(seed, sorted(config.items()))
+
+
+def _luck(*what: object) -> float:
+    """A standard normal number that is a function of `what`."""
+    digest = hashlib.sha256(repr(what).encode()).digest()
+    return float(np.random.default_rng(int.from_bytes(digest[:8], "big")).normal())

@@ -1,0 +1,224 @@
+"""Members in training with pythae's models: what `training.py` does, with a loss that pythae computes and torch's own Adam.
+
+pythae draws from torch's global generator. Each member has its own state of it, put in place for its epochs and kept with the checkpoint:
+a member is the same alone, among others, and after an interruption. Initialization, data order and binarization come from the member's
+streams, as everywhere: the same as those of `vae` and `autoencoder` for the same seed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from objectives import base
+from objectives._pythae import PREFIX
+from objectives.data import SPLITS, ImageSet
+from objectives.draws import Live, initialized, stream_seed
+from objectives.probes import IMAGES, PROGRESS, SEED
+from objectives.regularization import Regularization
+from objectives.terms import Net, Values
+from objectives.training import TrainingRun, built, options_of
+
+Parts = Mapping[str, nn.Module]
+
+
+class NotFiniteError(ArithmeticError):
+    """The decoder's output is NaN or infinite: the member has diverged."""
+
+
+def assembled(objective: Any, config: base.Config, parts: Parts, shape: tuple[int, int, int], device: str) -> Any:
+    """pythae's model of this config around the parts of one of our models. Draws nothing."""
+    from pythae import models
+    from pythae.models.base.base_utils import ModelOutput
+    from pythae.models.nn import BaseDecoder, BaseEncoder
+
+    variational = hasattr(objective, "_expected")
+
+    class Encoder(BaseEncoder):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.part = parts["encoder"]
+
+        def forward(self, x: Tensor) -> Any:
+            out = self.part(x)
+            if not variational:
+                return ModelOutput(embedding=out)
+            mean, log_variance = out.chunk(2, -1)
+            return ModelOutput(embedding=mean, log_covariance=log_variance)
+
+    class Decoder(BaseDecoder):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.part = parts["decoder"]
+
+        def forward(self, z: Tensor) -> Any:
+            out = self.part(z)
+            if not bool(out.isfinite().all()):  # pythae's cross-entropy would raise on a CPU, and end the process on a GPU
+                raise NotFiniteError
+            return ModelOutput(reconstruction=objective._expected(out) if variational else out)
+
+    kind = getattr(models, objective.pythae)
+    facts = getattr(models, f"{objective.pythae}{'_' if '_' in objective.pythae else ''}Config")
+    shared = {"lr", "latent_dim", "weight_decay"}
+    own = {name: config.get(name, knob.default) for name, knob in objective.knobs.items() if name not in shared}
+    if variational:
+        own["reconstruction_loss"] = "bce" if objective.likelihood == "bernoulli" else "mse"
+    size = int(options_of(objective, config)["latent_dim"])
+    model = kind(facts(input_dim=shape, latent_dim=size, **own), encoder=Encoder(), decoder=Decoder())
+    model.device = device  # which pythae's own trainer sets, and RAE_GP reads
+    return model
+
+
+def adam(objective: Any, config: base.Config, model: Any) -> torch.optim.Adam:
+    """The optimizer of pythae's trainer: Adam, with a weight decay of the decoder's own for RAE_L2."""
+    knobs = {name: config.get(name, objective.knobs[name].default) for name in ("lr", "weight_decay")}
+    decay = float(knobs["weight_decay"])
+    extra = float(config.get("reg_weight", objective.knobs["reg_weight"].default)) if objective.pythae == "RAE_L2" else 0.0
+    groups = [
+        {"params": list(model.encoder.parameters()), "weight_decay": decay},
+        {"params": list(model.decoder.parameters()), "weight_decay": decay + extra},
+    ]
+    return torch.optim.Adam(groups, lr=float(knobs["lr"]))
+
+
+class Learner:
+    """One member's model, optimizer, and place in torch's own random numbers."""
+
+    def __init__(self, objective: Any, member: base.Member, parts: Parts, shape: tuple[int, int, int], device: str) -> None:
+        self.objective, self.parts, self.device = objective, parts, device
+        self.model = assembled(objective, member.config, parts, shape, device)
+        self.optimizer = adam(objective, member.config, self.model)
+        self.random = torch.Generator(device).manual_seed(stream_seed(member.seed, "pythae")).get_state()
+
+    def epoch(self, rows: Tensor, order: Tensor, size: int, number: int, streams: Live) -> Tensor:
+        """Train on the rows (n, D) in this order; the mean loss. An output that is not finite ends the epoch with NaN."""
+        losses = []
+        with self._own_random_numbers():
+            for start in range(0, len(rows) - size + 1, size):
+                batch = rows[order[start : start + size]]
+                x = self.objective._observed(batch, streams) if hasattr(self.objective, "_observed") else batch
+                try:
+                    loss = self.model({"data": x}, epoch=number, dataset_size=len(rows)).loss
+                except NotFiniteError:
+                    return rows.new_tensor(math.nan)
+                self.optimizer.zero_grad()
+                loss.backward()
+                self.optimizer.step()
+                losses.append(loss.detach())
+            self.model.update()
+        return torch.stack(losses).mean()
+
+    def state(self) -> dict[str, Any]:
+        """Plain tensors and numbers."""
+        return {"parts": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "random": self.random}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self.model.load_state_dict(state["parts"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.random = state["random"].cpu()
+
+    @contextmanager
+    def _own_random_numbers(self) -> Iterator[None]:
+        there = torch.cuda if self.device.startswith("cuda") else torch
+        with torch.random.fork_rng(devices=[self.device] if there is torch.cuda else []):
+            there.set_rng_state(self.random)
+            yield
+            self.random = there.get_rng_state()
+
+
+class PythaeRun(TrainingRun):
+    """Members in training, one after the other within an epoch."""
+
+    def _build(self) -> None:
+        family, shape, device = self.family, self.images.shape, self.settings.device
+        self.batch_size = min(self.settings.batch_size or family.default_batch_size, len(self.rows))
+        self.learners: dict[int, Learner] = {}
+        for living in self.living:
+            fresh = initialized(living.member.seed, partial(built, family, shape, self.options))
+            parts = {name: part.to(device, self.dtype) for name, part in fresh.items()}
+            self.learners[living.member.number] = Learner(family, living.member, parts, shape, device)
+        self.parts = next(iter(self.learners.values())).parts
+        self.regularization = Regularization(family, self.parts, shape, self.latent_dim, self.options)
+        # What `TrainingRun` keeps of regularizers and averages: there are none. Its checkpoints hold the learners as optimizers.
+        self.thetas, self.averages, self.memories, self.step_memories = {}, {}, {}, {}
+        self.optimizers: Any = {str(number): learner for number, learner in self.learners.items()}
+
+    def _train_epoch(self) -> Values:
+        losses = []
+        for living in self.living:
+            order = torch.randperm(len(self.rows), generator=living.streams.generator("order")).to(self.rows.device)
+            learner = self.learners[living.member.number]
+            losses.append(learner.epoch(self.rows, order, self.batch_size, self.epoch, living.streams))
+        return {"train_loss": torch.stack(losses)}
+
+    def _current(self, k: int) -> dict[str, Tensor]:
+        learner = self.learners[self.living[k].member.number]
+        return {player: layout.flatten(learner.parts) for player, layout in self.regularization.layouts.items()}
+
+    def _keep(self, positions: list[int]) -> None:
+        for k, living in enumerate(self.living):
+            if k not in positions:
+                self.ended[living.member.number] = self._scored(k)
+        self.living = [self.living[k] for k in positions]
+
+    def _read_knobs(self) -> None:
+        known = list(self.family.knobs)
+        strange = [name for living in self.living for name in living.member.config if name not in known]
+        if strange:
+            raise base.ObjectiveError(base.unknown(f"knob of the objective '{PREFIX}{self.family.pythae}'", strange[0], known))  # type: ignore[attr-defined]
+
+
+class PythaeProbe:
+    """An implementation of `base.Probe`: pythae's loss of a few images, in double precision."""
+
+    def __init__(self, objective: Any, config: base.Config) -> None:
+        self._objective, self._config = objective, dict(config)
+        self._images = _few(objective.load_data())
+        options = options_of(objective, config)
+        fresh = initialized(SEED, lambda: built(objective, self._images.shape, options))
+        self._parts = {name: part.to(objective.settings.device, torch.float64) for name, part in fresh.items()}
+        self._latent_dim, self._options = int(options["latent_dim"]), options
+
+    def parameters(self) -> Mapping[str, Tensor]:
+        """The parameters of both parts."""
+        return {f"{part}.{name}": p for part, module in self._parts.items() for name, p in module.named_parameters()}
+
+    def loss(self, config: base.Config) -> Tensor:
+        """What pythae descends on the batch."""
+        rows, device = self._images.train.flatten(1), self._objective.settings.device
+        x = self._objective._observed(rows, Live(SEED, device, torch.float64)) if hasattr(self._objective, "_observed") else rows.clone()
+        epoch = max(1, round(PROGRESS * self._objective.settings.epochs))
+        with torch.random.fork_rng():
+            torch.manual_seed(SEED)
+            model = self._assembled(config)
+            loss: Tensor = model({"data": x.clone()}, epoch=epoch, dataset_size=len(self._images.train)).loss
+        return loss
+
+    def score(self, config: base.Config) -> float:
+        """The cheap score of these weights."""
+        parameters = {part: dict(module.named_parameters()) for part, module in self._parts.items()}
+        net = Net(self._parts, parameters, shape=self._images.shape, latent_dim=self._latent_dim, options=self._options)
+        with torch.no_grad():
+            found = self._objective.evaluate(net, self._images)
+        return float(found[self._objective.cheap or self._objective.score])
+
+    def optimizer(self, config: base.Config) -> torch.optim.Adam:
+        """The optimizer that would train with this config."""
+        return adam(self._objective, {**self._config, **config}, self._assembled(config))
+
+    def _assembled(self, config: base.Config) -> Any:
+        return assembled(self._objective, {**self._config, **config}, self._parts, self._images.shape, self._objective.settings.device)
+
+
+def _few(images: ImageSet) -> ImageSet:
+    """The first images of each split, in double precision."""
+    names = [f"{split}{kind}" for split in SPLITS for kind in ("", "_target")]
+    return replace(images, **{name: value[:IMAGES].double() for name in names if (value := getattr(images, name)) is not None})

@@ -1,0 +1,50 @@
+"""The usual GAN of multilayer perceptrons: generator z - 128 - 256 - 512 - 1024 - D, discriminator D - 512 - 256 - 1, z = 100.
+
+Batch normalization stands before the leaky ReLU, after all layers but the first, and its ε is 0.8: the value is in the place of the ε in
+that code, where a momentum was meant perhaps, and it is part of how these nets train. So is that biases stand before a normalization,
+which takes them out again. Starts with torch's defaults. Source: eriklindernoren/PyTorch-GAN, `gan.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from objectives.models import Shape
+
+
+def gan(shape: Shape, latent_dim: int) -> dict[str, nn.Module]:
+    """Generator with BatchNorm before the leaky ReLU, plain discriminator."""
+    from itertools import pairwise
+
+    from torch import nn
+
+    from objectives.models._convolutional import unit_norm
+    from objectives.models._layers import Act, Hidden, Judge, Stack, leaky, unit_interval
+
+    size = math.prod(shape)
+    blocks = [
+        layer
+        for inputs, outputs in pairwise([128, 256, 512, 1024])
+        for layer in (nn.Linear(inputs, outputs), unit_norm(outputs, 0.8), Hidden(leaky))
+    ]
+    first, last = nn.Linear(latent_dim, 128), nn.Linear(1024, size)
+    return {
+        "generator": Stack(first, Hidden(leaky), *blocks, last, Act(unit_interval)),
+        "discriminator": Judge([size, 512, 256, 1]),
+    }
+
+
+BUILD = {"gan": gan}
+RECIPE = {"gan": {"latent_dim": 100, "lr": 2e-4, "beta1": 0.5}}
+# 100·128 + 128, 128·256 + 3·256, 256·512 + 3·512, 512·1024 + 3·1024, 1024·784 + 784; 784·512 + 512, 512·256 + 256, 256 + 1
+PUBLISHED = {
+    "gan": (
+        (1, 28, 28),
+        100,
+        {"generator": 12_928 + 33_536 + 132_608 + 527_360 + 803_600, "discriminator": 401_920 + 131_328 + 257},
+    )
+}

@@ -1,0 +1,229 @@
+"""Truths about λ that are searched each alone: one is on at a time, all get their turn, and each has its own verdict."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from objectives.base import Phase, Value
+from search import curve, display
+from search.answers import Answer, Verdict
+from search.spec import Spec, SpecError
+from tests.search.simulated import Simulated
+
+LAMBDAS = ("l2_g", "l1_g", "group_lasso")
+SPEC: dict[str, Any] = {
+    "objective": "gan",
+    "search": {"l2_g": {}, "l1_g": {}, "group_lasso": {}},
+    "alone": True,
+    "budget": {"trials": 30, "epochs": 1},
+    "confirm": {"seeds": 6},
+    "scheduler": "none",
+    "check": False,
+}
+RATED: dict[str, Any] = {**SPEC, "search": {**SPEC["search"], "lr": {}}, "budget": {"trials": 48, "epochs": 1}}
+BEST = 1e-3  # of l2_g, which then gains 1
+
+
+def truth(config: Mapping[str, Value]) -> float:
+    """L2 helps, most at 1e-3; L1 changes nothing; group lasso costs 1 and more."""
+    l2, group = float(config["l2_g"]), float(config["group_lasso"])
+    score = 100.0
+    score += 0.2 * (math.log10(l2 / BEST)) ** 2 - 1 if l2 else 0.0
+    return score + (1 + 0.1 * math.log10(group / 1e-6) if group else 0.0)
+
+
+def on(config: Mapping[str, Value]) -> list[str]:
+    return [name for name in LAMBDAS if config[name] != 0.0]
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulated]:
+    with Simulated(tmp_path_factory.mktemp("swept"), SPEC, truth) as sweep:
+        sweep.run()
+        yield sweep
+
+
+@pytest.fixture(scope="module")
+def answer(swept: Simulated) -> Answer:
+    assert swept.plan.answer is not None
+    return swept.plan.answer
+
+
+def test_members_have_one_lambda_on_and_take_turns(swept: Simulated) -> None:
+    searched = [row for row in swept.ledger.ordered() if row.phase == Phase.SEARCH]
+    assert Counter(row.arm for row in searched) == {"off": 5, "alone:l2_g": 9, "alone:l1_g": 8, "alone:group_lasso": 8}
+    for row in searched:
+        assert on(row.config) == ([] if row.arm == "off" else [row.arm.removeprefix("alone:")])
+    turns = [row.arm for row in searched if row.arm != "off"]
+    assert all(len(set(turns[start : start + 3])) == 3 for start in range(0, len(turns) - 2, 3))
+
+
+def test_off_each_best_value_and_a_neighbour_are_confirmed(swept: Simulated) -> None:
+    arms = {one.arm: one.config for one in swept.plan.candidates}
+    assert list(arms) == ["off", *(f"min:{name}" for name in LAMBDAS), *(f"edge:{name}" for name in LAMBDAS)]
+    assert on(arms["off"]) == []
+    for name in LAMBDAS:
+        assert on(arms[f"min:{name}"]) == on(arms[f"edge:{name}"]) == [name]
+        assert arms[f"edge:{name}"][name] > arms[f"min:{name}"][name]  # type: ignore[operator]
+        assert {**arms[f"min:{name}"], name: 0.0} == arms["off"]
+
+
+def test_every_lambda_has_the_verdict_that_is_true(answer: Answer) -> None:
+    found = {one.name: one for one in answer.lambdas}
+    assert {name: one.verdict for name, one in found.items()} == {
+        "l2_g": Verdict.HELPS,
+        "l1_g": Verdict.HARMLESS,  # within 1 % of 100, the margin
+        "group_lasso": Verdict.HURTS,
+    }
+    assert found["l2_g"].value == pytest.approx(BEST, rel=2.0)
+    gains = {name: 100 - truth({**dict.fromkeys(LAMBDAS, 0.0), name: one.value}) for name, one in found.items()}
+    for name, one in found.items():
+        assert one.alone is not None and one.alone.seeds == 6
+        assert one.alone.low <= gains[name] <= one.alone.high
+        assert one.alone.comparisons == 6  # the arms of all λ, any of which could have been the best
+
+
+def test_the_answer_is_that_of_the_lambda_that_gains_most(answer: Answer) -> None:
+    best = answer.lambdas[0]
+    assert best.name == "l2_g" and answer.arm == best.arm in ("min:l2_g", "edge:l2_g")
+    assert (answer.verdict, answer.effect) == (Verdict.HELPS, best.alone)
+    assert on(answer.recommended) == ["l2_g"] and answer.recommended["l2_g"] == best.value
+
+
+def test_the_test_split_is_read_for_every_lambda(answer: Answer) -> None:
+    assert answer.test is not None and set(answer.test["alone"]) == set(LAMBDAS)
+    assert answer.test["alone"]["l2_g"] == answer.test["effect"]
+    assert answer.test["alone"]["group_lasso"]["high"] < 0 < answer.test["alone"]["l2_g"]["low"]
+
+
+def test_it_survives_being_stored_and_is_said_in_one_line_for_each(answer: Answer, swept: Simulated, tmp_path: Path) -> None:
+    assert Answer.from_dict(answer.to_dict()) == answer
+    said = answer.sentence()
+    for one in answer.lambdas:
+        assert one.alone is not None and f"{one.name} {one.verdict}, {one.alone.words()} at" in said
+    assert "Kept: best of them l2_g." in said
+    console = Console(width=200, record=True, file=(tmp_path / "out").open("w"))
+    display.print_answer(console, "s", answer)
+    lines = console.export_text().splitlines()
+    for one in answer.lambdas:
+        [line] = [line for line in lines if line.startswith(f"{one.name} alone")]
+        assert f"{one.verdict}: " in line and "gained over λ off, on test" in line
+    assert curve.draw(answer, swept.plan.table(), tmp_path / "curve.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("killed_after", [3, 17, 33, 50])
+def test_a_sweep_that_is_killed_goes_on_to_the_same_answer(killed_after: int, answer: Answer, tmp_path: Path) -> None:
+    with Simulated(tmp_path, SPEC, truth) as first:
+        first.run(killed_after)
+    with Simulated(tmp_path, SPEC, truth) as second:
+        resumed = second.run()
+    assert resumed is not None
+    assert (resumed.arms, resumed.lambdas, resumed.best) == (answer.arms, answer.lambdas, answer.best)
+
+
+def test_the_sampler_learns_for_each_lambda_by_itself(tmp_path: Path) -> None:
+    with Simulated(tmp_path, {**SPEC, "budget": {"trials": 90, "epochs": 1}}, truth, sd=0.01) as sweep:
+        sweep.run(1 + 90)
+        rows = sweep.ledger.ordered()
+    away = [abs(math.log10(row.config["l2_g"] / BEST)) for row in rows if row.arm == "alone:l2_g"]
+    assert np.mean(away[13:]) < 1.0  # uniform draws: 1.7 decades
+    low = [row.config["group_lasso"] for row in rows if row.arm == "alone:group_lasso"]
+    assert np.median(low[13:]) < 1e-5  # the range begins at 1e-6, where it costs least; uniform draws: 1e-4
+
+
+def test_nuisance_knobs_are_the_same_in_all_arms_where_they_suit_all(tmp_path: Path) -> None:
+    def with_rate(config: Mapping[str, Value]) -> float:
+        return truth(config) + 2 * math.log10(float(config["lr"]) / 2e-3) ** 2
+
+    with Simulated(tmp_path, RATED, with_rate, sd=0.3) as sweep:
+        sweep.run(1 + 48 + 1)
+        rates = {float(one.config["lr"]) for one in sweep.plan.candidates}
+        off = [row for row in sweep.ledger.ordered() if row.arm == "off" and row.phase == Phase.SEARCH]
+    assert len({row.config["lr"] for row in off}) == len(off) == 8
+    assert len(rates) == 1 and abs(math.log10(rates.pop() / 2e-3)) < 0.4
+
+
+def test_a_lambda_that_needs_nuisance_knobs_of_its_own_gets_them(tmp_path: Path) -> None:
+    def with_rate(config: Mapping[str, Value]) -> float:
+        return truth(config) + 5 * math.log10(float(config["lr"]) / (5e-4 if config["l2_g"] else 5e-3)) ** 2
+
+    with Simulated(tmp_path, RATED, with_rate) as sweep:
+        sweep.run(1 + 48 + 1)
+        rates = {one.arm: float(one.config["lr"]) for one in sweep.plan.candidates}
+    assert abs(math.log10(rates["off"] / 5e-3)) < 0.4 and abs(math.log10(rates["min:l1_g"] / 5e-3)) < 0.4
+    assert abs(math.log10(rates["min:l2_g"] / 5e-4)) < 0.4 and rates["edge:l2_g"] == rates["min:l2_g"]
+
+
+def test_a_lambda_that_always_diverges_is_not_chosen_and_one_that_always_fails_says_nothing(tmp_path: Path) -> None:
+    def broken(config: Mapping[str, Value]) -> float:
+        return math.nan if config["group_lasso"] else math.inf if config["l1_g"] else truth(config)
+
+    with Simulated(tmp_path, SPEC, broken) as sweep:
+        found = sweep.run()
+        arms = [one.arm for one in sweep.plan.candidates]
+    assert found is not None and arms == ["off", *(f"{arm}:l2_g" for arm in ("min", "edge", "low", "high"))]
+    l2, l1, group = found.lambdas
+    assert l2.verdict is Verdict.HELPS and found.arm == l2.arm
+    for one in (l1, group):
+        assert one.verdict is Verdict.NO_EVIDENCE and math.isnan(one.value)
+    assert "l1_g no evidence" in found.sentence() and "at unknown" in found.sentence()
+    assert Answer.from_dict(found.to_dict()).sentence() == found.sentence()
+
+
+def test_without_a_confirmation_the_lambda_with_the_best_member_is_named(tmp_path: Path) -> None:
+    with Simulated(tmp_path, {**SPEC, "confirm": {"seeds": 0}}, truth) as sweep:
+        found = sweep.run()
+    assert found is not None and found.arm == "min:l2_g" and found.verdict is Verdict.NO_EVIDENCE
+
+
+def test_a_users_points_count_as_turns_of_their_lambda(tmp_path: Path) -> None:
+    points = [{"l1_g": 1e-5}, {"l1_g": 1e-6}, {"l2_g": 1e-2}]
+    with Simulated(tmp_path, {**SPEC, "points": points}, truth) as sweep:
+        sweep.run(40)
+        searched = [row for row in sweep.ledger.ordered() if row.phase == Phase.SEARCH and row.arm != "off"]
+    assert [{name: row.config[name] for name in on(row.config)} for row in searched[:3]] == points
+    assert max(Counter(row.arm for row in searched).values()) - min(Counter(row.arm for row in searched).values()) <= 1
+
+
+# ------------------------------------------------------------------------------------------------ the spec
+
+
+def faults(**changes: Any) -> list[str]:
+    try:
+        Spec.read({**SPEC, **changes})
+    except SpecError as error:
+        return error.faults
+    return []
+
+
+def test_what_alone_needs_is_said() -> None:
+    assert not faults()
+    assert "budget.trials must be at least 8 to search 3 λ each alone; got 7" in faults(budget={"trials": 7})[0]
+    assert "confirm.configs must be at least 4" in faults(confirm={"configs": 3})[0]
+    assert "points[0] must set one λ where each is searched alone; got l2_g, l1_g" in faults(points=[{"l2_g": 1e-3, "l1_g": 1e-5}])[0]
+    assert "points[0] must set one λ" in faults(points=[{}])[0]
+
+
+def test_lambdas_that_exclude_each_other_can_be_compared_alone() -> None:
+    search = {"l1_g": {}, "l1_prox_g": {}}
+    assert any("Keep one" in fault for fault in faults(search=search, alone=False))
+    assert not faults(search=search)
+    # What is fixed is on beside each of them.
+    assert any("Keep one" in fault for fault in faults(search={"l1_g": {}, "l2_g": {}}, fixed={"l1_prox_g": 1e-5}))
+
+
+def test_one_lambda_is_alone_in_any_case_and_an_objective_may_have_it_by_default() -> None:
+    assert Spec.read({**SPEC, "search": {"l2_g": {}}}).alone is False
+    assert Spec.read({"objective": "gan"}).alone is False
+    assert Spec.read({"objective": "compression"}).alone is True
+    assert Spec.read({"objective": "compression", "alone": False}).alone is False
+    resolved = Spec.read({"objective": "compression"})
+    assert Spec.read(resolved.model_dump(exclude_none=True)) == resolved
