@@ -26,17 +26,22 @@ Loss = Callable[[Mapping[str, Tensor | Pieces], Tensor, Draws, Mapping[str, Tens
 
 
 class Layout:
-    """Where each parameter of one player lies in its flat vector."""
+    """Where each parameter of one player lies in its flat vector. One that two of its parts share (tied weights) lies there once."""
 
     def __init__(self, parts: Parts) -> None:
-        self.names = [(part, name) for part, module in parts.items() for name, _ in module.named_parameters()]
-        self.shapes = [p.shape for module in parts.values() for p in module.parameters()]
+        named = [((part, name), p) for part, module in parts.items() for name, p in module.named_parameters()]
+        owners: dict[int, tuple[str, str]] = {}
+        for full, p in named:
+            owners.setdefault(id(p), full)
+        self.names = list(owners.values())
+        self.tied = {full: owners[id(p)] for full, p in named if owners[id(p)] != full}  # the other names of shared parameters
+        self.shapes = [parts[part].get_parameter(name).shape for part, name in self.names]
         self.sizes = [shape.numel() for shape in self.shapes]
         self.size = sum(self.sizes)
 
     def flatten(self, parts: Parts) -> Tensor:
         """The parameters of freshly built modules as one vector (P,)."""
-        return torch.cat([p.detach().reshape(-1) for module in parts.values() for p in module.parameters()])
+        return torch.cat([parts[part].get_parameter(name).detach().reshape(-1) for part, name in self.names])
 
     def unflatten(self, theta: Tensor) -> dict[str, dict[str, Tensor]]:
         """Views of θ (P,) by part and parameter name. What lies behind them (parameters that a regularizer trains) is left alone."""
@@ -47,7 +52,13 @@ class Layout:
         found: dict[str, dict[str, Tensor]] = {}
         for (part, name), shape, piece in zip(self.names, self.shapes, pieces, strict=False):
             found.setdefault(part, {})[name] = piece.view(shape)
+        self.tie(found)
         return found
+
+    def tie(self, parameters: dict[str, dict[str, Tensor]]) -> None:
+        """Put what is shared under all its names."""
+        for (part, name), (owner, key) in self.tied.items():
+            parameters.setdefault(part, {})[name] = parameters[owner][key]
 
     def join(self, parameters: Mapping[str, Mapping[str, Tensor]]) -> Tensor:
         """The way back: parameters by part and name as one vector (P,)."""

@@ -154,26 +154,28 @@ class Regularization:
         return {part: named for player, layout in self.layouts.items() for part, named in layout.tree(pieces[player]).items()}
 
     def _kernels(self, player: str, parameters: Parameters) -> dict[str, Tensor]:
-        """The weights of rank ≥ 2 of one player, by their full names."""
-        named = ((f"{part}.{key}", value) for part in self.family.players[player] for key, value in parameters[part].items())
-        return {name: value for name, value in named if value.ndim > 1}
+        """The weights of rank ≥ 2 of one player, by their full names; one that parts share, once."""
+        named = (((part, key), value) for part in self.family.players[player] for key, value in parameters[part].items())
+        tied = self.layouts[player].tied
+        return {f"{part}.{key}": value for (part, key), value in named if value.ndim > 1 and (part, key) not in tied}
 
     def _net(self, parameters: Parameters, moment: Moment, trained: Mapping[str, Mapping[str, Tensor]], training: bool) -> Net:
         """The model of these parameters as training sees it, or with its reparametrizations only."""
-        parameters = dict(parameters)
+        computed = {part: dict(named) for part, named in parameters.items()}
         for name, found in self.active("weights").items():
-            kernels = self._kernels(found.player, parameters)
+            kernels = self._kernels(found.player, computed)
             context = replace(self._context(name, moment, trained), training=training)
             for full, value in found.module.weights(kernels, context, self._value(name, moment.knobs)).items():
                 part, _, key = full.partition(".")
-                parameters[part] = {**parameters[part], key: value}
+                computed[part][key] = value
+            self.layouts[found.player].tie(computed)
         hidden: dict[str, Corrupt] = {}
         inputs: dict[str, Corrupt] = {}
         for player, parts in self.family.players.items():
             for hook, into in (("layer", hidden), ("corrupt", inputs)):
                 if training and (active := self.active(hook, player)):
                     into.update(dict.fromkeys(parts, self._chain(hook, active, moment, trained)))
-        return Net(self.parts, parameters, shape=self.shape, latent_dim=self.latent_dim, options=self.options, hidden=hidden, inputs=inputs)
+        return Net(self.parts, computed, shape=self.shape, latent_dim=self.latent_dim, options=self.options, hidden=hidden, inputs=inputs)
 
     def _chain(self, hook: str, active: Mapping[str, Regularizer], moment: Moment, trained: Mapping[str, Mapping[str, Tensor]]) -> Corrupt:
         """The hook `layer` or `corrupt` of several regularizers, one after the other."""

@@ -14,15 +14,17 @@ The parts:
 - `vae`: `encoder` x → (n, 2·latent_dim), means beside log-variances, `decoder` z → logits or means (n, D);
 - `gan`: `generator` z → images in [0, 1] (n, D), `discriminator` x → logits (n,).
 
-D = channels · height · width. A part is called as `part(x, hidden)`, and passes every hidden activation through `hidden` (dropout).
-torch is imported inside the functions only.
+D = channels · height · width. A part is called as `part(x, hidden)`, and passes every hidden activation through `hidden` (dropout). Its
+only state is its parameters: no buffers, so batch normalization is by the batch at hand (`track_running_stats=False`), and no random
+numbers. What parts of one player share (tied weights) is one parameter. torch is imported inside the functions only.
 
-A model of one's own is written `package.module:function`; the function is what `BUILD` holds.
+A model of one's own is written `package.module:function`; the function is what `BUILD` holds, and what it returns is tried out on zeros.
 """
 
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Mapping
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -33,6 +35,21 @@ if TYPE_CHECKING:
     from torch import nn
 
 Shape = tuple[int, int, int]
+TRIED = 2  # images that a user's model is tried out on; batch normalization needs two
+
+
+def parts(objective: str, shape: Shape, latent_dim: int) -> dict[str, tuple[int, tuple[int, ...]]]:
+    """The parts that an objective expects: the numbers that each takes for an image, and the shape that it gives for one.
+
+    Empty for an objective that is not ours.
+    """
+    size = math.prod(shape)
+    known: dict[str, dict[str, tuple[int, tuple[int, ...]]]] = {
+        "autoencoder": {"encoder": (size, (latent_dim,)), "decoder": (latent_dim, (size,))},
+        "vae": {"encoder": (size, (2 * latent_dim,)), "decoder": (latent_dim, (size,))},
+        "gan": {"generator": (latent_dim, (size,)), "discriminator": (size, ())},
+    }
+    return known.get(objective, {})
 
 
 def serving(objective: str, first: str = "") -> tuple[str, ...]:
@@ -65,11 +82,17 @@ def build(name: str, objective: str, shape: Shape, latent_dim: int) -> Mapping[s
     """The freshly initialized parts of a model.
 
     Raises:
-        base.ObjectiveError: no such model, one of another objective, or one that cannot take such images.
+        base.ObjectiveError: no such model, one of another objective, one that cannot take such images, or a user's that is not what the
+            objective expects: every fault in one message.
     """
     if wrong := faults(name, objective, shape):
         raise base.ObjectiveError(wrong[0])
-    return cast("Mapping[str, nn.Module]", _module(name, objective).BUILD[objective](shape, latent_dim))
+    make = _module(name, objective).BUILD[objective]
+    if ":" not in name:
+        return cast("Mapping[str, nn.Module]", make(shape, latent_dim))
+    from objectives.models import _verified
+
+    return _verified.built(name, make, shape, latent_dim, parts(objective, shape, latent_dim))
 
 
 def _accepts(name: str, objective: str, shape: Shape) -> bool:
@@ -79,12 +102,24 @@ def _accepts(name: str, objective: str, shape: Shape) -> bool:
 def _module(name: str, objective: str) -> Any:
     """The file of a model, or the like of one for a user's function."""
     if ":" in name:
-        return SimpleNamespace(BUILD={objective: base.attribute("model", name)})
+        return SimpleNamespace(BUILD={objective: _users(name)})
     known = serving(objective)
     if name not in known:
         own = " A model of your own is written package.module:function."
         raise base.ObjectiveError(base.unknown(f"model of the objective {objective!r}", name, known) + own)
     return _file(name)
+
+
+def _users(name: str) -> Any:
+    """A user's function; whatever its module raises when it is imported is a mistake of theirs."""
+    try:
+        return base.attribute("model", name)
+    except base.ObjectiveError:
+        raise
+    except Exception as error:
+        module = name.partition(":")[0]
+        rule = f"model {name!r}: module {module!r} must be importable from the current folder"
+        raise base.ObjectiveError(f"{rule}; it raises {type(error).__name__}: {error}. Correct the module.") from error
 
 
 def _file(name: str) -> ModuleType:

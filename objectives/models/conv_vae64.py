@@ -1,7 +1,7 @@
 """The convolutional VAE of β-VAE for 64 × 64 images: conv 32 – 32 – 64 – 64, 256 units, z = 10, and the same mirrored.
 
 4 × 4 kernels of stride 2 and ReLU; sides are padded to multiples of 16. disentanglement_lib, which copies the paper's table, has 2 × 2
-kernels in the last two convolutions of the encoder, and so 67,584 parameters fewer than the table says. Starts with torch's defaults
+kernels in the last two convolutions of the encoder, and so 73,728 parameters fewer than the table says. Starts with torch's defaults
 (there Glorot's). As an autoencoder, which is not published, its output is a sigmoid. Source: Higgins et al. 2017, table 1 (Adam 1e-4,
 batches of 64).
 """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import json
 import os
 import shutil
@@ -18,10 +17,7 @@ from objectives.check import check
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "docs" / "examples"
-own_data = pytest.mark.skipif(
-    importlib.util.find_spec("objectives.data._own") is None, reason="data sets as package.module:function are not there yet"
-)
-DATASETS = ["digits", pytest.param("mine:images", marks=own_data)]
+DATASETS = ["digits", "mine:images"]
 
 
 @pytest.fixture

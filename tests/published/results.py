@@ -71,6 +71,11 @@ def main(found: argparse.ArgumentParser, measure: Callable[..., list[Gate]]) -> 
     """Run one script: `measure` takes every option but `--out`."""
     given = vars(found.parse_args())
     out = given.pop("out")
-    if given["data"] is None:
-        found.error("--data must name the folder that holds MNIST/raw; it is not given, and $LAGRANGE_DATA is not set")
+    require_data(found, given["data"])
     write(measure(**given), out)
+
+
+def require_data(found: argparse.ArgumentParser, data: str | None) -> None:
+    """Refuse to begin without a folder of images."""
+    if not data:
+        found.error("--data must name the folder that holds MNIST/raw; it is not given, and $LAGRANGE_DATA is not set")
