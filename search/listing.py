@@ -15,6 +15,7 @@ from typing import Any
 
 from objectives.base import FAMILIES, Knob, ObjectiveError, load, names, unknown
 from objectives.conventions import CONVENTIONS
+from objectives.metrics import declared
 
 Entry = dict[str, Any]
 Served = Sequence[tuple[str, Any]]  # objectives and their classes
@@ -26,7 +27,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "datasets": ("name", "summary", "shape", "sizes", "objectives"),
     "samplers": ("name", "summary", "adaptive", "source"),
     "schedulers": ("name", "summary", "formula", "source"),
-    "metrics": ("name", "summary", "formula", "unit", "decides", "objectives"),
+    "metrics": ("name", "measure", "summary", "formula", "unit", "decides", "objectives"),
     "features": ("name", "summary"),
     "latents": ("name", "summary", "source"),
 }
@@ -136,7 +137,9 @@ def _background(name: str) -> Entry:
 
 
 def _metrics(served: Served) -> list[Entry]:
-    return _merged(served, "metrics", lambda metric: _plain(metric) | {"objectives": []})
+    """Every number, and the name under which a spec's `measure` asks for it, if it can be asked for."""
+    askable = {metric.name: name for name, module in _files("metric") if hasattr(module, "NEEDS") for metric in declared(name)}
+    return _merged(served, "metrics", lambda metric: _plain(metric) | {"measure": askable.get(metric.name, ""), "objectives": []})
 
 
 def _models(served: Served) -> list[Entry]:
