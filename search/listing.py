@@ -137,9 +137,14 @@ def _background(name: str) -> Entry:
 
 
 def _metrics(served: Served) -> list[Entry]:
-    """Every number, and the name under which a spec's `measure` asks for it, if it can be asked for."""
+    """Every number, and the name under which a spec's `measure` asks for it, if it can be asked for.
+
+    Standard errors, reported beside a number as NAME_se, are left out.
+    """
     askable = {metric.name: name for name, module in _files("metric") if hasattr(module, "NEEDS") for metric in declared(name)}
-    return _merged(served, "metrics", lambda metric: _plain(metric) | {"measure": askable.get(metric.name, ""), "objectives": []})
+    found = _merged(served, "metrics", lambda metric: _plain(metric) | {"measure": askable.get(metric.name, ""), "objectives": []})
+    known = {entry["name"] for entry in found}
+    return [entry for entry in found if not (entry["name"].endswith("_se") and entry["name"].removesuffix("_se") in known)]
 
 
 def _models(served: Served) -> list[Entry]:
