@@ -57,7 +57,7 @@ def pruned(tensors: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
     """The tensors with round(share·n) of all n kernel weights at 0, the smallest of all kernels together; of equals, the first."""
     kernels = [tensor.reshape(-1) for tensor in tensors.values() if is_kernel(tensor)]
     sizes = torch.cat(kernels).abs() if kernels else torch.zeros(0)
-    kept = torch.ones(len(sizes), dtype=torch.bool)
+    kept = torch.ones_like(sizes, dtype=torch.bool)
     kept[sizes.argsort(stable=True)[: round(share * len(sizes))]] = False
     masks = iter(torch.split(kept, [len(kernel) for kernel in kernels]))
     # Not w·m, which is −0 where w < 0.

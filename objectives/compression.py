@@ -10,6 +10,9 @@ and on either precision there is one rung more, the *fit*: pruned just so far th
 model in floats. The lower KID of the two fits is the score, `val_kid_at_bytes`. Every member is so compared at the same number of bytes
 (within one per cent below the budget), with no rung that one member just reaches and another just misses; it contains no λ.
 
+After every epoch schedulers see `val_kid_pruned`, the KID of the generator pruned, in memory, by about what the budget will ask: members
+that lose least by pruning go on, which are not those that are best before it.
+
 The budget counts from the model at its default structure, so that members which differ in `latent_dim` have the same. The knob
 `byte_budget` says what is asked, and must not be searched: more bytes are always better.
 
@@ -21,6 +24,7 @@ Sources: Han et al. 2015 (magnitude pruning); Krishnamoorthi 2018 (int8 after tr
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -42,6 +46,7 @@ PRECISIONS = {32: "fp32", 8: "int8"}
 CLOSE = 0.01  # how far below the budget the file of a fit may end
 TRIES = 24
 FLOAT_BYTES = 4
+CODE_BITS = 7.0  # entropy of an int8 code that is not 0, about
 
 BUDGET = base.Knob(
     name="byte_budget",
@@ -79,6 +84,8 @@ def _metrics() -> Iterator[base.Metric]:
         source="Binkowski et al. 2018; Han et al. 2015",
         label=label,
     )
+    pruned = "KID of the generator pruned by about what the budget asks; no file is written: what schedulers compare"
+    yield base.Metric("val_kid_pruned", pruned, kid, "1", label="KID[{features}, n={n}] after pruning")
     for bits, kind in PRECISIONS.items():
         named = [(rung(share, bits), f"pruned to {100 * share:.0f} %") for share in SHARES] + [(fit(bits), "pruned to fit the budget")]
         for name, how in named:
@@ -103,7 +110,7 @@ class Compression(GAN):
     knobs = GAN.knobs | {BUDGET.name: BUDGET}
     metrics = GAN.metrics | {metric.name: metric for metric in _metrics()}
     score = "val_kid_at_bytes"
-    cheap = "val_kid"
+    cheap = "val_kid_pruned"
     default_search = ("l2_g", "l1_prox_g", "group_lasso", "l0")
     default_alone = True  # one λ at a time is on: which of them compresses is the question
     trade: ClassVar[tuple[str, str, str]] = ("val_kid", "bytes", "budget_bytes")  # quality against cost, and where the budget stands
@@ -126,20 +133,25 @@ class Compression(GAN):
             self._refuse_small_budget(run.images.shape, run.options)
         return run
 
-    def finish(self, net: Net, images: ImageSet, rungs: Sequence[float]) -> dict[str, float]:
-        """The GAN's metrics, the whole ladder, and the score at the budget."""
-        import torch
+    def evaluate(self, net: Net, images: ImageSet) -> dict[str, Tensor | float]:
+        """KID of the generator as it is, and pruned by about what the budget asks."""
+        from objectives import _packing
 
+        small = net.having(PART, _packing.pruned(net.parameters[PART], likely_share(float(net.options[BUDGET.name]))))
+        return {**super().evaluate(net, images), "val_kid_pruned": super().evaluate(small, images)["val_kid"]}
+
+    def finish(self, net: Net, images: ImageSet, rungs: Sequence[float]) -> dict[str, float]:
+        """The whole ladder, and the score at the budget."""
         budget = self.budget_bytes(images.shape, net.options)
         with tempfile.TemporaryDirectory() as folder:
             press = Press(net, Path(folder))
-            found = {**super().finish(net, images, rungs), **press.facts(), "budget_bytes": float(budget)}
+            found = {**press.facts(), "budget_bytes": float(budget)}
             for bits in PRECISIONS:
                 shares = {**{rung(share, bits): share for share in SHARES}, fit(bits): press.fit(bits, budget)}
                 for name, share in shares.items():
                     file = press.file(share, bits)
                     found[f"bytes_{name}"] = float(file.stat().st_size)
-                    found[f"val_kid_{name}"] = float(torch.as_tensor(self.evaluate(press.read(file), images)["val_kid"]))
+                    found[f"val_kid_{name}"] = self._kid(press.read(file), images)
             bits = _better(found)
             scored = press.read(press.file(press.fit(bits, budget), bits))
         kernels = list(_kernels(scored).values())
@@ -157,8 +169,11 @@ class Compression(GAN):
         with tempfile.TemporaryDirectory() as folder:
             press = Press(net, Path(folder))
             fits = {bits: press.read(press.file(press.fit(bits, budget), bits)) for bits in PRECISIONS}
-        bits = _better({f"val_kid_{fit(bits)}": float(self.evaluate(one, images)["val_kid"]) for bits, one in fits.items()})
+        bits = _better({f"val_kid_{fit(bits)}": self._kid(one, images) for bits, one in fits.items()})
         return {"test_kid_at_bytes": kid.measure(Subject(self, fits[bits], images, "test"))["kid"].value}
+
+    def _kid(self, net: Net, images: ImageSet) -> float:
+        return float(super().evaluate(net, images)["val_kid"])
 
     def budget_bytes(self, shape: tuple[int, int, int], options: base.Config) -> int:
         """The bytes that a packed generator may have, the same for every member: counted from the model at its default structure."""
@@ -183,6 +198,19 @@ class Compression(GAN):
                 f"{BUDGET.name} must leave room for what is never pruned, {least} bytes of biases and the like in this model; "
                 f"{options[BUDGET.name]:g} is {budget} bytes. Raise it, or choose a larger model."
             )
+
+
+def likely_share(budget: float) -> float:
+    """How much a budget of so many bytes for four asks to prune: where H₂(p) + 7p bits, of place and int8 code, are what a weight may have.
+
+    p is the share that is kept, H₂ the entropy of a coin with that chance; by halving, for the left side rises with p as far as 0.99.
+    """
+    low, high = 0.0, 0.99
+    for _ in range(30):
+        p = (low + high) / 2
+        bits = CODE_BITS * p - p * math.log2(p) - (1 - p) * math.log2(1 - p)
+        low, high = (p, high) if bits < 8 * FLOAT_BYTES * budget else (low, p)
+    return 0.0 if low > 0.98 else 1 - low
 
 
 class Press:

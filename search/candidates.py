@@ -88,7 +88,7 @@ def _each_alone(rows: Sequence[Row], knobs: Sequence[Knob], lambdas: Sequence[Kn
         mine = [row for row in rows if row.arm in ("off", f"alone:{knob.name}")]
         if any(row.ended == "ok" for row in mine if row.arm != "off"):
             sides.append(_Side.of(mine, [other for other in knobs if other is knob or not other.is_lambda], [knob]))
-    columns = {side.lambdas[0].name: column for side, column in zip(sides, _arms(sides), strict=True)}
+    columns = {side.lambdas[0].name: column for side, column in zip(sides, _arms(sides, nearest=True), strict=True)}
     found = next(iter(columns.values()))[:1]
     for arm in ("min", "edge", "low", "high"):
         found += [replace(one, arm=f"{arm}:{name}") for name, column in columns.items() for one in column if one.arm == arm]
@@ -140,14 +140,22 @@ class _Side:
         return [row for row in self.rows if row.arm == "off" and row.number in self.known]
 
 
-def _arms(sides: Sequence[_Side]) -> list[list[Candidate]]:
-    """For each side `off`, which is the same for all that have a fit, `min`, and the arms about it."""
+def _arms(sides: Sequence[_Side], *, nearest: bool = False) -> list[list[Candidate]]:
+    """For each side `off`, which is the same for all that have a fit, `min`, and the arms about it.
+
+    With `nearest` an edge is at most a step from the minimum: where it is the one neighbour, and the fit is to few members, the end of the
+    range would say little.
+    """
     tuned = iter(_tuned([side for side in sides if side.fit]))
     columns = []
     for side in sides:
         if side.fit:
             off, best, off_why = next(tuned)
             best, why, edges = _about(side.fit, best, side.lambdas)
+            if nearest:
+                axes = [Axis.of(knob) for knob in side.lambdas]
+                ends = {axis.name: axis.u(best[axis.name]) + axis.more * axis.step for axis in axes}
+                edges = {axis.name: axis.more * min(axis.more * edges[axis.name], axis.more * ends[axis.name]) for axis in axes}
         else:
             complete = [row for row in side.rows if row.arm != "off" and row.ended == "ok"]
             off, best, off_why, why, edges = _best_members(side.off_rows, complete, side.known, side.knobs, side.lambdas)

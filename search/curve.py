@@ -42,7 +42,7 @@ def draw(answer: Answer, rows: Sequence[Row], path: Path, title: str = "") -> Pa
     for index, (panel, one) in enumerate(zip(panels, answer.lambdas, strict=False)):
         _panel(panel, answer, one, rows, limits)
         if index == 0:
-            panel.set_ylabel(_score_label(answer.score_name, answer.score_label), color=INK)
+            panel.set_ylabel(_score_label(answer.score_name, answer.score_label), color=INK, fontsize=9)
     handles: dict[str, Any] = {}
     for panel in panels:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):

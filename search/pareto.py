@@ -111,7 +111,7 @@ def draw(found: Sequence[Point], answer: Answer, path: Path, trade: Trade, budge
     shown = ["off", *(one.arm for one in answer.lambdas if one.arm), answer.arm]
     colours = dict(zip(dict.fromkeys(shown), [INK, *COLOURS, *[GREY] * len(shown)], strict=False))
     for arm in dict.fromkeys(point.arm for point in found):
-        _line(panel, [point for point in found if point.arm == arm], arm, colours.get(arm), answer)
+        _line(panel, [point for point in found if point.arm == arm], colours.get(arm), _lambdas(arm, answer))
     _ring(panel, found)
     if budget is not None:
         panel.axvline(budget, color=INK, lw=1.0, ls=(0, (2, 3)), zorder=1, label=f"budget, {number(budget)}")
@@ -123,16 +123,16 @@ def draw(found: Sequence[Point], answer: Answer, path: Path, trade: Trade, budge
     return path
 
 
-def _line(panel: Any, mine: Sequence[Point], arm: str, colour: str | None, answer: Answer) -> None:
+def _line(panel: Any, mine: Sequence[Point], colour: str | None, lambdas: str) -> None:
     kept = [point for point in mine if not any(_dominates(other, point) for other in mine)]
     cost, quality = [point.cost for point in kept], [point.quality for point in kept]
     if colour is None:
-        panel.plot(cost, quality, color=GREY, lw=0.8, alpha=0.5, zorder=2, label="_other")
+        panel.plot(cost, quality, color=GREY, lw=0.8, alpha=0.5, zorder=2)
         return
     halves = [point.high - point.quality if math.isfinite(point.high) else 0.0 for point in kept]
-    label = _lambdas(arm, answer).replace("=", " = ") or "off arm, every λ off"
     style = {"marker": "o", "ms": 4.5, "lw": 1.6, "elinewidth": 1.0, "capsize": 2.0}
-    panel.errorbar(cost, quality, yerr=halves, color=colour, zorder=5 if arm == "off" else 4, label=label, **style)
+    label = lambdas.replace("=", " = ") or "off arm, every λ off"
+    panel.errorbar(cost, quality, yerr=halves, color=colour, zorder=4 if lambdas else 5, label=label, **style)
 
 
 def _ring(panel: Any, found: Sequence[Point]) -> None:
@@ -147,6 +147,8 @@ def _frame(panel: Any, found: Sequence[Point], trade: Trade) -> None:
     panel.set_ylabel(f"{quality.replace('_', ' ')}, lower is better", color=INK)
     if panel.get_yscale() == "log" and found:  # an interval that reaches below 0 would stretch the axis without end
         panel.set_ylim(0.7 * min(point.quality for point in found), 1.4 * max(point.quality for point in found))
+        for which in (panel.yaxis.set_major_formatter, panel.yaxis.set_minor_formatter):
+            which(lambda value, place: number(value) if f"{value:.0e}"[0] in "125" else "")
     panel.grid(color="#E8E8E8", linewidth=0.8)
     panel.set_axisbelow(True)
     panel.tick_params(colors=INK, labelsize=9)

@@ -4,7 +4,7 @@ A file holds `SUMMARY`, `faults(options) -> list[str]` (torch-free; `options` ar
 (whether it may be chosen for a data set when the spec names none) and `make(images, cache, options) -> Extractor`. `PREFERENCE` orders the
 files: the first that suits a data set is its default. Labels make the best features, so a classifier comes first, the largest that trains
 in minutes; without labels a random network sees edges and texture, where principal components see blurred means, so `pca` is for data that
-is too small to convolve. What needs weights of the user's is never a default.
+is too small to convolve, and for labelled points. What needs weights of the user's is never a default.
 
 A number in features means nothing without them, so an extractor's `label` (name and dimension, and the hash of weights that were
 trained) is part of the name under which the number is told.

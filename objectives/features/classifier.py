@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SUMMARY = "last hidden layer of a small classifier (32 or 64 features), trained once per labelled data set"
 SMALL = Recipe(version=1, kind="mlp", features=32, epochs=40, learning_rate=0.05, batch=32)
 LARGE = Recipe(version=1, kind="conv", features=64, epochs=3, learning_rate=0.05)
+SMALLEST = 4  # pixels a side that it is the default for: points and vectors are compared as they are (`pca`)
 _SMALLEST_CONV = 16  # pixels a side: below this, pooling twice leaves nothing to see
 
 
@@ -28,8 +29,8 @@ def faults(options: Mapping[str, Any]) -> list[str]:
 
 
 def suits(images: ImageSet) -> bool:
-    """Labelled images."""
-    return _trained.labelled(images)
+    """Labelled images, but not points that happen to have labels."""
+    return _trained.labelled(images) and min(images.shape[1:]) >= SMALLEST
 
 
 def make(images: ImageSet, cache: Path | None, options: Mapping[str, Any]) -> Extractor:

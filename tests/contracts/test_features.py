@@ -50,6 +50,7 @@ SETS = {
     "two_digits": image_set((2, 16, 16), 100),
     "colour": image_set((3, 20, 24), None),
     "points": image_set((1, 1, 2), None),
+    "labelled_points": image_set((1, 1, 2), 4),
     "vector": image_set((1, 1, 40), None, n=30),
 }
 PAIRS = [(name, key) for name in READY for key, images in SETS.items() if features.module(name).suits(images)]
@@ -82,7 +83,17 @@ def test_each_suits_something(name: str) -> None:
     assert any(pair[0] == name for pair in PAIRS)
 
 
-@pytest.mark.parametrize(("key", "name"), [("labelled_16", "lenet"), ("two_digits", "stacked"), ("colour", "randconv"), ("points", "pca")])
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("labelled", "classifier"),
+        ("labelled_16", "lenet"),
+        ("two_digits", "stacked"),
+        ("colour", "randconv"),
+        ("points", "pca"),
+        ("labelled_points", "pca"),
+    ],
+)
 def test_the_default_follows_the_data(key: str, name: str) -> None:
     assert next(one for one in features.PREFERENCE if features.module(one).suits(SETS[key])) == name
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from objectives import _packing as packing
 from objectives.base import Intent, Member, ObjectiveError, Phase, Report, Settings
-from objectives.compression import BUDGET, CLOSE, PRECISIONS, SHARES, Compression, Press, fit, multiply_adds, rung
+from objectives.compression import BUDGET, CLOSE, PRECISIONS, SHARES, Compression, Press, fit, likely_share, multiply_adds, rung
 from objectives.draws import initialized
 from objectives.regularization import evaluation_net
 from objectives.terms import Net
@@ -158,7 +158,7 @@ def test_the_score_is_the_better_of_the_two_files_that_fit(trained: tuple[Report
     assert report.score == min(fits.values()) == report.metrics["val_kid_at_bytes"]
     assert fits[int(report.metrics["packed_bits"])] == report.score
     assert report.metrics["packed_bytes"] <= report.metrics["budget_bytes"]
-    assert report.rung_score == report.metrics["val_kid"] != report.score
+    assert report.rung_score == report.metrics["val_kid_pruned"] != report.metrics["val_kid"]
 
 
 def test_what_is_evaluated_is_what_was_read_from_the_file(trained: tuple[Report, Path], tmp_path: Path) -> None:
@@ -207,6 +207,15 @@ def test_a_budget_that_biases_fill_is_refused_before_training() -> None:
     with pytest.raises(ObjectiveError, match=r"byte_budget must leave room .* 0\.01 is 1159 bytes"):
         objective().start([Member(0, {"byte_budget": 0.01}, 0)])
     objective().start([Member(0, {"byte_budget": 0.02}, 0)])
+
+
+def test_the_pruning_that_schedulers_look_at_is_about_what_the_budget_asks(tmp_path: Path) -> None:
+    weights = {"weight": torch.randn(500, 400, generator=torch.Generator().manual_seed(3))}
+    net = Net({}, {"generator": weights}, shape=(1, 20, 20), latent_dim=500)
+    press = Press(net, tmp_path)
+    for budget in (0.02, 0.05, 0.1, 0.2):
+        assert likely_share(budget) == pytest.approx(press.fit(8, int(budget * 4 * 200_000)), abs=0.06)
+    assert likely_share(0.3) == likely_share(1.0) == 0.0
 
 
 def test_members_of_another_latent_size_have_the_same_budget() -> None:

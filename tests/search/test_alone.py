@@ -12,10 +12,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from objectives.base import Phase, Value
+from infra.catalogue import Catalogue
+from infra.storage import Home
+from objectives.base import Phase, Value, load
 from search import curve, display
 from search.answers import Answer, Verdict
+from search.space import Space
 from search.spec import Spec, SpecError
+from search.sweep import run
 from tests.search.simulated import Simulated
 
 LAMBDAS = ("l2_g", "l1_g", "group_lasso")
@@ -64,6 +68,12 @@ def test_members_have_one_lambda_on_and_take_turns(swept: Simulated) -> None:
         assert on(row.config) == ([] if row.arm == "off" else [row.arm.removeprefix("alone:")])
     turns = [row.arm for row in searched if row.arm != "off"]
     assert all(len(set(turns[start : start + 3])) == 3 for start in range(0, len(turns) - 2, 3))
+
+
+def test_a_lambda_that_is_on_by_default_is_off_where_another_is_asked_about() -> None:
+    space = Space(Spec.read({**SPEC, "search": {"l2_g": {}, "ema": {}}}), load("gan"))
+    assert load("gan").knobs["ema"].default != 0.0 == space.arm_config({"l2_g": 1e-3})["ema"]
+    assert [knob.name for knob in space.asked("alone:ema")] == ["ema"] and space.asked("off") == []
 
 
 def test_off_each_best_value_and_a_neighbour_are_confirmed(swept: Simulated) -> None:
@@ -191,6 +201,30 @@ def test_a_users_points_count_as_turns_of_their_lambda(tmp_path: Path) -> None:
         searched = [row for row in sweep.ledger.ordered() if row.phase == Phase.SEARCH and row.arm != "off"]
     assert [{name: row.config[name] for name in on(row.config)} for row in searched[:3]] == points
     assert max(Counter(row.arm for row in searched).values()) - min(Counter(row.arm for row in searched).values()) <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_up")
+def test_a_real_sweep_of_compression_answers_for_each_lambda_and_leaves_a_front(tmp_path: Path) -> None:
+    home = Home.open(tmp_path / "home")
+    spec = {
+        "objective": "compression",
+        "dataset": {"name": "digits", "train_size": 300},
+        "budget": {"trials": 10, "epochs": 4},
+        "confirm": {"configs": 5, "seeds": 2},
+    }
+    outcome = run(spec, name="s", home=home, workers=1, tracking=False)
+    assert outcome.status == "complete" and outcome.answer is not None, outcome.problem
+    assert [one.name for one in outcome.answer.lambdas] == ["l2_g", "l1_prox_g", "group_lasso", "l0"]
+    assert all(one.alone is not None and one.verdict for one in outcome.answer.lambdas)
+    with Catalogue(home.catalogue_url) as catalogue:
+        rows = catalogue.members("s")
+    confirmed = [row for row in rows if row.phase == Phase.CONFIRM]
+    assert len(confirmed) == 10 and all(row.metrics["packed_bytes"] <= row.metrics["budget_bytes"] for row in confirmed)
+    assert len({row.metrics["budget_bytes"] for row in rows if "budget_bytes" in row.metrics}) == 1
+    listed = (home.reports("s") / "pareto.csv").read_text().splitlines()
+    assert len(listed) == 1 + 5 * 14 and any(line.endswith(",1") for line in listed)
+    assert (home.reports("s") / "pareto.png").stat().st_size > 10_000
 
 
 # ------------------------------------------------------------------------------------------------ the spec
