@@ -263,6 +263,7 @@ def test_every_knob_trains_a_convolutional_model(family: str, model: str) -> Non
             settings = Settings({"name": "digits", "train_size": 32}, epochs=2, model=model, batch_size=16, likelihood=likelihood)
             run = family_class(settings).start([Member(n, {"latent_dim": 4, name: one}, n) for n in range(2)])
             found = [report.traceback for report in run.step() if report.state is base.State.FAILED]
-            if found:
+            # A layer of units has no maps to normalize one by one, and says so.
+            if found and not (one == "instance" and "norm=instance needs feature maps" in found[0]):
                 wrong[f"{name}={one}"] = found[0].splitlines()[-1]
     assert not wrong
