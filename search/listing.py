@@ -55,7 +55,7 @@ def entry(family: str, name: str) -> Entry:
     found = {str(one["name"]): one for one in entries(family)}
     if name not in found:
         raise ObjectiveError(unknown(family.removesuffix("s"), name, list(found)))
-    return found[name] | (_background(name) if family == "knobs" else {})
+    return found[name] | (_background(name) if family == "knobs" else _about(name) if family == "datasets" else {})
 
 
 def long(entry: Entry) -> list[str]:
@@ -134,6 +134,11 @@ def _background(name: str) -> Entry:
         if one.knob == name and one.result is not None
     ]
     return {"conventions": foreign, "about": about}
+
+
+def _about(name: str) -> Entry:
+    """What the file of a data set says."""
+    return {"about": (dict(_files("dataset"))[name].__doc__ or "").strip()}
 
 
 def _metrics(served: Served) -> list[Entry]:
