@@ -303,6 +303,12 @@ def test_a_metric_that_does_not_apply_is_refused_in_prepare(objective: str, data
         base.load(objective)(settings(dataset, measure=(measure,))).prepare()
 
 
+def test_classes_of_samples_need_the_features_of_a_classifier() -> None:
+    family = base.load("gan")(settings({"name": "digits"}, features={"name": "randconv"}, measure=("class_histogram",)))
+    with pytest.raises(ObjectiveError, match="need features: classifier; got randconv-64@"):
+        family.prepare()
+
+
 def few_images(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
     """Digits with n validation images."""
     from objectives import _family
