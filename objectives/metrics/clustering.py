@@ -21,6 +21,7 @@ METRIC = Metric(
     unit="1",
     costly=True,
     source="Strehl and Ghosh 2002; arithmetic mean, as scikit-learn",
+    label="NMI[k-means, n={n}]",
 )
 NEEDS = ("codes", "labels")
 
