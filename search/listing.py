@@ -15,6 +15,7 @@ from typing import Any
 
 from objectives.base import FAMILIES, Knob, ObjectiveError, load, names, unknown
 from objectives.conventions import CONVENTIONS
+from objectives.metrics import declared
 
 Entry = dict[str, Any]
 Served = Sequence[tuple[str, Any]]  # objectives and their classes
@@ -26,7 +27,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "datasets": ("name", "summary", "shape", "sizes", "objectives"),
     "samplers": ("name", "summary", "adaptive", "source"),
     "schedulers": ("name", "summary", "formula", "source"),
-    "metrics": ("name", "summary", "formula", "unit", "decides", "objectives"),
+    "metrics": ("name", "measure", "summary", "formula", "unit", "decides", "objectives"),
     "features": ("name", "summary"),
     "latents": ("name", "summary", "source"),
 }
@@ -54,7 +55,7 @@ def entry(family: str, name: str) -> Entry:
     found = {str(one["name"]): one for one in entries(family)}
     if name not in found:
         raise ObjectiveError(unknown(family.removesuffix("s"), name, list(found)))
-    return found[name] | (_background(name) if family == "knobs" else {})
+    return found[name] | (_background(name) if family == "knobs" else _about(name) if family == "datasets" else {})
 
 
 def long(entry: Entry) -> list[str]:
@@ -135,8 +136,20 @@ def _background(name: str) -> Entry:
     return {"conventions": foreign, "about": about}
 
 
+def _about(name: str) -> Entry:
+    """What the file of a data set says."""
+    return {"about": (dict(_files("dataset"))[name].__doc__ or "").strip()}
+
+
 def _metrics(served: Served) -> list[Entry]:
-    return _merged(served, "metrics", lambda metric: _plain(metric) | {"objectives": []})
+    """Every number, and the name under which a spec's `measure` asks for it, if it can be asked for.
+
+    Standard errors, reported beside a number as NAME_se, are left out.
+    """
+    askable = {metric.name: name for name, module in _files("metric") if hasattr(module, "NEEDS") for metric in declared(name)}
+    found = _merged(served, "metrics", lambda metric: _plain(metric) | {"measure": askable.get(metric.name, ""), "objectives": []})
+    known = {entry["name"] for entry in found}
+    return [entry for entry in found if not (entry["name"].endswith("_se") and entry["name"].removesuffix("_se") in known)]
 
 
 def _models(served: Served) -> list[Entry]:

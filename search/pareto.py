@@ -147,8 +147,10 @@ def _frame(panel: Any, found: Sequence[Point], trade: Trade) -> None:
     panel.set_ylabel(f"{quality.replace('_', ' ')}, lower is better", color=INK)
     if panel.get_yscale() == "log" and found:  # an interval that reaches below 0 would stretch the axis without end
         panel.set_ylim(0.7 * min(point.quality for point in found), 1.4 * max(point.quality for point in found))
-        for which in (panel.yaxis.set_major_formatter, panel.yaxis.set_minor_formatter):
-            which(lambda value, place: number(value) if f"{value:.0e}"[0] in "125" else "")
+    for axis in (panel.xaxis, panel.yaxis):
+        if axis.get_scale() == "log":
+            for label in (axis.set_major_formatter, axis.set_minor_formatter):
+                label(lambda value, place: number(value) if f"{value:.0e}"[0] in "125" else "")
     panel.grid(color="#E8E8E8", linewidth=0.8)
     panel.set_axisbelow(True)
     panel.tick_params(colors=INK, labelsize=9)

@@ -20,6 +20,7 @@ OPEN = (
     "objectives.data",
     "objectives.features",
     "objectives.latents",
+    "objectives.metrics",
     "objectives.models",
 )
 # Foreign libraries that are heavy or replaceable, and the only files that may import them.

@@ -135,9 +135,10 @@ def whole(images: ImageSet) -> ImageSet:
     from objectives import data
 
     options, part = dict(images.record.get("options", {})), ("train_size", "hold_out")
-    if all(options.get(key) is None for key in part) or images.record.get("name") not in names("dataset"):
+    name = str(images.record.get("name"))
+    if all(options.get(key) is None for key in part) or (name not in names("dataset") and ":" not in name):
         return images
-    return data.load({"name": images.record["name"], **{key: value for key, value in options.items() if key not in part}})
+    return data.load({"name": name, **{key: value for key, value in options.items() if key not in part}})
 
 
 def fitting_images(images: ImageSet) -> Tensor:

@@ -20,9 +20,16 @@ METRIC = Metric(
     formula="#{j : Var_x(E_q[z_j]) > 0.01}",
     unit="latents",
     source="Burda, Grosse and Salakhutdinov, arXiv 1509.00519, section 5",
+    label="active units[n={n}]",
 )
 ALSO = tuple(
-    Metric(f"val_active_units_{name}", f"Active units at a threshold of {value}", f"#{{j : Var_x(E_q[z_j]) > {value}}}", "latents")
+    Metric(
+        f"val_active_units_{name}",
+        f"Active units at a threshold of {value}",
+        f"#{{j : Var_x(E_q[z_j]) > {value}}}",
+        "latents",
+        label=f"active units above {value}[n={{n}}]",
+    )
     for name, value in (("loose", LOOSE), ("strict", STRICT))
 )
 NEEDS = ("posterior",)

@@ -27,9 +27,18 @@ METRIC = Metric(
     decides=True,
     costly=True,
     source=SOURCE,
+    label="1 − AUROC[n={n}]",
 )
 ALSO = (
-    Metric("val_anomaly_auroc", "Area under the ROC curve of the held-out class", "1 − val_anomaly_error", "1", costly=True, source=SOURCE),
+    Metric(
+        "val_anomaly_auroc",
+        "Area under the ROC curve of the held-out class",
+        "1 − val_anomaly_error",
+        "1",
+        costly=True,
+        source=SOURCE,
+        label="AUROC[n={n}]",
+    ),
 )
 NEEDS = ("anomaly",)
 

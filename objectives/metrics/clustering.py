@@ -21,6 +21,7 @@ METRIC = Metric(
     unit="1",
     costly=True,
     source="Strehl and Ghosh 2002; arithmetic mean, as scikit-learn",
+    label="NMI[k-means, n={n}]",
 )
 NEEDS = ("codes", "labels")
 
@@ -34,11 +35,11 @@ def measure(subject: Subject) -> dict[str, Estimate]:
     return {"nmi": estimate(clusters(codes, len(torch.unique(labels))), labels)}
 
 
-def estimate(assigned: Tensor, labels: Tensor) -> Estimate:
+def estimate(cluster_labels: Tensor, labels: Tensor) -> Estimate:
     """Normalized mutual information of two partitions of the same images, of one shape each; 0 where either is a single part."""
     import torch
 
-    a, b = (torch.unique(part.reshape(-1), return_inverse=True)[1] for part in (assigned, labels))
+    a, b = (torch.unique(part.reshape(-1), return_inverse=True)[1] for part in (cluster_labels, labels))
     width = int(b.max()) + 1
     joint = torch.bincount(a * width + b, minlength=(int(a.max()) + 1) * width).double().reshape(-1, width) / len(a)
     parts = [_entropy(joint.sum(1)), _entropy(joint.sum(0))]

@@ -19,8 +19,17 @@ METRIC = Metric(
     formula="exp(−Σ_j p_j log p_j), p_j = KL_j / Σ KL",
     unit="latents",
     source="Shannon entropy of the rate spectrum; spectrum: Burda et al., arXiv 1509.00519, section 5",
+    label="effective latents[n={n}]",
 )
-ALSO = (Metric("val_kl_max_nats", "KL of the latent that says most, averaged over validation images", "max_j E_x KL_j", "nats per image"),)
+ALSO = (
+    Metric(
+        "val_kl_max_nats",
+        "KL of the latent that says most, averaged over validation images",
+        "max_j E_x KL_j",
+        "nats per image",
+        label="largest KL of a latent[n={n}]",
+    ),
+)
 NEEDS = ("posterior",)
 NOTHING = 1e-12  # nats: below, shares are shares of rounding errors
 

@@ -23,6 +23,7 @@ METRIC = Metric(
     decides=True,
     costly=True,
     source="Cover and Hart 1967",
+    label=f"{K}-NN error of codes[n={{n}}]",
 )
 ALSO = (
     Metric(
@@ -32,6 +33,7 @@ ALSO = (
         "share of images",
         costly=True,
         source="Cover and Hart 1967",
+        label=f"{K}-NN accuracy of codes[n={{n}}]",
     ),
 )
 NEEDS = ("codes", "labels")

@@ -25,6 +25,7 @@ METRIC = Metric(
     decides=True,
     costly=True,
     source=SOURCE,
+    label="linear probe error[n={n}]",
 )
 ALSO = (
     Metric(
@@ -34,6 +35,7 @@ ALSO = (
         "share of images",
         costly=True,
         source=SOURCE,
+        label="linear probe accuracy[n={n}]",
     ),
 )
 NEEDS = ("codes", "labels")

@@ -90,8 +90,8 @@ def estimate(fake: Tensor, real: Tensor) -> Estimate:
     return _with_error(compare(fake, real)["precision"])
 
 
-def compare(fake: Tensor, real: Tensor, k: int = NEIGHBOURS, k_dc: int = NEIGHBOURS_DC) -> dict[str, Tensor]:
-    """All four, (1 + G,) each: of everything, then without each of G tenths of both sets (none of them where there are few images).
+def compare(fake: Tensor, real: Tensor, k: int = NEIGHBOURS, k_dc: int = NEIGHBOURS_DC, groups: int = GROUPS) -> dict[str, Tensor]:
+    """All four, (1 + groups,) each: of everything, then without each of the groups of both sets (none of them where there are few images).
 
     In float64, from a thousand rows of distances at a time.
 
@@ -105,21 +105,26 @@ def compare(fake: Tensor, real: Tensor, k: int = NEIGHBOURS, k_dc: int = NEIGHBO
         raise ObjectiveError(f"precision and recall: fake and real must have as many features; got {y.shape[1]} and {x.shape[1]}.")
     if min(len(x), len(y)) <= max(k, k_dc):
         raise ObjectiveError(f"precision and coverage need more than {max(k, k_dc)} images; got {len(y)} fake and {len(x)} real ones.")
-    groups = GROUPS if min(len(x), len(y)) >= FEWEST else 0
+    groups = groups if min(len(x), len(y)) >= FEWEST else 0
     (near, balls), (fakes,) = _radii(x, (k, k_dc), groups), _radii(y, (k,), groups)  # (1 + G, m) or (1 + G, n) each
-    sums = {name: x.new_zeros(1 + groups) for name in ("precision", "recall", "density", "coverage")}
+    precise, dense = x.new_zeros(1 + groups), x.new_zeros(1 + groups)
+    recalled, covered = (torch.zeros(1 + groups, len(x), dtype=torch.bool, device=x.device) for _ in range(2))
     for rows, squared, slack in _distances(y, x):  # samples against all real images
         for g in range(1 + groups):
             stays = _stays(rows, len(y), g, x)
-            sums["precision"][g] += ((squared <= near[g] + slack).any(1) & stays).sum()
-            sums["density"][g] += ((squared <= balls[g] + slack) & stays[:, None]).sum().double() / k_dc
-    for rows, squared, slack in _distances(x, y):
-        for g in range(1 + groups):
-            stays, kept = _stays(rows, len(x), g, x), _stays(slice(0, len(y)), len(y), g, x)
-            sums["recall"][g] += ((squared <= fakes[g] + slack).any(1) & stays).sum()
-            sums["coverage"][g] += (((squared <= balls[g][rows, None] + slack) & kept).any(1) & stays).sum()
-    samples, reals = (torch.stack([_stays(slice(0, len(of)), len(of), g, x).sum() for g in range(1 + groups)]) for of in (y, x))
-    return {name: found / (samples if name in ("precision", "density") else reals) for name, found in sums.items()}
+            within = (squared <= balls[g] + slack) & stays[:, None]
+            precise[g] += ((squared <= near[g] + slack).any(1) & stays).sum()
+            dense[g] += within.sum()
+            recalled[g] |= (squared <= fakes[g][rows, None] + slack).any(0)
+            covered[g] |= within.any(0)
+    samples, reals = (torch.stack([_stays(slice(0, len(of)), len(of), g, x) for g in range(1 + groups)]) for of in (y, x))
+    n, m = samples.sum(1).double(), reals.sum(1).double()
+    return {
+        "precision": precise / n,
+        "recall": (recalled & reals).sum(1) / m,
+        "density": dense / (k_dc * n),
+        "coverage": (covered & reals).sum(1) / m,
+    }
 
 
 def _stays(rows: slice, n: int, g: int, like: Tensor) -> Tensor:

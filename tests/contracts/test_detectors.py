@@ -105,7 +105,8 @@ def test_a_collapsed_member_leaves_the_others_alone_and_an_interruption_changes_
     resumed.restore(tmp_path / "run")
     assert (found := reports(run)) == reports(resumed)
     calm = [report for report in reports(begin("vae", [{"lr": 5e-3}] * 2, 8)) if report.number == 0 and report.epoch > 6]
-    assert [report for report in found if report.number == 0] == calm
+    # One member is trained without the mapping, which sums in another order.
+    assert [report.rung_score for report in found if report.number == 0] == pytest.approx([report.rung_score for report in calm], rel=1e-5)
     assert [report.state for report in found if report.number == 1] == [State.COLLAPSED]
 
 
@@ -166,15 +167,19 @@ def test_a_generator_that_has_not_begun_has_not_collapsed() -> None:
     assert not modes([0.1, 0.2, 0.2, 0.2, 0.2, 0.1, 0.1, 0.04, 0.03, 0.04]), "it never had them"
 
 
-def saturated(loss: float = 0.01, sure: float = 1.0, kid: float = 1.0, first: float = 1.0, epochs: int = 10, **config: Any) -> str:
-    values = {"val_kid": [first] * 5 + [kid] * 5, "train_data_d": [1.4] * 5 + [loss] * 5, "train_told_apart_d": [0.7] * 5 + [sure] * 5}
-    return detectors.module("saturation").find(history(epochs, values, **config))
+def saturated(loss: float = 0.01, sure: float = 1.0, kid: float = 1.0, before: float = 1.0, epochs: int = 10) -> str:
+    values = {
+        "val_kid": [1.0] + [before] * 4 + [kid] * 5,
+        "train_data_d": [1.4] * 5 + [loss] * 5,
+        "train_told_apart_d": [0.7] * 5 + [sure] * 5,
+    }
+    return detectors.module("saturation").find(history(epochs, values))
 
 
 def test_a_discriminator_that_is_sure_while_samples_improve_is_not_saturated() -> None:
     assert "0.0072 of an even game's and it tells 100.0 % of pairs apart" in saturated()
     assert not saturated(kid=0.85), "samples improve"
-    assert not saturated(kid=0.49, first=0.5 / 0.49), "much was learnt"
+    assert saturated(kid=0.6, before=0.6) and not saturated(kid=0.4, before=0.4), "half was learnt, and kept"
     assert not saturated(loss=0.5) and not saturated(sure=0.99) and not saturated(epochs=12)
 
 

@@ -35,10 +35,10 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 
 def tensors_for(estimate: Callable[..., Estimate]) -> list[Tensor]:
-    """One (40, 4) tensor of images in float32 for each tensor that `estimate` takes; for `labels`, the 40 classes of some."""
+    """One (40, 4) tensor of images in float32 for each tensor that `estimate` takes; for what ends in `labels`, the 40 classes of some."""
     wanted = [p.name for p in inspect.signature(estimate).parameters.values() if p.annotation == "Tensor"]
     found = [normal(40, 4, seed=seed).float() for seed, _ in enumerate(wanted)]
-    return [x.argmax(1) if name == "labels" else x for name, x in zip(wanted, found, strict=True)]
+    return [x.argmax(1) if name.endswith("labels") else x for name, x in zip(wanted, found, strict=True)]
 
 
 def test_facts_need_no_torch() -> None:

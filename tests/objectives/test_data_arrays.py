@@ -255,6 +255,13 @@ def test_a_function_of_ones_own_is_a_data_set(mine: str) -> None:
     assert data.load({"name": f"{mine}:tensors"}).shape == (3, 4, 4)
 
 
+def test_features_of_a_function_do_not_depend_on_train_size(mine: str) -> None:
+    from objectives.features import whole
+
+    options = {"name": f"{mine}:blobs", "n": 50}
+    assert torch.equal(whole(data.load({**options, "train_size": 5})).train, data.load(options).train)
+
+
 @pytest.mark.parametrize(
     ("function", "options", "message"),
     [

@@ -242,3 +242,28 @@ def test_images_that_are_too_small_are_answered_with_what_fits() -> None:
         models.build("dcgan_small", "gan", (1, 1, 2), 2)
     text = str(error.value)
     assert "at least 8 × 8 pixels" in text and "(1, 1, 2)" in text and "gan_toy" in text and "dcgan32" not in text.partition("that fit")[2]
+
+
+# Regularizers on feature maps -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("family", "model"), [("autoencoder", "rae_small"), ("vae", "conv_small"), ("gan", "dcgan_small"), ("gan", "sngan_small")]
+)
+def test_every_knob_trains_a_convolutional_model(family: str, model: str) -> None:
+    """Two members at once, so that second derivatives, gates, masks and normalizations of maps are mapped too."""
+    family_class: Any = base.load(family)
+    wrong = {}
+    for name, knob in family_class.knobs.items():
+        ends = (knob.low, knob.high)
+        value = ends[1] if knob.more == "high" else ends[0] if knob.more else None
+        for one in knob.choices or ((int(value) if knob.integer else value,) if value is not None else ()):
+            likelihood = (knob.likelihood or None) if family == "vae" else None
+            settings = Settings({"name": "digits", "train_size": 32}, epochs=2, model=model, batch_size=16, likelihood=likelihood)
+            run = family_class(settings).start([Member(n, {"latent_dim": 4, name: one}, n) for n in range(2)])
+            found = [report.traceback for report in run.step() if report.state is base.State.FAILED]
+            # A layer of units has no maps to normalize one by one, and says so.
+            if found and not (one == "instance" and "norm=instance needs feature maps" in found[0]):
+                wrong[f"{name}={one}"] = found[0].splitlines()[-1]
+    assert not wrong

@@ -183,13 +183,27 @@ def test_parity_with_torch_fidelity_on_shared_features() -> None:
     assert kid.estimate(fake, real).value == pytest.approx(float(next(iter(expected.values()))), rel=1e-6)
 
 
+def test_density_and_coverage_of_equal_distributions_have_closed_forms() -> None:
+    """A sample lies in a ball with probability k/n, so density is 1 on average; a real image is not covered if its k nearest of the 2n − 1
+    others are all real, Π (n − i)/(2n − i)."""
+    n, k = 100, 5
+    found = [prdc.compare(normal(n, 3, seed=2 * s), normal(n, 3, seed=2 * s + 1), k_dc=k, groups=0) for s in range(150)]
+    uncovered = math.prod((n - i) / (2 * n - i) for i in range(1, k + 1))
+    for name, exact in (("density", 1.0), ("coverage", 1 - uncovered)):
+        values = torch.tensor([float(one[name][0]) for one in found]).double()
+        assert abs(float(values.mean()) - exact) < 3.5 * float(values.std()) / 150**0.5
+
+
 @pytest.mark.slow
 def test_prdc_has_the_published_values() -> None:
-    """N(0, I) in 1,000 dimensions, 10,000 images each, k = 5, as the README of `prdc` prints them."""
-    found = prdc.compare(normal(10_000, 1000), normal(10_000, 1000, seed=1), k=5)
-    assert {name: float(shares[0]) for name, shares in found.items()} == pytest.approx(
-        {"precision": 0.4772, "recall": 0.4705, "density": 1.0555, "coverage": 0.9735}, abs=0.02
-    )
+    """N(0, I) in 1,000 dimensions, 10,000 images each, k = 5, as the README of `prdc` prints them for one draw.
+
+    In so many dimensions a few images are neighbours of many, so density scatters around its mean of 1 by several per cent between draws.
+    """
+    found = prdc.compare(normal(10_000, 1000), normal(10_000, 1000, seed=1), k=5, groups=0)
+    published = {"precision": (0.4772, 0.03), "recall": (0.4705, 0.03), "density": (1.0555, 0.12), "coverage": (0.9735, 0.01)}
+    for name, (value, scatter) in published.items():
+        assert float(found[name][0]) == pytest.approx(value, abs=scatter), name
 
 
 # ---- classes -----------------------------------------------------------------------------------------------------------------------
@@ -287,6 +301,12 @@ def settings(dataset: Config, **given: Any) -> Settings:
 def test_a_metric_that_does_not_apply_is_refused_in_prepare(objective: str, dataset: Config, measure: str, message: str) -> None:
     with pytest.raises(ObjectiveError, match=message):
         base.load(objective)(settings(dataset, measure=(measure,))).prepare()
+
+
+def test_classes_of_samples_need_the_features_of_a_classifier() -> None:
+    family = base.load("gan")(settings({"name": "digits"}, features={"name": "randconv"}, measure=("class_histogram",)))
+    with pytest.raises(ObjectiveError, match="need features: classifier; got randconv-64@"):
+        family.prepare()
 
 
 def few_images(monkeypatch: pytest.MonkeyPatch, n: int) -> None:

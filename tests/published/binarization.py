@@ -42,13 +42,13 @@ SOURCE = "Burda et al. 2016, appendix on overfitting"
 FIXED = "tests.published.binarization:FixedVAE"
 # Ranges around what can matter for a few thousand images, rather than a knob's whole range: there are few trials.
 SEARCHED: Mapping[str, Mapping[str, float]] = {
-    "l2": {"low": 1e-4, "high": 1e-1},
+    "l2": {"low": 1e-5, "high": 3e-3},
     "dropout": {"low": 0.05, "high": 0.5},
     "bit_flip": {"low": 0.02, "high": 0.3},
     "beta": {"low": 0.3, "high": 3.0},
 }
-SMALL = {"train_size": 5000, "epochs": 80, "lr": 3e-3, "trials": 24, "gpu": 0}
-FULL = {"train_size": None, "epochs": 400, "lr": 1e-3, "trials": 48, "gpu": 1}
+SMALL = {"train_size": 5000, "epochs": 80, "lr": 3e-3, "trials": 20, "gpu": 0}
+FULL = {"train_size": None, "epochs": 400, "lr": 1e-3, "trials": 40, "gpu": 1}
 WORTH = 1.0  # nats; what a regularizer must win back at least to be worth the name
 
 
