@@ -16,10 +16,12 @@ DATA = Path(os.environ.get("LAGRANGE_DATA", Path(__file__).parents[2] / "shared"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in several processes, those that share one Ray stay in one of them."""
+    """Where tests run in several processes, those that share one Ray, or one PostgreSQL database, stay in one of them."""
     for item in items:
         if "ray_up" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("ray"))
+        elif "postgresql" in item.nodeid:
+            item.add_marker(pytest.mark.xdist_group("postgresql"))
 
 
 @pytest.fixture(scope="session")
