@@ -113,15 +113,15 @@ class Simulated:
     def _do(self, job: Job) -> None:
         if job.kind == "prepare":
             self.plan.prepared({}, "")
-        elif job.row is None:
+        elif not job.rows:
             self.plan.test_read([{**item, "scores": {"score": self.score(item["config"], item["seed"])}} for item in job.items], "")
-        else:
-            score = self.score(job.row.config, job.row.seed)
-            end = Report(job.row.number, 1, score, state=State.COMPLETE, score=score)
+        for row in job.rows:
+            score = self.score(row.config, row.seed)
+            end = Report(row.number, 1, score, state=State.COMPLETE, score=score)
             if not math.isfinite(score):
-                end = Report(job.row.number, 1, math.nan, state=State.DIVERGED if math.isnan(score) else State.FAILED)
-            self.ledger.record(job.row.number, [end], 0.0, {})
-            self.plan.ended(job.row.number)
+                end = Report(row.number, 1, math.nan, state=State.DIVERGED if math.isnan(score) else State.FAILED)
+            self.ledger.record(row.number, [end], 0.0, {})
+            self.plan.ended(row.number)
 
     def score(self, config: Mapping[str, Value], seed: int) -> float:
         """The truth, the seed's own shift, and noise that is a function of both."""
