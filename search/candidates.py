@@ -46,7 +46,8 @@ def candidates(
     clearly better with its own.
 
     Where each λ was searched `alone`, every λ is a question of one λ, asked of its own members and the off arm's: `off`, then `min:<λ>` of
-    each, then `edge:<λ>`, `low:<λ>` and `high:<λ>` of each, all with the other λ off. A λ of which no member completed is left out.
+    each, then the weaker neighbour, `edge:<λ>` and the stronger one of each, all with the other λ off. A λ of which no member completed is
+    left out.
 
     Args:
         rows: every member of the search.
@@ -82,17 +83,26 @@ def usual(lambdas: int, alone: bool = False) -> int:
 
 
 def _each_alone(rows: Sequence[Row], knobs: Sequence[Knob], lambdas: Sequence[Knob]) -> list[Candidate]:
-    """The candidates of every λ alone, by priority: the off arm, every minimum, every edge, and so on."""
+    """The candidates of every λ alone, by priority: the off arm, all minima, all weaker neighbours, all edges, all stronger neighbours.
+
+    The weaker neighbour is the first: few members tell of each λ, and a λ that is too strong costs far more than one that is too weak
+    (a GAN collapses on some seeds), so that a λ might be called harmful for its minimum's sake alone.
+    """
     sides = []
     for knob in lambdas:
         mine = [row for row in rows if row.arm in ("off", f"alone:{knob.name}")]
         if any(row.ended == "ok" for row in mine if row.arm != "off"):
             sides.append(_Side.of(mine, [other for other in knobs if other is knob or not other.is_lambda], [knob]))
-    columns = {side.lambdas[0].name: column for side, column in zip(sides, _arms(sides, nearest=True), strict=True)}
-    found = next(iter(columns.values()))[:1]
-    for arm in ("min", "edge", "low", "high"):
-        found += [replace(one, arm=f"{arm}:{name}") for name, column in columns.items() for one in column if one.arm == arm]
-    return found
+    found: list[Candidate] = []
+    ranked: dict[int, list[Candidate]] = {}
+    for side, column in zip(sides, _arms(sides), strict=True):
+        [knob] = side.lambdas
+        weaker, stronger = ("high", "low") if knob.more == "low" else ("low", "high")
+        order = ["min", weaker, "edge", stronger]
+        found = found or column[:1]
+        for one in column[1:]:
+            ranked.setdefault(order.index(one.arm), []).append(replace(one, arm=f"{one.arm}:{knob.name}"))
+    return [*found, *(one for rank in sorted(ranked) for one in ranked[rank])]
 
 
 def counts_of(states: Iterable[str]) -> str:
@@ -140,22 +150,14 @@ class _Side:
         return [row for row in self.rows if row.arm == "off" and row.number in self.known]
 
 
-def _arms(sides: Sequence[_Side], *, nearest: bool = False) -> list[list[Candidate]]:
-    """For each side `off`, which is the same for all that have a fit, `min`, and the arms about it.
-
-    With `nearest` an edge is at most a step from the minimum: where it is the one neighbour, and the fit is to few members, the end of the
-    range would say little.
-    """
+def _arms(sides: Sequence[_Side]) -> list[list[Candidate]]:
+    """For each side `off`, which is the same for all that have a fit, `min`, and the arms about it."""
     tuned = iter(_tuned([side for side in sides if side.fit]))
     columns = []
     for side in sides:
         if side.fit:
             off, best, off_why = next(tuned)
             best, why, edges = _about(side.fit, best, side.lambdas)
-            if nearest:
-                axes = [Axis.of(knob) for knob in side.lambdas]
-                ends = {axis.name: axis.u(best[axis.name]) + axis.more * axis.step for axis in axes}
-                edges = {axis.name: axis.more * min(axis.more * edges[axis.name], axis.more * ends[axis.name]) for axis in axes}
         else:
             complete = [row for row in side.rows if row.arm != "off" and row.ended == "ok"]
             off, best, off_why, why, edges = _best_members(side.off_rows, complete, side.known, side.knobs, side.lambdas)

@@ -78,12 +78,14 @@ def test_a_lambda_that_is_on_by_default_is_off_where_another_is_asked_about() ->
 
 def test_off_each_best_value_and_a_neighbour_are_confirmed(swept: Simulated) -> None:
     arms = {one.arm: one.config for one in swept.plan.candidates}
-    assert list(arms) == ["off", *(f"min:{name}" for name in LAMBDAS), *(f"edge:{name}" for name in LAMBDAS)]
+    assert list(arms) == ["off", *(f"min:{name}" for name in LAMBDAS), *(f"low:{name}" for name in LAMBDAS)]
     assert on(arms["off"]) == []
     for name in LAMBDAS:
-        assert on(arms[f"min:{name}"]) == on(arms[f"edge:{name}"]) == [name]
-        assert arms[f"edge:{name}"][name] > arms[f"min:{name}"][name]  # type: ignore[operator]
+        assert on(arms[f"min:{name}"]) == on(arms[f"low:{name}"]) == [name]
+        assert arms[f"low:{name}"][name] != arms[f"min:{name}"][name]
         assert {**arms[f"min:{name}"], name: 0.0} == arms["off"]
+    # The weaker neighbour: a minimum that is too strong must not speak for its λ alone.
+    assert arms["low:l2_g"]["l2_g"] == pytest.approx(float(arms["min:l2_g"]["l2_g"]) / 3, rel=0.01)
 
 
 def test_every_lambda_has_the_verdict_that_is_true(answer: Answer) -> None:
@@ -103,7 +105,7 @@ def test_every_lambda_has_the_verdict_that_is_true(answer: Answer) -> None:
 
 def test_the_answer_is_that_of_the_lambda_that_gains_most(answer: Answer) -> None:
     best = answer.lambdas[0]
-    assert best.name == "l2_g" and answer.arm == best.arm in ("min:l2_g", "edge:l2_g")
+    assert best.name == "l2_g" and answer.arm == best.arm in ("min:l2_g", "low:l2_g")
     assert (answer.verdict, answer.effect) == (Verdict.HELPS, best.alone)
     assert on(answer.recommended) == ["l2_g"] and answer.recommended["l2_g"] == best.value
 
@@ -169,7 +171,7 @@ def test_a_lambda_that_needs_nuisance_knobs_of_its_own_gets_them(tmp_path: Path)
         sweep.run(1 + 48 + 1)
         rates = {one.arm: float(one.config["lr"]) for one in sweep.plan.candidates}
     assert abs(math.log10(rates["off"] / 5e-3)) < 0.4 and abs(math.log10(rates["min:l1_g"] / 5e-3)) < 0.4
-    assert abs(math.log10(rates["min:l2_g"] / 5e-4)) < 0.4 and rates["edge:l2_g"] == rates["min:l2_g"]
+    assert abs(math.log10(rates["min:l2_g"] / 5e-4)) < 0.4 and rates["low:l2_g"] == rates["min:l2_g"]
 
 
 def test_a_lambda_that_always_diverges_is_not_chosen_and_one_that_always_fails_says_nothing(tmp_path: Path) -> None:
@@ -179,7 +181,7 @@ def test_a_lambda_that_always_diverges_is_not_chosen_and_one_that_always_fails_s
     with Simulated(tmp_path, SPEC, broken) as sweep:
         found = sweep.run()
         arms = [one.arm for one in sweep.plan.candidates]
-    assert found is not None and arms == ["off", *(f"{arm}:l2_g" for arm in ("min", "edge", "low", "high"))]
+    assert found is not None and arms == ["off", *(f"{arm}:l2_g" for arm in ("min", "low", "edge", "high"))]
     l2, l1, group = found.lambdas
     assert l2.verdict is Verdict.HELPS and found.arm == l2.arm
     for one in (l1, group):
