@@ -15,7 +15,7 @@ sweep: $(VENV)/.installed
 	$(BIN)/lagrange sweep
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile  # a file's tests may share a Ray or a database
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow

@@ -15,16 +15,6 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 DATA = Path(os.environ.get("LAGRANGE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in several processes, those that share one Ray, or one PostgreSQL database, stay in one of them."""
-    for item in items:
-        if "ray_up" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("ray"))
-        elif "postgresql" in item.nodeid:
-            item.add_marker(pytest.mark.xdist_group("postgresql"))
-
-
 @pytest.fixture(scope="session")
 def ray_up() -> Iterator[None]:
     """One local Ray with two workers for all sweeps of a test run."""
