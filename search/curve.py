@@ -182,7 +182,8 @@ def _arms(panel: Any, curve: dict[str, Any], limits: tuple[float, float]) -> Non
         # Names stand outside the curve, where neighbours do not meet; but not outside the frame.
         at = panel.transData.transform((point["value"], y))[0] - panel.transAxes.transform((0.0, 0.0))[0]
         left = point["value"] < middle[0] and at > 0.1 * panel.bbox.width
-        side, align = (-8 if left else 8, 7 if inside else -4), "right" if left else "left"
+        below = not inside or y > limits[1] - 0.08 * (limits[1] - limits[0])
+        side, align = (-8 if left else 8, -4 if below else 7), "right" if left else "left"
         label = point["arm"].split(":")[0] + ("" if inside else f" {number(point['mean'])}")
         panel.annotate(
             label, (point["value"], y), side, textcoords="offset points", ha=align, fontsize=8, color=BLUE, zorder=8, path_effects=[halo]

@@ -30,7 +30,7 @@ class Pack:
         self._members = {member.number: member for member in members}
         self._told: dict[int, list[Report]] = {member.number: [] for member in members}
         self._runs: list[tuple[Run, tuple[int, ...]]] = []
-        self.note = ""
+        self._remark = ""
         self._begin(list(self._members), fused and len(members) > 1)
 
     @property
@@ -74,6 +74,11 @@ class Pack:
                 for path in mine.values():
                     run.save(path)
 
+    def remark(self) -> str:
+        """What became of the pack since it was last asked, in words; empty if there is nothing to say."""
+        said, self._remark = self._remark, ""
+        return said
+
     def run_of(self, number: int) -> Run:
         """The run that a member is in."""
         return next(run for run, numbers in self._runs if number in numbers)
@@ -90,7 +95,7 @@ class Pack:
         try:
             run = self._objective.start([self._members[number] for number in numbers])
         except Exception as error:  # what is wrong with a member alone will be said of that member
-            self.note = f"{len(numbers)} members could not be one program ({type(error).__name__}: {error}); they go on one after another"
+            self._remark = f"{len(numbers)} members could not be one program ({type(error).__name__}: {error}); they go on one after another"
             return False
         if not isinstance(run, PackedRun):
             return False
@@ -133,7 +138,7 @@ class Pack:
     def _apart(self, numbers: Sequence[int], reason: str) -> list[Report]:
         """The epoch again, member by member from their last checkpoints: what fails all of them at once need not be any one's fault."""
         open_ones = [number for number in numbers if number in self.living]
-        self.note = f"{len(open_ones)} members in one program failed ({reason}); they go on one after another"
+        self._remark = f"{len(open_ones)} members in one program failed ({reason}); they go on one after another"
         self._runs = [(run, mine) for run, mine in self._runs if mine != tuple(numbers)]
         reached = {number: self._told[number][-1].epoch if self._told[number] else 0 for number in open_ones}
         self._begin(open_ones, fused=False)

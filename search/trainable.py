@@ -69,7 +69,7 @@ class MemberTrainable(tune.Trainable):  # type: ignore[misc]
         return {
             "done": self._pack is None or not self._pack.living,
             "reports": [plain(report) for report in reports],
-            "note": self._pack.note if self._pack else "",
+            "note": self._pack.remark() if self._pack else "",
             "seconds": time.monotonic() - started,
             "worker": {"host": socket.gethostname(), "node": ray.get_runtime_context().get_node_id(), "pid": os.getpid()},
         }

@@ -29,6 +29,10 @@ def _in_search(self: Any, number: int, reports: Any, *rest: Any) -> bool:
     return bool(self.rows[number].phase == Phase.SEARCH and all(report.state is None for report in reports))
 
 
+def _at_a_rung(self: Any, reports: Any) -> bool:
+    return any(_in_search(self, number, mine) for number, mine in reports.items())
+
+
 def _in_confirm(self: Any, number: int, *rest: Any) -> bool:
     return bool(self.rows[number].phase == Phase.CONFIRM)
 
@@ -41,7 +45,7 @@ def _always(*given: Any) -> bool:
 POINTS: dict[str, Where] = {
     "asked": (ledger.Ledger, "open", _always, False),
     "mid-epoch": (ledger.Ledger, "record", _in_search, False),
-    "decided": (ledger.Ledger, "decide", _in_search, False),
+    "decided": (ledger.Ledger, "decide", _at_a_rung, False),
     "ended-not-told": (plan.Plan, "ended", _always, True),
     "chosen": (ledger.Ledger, "chose", _always, False),
     "confirm": (ledger.Ledger, "record", _in_confirm, True),

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from infra.catalogue import Catalogue, MemberRow
 from infra.storage import Home
-from objectives import base
 from objectives.autoencoder import Autoencoder
 from objectives.base import Member, Settings, State
 from search.pack import Pack
@@ -135,7 +134,7 @@ class Unmappable(Autoencoder):
 def test_what_cannot_be_mapped_is_trained_in_turn_and_says_why(tmp_path: Path) -> None:
     found = pack(made(Unmappable), tmp_path, [{"l2": 1e-3}, {"l2": 1e-2}])
     assert [(report.number, report.epoch, report.state) for report in found.step()] == [(0, 1, None), (1, 1, None)]
-    assert "one after another" in found.note and len(found._runs) == 2
+    assert "one after another" in found.remark() and not found.remark(), "said once"
 
 
 class RunsOut(Autoencoder):
@@ -157,7 +156,7 @@ def test_a_pack_that_runs_out_of_memory_goes_on_member_by_member(tmp_path: Path)
     found.step()
     objective.tight = True
     reports = found.step()
-    assert {(report.number, report.epoch) for report in reports} >= {(0, 3), (1, 3)} and "out of memory" in found.note
+    assert {(report.number, report.epoch) for report in reports} >= {(0, 3), (1, 3)} and "out of memory" in found.remark()
     assert all(report.state is None for report in reports)
     assert [report.state for report in found.step()] == [State.COMPLETE] * 2
 
@@ -173,7 +172,3 @@ def test_a_calibration_says_what_it_measured() -> None:
 def test_a_width_that_means_nothing_is_refused(value: Any) -> None:
     with pytest.raises(SpecError, match=r"pack must be auto, or a whole number of at least 1"):
         Spec.read(spec(pack=value))
-
-
-def test_an_objective_without_bundles_is_trained_one_at_a_time() -> None:
-    assert not hasattr(base.load("toy"), "bundle")
