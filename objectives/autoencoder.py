@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 PLAYERS = {"model": ("encoder", "decoder")}
 OFFERS = ("samples", "codes", "anomaly")
-CHUNK = 2000  # images that are encoded and decoded at once
 
 
 class Autoencoder(Family):
@@ -97,11 +96,11 @@ class Autoencoder(Family):
         from objectives.draws import Fixed
 
         z = self.sampler(net, images)(n, Fixed(f"autoencoder/{name}", images.val))
-        return net("decoder", z).view(n, *images.shape)
+        return net.in_chunks(("decoder",), z).view(n, *images.shape)
 
     def codes(self, net: Net, x: Tensor) -> Tensor:
         """Codes (n, z) of images (n, D)."""
-        return net("encoder", x)
+        return net.in_chunks(("encoder",), x)
 
     def anomaly(self, net: Net, images: ImageSet, x: Tensor) -> Tensor:
         """½‖x̂ − x‖² of images x (n, C, H, W)."""
@@ -123,10 +122,7 @@ class Autoencoder(Family):
 
 
 def _reconstruct(net: Net, x: Tensor) -> Tensor:
-    import torch
-
-    parts = [net("decoder", net("encoder", part)) for part in torch.split(x, CHUNK)]  # a convolution's activations are many times its input
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+    return net.in_chunks(("encoder", "decoder"), x)
 
 
 def _target(images: ImageSet, split: str) -> Tensor:

@@ -327,7 +327,10 @@ def _shown(value: Value) -> str:
 
 
 def _values(knob: Knob) -> tuple[Value, Value]:
-    """Two values at which the knob is on: the geometric or arithmetic middle of its range, and its more regularized end."""
+    """Two values at which the knob is on: the geometric or arithmetic middle of its range, and its more regularized end.
+
+    Where the middle is the off value (a β of 0.1 to 10), the value halfway from it to that end stands for it.
+    """
     if knob.choices:
         others = [choice for choice in knob.choices if choice != knob.off]
         return others[0], others[-1]
@@ -336,8 +339,14 @@ def _values(knob: Knob) -> tuple[Value, Value]:
     if knob.integer:
         other = knob.low if knob.more == "high" else knob.high
         return (other if other != knob.off else end), end
-    middle = math.sqrt(knob.low * knob.high) if knob.log else 0.5 * (knob.low + knob.high)
-    return float(middle), float(end)
+
+    def between(a: float, b: float) -> float:
+        return math.sqrt(a * b) if knob.log else 0.5 * (a + b)
+
+    middle = between(knob.low, knob.high)
+    if isinstance(knob.off, int | float) and math.isclose(middle, knob.off):
+        middle = between(middle, end)
+    return middle, float(end)
 
 
 def _built_in(objective: Any, name: str) -> regularizers.Regularizer | None:

@@ -153,18 +153,18 @@ class GAN(Family):
         return self.samples(net, images, 64, "picture"), 8
 
     def samples(self, net: Net, images: ImageSet, n: int, name: str) -> Tensor:
-        """Images (n, C, H, W) from noise that depends on `name` only; one batch, whose statistics a generator with BatchNorm uses."""
+        """Images (n, C, H, W) from noise that depends on `name` only, in batches of 2,000, whose statistics BatchNorm uses."""
         from objectives.draws import Fixed
 
         z = Fixed(f"gan/{name}", images.val).normal((n, net.latent_dim), "latent")
-        return net("generator", z).view(n, *images.shape)
+        return net.in_chunks(("generator",), z).view(n, *images.shape)
 
     def anomaly(self, net: Net, images: ImageSet, x: Tensor) -> Tensor:
         """−D(x) of images x (n, C, H, W); a discriminator of packs sees each image beside copies of itself.
 
         D is trained to tell the generator's images, which are none of them novel, so this may well be no better than chance.
         """
-        return -net("discriminator", x.flatten(1).repeat(1, int(net.options.get("packing", 1))))
+        return -net.in_chunks(("discriminator",), x.flatten(1).repeat(1, int(net.options.get("packing", 1))))
 
 
 OBJECTIVE = GAN

@@ -16,7 +16,6 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from objectives.base import ObjectiveError
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 # Images that are compared or encoded: a validation is repeated for every member, the test split is read once, a probe is fitted to codes.
 MOST = {"val": 2000, "test": 10_000, "train": 10_000}
-CHUNK = 2000  # images that are encoded at once
 
 
 class Subject:
@@ -53,7 +51,7 @@ class Subject:
         """Codes (n, z) of a split: at most 10,000 images of training and test, 2,000 of validation."""
         if split not in self._codes:
             images: Tensor = getattr(self.images, split)[: MOST[split]]
-            self._codes[split] = torch.cat([self.family.codes(self.net, part.flatten(1)) for part in torch.split(images, CHUNK)])
+            self._codes[split] = self.family.codes(self.net, images.flatten(1))
         return self._codes[split]
 
     @cached_property

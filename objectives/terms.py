@@ -8,7 +8,7 @@ regularized(terms, …)    the loss to descend: the only place where a λ multip
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from types import ModuleType
@@ -23,6 +23,7 @@ from objectives.draws import Draws
 Corrupt = Callable[[Tensor], Tensor]
 Values = dict[str, Tensor]
 Shape = tuple[int, int, int]
+CHUNK = 2000  # images that a part is called with at once where no gradient is needed
 
 
 def as_is(x: Tensor) -> Tensor:
@@ -57,6 +58,18 @@ class Net:
         # No parameter is shared between layers, and looking for shared ones costs as much as a small layer.
         out: Tensor = torch.func.functional_call(self._parts[part], dict(self.parameters[part]), inputs, tie_weights=False)
         return out
+
+    def in_chunks(self, parts: Sequence[str], x: Tensor) -> Tensor:
+        """One part after another for at most 2,000 rows of x at a time: a convolution's activations are many times its input.
+
+        A part that normalizes by the batch sees these rows as its batches.
+        """
+        found = []
+        for rows in torch.split(x, CHUNK):
+            for part in parts:
+                rows = self(part, rows)
+            found.append(rows)
+        return found[0] if len(found) == 1 else torch.cat(found)
 
     def module(self, part: str) -> nn.Module:
         """The module of a part, for its structure: the parameters that it holds are not these."""

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 PLAYERS = {"model": ("encoder", "decoder")}
 IWAE_SAMPLES = 100
 CHUNK = 100  # images whose IWAE samples are drawn at once
-ENCODED = 2000  # images that are encoded and decoded at once
 DECODED = 8_000_000  # pixels that are decoded at once
 NLL = replace(iwae.METRIC, summary=f"{iwae.METRIC.summary}: k = {IWAE_SAMPLES}, at most {CHEAP_IMAGES:,} images")
 GAP = replace(generalization_gap.METRIC, name="generalization_gap_nats", unit="nats per image", costly=True)
@@ -125,21 +124,19 @@ class VAE(Family):
 
         draws = Fixed(name, images.val)
         z = self.sampler(net, images)(n, draws) if self.settings.latents else draws.normal((n, net.latent_dim))
-        return self._expected(net("decoder", z)).view(-1, *images.shape)
+        return self._expected(net.in_chunks(("decoder",), z)).view(-1, *images.shape)
 
     def codes(self, net: Net, x: Tensor) -> Tensor:
         """Posterior means (n, z) of images (n, D), as the encoder sees them without noise."""
-        return posterior(net, x)[0]
+        return net.in_chunks(("encoder",), x).chunk(2, -1)[0]
 
     def posterior(self, net: Net, x: Tensor, name: str) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z|x), (n, z) each, of images (n, C, H, W) as they are evaluated: binarized where they are."""
-        import torch
-
         from objectives.draws import Fixed
 
         observed = self._observed(x.flatten(1), Fixed(f"vae/{name}", x))
-        parts = [posterior(net, part) for part in torch.split(observed, ENCODED)]
-        return torch.cat([mean for mean, _ in parts]), torch.cat([log_variance for _, log_variance in parts])
+        mean, log_variance = net.in_chunks(("encoder",), observed).chunk(2, -1)
+        return mean, log_variance
 
     @property
     def density(self) -> bool:  # type: ignore[override]
@@ -184,19 +181,13 @@ class VAE(Family):
 
     def _sampled(self, net: Net, images: Tensor, split: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Images as the likelihood sees them, the decoder's output of one z each, and the posterior. A split's noise never changes."""
-        import torch
-
         from objectives.draws import Fixed
 
         draws = Fixed(f"vae/{split}", images)
         x = self._observed(images.flatten(1), draws)
         noise = draws.normal((len(x), net.latent_dim), "latent")
-        found = []
-        # A convolution's activations are many times its input, so not all images at once.
-        for part, eps in zip(torch.split(x, ENCODED), torch.split(noise, ENCODED), strict=True):
-            mean, log_variance = posterior(net, part)
-            found.append((net("decoder", mean + (0.5 * log_variance).exp() * eps), mean, log_variance))
-        out, mean, log_variance = (torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*found, strict=True))
+        mean, log_variance = net.in_chunks(("encoder",), x).chunk(2, -1)
+        out = net.in_chunks(("decoder",), mean + (0.5 * log_variance).exp() * noise)
         return x, out, mean, log_variance
 
     def _log_weights(self, net: Net, images: Tensor, split: str, variance: Tensor | None = None) -> Tensor:

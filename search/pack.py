@@ -95,7 +95,8 @@ class Pack:
         try:
             run = self._objective.start([self._members[number] for number in numbers])
         except Exception as error:  # what is wrong with a member alone will be said of that member
-            self._remark = f"{len(numbers)} members could not be one program ({type(error).__name__}: {error}); they go on one after another"
+            reason = f"{type(error).__name__}: {error}"
+            self._remark = f"{len(numbers)} members could not be one program ({reason}); they go on one after another"
             return False
         if not isinstance(run, PackedRun):
             return False

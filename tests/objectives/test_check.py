@@ -48,6 +48,14 @@ def test_without_a_bug_a_users_objective_passes(knob: str) -> None:
     assert found.passed and found.proven and not found.fault
 
 
+def test_a_lambda_whose_off_value_lies_in_the_middle_of_its_range_is_tried_elsewhere() -> None:
+    class Centred(base.load("vae")):  # type: ignore[misc]
+        knobs = {**base.load("vae").knobs, "beta": replace(base.load("vae").knobs["beta"], low=0.1, high=10.0)}  # noqa: RUF012
+
+    (found,) = check(Centred(settings("vae")), ["beta"])
+    assert found.passed and found.proven
+
+
 def norm(terms: Terms) -> Tensor:
     return 0.5 * sum((w.square().sum() for w in terms.kernels.values()), terms.data.new_zeros(()))
 

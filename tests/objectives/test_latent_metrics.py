@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from objectives import base, data, vae
+from objectives import base, data, terms, vae
 from objectives.base import Member, ObjectiveError, Phase, Settings
 from objectives.metrics import (
     anomaly,
@@ -285,7 +285,7 @@ def test_a_split_evaluated_in_parts_is_the_split(monkeypatch: pytest.MonkeyPatch
         whole = run.family.test(subject.net, run.images)
         spectrum = kl_per_dim.curve(*subject.posterior)
         assert float(spectrum.sum()) == pytest.approx(float(run.family.evaluate(subject.net, run.images)["val_kl_nats"]), rel=1e-5)
-        monkeypatch.setattr(vae, "ENCODED", 37)
+        monkeypatch.setattr(terms, "CHUNK", 37)
         monkeypatch.setattr(vae, "DECODED", 64 * 1000)
         parts = run.family.test(subject.net, run.images)
         assert parts == pytest.approx(whole, rel=1e-5)
