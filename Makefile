@@ -18,7 +18,7 @@ test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile  # a file's tests may share a Ray or a database
 
 test-slow: $(VENV)/.installed
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
 
 test-cluster: $(VENV)/.installed
 	$(BIN)/python -m pytest -m cluster

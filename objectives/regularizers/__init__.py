@@ -39,8 +39,10 @@ torch is imported inside these functions only: the driver of a sweep reads the k
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import ModuleType
+from functools import lru_cache
+from types import MappingProxyType, ModuleType
 
 from objectives import base
 
@@ -82,8 +84,9 @@ def modules() -> dict[str, ModuleType]:
     return {name: importlib.import_module(f"{__name__}.{name}") for name in base.names("regularizer")}
 
 
-def acting_on(objective: str, players: tuple[str, ...]) -> dict[str, Regularizer]:
-    """The regularizers of an objective by the name of their knob, e.g. `l2`, or `l2_g` and `l2_d` for a GAN."""
+@lru_cache
+def acting_on(objective: str, players: tuple[str, ...]) -> Mapping[str, Regularizer]:
+    """The regularizers of an objective by knob name: `l2`, or `l2_g` and `l2_d` for a GAN. Read once, for it is asked often."""
     found = {}
     for module in modules().values():
         places = {player: objective if len(players) == 1 else f"{objective}.{player}" for player in players}
@@ -97,4 +100,4 @@ def acting_on(objective: str, players: tuple[str, ...]) -> dict[str, Regularizer
             here = [other for other in getattr(module, "COMPANIONS", ()) if places[player] in meant.get(other.name, module.ON)]
             companions = tuple(replace(other, name=other.name + suffix) for other in here)
             found[knob.name] = Regularizer(knob, player, module, companions, suffix)
-    return found
+    return MappingProxyType(found)

@@ -59,7 +59,7 @@ def swept(family: str, model: str, dataset: dict[str, Any], home: Home) -> None:
         "confirm": {"configs": 2, "seeds": 2},
         "check": False,  # that λ acts does not depend on the model
     }
-    outcome = run(spec, name="s", home=home, workers=2, tracking=False)
+    outcome = run(spec, name="s", home=home, workers=1, tracking=False)
     assert outcome.answer is not None, outcome
     assert [one.name for one in outcome.answer.lambdas] == ["l2"]
     assert yaml.safe_load(export("s", home=home))["model"] == model
