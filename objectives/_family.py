@@ -259,11 +259,11 @@ class Family:
         ]
         return (*structural, *stateful)
 
-    def calibrate(self, searched: Sequence[str], most: int) -> dict[str, Any]:
-        """How many members, at most `most`, train fastest as one program here: `members`, with the figures."""
+    def calibrate(self, searched: Sequence[str], widest: int, members: int) -> dict[str, Any]:
+        """How many of the `members` that are to be trained here, at most `widest`, train fastest as one program, with the figures."""
         from objectives import calibration
 
-        return calibration.measure(self, searched, most)
+        return calibration.measure(self, searched, widest, members)
 
     @classmethod
     def conflicts(cls, intent: base.Intent) -> list[base.Conflict]:

@@ -17,27 +17,39 @@ from objectives.training import TrainingRun
 if TYPE_CHECKING:
     from objectives._family import Family
 
-SECONDS = 3.0  # of training, about; a first step compiles nothing, but imports much
+SECONDS = 3.0  # at most, of training
+SHARE = 0.1  # of what the members would take one by one; what is spent here must be won back
 LEAST_GAIN = 1.1  # a pack must be faster by this factor, or members train one by one
 WARM_STEPS, STEPS, ROUNDS = 1, 3, 3
 WIDTHS = (4, 8, 16, 32, 64, 128, 256)
 
 
-def measure(family: Family, searched: Sequence[str], most: int) -> dict[str, Any]:
-    """The width that trains the most member-epochs per second, out of powers of two up to `most`; 1 unless wider ones are clearly faster.
+def measure(family: Family, searched: Sequence[str], widest: int, members: int) -> dict[str, Any]:
+    """The width that trains the most member-epochs per second, out of powers of two up to `widest`; 1 unless wider is clearly faster.
 
-    Members have every searched λ on, in the middle of its range. Wider packs are tried until time or memory runs out, or until two widths
-    in a row are slower. One member alone is timed again beside each of them, for a machine's speed changes while others use it.
+    Timed members have every searched λ on, in the middle of its range. Wider packs are tried until time or memory runs out, or until two
+    widths in a row are slower. One member alone is timed again beside each of them, for a machine's speed changes while others use it.
+
+    Args:
+        family: what is trained.
+        searched: the knobs that the sweep searches.
+        widest: no pack will have more members.
+        members: how many this worker is to train in all; where they are done in seconds anyway, nothing is tried.
 
     Returns:
         `members`, `why`, and `rates`: member-epochs per second by width, training alone (evaluation costs the same in a pack).
     """
     config, spent = _middle(family, searched), 0.0
     alone = _Timed(family, config, 1)
-    gains = {1: 1.0}
-    rates = {1: 1 / (alone.seconds() * alone.steps_per_epoch)}
+    step = alone.seconds()
+    budget = min(SECONDS, SHARE * members * family.settings.epochs * alone.steps_per_epoch * step)
+    gains, rates = {1: 1.0}, {1: 1 / (step * alone.steps_per_epoch)}
     why = f"no wider pack was {LEAST_GAIN:g} × as fast as one member at a time"
-    for width in (width for width in WIDTHS if width <= most):
+    for width in (width for width in WIDTHS if width <= widest):
+        # At best a pack's step takes no longer than one member's.
+        if spent + (WARM_STEPS + 2 * STEPS * ROUNDS) * step > budget:
+            why = why if spent else "the search is too short to try packs"
+            break
         try:
             pack = _Timed(family, config, width)
             pairs = [(pack.seconds(), alone.seconds()) for _ in range(ROUNDS)]
@@ -48,13 +60,13 @@ def measure(family: Family, searched: Sequence[str], most: int) -> dict[str, Any
         gains[width] = width * single / packed
         rates[width] = width / (packed * alone.steps_per_epoch)
         spent += STEPS * sum(a + b for a, b in pairs)
-        if spent > SECONDS or all(gain < 0.8 * max(gains.values()) for gain in list(gains.values())[-2:]):
+        if all(gain < 0.8 * max(gains.values()) for gain in list(gains.values())[-2:]):
             break
     best = max(gains, key=lambda width: gains[width])
     if gains[best] < LEAST_GAIN:
         best = 1
     if best > 1:
-        why = f"{gains[best]:.2f} × as fast as one member at a time"
+        why = f"{gains[best]:.2g} × as fast as one member at a time"
     return {"members": best, "why": why, "rates": {str(width): round(rate, 3) for width, rate in rates.items()}}
 
 

@@ -231,6 +231,11 @@ class Ledger:
         self.labels = {str(name): str(label) for name, label in facts.get("labels", {}).items()}
         self._catalogue.update_sweep(self.sweep, facts=dict(facts))
 
+    def pack_members(self) -> int | None:
+        """How many members make a pack, as an earlier driver of the sweep was told; None if none was."""
+        found: int | None = (self._catalogue.sweep(self.sweep).facts or {}).get("pack", {}).get("members")
+        return found
+
     def _label_tags(self) -> dict[str, str]:
         """What a member's numbers are called in full, for MLflow: `label.val_kid` and the like."""
         return {f"label.{name}": label for name, label in self.labels.items()}

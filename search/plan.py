@@ -153,7 +153,10 @@ class Plan:
         self.problem = error
         if not error:
             self.ledger.facts(facts)
-            self._wide = int(facts.get("pack", {}).get("members", 1))
+            pack = facts.get("pack", {})
+            self._wide = int(pack.get("members", 1))
+            if self.spec.pack == "auto" and pack.get("rates"):
+                self.ledger.note(f"{f'packs of {self._wide}' if self._wide > 1 else 'one member at a time'}: {pack['why']}")
 
     def test_read(self, items: list[dict[str, Any]], error: str) -> None:
         """Scores on the test split, per confirmed seed of the chosen config and its off arm."""

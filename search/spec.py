@@ -107,9 +107,7 @@ def _kind(given: Any) -> str | None:
 
 
 def _packed(given: Any) -> Any:
-    if given is None:
-        return 1
-    if given == "auto":
+    if given is None or given == "auto":
         return "auto"
     if isinstance(given, bool) or not isinstance(given, int) or given < 1:
         raise ValueError("must be auto, or a whole number of at least 1 (1: every training by itself)")
@@ -149,7 +147,7 @@ class Spec(_Part):
     resources: Resources = Resources()
     limits: Limits = Limits()
     check: bool = True
-    pack: Pack = 1
+    pack: Pack = "auto"
     batch_size: int | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0)
     provenance: dict[str, Any] | None = None

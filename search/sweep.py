@@ -172,15 +172,19 @@ OVERHEAD_SECONDS = 15.0
 def dry_run(spec: Spec, *, home: Home | None = None, workers: int | None = None) -> DryRun:
     """The plan of a sweep and a time estimate, from members of the same kind in the catalogue, else from one epoch trained here and now."""
     home = home or Home.open()
-    objective = load(spec.objective)
-    lambdas = len(Space(spec, objective).lambdas)
-    configs = spec.confirm.configs if spec.confirm.configs is not None else selection.usual(lambdas, bool(spec.alone))
-    members = {"search": spec.budget.trials, "confirm": configs * spec.confirm.seeds}
+    members = planned(spec)
     epochs = {phase: count * (spec.budget.epochs or 0) for phase, count in members.items()}
     count = workers or max(1, int(len(os.sched_getaffinity(0)) // max(spec.resources.cpu, 1e-9)))
     per_epoch, basis = _seconds_per_epoch(spec, home)
     estimate = OVERHEAD_SECONDS + per_epoch * sum(epochs.values()) / count
     return DryRun(spec, members, epochs, count, estimate, basis)
+
+
+def planned(spec: Spec) -> dict[str, int]:
+    """How many members each phase will have."""
+    lambdas = len(Space(spec, load(spec.objective)).lambdas)
+    configs = spec.confirm.configs if spec.confirm.configs is not None else selection.usual(lambdas, bool(spec.alone))
+    return {"search": spec.budget.trials, "confirm": configs * spec.confirm.seeds}
 
 
 def _seconds_per_epoch(spec: Spec, home: Home) -> tuple[float, str]:
@@ -296,8 +300,11 @@ def as_config(job: Job, spec: Spec, home: Home, name: str, up: cluster.Cluster, 
     }
     if not job.rows:
         searched = list(spec.search or {})
-        prepared = {"check": searched if spec.check else [], "pack": spec.pack, "most": _widest(spec, up), "searched": searched}
-        return {**base, "items": list(job.items), **(prepared if job.kind == "prepare" else {})}
+        if job.kind != "prepare":
+            return {**base, "items": list(job.items)}
+        # A sweep that goes on keeps the width that it began with: which configs are asked for depends on it.
+        pack = ledger.pack_members() or spec.pack
+        return {**base, "check": searched if spec.check else [], "searched": searched, "pack": pack, **_room(spec, up)}
     for row in job.rows:
         ledger.dispatched(row)
     members = [{"number": row.number, "config": dict(row.config), "seed": row.seed, "phase": row.phase} for row in job.rows]
@@ -309,9 +316,10 @@ def as_config(job: Job, spec: Spec, home: Home, name: str, up: cluster.Cluster, 
     return {**base, **paths, "members": members, "milestones": milestones, "fused": True}
 
 
-def _widest(spec: Spec, up: cluster.Cluster) -> int:
-    """No pack needs to be wider: every worker has a part of the search."""
-    return max(1, -(-spec.budget.trials // up.workers))
+def _room(spec: Spec, up: cluster.Cluster) -> dict[str, int]:
+    """How many members a worker is to train in all, and how many of them may be one pack: every worker has a part of each phase."""
+    shares = [-(-members // up.workers) for members in planned(spec).values()]
+    return {"widest": max(shares), "to_train": sum(shares)}
 
 
 def settings(spec: Spec, home: Home) -> Settings:

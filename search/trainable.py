@@ -139,12 +139,12 @@ def _chore(job: dict[str, Any]) -> dict[str, Any]:
 
 def _pack(objective: Objective, job: dict[str, Any]) -> dict[str, Any]:
     """How many members make a pack: what the spec says, or what trains fastest on this worker."""
-    wanted, measure = job.get("pack", 1), getattr(objective, "calibrate", None)
+    wanted, widest, measure = job.get("pack", 1), job.get("widest", 1), getattr(objective, "calibrate", None)
     if wanted != "auto":
-        return {"members": min(int(wanted), job.get("most", 1)), "why": "as the spec says"}
-    if measure is None or job.get("most", 1) < 2:
+        return {"members": min(int(wanted), widest), "why": "as the spec says"}
+    if measure is None or widest < 2:
         return {"members": 1, "why": "the objective trains one member at a time" if measure is None else "there is no second member"}
-    found: dict[str, Any] = measure(job.get("searched", ()), job["most"])
+    found: dict[str, Any] = measure(job.get("searched", ()), widest, job["to_train"])
     return found
 
 

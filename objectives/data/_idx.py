@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from objectives.base import ObjectiveError
 from objectives.data import Dataset, ImageSet, _files, _shares
@@ -58,6 +59,25 @@ class Source:
         return (pixels.transpose(0, 2, 1) if self.transposed else pixels), found, cut
 
 
+class Functions(NamedTuple):
+    """What the file of a data set holds beside `DATASET`."""
+
+    check: Callable[[Mapping[str, Any]], list[str]]
+    train_size_of: Callable[[Mapping[str, Any]], int]
+    load: Callable[..., ImageSet]
+    write_sample: Callable[[Path], dict[str, Any]]
+
+
+def functions(dataset: Dataset, source: Source) -> Functions:
+    """Those of a data set in four such files."""
+    return Functions(
+        partial(check, dataset, source),
+        partial(train_size_of, dataset, source),
+        partial(load, dataset, source),
+        partial(write_sample, source, classes=dataset.classes or 0),
+    )
+
+
 def torchvision_source(kind: str) -> Source:
     """The files of a class of torchvision that is laid out as MNIST is."""
 
@@ -81,7 +101,7 @@ def train_size_of(dataset: Dataset, source: Source, options: Mapping[str, Any]) 
     return dataset.sizes["train"] if source.layout.missing(root) else source.sizes(root)["train"]
 
 
-def load(dataset: Dataset, source: Source, options: Mapping[str, Any], device: str) -> ImageSet:
+def load(dataset: Dataset, source: Source, options: Mapping[str, Any], device: str = "cpu") -> ImageSet:
     """Images (n, 1, 28, 28) in [0, 1]: the official test set, and the official training set of which a sixth validates.
 
     Raises:

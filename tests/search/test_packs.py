@@ -162,9 +162,11 @@ def test_a_pack_that_runs_out_of_memory_goes_on_member_by_member(tmp_path: Path)
 
 
 def test_a_calibration_says_what_it_measured() -> None:
-    facts = made().calibrate(["l2"], 8)
+    facts = made().calibrate(["l2"], 8, 1000)
     assert facts["members"] in (1, 4, 8) and set(facts["rates"]) <= {"1", "4", "8"} and facts["why"]
-    stuck = made(Unmappable).calibrate(["l2"], 8)
+    short = made().calibrate(["l2"], 8, 8)
+    assert short["members"] == 1 and "too short" in short["why"] and list(short["rates"]) == ["1"]
+    stuck = made(Unmappable).calibrate(["l2"], 8, 1000)
     assert stuck["members"] == 1 and "could not be one program" in stuck["why"]
 
 
