@@ -213,6 +213,7 @@ def measure_row(case: Case, where: Where, widths: Sequence[int], budget_s: float
     weights = sum(theta.shape[1] for theta in alone.run.thetas.values())
     floor_s = min(alone.evaluation() for _ in range(2))
     found = [single(alone, floor_s, budget_s)]
+    lone: list[tuple[float, float]] = []  # of one member alone in its turns with packs: seconds of training and of evaluation
     spent = time.perf_counter() - started - prepared_s
     for width in [width for width in widths if width > 1]:
         last = found[-1]
@@ -223,9 +224,11 @@ def measure_row(case: Case, where: Where, widths: Sequence[int], budget_s: float
             why = f"about {expected:.0f} s, and {max(0.0, budget_s - spent):.0f} s were left"
         if not why and needed > SPARE_MEMORY * free_memory(where.device):
             why = f"about {needed / 1e9:.1f} GB of memory, and {free_memory(where.device) / 1e9:.1f} GB were free"
-        found.append(Width(width, skipped=why) if why else pack(family, config, alone, width, last, budget_s - spent))
+        found.append(Width(width, skipped=why) if why else pack(family, config, alone, width, last, budget_s - spent, lone))
         spent = time.perf_counter() - started - prepared_s
     timed = [one for one in found if not one.skipped]
+    if lone:
+        found[0].train_s, found[0].evaluate_s = (statistics.median(values) for values in zip(*lone, strict=True))
     best = max(timed, key=lambda one: one.gain_whole)
     return {
         "case": asdict(case),
@@ -246,10 +249,10 @@ def single(alone: Timed, evaluate_s: float, budget_s: float) -> Width:
     rough = alone.steps(1)
     shuffle = min(alone.steps(0) for _ in range(3))
     steps = turn(rough - shuffle, alone.steps_per_epoch, min(TURN_S, budget_s / 20))
-    took = [(alone.steps(steps) - shuffle) / steps for _ in range(ROUNDS)]
-    step = statistics.median(took)
+    rounds = ROUNDS if steps > 1 else 3
+    step = statistics.median((alone.steps(steps) - shuffle) / steps for _ in range(rounds))
     train_s = shuffle + alone.steps_per_epoch * step
-    return Width(1, train_s, evaluate_s, step, shuffle, alone.first_s, steps=steps, rounds=ROUNDS, memory_mb=peak(alone.device))
+    return Width(1, train_s, evaluate_s, step, shuffle, alone.first_s, steps=steps, rounds=rounds, memory_mb=peak(alone.device))
 
 
 def turn(step_s: float, most: int, seconds: float) -> int:
@@ -258,14 +261,16 @@ def turn(step_s: float, most: int, seconds: float) -> int:
 
 
 def predicted(last: Width, alone: Width, width: int, steps_per_epoch: int) -> float:
-    """Seconds that a width will take, from those of the last: as many a member, and no fewer turns than three."""
+    """Seconds that a width will take, if a member takes as long as in the last one: built, a step to see, and three turns of at least one."""
     grown = width / last.members
-    pack_s = (WARM_STEPS + 4) * last.step_s * grown + 6 * last.shuffle_s * grown + 2 * last.evaluate_s * width + last.first_s * (grown - 1)
+    pack_s = (last.first_s + 4 * last.step_s + 4 * last.shuffle_s) * grown + 2 * last.evaluate_s * width
     return pack_s + 3 * (turn(alone.step_s, steps_per_epoch, TURN_S) * alone.step_s + alone.evaluate_s)
 
 
-def pack(family: Any, config: Mapping[str, Value], alone: Timed, width: int, last: Width, left_s: float) -> Width:
-    """A width beside one member alone, in turns; a pack that cannot be is skipped with the reason."""
+def pack(
+    family: Any, config: Mapping[str, Value], alone: Timed, width: int, last: Width, left_s: float, lone_s: list[tuple[float, float]]
+) -> Width:
+    """A width beside one member alone, in turns; `lone_s` takes what that one took. A pack that cannot be is skipped with the reason."""
     began = time.perf_counter()
     try:
         both = Timed(family, config, width)
@@ -291,6 +296,7 @@ def pack(family: Any, config: Mapping[str, Value], alone: Timed, width: int, las
         for packed, lone, shuffle, lone_shuffle in turns
     ]
     judged, judged_alone = (min(values) for values in zip(*evaluations, strict=True))
+    lone_s += [(lone, judged_alone) for _, lone in epochs]
     train_s = statistics.median(packed for packed, _ in epochs)
     return Width(
         width,
@@ -554,7 +560,7 @@ def main() -> None:
             row = measure_row(ROWS[name], where, given.widths, given.seconds)
             row["shares"] = shares(row, told["ceilings"])
             if given.processes:
-                row["sharing"] = sharing(ROWS[name], where, given.processes, min(5.0, given.seconds / 10), row)
+                row["sharing"] = sharing(ROWS[name], where, given.processes, min(5.0, max(1.0, given.seconds / 10)), row)
             told["rows"][name] = row
             told["machine"]["load_after"] = os.getloadavg()[0]
             if given.out:
@@ -580,16 +586,18 @@ def arguments() -> argparse.Namespace:
     def listed(text: str) -> list[int]:
         return [int(part) for part in text.split(",") if part]
 
-    def rows(text: str) -> list[str]:
-        wanted = text.split(",")
-        chosen = [name for name in ROWS if name in wanted or ROWS[name].family in wanted]
-        if strange := [one for one in wanted if one not in ROWS and one not in {case.family for case in ROWS.values()}]:
-            raise argparse.ArgumentTypeError(f"a row must be one of {', '.join(ROWS)}, or a family; got {', '.join(strange)}")
-        return chosen
+    def some(known: Sequence[str]) -> Callable[[str], list[str]]:
+        def read(text: str) -> list[str]:
+            if strange := [one for one in text.split(",") if one not in known]:
+                raise argparse.ArgumentTypeError(f"must be among {', '.join(known)}; got {', '.join(strange)}")
+            return text.split(",")
+
+        return read
 
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.population", description=(__doc__ or "").splitlines()[0])
-    named = f"rows, or families for all of theirs, with commas between them; default: all of {', '.join(ROWS)}"
-    parser.add_argument("--rows", "--families", dest="rows", type=rows, default=list(ROWS), help=named)
+    families = sorted({case.family for case in ROWS.values()})
+    parser.add_argument("--rows", type=some(list(ROWS)), default=list(ROWS), help=f"default: {','.join(ROWS)}")
+    parser.add_argument("--families", type=some(families), default=families, help=f"only rows of these; default: {','.join(families)}")
     parser.add_argument("--widths", type=listed, default=list(WIDTHS), help="default: 1,4,16,64,256")
     parser.add_argument("--seconds", type=float, default=120, help="for each row, about; wider packs are skipped; default: 120")
     parser.add_argument("--data", help="a folder that holds MNIST/raw; without it, random images of the same number and shape")
@@ -602,6 +610,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="write JSON here, after every row")
     parser.add_argument("--plot", type=Path, help="write a PNG here: seconds per member-epoch against K")
     given = parser.parse_args()
+    given.rows = [name for name in given.rows if ROWS[name].family in given.families]
     if given.processes is None:
         given.processes = list(PROCESSES) if given.device.startswith("cuda") else []
     return given
