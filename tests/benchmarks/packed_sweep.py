@@ -1,8 +1,9 @@
 """The search phase of 64 autoencoders on digits: members trained one by one against packs, both by Lagrange with two reused workers.
 
 The seconds are those between two clock times in the catalogue: when the first member was asked for and when the last one ended. So Ray's
-start, the workers' imports and the preparation (data, the check of λ, and for `auto` the timing of widths) are left out; `prepare_s`, from the
-sweep's start to the first member, says what that took, and `whole` compares the two together. One Ray serves all sweeps; they take turns.
+start, the workers' start and the preparation (data, the check of λ, and for `auto` the timing of widths) are left out; `prepare_s`, from
+the sweep's start to the first member, says what that took, and `whole` compares the two together. What a worker imports for its first pack
+is in the search, unless it timed widths before. One Ray serves all sweeps; they take turns.
 """
 
 from __future__ import annotations

@@ -4,13 +4,13 @@ For every width the pack and one member alone are timed in turns, a few steps ea
 
     gain = K · (seconds of one member alone) / (seconds of the pack),
 
-so a machine that is slower for a while is slower for both. A training epoch is not timed whole where it is long: its seconds are those of
-the shuffle (`train_steps(0)`) and so many times those of a step, from the steps that were timed. Evaluation, once an epoch, is apart, and so
-is what comes before the second step: building the members, imports, compilation. λ are on in the middle of their ranges, as a search has them.
+so a machine that is slower for a while is slower for both. A long epoch is not timed whole: its seconds are those of the shuffle
+(`train_steps(0)`) and so many times those of a step, from the steps that were timed. Evaluation, once an epoch, is apart, and so is what
+comes before the third step: building the members, imports, compilation. λ are on in the middle of their ranges, as a search has them.
 
-Without `--data` the images are random ones of MNIST's number and shape: a step costs the same whatever they show. On a GPU (`--device cuda`)
-there is more: the best of 1, 2, 4 and 8 ordinary processes that share it, and what is reached of the arithmetic and the memory traffic
-that one large matrix product and one large copy reach.
+Without `--data` the images are random ones of MNIST's number and shape: a step costs the same whatever they show. What a row reaches of the
+arithmetic and the memory traffic of one large matrix product and one large copy is told beside it. On a GPU (`--device cuda`) there is
+more: the best of 1, 2, 4 and 8 ordinary processes that share it.
 
     arithmetic   multiplications and additions of one step of one member alone, counted by torch as they are dispatched
     traffic      the least a step of Adam can move: a weight is read forth and back, its gradient written and read, the weight and two
@@ -32,6 +32,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ class Where:
 
 @dataclass
 class Width:
-    """One width of a row. Seconds are per member-epoch but for `first_s` (before the second step) and `step_s`, both of the whole pack.
+    """One width of a row. Seconds are per member-epoch but for `first_s` (before the third step) and `step_s`, both of the whole pack.
 
     `gain` compares training alone, `gain_whole` training and evaluation; `steps` were timed in each turn, `rounds` turns taken.
     """
@@ -261,7 +262,7 @@ def turn(step_s: float, most: int, seconds: float) -> int:
 
 
 def predicted(last: Width, alone: Width, width: int, steps_per_epoch: int) -> float:
-    """Seconds that a width will take, if a member takes as long as in the last one: built, a step to see, and three turns of at least one."""
+    """Seconds that a width will take, where a member takes as long as in the last one: built, a step to see, three turns of one or more."""
     grown = width / last.members
     pack_s = (last.first_s + 4 * last.step_s + 4 * last.shuffle_s) * grown + 2 * last.evaluate_s * width
     return pack_s + 3 * (turn(alone.step_s, steps_per_epoch, TURN_S) * alone.step_s + alone.evaluate_s)
@@ -333,8 +334,8 @@ def count(run: TrainingRun) -> tuple[int, int]:
 
 
 def mlp_flops(sizes: Sequence[int], batch: int) -> int:
-    """A step of a chain of linear layers: 2B·Σ n_in·n_out forth, as much for the weights, and for the inputs of all layers but the first."""
-    products = [a * b for a, b in zip(sizes, sizes[1:], strict=False)]
+    """A step of a chain of linear layers: 2B·Σ n_in·n_out forth, as much for the weights, and for the inputs of all but the first."""
+    products = [a * b for a, b in pairwise(sizes)]
     return 2 * batch * (3 * sum(products) - products[0])
 
 
@@ -550,7 +551,7 @@ def main() -> None:
         sys.exit("--device cuda: there is no GPU here. Choose --device cpu.")
     if given.tf32:
         torch.set_float32_matmul_precision("high")
-    told: dict[str, Any] = {"machine": machine(given.device), "images": given.data and "MNIST" or "random", "rows": {}}
+    told: dict[str, Any] = {"machine": machine(given.device), "images": "MNIST" if given.data else "random", "rows": {}}
     told["missing"] = missing(given.device)
     with tempfile.TemporaryDirectory() as kept:
         where = Where(given.data, given.device, given.features, given.train_size, given.cache or kept)

@@ -1,8 +1,8 @@
 """What asking for K configs at once costs the search: regret against K at equal members, on objectives whose minimum is known.
 
 A pack of K is K configs that a sampler gives before it hears how any of them ended. Nothing is trained: the sweep's own plan asks, what a
-config scores is a formula plus noise, and the plan is told. One worker, so that between two asks all that was asked is told; the plan's rule
-that an adaptive sampler gives at most a quarter of the trials without a word is in force, and `tpe, uncapped` is what it would be without.
+config scores is a formula plus noise, and the plan is told. One worker, so that all is told before more is asked; the plan's rule that an
+adaptive sampler gives at most a quarter of the trials without a word is in force, and `tpe, uncapped` is what it would be without.
 
     regret = min over the members searched of f(config) − min f,    f without the noise
 
