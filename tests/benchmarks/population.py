@@ -35,6 +35,7 @@ from functools import cache
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 import psutil
@@ -50,6 +51,7 @@ PROCESSES = (1, 2, 4, 8)
 ROUNDS, WARM_STEPS, TURN_S = 5, 2, 0.3  # TURN_S: how long one side of a turn should take
 EPOCHS = 100_000  # of the settings: no member is done while it is timed
 PASSES, FLOAT_BYTES = 10, 4
+START_S = 300.0  # for processes to import and to take their first steps
 SPARE_MEMORY = 0.6  # of what is free may be used, by an estimate that is rough
 IMAGES, TEST_IMAGES = 60_000, 10_000
 
@@ -410,7 +412,7 @@ def process(case: Case, where: Where, barrier: Any, seconds: float, told: Any) -
         family = family_of(case, where)
         alone = Timed(family, config_of(family, case), 1)
         steps = turn(alone.steps(1), alone.steps_per_epoch, seconds / 10)
-        barrier.wait(300)
+        barrier.wait(START_S)
         started, done = time.perf_counter(), 0
         while time.perf_counter() - started < seconds:
             alone.steps(steps)
@@ -439,9 +441,16 @@ def sharing(case: Case, where: Where, counts: Sequence[int], seconds: float, row
         processes = [context.Process(target=process, args=(case, where, barrier, seconds, told)) for _ in range(number)]
         for one in processes:
             one.start()
-        heard = [told.get(timeout=600) for _ in processes]
+        heard: list[float | str] = []
+        for _ in processes:
+            try:
+                heard.append(told.get(timeout=seconds + START_S))
+            except Empty:
+                heard.append("a process died, or did not start in time")
+                barrier.abort()
         for one in processes:
-            one.join()
+            one.join(10)
+            one.kill()
         wrong = [one for one in heard if isinstance(one, str)]
         rates[str(number)] = wrong[0] if wrong else sum(heard) / best.steps_per_epoch
     sound = {number: rate for number, rate in rates.items() if not isinstance(rate, str)}
