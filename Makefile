@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: sweep test test-slow test-cluster test-gpu oracles lint format bench published clean
+.PHONY: sweep test test-slow test-cluster test-gpu oracles lint format bench bench-population published clean
 
 # Installs once; again only when what is to be installed changes.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -41,6 +41,10 @@ format: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks
+
+# Packs against one member at a time: make bench-population ARGS='--rows vae,gan --data DIR --out FILE'. See docs/performance.md.
+bench-population: $(VENV)/.installed
+	$(BIN)/python -m tests.benchmarks.population $(ARGS)
 
 # Published numbers, measured again: DATA holds MNIST/raw, FOLDER keeps what is done, OUT takes the results as JSON. Hours; see docs/published.md.
 published: $(VENV)/.installed
