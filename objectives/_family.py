@@ -259,6 +259,12 @@ class Family:
         ]
         return (*structural, *stateful)
 
+    def rehearse(self) -> None:
+        """Let this process import what the first pack would wait for: torch's mapping of functions takes seconds to import."""
+        from objectives import population
+
+        population.rehearse()
+
     def calibrate(self, searched: Sequence[str], widest: int, members: int) -> dict[str, Any]:
         """How many of the `members` that are to be trained here, at most `widest`, train fastest as one program, with the figures."""
         from objectives import calibration

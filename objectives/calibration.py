@@ -41,9 +41,10 @@ def measure(family: Family, searched: Sequence[str], widest: int, members: int) 
     """
     config, spent = _middle(family, searched), 0.0
     alone = _Timed(family, config, 1)
-    step = alone.seconds()
-    budget = min(SECONDS, SHARE * members * family.settings.epochs * alone.steps_per_epoch * step)
-    gains, rates = {1: 1.0}, {1: 1 / (step * alone.steps_per_epoch)}
+    epoch = alone.epoch_seconds()
+    step = epoch / alone.steps_per_epoch
+    budget = min(SECONDS, SHARE * members * family.settings.epochs * epoch)
+    gains, rates = {1: 1.0}, {1: 1 / epoch}
     why = f"no wider pack was {LEAST_GAIN:g} × as fast as one member at a time"
     for width in (width for width in WIDTHS if width <= widest):
         # At best a pack's step takes no longer than one member's.
@@ -52,14 +53,14 @@ def measure(family: Family, searched: Sequence[str], widest: int, members: int) 
             break
         try:
             pack = _Timed(family, config, width)
-            pairs = [(pack.seconds(), alone.seconds()) for _ in range(ROUNDS)]
+            pairs = [(pack.epoch_seconds(), alone.epoch_seconds()) for _ in range(ROUNDS)]
         except Exception as error:
             why = f"{width} members could not be one program ({type(error).__name__}: {str(error)[:200]})"
             break
         packed, single = (min(seconds) for seconds in zip(*pairs, strict=True))
         gains[width] = width * single / packed
-        rates[width] = width / (packed * alone.steps_per_epoch)
-        spent += STEPS * sum(a + b for a, b in pairs)
+        rates[width] = width / packed
+        spent += STEPS * sum(a + b for a, b in pairs) / alone.steps_per_epoch
         if all(gain < 0.8 * max(gains.values()) for gain in list(gains.values())[-2:]):
             break
     best = max(gains, key=lambda width: gains[width])
@@ -79,13 +80,17 @@ class _Timed:
         self._run.train_steps(WARM_STEPS)
         self.steps_per_epoch = max(1, len(self._run.rows) // self._run.batch_size)
 
-    def seconds(self) -> float:
-        """What one step of the whole pack takes."""
+    def epoch_seconds(self) -> float:
+        """What an epoch of training takes the whole pack: the shuffle, and a few steps for all of them."""
+        shuffle, some = self._seconds(0), self._seconds(STEPS)
+        return shuffle + max(some - shuffle, 0.0) / STEPS * self.steps_per_epoch
+
+    def _seconds(self, steps: int) -> float:
         before = time.perf_counter()
-        self._run.train_steps(STEPS)
+        self._run.train_steps(steps)
         if self._on_gpu:
             torch.cuda.synchronize()
-        return (time.perf_counter() - before) / STEPS
+        return time.perf_counter() - before
 
 
 def _middle(family: Family, searched: Sequence[str]) -> dict[str, base.Value]:

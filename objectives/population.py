@@ -129,6 +129,11 @@ def gradients(
     return gradient, values, memories
 
 
+def rehearse() -> None:
+    """Map a function for the first time in this process."""
+    torch.func.vmap(torch.func.grad(torch.square))(torch.zeros(2))
+
+
 def _one(
     loss: Loss,
     cut: Callable[[str, Tensor], Pieces],

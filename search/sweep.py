@@ -300,11 +300,9 @@ def as_config(job: Job, spec: Spec, home: Home, name: str, up: cluster.Cluster, 
     }
     if not job.rows:
         searched = list(spec.search or {})
-        if job.kind != "prepare":
-            return {**base, "items": list(job.items)}
         # A sweep that goes on keeps the width that it began with: which configs are asked for depends on it.
-        pack = ledger.pack_members() or spec.pack
-        return {**base, "check": searched if spec.check else [], "searched": searched, "pack": pack, **_room(spec, up)}
+        chore = {**base, "items": list(job.items), "pack": ledger.pack_members() or spec.pack}
+        return chore | ({"check": searched if spec.check else [], "searched": searched, **_room(spec, up)} if job.kind == "prepare" else {})
     for row in job.rows:
         ledger.dispatched(row)
     members = [{"number": row.number, "config": dict(row.config), "seed": row.seed, "phase": row.phase} for row in job.rows]

@@ -125,8 +125,9 @@ def _chore(job: dict[str, Any]) -> dict[str, Any]:
     try:
         objective = objective_for(job)
         if job["kind"] == "warm":
-            # Not part of the protocol: an objective without it is as warm as it can be. What is wrong with the data `prepare` will say.
-            getattr(objective, "load_data", dict)()
+            # Not part of the protocol: an objective without them is as warm as it can be. What is wrong with the data `prepare` will say.
+            for name in ("load_data", *(("rehearse",) if job["pack"] != 1 else ())):
+                getattr(objective, name, dict)()
             return {}
         if job["kind"] == "prepare":
             facts = objective.prepare()
