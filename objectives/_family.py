@@ -35,6 +35,17 @@ LR = base.Knob(
     log=True,
     source="Kingma & Ba 2015",
 )
+CLIP_NORM = base.Knob(
+    name="clip_norm",
+    summary="the longest that a player's gradient may be, each member's by its own norm; longer ones are rescaled; 0 is no limit",
+    formula="g·min(1, c/‖g‖)",
+    unit="norm of the gradient",
+    default=0.0,
+    low=0.1,
+    high=100.0,
+    log=True,
+    source="Pascanu, Mikolov and Bengio 2013",
+)
 CHEAP_IMAGES = 2000  # images of a per-epoch evaluation
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from objectives import base, data, models
-from objectives._family import CHEAP_IMAGES, LR, Family, comparable, knobs_of, latent_dim, metrics_of
+from objectives._family import CHEAP_IMAGES, CLIP_NORM, LR, Family, comparable, knobs_of, latent_dim, metrics_of
 from objectives.metrics import bce, generalization_gap, half_sse, mse_pixel, output_spread
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Autoencoder(Family):
 
     name = "autoencoder"
     players = PLAYERS
-    knobs = knobs_of("autoencoder", tuple(PLAYERS), (LR, latent_dim(16)))
+    knobs = knobs_of("autoencoder", tuple(PLAYERS), (LR, CLIP_NORM, latent_dim(16)))
     metrics = metrics_of(
         "autoencoder",
         tuple(PLAYERS),

@@ -710,7 +710,12 @@ S0 = Convention(
             note="it mixes ‖W‖² with a count of 1-bits of the parameters, which has no gradient; take l2_g, and l0 for counting non-zeros",
         ),
         Parameter(
-            "clipnorm", "", "g·min(1, c/‖g‖)", None, "source document S0", note="it rescales long gradients and regularizes no weight"
+            "clipnorm",
+            "",
+            "g·min(1, c/‖g‖)",
+            None,
+            "source document S0",
+            note="it rescales the long gradient of a weight matrix and regularizes none; clip_norm does so with a player's whole one",
         ),
     ),
 )

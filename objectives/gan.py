@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from objectives import adversarial, base, data, models
-from objectives._family import LR, Family, knobs_of, latent_dim, metrics_of
+from objectives._family import CLIP_NORM, LR, Family, knobs_of, latent_dim, metrics_of
 from objectives.metrics import diversity, kid
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class GAN(Family):
     name = "gan"
     players = PLAYERS
     averaged = {"generator": "ema"}  # noqa: RUF012
-    knobs = knobs_of("gan", tuple(PLAYERS), (LR, LATENT, LOSS, LR_RATIO, BETA1, N_DIS))
+    knobs = knobs_of("gan", tuple(PLAYERS), (LR, CLIP_NORM, LATENT, LOSS, LR_RATIO, BETA1, N_DIS))
     offers = ("samples", "anomaly")
     measures = ("kid", "fid", "diversity")
     metrics = metrics_of("gan", tuple(PLAYERS), (), exact=(TOLD_APART,), offers=offers)

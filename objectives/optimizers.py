@@ -55,3 +55,13 @@ class Adam:
         self.steps = int(state["steps"])
         self.mean, self.square = mean.to(self.mean.device), square.to(self.mean.device)
         self._scale = torch.zeros_like(self.mean)
+
+
+def clip(gradient: Tensor, longest: Tensor | float) -> None:
+    """Rescale gradients in place, each member's by its own Euclidean norm: g ← g·min(1, c/‖g‖). c = 0 is no limit, to the bit.
+
+    `gradient` is (K, P), `longest` a float or (K, 1). A gradient that is not finite stays so.
+    """
+    bound = torch.as_tensor(longest, dtype=gradient.dtype, device=gradient.device)
+    factor = bound / torch.linalg.vector_norm(gradient, dim=-1, keepdim=True)
+    gradient.mul_(torch.where(bound > 0, factor.clamp(max=1.0), torch.ones_like(factor)))

@@ -1,6 +1,6 @@
 """The training loop. Read this file first: everything that happens to a member during a run is here.
 
-    epoch:   shuffle → for every minibatch, for every player: loss → gradient → regularizers on the weights → Adam → again
+    epoch:   shuffle → for every minibatch, for every player: loss → gradient, clipped → regularizers on the weights → Adam → again
              → evaluate on validation images with fixed draws → one report per living member
     end:     the last report carries the state, and for a completed member all metrics and the score; a member whose training has come to
              nothing (`detectors/`) ends as collapsed, with the evidence
@@ -29,7 +29,7 @@ from objectives._family import Family
 from objectives.base import Member, ObjectiveError, Report, State
 from objectives.data import ImageSet
 from objectives.draws import Draws, Fixed, Live, initialized
-from objectives.optimizers import Adam
+from objectives.optimizers import Adam, clip
 from objectives.population import Pieces, Scratch, gradients
 from objectives.regularization import Memories, Regularization, evaluation_net
 from objectives.subject import Subject
@@ -233,6 +233,8 @@ class TrainingRun:
         gradient, values, self.memories = gradients(
             loss, self.regularization.cut, player, self.thetas, batch, streams, knobs, self.memories, self._scratch, kind
         )
+        if self._clips:
+            clip(gradient, self.columns["clip_norm"])
         optimizer, rate = self.optimizers[player], self.family.rate(player, self.columns)
         self._act("before_step", player, rate)
         optimizer.step(theta, gradient, rate)
@@ -382,6 +384,7 @@ class TrainingRun:
         self.columns: dict[str, Tensor | float] = {
             name: value[0] if len(value) == 1 else self.knobs[name][:, None] for name, value in values.items()
         }
+        self._clips = any(values["clip_norm"])
         for optimizer in self.optimizers.values():
             optimizer.betas = self.family.betas(self.columns)
         self.regularization.switch([living.member.config for living in self.living])

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from objectives import base, data, models, regularizers
-from objectives._family import CHEAP_IMAGES, LR, Family, comparable, knobs_of, latent_dim, metrics_of
+from objectives._family import CHEAP_IMAGES, CLIP_NORM, LR, Family, comparable, knobs_of, latent_dim, metrics_of
 from objectives.likelihoods import NAMES, bernoulli_nats, gaussian_kl_nats, gaussian_nats
 from objectives.metrics import active_units, bits_per_dim, generalization_gap, iwae, kl, neg_elbo, reconstruction
 
@@ -40,7 +40,7 @@ class VAE(Family):
 
     name = "vae"
     players = PLAYERS
-    knobs = knobs_of("vae", tuple(PLAYERS), (LR, latent_dim(20)))
+    knobs = knobs_of("vae", tuple(PLAYERS), (LR, CLIP_NORM, latent_dim(20)))
     offers = ("samples", "codes", "posterior", "likelihood", "anomaly")
     metrics = metrics_of(
         "vae", tuple(PLAYERS), (neg_elbo.METRIC, NLL, reconstruction.METRIC, kl.METRIC, GAP), exact=(active_units.METRIC,), offers=offers

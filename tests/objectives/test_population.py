@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from objectives import base, population
+from objectives import base, draws, optimizers, population, training
 from objectives.base import Member, Settings, State
 from objectives.training import TrainingRun
 
@@ -18,6 +18,7 @@ PACKS: dict[str, list[dict[str, float]]] = {
     "vae": [{"beta": 4.0, "dropout": 0.2}, {"l2": 1e-3, "lr": 3e-3}, {"beta": 0.1, "decoupled_wd": 0.1, "dropout": 0.5}],
     "gan": [{"l2_g": 1e-3, "dropout": 0.3}, {"l2_d": 1e-2, "lr": 3e-4}, {"l1_d": 1e-3, "decoupled_wd_g": 0.2, "dropout": 0.1}],
 }
+CLIPPED = [{"clip_norm": 0.5}, {}, {"clip_norm": 0.1, "lr": 3e-3}]  # long gradients at first: all of them are rescaled
 
 
 def begin(name: str, members: list[Member], model: str | None = None, **options: Any) -> TrainingRun:
@@ -49,6 +50,57 @@ def test_fused_equals_single(name: str, model: str) -> None:
             # A penalty that is off for a member is still logged when a neighbour has it on.
             for key in single[epoch].metrics.keys() & {"train_loss", "train_loss_g", "train_loss_d", "train_data"}:
                 assert fused[epoch][k].metrics[key] == pytest.approx(single[epoch].metrics[key], rel=1e-9), key
+
+
+def distance(name: str, configs: list[dict[str, float]]) -> float:
+    """How far the weights of members trained together are from those of the members trained alone, relative, after an epoch."""
+    pack = [Member(number, config, seed=100 + number) for number, config in enumerate(configs)]
+    together, found = begin(name, pack, epochs=1), 0.0
+    together.step()
+    for member in pack:
+        alone = begin(name, [member], epochs=1)
+        alone.step()
+        for player, weights in alone.ended[member.number].items():
+            found = max(found, float((together.ended[member.number][player] - weights).norm() / weights.norm()))
+    return found
+
+
+@pytest.mark.parametrize("name", PACKS)
+def test_each_member_is_clipped_by_its_own_norm(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert distance(name, CLIPPED) < 1e-9
+
+    def shared(gradient: torch.Tensor, longest: torch.Tensor | float) -> None:
+        optimizers.clip(gradient, torch.as_tensor(longest) * gradient.norm(dim=-1, keepdim=True) / gradient.norm())
+
+    monkeypatch.setattr(training, "clip", shared)
+    assert distance(name, CLIPPED) > 1e-6, "a norm that members share is seen"
+
+
+@pytest.mark.parametrize("name", ["vae", "gan"])
+def test_a_draw_that_members_share_is_seen(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    configs: list[dict[str, float]] = [{}, {"lr": 3e-3}]
+    assert distance(name, configs) < 1e-9
+    record, first = draws.record, {}
+
+    def shared(live: draws.Live, requests: Any) -> Any:
+        return record(first.setdefault(id(requests), live), requests)
+
+    monkeypatch.setattr(draws, "record", shared)
+    assert distance(name, configs) > 1e-6
+
+
+@pytest.mark.parametrize("name", PACKS)
+def test_in_single_precision_a_pack_stays_close(name: str) -> None:
+    """After an epoch, or ten steps of a GAN, whose differences grow."""
+    pack, family = members(name), base.load(name)
+    settings = Settings(dataset=DIGITS, epochs=1, batch_size=16)
+    runs = [family(settings).start(pack), *(family(settings).start([member]) for member in pack)]
+    for run in runs:
+        run.train_steps(10)  # type: ignore[attr-defined]  # an epoch: 160 images
+    for k, alone in enumerate(runs[1:]):
+        for player, theta in alone.thetas.items():  # type: ignore[attr-defined]
+            difference = (runs[0].thetas[player][k] - theta[0]).norm() / theta[0].norm()  # type: ignore[attr-defined]
+            assert difference < (1e-5 if name == "gan" else 1e-4)
 
 
 def test_a_stopped_member_leaves_the_others_as_they_would_be() -> None:

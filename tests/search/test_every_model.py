@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_up")]
 FAMILIES = ("autoencoder", "vae", "gan")
 OWN_SHAPES = {"array_file": (1, 12, 20), "image_folder": (3, 18, 10)}  # of no published data set
 N = 120
+HEAVY = {"rae_mnist32", "sngan_resnet32"}  # a step is more than a second of one core
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +85,8 @@ def every() -> list[tuple[str, str, str]]:
 def test_every_model_is_swept_on_images_of_ones_own(
     family: str, model: str, dataset: str, own: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
+    if model in HEAVY and not os.environ.get("LAGRANGE_HEAVY"):
+        pytest.skip("minutes of a core: set LAGRANGE_HEAVY=1")
     swept(family, model, own[dataset], Home.open(tmp_path))
 
 
