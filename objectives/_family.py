@@ -282,6 +282,12 @@ class Family:
 
         return calibration.measure(self, searched, widest, members)
 
+    def epoch_seconds(self, config: base.Config) -> float:
+        """About what an epoch of one member takes here."""
+        from objectives import calibration
+
+        return calibration.epoch_seconds(self, config)
+
     @classmethod
     def conflicts(cls, intent: base.Intent) -> list[base.Conflict]:
         """What does not go together in a sweep: errors first, then warnings."""

@@ -6,7 +6,8 @@ On a GPU wide packs win by far; on a CPU they win where the layers are small, an
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -71,10 +72,16 @@ def measure(family: Family, searched: Sequence[str], widest: int, members: int) 
     return {"members": best, "why": why, "rates": {str(width): round(rate, 3) for width, rate in rates.items()}}
 
 
+def epoch_seconds(family: Family, config: base.Config) -> float:
+    """What an epoch of one member takes here, its evaluation included, from a few steps."""
+    timed = _Timed(family, config, 1)
+    return timed.epoch_seconds() + timed.evaluation_seconds()
+
+
 class _Timed:
     """A pack that has taken its first steps."""
 
-    def __init__(self, family: Family, config: dict[str, base.Value], width: int) -> None:
+    def __init__(self, family: Family, config: base.Config, width: int) -> None:
         self._run = TrainingRun(family, [base.Member(number, config, number) for number in range(width)])
         self._on_gpu = family.settings.device.startswith("cuda")
         self._run.train_steps(WARM_STEPS)
@@ -82,12 +89,16 @@ class _Timed:
 
     def epoch_seconds(self) -> float:
         """What an epoch of training takes the whole pack: the shuffle, and a few steps for all of them."""
-        shuffle, some = self._seconds(0), self._seconds(STEPS)
+        shuffle, some = (self._seconds(partial(self._run.train_steps, steps)) for steps in (0, STEPS))
         return shuffle + max(some - shuffle, 0.0) / STEPS * self.steps_per_epoch
 
-    def _seconds(self, steps: int) -> float:
+    def evaluation_seconds(self) -> float:
+        """What the second evaluation of one member takes; the first imports."""
+        return min(self._seconds(lambda: self._run.evaluated(0)) for _ in range(2))
+
+    def _seconds(self, act: Callable[[], object]) -> float:
         before = time.perf_counter()
-        self._run.train_steps(steps)
+        act()
         if self._on_gpu:
             torch.cuda.synchronize()
         return time.perf_counter() - before

@@ -261,7 +261,7 @@ class TrainingRun:
     def _judge(self, trained: Values) -> list[Report]:
         """Evaluate every living member and report; a member that has diverged or is done gets its state."""
         with torch.no_grad():
-            measured = [self.family.evaluate(self.regularization.plain(self._current(k)), self.images) for k in range(len(self.living))]
+            measured = [self.evaluated(k) for k in range(len(self.living))]
             names = [*trained, *measured[0]]
             like = next(iter(trained.values()))
             rows = [
@@ -270,6 +270,11 @@ class TrainingRun:
             ]
             table = torch.stack(rows).tolist()  # the one time per epoch that the host waits for the device
             return [self._report(k, dict(zip(names, row, strict=True))) for k, row in enumerate(table)]
+
+    @torch.no_grad()
+    def evaluated(self, k: int) -> dict[str, Tensor | float]:
+        """The metrics that the living member at position k reports after an epoch."""
+        return self.family.evaluate(self.regularization.plain(self._current(k)), self.images)
 
     def _report(self, k: int, metrics: dict[str, float]) -> Report:
         living = self.living[k]

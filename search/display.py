@@ -99,6 +99,8 @@ class Display:
     def member(self, number: int, phase: str, arm: str, config: Mapping[str, Any]) -> None:
         """A member is about to be trained."""
         books = self._books
+        if not books.running and not books.epochs_seen:
+            self._began = self._clock()  # starting Ray and preparing the data says nothing of the members
         books.running[number] = _Member(str(phase), arm, dict(config))
         for name, value in config.items():
             books.values.setdefault(name, set()).add(value)

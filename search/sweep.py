@@ -170,7 +170,7 @@ OVERHEAD_SECONDS = 15.0
 
 
 def dry_run(spec: Spec, *, home: Home | None = None, workers: int | None = None) -> DryRun:
-    """The plan of a sweep and a time estimate, from members of the same kind in the catalogue, else from one epoch trained here and now."""
+    """The plan of a sweep and a time estimate, from members of the same kind in the catalogue, else from what is trained here and now."""
     home = home or Home.open()
     members = planned(spec)
     epochs = {phase: count * (spec.budget.epochs or 0) for phase, count in members.items()}
@@ -197,7 +197,10 @@ def _seconds_per_epoch(spec: Spec, home: Home) -> tuple[float, str]:
                 return costs[len(costs) // 2], f"the median of {len(costs)} members trained before"
     trained = load(spec.objective)(settings(spec, home))
     trained.prepare()
-    run = trained.start([Member(0, Space(spec, load(spec.objective)).config({}), 0)])
+    config = Space(spec, load(spec.objective)).config({})
+    if (timed := getattr(trained, "epoch_seconds", None)) is not None:
+        return timed(config), "a few steps and an evaluation, here and now"
+    run = trained.start([Member(0, config, 0)])
     run.step()  # the first epoch pays for warming up
     started = time.monotonic()
     run.step()
