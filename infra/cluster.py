@@ -51,7 +51,7 @@ def connect(
     imported meanwhile: starting Ray is mostly waiting.
 
     Raises:
-        InfraError: there is no Ray at the address, or it cannot hold a single member.
+        InfraError: there is no Ray at the address, none could be started here, or it cannot hold a single member.
     """
     quiet_environment(local=address is None)
     import ray
@@ -130,4 +130,11 @@ def _start(ray: Any, address: str | None, workers: int | None, cpu: float, gpu: 
     cores = max(1, len(os.sched_getaffinity(0)))
     count = workers or max(1, int(cores // max(cpu, 1e-9)))
     # More workers than cores is the user's choice: Ray is told of as many CPUs as they need.
-    ray.init(num_cpus=max(1, round(count * cpu + 0.499)), include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **common)
+    try:
+        ray.init(num_cpus=max(1, round(count * cpu + 0.499)), include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **common)
+    except Exception as error:  # Ray raises bare ones, of a start that took too long too
+        ray.shutdown()
+        reason = str(error).partition("\n")[0]
+        raise InfraError(
+            f"Ray must start on this machine; it did not: {reason} If the machine is very busy or its memory full, run this again later."
+        ) from error
