@@ -325,11 +325,16 @@ def names(family: str, package: str | None = None) -> list[str]:
     return sorted(name for name in found if family != "objective" or name not in _MACHINERY)
 
 
+MANY = 30  # names that are listed where one of them is near
+
+
 def unknown(kind: str, given: str, known: Sequence[str]) -> str:
     """The message for a name that nobody knows: the rule, the value, what exists and the nearest name."""
     near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"{kind} must be one of {', '.join(sorted(known)) or '(none)'}; got {given!r}.{hint}"
+    # Nobody reads a hundred names for the one that was meant.
+    there = f"the {len(known)} that exist" if near and len(known) > MANY else ", ".join(sorted(known)) or "(none)"
+    return f"{kind} must be one of {there}; got {given!r}.{hint}"
 
 
 def load(name: str) -> type[Objective]:

@@ -162,6 +162,7 @@ def sweep(
     plain: PlainOption = False,
 ) -> None:
     """Search λ, confirm it on fresh seeds, and say whether it was worth it."""
+    from infra.storage import sweep_name
     from search.spec import expand
 
     short = {
@@ -178,6 +179,8 @@ def sweep(
     place = _home(home, catalogue_url, tracking_uri, storage)
     _print_warnings(specs)
     if dry_run:
+        for chosen in filter(None, _names(specs, name)):
+            sweep_name(chosen)
         for spec in specs:
             _print_dry_run(spec, place, workers)
         return
@@ -416,6 +419,10 @@ def show(
         from search.display import print_answer
 
         print_answer(printing.console(), name, Answer.from_dict(row.answer), home=_shown_home(place), usual=_usual(row.objective))
+    elif status == "failed" and (problem := row.facts.get("problem")):
+        again = f"lagrange resume {name}{_home_option(place)}"
+        told = f"it failed: {problem}\nWhere the spec is at fault, correct it and sweep under another name; else go on with: {again}"
+        printing.console().print(told, markup=False, highlight=False, soft_wrap=True)
     elif status != "running":
         printing.console().print(f"no answer yet; go on with: lagrange resume {name}{_home_option(place)}", markup=False, soft_wrap=True)
 
@@ -484,7 +491,7 @@ def best(
     catalogue_url: CatalogueOption = None,
 ) -> None:
     """The best λ per model: one row for each objective, model and data set."""
-    from search.answers import number
+    from search.answers import Verdict, number
     from search.display import effect_text
     from search.exports import best as best_rows
 
@@ -495,15 +502,25 @@ def best(
         printing.as_json([{key: getattr(row, key) for key in keys} | {"answer": row.answer.to_dict()} for row in rows])
         return
     if not rows:
-        typer.echo("No sweep has an answer yet. See them all: lagrange ls")
+        asked = " and ".join(f"{what} {given!r}" for what, given in (("objective", objective), ("data set", dataset)) if given)
+        typer.echo(f"No sweep{f' of {asked}' if asked else ''} has an answer yet. See them all: lagrange ls")
         return
     table = printing.table("objective", "model", "data set", "best λ", "score", "effect", "verdict", "sweep")
     for row in rows:
         answer = row.answer
-        values = ", ".join(f"{one.name} = {number(one.value)}" for one in answer.lambdas)
-        score = f"{row.score_name} {number(answer.best_score)}"
-        table.add_row(row.objective, row.model, row.dataset, values, score, effect_text(answer.effect), str(answer.verdict), row.sweep)
+        # Where every λ hurts, off is the best value that is known.
+        best = [(one.name, f"{number(one.off)} (off)" if answer.verdict == Verdict.HURTS else number(one.value)) for one in answer.lambdas]
+        values, score = ", ".join(f"{name} = {value}" for name, value in best), f"{row.score_name} {number(answer.best_score)}"
+        what = (row.objective, row.model, _data_name(row.spec), values)
+        table.add_row(*what, score, effect_text(answer.effect), str(answer.verdict), row.sweep)
     printing.console().print(table)
+
+
+def _data_name(spec: Mapping[str, Any]) -> str:
+    """A data set as a table shows it: with its file or folder where the user's own decides what it is."""
+    dataset = spec.get("dataset") or {}
+    own = {"array_file": dataset.get("path"), "image_folder": dataset.get("root")}.get(str(dataset.get("name")))
+    return f"{dataset.get('name')} ({Path(own).name})" if own else str(dataset.get("name"))
 
 
 @app.command()

@@ -203,7 +203,8 @@ class Display:
 
     def _counts(self) -> str:
         books = self._books
-        parts = [f"{count} {state}" for state, count in sorted(books.states.items())]
+        states = Counter(books.states) + Counter(books.info.get("states", {}))  # an earlier driver's too
+        parts = [f"{count} {state}" for state, count in sorted(states.items())]
         if books.best is not None:
             score, number, member = books.best
             parts.append(f"best with λ on {score_text(score)} (member {number}: {books.config_text(member.config)})")

@@ -47,12 +47,14 @@ def entries(family: str, objective: str | None = None) -> list[Entry]:
 
 
 def entry(family: str, name: str) -> Entry:
-    """One member of a family.
+    """One member of a family; what is asked for as a metric by `measure` is several.
 
     Raises:
         ObjectiveError: nobody knows the name; says what exists and the nearest.
     """
     found = {str(one["name"]): one for one in entries(family)}
+    if family == "metrics" and (measured := {key: one["summary"] for key, one in found.items() if one["measure"] == name}):
+        return {"measure": name, **measured}
     if name not in found:
         raise ObjectiveError(unknown(family.removesuffix("s"), name, list(found)))
     return found[name] | (_background(name) if family == "knobs" else _about(name) if family == "datasets" else {})

@@ -13,6 +13,7 @@ import shutil
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -251,11 +252,18 @@ def _drive(name: str, spec: Spec, where: Where, catalogue: Catalogue, up: cluste
             raise
         if status == "complete" and plan.answer is None:
             status, problem = "failed", plan.problem or _why_no_answer(ledger)
+        _remember(catalogue, name, problem)
         notes = _finish(name, spec, home, catalogue, tracker, ledger, plan, study, status)
     outcome = Outcome(name, status, plan.answer, problem, time.time() - started, tuple(notes))
     if plan.answer is not None:
         listener.finished(plan.answer)
     return outcome
+
+
+def _remember(catalogue: Catalogue, name: str, problem: str) -> None:
+    """Keep why a sweep failed, for whoever looks at it later; a sweep that went on to its answer has no such reason any more."""
+    facts = {key: value for key, value in catalogue.sweep(name).facts.items() if key != "problem"}
+    catalogue.update_sweep(name, facts=facts | ({"problem": problem} if problem else {}))
 
 
 def fit(plan: Plan, ledger: Ledger, spec: Spec, home: Home, name: str, up: cluster.Cluster, interrupted: Callable[[], bool]) -> bool:
@@ -447,7 +455,8 @@ def _info(name: str, spec: Spec, objective: type[Objective], up: cluster.Cluster
         "workers": up.workers,
         "score": score,
         "unit": metric.unit if metric else "",
-        "done": sum(row.state is not None for row in ledger.rows.values()),
+        "done": sum(row.state is not None and row.phase == Phase.SEARCH for row in ledger.rows.values()),
+        "states": Counter(row.state for row in ledger.rows.values() if row.state is not None),
     }
 
 

@@ -183,7 +183,8 @@ def test_a_knob_is_shown_with_what_its_file_says_and_its_names_elsewhere() -> No
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     result = lagrange("knobs", "bta")
     assert result.exit_code == 2
-    assert "Did you mean 'beta'?" in result.stderr and "dropout" in result.stderr and result.stdout == ""
+    assert "that exist; got 'bta'. Did you mean 'beta'?" in result.stderr and result.stdout == ""
+    assert "lr_ratio" in lagrange("knobs", "qqqq").stderr, "where none is near, all are named"
 
 
 # --- sweeping ---

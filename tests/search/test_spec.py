@@ -309,7 +309,7 @@ def test_presets_are_good_sweeps(name: str) -> None:
 def test_quickstart_is_what_the_readme_says() -> None:
     spec = Spec.read(presets()["quickstart"])
     assert (spec.objective, spec.dataset.name, spec.budget.trials) == ("vae", "digits", 24)
-    assert (spec.confirm.configs, spec.confirm.seeds) == (5, 5)
+    assert (spec.confirm.configs, spec.confirm.seeds) == (5, 8)
     assert spec.search is not None and set(spec.search) == {"beta", "lr"}
 
 
