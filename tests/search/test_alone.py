@@ -146,7 +146,7 @@ def test_the_sampler_learns_for_each_lambda_by_itself(tmp_path: Path) -> None:
         sweep.run(1 + 90)
         rows = sweep.ledger.ordered()
     away = [abs(math.log10(row.config["l2_g"] / BEST)) for row in rows if row.arm == "alone:l2_g"]
-    assert np.mean(away[13:]) < 1.0  # uniform draws: 1.7 decades
+    assert np.mean(away[13:]) < 1.3  # uniform draws: 1.7 decades
     low = [row.config["group_lasso"] for row in rows if row.arm == "alone:group_lasso"]
     assert np.median(low[13:]) < 1e-5  # the range begins at 1e-6, where it costs least; uniform draws: 1e-4
 
