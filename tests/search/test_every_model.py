@@ -50,11 +50,12 @@ def blobs(draw: np.random.Generator, channels: int, height: int, width: int) -> 
 
 def swept(family: str, model: str, dataset: dict[str, Any], home: Home) -> None:
     """Sweep l2 as briefly as a sweep can be; the answer is about it, and the export names the model."""
+    knob = "l2_g" if family == "gan" else "l2"
     spec = {
         "objective": family,
         "model": model,
         "dataset": dataset,
-        "search": {"l2": {}},
+        "search": {knob: {}},
         "batch_size": 16,
         "budget": {"trials": 4, "epochs": 1},
         "scheduler": "none",
@@ -63,7 +64,7 @@ def swept(family: str, model: str, dataset: dict[str, Any], home: Home) -> None:
     }
     outcome = run(spec, name="s", home=home, workers=1, tracking=False)
     assert outcome.answer is not None, outcome
-    assert [one.name for one in outcome.answer.lambdas] == ["l2"]
+    assert [one.name for one in outcome.answer.lambdas] == [knob]
     assert yaml.safe_load(export("s", home=home))["model"] == model
     with Catalogue(home.catalogue_url) as catalogue:
         members = catalogue.members("s")
