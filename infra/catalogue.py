@@ -296,6 +296,7 @@ class Catalogue:
         file = sqlite_path(url)
         if file is not None and not create and not file.exists():
             url, file = "sqlite://", None
+        self._joint: sa.Connection | None = None  # of the commit that `together` gathers
         self._writing = threading.RLock()  # one writer per process: SQLite would otherwise poll for its own lock
         try:
             if file is not None:
@@ -499,6 +500,18 @@ class Catalogue:
             return time.time()
         return float(connection.execute(sa.text("select extract(epoch from clock_timestamp())")).scalar_one())
 
+    # many writes as one
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """`with catalogue.together():` makes everything that is written inside, by this thread, one commit: all of it or nothing."""
+        with self._write() as connection:
+            outer, self._joint = self._joint, connection
+            try:
+                yield
+            finally:
+                self._joint = outer
+
     # inside
 
     @contextmanager
@@ -509,8 +522,12 @@ class Catalogue:
     @contextmanager
     def _write(self) -> Iterator[sa.Connection]:
         """One transaction that takes SQLite's write lock at its start, so that reading and then writing cannot fail for being late."""
-        with self._writing, self._told(), self._engine.connect().execution_options(lagrange_write=True) as connection, connection.begin():
-            yield connection
+        with self._writing:
+            if self._joint is not None:
+                yield self._joint
+                return
+            with self._told(), self._engine.connect().execution_options(lagrange_write=True) as connection, connection.begin():
+                yield connection
 
     @contextmanager
     def _told(self) -> Iterator[None]:

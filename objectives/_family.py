@@ -137,6 +137,7 @@ class Family:
     dtype: ClassVar[str] = "float32"
     offers: ClassVar[tuple[str, ...]] = ()  # what metrics may take of it: see `subject.py`
     density = False  # whether its likelihood is that of real-valued pixels; for families that offer one
+    evaluates_together: ClassVar[bool] = False  # `evaluate` makes tensors of tensors only, so that it can be mapped over members
     measures: ClassVar[tuple[str, ...]] = ()  # metric files measured for every complete member
 
     def __init__(self, settings: base.Settings) -> None:

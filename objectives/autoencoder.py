@@ -44,6 +44,7 @@ class Autoencoder(Family):
     )
     offers = OFFERS
     score = "val_half_sse"
+    evaluates_together = True
     default_search = ("l2",)
     default_epochs = 20
     models = models.serving("autoencoder", first="mlp")

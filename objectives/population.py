@@ -129,6 +129,19 @@ def gradients(
     return gradient, values, memories
 
 
+def each(function: Callable[..., Values], state: Sequence[Any], at_once: int) -> Values:
+    """`function` of each member's part of `state`, trees of tensors (K, …), without gradients; results (K, …).
+
+    Args:
+        function: of one model; it makes tensors of tensors, and may draw from generators of its own, the same for all members.
+        state: its arguments.
+        at_once: no more members than this are one program, for the memory of what `function` keeps meanwhile.
+    """
+    with torch.no_grad():
+        found: Values = torch.func.vmap(function, randomness="same", chunk_size=max(1, at_once))(*state)
+    return found
+
+
 def rehearse() -> None:
     """Map a function for the first time in this process."""
     torch.func.vmap(torch.func.grad(torch.square))(torch.zeros(2))

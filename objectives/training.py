@@ -25,17 +25,18 @@ import torch
 from torch import Tensor, nn
 
 from objectives import base, detectors, metrics, models, regularizers
-from objectives._family import Family
+from objectives._family import CHEAP_IMAGES, Family
 from objectives.base import Member, ObjectiveError, Report, State
 from objectives.data import ImageSet
 from objectives.draws import Draws, Fixed, Live, initialized
 from objectives.optimizers import Adam, clip
-from objectives.population import Pieces, Scratch, gradients
+from objectives.population import Pieces, Scratch, each, gradients
 from objectives.regularization import Memories, Regularization, evaluation_net
 from objectives.subject import Subject
 from objectives.terms import Clock, Update, Values
 
 BLOW_UP = 1e3  # a training loss this many times its first value (or this large, if that was below 1) has diverged
+TOGETHER = 16_000  # images that members evaluate as one program: each of 2,000 keeps a processor busy alone
 
 
 # Several members ----------------------------------------------------------------------
@@ -260,21 +261,31 @@ class TrainingRun:
 
     def _judge(self, trained: Values) -> list[Report]:
         """Evaluate every living member and report; a member that has diverged or is done gets its state."""
+        columns = {**trained, **self._measured()}
+        like = next(iter(trained.values()))
+        # The one time per epoch that the host waits for the device.
+        table = torch.stack([column.to(like) for column in columns.values()]).T.tolist()
         with torch.no_grad():
-            measured = [self.evaluated(k) for k in range(len(self.living))]
-            names = [*trained, *measured[0]]
-            like = next(iter(trained.values()))
-            rows = [
-                torch.stack([*(value[k] for value in trained.values()), *(torch.as_tensor(value).to(like) for value in found.values())])
-                for k, found in enumerate(measured)
-            ]
-            table = torch.stack(rows).tolist()  # the one time per epoch that the host waits for the device
-            return [self._report(k, dict(zip(names, row, strict=True))) for k, row in enumerate(table)]
+            return [self._report(k, dict(zip(columns, row, strict=True))) for k, row in enumerate(table)]
+
+    @torch.no_grad()
+    def _measured(self) -> Values:
+        """What every living member reports after an epoch, (K,) each: as one program where the family's `evaluate` can be mapped."""
+        if len(self.living) > 1 and self.family.evaluates_together:
+            state = (self.thetas, self.averages, self.knobs, self.memories)
+            return each(self._evaluated, state, TOGETHER // min(CHEAP_IMAGES, len(self.images.val)))
+        found = [self.evaluated(k) for k in range(len(self.living))]
+        return {name: torch.stack([torch.as_tensor(values[name], device=self.rows.device) for values in found]) for name in found[0]}
 
     @torch.no_grad()
     def evaluated(self, k: int) -> dict[str, Tensor | float]:
         """The metrics that the living member at position k reports after an epoch."""
         return self.family.evaluate(self.regularization.plain(self._current(k)), self.images)
+
+    def _evaluated(self, *own: Any) -> Values:
+        """The same of one model's θ, averages, knobs and memories."""
+        found = self.family.evaluate(self.regularization.plain(self._working(*own)), self.images)
+        return {name: torch.as_tensor(value, device=self.rows.device) for name, value in found.items()}
 
     def _report(self, k: int, metrics: dict[str, float]) -> Report:
         living = self.living[k]
@@ -396,16 +407,19 @@ class TrainingRun:
         self._scratch = Scratch()
 
     def _current(self, k: int) -> dict[str, Tensor]:
-        """Member k's weights as they are evaluated: averaged where the family averages, and with every reparametrization worked in."""
-        # A weight that a regularizer holds at exactly 0 is 0 in the average too, which would only creep towards it.
-        thetas = {
-            player: self.averages[player][k] * (theta[k] != 0) if player in self.averages else theta[k]
-            for player, theta in self.thetas.items()
-        }
-        knobs = {name: value[k] for name, value in self.knobs.items()}
+        """Member k's weights as they are evaluated."""
+        thetas, averages, knobs = ({name: value[k] for name, value in found.items()} for found in (self.thetas, self.averages, self.knobs))
         memories = {name: {key: value[k] for key, value in memory.items()} for name, memory in self.memories.items()}
         with torch.no_grad():
-            return self.regularization.evaluated(thetas, knobs, memories, self.clock, Fixed("evaluation", self.rows))
+            return self._working(thetas, averages, knobs, memories)
+
+    def _working(
+        self, thetas: Mapping[str, Tensor], averages: Mapping[str, Tensor], knobs: Mapping[str, Tensor], memories: Memories
+    ) -> dict[str, Tensor]:
+        """One model's weights as they are evaluated: averaged where the family averages, and with every reparametrization worked in."""
+        # A weight that a regularizer holds at exactly 0 is 0 in the average too, which would only creep towards it.
+        kept = {player: averages[player] * (theta != 0) if player in averages else theta for player, theta in thetas.items()}
+        return self.regularization.evaluated(kept, knobs, memories, self.clock, Fixed("evaluation", self.rows))
 
     def _scored(self, k: int) -> dict[str, Tensor]:
         best = self.living[k].best

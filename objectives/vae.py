@@ -46,6 +46,7 @@ class VAE(Family):
         "vae", tuple(PLAYERS), (neg_elbo.METRIC, NLL, reconstruction.METRIC, kl.METRIC, GAP), exact=(active_units.METRIC,), offers=offers
     )
     score = "val_nll_nats"
+    evaluates_together = True
     cheap = "val_neg_elbo_nats"
     default_search = ("beta",)
     default_epochs = 20

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -68,6 +69,18 @@ class Silent:
         """Ignored."""
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """A member's row as it will stand, and its new reports."""
+
+    row: MemberRow
+    curve: list[Report]
+
+    def reports(self) -> list[ReportRow]:
+        """The new reports as the catalogue stores them."""
+        return [ReportRow(report.number, report.epoch, report.rung_score, dict(report.metrics)) for report in self.curve]
+
+
 class Ledger:
     """The books of one sweep. `rows` mirrors the catalogue's members, `curves` their finite rung scores by epoch."""
 
@@ -115,6 +128,10 @@ class Ledger:
         """The number of the next member."""
         return max(self.rows, default=-1) + 1
 
+    def together(self) -> AbstractContextManager[None]:
+        """What is written inside is one commit."""
+        return self._catalogue.together()
+
     def open(self, rows: Sequence[MemberRow]) -> None:
         """Commit members before anyone trains them."""
         self._catalogue.add_members(self.sweep, rows)
@@ -152,11 +169,23 @@ class Ledger:
         """Remember why a member is stopped until its reports are in."""
         self._doomed[number] = reason
 
-    def record(self, number: int, reports: Sequence[Report], seconds: float, worker: Mapping[str, Any]) -> bool:
-        """Write reports down, and the end if there is one; true when the member has ended by them."""
+    def record(self, reports: Mapping[int, Sequence[Report]], seconds: float, worker: Mapping[str, Any]) -> set[int]:
+        """Write down what a pack reported, by member, and the ends that this brings; the members that have ended by it.
+
+        One commit for all of it, so that a kill between a rung's reports and its decision leaves neither or both. `seconds` is what the
+        pack took.
+        """
+        entries = [
+            self._entry(number, mine, seconds / len(reports), worker) for number, mine in reports.items() if self.rows[number].state is None
+        ]
+        self._write(entries)
+        for entry in entries:
+            self._tell(entry)
+        return {entry.row.number for entry in entries if entry.row.state is not None}
+
+    def _entry(self, number: int, reports: Sequence[Report], seconds: float, worker: Mapping[str, Any]) -> _Entry:
+        """A member's row after these reports, and those of them that are news."""
         row = self.rows[number]
-        if row.state is not None:
-            return False
         news = [report for report in reports if report.epoch not in self._seen.get(number, ())]
         curve = [report for report in news if math.isfinite(report.rung_score) or report.state is None]
         end = next((report for report in reports if report.state is not None), None)
@@ -174,31 +203,24 @@ class Ledger:
             end = Report(number, row.epochs, float("nan"), state=State.STOPPED, reason=self._doomed.pop(number))
         if end is not None:
             row = replace(row, state=str(end.state), reason=end.reason, score=end.score, traceback=end.traceback)
-        self._write(row, [ReportRow(number, report.epoch, report.rung_score, dict(report.metrics)) for report in curve])
-        for report in curve:
-            self._plot(report)
-        self._seen.setdefault(number, set()).update(report.epoch for report in curve)
-        for report in curve:
-            self._tracker.log(number, report.epoch, report.metrics)
-            self._listener.report(number, report.epoch, self.epochs, report.rung_score)
-        if end is not None:
-            self._tell_end(row)
-        return end is not None
+        return _Entry(row, curve)
 
     def _plot(self, report: Report | ReportRow) -> None:
         if report.rung_score is not None and math.isfinite(report.rung_score):
             self.curves.setdefault(report.number, {})[report.epoch] = report.rung_score
 
-    def _write(self, row: MemberRow, curve: list[ReportRow]) -> None:
-        """One transaction, so that a kill between a rung's report and its decision leaves neither or both."""
-        self.rows[row.number] = row
-        if row.state is None:
-            self._catalogue.add_reports(self.sweep, curve)
-            return
+    def _write(self, entries: Sequence[_Entry]) -> None:
+        with self._catalogue.together():
+            self._catalogue.add_reports(self.sweep, [row for entry in entries if entry.row.state is None for row in entry.reports()])
+            for entry in entries:
+                if entry.row.state is not None:
+                    self._end(entry.row, entry.reports())
+
+    def _end(self, row: MemberRow, curve: Sequence[ReportRow]) -> None:
         self._catalogue.end_member(
             self.sweep,
             row.number,
-            state=row.state,
+            state=row.state or "",
             reason=row.reason,
             score=row.score,
             rung_score=row.rung_score,
@@ -209,9 +231,21 @@ class Ledger:
             facts=row.facts,
             reports=curve,
         )
-        path: Path = self._checkpoint(row.number)
-        for leftover in (path, path.with_suffix(".json")):
-            leftover.unlink(missing_ok=True)
+
+    def _tell(self, entry: _Entry) -> None:
+        """What is written is said: to the mirror of the catalogue, to MLflow, to whoever listens."""
+        row = entry.row
+        self.rows[row.number] = row
+        self._seen.setdefault(row.number, set()).update(report.epoch for report in entry.curve)
+        for report in entry.curve:
+            self._plot(report)
+            self._tracker.log(row.number, report.epoch, report.metrics)
+            self._listener.report(row.number, report.epoch, self.epochs, report.rung_score)
+        if row.state is not None:
+            path: Path = self._checkpoint(row.number)
+            for leftover in (path, path.with_suffix(".json")):
+                leftover.unlink(missing_ok=True)
+            self._tell_end(row)
 
     def _tell_end(self, row: MemberRow) -> None:
         final = {key: value for key, value in row.metrics.items() if math.isfinite(value)}

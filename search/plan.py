@@ -79,8 +79,8 @@ class Plan:
             left = self.spec.budget.trials - self.searched()
             # Members that passed a rung wait for others to fill a pack with, as long as there are fresh ones to train meanwhile.
             if left > 0 and len(self._queue) < self._wide:
-                for _ in range(min(left, self._width(left))):
-                    self._queue.append(self._ask())
+                with self.ledger.together():
+                    self._queue += [self._ask() for _ in range(min(left, self._width(left)))]
             if self._queue:
                 return Job("train", self._take())
         if self._in_flight:

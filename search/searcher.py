@@ -169,8 +169,9 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
     def _record(self, trial_id: str, reports: Mapping[int, list[Report]], result: dict[str, Any]) -> None:
         """Write a pack's reports down. Where a rung took some of its members, the others wait for a new pack."""
         plan, stops = self._searcher.plan, trial_id in self._searcher.regrouped
-        for number, mine in reports.items():
-            if self._ledger.record(number, mine, result.get("seconds", 0.0) / len(reports), result.get("worker", {})):
+        ended = self._ledger.record(reports, result.get("seconds", 0.0), result.get("worker", {}))
+        for number in reports:
+            if number in ended:
                 plan.ended(number)
             elif stops and self._ledger.rows[number].state is None:
                 plan.passed(number)
@@ -202,7 +203,7 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
             state = State.FAILED if why or "preempt" not in died.lower() else State.PREEMPTED
             epoch = self._ledger.rows[number].epochs
             last = Report(number, epoch, float("nan"), state=state, reason=reason)
-            self._ledger.record(number, [last], 0.0, {})
+            self._ledger.record({number: [last]}, 0.0, {})
             plan.ended(number)
 
     def _kill(self, trial: Any) -> None:

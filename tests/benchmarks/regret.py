@@ -160,7 +160,7 @@ def search(problem: Problem, sampler: str, trials: int, width: int, seed: int) -
         for row in job.rows:
             # A training's luck is its own: a config that is asked for again is not as lucky again.
             score = problem.truth(row.config) + problem.sd * luck(seed, row.number, sorted(row.config.items()))
-            ledger.record(row.number, [Report(row.number, 1, score, state=State.COMPLETE, score=score)], 0.0, {})
+            ledger.record({row.number: [Report(row.number, 1, score, state=State.COMPLETE, score=score)]}, 0.0, {})
         for row in job.rows:
             plan.ended(row.number)
     return Searched([dict(row.config) for row in ledger.ordered()], widths)

@@ -149,6 +149,22 @@ def test_one_of_many_threads_ends_a_member(sweep: Catalogue) -> None:
     assert sweep.member("s", 1).reason == str(won.index(True))
 
 
+def test_what_is_written_together_is_there_as_one(sweep: Catalogue, url: str) -> None:
+    with Catalogue(url) as other:
+        with sweep.together():
+            sweep.add_reports("s", [ReportRow(0, 1, 1.0, {})])
+            sweep.end_member("s", 1, state="complete", score=2.0)
+            assert other.reports("s") == []
+            assert other.member("s", 1).state is None
+        assert len(other.reports("s")) == 1
+        assert other.member("s", 1).state == "complete"
+        with pytest.raises(ValueError), sweep.together():
+            sweep.end_member("s", 0, state="complete", score=2.0)
+            raise ValueError
+        assert other.member("s", 0).state is None
+    assert sweep.end_member("s", 0, state="failed")  # what is written afterwards is written at once again
+
+
 def test_a_report_is_stored_once(sweep: Catalogue) -> None:
     sweep.add_reports("s", [ReportRow(1, 1, 5.0)])
     sweep.add_reports("s", [ReportRow(1, 1, 6.0), ReportRow(1, 2, 4.0)])

@@ -117,6 +117,28 @@ def test_a_stopped_member_leaves_the_others_as_they_would_be() -> None:
     assert run.step() == []
 
 
+LAMBDAS = [
+    (name, knob)
+    for name in ("autoencoder", "vae")
+    for knob in base.load(name).knobs.values()
+    if (knob.is_lambda or knob.choices) and not (knob.structural and not knob.choices and knob.off is None)
+]
+
+
+@pytest.mark.parametrize(("name", "knob"), LAMBDAS, ids=[f"{name}-{knob.name}" for name, knob in LAMBDAS])
+def test_a_pack_is_evaluated_as_each_of_it_would_be(name: str, knob: base.Knob, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = [knob.choices[-1]] * 3 if knob.choices else [knob.high] * 3 if knob.structural else [knob.low, knob.high, knob.high]
+    pack = [Member(number, {knob.name: value}, seed=100 + number) for number, value in enumerate(values)]
+    run = begin(name, pack, epochs=3, likelihood="gaussian" if knob.name == "optimal_sigma" else None)
+    monkeypatch.setattr(training, "TOGETHER", 2 * len(run.images.val))  # two of the three members at once, then the third
+    assert run.family.evaluates_together
+    run.step()
+    together = run._measured()
+    for k in range(3):
+        for key, value in run.evaluated(k).items():
+            assert float(together[key][k]) == pytest.approx(float(value), rel=1e-9, nan_ok=True), key
+
+
 def test_one_member_is_not_mapped(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a population of one was mapped")

@@ -124,7 +124,7 @@ class Simulated:
         end = Report(row.number, 1, score, state=State.COMPLETE, score=score)
         if not math.isfinite(score):
             end = Report(row.number, 1, math.nan, state=State.DIVERGED if math.isnan(score) else State.FAILED)
-        self.ledger.record(row.number, [end], 0.0, {})
+        self.ledger.record({row.number: [end]}, 0.0, {})
         self.plan.ended(row.number)
 
     def score(self, config: Mapping[str, Value], seed: int) -> float:
