@@ -23,6 +23,8 @@ from search.plan import Job, Pause, Plan
 
 # How long a sweep waits for the other workers before it goes on with those that are up.
 START_SECONDS = 30.0
+# A chore may train a classifier or score many weights before its one report: it may be silent so many times longer than a member.
+CHORE_PATIENCE = 10
 
 
 class _Unsaved:
@@ -147,8 +149,12 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
         now = time.monotonic()
         for trial in trials:
             heard = self._heard.get(trial.trial_id)
-            if heard is not None and now - heard > self._silence_seconds and trial.status == "RUNNING":
+            if heard is not None and now - heard > self._patience_seconds(trial) and trial.status == "RUNNING":
                 self._kill(trial)
+
+    def _patience_seconds(self, trial: Any) -> float:
+        """How long a trial may be silent."""
+        return self._silence_seconds * (1 if self._searcher.jobs[trial.trial_id].rows else CHORE_PATIENCE)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The clock of silence starts when the worker has the job."""
@@ -207,7 +213,7 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
             plan.ended(number)
 
     def _kill(self, trial: Any) -> None:
-        self._killed[trial.trial_id] = f"time limit: no report for {self._silence_seconds:g} s (limits.silence_seconds)"
+        self._killed[trial.trial_id] = f"time limit: no report for {self._patience_seconds(trial):g} s (limits.silence_seconds)"
         self._heard.pop(trial.trial_id, None)
         actor = trial.temporary_state.ray_actor
         if actor is not None:

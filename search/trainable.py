@@ -1,7 +1,7 @@
 """The Ray Tune trainable: start a run, step it, report, save, restore; nothing else.
 
 What it trains is a pack (`pack.py`), of one member or many. It runs in a worker process that serves many trials one after another. One
-`step` trains until the scheduler has to decide, or for half a second, so that a short epoch does not cost a round trip to the driver.
+`step` trains until the scheduler has to decide, or for a second, so that a short epoch does not cost a round trip to the driver.
 Whatever goes wrong becomes a report with a state: Ray never sees an exception of a member.
 """
 
@@ -26,7 +26,7 @@ from ray import tune
 from objectives.base import Member, Objective, ObjectiveError, Phase, Report, Settings, State, load
 from search.pack import Pack, plain
 
-REPORT_SECONDS = 0.5
+REPORT_SECONDS = 1.0
 CHECKPOINT_SECONDS = 30.0
 # glibc's names for two of its options, from malloc.h.
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
