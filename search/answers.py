@@ -126,7 +126,7 @@ class LambdaAnswer:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a sweep found. `best` is the chosen λ config; `recommended` is the off arm instead where λ hurts."""
+    """What a sweep found. `best` is the chosen λ config; `recommended` is the off arm instead where λ hurts, or shows no gain."""
 
     score_name: str
     arm: str
@@ -178,11 +178,12 @@ class Answer:
             amount, low, high = -amount, -high, -low
         size = f"{number(amount)} [{number(low)}, {number(high)}]{' ' + unit if unit else ''}"
         name = self.score_name or "the score"
+        kept = f"; keep {off}" if self.recommended_arm == "off" else ""
         text = {
             Verdict.HELPS: f"{values} improves {name} by {size} over {off}",
-            Verdict.HURTS: f"{values} worsens {name} by {size} against {off}; keep {off}",
-            Verdict.HARMLESS: f"{values} changes {name} by {size} against {off}, less than the margin of {number(self.margin)}",
-            Verdict.NO_EVIDENCE: f"No evidence that {values} changes {name}: improvement {size} over {off}",
+            Verdict.HURTS: f"{values} worsens {name} by {size} against {off}{kept}",
+            Verdict.HARMLESS: f"{values} changes {name} by {size} against {off}, less than the margin of {number(self.margin)}{kept}",
+            Verdict.NO_EVIDENCE: f"No evidence that {values} changes {name}: improvement {size} over {off}{kept}",
         }[self.verdict]
         return f"{text} ({self.verdict}; {self.effect.seeds} paired seeds). {promise}"
 

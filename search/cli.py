@@ -164,6 +164,7 @@ def sweep(
     """Search λ, confirm it on fresh seeds, and say whether it was worth it."""
     from infra.storage import sweep_name
     from search.spec import expand
+    from search.sweep import refuse_taken
 
     short = {
         "dataset.name": dataset,
@@ -179,8 +180,7 @@ def sweep(
     place = _home(home, catalogue_url, tracking_uri, storage)
     _print_warnings(specs)
     if dry_run:
-        for chosen in filter(None, _names(specs, name)):
-            sweep_name(chosen)
+        refuse_taken(place, [chosen and sweep_name(chosen) for chosen in _names(specs, name)])
         for spec in specs:
             _print_dry_run(spec, place, workers)
         return
@@ -225,10 +225,11 @@ def _run_all(
     specs: Sequence[Spec], names: Sequence[str | None], home: Home, workers: int | None, address: str | None, plain: bool
 ) -> list[Outcome]:
     """One sweep after the other; a matrix shares one running Ray."""
-    from search.sweep import run
+    from search.sweep import refuse_taken, run
 
     outcomes: list[Outcome] = []
-    _refuse_taken(names if len(specs) > 1 else [], home)
+    if len(specs) > 1:
+        refuse_taken(home, names)  # all of a matrix, before its first sweep begins; `run` looks up its own
     with _one_ray(specs, workers, address):
         for spec, name in zip(specs, names, strict=True):
             with _display(plain) as display:
@@ -238,19 +239,6 @@ def _run_all(
             if outcome.status == "interrupted":
                 break
     return outcomes
-
-
-def _refuse_taken(names: Sequence[str | None], home: Home) -> None:
-    """All names of a matrix are looked up before its first sweep begins (`run` looks up its own)."""
-    from infra.errors import InfraError
-
-    wanted = [name for name in names if name is not None]
-    if not wanted:
-        return
-    with _catalogue(home) as catalogue:
-        taken = [name for name in wanted if catalogue.has_sweep(name)]
-    if taken:
-        raise InfraError(f"A sweep's name is used once; {', '.join(taken)} exist. Choose another --name, or remove them: lagrange rm NAME")
 
 
 @contextmanager
@@ -491,7 +479,7 @@ def best(
     catalogue_url: CatalogueOption = None,
 ) -> None:
     """The best λ per model: one row for each objective, model and data set."""
-    from search.answers import Verdict, number
+    from search.answers import number
     from search.display import effect_text
     from search.exports import best as best_rows
 
@@ -508,9 +496,10 @@ def best(
     table = printing.table("objective", "model", "data set", "best λ", "score", "effect", "verdict", "sweep")
     for row in rows:
         answer = row.answer
-        # Where every λ hurts, off is the best value that is known.
-        best = [(one.name, f"{number(one.off)} (off)" if answer.verdict == Verdict.HURTS else number(one.value)) for one in answer.lambdas]
-        values, score = ", ".join(f"{name} = {value}" for name, value in best), f"{row.score_name} {number(answer.best_score)}"
+        off = answer.recommended_arm == "off"  # where no λ has anything to show, off is the best value that is known
+        best = [(one.name, f"{number(one.off)} (off)" if off else number(one.value)) for one in answer.lambdas]
+        values = ", ".join(f"{name} = {value}" for name, value in best)
+        score = f"{row.score_name} {number(answer.off_score if off else answer.best_score)}"
         what = (row.objective, row.model, _data_name(row.spec), values)
         table.add_row(*what, score, effect_text(answer.effect), str(answer.verdict), row.sweep)
     printing.console().print(table)

@@ -337,9 +337,9 @@ def _facts(answer: Answer, usual: Mapping[str, Any] | None) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    hurts = answer.verdict is Verdict.HURTS
+    off = answer.recommended_arm == "off"
     together = [one for one in answer.lambdas if one.alone is None]
-    rows: list[tuple[str, str]] = [(f"best {one.name}", _off_line(one) if hurts else _lambda_line(one)) for one in together]
+    rows: list[tuple[str, str]] = [(f"best {one.name}", _off_line(one, answer) if off else _lambda_line(one)) for one in together]
     rows += [(f"{one.name} alone", _alone_line(one, answer)) for one in answer.lambdas if one.alone is not None]
     rows += [(f"without {one.name}", f"costs {effect_text(one.without)}") for one in answer.lambdas if one.without is not None]
     rows.append(("effect", f"{effect_text(answer.effect)} of {answer.score_name} gained over λ off ({answer.effect.seeds} paired seeds)"))
@@ -358,8 +358,9 @@ def _facts(answer: Answer, usual: Mapping[str, Any] | None) -> Table:
     return table
 
 
-def _off_line(one: LambdaAnswer) -> str:
-    return f"{number(one.off)}, which is off; the best of the others is {number(one.value)}, and it hurts"
+def _off_line(one: LambdaAnswer, answer: Answer) -> str:
+    said = "it hurts" if answer.verdict is Verdict.HURTS else "its mean is no better than off's"
+    return f"{number(one.off)}, which is off; the best of the others is {number(one.value)}, and {said}"
 
 
 def _alone_line(one: LambdaAnswer, answer: Answer) -> str:

@@ -6,6 +6,7 @@ with the decisions the old one would have made.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -64,7 +65,7 @@ class Plan:
         self._weights, self._bundle, self._workers = weights, bundle, workers
         self._wide = 1  # how many members make a pack: measured when the data is prepared
         self._prepared = self._test_read = False
-        self._in_flight: set[int] = set()
+        self._in_flight: dict[int, int] = {}  # who is trained now, and by whom their pack is known; a chore is −1
         self._attempts: dict[int, int] = {}
         # What an earlier driver left open goes first, in the order of asking.
         self._queue = [row for row in ledger.ordered() if row.state is None]
@@ -78,7 +79,7 @@ class Plan:
         if not self.out_of_time():
             left = self.spec.budget.trials - self.searched()
             # Members that passed a rung wait for others to fill a pack with, as long as there are fresh ones to train meanwhile.
-            if left > 0 and len(self._queue) < self._wide:
+            if left > 0 and len(self._queue) < self._even(Phase.SEARCH):
                 with self.ledger.together():
                     self._queue += [self._ask() for _ in range(min(left, self._width(left)))]
             if self._queue:
@@ -88,13 +89,19 @@ class Plan:
         return self._after_search()
 
     def _width(self, left: int) -> int:
-        """How many fresh configs are asked for at once: no more than leave every worker some.
+        """How many fresh configs are asked for at once: a pack, or what is left.
 
         An adaptive sampler learns from what was told between asks, so it gives at most a quarter of the trials without a word.
         """
-        share = -(-left // self._workers)
         quarter = max(1, self.spec.budget.trials // 4) if samplers.adaptive(self.spec.sampler) else left
-        return max(1, min(self._wide, share, quarter))
+        return max(1, min(self._even(Phase.SEARCH), left, quarter))
+
+    def _even(self, phase: str) -> int:
+        """How many members of a phase make a pack: no more than train well together, and equally many packs for every worker."""
+        rows = sum(row.phase == phase for row in self.ledger.rows.values())
+        members = max(rows, self.spec.budget.trials) if phase == Phase.SEARCH else rows
+        rounds = math.ceil(members / (self._wide * self._workers))
+        return max(1, math.ceil(members / (rounds * self._workers)))
 
     def _take(self) -> tuple[MemberRow, ...]:
         """The first members of the queue that can be one pack: of one phase, equally long trained, and alike for the objective."""
@@ -103,18 +110,17 @@ class Plan:
             kinds.setdefault(self._kind(row), []).append(row)
         # The fullest pack goes first; the few that passed a rung wait for others that do.
         found = max(kinds.values(), key=len) if self._wide > 1 else self._queue
-        share = -(-len(self._queue) // self._workers)  # every worker gets some of what is left
-        taken = found[: 1 if self._bundle is None else max(1, min(self._wide, share if self._all_asked() else self._wide))]
+        waiting = len(self._queue) + max(0, self.spec.budget.trials - self.searched())
+        free = self._workers - len(set(self._in_flight.values()))  # whoever has nothing to do gets some of what is left
+        share = math.ceil(waiting / max(1, free))
+        taken = found[: 1 if self._bundle is None else min(self._even(found[0].phase), share)]
         numbers = {row.number for row in taken}
         self._queue = [row for row in self._queue if row.number not in numbers]
-        self._in_flight |= numbers
+        self._in_flight.update(dict.fromkeys(numbers, min(numbers)))
         return tuple(taken)
 
     def _kind(self, row: MemberRow) -> tuple[Any, ...]:
         return (row.phase, row.epochs, None if self._bundle is None else self._bundle(row.config))
-
-    def _all_asked(self) -> bool:
-        return self.searched() >= self.spec.budget.trials
 
     def searched(self) -> int:
         """How many members of the search phase exist."""
@@ -126,19 +132,19 @@ class Plan:
 
     def ended(self, number: int) -> None:
         """A member has its state: tell Optuna, and forget that it runs."""
-        self._in_flight.discard(number)
+        self._in_flight.pop(number, None)
         row = self.ledger.rows[number]
         if row.phase == Phase.SEARCH:
             self.study.tell(row)
 
     def passed(self, number: int) -> None:
         """A member goes on after a rung that others of its pack did not pass: it waits for a new pack."""
-        self._in_flight.discard(number)
+        self._in_flight.pop(number, None)
         self._queue.append(self.ledger.rows[number])
 
     def lost(self, number: int, why: str) -> str:
         """A member's worker died: queue the member again, or return the reason to give it up."""
-        self._in_flight.discard(number)
+        self._in_flight.pop(number, None)
         self._attempts[number] = self._attempts.get(number, 0) + 1
         if self._attempts[number] > RETRIES:
             return f"its worker died {self._attempts[number]} times: {why}"
@@ -148,7 +154,7 @@ class Plan:
 
     def prepared(self, facts: dict[str, Any], error: str) -> None:
         """The worker's word on the data: facts for the record, or what is wrong with it."""
-        self._in_flight.discard(-1)
+        self._in_flight.pop(-1, None)
         self._prepared = True
         self.problem = error
         if not error:
@@ -160,14 +166,14 @@ class Plan:
 
     def test_read(self, items: list[dict[str, Any]], error: str) -> None:
         """Scores on the test split, per confirmed seed of the chosen config and its off arm."""
-        self._in_flight.discard(-1)
+        self._in_flight.pop(-1, None)
         assert self.answer is not None
         self.answer = selection.with_test(self.answer, items, error)
 
     def _prepare(self) -> Job | Pause:
         if -1 in self._in_flight:
             return Pause.WAIT
-        self._in_flight.add(-1)
+        self._in_flight[-1] = -1
         return Job("prepare")
 
     def _ask(self) -> MemberRow:
@@ -212,7 +218,7 @@ class Plan:
         items = self._test_items(self.answer)
         if not items:
             return Pause.DONE
-        self._in_flight.add(-1)
+        self._in_flight[-1] = -1
         return Job("read_test", items=tuple(items))
 
     def _choose(self) -> bool:

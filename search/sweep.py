@@ -14,7 +14,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,10 +89,14 @@ def run(
     where = Where(home or Home.open(), workers, address, listener or Silent(), tracking)
     with ExitStack() as stack:
         # What can be refused is refused first, and Ray starts before the first row: a sweep that cannot start leaves nothing behind.
-        _refuse_taken(where.home, name and sweep_name(name))
+        name = name and sweep_name(name)
+        refuse_taken(where.home, [name])
         up = stack.enter_context(_cluster(spec, where))
         catalogue = stack.enter_context(Catalogue(where.home.catalogue_url))
-        name = sweep_name(name) if name else _free_name(catalogue, spec)
+        if name and catalogue.has_sweep(name):
+            refuse_taken(where.home, [name])  # by another driver, meanwhile
+            remove(name, home=where.home)  # it had come to nothing
+        name = name or _free_name(catalogue, spec)
         catalogue.create_sweep(_sweep_row(name, spec))
         return _drive(name, spec, where, catalogue, up)
 
@@ -477,13 +481,21 @@ def _sweep_row(name: str, spec: Spec) -> SweepRow:
     )
 
 
-def _refuse_taken(home: Home, name: str | None) -> None:
-    """Raise InfraError where the catalogue cannot be opened or knows the name; a file that is not there is not made."""
+def refuse_taken(home: Home, names: Iterable[str | None]) -> None:
+    """Raise InfraError where the catalogue cannot be opened, or sweeps hold some of these names; a file that is not there is not made."""
     with Catalogue(home.catalogue_url, create=False) as catalogue:
-        if name is not None and catalogue.has_sweep(name):
-            raise InfraError(
-                f"A sweep's name is used once; {name!r} exists. Choose another --name, resume it, or remove it: lagrange rm {name}"
-            )
+        taken = [name for name in names if name is not None and _holds(catalogue, name)]
+    if taken:
+        which = ", ".join(map(repr, taken)) + (" exists" if len(taken) == 1 else " exist")
+        raise InfraError(f"A sweep's name is used once; {which}. Choose another --name, resume it, or remove it: lagrange rm {taken[0]}")
+
+
+def _holds(catalogue: Catalogue, name: str) -> bool:
+    """Whether a sweep has this name to itself.
+
+    One that failed before its first member (a data file that cannot be read, a λ that does nothing) leaves it to the next.
+    """
+    return catalogue.has_sweep(name) and (catalogue.sweep(name).status != "failed" or bool(catalogue.members(name)))
 
 
 def _free_name(catalogue: Catalogue, spec: Spec) -> str:

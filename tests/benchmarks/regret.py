@@ -18,13 +18,14 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from infra.catalogue import Catalogue, MemberRow
 from infra.tracking import NullTracker
-from objectives.base import Report, State, Value, load
+from objectives.base import Phase, Report, State, Value, load
 from objectives.toy import BEST_LR, LR_COST, best_lambda, risk
 from search import samplers as samplers_
 from search import schedulers
@@ -109,8 +110,14 @@ class Forgetful:
     def add_members(self, sweep: str, rows: Sequence[MemberRow]) -> None:
         pass
 
+    def add_reports(self, sweep: str, rows: Sequence[Any]) -> None:
+        pass
+
     def end_member(self, sweep: str, number: int, **how: Any) -> None:
         pass
+
+    def together(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def update_sweep(self, sweep: str, **what: Any) -> None:
         pass
@@ -120,7 +127,7 @@ class Uncapped(Plan):
     """The plan without its rule for adaptive samplers."""
 
     def _width(self, left: int) -> int:
-        return max(1, min(self._wide, left))
+        return max(1, min(self._even(Phase.SEARCH), left))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""An objective whose first worker dies in the middle of a pack, for the tests of packs."""
+"""Objectives that come to a bad end: one whose first worker dies in the middle of a pack, one that can not be prepared."""
 
 from __future__ import annotations
 
@@ -9,16 +9,24 @@ from typing import Any
 from torch import Tensor
 
 from objectives.autoencoder import Autoencoder
+from objectives.base import ObjectiveError
 
 
 class DiesOnce(Autoencoder):
-    """Takes its worker with it at the twentieth evaluation; a file in the cache says that it has."""
+    """Takes its worker with it at the sixth evaluation, of a pack that went on from its rung; a file in the cache says that it has."""
 
     def evaluate(self, net: Any, images: Any) -> dict[str, Tensor | float]:
         self._calls = getattr(self, "_calls", 0) + 1
         mark = Path(str(self.settings.cache)) / "died"
-        if self._calls == 20 and not mark.exists():
+        if self._calls == 6 and not mark.exists():
             mark.parent.mkdir(parents=True, exist_ok=True)
             mark.touch()
             os._exit(1)
         return super().evaluate(net, images)
+
+
+class Unready(Autoencoder):
+    """Finds out when it prepares that it can not be trained."""
+
+    def prepare(self) -> dict[str, Any]:
+        raise ObjectiveError("the moon must be full; it is new. Wait a fortnight.")

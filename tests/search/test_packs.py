@@ -13,10 +13,12 @@ from torch import Tensor
 from infra.catalogue import Catalogue, MemberRow
 from infra.storage import Home
 from objectives.autoencoder import Autoencoder
-from objectives.base import Member, Settings, State
+from objectives.base import Member, Report, Settings, State
 from search.pack import Pack
+from search.plan import Job, Plan
 from search.spec import Spec, SpecError
 from search.sweep import run
+from tests.search.simulated import Simulated
 
 DIGITS = {"name": "digits", "train_size": 96}
 
@@ -95,6 +97,39 @@ def test_a_worker_that_dies_in_the_middle_of_a_pack_loses_no_member(home: Home) 
     with Catalogue(home.catalogue_url) as catalogue:
         seen = [(report.number, report.epoch) for report in catalogue.reports("s")]
     assert len(seen) == len(set(seen)) == sum(row.epochs for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("trials", "wide", "sizes"),
+    [
+        (64, 32, [32, 32]),
+        (64, 16, [16, 16, 16, 16]),
+        (40, 16, [10, 10, 10, 10]),  # rather than two of 16 and one of 8, which one worker would wait for
+        (25, 16, [13, 12]),
+        (5, 16, [3, 2]),
+        (5, 1, [1, 1, 1, 1, 1]),
+    ],
+)
+def test_two_workers_get_equal_packs(trials: int, wide: int, sizes: list[int], tmp_path: Path) -> None:
+    keys = spec(objective="toy", dataset={"name": "none"}, budget={"trials": trials, "epochs": 1}, confirm={"configs": 0})
+    keys = {key: value for key, value in keys.items() if key != "batch_size"}
+    with Simulated(tmp_path, keys, lambda config: 1.0) as sweep:
+        plan = Plan(sweep.spec, sweep.space, sweep.study, sweep.ledger, str, bundle=lambda _: None, workers=2)
+        assert plan.next() == Job("prepare")
+        plan.prepared({"pack": {"members": wide}}, "")
+        trained: list[int] = []
+        flying: list[Job] = []
+        while sum(trained) < trials:
+            job = plan.next()
+            assert isinstance(job, Job) and job.rows
+            trained.append(len(job.rows))
+            flying.append(job)
+            if len(flying) == 2:
+                for row in flying.pop(0).rows:
+                    end = Report(row.number, 1, 1.0, state=State.COMPLETE, score=1.0)
+                    sweep.ledger.record({row.number: [end]}, 0.0, {})
+                    plan.ended(row.number)
+        assert trained == sizes
 
 
 def test_a_member_goes_on_from_its_own_checkpoint_in_any_company(tmp_path: Path) -> None:

@@ -205,6 +205,19 @@ def test_an_equal_lambda_is_harmless_and_a_noisy_one_no_evidence() -> None:
     assert ask({"off": off, "min": [o + 300 * d for o, d in zip(off, tiny, strict=True)]}).verdict is Verdict.NO_EVIDENCE
 
 
+def test_a_lambda_with_nothing_to_show_is_not_recommended() -> None:
+    off = [100.0, 101.0, 102.0, 99.0, 98.0]
+    for worse, verdict in ((0.1, Verdict.HARMLESS), (3.0, Verdict.NO_EVIDENCE)):
+        differences = [worse, -0.9 * worse, 2 * worse, -worse, 0.0]
+        found = ask({"off": off, "min": [o + d for o, d in zip(off, differences, strict=True)]})
+        assert (found.verdict, found.arm, found.recommended_arm) == (verdict, "min", "off")
+        assert "keep l2 = 0" in found.sentence()
+        assert found.promise.mean == 100.0
+        better = ask({"off": off, "min": [o - d for o, d in zip(off, differences, strict=True)]})
+        assert (better.verdict, better.recommended_arm) == (verdict, "min")
+        assert "keep" not in better.sentence()
+
+
 def test_a_certain_but_small_improvement_helps_and_says_that_it_is_small() -> None:
     found = ask({"off": [100.0, 101.0, 102.0], "min": [99.9, 100.9, 101.901]})
     assert found.verdict is Verdict.HELPS

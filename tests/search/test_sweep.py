@@ -148,6 +148,16 @@ def test_if_every_member_fails_the_sweep_fails_loudly(home: Home) -> None:
         exports.export("s", home=home)
 
 
+def test_a_sweep_that_came_to_nothing_does_not_hold_its_name(home: Home) -> None:
+    failed, members = sweep(home, objective="tests.search.dying:Unready", dataset={"name": "digits"}, budget={"trials": 4, "epochs": 1})
+    assert "moon" in failed.problem
+    assert (failed.status, members) == ("failed", [])
+    again, members = sweep(home)
+    assert again.status == "complete" and len(members) == 12 + 5 * 3
+    with pytest.raises(InfraError, match="used once"):
+        sweep(home)
+
+
 def test_one_worker_and_one_seed_repeat_a_sweep(tmp_path: Path) -> None:
     found = []
     for folder in ("a", "b"):
