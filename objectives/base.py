@@ -131,6 +131,7 @@ class Settings:
     computed once per data set (classifier features). `measure` names metrics beside the objective's own, measured when a confirmed or
     retrained member is complete. `features` says in what features generated images are compared (`name`, and what that needs; None: the
     data set's own); `latents` names the density from which codes are drawn where the model itself has none (None: the family's own).
+    `precision` is that of the products of training: float32, tf32 or bfloat16 (`objectives/precision.py`).
     """
 
     dataset: Mapping[str, Any]
@@ -146,6 +147,7 @@ class Settings:
     measure: tuple[str, ...] = ()
     features: Mapping[str, Any] | None = None
     latents: str | None = None
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
 
 
 @dataclass(frozen=True)

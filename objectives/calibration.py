@@ -38,7 +38,7 @@ def measure(family: Family, searched: Sequence[str], widest: int, members: int) 
         members: how many this worker is to train in all; where they are done in seconds anyway, nothing is tried.
 
     Returns:
-        `members`, `why`, and `rates`: member-epochs per second by width, training alone (evaluation costs the same in a pack).
+        `members`, `why`, and `rates`: member-epochs per second by width, of training alone.
     """
     config, spent = _middle(family, searched), 0.0
     alone = _Timed(family, config, 1)

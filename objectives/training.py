@@ -31,6 +31,7 @@ from objectives.data import ImageSet
 from objectives.draws import Draws, Fixed, Live, initialized
 from objectives.optimizers import Adam, clip
 from objectives.population import Pieces, Scratch, each, gradients
+from objectives.precision import products
 from objectives.regularization import Memories, Regularization, evaluation_net
 from objectives.subject import Subject
 from objectives.terms import Clock, Update, Values
@@ -202,6 +203,10 @@ class TrainingRun:
 
     def _train_epoch(self, steps: int | None = None) -> Values:
         """One pass over the training images, or `steps` of it; the mean of each logged scalar, (K,), still on the device."""
+        with products(self.settings.precision, self.settings.device):
+            return self._pass(steps)
+
+    def _pass(self, steps: int | None) -> Values:
         n = len(self.rows)
         size = self.batch_size
         orders = torch.stack([torch.randperm(n, generator=living.streams.generator("order")) for living in self.living])

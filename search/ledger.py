@@ -116,6 +116,10 @@ class Ledger:
                         )
                     ]
                 )
+        # What an open member has reported is how long it was trained, whoever asks; members that go on together must agree in it.
+        for number, seen in self._seen.items():
+            if self.rows[number].state is None:
+                self.rows[number] = replace(self.rows[number], epochs=max(seen))
         self.labels: dict[str, str] = {}  # the full names of metrics
         self._doomed: dict[int, str] = {}
         self._introduced: set[int] = set()

@@ -84,14 +84,17 @@ class Pack:
         return next(run for run, numbers in self._runs if number in numbers)
 
     def _begin(self, numbers: list[int], fused: bool) -> None:
-        """Start or take up these members, together if they can go on together."""
-        if fused and not self._begin_fused(numbers):
-            fused = False
-        if not fused:
-            for number in numbers:
-                self._begin_alone(number)
+        """Start or take up these members, together those that can go on together: whose checkpoints are of one epoch."""
+        alike: dict[int, list[int]] = {}
+        for number in numbers:
+            record = self._record(number) if fused else None
+            alike.setdefault(record[-1].epoch if record else 0, []).append(number)
+        for epoch, group in alike.items():
+            if not (fused and len(group) > 1 and self._begin_fused(group, taken_up=epoch > 0)):
+                for number in group:
+                    self._begin_alone(number)
 
-    def _begin_fused(self, numbers: list[int]) -> bool:
+    def _begin_fused(self, numbers: list[int], *, taken_up: bool) -> bool:
         try:
             run = self._objective.start([self._members[number] for number in numbers])
         except Exception as error:  # what is wrong with a member alone will be said of that member
@@ -100,15 +103,12 @@ class Pack:
             return False
         if not isinstance(run, PackedRun):
             return False
-        records = {number: self._record(number) for number in numbers}
-        if any(record is not None for record in records.values()):
-            if len({record[-1].epoch if record else 0 for record in records.values()}) > 1:
-                return False  # one of them lost its checkpoint
+        if taken_up:
             try:
                 run.restore_each({number: self._paths[number] for number in numbers})
             except Exception:  # a checkpoint of another version, or torn by a full disk
                 return False
-            self._told.update({number: list(record or []) for number, record in records.items()})
+            self._told.update({number: list(self._record(number) or []) for number in numbers})
         self._runs.append((run, tuple(numbers)))
         return True
 

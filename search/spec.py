@@ -149,6 +149,7 @@ class Spec(_Part):
     check: bool = True
     pack: Pack = "auto"
     batch_size: int | None = Field(default=None, ge=1)
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
     seed: int = Field(default=0, ge=0)
     provenance: dict[str, Any] | None = None
     promise: dict[str, Any] | None = None
@@ -215,6 +216,7 @@ class Spec(_Part):
             features=self.features,
             latents=self.latents,
             batch_size=self.batch_size,
+            precision=self.precision,
             device=device,
             threads=threads,
             cache=cache,
@@ -703,6 +705,13 @@ def _name_faults(spec: Spec, objective: type, remote: bool) -> list[str]:
     elif spec.metric is not None and not metrics[spec.metric].decides:
         deciding = ", ".join(name for name, metric in metrics.items() if metric.decides)
         faults.append(f"metric must be one that can decide, lower being better; got {spec.metric!r}. Choose one of {deciding}.")
+    precisions = getattr(objective, "precisions", ("float32",))
+    if spec.precision not in precisions:
+        faults.append(unknown(f"a precision of {spec.objective!r}", spec.precision, precisions))
+    if spec.precision == "tf32" and not spec.resources.gpu:
+        faults.append(
+            "precision: tf32 must have a GPU to run on; resources.gpu is 0. Give resources.gpu: 1, or choose float32 or bfloat16."
+        )
     faults += [] if remote else features.faults(spec.features)
     if spec.latents is not None and spec.latents not in names("latents"):
         faults.append(unknown("latents", spec.latents, names("latents")))

@@ -30,7 +30,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from itertools import pairwise
 from multiprocessing import get_context
@@ -91,6 +91,7 @@ class Where:
     features: str | None = None
     train_size: int | None = None
     cache: str | None = None
+    precision: Any = "float32"
 
 
 @dataclass
@@ -139,7 +140,7 @@ def family_of(case: Case, where: Where) -> Any:
     settings = Settings(
         options, EPOCHS, case.model, batch_size=case.batch, device=where.device, cache=where.cache, features=features, threads=1
     )
-    return kind(settings)
+    return kind(replace(settings, precision=where.precision))
 
 
 @cache
@@ -473,11 +474,9 @@ def machine(device: str) -> dict[str, Any]:
         "memory_gb": round(psutil.virtual_memory().total / 1e9),
         "threads": torch.get_num_threads(),
         "load_before": os.getloadavg()[0],
-        "matmul_precision": torch.get_float32_matmul_precision(),
     }
     if device.startswith("cuda"):
         found |= {"gpu": torch.cuda.get_device_name(), "gpu_memory_gb": round(torch.cuda.get_device_properties(0).total_memory / 1e9)}
-        found["cudnn_tf32"] = bool(torch.backends.cudnn.allow_tf32)
     return found
 
 
@@ -486,7 +485,13 @@ def missing(device: str) -> list[str]:
     if device.startswith("cuda"):
         return []
     absent = "no GPU was found here" if not torch.cuda.is_available() else "the device was the CPU"
-    figures = ("packs on a GPU", "N processes that share a GPU", "shares of a GPU's arithmetic and memory traffic", "TF32")
+    figures = (
+        "packs on a GPU",
+        "N processes that share a GPU",
+        "shares of a GPU's arithmetic and memory traffic",
+        "TF32",
+        "bfloat16 on a GPU",
+    )
     return [f"not measured, for {absent}: {figure}" for figure in figures]
 
 
@@ -558,12 +563,14 @@ def main() -> None:
         return_memory()
     if given.device.startswith("cuda") and not torch.cuda.is_available():
         sys.exit("--device cuda: there is no GPU here. Choose --device cpu.")
-    if given.tf32:
-        torch.set_float32_matmul_precision("high")
-    told: dict[str, Any] = {"machine": machine(given.device), "images": "MNIST" if given.data else "random", "rows": {}}
+    told: dict[str, Any] = {
+        "machine": machine(given.device) | {"precision": given.precision},
+        "images": "MNIST" if given.data else "random",
+        "rows": {},
+    }
     told["missing"] = missing(given.device)
     with tempfile.TemporaryDirectory() as kept:
-        where = Where(given.data, given.device, given.features, given.train_size, given.cache or kept)
+        where = Where(given.data, given.device, given.features, given.train_size, given.cache or kept, given.precision)
         told["ceilings"] = ceilings(given.device)
         for name in given.rows:
             print(f"{name} …", file=sys.stderr, flush=True)
@@ -615,7 +622,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--features", help="what a GAN's samples are compared in; default: the data set's own, trained first")
     parser.add_argument("--cache", help="a folder that keeps trained features for the next run")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--tf32", action="store_true", help="let products of matrices use TF32")
+    parser.add_argument("--precision", choices=["float32", "tf32", "bfloat16"], default="float32", help="of the products of training")
     parser.add_argument("--processes", type=listed, help="N processes that share the device; default: 1,2,4,8 on a GPU, none on a CPU")
     parser.add_argument("--out", type=Path, help="write JSON here, after every row")
     parser.add_argument("--plot", type=Path, help="write a PNG here: seconds per member-epoch against K")

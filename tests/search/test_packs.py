@@ -158,6 +158,17 @@ def test_a_lost_checkpoint_costs_that_member_its_epochs_and_the_others_none(tmp_
     assert [(report.number, report.epoch) for report in again.step()] == [(0, 3), (1, 1)]
 
 
+def test_members_of_one_epoch_go_on_together_whoever_else_is_there(tmp_path: Path) -> None:
+    configs = [{"l2": 1e-3}, {"l2": 1e-2}, {}, {"l2": 0.1}]
+    first = pack(made(), tmp_path, configs[:2])
+    first.step(), first.step()
+    first.save()
+    again = pack(made(), tmp_path, configs)
+    assert again.run_of(0) is again.run_of(1) is not again.run_of(2)
+    assert again.run_of(2) is again.run_of(3)
+    assert [(report.number, report.epoch) for report in again.step()] == [(0, 3), (1, 3), (2, 1), (3, 1)]
+
+
 class Unmappable(Autoencoder):
     """A loss that looks at a number, which no mapping over members can do."""
 

@@ -1,0 +1,33 @@
+"""In what numbers the products of a training are computed: matrices and convolutions, those of penalties too.
+
+Whatever the choice, weights, moments of Adam, elementwise work and every evaluation are float32, so a score always means the same.
+
+    float32    every product in full; TF32 is kept off, which convolutions would use by default on an NVIDIA GPU
+    tf32       19-bit factors and float32 sums, on NVIDIA GPUs from Ampere on; elsewhere it changes nothing
+    bfloat16   factors with 8 bits of mantissa, by torch's autocast; what is sensitive to that (norms, logarithms, losses) stays float32
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+
+Precision = Literal["float32", "tf32", "bfloat16"]
+
+
+@contextmanager
+def products(precision: Precision, device: str) -> Iterator[None]:
+    """Inside, products on `device` are computed in `precision`; outside as before."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    try:
+        # A cast that autocast keeps for later would be kept across the members of a map.
+        with torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
