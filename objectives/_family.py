@@ -46,6 +46,7 @@ CLIP_NORM = base.Knob(
     log=True,
     source="Pascanu, Mikolov and Bengio 2013",
 )
+FEW_IMAGES = 100  # fewer to validate on are remarked upon
 CHEAP_IMAGES = 2000  # images of a per-epoch evaluation
 
 
@@ -197,6 +198,11 @@ class Family:
             facts["features"] = {"label": extractor.label, **extractor.record}
         if silent := self.misfits(images, extractor):
             facts["not_measured"] = silent
+        if len(images.val) < FEW_IMAGES:
+            facts["notes"] = [
+                f"only {len(images.val)} validation images: every score, paired seeds too, is about these few; "
+                f"with {FEW_IMAGES} or more an effect says something about new images"
+            ]
         return {**facts, "labels": self.labels(images)}
 
     def compares(self) -> bool:

@@ -146,6 +146,8 @@ class Answer:
     notes: list[str] = field(default_factory=list)
     test: dict[str, Any] | None = None
     score_label: str = ""  # the score's full name: what the number depends on beside the model
+    # What was asked for beside the score: full name -> arm (`chosen`, `off`) -> mean over its seeds, standard error of that, seeds.
+    measured: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON: NaN and the infinities are written as strings."""

@@ -7,6 +7,7 @@ with the decisions the old one would have made.
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from enum import Enum
 from typing import Any
 
 from infra.catalogue import MemberRow, config_hash
+from objectives import metrics
 from objectives.base import Config, Phase, Value
 from search import samplers, selection
 from search.ledger import Ledger
@@ -63,6 +65,7 @@ class Plan:
         self.answer: selection.Answer | None = None
         self.problem = ""
         self._weights, self._bundle, self._workers = weights, bundle, workers
+        self._notes: list[str] = []  # on the data
         self._wide = 1  # how many members make a pack: measured when the data is prepared
         self._prepared = self._test_read = False
         self._in_flight: dict[int, int] = {}  # who is trained now, and by whom their pack is known; a chore is −1
@@ -159,6 +162,9 @@ class Plan:
         self.problem = error
         if not error:
             self.ledger.facts(facts)
+            self._notes = [str(note) for note in facts.get("notes", [])]
+            for note in self._notes:
+                self.ledger.note(note)
             pack = facts.get("pack", {})
             self._wide = int(pack.get("members", 1))
             if self.spec.pack == "auto" and pack.get("rates"):
@@ -272,7 +278,32 @@ class Plan:
             simplify=self.spec.simplify,
             alone=self.space.alone,
         )
-        return replace(found, score_label=self.ledger.labels.get(self.ledger.score_name, ""))
+        return replace(
+            found,
+            score_label=self.ledger.labels.get(self.ledger.score_name, ""),
+            measured=self._measured(found),
+            notes=[*self._notes, *found.notes],
+        )
+
+    def _measured(self, found: selection.Answer) -> dict[str, dict[str, dict[str, float]]]:
+        """What was asked for beside the score, over the confirmed seeds of the chosen config and of its off arm."""
+        off = next((candidate.config for candidate in self.candidates if candidate.arm == OFF_ARM), None)
+        arms = {"chosen": found.best, **({"off": off} if off is not None else {})}
+        told: dict[str, dict[str, dict[str, float]]] = {}
+        for name in (metric.name for file in self.spec.measure for metric in metrics.declared(file)):
+            for arm, config in arms.items():
+                values = self._confirmed(config_hash(config), name)
+                if values:
+                    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+                    mean = {"mean": statistics.fmean(values), "se": error, "seeds": len(values)}
+                    told.setdefault(self.ledger.labels.get(name, name), {})[arm] = mean
+        return told
+
+    def _confirmed(self, digest: str, metric: str) -> list[float]:
+        """A metric of every confirmed member of one config that has it."""
+        rows = [row for row in self.ledger.ordered() if row.phase == Phase.CONFIRM and row.config_hash == digest]
+        values = [row.metrics.get(metric) for row in rows if row.state == "complete"]
+        return [float(value) for value in values if value is not None and math.isfinite(value)]
 
     def table(self) -> list[selection.Row]:
         """The members as selection sees them. A confirmed config's arm is the one it has among today's candidates."""

@@ -121,7 +121,8 @@ class Simulated:
 
     def _train(self, row: MemberRow) -> None:
         score = self.score(row.config, row.seed)
-        end = Report(row.number, 1, score, state=State.COMPLETE, score=score)
+        beside = {"val_fid": 2 * score} if self.spec.measure else {}
+        end = Report(row.number, 1, score, beside, state=State.COMPLETE, score=score)
         if not math.isfinite(score):
             end = Report(row.number, 1, math.nan, state=State.DIVERGED if math.isnan(score) else State.FAILED)
         self.ledger.record({row.number: [end]}, 0.0, {})

@@ -14,9 +14,11 @@ from rich.console import Console
 
 from infra.catalogue import Catalogue
 from infra.storage import Home
-from objectives.base import Phase, Value, load
+from objectives import _family
+from objectives.base import Phase, Settings, Value, load
 from search import curve, display
 from search.answers import Answer, Verdict
+from search.plan import Job
 from search.space import Space
 from search.spec import Spec, SpecError
 from search.sweep import run
@@ -263,3 +265,27 @@ def test_one_lambda_is_alone_in_any_case_and_an_objective_may_have_it_by_default
     assert Spec.read({"objective": "compression", "alone": False}).alone is False
     resolved = Spec.read({"objective": "compression"})
     assert Spec.read(resolved.model_dump(exclude_none=True)) == resolved
+
+
+def test_what_is_measured_beside_the_score_is_in_the_answer(tmp_path: Path) -> None:
+    with Simulated(tmp_path, {**SPEC, "measure": ["fid"]}, truth) as sweep:
+        found = sweep.run()
+        assert found is not None
+        (told,) = found.measured.values()
+        scores = [row.score for row in sweep.ledger.ordered() if row.phase == "confirm" and row.config == found.best]
+        assert told["chosen"]["mean"] == pytest.approx(2 * sum(score or 0 for score in scores) / len(scores))
+        assert told["chosen"]["seeds"] == told["off"]["seeds"] == len(scores) and told["off"]["se"] > 0
+        assert Answer.from_dict(found.to_dict()).measured == found.measured
+
+
+def test_what_is_remarkable_about_the_data_is_said_with_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = load("autoencoder")(Settings({"name": "digits"}, 1))
+    assert "notes" not in made.prepare()
+    monkeypatch.setattr(_family, "FEW_IMAGES", 1000)
+    (note,) = made.prepare()["notes"]
+    assert "validation images" in note
+    with Simulated(tmp_path, SPEC, truth) as sweep:
+        assert sweep.plan.next() == Job("prepare")
+        sweep.plan.prepared({"notes": [note]}, "")
+        found = sweep.run()
+        assert found is not None and found.notes[0] == note

@@ -77,6 +77,7 @@ def answer(**changes: Any) -> Answer:
             },
             "total": {"total": {"members": 24, "epochs": 416, "seconds": 63.0}},
         },
+        measured={"FID[lenet, n=9]": {"chosen": {"mean": 2.0, "se": 0.1, "seeds": 5}, "off": {"mean": 3.0, "se": 0.2, "seeds": 5}}},
         test={"chosen": {"mean": 102.0, "se": 0.4}, "off": {"mean": 104.0, "se": 0.5}, "effect": {"mean": 2.0, "low": 1.0, "high": 3.0}},
     )
     return replace(made, **changes)
@@ -97,6 +98,7 @@ def test_the_answer_says_everything_that_is_promised() -> None:
         "margin ±1.03",
         "101.5 [99.5, 103.5] for one new seed (95 %)",
         "chosen 102.00 ± 0.4, off 104.00 ± 0.5, effect 2 [1, 3]",
+        "FID[lenet, n=9]: chosen 2.00 ± 0.1, off 3.00 ± 0.2 (standard errors over 5 seeds)",
         "24 members, 416 epochs, 63 s of training (20 complete, 4 stopped)",
         "note: the best beta lies at the edge",
         "note: 2 failed (member 3, 4): boom",
