@@ -273,7 +273,9 @@ def resume(
     more = None if trials is None else _more_trials(name, trials, place)
     with _display(plain) as display:
         outcome = go_on(name, home=place, trials=more, workers=workers, address=address, listener=display)
-    _print_outcome(outcome, place)
+    with _catalogue(place) as catalogue:
+        objective = catalogue.sweep(name).objective
+    _print_outcome(outcome, place, objective)
     _exit([outcome])
 
 
@@ -292,12 +294,12 @@ def _more_trials(name: str, given: str, home: Home) -> int:
     return int(given) - have
 
 
-def _print_outcome(outcome: Outcome, home: Home, objective: str = "") -> None:
+def _print_outcome(outcome: Outcome, home: Home, objective: str) -> None:
     from search.display import duration, print_answer
 
     console = printing.console()
     if outcome.answer is not None:
-        print_answer(console, outcome.name, outcome.answer, outcome.notes, _shown_home(home), _usual(objective) if objective else None)
+        print_answer(console, outcome.name, outcome.answer, outcome.notes, _shown_home(home), _usual(objective))
     else:
         for note in outcome.notes:
             console.print(f"note: {_without_passwords(note)}", markup=False, style="yellow", soft_wrap=True)
