@@ -333,6 +333,10 @@ class Family:
         """Cheap, λ-free metrics for a report; the one named `self.cheap` (else `self.score`) is what schedulers compare."""
         raise NotImplementedError
 
+    def evaluated_images(self, images: ImageSet, options: base.Config) -> int:
+        """How many images `evaluate` shows a network at once, at most; `options` are the structural knobs."""
+        return min(CHEAP_IMAGES, len(images.val))
+
     def finish(self, net: Net, images: ImageSet, rungs: Sequence[float]) -> dict[str, float]:
         """All metrics of scored weights, the costly ones too. `rungs` holds the cheap score of every epoch."""
         raise NotImplementedError

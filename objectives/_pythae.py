@@ -85,6 +85,8 @@ class PythaeModel:
     # Its losses draw random numbers for themselves, which no mapping over members can do: each member has a run of its own.
     bundle: ClassVar[None] = None
     calibrate: ClassVar[None] = None
+    evaluates_together: ClassVar[bool] = False
+    precisions: ClassVar[tuple[str, ...]] = ("float32",)
 
     def start(self, members: Sequence[base.Member]) -> PythaeRun:
         """Begin training: one member after the other, in this process."""

@@ -85,6 +85,8 @@ class _Timed:
         self._run = TrainingRun(family, [base.Member(number, config, number) for number in range(width)])
         self._on_gpu = family.settings.device.startswith("cuda")
         self._run.train_steps(WARM_STEPS)
+        if width > 1 and family.evaluates_together:
+            self._run.evaluated_together()  # the memory that this takes is part of what a width needs
         self.steps_per_epoch = max(1, len(self._run.rows) // self._run.batch_size)
 
     def epoch_seconds(self) -> float:

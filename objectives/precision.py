@@ -1,10 +1,11 @@
 """In what numbers the products of a training are computed: matrices and convolutions, those of penalties too.
 
-Whatever the choice, weights, moments of Adam, elementwise work and every evaluation are float32, so a score always means the same.
+Whatever the choice, weights, the moments of Adam and every evaluation are float32, so a score always means the same. What is computed of
+products may stay as coarse as they are: a loss that is logged, never one that decides.
 
-    float32    every product in full; TF32 is kept off, which convolutions would use by default on an NVIDIA GPU
+    float32    every product in full; TF32, which convolutions use by default on an NVIDIA GPU, is off
     tf32       19-bit factors and float32 sums, on NVIDIA GPUs from Ampere on; elsewhere it changes nothing
-    bfloat16   factors with 8 bits of mantissa, by torch's autocast; what is sensitive to that (norms, logarithms, losses) stays float32
+    bfloat16   factors with 8 bits of mantissa, by torch's autocast
 """
 
 from __future__ import annotations

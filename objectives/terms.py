@@ -62,7 +62,8 @@ class Net:
     def in_chunks(self, parts: Sequence[str], x: Tensor) -> Tensor:
         """One part after another for at most 2,000 rows of x at a time: a convolution's activations are many times its input.
 
-        A part that normalizes by the batch sees these rows as its batches.
+        A part that normalizes by the batch sees these rows as its batches. Members of a pack that are evaluated as one program do so beside
+        each other; `training.TOGETHER` says how many.
         """
         found = []
         for rows in torch.split(x, CHUNK):

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from objectives import base, detectors, metrics, models, regularizers
-from objectives._family import CHEAP_IMAGES, Family
+from objectives._family import Family
 from objectives.base import Member, ObjectiveError, Report, State
 from objectives.data import ImageSet
 from objectives.draws import Draws, Fixed, Live, initialized
@@ -37,7 +37,7 @@ from objectives.subject import Subject
 from objectives.terms import Clock, Update, Values
 
 BLOW_UP = 1e3  # a training loss this many times its first value (or this large, if that was below 1) has diverged
-TOGETHER = 16_000  # images that members evaluate as one program: each of 2,000 keeps a processor busy alone
+TOGETHER = 4_000  # images that members evaluate as one program, at most, for a convolution's activations are many times its input
 
 
 # Several members ----------------------------------------------------------------------
@@ -266,19 +266,18 @@ class TrainingRun:
 
     def _judge(self, trained: Values) -> list[Report]:
         """Evaluate every living member and report; a member that has diverged or is done gets its state."""
-        columns = {**trained, **self._measured()}
-        like = next(iter(trained.values()))
-        # The one time per epoch that the host waits for the device.
-        table = torch.stack([column.to(like) for column in columns.values()]).T.tolist()
-        with torch.no_grad():
+        with torch.no_grad(), products("float32", self.settings.device):
+            columns = {**trained, **self.evaluated_together()}
+            # The one time per epoch that the host waits for the device.
+            table = torch.stack([column.to(self.rows) for column in columns.values()]).T.tolist()
             return [self._report(k, dict(zip(columns, row, strict=True))) for k, row in enumerate(table)]
 
     @torch.no_grad()
-    def _measured(self) -> Values:
+    def evaluated_together(self) -> Values:
         """What every living member reports after an epoch, (K,) each: as one program where the family's `evaluate` can be mapped."""
         if len(self.living) > 1 and self.family.evaluates_together:
             state = (self.thetas, self.averages, self.knobs, self.memories)
-            return each(self._evaluated, state, TOGETHER // min(CHEAP_IMAGES, len(self.images.val)))
+            return each(self._evaluated, state, TOGETHER // self.family.evaluated_images(self.images, self.options))
         found = [self.evaluated(k) for k in range(len(self.living))]
         return {name: torch.stack([torch.as_tensor(values[name], device=self.rows.device) for values in found]) for name in found[0]}
 
@@ -552,7 +551,7 @@ def read_test(family: Family, config: base.Config, weights: Path) -> dict[str, f
         if wrong:
             raise ObjectiveError(f"{weights} must hold weights of model {family.model!r} with this config; {part}.{wrong[0]} does not fit.")
     net = evaluation_net(family, parts, parameters, images.shape, int(options["latent_dim"]), options)
-    with torch.no_grad():
+    with torch.no_grad(), products("float32", family.settings.device):
         asked = metrics.measured(Subject(family, net, images, "test"), family.measured[base.Phase.CONFIRM])
         found = {**asked, **family.test(net, images)}
     return {**found, "score": found[family.deciding.replace("val_", "test_", 1)]}

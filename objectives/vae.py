@@ -102,6 +102,10 @@ class VAE(Family):
             "val_active_units": active,
         }
 
+    def evaluated_images(self, images: ImageSet, options: base.Config) -> int:
+        """With its own σ, which is measured on training images, those too."""
+        return min(CHEAP_IMAGES, max(len(images.val), len(images.train) if options.get("optimal_sigma") else 0))
+
     def finish(self, net: Net, images: ImageSet, rungs: Sequence[float]) -> dict[str, float]:
         """Every metric on the whole validation split; IWAE on at most 2,000 of its images."""
         variance = self._variance(net, images)

@@ -360,7 +360,7 @@ def _facts(answer: Answer, usual: Mapping[str, Any] | None) -> Table:
 
 
 def _off_line(one: LambdaAnswer, answer: Answer) -> str:
-    said = "it hurts" if answer.verdict is Verdict.HURTS else "its mean is no better than off's"
+    said = "it hurts" if answer.verdict is Verdict.HURTS else "it was no better than off on the same seeds"
     return f"{number(one.off)}, which is off; the best of the others is {number(one.value)}, and {said}"
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -131,10 +130,6 @@ class Ledger:
     def next_number(self) -> int:
         """The number of the next member."""
         return max(self.rows, default=-1) + 1
-
-    def together(self) -> AbstractContextManager[None]:
-        """What is written inside is one commit."""
-        return self._catalogue.together()
 
     def open(self, rows: Sequence[MemberRow]) -> None:
         """Commit members before anyone trains them."""

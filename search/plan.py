@@ -83,27 +83,26 @@ class Plan:
             left = self.spec.budget.trials - self.searched()
             # Members that passed a rung wait for others to fill a pack with, as long as there are fresh ones to train meanwhile.
             if left > 0 and len(self._queue) < self._even(Phase.SEARCH):
-                with self.ledger.together():
-                    self._queue += [self._ask() for _ in range(min(left, self._width(left)))]
+                self._queue += [self._ask() for _ in range(min(left, self._even(Phase.SEARCH)))]
             if self._queue:
                 return Job("train", self._take())
         if self._in_flight:
             return Pause.WAIT
         return self._after_search()
 
-    def _width(self, left: int) -> int:
-        """How many fresh configs are asked for at once: a pack, or what is left.
+    def _widest(self, phase: str) -> int:
+        """How many members of a phase a pack may have: as many as train well together.
 
         An adaptive sampler learns from what was told between asks, so it gives at most a quarter of the trials without a word.
         """
-        quarter = max(1, self.spec.budget.trials // 4) if samplers.adaptive(self.spec.sampler) else left
-        return max(1, min(self._even(Phase.SEARCH), left, quarter))
+        asks = phase == Phase.SEARCH and samplers.adaptive(self.spec.sampler)
+        return min(self._wide, max(1, self.spec.budget.trials // 4)) if asks else self._wide
 
     def _even(self, phase: str) -> int:
-        """How many members of a phase make a pack: no more than train well together, and equally many packs for every worker."""
+        """How many members of a phase make a pack, so that every worker gets equally many packs of one size."""
         rows = sum(row.phase == phase for row in self.ledger.rows.values())
         members = max(rows, self.spec.budget.trials) if phase == Phase.SEARCH else rows
-        rounds = math.ceil(members / (self._wide * self._workers))
+        rounds = math.ceil(members / (self._widest(phase) * self._workers))
         return max(1, math.ceil(members / (rounds * self._workers)))
 
     def _take(self) -> tuple[MemberRow, ...]:

@@ -23,7 +23,7 @@ from search.plan import Job, Pause, Plan
 
 # How long a sweep waits for the other workers before it goes on with those that are up.
 START_SECONDS = 30.0
-# A chore may train a classifier or score many weights before its one report: it may be silent so many times longer than a member.
+# Preparing may train a classifier, reading the test split scores many weights, before the one report: so many times longer, then.
 CHORE_PATIENCE = 10
 
 
@@ -154,7 +154,7 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
 
     def _patience_seconds(self, trial: Any) -> float:
         """How long a trial may be silent."""
-        return self._silence_seconds * (1 if self._searcher.jobs[trial.trial_id].rows else CHORE_PATIENCE)
+        return self._silence_seconds * (CHORE_PATIENCE if self._searcher.jobs[trial.trial_id].kind in ("prepare", "read_test") else 1)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The clock of silence starts when the worker has the job."""

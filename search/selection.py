@@ -75,7 +75,8 @@ def answer(
     this λ only, and the interval of what that arm gains holds for the arms of all λ at once (m counts them all). The arm that gains most
     is then `best`, and its verdict that of the answer.
 
-    Recommended is the chosen arm, unless it hurts or has nothing to show: without `helps`, the off arm where its mean is better.
+    Recommended is the chosen arm, unless it hurts or has nothing to show: without `helps`, the off arm where it was better on the
+    same seeds.
 
     Without one confirmed seed (none was asked for, or time ran out) the answer is the minimum of the search's fit, with `no evidence`.
 
@@ -99,7 +100,7 @@ def answer(
     effect = _against_off(off, chosen, tested, count)
     said = _judge(effect, delta, off, chosen, tested, [] if alone and chosen else notes)  # its λ will say the same
     best = chosen or _fallback(arms, rows)
-    kept = off if off and _rather_off(said, off, best) else best
+    kept = off if off and _rather_off(said, off, effect) else best
     curves, found = {}, []
     for side in sides:
         for knob in side.lambdas:
@@ -313,9 +314,9 @@ def _against_off(off: _Arm | None, chosen: _Arm | None, tested: Sequence[_Arm], 
     return replace(effect, high=math.inf) if off.bad else effect
 
 
-def _rather_off(said: Verdict, off: _Arm, best: _Arm) -> bool:
-    """Whether to train without λ: where it hurts, and where nothing says that it helps and the off arm's mean is the better one."""
-    return said is Verdict.HURTS or (said is not Verdict.HELPS and bool(off.scores) and off.mean < best.mean)
+def _rather_off(said: Verdict, off: _Arm, effect: Effect) -> bool:
+    """Whether to train without λ: where it hurts, and where nothing says that it helps and on the same seeds the off arm was better."""
+    return said is Verdict.HURTS or (said is not Verdict.HELPS and bool(off.scores) and effect.mean < 0)
 
 
 def _judge(effect: Effect, delta: float, off: _Arm | None, chosen: _Arm | None, tested: Sequence[_Arm], notes: list[str]) -> Verdict:

@@ -95,7 +95,8 @@ def run(
         catalogue = stack.enter_context(Catalogue(where.home.catalogue_url))
         if name and catalogue.has_sweep(name):
             refuse_taken(where.home, [name])  # by another driver, meanwhile
-            remove(name, home=where.home)  # it had come to nothing
+            for left in remove(name, home=where.home):  # it had come to nothing
+                where.listener.note(left)
         name = name or _free_name(catalogue, spec)
         catalogue.create_sweep(_sweep_row(name, spec))
         return _drive(name, spec, where, catalogue, up)
@@ -495,7 +496,9 @@ def _holds(catalogue: Catalogue, name: str) -> bool:
 
     One that failed before its first member (a data file that cannot be read, a λ that does nothing) leaves it to the next.
     """
-    return catalogue.has_sweep(name) and (catalogue.sweep(name).status != "failed" or bool(catalogue.members(name)))
+    if not catalogue.has_sweep(name):
+        return False
+    return catalogue.sweep(name).status != "failed" or bool(catalogue.members(name)) or catalogue.locked_by(name) is not None
 
 
 def _free_name(catalogue: Catalogue, spec: Spec) -> str:

@@ -25,7 +25,7 @@ from typing import Any, cast
 
 from infra.catalogue import Catalogue, MemberRow
 from infra.tracking import NullTracker
-from objectives.base import Phase, Report, State, Value, load
+from objectives.base import Report, State, Value, load
 from objectives.toy import BEST_LR, LR_COST, best_lambda, risk
 from search import samplers as samplers_
 from search import schedulers
@@ -126,8 +126,8 @@ class Forgetful:
 class Uncapped(Plan):
     """The plan without its rule for adaptive samplers."""
 
-    def _width(self, left: int) -> int:
-        return max(1, min(self._even(Phase.SEARCH), left))
+    def _widest(self, phase: str) -> int:
+        return self._wide
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ def test_a_pack_is_evaluated_as_each_of_it_would_be(name: str, knob: base.Knob, 
     monkeypatch.setattr(training, "TOGETHER", 2 * len(run.images.val))  # two of the three members at once, then the third
     assert run.family.evaluates_together
     run.step()
-    together = run._measured()
+    together = run.evaluated_together()
     for k in range(3):
         for key, value in run.evaluated(k).items():
             assert float(together[key][k]) == pytest.approx(float(value), rel=1e-9, nan_ok=True), key

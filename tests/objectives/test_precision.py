@@ -49,6 +49,15 @@ def test_a_pack_in_bfloat16_is_its_members(name: str) -> None:
             assert float((together.thetas[player][k] - theta[0]).norm() / theta.norm()) < 0.05
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_what_is_reported_is_what_was_evaluated(name: str) -> None:
+    """In full, though the training that is reported beside it was not."""
+    for run in (trained(name, "bfloat16", [{}]), trained(name, "bfloat16", [{}, {}])):
+        (report, *_) = run.step()
+        for key, value in run.evaluated(0).items():
+            assert report.metrics[key] == pytest.approx(float(value), rel=1e-5, abs=1e-6), key
+
+
 def test_the_choice_ends_where_training_does() -> None:
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     with products("tf32", "cpu"):
