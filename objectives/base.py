@@ -317,6 +317,7 @@ _MACHINERY = {
     "probes",
     "subject",
     "calibration",
+    "precision",
 }
 
 

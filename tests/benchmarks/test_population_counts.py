@@ -70,5 +70,5 @@ def test_a_share_is_what_members_do_in_a_second_over_the_ceiling() -> None:
 
 
 def test_a_run_without_a_gpu_says_which_figures_are_missing() -> None:
-    assert len(missing("cpu")) == 4 and all(line.startswith("not measured") for line in missing("cpu"))
+    assert len(missing("cpu")) == 5 and all(line.startswith("not measured") for line in missing("cpu"))
     assert not missing("cuda") and Width(4, train_s=2.0, evaluate_s=1.0).seconds == 3.0
