@@ -546,7 +546,7 @@ def plot(found: Mapping[str, Any], path: Path) -> None:
     widths = sorted({one["members"] for row in found.values() for one in row["widths"] if not one["skipped"]})
     axes.set_xticks(widths, [str(width) for width in widths])
     axes.minorticks_off()
-    axes.set_xlabel("K, members in one program (ringed: the fastest)")
+    axes.set_xlabel("K, members in one program (ringed: the largest gain over one member timed beside it)")
     axes.set_ylabel("seconds per member-epoch")
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", frameon=False)
