@@ -25,16 +25,14 @@ SPEC: dict[str, Any] = {
 Where = tuple[Any, str, Callable[..., bool], bool]
 
 
-def _in_search(self: Any, number: int, reports: Any, *rest: Any) -> bool:
-    return bool(self.rows[number].phase == Phase.SEARCH and all(report.state is None for report in reports))
+def _in_search(self: Any, reports: Any, *rest: Any) -> bool:
+    """Some member of the search goes on after these reports."""
+    open_ones = [number for number, mine in reports.items() if all(report.state is None for report in mine)]
+    return any(self.rows[number].phase == Phase.SEARCH for number in open_ones)
 
 
-def _at_a_rung(self: Any, reports: Any) -> bool:
-    return any(_in_search(self, number, mine) for number, mine in reports.items())
-
-
-def _in_confirm(self: Any, number: int, *rest: Any) -> bool:
-    return bool(self.rows[number].phase == Phase.CONFIRM)
+def _in_confirm(self: Any, reports: Any, *rest: Any) -> bool:
+    return any(self.rows[number].phase == Phase.CONFIRM for number in reports)
 
 
 def _always(*given: Any) -> bool:
@@ -45,7 +43,7 @@ def _always(*given: Any) -> bool:
 POINTS: dict[str, Where] = {
     "asked": (ledger.Ledger, "open", _always, False),
     "mid-epoch": (ledger.Ledger, "record", _in_search, False),
-    "decided": (ledger.Ledger, "decide", _at_a_rung, False),
+    "decided": (ledger.Ledger, "decide", _in_search, False),
     "ended-not-told": (plan.Plan, "ended", _always, True),
     "chosen": (ledger.Ledger, "chose", _always, False),
     "confirm": (ledger.Ledger, "record", _in_confirm, True),
