@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from string import Formatter
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from objectives import base, data, latents, metrics, models, regularizers
 
@@ -136,7 +136,7 @@ class Family:
     players: ClassVar[Mapping[str, tuple[str, ...]]]  # who is trained, in the order of their steps, and the parts that each owns
     averaged: ClassVar[Mapping[str, str]] = {}  # players whose exponential moving average is what is scored, and the knob of its decay
     dtype: ClassVar[str] = "float32"
-    precisions: ClassVar[tuple[str, ...]] = ("float32", "tf32", "bfloat16")  # of the products of training; see `precision.py`
+    precisions: ClassVar[tuple[str, ...]] = get_args(base.Precision)
     offers: ClassVar[tuple[str, ...]] = ()  # what metrics may take of it: see `subject.py`
     density = False  # whether its likelihood is that of real-valued pixels; for families that offer one
     evaluates_together: ClassVar[bool] = False  # `evaluate` makes tensors of tensors only, so that it can be mapped over members

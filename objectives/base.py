@@ -122,6 +122,9 @@ class Report:
     traceback: str = ""
 
 
+Precision = Literal["float32", "tf32", "bfloat16"]  # of the products of a training; see `precision.py`
+
+
 @dataclass(frozen=True)
 class Settings:
     """Everything about a training that is not a knob: plain data, so that it travels to any worker.
@@ -147,7 +150,7 @@ class Settings:
     measure: tuple[str, ...] = ()
     features: Mapping[str, Any] | None = None
     latents: str | None = None
-    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 import torch
 
-Precision = Literal["float32", "tf32", "bfloat16"]
+from objectives.base import Precision
 
 
 @contextmanager

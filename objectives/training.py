@@ -272,7 +272,6 @@ class TrainingRun:
             table = torch.stack([column.to(self.rows) for column in columns.values()]).T.tolist()
             return [self._report(k, dict(zip(columns, row, strict=True))) for k, row in enumerate(table)]
 
-    @torch.no_grad()
     def evaluated_together(self) -> Values:
         """What every living member reports after an epoch, (K,) each: as one program where the family's `evaluate` can be mapped."""
         if len(self.living) > 1 and self.family.evaluates_together:

@@ -389,7 +389,7 @@ def effect_text(effect: Effect) -> str:
 def _measured_line(name: str, arms: Mapping[str, Mapping[str, float]]) -> str:
     """`KID[lenet, n=1000]: chosen 0.12 ± 0.01, off 0.2 ± 0.02 (standard errors over 5 seeds)`."""
     said = [f"{arm} {number(one['mean'], one['se'])} ± {number(one['se'])}" for arm, one in arms.items()]
-    seeds = "/".join(dict.fromkeys(f"{one['seeds']:.0f}" for one in arms.values()))
+    seeds = "/".join(dict.fromkeys(f"{one['n']:.0f}" for one in arms.values()))
     return f"{name}: {', '.join(said)} (standard errors over {seeds} seeds)"
 
 

@@ -7,7 +7,6 @@ with the decisions the old one would have made.
 from __future__ import annotations
 
 import math
-import statistics
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -293,9 +292,7 @@ class Plan:
             for arm, config in arms.items():
                 values = self._confirmed(config_hash(config), name)
                 if values:
-                    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-                    mean = {"mean": statistics.fmean(values), "se": error, "seeds": len(values)}
-                    told.setdefault(self.ledger.labels.get(name, name), {})[arm] = mean
+                    told.setdefault(self.ledger.labels.get(name, name), {})[arm] = selection.mean_of(values)
         return told
 
     def _confirmed(self, digest: str, metric: str) -> list[float]:

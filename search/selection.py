@@ -129,6 +129,12 @@ def answer(
     )
 
 
+def mean_of(values: Sequence[float]) -> dict[str, float]:
+    """Mean, its standard error (NaN for one value) and how many values."""
+    error = float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return {"mean": float(np.mean(values)), "se": error, "n": len(values)}
+
+
 def with_test(given: Answer, items: Sequence[Mapping[str, Any]], error: str = "") -> Answer:
     """The answer with its reading of the test split: per arm the scores by seed, and their paired improvement over the off arm.
 
@@ -143,8 +149,7 @@ def with_test(given: Answer, items: Sequence[Mapping[str, Any]], error: str = ""
     test: dict[str, Any] = {"error": error} if error else {}
     for arm, by_seed in sorted(scores.items()):
         values = [by_seed[seed] for seed in sorted(by_seed)]
-        error_of_mean = float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-        test[arm] = {"mean": float(np.mean(values)), "se": error_of_mean, "n": len(values), "scores": values}
+        test[arm] = {**mean_of(values), "scores": values}
 
     def effect(arm: str) -> dict[str, Any]:
         """Over the off arm. These are the weights that the choice was made with, so the interval is simultaneous here too."""

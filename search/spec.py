@@ -20,7 +20,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag, ValidationError, field_validator
 
 from objectives import data, features, models
-from objectives.base import Conflict, Intent, Knob, ObjectiveError, Settings, Value, load, names, unknown
+from objectives.base import Conflict, Intent, Knob, ObjectiveError, Precision, Settings, Value, load, names, unknown
 from search import schedulers
 
 Purpose = Literal["sweep", "train"]
@@ -149,7 +149,7 @@ class Spec(_Part):
     check: bool = True
     pack: Pack = "auto"
     batch_size: int | None = Field(default=None, ge=1)
-    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     seed: int = Field(default=0, ge=0)
     provenance: dict[str, Any] | None = None
     promise: dict[str, Any] | None = None

@@ -274,7 +274,7 @@ def test_what_is_measured_beside_the_score_is_in_the_answer(tmp_path: Path) -> N
         (told,) = found.measured.values()
         scores = [row.score for row in sweep.ledger.ordered() if row.phase == "confirm" and row.config == found.best]
         assert told["chosen"]["mean"] == pytest.approx(2 * sum(score or 0 for score in scores) / len(scores))
-        assert told["chosen"]["seeds"] == told["off"]["seeds"] == len(scores) and told["off"]["se"] > 0
+        assert told["chosen"]["n"] == told["off"]["n"] == len(scores) and told["off"]["se"] > 0
         assert Answer.from_dict(found.to_dict()).measured == found.measured
 
 

@@ -77,7 +77,7 @@ def answer(**changes: Any) -> Answer:
             },
             "total": {"total": {"members": 24, "epochs": 416, "seconds": 63.0}},
         },
-        measured={"FID[lenet, n=9]": {"chosen": {"mean": 2.0, "se": 0.1, "seeds": 5}, "off": {"mean": 3.0, "se": 0.2, "seeds": 5}}},
+        measured={"FID[lenet, n=9]": {"chosen": {"mean": 2.0, "se": 0.1, "n": 5}, "off": {"mean": 3.0, "se": 0.2, "n": 5}}},
         test={"chosen": {"mean": 102.0, "se": 0.4}, "off": {"mean": 104.0, "se": 0.5}, "effect": {"mean": 2.0, "low": 1.0, "high": 3.0}},
     )
     return replace(made, **changes)
