@@ -7,7 +7,7 @@ about loops, members, checkpoints and optimizers is in `training.py`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from string import Formatter
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from objectives.data import ImageSet
     from objectives.draws import Draws
     from objectives.features import Extractor
+    from objectives.replay import Trace
     from objectives.terms import Net, Terms
     from objectives.training import TrainingRun
 
@@ -144,6 +145,7 @@ class Family:
 
     def __init__(self, settings: base.Settings) -> None:
         self.settings = settings
+        self.traces: dict[Hashable, Trace] = {}  # what its mapped losses do, kept for all runs of this process
         self.model = settings.model or self.models[0]
         self.deciding = settings.metric or self.score
         deciders = [name for name, metric in self.metrics.items() if metric.decides]

@@ -307,6 +307,7 @@ _MACHINERY = {
     "base",
     "training",
     "population",
+    "replay",
     "optimizers",
     "draws",
     "likelihoods",

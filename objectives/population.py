@@ -15,14 +15,17 @@ from torch import Tensor, nn
 
 from objectives import draws as draws_
 from objectives.draws import Draws, Listing, Live, Request, Tape
+from objectives.replay import Replays
 from objectives.terms import Values
 
 Parts = Mapping[str, nn.Module]
 Pieces = tuple[Tensor, ...]  # a flat θ cut into one flat tensor for each parameter
 Thetas = Mapping[str, Tensor]  # player -> flat parameters
 Memories = dict[str, dict[str, Tensor]]
-# (θ by player, whole or in pieces; batch, draws, knobs, memories) -> (total loss to differentiate, (scalars to log, new memories))
-Loss = Callable[[Mapping[str, Tensor | Pieces], Tensor, Draws, Mapping[str, Tensor], Memories], tuple[Tensor, tuple[Values, Memories]]]
+# (θ by player, whole or in pieces; batch, draws, knobs, memories, epochs done) -> (total to differentiate, (scalars to log, new memories))
+Loss = Callable[
+    [Mapping[str, Tensor | Pieces], Tensor, Draws, Mapping[str, Tensor], Memories, Tensor], tuple[Tensor, tuple[Values, Memories]]
+]
 
 
 class Layout:
@@ -77,8 +80,9 @@ class Layout:
 
 @dataclass
 class Scratch:
-    """What is kept from step to step for speed: which draws each kind of loss asks for, and where gradients are written."""
+    """What is kept from step to step for speed: traced losses, which draws each kind of loss asks for, and where gradients are written."""
 
+    replays: Replays
     listed: dict[Any, list[Request]] = field(default_factory=dict)
     gradients: dict[str, Tensor] = field(default_factory=dict)
 
@@ -92,6 +96,7 @@ def gradients(
     streams: Sequence[Live],
     knobs: Mapping[str, Tensor],
     memories: Memories,
+    epochs: Tensor,
     scratch: Scratch,
     key: Any = None,
 ) -> tuple[Tensor, Values, Memories]:
@@ -106,6 +111,7 @@ def gradients(
         streams: the K members' random streams.
         knobs: by name, (K,).
         memories: by regularizer and name, (K, …).
+        epochs: how many are done, for all members, 0-dim.
         scratch: kept from call to call.
         key: names the kind of loss; one that asks for other draws needs another key.
 
@@ -113,20 +119,22 @@ def gradients(
         The gradient (K, P), which the next call may overwrite, the scalars (K,) and the memories (K, …).
     """
     if len(streams) == 1:
-        return _one(loss, cut, player, thetas, batch, streams[0], knobs, memories, scratch)
+        return _one(loss, cut, player, thetas, batch, streams[0], knobs, memories, epochs, scratch)
     if key not in scratch.listed:
-        scratch.listed[key] = _requests(loss, thetas, batch, knobs, memories)
+        scratch.listed[key] = _requests(loss, thetas, batch, knobs, memories, epochs)
     drawn = [draws_.record(stream, scratch.listed[key]) for stream in streams]
     tape = [torch.stack(numbers) for numbers in zip(*drawn, strict=True)]
 
     def own(
-        theta: Tensor, others: Thetas, batch: Tensor, tape: list[Tensor], knobs: Mapping[str, Tensor], memories: Memories
+        theta: Tensor, others: Thetas, batch: Tensor, tape: list[Tensor], knobs: Mapping[str, Tensor], memories: Memories, epochs: Tensor
     ) -> tuple[Tensor, tuple[Values, Memories]]:
-        return loss({**others, player: theta}, batch, Tape(tape), knobs, memories)
+        return loss({**others, player: theta}, batch, Tape(tape), knobs, memories, epochs)
 
-    mapped = torch.func.vmap(torch.func.grad(own, has_aux=True))
-    gradient, (values, memories) = mapped(thetas[player], dict(thetas), batch, tape, dict(knobs), memories)
-    return gradient, values, memories
+    mapped = torch.func.vmap(torch.func.grad(own, has_aux=True), in_dims=(0, 0, 0, 0, 0, 0, None))
+    others = {name: theta for name, theta in thetas.items() if name != player}
+    gradient, (values, memories) = scratch.replays(key, mapped, thetas[player], others, batch, tape, dict(knobs), memories, epochs)
+    # The gradient is used up before the next call overwrites it; these are kept.
+    return gradient, _cloned(values), {name: _cloned(memory) for name, memory in memories.items()}
 
 
 def each(function: Callable[..., Values], state: Sequence[Any], at_once: int) -> Values:
@@ -156,12 +164,13 @@ def _one(
     stream: Live,
     knobs: Mapping[str, Tensor],
     memories: Memories,
+    epochs: Tensor,
     scratch: Scratch,
 ) -> tuple[Tensor, Values, Memories]:
     """A population of one: ordinary autograd of the pieces of θ, without the mapping and its cost."""
     first = _first(thetas, batch, knobs, memories, stream)
     pieces = tuple(piece.detach().requires_grad_() for piece in cut(player, first[0][player]))
-    total, (values, after) = loss({**first[0], player: pieces}, *first[1:])
+    total, (values, after) = loss({**first[0], player: pieces}, *first[1:], epochs)
     found = torch.autograd.grad(total, pieces, allow_unused=True, materialize_grads=True)
     # Memory as long as θ that is new in each step costs more than what is done in it.
     if player not in scratch.gradients:
@@ -171,11 +180,15 @@ def _one(
     return gradient[None], {name: value.detach()[None] for name, value in values.items()}, remembered
 
 
-def _requests(loss: Loss, thetas: Thetas, batch: Tensor, knobs: Mapping[str, Tensor], memories: Memories) -> list[Request]:
+def _cloned(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in tensors.items()}
+
+
+def _requests(loss: Loss, thetas: Thetas, batch: Tensor, knobs: Mapping[str, Tensor], memories: Memories, epochs: Tensor) -> list[Request]:
     """The draws that `loss` asks for, in their order: found by running it once on member 0. They depend on shapes and not on numbers."""
     listing = Listing(like=next(iter(thetas.values())))
     with torch.no_grad():
-        loss(*_first(thetas, batch, knobs, memories, listing))
+        loss(*_first(thetas, batch, knobs, memories, listing), epochs)
     return listing.requests
 
 

@@ -33,6 +33,7 @@ from objectives.optimizers import Adam, clip
 from objectives.population import Pieces, Scratch, each, gradients
 from objectives.precision import products
 from objectives.regularization import Memories, Regularization, evaluation_net
+from objectives.replay import Replays
 from objectives.subject import Subject
 from objectives.terms import Clock, Update, Values
 
@@ -229,15 +230,21 @@ class TrainingRun:
         theta = self.thetas[player]
 
         def loss(
-            thetas: Mapping[str, Tensor | Pieces], batch: Tensor, draws: Draws, knobs: Mapping[str, Tensor], memories: Memories
+            thetas: Mapping[str, Tensor | Pieces],
+            batch: Tensor,
+            draws: Draws,
+            knobs: Mapping[str, Tensor],
+            memories: Memories,
+            epochs: Tensor,
         ) -> tuple[Tensor, tuple[Values, Memories]]:
-            return self.regularization.loss(player, thetas, batch, draws, knobs, memories, self.clock, self.steps)
+            clock = replace(self.clock, epochs=epochs)
+            return self.regularization.loss(player, thetas, batch, draws, knobs, memories, clock, self.steps)
 
         streams = [living.streams for living in self.living]
         kind = (player, self.regularization.due(player, self.steps))
         knobs = {name: value for name, value in self.knobs.items() if name not in self.regularization.unused}
         gradient, values, self.memories = gradients(
-            loss, self.regularization.cut, player, self.thetas, batch, streams, knobs, self.memories, self._scratch, kind
+            loss, self.regularization.cut, player, self.thetas, batch, streams, knobs, self.memories, self.clock.epochs, self._scratch, kind
         )
         if self._clips:
             clip(gradient, self.columns["clip_norm"])
@@ -407,7 +414,8 @@ class TrainingRun:
         for optimizer in self.optimizers.values():
             optimizer.betas = self.family.betas(self.columns)
         self.regularization.switch([living.member.config for living in self.living])
-        self._scratch = Scratch()
+        about = (tuple(sorted(self.regularization.on)), tuple(sorted(self.options.items())), self.settings.precision)
+        self._scratch = Scratch(Replays(self.family.traces, about))
 
     def _current(self, k: int) -> dict[str, Tensor]:
         """Member k's weights as they are evaluated."""

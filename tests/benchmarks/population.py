@@ -6,7 +6,8 @@ For every width the pack and one member alone are timed in turns, a few steps ea
 
 so a machine that is slower for a while is slower for both. A long epoch is not timed whole: its seconds are those of the shuffle
 (`train_steps(0)`) and so many times those of a step, from the steps that were timed. Evaluation, once an epoch, is apart, and so is what
-comes before the third step: building the members, imports, compilation. λ are on in the middle of their ranges, as a search has them.
+comes before the fourth step: building the members, imports, tracing. A sweep's packs are traced after 64 steps, here after the first: what
+is timed is how they train from then on. λ are on in the middle of their ranges, as a search has them.
 
 Without `--data` the images are random ones of MNIST's number and shape: a step costs the same whatever they show. What a row reaches of the
 arithmetic and the memory traffic of one large matrix product and one large copy is told beside it. On a GPU (`--device cuda`) there is
@@ -41,14 +42,14 @@ from typing import Any
 import psutil
 import torch
 
-from objectives import calibration
+from objectives import calibration, replay
 from objectives.base import Member, Settings, Value, load
 from objectives.data import ImageSet
 from objectives.training import TrainingRun
 
 WIDTHS = (1, 4, 16, 64, 256)
 PROCESSES = (1, 2, 4, 8)
-ROUNDS, WARM_STEPS, TURN_S = 5, 2, 0.3  # TURN_S: how long one side of a turn should take
+ROUNDS, WARM_STEPS, TURN_S = 5, 3, 0.3  # TURN_S: how long one side of a turn should take
 EPOCHS = 100_000  # of the settings: no member is done while it is timed
 PASSES, FLOAT_BYTES = 10, 4
 START_S = 300.0  # for processes to import and to take their first steps
@@ -96,7 +97,7 @@ class Where:
 
 @dataclass
 class Width:
-    """One width of a row. Seconds are per member-epoch but for `first_s` (before the third step) and `step_s`, both of the whole pack.
+    """One width of a row. Seconds are per member-epoch but for `first_s` (before the fourth step) and `step_s`, both of the whole pack.
 
     `gain` compares training alone, `gain_whole` training and evaluation; `steps` were timed in each turn, `rounds` turns taken.
     """
@@ -557,6 +558,7 @@ def main() -> None:
     """Measure the rows that are asked for, one after another; what is found so far is written after each."""
     given = arguments()
     torch.set_num_threads(1)
+    replay.AFTER = 0
     with contextlib.suppress(ImportError):  # as a worker of a sweep does, where Ray is installed
         from search.trainable import return_memory
 

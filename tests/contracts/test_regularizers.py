@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from objectives import base, regularizers
+from objectives import base, regularizers, replay
 from objectives.base import Knob, Member, Settings, State, Value
 from objectives.draws import Live
 from objectives.regularizers._truths import Effect, Trained
@@ -181,6 +181,25 @@ def test_members_together_are_the_members_alone(objective: str, knob: str) -> No
             alone.step(), alone.step()
             for player, weights in alone.ended[0].items():
                 torch.testing.assert_close(together.ended[number][player], weights, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.slow
+@everywhere
+def test_a_pack_whose_operations_are_done_again_is_the_pack(objective: str, knob: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the bit, in single precision: nothing that it computes is decided outside of what a step is given."""
+    found = FOUND[objective, knob]
+    for companions, value in itertools.product(structures(found), values_of(found.knob)[:1]):
+        runs = []
+        for after in (10**9, 1):
+            monkeypatch.setattr(replay, "AFTER", after)
+            run = begin(objective, [{knob: value, **companions}] * 2, dtype="float32")
+            for _ in range(4):
+                run.train_steps(2)
+                run.epoch += 1  # what has a schedule moves
+            runs.append(run)
+        assert all(torch.equal(theta, runs[0].thetas[player]) for player, theta in runs[1].thetas.items())
+        assert not [trace.refused for trace in runs[1].family.traces.values() if trace.refused]
+        assert any(trace.operations for trace in runs[1].family.traces.values())
 
 
 STATEFUL = {place: one for place, one in FOUND.items() if {"memory", "step_memory", "parameters"} & set(dir(one.module))}

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from infra.storage import Home
-from objectives import base
+from objectives import base, replay
 from objectives.base import Member, Settings, State
 from objectives.training import TrainingRun
 from search.sweep import run
@@ -78,9 +78,26 @@ def test_coarser_products_train_nearly_the_same(name: str, precision: str) -> No
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_step_never_waits_for_the_device(name: str) -> None:
+def test_a_step_is_captured_as_one_graph(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    configs: list[dict[str, Any]] = [{"lr": 1e-3}, {"lr": 3e-4, "dropout": 0.2}]
+    mapped = begin(name, configs)
+    mapped.train_steps(5)
+    monkeypatch.setattr(replay, "AFTER", 1)
+    launched = begin(name, configs)
+    launched.train_steps(5)
+    assert apart(launched, mapped) < 1e-4 and apart(launched, mapped, 1, 1) < 1e-4
+    assert not [trace.refused for trace in launched.family.traces.values() if trace.refused]
+    if DEVICE.startswith("cuda"):
+        assert all(known._captured for known in launched._scratch.replays._known.values())
+
+
+@pytest.mark.parametrize("after", [1, 64])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_step_never_waits_for_the_device(name: str, after: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether its operations are mapped or captured; the steps in which a replay is compared do wait."""
+    monkeypatch.setattr(replay, "AFTER", after)
     made = begin(name, [{}, {"clip_norm": 1.0}])
-    made.train_steps(2)  # the first one lists the draws, and the libraries choose their kernels
+    made.train_steps(4)  # the draws are listed, the libraries choose their kernels, and operations are captured
     batch = made.rows[torch.arange(64, device=DEVICE).view(2, 32)]
     before = torch.cuda.get_sync_debug_mode()
     torch.cuda.set_sync_debug_mode("error")

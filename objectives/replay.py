@@ -1,0 +1,182 @@
+"""A function of tensors as the list of operations that it came to: traced once, then done again.
+
+A gradient that is mapped over members pays Python and the layers of `torch.func` for each of its operations in every step, up to a third
+of the step of a small pack. `make_fx` writes down which operations on tensors one call comes to; doing those again gives the same numbers
+to the bit. On an NVIDIA GPU they are captured as one CUDA graph, which is launched as a whole.
+
+A replay sees its arguments and nothing else. So a trace is believed only when it gives what the function gives at a later call, and is
+compared again at the 2nd, 4th, 8th, … replay: a loss that depends on something else, a counter of its own say, is found out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as trees
+
+from objectives.base import ObjectiveError
+
+AFTER = 64  # calls that are not replayed: to trace costs what about a hundred replays save
+KEPT = 64  # traces that a process keeps
+CUDA_TOLERANCE = 1e-4  # relative: sums on a GPU may be taken in another order each time
+Operations = Callable[..., Sequence[Tensor]]
+
+
+@dataclass
+class Trace:
+    """What is known of one kind of call. Without `operations` it is not traced; `refused` says why it never will be."""
+
+    calls: int = 0
+    operations: Operations | None = None
+    results: trees.TreeSpec | None = None
+    refused: str = ""
+
+    def record(self, function: Callable[..., Any], inputs: Sequence[Tensor], spec: trees.TreeSpec) -> None:
+        """Write down what `function` does of `inputs`, the leaves of its arguments."""
+        from torch.fx.experimental.proxy_tensor import make_fx
+
+        def of_leaves(*leaves: Tensor) -> list[Tensor]:
+            found, self.results = trees.tree_flatten(function(*trees.tree_unflatten(leaves, spec)))
+            return found
+
+        try:
+            traced = make_fx(of_leaves)(*inputs)
+            traced.graph.eliminate_dead_code()
+            traced.recompile()
+            self.operations = traced.forward
+        except Exception as error:  # whatever cannot be written down is called as before
+            self.refused = f"it cannot be traced ({type(error).__name__}: {str(error)[:200]})"
+
+
+class Replays:
+    """The functions that one run calls again and again, by name.
+
+    Args:
+        traces: shared by all runs of a process, which fill it.
+        about: everything that what a name calls depends on beside its arguments.
+    """
+
+    def __init__(self, traces: dict[Hashable, Trace], about: Hashable = ()) -> None:
+        self._traces, self._about = traces, about
+        self._known: dict[Hashable, _Replay] = {}
+
+    def __call__(self, name: Hashable, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What `function(*arguments)` gives; tensors among it may be overwritten by the next call of that name.
+
+        Args:
+            name: of the kind of call; those of one name and run differ in numbers only, never in shapes.
+            function: of trees (lists, tuples, dicts) of tensors, to the same; nothing else may decide what it gives.
+            arguments: its arguments.
+
+        Raises:
+            ObjectiveError: something else did, long after it seemed not to.
+        """
+        inputs, spec = trees.tree_flatten(arguments)
+        if name not in self._known:
+            shapes = tuple((x.shape, x.dtype, x.device) for x in inputs)
+            self._known[name] = _Replay(self._trace((name, self._about, str(spec), shapes)))
+        known = self._known[name]
+        trace = known.trace
+        trace.calls += 1
+        if trace.calls <= AFTER or trace.refused:
+            return function(*arguments)
+        if trace.operations is None:
+            expected = function(*arguments)
+            trace.record(function, inputs, spec)
+            return expected
+        known.count += 1
+        if known.count & (known.count - 1):
+            assert trace.results is not None
+            return trees.tree_unflatten(known.again(inputs), trace.results)
+        found, expected = known.again(inputs), function(*arguments)
+        if not _same(found, trees.tree_leaves(expected)):
+            trace.refused = "at a later call it gave something else"
+            if known.count > 1:
+                rule = "a loss must depend on its arguments only, for a pack does its operations again"
+                raise ObjectiveError(f"{rule}; {name} gave something else at call {known.count}. Train with pack: 1, or mend the loss.")
+        return expected
+
+    def _trace(self, key: Hashable) -> Trace:
+        if key not in self._traces and len(self._traces) >= KEPT:
+            del self._traces[next(iter(self._traces))]
+        return self._traces.setdefault(key, Trace())
+
+
+class _Replay:
+    """A trace at work in one run."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self.count = 0
+        self._before: Sequence[Tensor] = ()
+        self._captured: Captured | None = None
+
+    def again(self, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+        """The traced operations on other inputs."""
+        operations, device = self.trace.operations, inputs[0].device.type
+        assert operations is not None
+        if self._captured is None and self._before and device in CAPTURES:
+            self._captured = Captured(operations, inputs, self._before, CAPTURES[device])
+        self._before = inputs if self.count == 1 else ()
+        # A cast of autocast is among the operations already.
+        with torch.no_grad(), torch.autocast(device, enabled=False):
+            return operations(*inputs) if self._captured is None else self._captured(inputs)
+
+
+Capture = Callable[[Callable[[], Sequence[Tensor]]], tuple[Callable[[], None], Sequence[Tensor]]]
+
+
+class Captured:
+    """Operations on memory that stays where it is: inputs are copied there, and results are found where they were last time.
+
+    Args:
+        operations: what is done.
+        inputs: of this call.
+        before: of the call before. A tensor that was the same then, as weights are, stays the program's own and is never copied.
+        capture: makes of an action what launches it again, and its results.
+    """
+
+    def __init__(self, operations: Operations, inputs: Sequence[Tensor], before: Sequence[Tensor], capture: Capture) -> None:
+        self._inputs = [now if now is then else now.clone() for now, then in zip(inputs, before, strict=True)]
+        with torch.no_grad(), torch.autocast(inputs[0].device.type, enabled=False):
+            self._launch, self._results = capture(lambda: operations(*self._inputs))
+
+    def __call__(self, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+        """The results of other inputs; the next call overwrites them."""
+        for kept, now in zip(self._inputs, inputs, strict=True):
+            if kept is not now:
+                kept.copy_(now)
+        self._launch()
+        return self._results
+
+
+def cuda_graph(action: Callable[[], Sequence[Tensor]]) -> tuple[Callable[[], None], Sequence[Tensor]]:
+    """An action as one CUDA graph, after two calls aside in which libraries set themselves up."""
+    aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        action(), action()
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        results = action()
+    return graph.replay, results
+
+
+CAPTURES: dict[str, Capture] = {"cuda": cuda_graph}  # by type of device; elsewhere operations are called one by one
+
+
+def _same(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
+    """Whether two calls gave the same numbers, what is not a number among them: to the bit, but for a GPU's sums."""
+    return all(_close(one, other) for one, other in zip(found, expected, strict=True))
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    if not one.is_cuda:
+        return torch.equal(one, other) or torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
+    scale = float(other.abs().nan_to_num(0.0, 0.0, 0.0).max()) if other.numel() else 0.0
+    return torch.allclose(one, other, rtol=0, atol=CUDA_TOLERANCE * scale, equal_nan=True)
