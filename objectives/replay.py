@@ -11,6 +11,7 @@ compared again at the 2nd, 4th, 8th, … replay: a loss that depends on somethin
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,18 +114,19 @@ class _Replay:
         self.trace = trace
         self.count = 0
         self._before: Sequence[Tensor] = ()
-        self._captured: Captured | None = None
+        self.captured: Captured | None = None
 
     def again(self, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
         """The traced operations on other inputs."""
         operations, device = self.trace.operations, inputs[0].device.type
         assert operations is not None
-        if self._captured is None and self._before and device in CAPTURES:
-            self._captured = Captured(operations, inputs, self._before, CAPTURES[device])
-        self._before = inputs if self.count == 1 else ()
         # A cast of autocast is among the operations already.
         with torch.no_grad(), torch.autocast(device, enabled=False):
-            return operations(*inputs) if self._captured is None else self._captured(inputs)
+            if self._before and device in CAPTURES:
+                with suppress(RuntimeError):  # short of memory, or a kernel that waits: operations are called one by one
+                    self.captured = Captured(operations, inputs, self._before, CAPTURES[device])
+            self._before = inputs if self.count == 1 else ()
+            return self.captured(inputs) if self.captured else operations(*inputs)
 
 
 Capture = Callable[[Callable[[], Sequence[Tensor]]], tuple[Callable[[], None], Sequence[Tensor]]]
@@ -142,8 +144,7 @@ class Captured:
 
     def __init__(self, operations: Operations, inputs: Sequence[Tensor], before: Sequence[Tensor], capture: Capture) -> None:
         self._inputs = [now if now is then else now.clone() for now, then in zip(inputs, before, strict=True)]
-        with torch.no_grad(), torch.autocast(inputs[0].device.type, enabled=False):
-            self._launch, self._results = capture(lambda: operations(*self._inputs))
+        self._launch, self._results = capture(lambda: operations(*self._inputs))
 
     def __call__(self, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
         """The results of other inputs; the next call overwrites them."""

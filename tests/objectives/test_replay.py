@@ -212,5 +212,18 @@ def test_what_stays_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
         weights += 10  # in place, as an optimizer does
     assert [int(x[0]) for x in found] == [11 * n for n in range(8)]
     (known,) = replays._known.values()
-    assert known._captured is not None
-    assert [kept is weights for kept in known._captured._inputs] == [True, False]
+    assert known.captured is not None
+    assert [kept is weights for kept in known.captured._inputs] == [True, False]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_cannot_be_captured_is_called_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = []
+
+    def full(_: object) -> Any:
+        tries.append(1)
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setitem(replay.CAPTURES, "cpu", full)
+    assert [int(x[0]) for x in call(lambda a, _: a + 1, 9)] == list(range(1, 10))
+    assert len(tries) == 1
