@@ -122,6 +122,15 @@ class Report:
     traceback: str = ""
 
 
+OUT_OF_MEMORY = "out of memory"  # how the reason begins of a member that failed for it: a matter of where it ran
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory was too short, of the processor or of a device."""
+    signs = ("out of memory", "can't allocate memory", "Cannot allocate memory")
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in signs)
+
+
 Precision = Literal["float32", "tf32", "bfloat16"]  # of the products of a training; see `precision.py`
 
 

@@ -30,7 +30,7 @@ from typing import Any, ClassVar
 
 from objectives import base
 from objectives._replayed import ReplayedRun
-from objectives.base import Knob, Member, Metric, ObjectiveError, Report, State
+from objectives.base import OUT_OF_MEMORY, Knob, Member, Metric, ObjectiveError, Report, State, out_of_memory
 
 BEST_LR = 1e-2
 FIRST_EXCESS = 3.0  # how far above its risk a member starts, in units of S
@@ -145,7 +145,7 @@ class Toy:
         try:
             value = math.nan if self._fault(member, epoch) else self.at_epoch(member.config, member.seed, epoch)
         except Exception as error:
-            reason = f"out of memory: {error}" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"
+            reason = f"{OUT_OF_MEMORY}: {error}" if out_of_memory(error) else f"{type(error).__name__}: {error}"
             return Report(member.number, epoch, math.nan, {}, State.FAILED, reason, traceback=traceback.format_exc())
         metrics = {"val_risk": value, "train_loss": value}
         if math.isnan(value):

@@ -1,7 +1,7 @@
 """The members that one Ray Tune trial trains: as one program where the objective can do that, else one after another.
 
 A member's checkpoint is its own file, the same whoever trained it. So members can be regrouped at every rung, a pack that failed as one
-program goes on member by member, and what a worker leaves behind any other can take up.
+program goes on in halves or member by member, and what a worker leaves behind any other can take up.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from objectives.base import Member, Objective, PackedRun, Report, Run, State
+from objectives.base import OUT_OF_MEMORY, Member, Objective, PackedRun, Report, Run, State, out_of_memory
 
 
 class Pack:
@@ -44,13 +44,7 @@ class Pack:
 
     def step(self) -> list[Report]:
         """One epoch of every living member."""
-        news = []
-        for run, numbers in list(self._runs):
-            found = run.step()
-            if len(numbers) > 1 and found and all(report.state is State.FAILED for report in found):
-                news += self._apart(numbers, found[0].reason)
-            else:
-                news += found
+        news = [report for run, numbers in list(self._runs) for report in self._stepped(run, numbers)]
         for report in news:
             self._told[report.number].append(report)
         return news
@@ -83,34 +77,43 @@ class Pack:
         """The run that a member is in."""
         return next(run for run, numbers in self._runs if number in numbers)
 
-    def _begin(self, numbers: list[int], fused: bool) -> None:
+    def _stepped(self, run: Run, numbers: Sequence[int]) -> list[Report]:
+        found = run.step()
+        together = len(numbers) > 1 and found and all(report.state is State.FAILED for report in found)
+        return self._apart(numbers, found[0].reason) if together else found
+
+    def _begin(self, numbers: Sequence[int], fused: bool) -> None:
         """Start or take up these members, together those that can go on together: whose checkpoints are of one epoch."""
         alike: dict[int, list[int]] = {}
         for number in numbers:
             record = self._record(number) if fused else None
             alike.setdefault(record[-1].epoch if record else 0, []).append(number)
         for epoch, group in alike.items():
-            if not (fused and len(group) > 1 and self._begin_fused(group, taken_up=epoch > 0)):
+            if fused and len(group) > 1:
+                self._begin_together(group, taken_up=epoch > 0)
+            else:
                 for number in group:
                     self._begin_alone(number)
 
-    def _begin_fused(self, numbers: list[int], *, taken_up: bool) -> bool:
+    def _begin_together(self, numbers: list[int], *, taken_up: bool) -> None:
+        """As one program; where memory is too short for that as two, and one after another where it cannot be at all."""
         try:
             run = self._objective.start([self._members[number] for number in numbers])
-        except Exception as error:  # what is wrong with a member alone will be said of that member
-            reason = f"{type(error).__name__}: {error}"
-            self._remark = f"{len(numbers)} members could not be one program ({reason}); they go on one after another"
-            return False
-        if not isinstance(run, PackedRun):
-            return False
-        if taken_up:
-            try:
+            if taken_up and isinstance(run, PackedRun):
                 run.restore_each({number: self._paths[number] for number in numbers})
-            except Exception:  # a checkpoint of another version, or torn by a full disk
-                return False
+        except Exception as error:  # what is wrong with a member alone, a torn checkpoint say, will be said of that member
+            parts = _parts(numbers, out_of_memory(error))
+            self._remark = f"{len(numbers)} members could not be one program ({type(error).__name__}: {error}); {_how(parts)}"
+            for part in parts:
+                self._begin(part, fused=len(part) > 1)
+            return
+        if not isinstance(run, PackedRun):
+            for number in numbers:
+                self._begin_alone(number)
+            return
+        if taken_up:
             self._told.update({number: list(self._record(number) or []) for number in numbers})
         self._runs.append((run, tuple(numbers)))
-        return True
 
     def _begin_alone(self, number: int) -> None:
         """Continue a member from its checkpoint, if one is there and can be read; else it starts again, with the same numbers."""
@@ -137,22 +140,43 @@ class Pack:
             return None
 
     def _apart(self, numbers: Sequence[int], reason: str) -> list[Report]:
-        """The epoch again, member by member from their last checkpoints: what fails all of them at once need not be any one's fault."""
+        """The epoch again from the last checkpoints: what fails all of them at once need not be any one's fault.
+
+        As two programs where there was no memory for one, else member by member.
+        """
         open_ones = [number for number in numbers if number in self.living]
-        self._remark = f"{len(open_ones)} members in one program failed ({reason}); they go on one after another"
+        parts = _parts(open_ones, reason.startswith(OUT_OF_MEMORY))
+        self._remark = f"{len(open_ones)} members in one program failed ({reason}); {_how(parts)}"
         self._runs = [(run, mine) for run, mine in self._runs if mine != tuple(numbers)]
         reached = {number: self._told[number][-1].epoch if self._told[number] else 0 for number in open_ones}
-        self._begin(open_ones, fused=False)
-        news = []
-        for number in open_ones:
-            run = self.run_of(number)
-            # What was reported after the checkpoint is trained again, and reported again: the driver keeps the first of each epoch.
-            while True:
-                found = run.step()
-                news += found
-                if not found or found[-1].state is not None or found[-1].epoch > reached[number]:
-                    break
-        return news
+        before = len(self._runs)
+        for part in parts:
+            self._begin(part, fused=len(part) > 1)
+        return [
+            report for run, mine in self._runs[before:] for report in self._caught_up(run, mine, max(reached[number] for number in mine))
+        ]
+
+    def _caught_up(self, run: Run, numbers: Sequence[int], reached: int) -> list[Report]:
+        """What was reported after the checkpoint, trained and reported again, and an epoch more. The driver keeps the first of each epoch."""
+        news: list[Report] = []
+        while True:
+            found = self._stepped(run, numbers)
+            news += found
+            if not found or all(report.state is not None for report in found) or found[-1].epoch > reached or run not in self._running():
+                return news
+
+    def _running(self) -> list[Run]:
+        return [run for run, _ in self._runs]
+
+
+def _parts(numbers: Sequence[int], starved: bool) -> list[list[int]]:
+    """Two halves of members for which memory was too short, else each by itself."""
+    middle = (len(numbers) + 1) // 2
+    return [list(numbers[:middle]), list(numbers[middle:])] if starved and len(numbers) > 2 else [[number] for number in numbers]
+
+
+def _how(parts: Sequence[Sequence[int]]) -> str:
+    return "they go on one after another" if all(len(part) == 1 for part in parts) else f"they go on {len(parts[0])} at a time"
 
 
 def plain(report: Report) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from typing import Any
 import ray
 from ray import tune
 
-from objectives.base import Member, Objective, ObjectiveError, Phase, Report, Settings, State, load
+from objectives.base import OUT_OF_MEMORY, Member, Objective, ObjectiveError, Phase, Report, Settings, State, load, out_of_memory
 from search.pack import Pack, plain
 
 REPORT_SECONDS = 1.0
@@ -176,10 +176,7 @@ def objective_for(job: dict[str, Any]) -> Objective:
 def failure(number: int, error: BaseException) -> Report:
     """The report of a member that raised: out of memory is named as such. The driver knows how far it had come."""
     text = f"{type(error).__name__}: {error}"
-    starved = isinstance(error, MemoryError) or any(
-        sign in text for sign in ("can't allocate memory", "out of memory", "Cannot allocate memory")
-    )
-    reason = f"out of memory: {text}" if starved else text
+    reason = f"{OUT_OF_MEMORY}: {text}" if out_of_memory(error) else text
     return Report(number, 0, float("nan"), state=State.FAILED, reason=reason[:500], traceback=traceback.format_exc())
 
 

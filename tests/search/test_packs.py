@@ -207,6 +207,49 @@ def test_a_pack_that_runs_out_of_memory_goes_on_member_by_member(tmp_path: Path)
     assert [report.state for report in found.step()] == [State.COMPLETE] * 2
 
 
+class Cramped(Autoencoder):
+    """Memory for so many members at once: to begin with, or in a step."""
+
+    room, at_start = 99, False
+
+    def start(self, members: Any) -> Any:
+        if self.at_start and len(members) > self.room:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+        run = super().start(members)
+        whole = run._pass
+
+        def cramped(steps: int | None) -> Any:
+            if len(run.living) > self.room:
+                raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+            return whole(steps)
+
+        run._pass = cramped  # type: ignore[method-assign]
+        return run
+
+
+@pytest.mark.parametrize("at_start", [False, True])
+def test_a_pack_that_runs_out_of_memory_goes_on_in_halves(at_start: bool, tmp_path: Path) -> None:
+    configs = [{"l2": 10.0**-k} for k in range(2, 9)]
+    plenty = pack(made(), tmp_path / "plenty", configs)
+    expected = {(report.number, report.epoch): report.rung_score for _ in range(4) for report in plenty.step()}
+    objective = made(Cramped)
+    if at_start:
+        objective.room, objective.at_start = 2, True
+    found = pack(objective, tmp_path / "cramped", configs)
+    reports = found.step()
+    found.save()
+    reports += found.step()
+    objective.room = 2  # of seven: halves of four and three, then two at a time and one
+    while found.living:
+        reports += found.step()
+    assert "they go on" in found.remark() or at_start
+    assert sorted(len(numbers) for _, numbers in found._runs) == [1, 2, 2, 2]
+    assert {(report.number, report.epoch) for report in reports} == set(expected), "nothing is lost"
+    for report in reports:
+        assert report.rung_score == pytest.approx(expected[report.number, report.epoch], rel=1e-4)
+        assert report.state in (None, State.COMPLETE)
+
+
 def test_a_calibration_says_what_it_measured() -> None:
     facts = made().calibrate(["l2"], 8, 1000)
     assert facts["members"] in (1, 4, 8) and set(facts["rates"]) <= {"1", "4", "8"} and facts["why"]
