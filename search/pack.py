@@ -157,7 +157,7 @@ class Pack:
         ]
 
     def _caught_up(self, run: Run, numbers: Sequence[int], reached: int) -> list[Report]:
-        """What was reported after the checkpoint, trained and reported again, and an epoch more. The driver keeps the first of each epoch."""
+        """What was reported after the checkpoint, reported again, and an epoch more. The driver keeps the first of each epoch."""
         news: list[Report] = []
         while True:
             found = self._stepped(run, numbers)
