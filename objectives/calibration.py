@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from objectives import base
+from objectives import base, replay
 from objectives.training import TrainingRun
 
 if TYPE_CHECKING:
@@ -21,15 +21,18 @@ if TYPE_CHECKING:
 SECONDS = 3.0  # at most, of training
 SHARE = 0.1  # of what the members would take one by one; what is spent here must be won back
 LEAST_GAIN = 1.1  # a pack must be faster by this factor, or members train one by one
+TRACED_FROM = 100.0  # seconds that the members would take one by one: tracing a width takes half a second, and is how it runs later
 WARM_STEPS, STEPS, ROUNDS = 1, 3, 3
+TRACING_STEPS = 3  # one is written down, two are compared
 WIDTHS = (4, 8, 16, 32, 64, 128, 256)
 
 
 def measure(family: Family, searched: Sequence[str], widest: int, members: int) -> dict[str, Any]:
     """The width that trains the most member-epochs per second, out of powers of two up to `widest`; 1 unless wider is clearly faster.
 
-    Timed members have every searched λ on, in the middle of its range. Wider packs are tried until time or memory runs out, or until two
-    widths in a row are slower. One member alone is timed again beside each of them, for a machine's speed changes while others use it.
+    Timed members have every searched λ on, in the middle of its range; packs are traced first where training takes minutes. Wider packs are
+    tried until time or memory runs out, or until two widths in a row are slower. One member alone is timed again beside each of them, for a
+    machine's speed changes while others use it.
 
     Args:
         family: what is trained.
@@ -44,16 +47,17 @@ def measure(family: Family, searched: Sequence[str], widest: int, members: int) 
     alone = _Timed(family, config, 1)
     epoch = alone.epoch_seconds()
     step = epoch / alone.steps_per_epoch
-    budget = min(SECONDS, SHARE * members * family.settings.epochs * epoch)
+    whole = members * family.settings.epochs * epoch
+    budget = min(SECONDS, SHARE * whole)
     gains, rates = {1: 1.0}, {1: 1 / epoch}
     why = f"no wider pack was {LEAST_GAIN:g} × as fast as one member at a time"
     for width in (width for width in WIDTHS if width <= widest):
         # At best a pack's step takes no longer than one member's.
-        if spent + (WARM_STEPS + 2 * STEPS * ROUNDS) * step > budget:
+        if spent + (WARM_STEPS + 2 * (STEPS + WARM_STEPS) * ROUNDS) * step > budget:
             why = why if spent else "the search is too short to try packs"
             break
         try:
-            pack = _Timed(family, config, width)
+            pack = _Timed(family, config, width, traced=whole > TRACED_FROM)
             pairs = [(pack.epoch_seconds(), alone.epoch_seconds()) for _ in range(ROUNDS)]
         except Exception as error:
             why = f"{width} members could not be one program ({type(error).__name__}: {str(error)[:200]})"
@@ -61,7 +65,7 @@ def measure(family: Family, searched: Sequence[str], widest: int, members: int) 
         packed, single = (min(seconds) for seconds in zip(*pairs, strict=True))
         gains[width] = width * single / packed
         rates[width] = width / packed
-        spent += STEPS * sum(a + b for a, b in pairs) / alone.steps_per_epoch
+        spent += (STEPS + WARM_STEPS) * sum(a + b for a, b in pairs) / alone.steps_per_epoch
         if all(gain < 0.8 * max(gains.values()) for gain in list(gains.values())[-2:]):
             break
     best = max(gains, key=lambda width: gains[width])
@@ -79,18 +83,23 @@ def epoch_seconds(family: Family, config: base.Config) -> float:
 
 
 class _Timed:
-    """A pack that has taken its first steps."""
+    """A pack that has taken its first steps; `traced`: as it runs once its operations are done again (`replay.py`)."""
 
-    def __init__(self, family: Family, config: base.Config, width: int) -> None:
+    def __init__(self, family: Family, config: base.Config, width: int, traced: bool = False) -> None:
         self._run = TrainingRun(family, [base.Member(number, config, number) for number in range(width)])
         self._on_gpu = family.settings.device.startswith("cuda")
         self._run.train_steps(WARM_STEPS)
+        if traced:
+            replay.hasten(family.traces)
+            for _ in range(TRACING_STEPS):
+                self._run.train_steps(1)
         if width > 1 and family.evaluates_together:
             self._run.evaluated_together()  # the memory that this takes is part of what a width needs
         self.steps_per_epoch = max(1, len(self._run.rows) // self._run.batch_size)
 
     def epoch_seconds(self) -> float:
         """What an epoch of training takes the whole pack: the shuffle, and a few steps for all of them."""
+        self._run.train_steps(WARM_STEPS)  # what was timed before left its own in the caches
         shuffle, some = (self._seconds(partial(self._run.train_steps, steps)) for steps in (0, STEPS))
         return shuffle + max(some - shuffle, 0.0) / STEPS * self.steps_per_epoch
 

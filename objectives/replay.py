@@ -10,7 +10,7 @@ compared again at the 2nd, 4th, 8th, … replay: a loss that depends on somethin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -51,6 +51,12 @@ class Trace:
             self.operations = traced.forward
         except Exception as error:  # whatever cannot be written down is called as before
             self.refused = f"it cannot be traced ({type(error).__name__}: {str(error)[:200]})"
+
+
+def hasten(traces: Mapping[Hashable, Trace]) -> None:
+    """Have everything that was called be traced at its next call, however few there were."""
+    for trace in traces.values():
+        trace.calls = max(trace.calls, AFTER)
 
 
 class Replays:

@@ -259,6 +259,14 @@ def test_a_calibration_says_what_it_measured() -> None:
     assert stuck["members"] == 1 and "could not be one program" in stuck["why"]
 
 
+@pytest.mark.parametrize(("members", "traced"), [(20, False), (10**6, True)])
+def test_packs_are_timed_as_they_run_later_where_training_takes_minutes(members: int, traced: bool) -> None:
+    objective = made()
+    objective.calibrate(["l2"], 4, members)
+    assert [trace.operations is not None for trace in objective.traces.values()] == ([traced] if objective.traces else [])
+    assert objective.traces or not traced
+
+
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, "many", [4]])
 def test_a_width_that_means_nothing_is_refused(value: Any) -> None:
     with pytest.raises(SpecError, match=r"pack must be auto, or a whole number of at least 1"):
