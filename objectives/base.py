@@ -27,6 +27,10 @@ class ObjectiveError(Exception):
     """A user's mistake about what is trained: says what must hold, what was given and what to do."""
 
 
+class SpoiledError(ObjectiveError):
+    """What was trained so far is wrong, and is to be thrown away."""
+
+
 class Phase(StrEnum):
     """Why a member is trained."""
 
@@ -123,11 +127,12 @@ class Report:
 
 
 OUT_OF_MEMORY = "out of memory"  # how the reason begins of a member that failed for it: a matter of where it ran
+SPOILED = "trained wrongly"  # and of one whose earlier epochs are wrong too, so that nothing of it may go on
 
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory was too short, of the processor or of a device."""
-    signs = ("out of memory", "can't allocate memory", "Cannot allocate memory")
+    signs = ("out of memory", "can't allocate memory", "Cannot allocate memory", "STATUS_ALLOC_FAILED")
     return isinstance(error, MemoryError) or any(sign in str(error) for sign in signs)
 
 

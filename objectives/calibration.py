@@ -23,7 +23,7 @@ SHARE = 0.1  # of what the members would take one by one; what is spent here mus
 LEAST_GAIN = 1.1  # a pack must be faster by this factor, or members train one by one
 TRACED_FROM = 100.0  # seconds that the members would take one by one: tracing a width takes half a second, and is how it runs later
 WARM_STEPS, STEPS, ROUNDS = 1, 3, 3
-TRACING_STEPS = 3  # one is written down, two are compared
+TRACING_STEPS = 4  # one is written down, two are compared, and the next two that are compared fall into warm steps
 WIDTHS = (4, 8, 16, 32, 64, 128, 256)
 
 
@@ -57,8 +57,7 @@ def measure(family: Family, searched: Sequence[str], widest: int, members: int) 
             why = why if spent else "the search is too short to try packs"
             break
         try:
-            pack = _Timed(family, config, width, traced=whole > TRACED_FROM)
-            pairs = [(pack.epoch_seconds(), alone.epoch_seconds()) for _ in range(ROUNDS)]
+            pairs = _beside(alone, family, config, width, traced=whole > TRACED_FROM)
         except Exception as error:
             why = f"{width} members could not be one program ({type(error).__name__}: {str(error)[:200]})"
             break
@@ -80,6 +79,12 @@ def epoch_seconds(family: Family, config: base.Config) -> float:
     """What an epoch of one member takes here, its evaluation included, from a few steps."""
     timed = _Timed(family, config, 1)
     return timed.epoch_seconds() + timed.evaluation_seconds()
+
+
+def _beside(alone: _Timed, family: Family, config: base.Config, width: int, traced: bool) -> list[tuple[float, float]]:
+    """Seconds of an epoch of a pack and of one member, in turns. The pack is gone before the next, wider one is built."""
+    pack = _Timed(family, config, width, traced)
+    return [(pack.epoch_seconds(), alone.epoch_seconds()) for _ in range(ROUNDS)]
 
 
 class _Timed:
@@ -108,11 +113,14 @@ class _Timed:
         return min(self._seconds(lambda: self._run.evaluated(0)) for _ in range(2))
 
     def _seconds(self, act: Callable[[], object]) -> float:
-        before = time.perf_counter()
+        before = self._now()
         act()
+        return self._now() - before
+
+    def _now(self) -> float:
         if self._on_gpu:
             torch.cuda.synchronize()
-        return time.perf_counter() - before
+        return time.perf_counter()
 
 
 def _middle(family: Family, searched: Sequence[str]) -> dict[str, base.Value]:

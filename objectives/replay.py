@@ -4,8 +4,9 @@ A gradient that is mapped over members pays Python and the layers of `torch.func
 of the step of a small pack. `make_fx` writes down which operations on tensors one call comes to; doing those again gives the same numbers
 to the bit. On an NVIDIA GPU they are captured as one CUDA graph, which is launched as a whole.
 
-A replay sees its arguments and nothing else. So a trace is believed only when it gives what the function gives at a later call, and is
-compared again at the 2nd, 4th, 8th, … replay: a loss that depends on something else, a counter of its own say, is found out.
+A replay sees its arguments and nothing else, so nothing else may decide what the function gives. A trace is believed only when it gives
+what the function gives at a later call, and is compared again at the 2nd, 4th, 8th, … replay of a run. That finds a loss that reads
+something which changes by itself; it cannot find one that counts its own calls, for it is called no more.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as trees
 
-from objectives.base import ObjectiveError
+from objectives.base import SpoiledError
 
 AFTER = 64  # calls that are not replayed: to trace costs what about a hundred replays save
 KEPT = 64  # traces that a process keeps
@@ -80,37 +81,25 @@ class Replays:
             arguments: its arguments.
 
         Raises:
-            ObjectiveError: something else did, long after it seemed not to.
+            SpoiledError: something else did, after it had seemed not to.
         """
         inputs, spec = trees.tree_flatten(arguments)
         if name not in self._known:
-            shapes = tuple((x.shape, x.dtype, x.device) for x in inputs)
-            self._known[name] = _Replay(self._trace((name, self._about, str(spec), shapes)))
-        known = self._known[name]
-        trace = known.trace
-        trace.calls += 1
-        if trace.calls <= AFTER or trace.refused:
-            return function(*arguments)
-        if trace.operations is None:
-            expected = function(*arguments)
-            trace.record(function, inputs, spec)
-            return expected
-        known.count += 1
-        if known.count & (known.count - 1):
-            assert trace.results is not None
-            return trees.tree_unflatten(known.again(inputs), trace.results)
-        found, expected = known.again(inputs), function(*arguments)
-        if not _same(found, trees.tree_leaves(expected)):
-            trace.refused = "at a later call it gave something else"
-            if known.count > 1:
-                rule = "a loss must depend on its arguments only, for a pack does its operations again"
-                raise ObjectiveError(f"{rule}; {name} gave something else at call {known.count}. Train with pack: 1, or mend the loss.")
-        return expected
+            forms = tuple((x.shape, x.stride(), x.dtype, x.device) for x in inputs)
+            self._known[name] = _Replay(self._trace((name, self._about, str(spec), forms)))
+        return self._known[name].call(function, arguments, inputs, spec)
+
+    def captured(self) -> list[bool]:
+        """Of every name, whether its operations are launched as one."""
+        return [known.captured is not None for known in self._known.values()]
 
     def _trace(self, key: Hashable) -> Trace:
-        if key not in self._traces and len(self._traces) >= KEPT:
+        """The trace of this key, the last one used now; the one that was not used for longest is given up for a new one."""
+        trace = self._traces.pop(key, None) or Trace()
+        if len(self._traces) >= KEPT:
             del self._traces[next(iter(self._traces))]
-        return self._traces.setdefault(key, Trace())
+        self._traces[key] = trace
+        return trace
 
 
 class _Replay:
@@ -118,12 +107,49 @@ class _Replay:
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
-        self.count = 0
-        self._before: Sequence[Tensor] = ()
         self.captured: Captured | None = None
+        self._count = 0  # replays in this run
+        self._before: Sequence[Tensor] = ()  # inputs of the first of them
 
-    def again(self, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
-        """The traced operations on other inputs."""
+    def call(self, function: Callable[..., Any], arguments: Sequence[Any], inputs: Sequence[Tensor], spec: trees.TreeSpec) -> Any:
+        """The function itself until it is traced and believed, then its operations."""
+        trace = self.trace
+        trace.calls += 1
+        if trace.calls <= AFTER or trace.refused:
+            return function(*arguments)
+        if trace.operations is None:
+            expected = function(*arguments)
+            trace.record(function, inputs, spec)
+            return expected
+        self._count += 1
+        if not _is_power_of_two(self._count):
+            assert trace.results is not None
+            return trees.tree_unflatten(self._again(inputs), trace.results)
+        return self._compared(function, arguments, inputs)
+
+    def _compared(self, function: Callable[..., Any], arguments: Sequence[Any], inputs: Sequence[Tensor]) -> Any:
+        """What the function gives, and whether its operations give the same."""
+        expected = function(*arguments)
+        leaves = trees.tree_leaves(expected)
+        try:
+            same = _same(self._again(inputs), leaves)
+        except Exception:  # operations on another form of memory, say
+            if self._count > 1:
+                raise
+            same = False
+        if not same:
+            self.trace.refused = "at a later call it gave something else"
+            # On a GPU a function may differ from itself: sums are taken in another order.
+            if self._count > 1 and (not leaves[0].is_cuda or _same(trees.tree_leaves(function(*arguments)), leaves)):
+                raise SpoiledError(
+                    "a loss must depend on its arguments only, for a pack does again the operations that it came to; this one gave "
+                    f"something else after {self._count} steps, so what was trained before is wrong. Mend the loss (does it count?), or "
+                    "train with pack: 1."
+                )
+        return expected
+
+    def _again(self, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+        """The traced operations on other inputs; captured at the second replay, which shows what stays where it is."""
         operations, device = self.trace.operations, inputs[0].device.type
         assert operations is not None
         # A cast of autocast is among the operations already.
@@ -131,7 +157,7 @@ class _Replay:
             if self._before and device in CAPTURES:
                 with suppress(RuntimeError):  # short of memory, or a kernel that waits: operations are called one by one
                     self.captured = Captured(operations, inputs, self._before, CAPTURES[device])
-            self._before = inputs if self.count == 1 else ()
+            self._before = inputs if self._count == 1 else ()
             return self.captured(inputs) if self.captured else operations(*inputs)
 
 
@@ -144,7 +170,8 @@ class Captured:
     Args:
         operations: what is done.
         inputs: of this call.
-        before: of the call before. A tensor that was the same then, as weights are, stays the program's own and is never copied.
+        before: of the call before. A tensor that was the same then, as weights are, is the program's own from now on and never copied;
+            a run that puts another in its place begins anew.
         capture: makes of an action what launches it again, and its results.
     """
 
@@ -169,12 +196,17 @@ def cuda_graph(action: Callable[[], Sequence[Tensor]]) -> tuple[Callable[[], Non
         action(), action()
     torch.cuda.current_stream().wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # A capture that fails leaves its own stream current.
+    with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph):
         results = action()
     return graph.replay, results
 
 
 CAPTURES: dict[str, Capture] = {"cuda": cuda_graph}  # by type of device; elsewhere operations are called one by one
+
+
+def _is_power_of_two(count: int) -> bool:
+    return count & (count - 1) == 0
 
 
 def _same(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
@@ -185,5 +217,7 @@ def _same(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
 def _close(one: Tensor, other: Tensor) -> bool:
     if not one.is_cuda:
         return torch.equal(one, other) or torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
-    scale = float(other.abs().nan_to_num(0.0, 0.0, 0.0).max()) if other.numel() else 0.0
-    return torch.allclose(one, other, rtol=0, atol=CUDA_TOLERANCE * scale, equal_nan=True)
+    # Each member on its own scale, for one may be a million times the others.
+    rows = [x.reshape(len(x), -1) if x.ndim else x.reshape(1, 1) for x in (one, other)]
+    scale = rows[1].abs().nan_to_num(0.0, 0.0, 0.0).amax(1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+    return torch.allclose(rows[0] / scale, rows[1] / scale, rtol=0, atol=CUDA_TOLERANCE, equal_nan=True)

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from objectives import base, detectors, metrics, models, regularizers
 from objectives._family import Family
-from objectives.base import OUT_OF_MEMORY, Member, ObjectiveError, Report, State, out_of_memory
+from objectives.base import OUT_OF_MEMORY, SPOILED, Member, ObjectiveError, Report, SpoiledError, State, out_of_memory
 from objectives.data import ImageSet
 from objectives.draws import Draws, Fixed, Live, initialized
 from objectives.optimizers import Adam, clip
@@ -492,7 +492,8 @@ def _stacked(memories: Sequence[Memories]) -> Memories:
 
 def _failure(number: int, epoch: int, error: Exception) -> Report:
     """The report of a member whose training raised."""
-    reason = f"{OUT_OF_MEMORY}: {error}" if out_of_memory(error) else f"{type(error).__name__}: {error}"
+    known = SPOILED if isinstance(error, SpoiledError) else OUT_OF_MEMORY if out_of_memory(error) else ""
+    reason = f"{known or type(error).__name__}: {error}"
     return Report(number, epoch, math.nan, state=State.FAILED, reason=reason, traceback="".join(traceback.format_exception(error)))
 
 

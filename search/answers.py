@@ -164,6 +164,9 @@ class Answer:
             verdict = Verdict(entry["verdict"]) if entry.get("verdict") else None
             lambdas.append(LambdaAnswer(**{**entry, **effects, "verdict": verdict, "range": tuple(entry["range"])}))
         parts = {"lambdas": lambdas, "effect": Effect(**plain["effect"]), "promise": Promise(**plain["promise"])}
+        for arms in plain.get("measured", {}).values():
+            for mean in arms.values():
+                mean.setdefault("n", mean.pop("seeds", 0))  # its name in the first answers that had it
         return Answer(**{**plain, **parts, "verdict": Verdict(plain["verdict"])})
 
     def sentence(self) -> str:

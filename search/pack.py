@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from objectives.base import OUT_OF_MEMORY, Member, Objective, PackedRun, Report, Run, State, out_of_memory
+from objectives.base import OUT_OF_MEMORY, SPOILED, Member, Objective, PackedRun, Report, Run, State, out_of_memory
 
 
 class Pack:
@@ -29,8 +29,11 @@ class Pack:
         self._objective, self._paths = objective, dict(paths)
         self._members = {member.number: member for member in members}
         self._told: dict[int, list[Report]] = {member.number: [] for member in members}
-        self._runs: list[tuple[Run, tuple[int, ...]]] = []
-        self._remark = ""
+        self._reached = {
+            member.number: 0 for member in members
+        }  # the last epoch that was reported, before a checkpoint was gone back to too
+        self._runs: dict[tuple[int, ...], Run] = {}
+        self._remarks: list[str] = []
         self._begin(list(self._members), fused and len(members) > 1)
 
     @property
@@ -44,10 +47,7 @@ class Pack:
 
     def step(self) -> list[Report]:
         """One epoch of every living member."""
-        news = [report for run, numbers in list(self._runs) for report in self._stepped(run, numbers)]
-        for report in news:
-            self._told[report.number].append(report)
-        return news
+        return [report for numbers in list(self._runs) for report in self._stepped(numbers)]
 
     def save(self) -> None:
         """Write the checkpoint and the record of every living member. A record without its checkpoint is ignored."""
@@ -60,7 +60,7 @@ class Pack:
             path.unlink(missing_ok=True)
             torn.write_text(json.dumps([plain(report) for report in self._told[number]]))
             torn.replace(record)
-        for run, numbers in self._runs:
+        for numbers, run in self._runs.items():
             mine = {number: self._paths[number] for number in numbers if number in living}
             if len(numbers) > 1 and isinstance(run, PackedRun):
                 run.save_each(mine)
@@ -70,17 +70,23 @@ class Pack:
 
     def remark(self) -> str:
         """What became of the pack since it was last asked, in words; empty if there is nothing to say."""
-        said, self._remark = self._remark, ""
+        said, self._remarks = "; ".join(self._remarks), []
         return said
 
     def run_of(self, number: int) -> Run:
         """The run that a member is in."""
-        return next(run for run, numbers in self._runs if number in numbers)
+        return next(run for numbers, run in self._runs.items() if number in numbers)
 
-    def _stepped(self, run: Run, numbers: Sequence[int]) -> list[Report]:
-        found = run.step()
-        together = len(numbers) > 1 and found and all(report.state is State.FAILED for report in found)
-        return self._apart(numbers, found[0].reason) if together else found
+    def _stepped(self, numbers: tuple[int, ...]) -> list[Report]:
+        """An epoch of one run. One in which all failed at once is taken apart."""
+        found = self._runs[numbers].step()
+        reason = found[0].reason if len(numbers) > 1 and found and all(report.state is State.FAILED for report in found) else ""
+        if reason and not reason.startswith(SPOILED):
+            return self._apart(numbers, reason)
+        for report in found:
+            self._told[report.number].append(report)
+            self._reached[report.number] = max(self._reached[report.number], report.epoch)
+        return found
 
     def _begin(self, numbers: Sequence[int], fused: bool) -> None:
         """Start or take up these members, together those that can go on together: whose checkpoints are of one epoch."""
@@ -102,18 +108,21 @@ class Pack:
             if taken_up and isinstance(run, PackedRun):
                 run.restore_each({number: self._paths[number] for number in numbers})
         except Exception as error:  # what is wrong with a member alone, a torn checkpoint say, will be said of that member
-            parts = _parts(numbers, out_of_memory(error))
-            self._remark = f"{len(numbers)} members could not be one program ({type(error).__name__}: {error}); {_how(parts)}"
+            run, failed, starved = None, f"{type(error).__name__}: {error}", out_of_memory(error)
+        # Not within `except`: the error holds what was begun, and its memory is needed.
+        if run is None:
+            parts = _parts(numbers, starved)
+            self._remarks.append(f"{len(numbers)} members could not be one program ({failed}); {_how(parts)}")
             for part in parts:
                 self._begin(part, fused=len(part) > 1)
-            return
-        if not isinstance(run, PackedRun):
+        elif isinstance(run, PackedRun):
+            for number in numbers:
+                self._told[number] = list(self._record(number) or []) if taken_up else []
+            self._runs[tuple(numbers)] = run
+        else:
+            del run
             for number in numbers:
                 self._begin_alone(number)
-            return
-        if taken_up:
-            self._told.update({number: list(self._record(number) or []) for number in numbers})
-        self._runs.append((run, tuple(numbers)))
 
     def _begin_alone(self, number: int) -> None:
         """Continue a member from its checkpoint, if one is there and can be read; else it starts again, with the same numbers."""
@@ -123,10 +132,12 @@ class Pack:
             try:
                 run.restore(self._paths[number])
                 self._told[number] = record
-            except Exception:
+            except Exception as error:
+                if out_of_memory(error):
+                    raise  # the checkpoint is sound
                 self._paths[number].unlink(missing_ok=True)
                 run = self._objective.start([self._members[number]])
-        self._runs.append((run, (number,)))
+        self._runs[number,] = run
 
     def _record(self, number: int) -> list[Report] | None:
         """What a member had reported when its checkpoint was written; None where there is no checkpoint."""
@@ -139,34 +150,29 @@ class Pack:
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
-    def _apart(self, numbers: Sequence[int], reason: str) -> list[Report]:
+    def _apart(self, numbers: tuple[int, ...], reason: str) -> list[Report]:
         """The epoch again from the last checkpoints: what fails all of them at once need not be any one's fault.
 
         As two programs where there was no memory for one, else member by member.
         """
         open_ones = [number for number in numbers if number in self.living]
         parts = _parts(open_ones, reason.startswith(OUT_OF_MEMORY))
-        self._remark = f"{len(open_ones)} members in one program failed ({reason}); {_how(parts)}"
-        self._runs = [(run, mine) for run, mine in self._runs if mine != tuple(numbers)]
-        reached = {number: self._told[number][-1].epoch if self._told[number] else 0 for number in open_ones}
-        before = len(self._runs)
+        self._remarks.append(f"{len(open_ones)} members in one program failed ({reason}); {_how(parts)}")
+        del self._runs[numbers]  # first of all, for its memory
+        before = set(self._runs)
         for part in parts:
             self._begin(part, fused=len(part) > 1)
-        return [
-            report for run, mine in self._runs[before:] for report in self._caught_up(run, mine, max(reached[number] for number in mine))
-        ]
+        return [report for mine in list(self._runs) if mine not in before for report in self._caught_up(mine)]
 
-    def _caught_up(self, run: Run, numbers: Sequence[int], reached: int) -> list[Report]:
+    def _caught_up(self, numbers: tuple[int, ...]) -> list[Report]:
         """What was reported after the checkpoint, reported again, and an epoch more. The driver keeps the first of each epoch."""
-        news: list[Report] = []
-        while True:
-            found = self._stepped(run, numbers)
+        reached, news = max(self._reached[number] for number in numbers), list[Report]()
+        while numbers in self._runs and not (news and news[-1].epoch > reached):
+            found = self._stepped(numbers)
             news += found
-            if not found or all(report.state is not None for report in found) or found[-1].epoch > reached or run not in self._running():
-                return news
-
-    def _running(self) -> list[Run]:
-        return [run for run, _ in self._runs]
+            if all(report.state is not None for report in found):
+                break
+        return news
 
 
 def _parts(numbers: Sequence[int], starved: bool) -> list[list[int]]:
@@ -176,7 +182,7 @@ def _parts(numbers: Sequence[int], starved: bool) -> list[list[int]]:
 
 
 def _how(parts: Sequence[Sequence[int]]) -> str:
-    return "they go on one after another" if all(len(part) == 1 for part in parts) else f"they go on {len(parts[0])} at a time"
+    return "they go on one after another" if all(len(part) == 1 for part in parts) else "they go on in halves"
 
 
 def plain(report: Report) -> dict[str, Any]:

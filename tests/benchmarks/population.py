@@ -530,25 +530,27 @@ def shared_table(found: Mapping[str, Any]) -> str:
 
 
 def plot(found: Mapping[str, Any], path: Path) -> None:
-    """Seconds per member-epoch, training and evaluation, against K; one line a row."""
+    """Time per member-epoch against K, over that of one member alone beside it; one line a row of more than one width."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.5, 5), layout="constrained")
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
+    axes.axhline(1, color="0.6", linewidth=1)
     for number, (name, row) in enumerate(found.items()):
         timed = [one for one in row["widths"] if not one["skipped"]]
-        (line,) = axes.plot(
-            [one["members"] for one in timed], [one["seconds"] for one in timed], marker="osD^v<>P"[number % 8], markersize=5, label=name
-        )
-        best = next(one for one in timed if one["members"] == row["best"]["members"])
-        axes.plot(best["members"], best["seconds"], marker="o", markersize=12, fillstyle="none", color=line.get_color())
+        if len(timed) > 1:
+            label = f"{name} (alone {timed[0]['seconds']:.2g} s)"
+            points = [one["members"] for one in timed], [1 / one["gain_whole"] for one in timed]
+            axes.plot(*points, marker="osD^v<>P"[number % 8], markersize=5, label=label)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     widths = sorted({one["members"] for row in found.values() for one in row["widths"] if not one["skipped"]})
     axes.set_xticks(widths, [str(width) for width in widths])
+    ticks = (0.1, 0.2, 0.3, 0.5, 1, 2)
+    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
-    axes.set_xlabel("K, members in one program (ringed: the largest gain over one member timed beside it)")
-    axes.set_ylabel("seconds per member-epoch")
+    axes.set_xlabel("K, members in one program")
+    axes.set_ylabel("time per member-epoch, over one alone")
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", frameon=False)
     figure.savefig(path, dpi=120)

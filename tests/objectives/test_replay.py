@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from objectives import base, replay
-from objectives.base import Member, ObjectiveError, Settings, State
+from objectives.base import Member, Settings, SpoiledError, State
 from objectives.replay import Replays, Trace
 from objectives.training import TrainingRun
 
@@ -142,8 +142,24 @@ def test_one_that_counts_by_itself_is_called_as_before() -> None:
 @pytest.mark.usefixtures("at_once")
 def test_one_that_changes_late_is_an_error() -> None:
     steps, known = count(), dict[Any, Trace]()
-    with pytest.raises(ObjectiveError, match=r"must depend on its arguments only.* call 8\..*pack: 1"):
+    with pytest.raises(SpoiledError, match=r"must depend on its arguments only.* after 8 steps.*pack: 1"):
         call(lambda a, _: a + next(steps) // 5, 99, Replays(known))
+
+
+@pytest.mark.usefixtures("at_once")
+def test_operations_that_another_form_of_memory_refuses_are_given_up() -> None:
+    known, square = dict[Any, Trace](), torch.arange(4.0).view(2, 2)
+
+    def flat(a: Tensor) -> Tensor:
+        return a.view(-1) if a.is_contiguous() else a.reshape(-1)
+
+    replays, found = Replays(known), []
+    for n in range(4):
+        found.append(replays("f", flat, square if n < 1 else square.T).tolist())
+    assert found == [[0, 1, 2, 3]] + [[0, 2, 1, 3]] * 3
+    assert next(iter(known.values())).refused
+    Replays(known)("f", flat, square.T)
+    assert len(known) == 2, "from the start it would have been another trace"
 
 
 @pytest.mark.usefixtures("at_once")
@@ -164,12 +180,12 @@ def test_other_shapes_and_other_circumstances_are_other_traces() -> None:
     assert len(known) == 3
 
 
-def test_a_process_keeps_a_bounded_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_keeps_what_it_used_last(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replay, "KEPT", 3)
     known = dict[Any, Trace]()
-    for size in range(1, 9):
+    for size in (1, 2, 3, 1, 4, 1, 5):
         Replays(known)("f", torch.neg, torch.ones(size))
-    assert len(known) == 3
+    assert [trace.calls for trace in known.values()] == [1, 3, 1], "of sizes 4, 1 and 5"
 
 
 # Captured: operations on memory that stays where it is ------------------------------------------------------
@@ -212,6 +228,7 @@ def test_what_stays_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
         weights += 10  # in place, as an optimizer does
     assert [int(x[0]) for x in found] == [11 * n for n in range(8)]
     (known,) = replays._known.values()
+    assert replays.captured() == [True]
     assert known.captured is not None
     assert [kept is weights for kept in known.captured._inputs] == [True, False]
 
