@@ -4,6 +4,9 @@ The seconds are those between two clock times in the catalogue: when the first m
 start, the workers' start and the preparation (data, the check of λ, and for `auto` the timing of widths) are left out; `prepare_s`, from
 the sweep's start to the first member, says what that took, and `whole` compares the two together. What a worker imports for its first pack
 is in the search, unless it timed widths before. One Ray serves all sweeps; they take turns.
+
+One more row is a network for which packs do not pay, so `auto` should decline: what its timing of widths costs, preparation and search
+together, against `pack: 1`.
 """
 
 from __future__ import annotations
@@ -25,6 +28,9 @@ from tests.benchmarks.results import Row
 MEMBERS, EPOCHS, WORKERS, ROUNDS = 64, 30, 2, 3
 TARGET = 2.5
 PACKS: tuple[int | str, ...] = (1, "auto", 16)
+# Convolutions that fill a core by themselves.
+LARGE = {"model": "rae_small"}
+LARGE_MEMBERS, LARGE_EPOCHS, MOST = 24, 3, 1.05
 
 
 @dataclass(frozen=True)
@@ -47,10 +53,14 @@ def measure(members: int = MEMBERS, epochs: int = EPOCHS, rounds: int = ROUNDS) 
     took: dict[str, list[Took]] = {str(pack): [] for pack in PACKS}
     with tempfile.TemporaryDirectory() as folder, cluster.connect(workers=WORKERS):
         home = Home.open(folder)
+        large: dict[str, list[Took]] = {"1": [], "auto": []}
         for number in range(rounds):
             for pack in PACKS:
                 took[str(pack)].append(sweep(home, f"{pack}-{number}", pack, members, epochs))
-    rows = []
+            for name, found in large.items():
+                pack = int(name) if name.isdigit() else name
+                found.append(sweep(home, f"large-{name}-{number}", pack, LARGE_MEMBERS, LARGE_EPOCHS, **LARGE))
+    rows = [declined(large)]
     for pack in map(str, PACKS[1:]):
         pairs = list(zip(took["1"], took[pack], strict=True))
         parts = {
@@ -67,13 +77,21 @@ def measure(members: int = MEMBERS, epochs: int = EPOCHS, rounds: int = ROUNDS) 
     return rows
 
 
-def sweep(home: Home, name: str, pack: int | str, members: int, epochs: int) -> Took:
+def declined(took: dict[str, list[Took]]) -> Row:
+    """What `auto` costs where no pack pays."""
+    seconds = {name: [round(one.whole_s, 2) for one in found] for name, found in took.items()}
+    ratio = statistics.median(auto / one for auto, one in zip(seconds["auto"], seconds["1"], strict=True))
+    parts = {"whole_s": seconds, "widths": [one.width for one in took["auto"]], "members": LARGE_MEMBERS, "epochs": LARGE_EPOCHS}
+    return Row(f"whole sweep, {LARGE['model']}: pack auto / pack 1", ratio, "×", MOST, at_least=False, parts=parts)
+
+
+def sweep(home: Home, name: str, pack: int | str, members: int, epochs: int, **keys: Any) -> Took:
     """A search without confirmation and without tracking.
 
     Raises:
         RuntimeError: a member did not end well, so the seconds mean nothing.
     """
-    outcome = run(spec(pack, members, epochs), name=name, home=home, tracking=False)
+    outcome = run(spec(pack, members, epochs, **keys), name=name, home=home, tracking=False)
     with Catalogue(home.catalogue_url) as catalogue:
         row, found = catalogue.sweep(name), catalogue.members(name)
     searched = sorted((one for one in found if one.phase == "search"), key=lambda one: one.number)
@@ -85,7 +103,7 @@ def sweep(home: Home, name: str, pack: int | str, members: int, epochs: int) -> 
     return Took((first - row.created).total_seconds(), (last - first).total_seconds(), width, searched)
 
 
-def spec(pack: int | str, members: int, epochs: int) -> Spec:
+def spec(pack: int | str, members: int, epochs: int, **more: Any) -> Spec:
     """The sweep: what is trained is the same for every `pack`, for the sampler learns nothing and no rung stops anyone."""
     keys: dict[str, Any] = {
         "objective": "autoencoder",
@@ -95,6 +113,7 @@ def spec(pack: int | str, members: int, epochs: int) -> Spec:
         "budget": {"trials": members, "epochs": epochs},
         "confirm": {"configs": 0},
         "pack": pack,
+        **more,
     }
     return Spec.read(keys)
 
