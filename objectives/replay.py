@@ -22,7 +22,7 @@ from torch.utils import _pytree as trees
 
 from objectives.base import SpoiledError
 
-AFTER = 64  # calls that are not replayed: to trace costs what about a hundred replays save
+AFTER = 64  # calls that are not replayed: to trace costs what a few hundred replays save
 KEPT = 64  # traces that a process keeps
 CUDA_TOLERANCE = 1e-4  # relative: sums on a GPU may be taken in another order each time
 Operations = Callable[..., Sequence[Tensor]]

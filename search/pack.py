@@ -29,9 +29,8 @@ class Pack:
         self._objective, self._paths = objective, dict(paths)
         self._members = {member.number: member for member in members}
         self._told: dict[int, list[Report]] = {member.number: [] for member in members}
-        self._reached = {
-            member.number: 0 for member in members
-        }  # the last epoch that was reported, before a checkpoint was gone back to too
+        # The last epoch that was ever reported: a member that goes back to its checkpoint catches up with it.
+        self._reached = {member.number: 0 for member in members}
         self._runs: dict[tuple[int, ...], Run] = {}
         self._remarks: list[str] = []
         self._begin(list(self._members), fused and len(members) > 1)
