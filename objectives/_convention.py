@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from objectives.base import ObjectiveError, unknown
+from objectives.base import ObjectiveError
+from objectives.registry import unknown
 
 T = TypeVar("T")
 Option = float | str

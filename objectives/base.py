@@ -9,10 +9,6 @@ An *objective* starts a *run* of several members, which yields one *report* per 
 
 from __future__ import annotations
 
-import difflib
-import importlib
-import math
-import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -21,6 +17,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 Value = float | int | str | bool
 Config = Mapping[str, Value]
+Shape = tuple[int, int, int]  # of an image: channels, height, width
 
 
 class ObjectiveError(Exception):
@@ -136,7 +133,7 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(sign in str(error) for sign in signs)
 
 
-Precision = Literal["float32", "tf32", "bfloat16"]  # of the products of a training; see `precision.py`
+Precision = Literal["float32", "tf32", "bfloat16"]  # of the products of a training; see `training/precision.py`
 
 
 @dataclass(frozen=True)
@@ -148,7 +145,7 @@ class Settings:
     computed once per data set (classifier features). `measure` names metrics beside the objective's own, measured when a confirmed or
     retrained member is complete. `features` says in what features generated images are compared (`name`, and what that needs; None: the
     data set's own); `latents` names the density from which codes are drawn where the model itself has none (None: the family's own).
-    `precision` is that of the products of training: float32, tf32 or bfloat16 (`objectives/precision.py`).
+    `precision` is that of the products of training: float32, tf32 or bfloat16 (`objectives/training/precision.py`).
     """
 
     dataset: Mapping[str, Any]
@@ -304,104 +301,3 @@ class Check:
     fault: str
     message: str
     proven: bool = True
-
-
-FAMILIES = {
-    "objective": "objectives",
-    "model": "objectives.models",
-    "dataset": "objectives.data",
-    "metric": "objectives.metrics",
-    "features": "objectives.features",
-    "latents": "objectives.latents",
-    "regularizer": "objectives.regularizers",
-    "detector": "objectives.detectors",
-}
-# Modules of `objectives` that are machinery, not an objective.
-_MACHINERY = {
-    "base",
-    "training",
-    "population",
-    "replay",
-    "optimizers",
-    "draws",
-    "likelihoods",
-    "pictures",
-    "terms",
-    "regularization",
-    "adversarial",
-    "check",
-    "conventions",
-    "compatibility",
-    "probes",
-    "subject",
-    "calibration",
-    "precision",
-}
-
-
-def names(family: str, package: str | None = None) -> list[str]:
-    """The names of a family: one public module each, for the file name is the registry."""
-    module = importlib.import_module(package or FAMILIES[family])
-    found = (entry.name for entry in pkgutil.iter_modules(module.__path__) if not entry.ispkg and not entry.name.startswith("_"))
-    return sorted(name for name in found if family != "objective" or name not in _MACHINERY)
-
-
-MANY = 30  # names that are listed where one of them is near
-
-
-def unknown(kind: str, given: str, known: Sequence[str]) -> str:
-    """The message for a name that nobody knows: the rule, the value, what exists and the nearest name."""
-    near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    # Nobody reads a hundred names for the one that was meant.
-    there = f"the {len(known)} that exist" if near and len(known) > MANY else ", ".join(sorted(known)) or "(none)"
-    return f"{kind} must be one of {there}; got {given!r}.{hint}"
-
-
-def load(name: str) -> type[Objective]:
-    """The objective class called `name`: a file of `objectives`, a model of pythae (`pythae:BetaVAE`), or a user's `package.module:Class`.
-
-    Raises:
-        ObjectiveError: nobody knows the name, the module cannot be imported, or the class lacks part of the protocol.
-    """
-    if name.startswith("pythae:"):
-        return importlib.import_module("objectives._pythae").objective(name)  # type: ignore[no-any-return]
-    if ":" in name:
-        return _load_users(name)
-    known = names("objective")
-    if name not in known:
-        raise ObjectiveError(unknown("objective", name, known) + " A class of your own is written package.module:Class.")
-    found: type[Objective] = importlib.import_module(f"objectives.{name}").OBJECTIVE
-    return found
-
-
-def attribute(kind: str, name: str) -> Any:
-    """What a user's `package.module:attribute` names.
-
-    Raises:
-        ObjectiveError: the module cannot be imported, or has no such attribute.
-    """
-    module_name, _, wanted = name.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ObjectiveError(f"{kind} {name!r}: module {module_name!r} must be importable from the current folder; {error}.") from error
-    found = getattr(module, wanted, None)
-    if not callable(found):
-        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise ObjectiveError(unknown(f"{kind} {name!r}: a name in {module_name}", wanted, known))
-    return found
-
-
-def _load_users(name: str) -> type[Objective]:
-    found = attribute("objective", name)
-    wanted = ["knobs", "metrics", "score", "start", "read_test", "prepare"]
-    missing = [one for one in wanted if not hasattr(found, one)]
-    if missing:
-        raise ObjectiveError(f"objective {name!r} must have {', '.join(wanted)}; it lacks {', '.join(missing)} (see objectives/base.py).")
-    return found  # type: ignore[no-any-return]
-
-
-def is_worse(score: float, than: float) -> bool:
-    """Lower is better, and NaN is worse than every number."""
-    return math.isnan(score) or score > than

@@ -23,7 +23,7 @@ from typing import Any
 from objectives._convention import NEEDS, Case, Convention, ConventionError, Converted, Parameter, Setting, Size, parameter_names
 from objectives._convention import convert as _convert
 from objectives._convention import restore as _restore
-from objectives.base import unknown
+from objectives.registry import unknown
 
 __all__ = ["CONVENTIONS", "ConventionError", "Converted", "Size", "convert", "entries", "loss_of", "restore", "settings_of"]
 

@@ -16,8 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
-from torch import Tensor
+from objectives.lazy import Tensor, torch
 
 
 def stream_seed(seed: int, stream: str) -> int:
@@ -72,10 +71,10 @@ class Draws:
 class Live(Draws):
     """Draws from the streams of one member, each a generator of its own that is made when it is first asked for."""
 
-    def __init__(self, seed: int, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, seed: int, device: str = "cpu", dtype: torch.dtype | None = None) -> None:
         self.seed = seed
         self.device = device
-        self.dtype = dtype
+        self.dtype = dtype or torch.float32
         self._generators: dict[str, torch.Generator] = {}
 
     def generator(self, stream: str) -> torch.Generator:

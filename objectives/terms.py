@@ -14,11 +14,9 @@ from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
 from objectives.base import Value
 from objectives.draws import Draws
+from objectives.lazy import Tensor, nn, torch
 
 Corrupt = Callable[[Tensor], Tensor]
 Values = dict[str, Tensor]

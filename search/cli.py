@@ -197,7 +197,7 @@ def _print_warnings(specs: Sequence[Spec]) -> None:
 
 def _source(target: str) -> str | Path | dict[str, Any]:
     """The spec that TARGET stands for."""
-    from objectives.base import names, unknown
+    from objectives.registry import names, unknown
     from search.spec import SpecError, presets
 
     if target in presets():
@@ -314,7 +314,8 @@ def _print_outcome(outcome: Outcome, home: Home, objective: str) -> None:
 
 def _usual(objective: str) -> dict[str, Any]:
     """The defaults of an objective's knobs; none where it can no longer be loaded."""
-    from objectives.base import ObjectiveError, load
+    from objectives.base import ObjectiveError
+    from objectives.registry import load
 
     with suppress(ObjectiveError):
         return {name: knob.default for name, knob in load(objective).knobs.items()}

@@ -21,7 +21,8 @@ from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.errors import InfraError
 from infra.storage import Home, ready
 from infra.tracking import MlflowTracker
-from objectives.base import Member, Phase, Report, State, load
+from objectives.base import Member, Phase, Report, State
+from objectives.registry import load
 from search.ledger import Listener, Silent
 from search.selection import Answer, Row
 from search.spec import Spec, SpecError, read_yaml

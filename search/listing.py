@@ -13,9 +13,10 @@ from dataclasses import asdict, is_dataclass
 from types import ModuleType
 from typing import Any
 
-from objectives.base import FAMILIES, Knob, ObjectiveError, load, names, unknown
+from objectives.base import Knob, ObjectiveError
 from objectives.conventions import CONVENTIONS
 from objectives.metrics import declared
+from objectives.registry import PACKAGES, load, names, objectives, unknown
 
 Entry = dict[str, Any]
 Served = Sequence[tuple[str, Any]]  # objectives and their classes
@@ -69,13 +70,12 @@ def long(entry: Entry) -> list[str]:
 
 def _objectives() -> Served:
     """Ours; first those with the most knobs, of which the others are special cases."""
-    found = [name for name in names("objective") if hasattr(importlib.import_module(f"objectives.{name}"), "OBJECTIVE")]
-    return sorted(((name, load(name)) for name in found), key=lambda pair: -len(pair[1].knobs))
+    return sorted(objectives().items(), key=lambda pair: -len(pair[1].knobs))
 
 
 def _files(family: str, package: str | None = None) -> Iterator[tuple[str, ModuleType]]:
     for name in names(family, package):
-        yield name, importlib.import_module(f"{package or FAMILIES[family]}.{name}")
+        yield name, importlib.import_module(f"{package or PACKAGES[family]}.{name}")
 
 
 def _plain(value: Any) -> Entry:

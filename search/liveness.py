@@ -1,11 +1,12 @@
-"""`lagrange check`: which λs of which objectives are alive, as rows. The proofs are in `objectives/check.py`."""
+"""`lagrange check`: which λs of which objectives are alive, as rows. The proofs are in `objectives/checks/alive.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from objectives.base import Check, Settings, load, names
+from objectives.base import Check, Settings
+from objectives.registry import load, objectives
 
 EPOCHS = 10  # schedules (a warm-up) are looked at half-way through so many
 
@@ -26,11 +27,10 @@ def rows(
     Raises:
         ObjectiveError: nobody knows the objective or a λ.
     """
-    from objectives.check import check
+    from objectives.checks.alive import check
 
     found = []
-    for name in [objective] if objective else names("objective"):
-        kind = load(name)
+    for name, kind in ({objective: load(objective)} if objective else objectives()).items():
         own = {"name": dataset or next(iter(kind.datasets), "none")} | ({"root": root} if root else {})
         wanted = list(knobs or [knob for knob, facts in kind.knobs.items() if facts.off is not None])
         for one, said in _by_likelihood(kind, wanted, likelihood):

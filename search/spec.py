@@ -19,8 +19,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag, ValidationError, field_validator
 
-from objectives import data, features, models
-from objectives.base import Conflict, Intent, Knob, ObjectiveError, Precision, Settings, Value, load, names, unknown
+from objectives import base, data, features, models
+from objectives.base import Conflict, Intent, Knob, ObjectiveError, Precision, Settings, Value
+from objectives.registry import load, names, unknown
 from search import schedulers
 
 Purpose = Literal["sweep", "train"]
@@ -736,7 +737,7 @@ def _data_faults(spec: Spec, objective: type, remote: bool) -> list[str]:
     return found + _model_faults(spec, objective, kinds, shape)
 
 
-def _model_faults(spec: Spec, objective: type, known: tuple[str, ...], shape: models.Shape | None) -> list[str]:
+def _model_faults(spec: Spec, objective: type, known: tuple[str, ...], shape: base.Shape | None) -> list[str]:
     model = spec.model or next(iter(known), None)
     if model is None or not known:
         return []

@@ -25,7 +25,8 @@ from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.errors import InfraError
 from infra.storage import Home, strip_passwords, sweep_name
 from infra.tracking import MlflowTracker, NullTracker, Tracker
-from objectives.base import Member, Objective, Phase, Settings, load
+from objectives.base import Member, Objective, Phase, Settings
+from objectives.registry import load
 from search import schedulers, selection
 from search import study as study_module
 from search.ledger import Ledger, Listener, Silent, tracked_params, tracked_tags

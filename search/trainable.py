@@ -23,7 +23,8 @@ from typing import Any
 import ray
 from ray import tune
 
-from objectives.base import OUT_OF_MEMORY, Member, Objective, ObjectiveError, Phase, Report, Settings, State, load, out_of_memory
+from objectives.base import OUT_OF_MEMORY, Member, Objective, ObjectiveError, Phase, Report, Settings, State, out_of_memory
+from objectives.registry import load
 from search.pack import Pack, plain
 
 REPORT_SECONDS = 1.0
@@ -152,7 +153,7 @@ def _pack(objective: Objective, job: dict[str, Any]) -> dict[str, Any]:
 def _alive(objective: Objective, searched: Sequence[str]) -> dict[str, str]:
     """What the check of each searched λ found. A λ that does nothing, or something else, ends the sweep before it has cost anything."""
     lambdas = [name for name in searched if name in objective.knobs and objective.knobs[name].off is not None]
-    from objectives.check import check
+    from objectives.checks.alive import check
 
     found = check(objective, lambdas) if lambdas else []
     dead = [f"{one.knob}: {one.fault}: {one.message}" for one in found if not one.passed]

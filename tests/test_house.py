@@ -15,7 +15,8 @@ PACKAGES = ("objectives", "search", "infra")
 # What `search` may ask of `objectives`: the interface, the proof that λ is alive, the units of other projects, what exists.
 OPEN = (
     "objectives.base",
-    "objectives.check",
+    "objectives.registry",
+    "objectives.checks",
     "objectives.conventions",
     "objectives.data",
     "objectives.features",
@@ -34,22 +35,14 @@ HOMES = {
 
 
 def imports(path: Path) -> set[str]:
-    """Every module that a file imports, anywhere in it, but for type checkers."""
+    """Every module that a file imports, anywhere in it, for type checkers too."""
     found: set[str] = set()
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    skipped = {id(node) for block in ast.walk(tree) if _is_type_checking(block) for node in ast.walk(block)}
-    for node in ast.walk(tree):
-        if id(node) in skipped:
-            continue
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     return found
-
-
-def _is_type_checking(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
 def files() -> list[Path]:
@@ -82,29 +75,30 @@ def test_foreign_libraries_stay_in_few_files() -> None:
     assert not wrong
 
 
-def test_no_import_cycles_at_import_time() -> None:
-    """Module-level imports form no cycle; a package is its __init__."""
-    graph = {}
-    for path in files():
-        module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        wanted: set[str] = set()
-        for node in tree.body:
-            if isinstance(node, ast.ImportFrom) and node.module:
-                wanted |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
-            elif isinstance(node, ast.Import):
-                wanted |= {alias.name for alias in node.names}
-        graph[module] = wanted
-    edges = {module: {name for name in wanted if name in graph and name != module} for module, wanted in graph.items()}
-    # `from package import submodule` names the package too; it is an edge to the submodule.
-    edges = {m: {n for n in out if not any(other != n and other.startswith(n + ".") for other in out)} for m, out in edges.items()}
-    while True:
-        leaves = [module for module, out in edges.items() if not out & set(edges)]
-        if not leaves:
-            break
-        for module in leaves:
-            del edges[module]
+def module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_no_files_import_each_other() -> None:
+    """Whether at the top, inside a function or for type checkers only. `from package import submodule` is an import of the submodule."""
+    named = {module(path): imports(path) for path in files()}
+    edges = {one: {name for name in wanted if name in named and name != one} for one, wanted in named.items()}
+    edges = {one: {n for n in out if not any(other.startswith(f"{n}.") for other in out)} for one, out in edges.items()}
+    while leaves := [one for one, out in edges.items() if not out & set(edges)]:
+        for one in leaves:
+            del edges[one]
     assert not edges, f"these import each other: {sorted(edges)}"
+
+
+def test_few_imports_wait_inside_functions_or_for_type_checkers() -> None:
+    """Each of them is there for a library that must stay unloaded."""
+    blocks, late = 0, 0
+    for path in files():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        blocks += sum(isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" for node in ast.walk(tree))
+        inside = {node for function in ast.walk(tree) if isinstance(function, ast.FunctionDef) for node in ast.walk(function)}
+        late += sum(isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] in PACKAGES for node in inside)
+    assert (blocks <= 80, late <= 120) == (True, True), f"{blocks} blocks for type checkers, {late} imports of ours inside functions"
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
@@ -133,7 +127,7 @@ def test_a_package_imports_whole_without_what_it_must_not_know(package: str, blo
 def test_importing_search_and_reading_an_objective_load_nothing_heavy() -> None:
     code = (
         "import sys, search, search.spec, search.selection\n"
-        "from objectives.base import load\n"
+        "from objectives.registry import load\n"
         "for name in ('vae', 'gan', 'autoencoder', 'toy'): load(name).knobs\n"
         "heavy = {'torch', 'ray', 'mlflow', 'optuna', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"

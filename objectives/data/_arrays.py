@@ -5,15 +5,13 @@ Accepted: whole numbers 0..255, floats in [0, 1] or truth values, of shape (n, H
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from objectives.data._image_set import Pixels
 from objectives.data._options import FEWEST
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from objectives.data._image_set import Pixels
 
 LAYOUTS = (None, "NCHW", "NHWC")
 CHANNELS = (1, 3)

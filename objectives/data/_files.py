@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from objectives.base import ObjectiveError
-from objectives.data import Dataset
+from objectives.data._kinds import Dataset
 from objectives.data._options import faults_of
 
 

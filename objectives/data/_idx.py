@@ -8,16 +8,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from objectives.base import ObjectiveError
-from objectives.data import Dataset, ImageSet, _files, _shares
+from objectives.data import _files, _shares
 from objectives.data._image_set import image_set
+from objectives.data._kinds import Dataset, ImageSet
 from objectives.data._options import digest, refuse
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 VAL_SHARE = 6  # one image in so many of the published training file validates
 SIZES = {"train": 50_000, "val": 10_000, "test": 10_000}

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from objectives.data import SPLITS, Dataset, ImageSet
+import numpy as np
+from numpy.typing import NDArray
+
+from objectives.data._kinds import SPLITS, Dataset, ImageSet
 from objectives.data._options import BINARIZE_SEED, FEWEST, digest, hold_out_faults, record, refuse, train_size_faults
+from objectives.lazy import Tensor, torch
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    Pixels = NDArray[np.uint8] | NDArray[np.float32]
-    Take = Callable[[NDArray[np.int64]], Pixels]
+Pixels = NDArray[np.uint8] | NDArray[np.float32]
+Take = Callable[[NDArray[np.int64]], Pixels]
 
 ROWS = 1000  # images that are binarized at once: their random numbers take eight bytes a pixel
 
@@ -44,8 +43,6 @@ def image_set(
     Raises:
         ObjectiveError: `train_size` or `hold_out` does not fit what the files hold.
     """
-    import torch
-
     classes = None if labels is None else classes or dataset.classes
     kept, novel = _kept(dataset, options, labels, index, classes)
     static = options.get("binarize") == "static"

@@ -7,14 +7,14 @@ says where the centres are and how wide the modes are *there*, for metrics that 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from objectives.data import SPLITS, Dataset, ImageSet
+import numpy as np
+from numpy.typing import NDArray
+
+from objectives.data._kinds import SPLITS, Dataset, ImageSet
 from objectives.data._options import digest, faults_of, number_fault, record
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from objectives.lazy import torch
 
 SIZES = {"train": 10_000, "val": 2_000, "test": 10_000}
 MARGIN_STDS = 6.0  # between the outermost centres and the edge of the square: no point is cut off
@@ -42,7 +42,6 @@ def load(dataset: Dataset, given: Mapping[str, Any], centres: NDArray[np.float64
     `centres` (k, 2) are in published units, of which one is `scale` in the square; the origin is its middle.
     """
     import numpy as np
-    import torch
 
     chosen = {**dataset.options, **given}
     sizes = {**SIZES, "train": given.get("train_size") or chosen["n_train"]}

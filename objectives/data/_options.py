@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from objectives.base import ObjectiveError, unknown
-from objectives.data import Dataset
+import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from objectives.base import ObjectiveError
+from objectives.data._kinds import Dataset
+from objectives.registry import unknown
 
 COMMON = ("name", "root", "train_size")
 PIXELS: Mapping[str, Any] = {"binarize": None}  # the options of data sets that hold pixels in [0, 1]

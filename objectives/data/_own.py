@@ -15,15 +15,15 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from objectives import base
-from objectives.data import Dataset, ImageSet, _arrays, _shares
+from numpy.typing import NDArray
+
+from objectives import base, registry
+from objectives.data import _arrays, _shares
 from objectives.data._image_set import image_set
+from objectives.data._kinds import Dataset, ImageSet
 from objectives.data._options import COMMON, LABELLED, PIXELS, digest, faults_of, refuse
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 OURS = (*COMMON, *_shares.SHARES, *PIXELS, *LABELLED)
 
@@ -32,7 +32,7 @@ class Own:
     """What a data file holds, for a user's function."""
 
     def __init__(self, name: str) -> None:
-        self._function = base.attribute("dataset", name)
+        self._function = registry.attribute("dataset", name)
         summary = (inspect.getdoc(self._function) or "a function of your own").partition("\n")[0]
         options = {**_shares.SHARES, **PIXELS, **LABELLED}
         self.DATASET = Dataset(name, summary, None, None, {}, "your own", name, options=options)

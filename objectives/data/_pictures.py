@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from numpy.typing import NDArray
+
 from objectives.base import ObjectiveError
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
     from PIL.Image import Image
 
 THREADS = 4  # PIL decodes outside the interpreter's lock

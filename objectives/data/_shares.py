@@ -6,13 +6,12 @@ The test split is cut first and the validation split next, so that neither moves
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from objectives.data._options import FEWEST, permutation
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 SHARES: Mapping[str, Any] = {"val_size": 0.2, "test_size": 0.2}  # the options and their defaults
 

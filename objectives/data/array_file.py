@@ -12,16 +12,17 @@ import zlib
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
-from objectives.base import ObjectiveError, unknown
-from objectives.data import Dataset, ImageSet, _arrays, _shares
+import numpy as np
+from numpy.typing import NDArray
+
+from objectives.base import ObjectiveError
+from objectives.data import _arrays, _shares
 from objectives.data._image_set import image_set
+from objectives.data._kinds import Dataset, ImageSet
 from objectives.data._options import LABELLED, PIXELS, choice_fault, digest, faults_of, refuse
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from objectives.registry import unknown
 
 IMAGES = ("images", "x_train", "X_train", "train_images", "x", "X", "data", "arr_0")  # keys that are looked for, in this order
 LABELS = ("labels", "y_train", "train_labels", "y", "Y", "targets", "target")

@@ -12,14 +12,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from objectives.base import ObjectiveError, unknown
-from objectives.data import SPLITS, Dataset, ImageSet, _files, _pictures
+from numpy.typing import NDArray
+
+from objectives.base import ObjectiveError
+from objectives.data import _files, _pictures
 from objectives.data._image_set import image_set
+from objectives.data._kinds import SPLITS, Dataset, ImageSet
 from objectives.data._options import LABELLED, PIXELS, digest, number_fault, refuse
+from objectives.registry import unknown
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
     from PIL.Image import Image
 
 WIDTH, HEIGHT = 178, 218

@@ -9,16 +9,16 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from objectives.base import ObjectiveError
-from objectives.data import Dataset, ImageSet, _files, _shares
+from objectives.data import _files, _shares
 from objectives.data._image_set import image_set
+from objectives.data._kinds import Dataset, ImageSet
 from objectives.data._options import LABELLED, PIXELS, digest, refuse
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 VAL_SHARE = 10
 TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))

@@ -5,15 +5,14 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from objectives.data import Dataset, ImageSet
+import numpy as np
+from numpy.typing import NDArray
+
 from objectives.data._image_set import image_set
+from objectives.data._kinds import Dataset, ImageSet
 from objectives.data._options import LABELLED, PIXELS, digest, faults_of, permutation, refuse
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 DATASET = Dataset(
     name="digits",

@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from objectives.data import Dataset, ImageSet, _files, _idx, _shares
+from objectives.data import _files, _idx, _shares
+from objectives.data._kinds import Dataset, ImageSet
 from objectives.data._options import LABELLED, PIXELS, choice_fault, refuse
 
 # Of each split: classes, and images of the published training and test files.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from objectives.data import Dataset, _idx
+from objectives.data import _idx
+from objectives.data._kinds import Dataset
 from objectives.data._options import LABELLED, PIXELS
 
 FILES = _idx.torchvision_source("FashionMNIST")

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from objectives.data import Dataset, ImageSet, _mixture
+import numpy as np
+from numpy.typing import NDArray
+
+from objectives.data import _mixture
+from objectives.data._kinds import Dataset, ImageSet
 from objectives.data._options import refuse
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 WIDEST = 1 / _mixture.MARGIN_STDS  # half the distance of two centres is left around the grid
 DATASET = Dataset(

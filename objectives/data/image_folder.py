@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from objectives.base import ObjectiveError
-from objectives.data import Dataset, ImageSet, _pictures, _shares
+from objectives.data import _pictures, _shares
 from objectives.data._image_set import image_set
+from objectives.data._kinds import Dataset, ImageSet
 from objectives.data._options import LABELLED, PIXELS, choice_fault, digest, faults_of, refuse
 
 if TYPE_CHECKING:

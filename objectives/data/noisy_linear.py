@@ -9,14 +9,14 @@ are those of Kunin et al., Loss landscapes of regularized linear autoencoders, a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from objectives.data import SPLITS, Dataset, ImageSet
+import numpy as np
+from numpy.typing import NDArray
+
+from objectives.data._kinds import SPLITS, Dataset, ImageSet
 from objectives.data._options import digest, faults_of, number_fault, record, refuse
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from objectives.lazy import torch
 
 DATASET = Dataset(
     name="noisy_linear",
@@ -72,8 +72,6 @@ def load(options: Mapping[str, Any], device: str = "cpu") -> ImageSet:
         ObjectiveError: an option is unknown or out of range.
     """
     refuse(check(options))
-    import torch
-
     chosen = {**DATASET.options, **options}
     sizes = {**DATASET.sizes, "train": options.get("train_size") or chosen["n_train"]}
     noisy, clean = {}, {}

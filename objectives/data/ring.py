@@ -8,14 +8,14 @@ itself: Srivastava et al., VEEGAN, arXiv 1705.07761.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from objectives.data import Dataset, ImageSet, _mixture
+import numpy as np
+from numpy.typing import NDArray
+
+from objectives.data import _mixture
+from objectives.data._kinds import Dataset, ImageSet
 from objectives.data._options import refuse
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 SCALE = 0.4
 WIDEST = (0.5 / SCALE - 1) / _mixture.MARGIN_STDS

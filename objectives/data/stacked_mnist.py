@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from objectives.data import SPLITS, Dataset, ImageSet, _files, mnist
-from objectives.data._image_set import image_set
+import numpy as np
+from numpy.typing import NDArray
+
+from objectives.data import _files, mnist
+from objectives.data._image_set import Pixels, image_set
+from objectives.data._kinds import SPLITS, Dataset, ImageSet
 from objectives.data._options import PIXELS, digest, number_fault, refuse
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from objectives.data._image_set import Pixels
 
 DIGITS = 3
 DATASET = Dataset(

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from types import ModuleType
 
-from objectives.base import Value, names
+from objectives.base import Value
+from objectives.registry import names
 
 FEWEST = 3  # evaluations in a row that must agree
 SHARE = 0.2  # and of the training

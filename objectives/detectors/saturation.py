@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from statistics import fmean, median
 
-from objectives.adversarial import DEFAULT, GAMES
 from objectives.detectors import History
+from objectives.losses import DEFAULT_GAME, GAMES
 
 SUMMARY = "saturation of a GAN's discriminator: its loss is near 0, it is never wrong, and KID is as bad as at the start"
 ON = ("gan",)
@@ -24,7 +24,7 @@ LOSS, SURE, GAINED, LEARNT = 0.1, 0.999, 0.1, 0.5
 def find(history: History) -> str:
     """The evidence, or nothing."""
     count = history.length(share=0.25, fewest=5)
-    even = GAMES[str(history.config.get("loss", DEFAULT))].even
+    even = GAMES[str(history.config.get("loss", DEFAULT_GAME))].even
     seen = history.last(count)
     if not (history.over and seen and even):
         return ""

@@ -17,14 +17,13 @@ import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from objectives.base import ObjectiveError, names, unknown
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.data import ImageSet
+from objectives import data
+from objectives.base import ObjectiveError
+from objectives.data._kinds import ImageSet
+from objectives.lazy import Tensor, torch
+from objectives.registry import names, unknown
 
 CHUNK = 1000  # images per forward pass
 FITTING = 20_000  # training images that features are fitted to, which are not trained by labels
@@ -54,8 +53,6 @@ class Extractor:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Features (n, d), float32, of images (n, C, H, W) on any device that the extractor is on."""
-        import torch
-
         if tuple(images.shape[1:]) != self.shape:
             raise ObjectiveError(f"features need images of shape (n, {', '.join(map(str, self.shape))}); got {tuple(images.shape)}.")
         with torch.no_grad():
@@ -132,8 +129,6 @@ def whole(images: ImageSet) -> ImageSet:
 
     Fewer images, or one class less, must not change the features.
     """
-    from objectives import data
-
     options, part = dict(images.record.get("options", {})), ("train_size", "hold_out")
     name = str(images.record.get("name"))
     if all(options.get(key) is None for key in part) or (name not in names("dataset") and ":" not in name):

@@ -13,15 +13,12 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from objectives.base import ObjectiveError
+from objectives.data._kinds import ImageSet
 from objectives.features import CHUNK, Extractor, tensor_hash, whole
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from objectives.data import ImageSet
+from objectives.lazy import Tensor, nn, torch
 
 _LEAK = 0.1  # below zero: with a plain ReLU up to half of so few features die in training, and their covariance is singular
 
@@ -96,8 +93,6 @@ def _key(images: ImageSet, recipe: Recipe) -> str:
 
 def _network(shape: tuple[int, int, int], classes: int, recipe: Recipe) -> nn.Sequential:
     """Layers from centred images (n, C, H, W) to classes; the last is linear, and what enters it are the features."""
-    from torch import nn
-
     channels, height, width = shape
     if recipe.kind == "mlp":
         body: list[nn.Module] = [nn.Flatten(), nn.Linear(channels * height * width, 128), nn.ReLU(), nn.Linear(128, recipe.features)]
@@ -117,8 +112,6 @@ def _network(shape: tuple[int, int, int], classes: int, recipe: Recipe) -> nn.Se
 
 def trained(images: ImageSet, recipe: Recipe) -> tuple[nn.Sequential, dict[str, Any]]:
     """Train on the CPU with one thread and a fixed seed: the same weights on the same machine, whoever trains them."""
-    import torch
-
     full = whole(images)
     if full.train_labels is None or full.val_labels is None or full.classes is None:
         raise ObjectiveError("classifier features need labelled images; got none.")
@@ -140,8 +133,6 @@ def trained(images: ImageSet, recipe: Recipe) -> tuple[nn.Sequential, dict[str, 
 
 def fitted(x: Tensor, y: Tensor, shape: tuple[int, int, int], classes: int, recipe: Recipe) -> nn.Sequential:
     """A network of the recipe, trained on images x (n, C, H, W) and classes y (n,), both on the CPU; the global generator is left alone."""
-    import torch
-
     with one_thread(), torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(recipe.seed)
         network = _network(shape, classes, recipe)
@@ -154,8 +145,6 @@ def _fit(network: nn.Sequential, x: Tensor, y: Tensor, recipe: Recipe) -> None:
 
     Written out, for importing torch.optim takes longer than training on the digits.
     """
-    import torch
-
     parameters = list(network.parameters())
     velocities = [torch.zeros_like(parameter) for parameter in parameters]
     order = [part for _ in range(recipe.epochs) for part in torch.split(torch.randperm(len(x)), recipe.batch)]
@@ -173,8 +162,6 @@ def _rescale(network: nn.Sequential, x: Tensor) -> None:
 
     KID's kernel adds 1 to x·y/d, so it depends on the scale of features, which training leaves to chance.
     """
-    import torch
-
     before, last = network[-3], network[-1]
     with torch.no_grad():
         squares = torch.cat([network[:-1](centred(part)).square().mean(1) for part in torch.split(x, CHUNK)])
@@ -192,8 +179,6 @@ def centred(images: Tensor) -> Tensor:
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """Sums are ordered differently with more threads, and then weights differ in the last digit."""
-    import torch
-
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

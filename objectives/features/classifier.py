@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from objectives.features import _trained, no_options
+from objectives.data._kinds import ImageSet
+from objectives.features import Extractor, _trained, no_options
 from objectives.features._trained import Recipe
-
-if TYPE_CHECKING:
-    from objectives.data import ImageSet
-    from objectives.features import Extractor
 
 SUMMARY = "last hidden layer of a small classifier (32 or 64 features), trained once per labelled data set"
 SMALL = Recipe(version=1, kind="mlp", features=32, epochs=40, learning_rate=0.05, batch=32)

@@ -11,15 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from objectives.base import ObjectiveError, unknown
+from objectives.base import ObjectiveError
+from objectives.data._kinds import ImageSet
 from objectives.features import Extractor, tensor_hash
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from objectives.data import ImageSet
+from objectives.lazy import Tensor, functional, nn, torch
+from objectives.registry import unknown
 
 SUMMARY = "2,048 pool3 features of Inception-v3, from weights that you bring (weights: PATH)"
 OPTIONS = ("weights",)
@@ -74,8 +72,6 @@ def make(images: ImageSet, cache: Path | None, options: Mapping[str, Any]) -> Ex
 
 def _prepared(images: Tensor, kind: str) -> Tensor:
     """(n, C, H, W) in [0, 1] to (n, 3, 299, 299), in the range that the layout was trained with."""
-    from torch.nn import functional
-
     x = images.expand(-1, 3, -1, -1)
     if x.shape[-2:] != (SIDE, SIDE):
         x = functional.interpolate(x, (SIDE, SIDE), mode="bilinear", align_corners=False)
@@ -84,7 +80,6 @@ def _prepared(images: Tensor, kind: str) -> Tensor:
 
 def _read(path: Path) -> dict[str, Tensor]:
     """Tensors by name, from safetensors or from a file of `torch.save` that is loaded without executing anything."""
-    import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -112,8 +107,6 @@ def _network(state: Mapping[str, Tensor], path: Path) -> tuple[nn.Module, str]:
     Raises:
         ObjectiveError: names or shapes are missing or differ; the first few are told.
     """
-    import torch
-    from torch import nn
     from torchvision.models.inception import Inception3
 
     classes = len(state["fc.weight"]) if "fc.weight" in state else 0
@@ -140,8 +133,6 @@ def _network(state: Mapping[str, Tensor], path: Path) -> tuple[nn.Module, str]:
 
 def _pool_like_the_graph(network: nn.Module) -> None:
     """TensorFlow's averages leave the padding out of the count, and the last block takes a maximum instead."""
-    import torch
-    from torch import nn
 
     class Pooled(nn.Module):
         """A block whose last branch starts with another pooling."""

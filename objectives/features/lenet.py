@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from objectives.base import ObjectiveError
-from objectives.features import _trained, no_options
+from objectives.data._kinds import ImageSet
+from objectives.features import Extractor, _trained, no_options
 from objectives.features._trained import Recipe
-
-if TYPE_CHECKING:
-    from objectives.data import ImageSet
-    from objectives.features import Extractor
 
 SUMMARY = "512 last hidden codes of a LeNet, trained once per labelled data set of 16 to 32 pixels a side"
 RECIPE = Recipe(version=1, kind="lenet", features=512, epochs=2, learning_rate=0.03, batch=32, most_images=50_000)

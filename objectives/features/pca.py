@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from objectives.data._kinds import ImageSet
 from objectives.features import Extractor, fitting_images, no_options, tensor_hash
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.data import ImageSet
+from objectives.lazy import Tensor, torch
 
 SUMMARY = "the first 64 principal components of the training images, for any data"
 MOST = 64  # components
@@ -61,8 +58,6 @@ def _components(centred: Tensor) -> tuple[Tensor, Tensor]:
 
     From the smaller of the two Gram matrices: of D pixels, or of n images.
     """
-    import torch
-
     n, pixels = centred.shape
     wide = pixels > n
     gram = (centred @ centred.T if wide else centred.T @ centred) / n

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from objectives.data._kinds import ImageSet
 from objectives.features import CHUNK, Extractor, fitting_images, no_options, tensor_hash
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.data import ImageSet
+from objectives.lazy import Tensor, functional, torch
 
 SUMMARY = "64 features of a convolutional network with fixed random weights, for images of any size"
 WIDTHS = (32, 64, 128, 128, 128)  # filters of 3×3 per stage; each stage halves the side, until 4 pixels are left
@@ -36,8 +33,6 @@ def suits(images: ImageSet) -> bool:
 
 def make(images: ImageSet, cache: Path | None, options: Mapping[str, Any]) -> Extractor:
     """64 features: each has mean 0 and variance 1 over the training images, else what all images have in common would drown the rest."""
-    import torch
-
     weights = _weights(images.shape)
     sample = torch.cat([_forward(part.float().cpu(), weights) for part in torch.split(fitting_images(images), CHUNK)]).double()
     spread = sample.std(0, correction=0)
@@ -61,8 +56,6 @@ def _sides(height: int, width: int) -> list[tuple[int, int]]:
 
 def _weights(shape: tuple[int, int, int]) -> dict[str, Tensor]:
     """He-normal weights from a generator of their own, on the CPU: the same on every device."""
-    import torch
-
     generator = torch.Generator().manual_seed(SEED)
     channels, height, width = shape
     found = {}
@@ -76,8 +69,6 @@ def _weights(shape: tuple[int, int, int]) -> dict[str, Tensor]:
 
 def _forward(images: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
     """Images (n, C, H, W) -> (n, 64): 3×3 convolution, leaky ReLU and average pooling per stage, then a 4×4 grid projected at random."""
-    from torch.nn import functional
-
     x = images.float() - 0.5
     stages = sum(name.startswith("conv") for name in weights)
     for stage in range(stages):

@@ -10,15 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from objectives.base import ObjectiveError
+from objectives.data._kinds import ImageSet
 from objectives.features import Extractor, _trained, lenet, no_options, whole
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.data import ImageSet
+from objectives.lazy import Tensor, torch
 
 SUMMARY = "512 LeNet codes of each channel, for data whose channels are digits (stacked MNIST)"
 DIGITS = 10
@@ -41,8 +38,6 @@ def make(images: ImageSet, cache: Path | None, options: Mapping[str, Any]) -> Ex
     Raises:
         ObjectiveError: the channels are not labelled as digits.
     """
-    import torch
-
     if not suits(images):
         name = images.record.get("name", "this data set")
         raise ObjectiveError(
@@ -72,8 +67,6 @@ def make(images: ImageSet, cache: Path | None, options: Mapping[str, Any]) -> Ex
 
 def apart(images: ImageSet) -> ImageSet:
     """Every channel as an image, with its digit as label."""
-    import torch
-
     channels = images.shape[0]
     powers = torch.tensor([DIGITS ** (channels - 1 - c) for c in range(channels)], device=images.train.device)
 

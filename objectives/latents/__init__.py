@@ -12,14 +12,11 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING
 
-from objectives.base import ObjectiveError, names, unknown
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.draws import Draws
+from objectives.base import ObjectiveError
+from objectives.draws import Draws
+from objectives.lazy import Tensor
+from objectives.registry import names, unknown
 
 Sample = Callable[[int, "Draws"], "Tensor"]
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from objectives.lazy import Tensor, torch
 
 DEAD = 1e-7  # of a latent's size: a standard deviation below this is the rounding of float32
 
 
 def mean_and_root(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean (z,) of codes (n, z) and a root L (z, z) of their covariance, Σ = LLᵀ; by eigenvalues, for dead latents make Σ singular."""
-    import torch
-
     x = x.double()
     values, vectors = torch.linalg.eigh(x.T.cov().reshape(x.shape[1], -1))
     return x.mean(0), vectors * values.clamp(min=0).sqrt() @ vectors.T

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from objectives.draws import Draws
+from objectives.latents import Sample
 from objectives.latents._moments import mean_and_root
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.draws import Draws
-    from objectives.latents import Sample
+from objectives.lazy import Tensor
 
 SUMMARY = "one Gaussian with the mean and the full covariance of the training codes"
 SOURCE = "Ghosh et al., arXiv 1903.12436, section 4"

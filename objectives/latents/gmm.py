@@ -7,15 +7,11 @@ ones are left out. scikit-learn fits, from a fixed start; the samples are drawn 
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
 
+from objectives.draws import Draws
+from objectives.latents import Sample
 from objectives.latents._moments import alive
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.draws import Draws
-    from objectives.latents import Sample
+from objectives.lazy import Tensor, torch
 
 COMPONENTS = 10
 LEAST = 2 * COMPONENTS  # below two codes for each a mixture is a list of codes
@@ -25,8 +21,6 @@ SOURCE = "Ghosh et al., arXiv 1903.12436, section 4 (10 components)"
 
 def fit(codes: Tensor) -> Sample:
     """Samples a component c with its weight, then μ_c + L_c ε with L_c L_cᵀ = Σ_c."""
-    import torch
-
     x = codes.double()
     live = alive(x)
     centre, scale = x.mean(0), x.std(0)[live]
@@ -45,7 +39,6 @@ def fit(codes: Tensor) -> Sample:
 
 def _mixture(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Weights (k,), means (k, z) and Cholesky factors (k, z, z) of the mixture that fits x (n, z)."""
-    import torch
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 

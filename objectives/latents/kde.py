@@ -9,15 +9,10 @@ samples keep the mean and the covariance of the codes. In many latents h is near
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from objectives.draws import Draws
+from objectives.latents import Sample
 from objectives.latents._moments import mean_and_root
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.draws import Draws
-    from objectives.latents import Sample
+from objectives.lazy import Tensor
 
 SUMMARY = "a Gaussian kernel on every training code, with Scott's bandwidth and the codes' own covariance"
 SOURCE = "Scott 1992, section 6.3 (bandwidth); Silverman 1986, section 6.4.1 (sampling with the sample's mean and variance)"

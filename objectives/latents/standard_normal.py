@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.draws import Draws
-    from objectives.latents import Sample
+from objectives.draws import Draws
+from objectives.latents import Sample
+from objectives.lazy import Tensor
 
 SUMMARY = "N(0, I), whatever the codes are: the prior of a VAE"
 SOURCE = "Kingma and Welling, arXiv 1312.6114; as the baseline: Ghosh et al., arXiv 1903.12436, table 1"

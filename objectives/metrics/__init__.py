@@ -5,7 +5,7 @@ number down for one trained model; seeds, not images, are the unit that a sweep'
 
 A metric that any family can be asked for (a spec's `measure:`, or its `metric:` where it decides) has two things more:
 
-- `NEEDS`: what it takes of a `subject.Subject`, a subset of what `subject.py` lists;
+- `NEEDS`: what it takes of a `subject.Subject`, a subset of what `metrics/_subject.py` lists;
 - `measure(subject)`: estimates by name without the split's prefix (`METRIC` of `val_kid` answers under `kid`). `ALSO` declares the
   metrics beyond `METRIC` that it returns.
 
@@ -20,14 +20,11 @@ import importlib
 from collections.abc import Collection, Sequence
 from functools import lru_cache
 from types import ModuleType
-from typing import TYPE_CHECKING
 
-from objectives import base
-
-if TYPE_CHECKING:
-    from objectives.data import ImageSet
-    from objectives.features import Extractor
-    from objectives.subject import Subject
+from objectives import base, registry
+from objectives.data._kinds import ImageSet
+from objectives.features import Extractor
+from objectives.metrics._subject import Subject
 
 OF_DATA = ("labels", "features")  # what metrics need of the data set, not of the model
 
@@ -40,7 +37,7 @@ def module(name: str) -> ModuleType:
 @lru_cache
 def measurable(offers: frozenset[str]) -> tuple[str, ...]:
     """The metrics that a family which offers this can be asked for; labels and features are a matter of the data set."""
-    known = ((name, module(name)) for name in base.names("metric"))
+    known = ((name, module(name)) for name in registry.names("metric"))
     return tuple(name for name, found in known if hasattr(found, "NEEDS") and set(found.NEEDS) <= {*offers, *OF_DATA})
 
 

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.latents._moments import alive
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.subject import Subject
+from objectives.lazy import Tensor
+from objectives.metrics._subject import Subject
 
 
 def standardized(train: Tensor, *others: Tensor) -> list[Tensor]:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from objectives.base import ObjectiveError
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from objectives.lazy import Tensor
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Metric
+from objectives.lazy import Tensor
 from objectives.metrics._estimate import Estimate
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.subject import Subject
+from objectives.metrics._subject import Subject
 
 THRESHOLD = 0.01
 LOOSE, STRICT = 0.001, 0.1

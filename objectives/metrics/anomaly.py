@@ -6,17 +6,12 @@ metric sees them. What an image is scored by is the family's: reconstruction err
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Metric
+from objectives.data._kinds import ImageSet
+from objectives.features import Extractor
+from objectives.lazy import Tensor, torch
 from objectives.metrics._estimate import Estimate, per_image
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.data import ImageSet
-    from objectives.features import Extractor
-    from objectives.subject import Subject
+from objectives.metrics._subject import Subject
 
 SOURCE = "Hanley and McNeil 1982; standard error: DeLong, DeLong and Clarke-Pearson 1988"
 METRIC = Metric(
@@ -73,8 +68,6 @@ def estimate(known: Tensor, novel: Tensor) -> Estimate:
 
 def _below(x: Tensor, others: Tensor) -> Tensor:
     """The share of `others` (m,) below each x (n,), equal ones counting half."""
-    import torch
-
     ordered = others.sort().values
     lower, upper = torch.searchsorted(ordered, x), torch.searchsorted(ordered, x, right=True)
     return (lower + upper).double() / (2 * len(others))

@@ -6,13 +6,9 @@ not to be compared with nats; nor does a λ found beside it carry over to the sq
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Metric
+from objectives.lazy import Tensor
 from objectives.metrics._estimate import Estimate, mean, per_image
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 EDGE = 1 / 512  # half an 8-bit gray level: an output of 0 for a dark gray pixel is no certainty, and a linear decoder leaves [0, 1]
 METRIC = Metric(

@@ -8,15 +8,12 @@ gray levels) and log₂ L bits are added. With 8 bits to a channel that is the c
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from objectives.base import Metric, ObjectiveError
+from objectives.draws import Fixed
+from objectives.lazy import Tensor, torch
 from objectives.metrics._estimate import Estimate, mean, per_image
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.subject import Subject
+from objectives.metrics._subject import Subject
 
 MOST_LEVELS = 256
 METRIC = Metric(
@@ -38,8 +35,6 @@ def measure(subject: Subject) -> dict[str, Estimate]:
     Raises:
         ObjectiveError: the likelihood is a density, and the pixels are no gray levels.
     """
-    from objectives.draws import Fixed
-
     x, levels = subject.real, 1
     if subject.density:
         levels = gray_levels(x)
@@ -63,8 +58,6 @@ def gray_levels(x: Tensor) -> int:
     Raises:
         ObjectiveError: more than 256 would be needed.
     """
-    import torch
-
     values = torch.unique(x).double()
     for levels in range(2, MOST_LEVELS + 1) if len(values) <= MOST_LEVELS else ():
         scaled = values * (levels - 1)

@@ -16,20 +16,16 @@ Source: Ravuri and Vinyals, arXiv 1905.10887; Shmelkov et al., arXiv 1807.09499;
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from objectives.base import Metric
+from objectives.data._kinds import ImageSet
+from objectives.features import Extractor, _trained
+from objectives.features.classifier import SMALL
+from objectives.lazy import Tensor, torch
 from objectives.metrics._estimate import Estimate, mean
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from torch import Tensor
-
-    from objectives.data import ImageSet
-    from objectives.features import Extractor
-    from objectives.subject import Subject
+from objectives.metrics._subject import Subject
 
 PER_CLASS = 10
 STEPS = 500  # minibatches of every classifier, so that none is trained longer for having more images
@@ -69,8 +65,6 @@ def misfit(images: ImageSet, extractor: Extractor | None) -> str:
 
 def measure(subject: Subject) -> dict[str, Estimate]:
     """Both, on the real images of the split."""
-    import torch
-
     images, samples = subject.images, subject.samples.detach()
     few, labels = few_real(images)
     f_0 = _taught(few, labels, images)
@@ -92,8 +86,6 @@ def estimate(after: Tensor, before: Tensor) -> Estimate:
 
 def few_real(images: ImageSet) -> tuple[Tensor, Tensor]:
     """The first ten training images of every class and their labels."""
-    import torch
-
     labels = images.train_labels
     assert labels is not None and images.classes is not None  # misfit
     chosen = torch.cat([(labels == c).nonzero().flatten()[:PER_CLASS] for c in range(images.classes)])
@@ -102,11 +94,6 @@ def few_real(images: ImageSet) -> tuple[Tensor, Tensor]:
 
 def _taught(x: Tensor, y: Tensor, images: ImageSet) -> Callable[[Tensor], Tensor]:
     """Classes (n,) of images, by the small classifier after a fixed number of minibatches of x (n, C, H, W) and their classes y (n,)."""
-    import torch
-
-    from objectives.features import _trained
-    from objectives.features.classifier import SMALL
-
     epochs = -(-STEPS * SMALL.batch // max(len(x), SMALL.batch))
     network = _trained.fitted(x.cpu(), y.cpu(), images.shape, images.classes or 0, replace(SMALL, epochs=epochs))
 

@@ -8,17 +8,12 @@ Source: Santurkar et al., arXiv 1711.00970 (class shares); Che et al., arXiv 161
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Metric, ObjectiveError
+from objectives.data._kinds import ImageSet
+from objectives.features import Extractor
+from objectives.lazy import Tensor, torch
 from objectives.metrics._estimate import Estimate
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.data import ImageSet
-    from objectives.features import Extractor
-    from objectives.subject import Subject
+from objectives.metrics._subject import Subject
 
 METRIC = Metric(
     name="val_class_tv",
@@ -88,8 +83,6 @@ def measure(subject: Subject) -> dict[str, Estimate]:
 
 def shares(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Shares of the classes (C,): of the highest scores (n, C), and of labels (m,)."""
-    import torch
-
     classes = scores.shape[1]
     found = [torch.bincount(of.flatten(), minlength=classes).double() / len(of) for of in (scores.argmax(1), labels)]
     return found[0], found[1]

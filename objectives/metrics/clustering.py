@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Metric
+from objectives.lazy import Tensor, torch
 from objectives.metrics._codes import standardized
 from objectives.metrics._estimate import Estimate
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.subject import Subject
+from objectives.metrics._subject import Subject
 
 STARTS = 4
 METRIC = Metric(
@@ -28,8 +23,6 @@ NEEDS = ("codes", "labels")
 
 def measure(subject: Subject) -> dict[str, Estimate]:
     """Normalized mutual information on the split. Higher is better, so it cannot decide; k-means' own luck has no standard error."""
-    import torch
-
     (codes,) = standardized(subject.codes(subject.split))
     labels = subject.labels(subject.split)
     return {"nmi": estimate(clusters(codes, len(torch.unique(labels))), labels)}
@@ -37,8 +30,6 @@ def measure(subject: Subject) -> dict[str, Estimate]:
 
 def estimate(cluster_labels: Tensor, labels: Tensor) -> Estimate:
     """Normalized mutual information of two partitions of the same images, of one shape each; 0 where either is a single part."""
-    import torch
-
     a, b = (torch.unique(part.reshape(-1), return_inverse=True)[1] for part in (cluster_labels, labels))
     width = int(b.max()) + 1
     joint = torch.bincount(a * width + b, minlength=(int(a.max()) + 1) * width).double().reshape(-1, width) / len(a)
@@ -49,7 +40,6 @@ def estimate(cluster_labels: Tensor, labels: Tensor) -> Estimate:
 
 def clusters(codes: Tensor, count: int) -> Tensor:
     """The cluster (n,) of codes (n, z), by k-means from fixed starts."""
-    import torch
     from sklearn.cluster import KMeans
 
     x = codes.cpu().numpy()

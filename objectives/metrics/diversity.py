@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Metric
+from objectives.lazy import Tensor
 from objectives.metrics._estimate import Estimate, features
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.subject import Subject
+from objectives.metrics._subject import Subject
 
 METRIC = Metric(
     name="val_diversity",

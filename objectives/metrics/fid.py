@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Metric, ObjectiveError
+from objectives.data._kinds import ImageSet
+from objectives.features import Extractor
+from objectives.lazy import Tensor, torch
 from objectives.metrics._estimate import Estimate, features
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.data import ImageSet
-    from objectives.features import Extractor
-    from objectives.subject import Subject
+from objectives.metrics._subject import MOST, Subject
 
 METRIC = Metric(
     name="val_fid",
@@ -45,8 +40,6 @@ def misfit(images: ImageSet, extractor: Extractor | None) -> str:
 
 def too_few(images: ImageSet, extractor: Extractor | None, times: int) -> str:
     """What is wrong where a split has no more images than `times` the number of features; else nothing."""
-    from objectives.subject import MOST
-
     n = min(min(MOST[split], len(getattr(images, split))) for split in ("val", "test"))
     dim = 0 if extractor is None else extractor.dim
     if n > times * dim:
@@ -85,8 +78,6 @@ def _influence(x: Tensor, mean: Tensor, cov: Tensor, other_mean: Tensor, other_c
 
     T = Σ₁^−½ (Σ₁^½ Σ₂ Σ₁^½)^½ Σ₁^−½ is the map that takes one Gaussian to the other; directions without variance play no part.
     """
-    import torch
-
     values, vectors = torch.linalg.eigh(cov)
     kept = values > values[-1].clamp(min=0) * len(values) * torch.finfo(values.dtype).eps
     inverse = torch.where(kept, values.clamp(min=torch.finfo(values.dtype).tiny).rsqrt(), 0.0)
@@ -112,8 +103,6 @@ def moments(x: Tensor, name: str = "x") -> tuple[Tensor, Tensor]:
 
 def frechet(mean_1: Tensor, cov_1: Tensor, mean_2: Tensor, cov_2: Tensor) -> float:
     """Fréchet distance of two Gaussians; Tr (Σ₁Σ₂)^½ from the eigenvalues of the symmetric √Σ₁ Σ₂ √Σ₁."""
-    import torch
-
     values, vectors = torch.linalg.eigh(cov_1)
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T
     product = root @ cov_2 @ root
@@ -128,8 +117,6 @@ def floor(cov: Tensor, n: int, m: int) -> float:
     the mean adds Tr Σ; an error D of a covariance adds ½ Σ_ij D_ij²/(λ_i + λ_j) in the eigenbasis, where E D_ij² = λ_iλ_j (i ≠ j) or
     2λ_i² (i = j). A difference between two FIDs below this is no difference unless n and m agree.
     """
-    import torch
-
     values = torch.linalg.eigvalsh(cov.double()).clamp(min=torch.finfo(torch.float64).tiny)
     pairs = (values[:, None] * values / (values[:, None] + values)).sum()
     return float((1 / n + 1 / m) * (1.25 * values.sum() + 0.5 * pairs))

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from objectives.base import Metric
+from objectives.lazy import Tensor
 from objectives.metrics._estimate import Estimate, mean
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 METRIC = Metric(
     name="val_nll_nats",

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Metric
+from objectives.lazy import Tensor, torch
 from objectives.metrics._codes import standardized_of
 from objectives.metrics._estimate import Estimate, mean, per_image
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.subject import Subject
+from objectives.metrics._subject import Subject
 
 K = 5
 ROWS = 500  # codes whose distances to all training codes are held at once
@@ -53,8 +48,6 @@ def estimate(wrong: Tensor) -> Estimate:
 
 def predicted(train: Tensor, labels: Tensor, codes: Tensor) -> Tensor:
     """The class (m,) with most votes among the k nearest of n training codes; of equals the smallest label. All vote where n < k."""
-    import torch
-
     classes = int(labels.max()) + 1
     found = []
     for rows in torch.split(codes, ROWS):

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
 
 from objectives.base import Metric
+from objectives.lazy import Tensor, torch
 from objectives.metrics._codes import standardized_of
 from objectives.metrics._estimate import Estimate, mean, per_image
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.subject import Subject
+from objectives.metrics._subject import Subject
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0)  # of 1/L2, the same for every λ
 FOLDS = 3
@@ -57,7 +53,6 @@ def estimate(wrong: Tensor) -> Estimate:
 def predicted(train: Tensor, labels: Tensor, codes: Tensor) -> Tensor:
     """Classes (m,) of codes (m, z), by a regression on training codes (n, z) and labels (n,). Folds without a class are not made."""
     import numpy as np
-    import torch
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 

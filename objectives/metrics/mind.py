@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Metric, ObjectiveError
+from objectives.lazy import Tensor, torch
 from objectives.metrics._estimate import Estimate, features
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.subject import Subject
+from objectives.metrics._subject import Subject
 
 DIRECTIONS = 1000
 CHUNK = 100  # directions at once
@@ -39,8 +34,6 @@ def estimate(fake: Tensor, real: Tensor) -> Estimate:
     δ alone the value is 3‖δ‖² up to the choice of directions. The error is of first order: each image moves the value by a Kantorovich
     potential, whose variance over images it is; where the two sets agree, bias is larger than this error.
     """
-    import torch
-
     x, y = features(fake, "MIND: fake"), features(real, "MIND: real")
     if x.shape[1] != y.shape[1]:
         raise ObjectiveError(f"MIND: fake and real must have the same number of features; got {x.shape[1]} and {y.shape[1]}.")
@@ -58,8 +51,6 @@ def estimate(fake: Tensor, real: Tensor) -> Estimate:
 
 def _directions(d: int) -> Tensor:
     """Unit vectors (1000, d), uniform on the sphere and always the same."""
-    import torch
-
     found = torch.randn(DIRECTIONS, d, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     unit: Tensor = found / found.norm(dim=1, keepdim=True)
     return unit
@@ -76,8 +67,6 @@ def _one_dimensional(x: Tensor, y: Tensor) -> tuple[float, Tensor, Tensor]:
 
 def _coupling(n: int, m: int, device: object) -> tuple[Tensor, Tensor, Tensor]:
     """The monotone coupling of n and m equal weights: its masses, and which pair of sorted values each joins."""
-    import torch
-
     if n == m:
         index = torch.arange(n)
         mass = torch.full((n,), 1 / n, dtype=torch.float64)

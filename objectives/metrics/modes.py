@@ -7,17 +7,12 @@ sample lies there. Source: Srivastava et al. (VEEGAN), arXiv 1705.07761, section
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Metric
+from objectives.data._kinds import ImageSet
+from objectives.features import Extractor
+from objectives.lazy import Tensor, torch
 from objectives.metrics._estimate import Estimate, mean
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.data import ImageSet
-    from objectives.features import Extractor
-    from objectives.subject import Subject
+from objectives.metrics._subject import Subject
 
 NEAR = 3  # standard deviations
 METRIC = Metric(
@@ -61,8 +56,6 @@ def misfit(images: ImageSet, extractor: Extractor | None) -> str:
 
 def measure(subject: Subject) -> dict[str, Estimate]:
     """All three."""
-    import torch
-
     truth = subject.images.record["modes"]
     points = subject.samples.flatten(1)
     centres = torch.tensor(truth["centers"], dtype=torch.float64, device=points.device)
@@ -79,8 +72,6 @@ def measure(subject: Subject) -> dict[str, Estimate]:
 
 def nearest(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     """Which of the centres (k, D) is nearest to each point (n, D), and how far it is: (n,) each, in float64."""
-    import torch
-
     found = torch.cdist(points.detach().double(), centres.double(), compute_mode="donot_use_mm_for_euclid_dist").min(1)
     return found.indices, found.values
 

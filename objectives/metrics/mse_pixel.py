@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Metric
+from objectives.lazy import Tensor
 from objectives.metrics import half_sse
 from objectives.metrics._estimate import Estimate
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 METRIC = Metric(
     name="val_mse_pixel",

@@ -10,16 +10,13 @@ at equal n, and read it where the KL is small: near collapse. In expectation it 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from objectives.base import Metric
+from objectives.draws import Fixed
+from objectives.lazy import Tensor, torch
 from objectives.metrics import kl
 from objectives.metrics._estimate import Estimate, mean, per_image
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.subject import Subject
+from objectives.metrics._subject import Subject
 
 ROWS = 500  # images whose codes are compared with all posteriors at once
 SOURCE = "Hoffman and Johnson, ELBO surgery, NeurIPS 2016 workshop, section 2"
@@ -48,8 +45,6 @@ NEEDS = ("posterior",)
 
 def measure(subject: Subject) -> dict[str, Estimate]:
     """Both terms, with one code per image from fixed noise."""
-    from objectives.draws import Fixed
-
     mu, log_var = subject.posterior
     nats = per_code(mu, log_var, Fixed(f"mutual_information/{subject.split}", mu).normal(mu.shape))
     rate = per_image(kl.gaussian(mu, log_var))
@@ -66,8 +61,6 @@ def per_code(mu: Tensor, log_var: Tensor, noise: Tensor) -> Tensor:
 
     Σ_d (z_id − μ_jd)²/σ_jd² is three matrix products; (n, n, z) numbers would not fit into memory.
     """
-    import torch
-
     mu, log_var, noise = mu.detach().double(), log_var.detach().double(), noise.double()
     z, precision = mu + (0.5 * log_var).exp() * noise, (-log_var).exp()
     constant = (mu.square() * precision + log_var).sum(1)  # (n,), of each posterior

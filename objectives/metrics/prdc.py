@@ -11,19 +11,14 @@ Source: Kynkäänniemi et al., arXiv 1904.06991, equations 1 to 3; Naeem et al.,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from objectives.base import Metric, ObjectiveError
+from objectives.data._kinds import ImageSet
+from objectives.features import Extractor
+from objectives.lazy import Tensor, torch
 from objectives.metrics._estimate import Estimate, features
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from torch import Tensor
-
-    from objectives.data import ImageSet
-    from objectives.features import Extractor
-    from objectives.subject import Subject
+from objectives.metrics._subject import Subject
 
 NEIGHBOURS = 3  # of precision and recall
 NEIGHBOURS_DC = 5  # of density and coverage
@@ -98,8 +93,6 @@ def compare(fake: Tensor, real: Tensor, k: int = NEIGHBOURS, k_dc: int = NEIGHBO
     Raises:
         ObjectiveError: a set has not more than k images, or the features are unlike.
     """
-    import torch
-
     x, y = features(real, "precision and recall: real"), features(fake, "precision and recall: fake")
     if x.shape[1] != y.shape[1]:
         raise ObjectiveError(f"precision and recall: fake and real must have as many features; got {y.shape[1]} and {x.shape[1]}.")
@@ -129,8 +122,6 @@ def compare(fake: Tensor, real: Tensor, k: int = NEIGHBOURS, k_dc: int = NEIGHBO
 
 def _stays(rows: slice, n: int, g: int, like: Tensor) -> Tensor:
     """Which of these rows of n stay when group g is left out."""
-    import torch
-
     return _without(torch.arange(rows.start, min(rows.stop, n), device=like.device), g)
 
 
@@ -155,8 +146,6 @@ def _radii(x: Tensor, neighbours: tuple[int, ...], groups: int) -> list[Tensor]:
 
     What is left out has no ball: −∞. A few neighbours more than k are kept, of which those of a group are then struck out.
     """
-    import torch
-
     most = min(len(x), max(neighbours) + 1 + (SPARE if groups else 0))
     tops = [squared.topk(most, dim=1, largest=False, sorted=True) for _, squared, _ in _distances(x, x)]  # itself is the nearest
     values, index = torch.cat([top.values for top in tops]), torch.cat([top.indices for top in tops])  # (n, most)

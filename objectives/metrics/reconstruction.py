@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Metric
+from objectives.lazy import Tensor
 from objectives.metrics._estimate import Estimate, mean, per_image
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 METRIC = Metric(
     name="val_reconstruction_nats",

@@ -27,14 +27,12 @@ import importlib
 import math
 from collections.abc import Mapping
 from types import ModuleType, SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-from objectives import base
+from objectives import base, registry
+from objectives.base import Shape
+from objectives.lazy import nn
 
-if TYPE_CHECKING:
-    from torch import nn
-
-Shape = tuple[int, int, int]
 TRIED = 2  # images that a user's model is tried out on; batch normalization needs two
 
 
@@ -54,7 +52,7 @@ def parts(objective: str, shape: Shape, latent_dim: int) -> dict[str, tuple[int,
 
 def serving(objective: str, first: str = "") -> tuple[str, ...]:
     """The models that an objective can train, its default first."""
-    found = (name for name in base.names("model") if objective in cast(Any, _file(name)).BUILD)
+    found = (name for name in registry.names("model") if objective in cast(Any, _file(name)).BUILD)
     return tuple(sorted(found, key=lambda name: (name != first, name)))
 
 
@@ -106,14 +104,14 @@ def _module(name: str, objective: str) -> Any:
     known = serving(objective)
     if name not in known:
         own = " A model of your own is written package.module:function."
-        raise base.ObjectiveError(base.unknown(f"model of the objective {objective!r}", name, known) + own)
+        raise base.ObjectiveError(registry.unknown(f"model of the objective {objective!r}", name, known) + own)
     return _file(name)
 
 
 def _users(name: str) -> Any:
     """A user's function; whatever its module raises when it is imported is a mistake of theirs."""
     try:
-        return base.attribute("model", name)
+        return registry.attribute("model", name)
     except base.ObjectiveError:
         raise
     except Exception as error:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from objectives.base import ObjectiveError
-from objectives.models import TRIED, Shape
+from objectives.base import ObjectiveError, Shape
+from objectives.models import TRIED
 from objectives.models._layers import as_is
 
 Expected = Mapping[str, tuple[int, tuple[int, ...]]]

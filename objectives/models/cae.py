@@ -10,12 +10,9 @@ hidden units, tied). Its λ was chosen by classification, so there is no recipe 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import nn
-
-    from objectives.models import Shape
+from objectives.base import Shape
+from objectives.lazy import nn
 
 
 def autoencoder(shape: Shape, latent_dim: int) -> dict[str, nn.Module]:

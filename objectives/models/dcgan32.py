@@ -8,14 +8,9 @@ them out again. Source: eriklindernoren/PyTorch-GAN, `dcgan.py`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from objectives.base import Shape
+from objectives.lazy import nn
 from objectives.models import _fits
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from objectives.models import Shape
 
 accepts, FITS = _fits.pictures, _fits.PICTURES
 
@@ -25,8 +20,6 @@ EPS = 0.8
 
 def gan(shape: Shape, latent_dim: int) -> dict[str, nn.Module]:
     """As published; sides are padded to multiples of 16."""
-    from torch import nn
-
     from objectives.models._convolutional import Frame, Logit, Maps, Pixels, halve, map_norm, started
     from objectives.models._layers import Act, Hidden, Stack, leaky, unit_interval
 

@@ -6,14 +6,9 @@ BN. Starts as Radford et al. 2016 do: N(0, 0.02²), BN's scales N(1, 0.02²). Ou
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from objectives.base import Shape
+from objectives.lazy import nn
 from objectives.models import _fits
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from objectives.models import Shape
 
 accepts, FITS = _fits.pictures, _fits.PICTURES
 

@@ -2,25 +2,20 @@
 
 Batch normalization stands before the leaky ReLU, after all layers but the first, and its ε is 0.8: the value is in the place of the ε in
 that code, where a momentum was meant perhaps, and it is part of how these nets train. So is that biases stand before a normalization,
-which takes them out again. Starts with torch's defaults. Source: eriklindernoren/PyTorch-GAN, `gan.py`.
+which takes them out again. Starts with torch's defaults. Source: eriklindernoren/PyTorch-GAN, `families/gan.py`.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import nn
-
-    from objectives.models import Shape
+from objectives.base import Shape
+from objectives.lazy import nn
 
 
 def gan(shape: Shape, latent_dim: int) -> dict[str, nn.Module]:
     """Generator with BatchNorm before the leaky ReLU, plain discriminator."""
     from itertools import pairwise
-
-    from torch import nn
 
     from objectives.models._convolutional import unit_norm
     from objectives.models._layers import Act, Hidden, Judge, Stack, leaky, unit_interval

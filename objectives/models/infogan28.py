@@ -11,16 +11,14 @@ Lucic et al. 2018, compare_gan v1 (`abstract_gan.py`, `VAE.py`, `params.py`: lea
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from objectives.base import Shape
+from objectives.lazy import Tensor, nn
 from objectives.models import _fits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from torch import Tensor, nn
-
-    from objectives.models import Shape
     from objectives.models._convolutional import Frame
 
 accepts, FITS = _fits.pictures, _fits.PICTURES
@@ -61,8 +59,6 @@ def vae(shape: Shape, latent_dim: int) -> dict[str, nn.Module]:
 
 def _towards(frame: Frame, normalized: bool) -> list[nn.Module]:
     """Images to 1024 units, before their activation."""
-    from torch import nn
-
     from objectives.models._convolutional import Maps, halve, map_norm
     from objectives.models._layers import Hidden, leaky
 
@@ -73,8 +69,6 @@ def _towards(frame: Frame, normalized: bool) -> list[nn.Module]:
 
 def _from(frame: Frame, latent_dim: int, activation: Callable[[Tensor], Tensor]) -> list[nn.Module]:
     """Codes to images, before the sigmoid."""
-    from torch import nn
-
     from objectives.models._convolutional import Deconv, Pixels, map_norm, unit_norm
     from objectives.models._layers import Act, Hidden
 

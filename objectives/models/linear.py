@@ -6,12 +6,9 @@ Autoencoder: Kunin et al. 2019. VAE, with posterior variances that do not depend
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import nn
-
-    from objectives.models import Shape
+from objectives.base import Shape
+from objectives.lazy import nn
 
 
 def autoencoder(shape: Shape, latent_dim: int) -> dict[str, nn.Module]:

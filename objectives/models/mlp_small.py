@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import nn
-
-    from objectives.models import Shape
+from objectives.base import Shape
+from objectives.lazy import nn
 
 
 def gan(shape: Shape, latent_dim: int) -> dict[str, nn.Module]:

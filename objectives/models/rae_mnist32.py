@@ -12,14 +12,9 @@ Source: Ghosh et al. 2020, `rae_mnist.py` of its code (Adam 5e-4, batches of 100
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from objectives.base import Shape
+from objectives.lazy import nn
 from objectives.models import _fits
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from objectives.models import Shape
 
 accepts, FITS = _fits.pictures, _fits.PICTURES
 

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from objectives.base import Shape
+from objectives.lazy import nn
 from objectives.models import _fits
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from objectives.models import Shape
 
 accepts, FITS = _fits.pictures, _fits.PICTURES
 

@@ -9,14 +9,9 @@ linearly to 0 over 100,000 steps of batches of 64. Source: Miyato et al. 2018; m
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from objectives.base import Shape
+from objectives.lazy import nn
 from objectives.models import _fits
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from objectives.models import Shape
 
 accepts, FITS = _fits.pictures, _fits.PICTURES
 

@@ -9,18 +9,13 @@ to the spec. Source: Tomczak & Welling 2018; `models/VAE.py` and `utils/nn.py` o
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import nn
-
-    from objectives.models import Shape
+from objectives.base import Shape
+from objectives.lazy import nn
 
 
 def vae(shape: Shape, latent_dim: int) -> dict[str, nn.Module]:
     """Encoder to means and log-variances, decoder to logits (Bernoulli) or means (Gaussian)."""
-    from torch import nn
-
     from objectives.models._layers import Act, Gated, Stack, bounded_log_variance
 
     size = math.prod(shape)

@@ -8,12 +8,9 @@ left open. Source: Burda et al. 2016, section 5; `iwae.py` and `nnet.py` of its 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import nn
-
-    from objectives.models import Shape
+from objectives.base import Shape
+from objectives.lazy import nn
 
 
 def vae(shape: Shape, latent_dim: int) -> dict[str, nn.Module]:

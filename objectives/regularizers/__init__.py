@@ -44,7 +44,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType, ModuleType
 
-from objectives import base
+from objectives import base, registry
 
 HOOKS = ("penalty", "adjust", "observe", "auxiliary", "augment", "corrupt", "layer", "weights", "before_step", "after_step")
 
@@ -81,7 +81,7 @@ class Regularizer:
 
 def modules() -> dict[str, ModuleType]:
     """Every regularizer file by its name."""
-    return {name: importlib.import_module(f"{__name__}.{name}") for name in base.names("regularizer")}
+    return {name: importlib.import_module(f"{__name__}.{name}") for name in registry.names("regularizer")}
 
 
 @lru_cache

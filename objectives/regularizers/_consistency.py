@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Trained
-    from objectives.terms import Terms
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._transforms import shifted
+from objectives.regularizers._truths import Functions, Trained, context, zero
+from objectives.terms import Terms
 
 
 def under_shift(terms: Terms, kind: str, stream: str) -> Tensor:
     """E(D(x) − D(Tx))² over the `real` or the `fake` images as D saw them; T moves each image by a few pixels of its own."""
-    from objectives.regularizers._transforms import shifted
-
     seen, context = terms.values[f"seen_{kind}"], terms.context
     moved = terms.net("discriminator", shifted(seen, context.shape, context.draws, stream))
     return (terms.values[f"on_{kind}"] - moved).square().mean()
@@ -23,7 +19,6 @@ def under_shift(terms: Terms, kind: str, stream: str) -> Tensor:
 
 def moves(images: Callable[[Trained], Tensor]) -> Callable[[Trained], float]:
     """E(D(x) − D(Tx))² with T a shift by one pixel, for an effect."""
-    import torch
 
     def measure(trained: Trained) -> float:
         x = images(trained)
@@ -37,8 +32,6 @@ def moves(images: Callable[[Trained], Tensor]) -> Callable[[Trained], float]:
 
 def by_hand(x: Tensor, side: int, stream: str) -> Tensor:
     """The images (n, side²) as `under_shift` moves them by one pixel at most, pixel by pixel; from the stream of a fresh context."""
-    from objectives.regularizers._truths import context
-
     draws = context().draws
     down, right = ((3 * draws.uniform((len(x),), stream)).floor().int() - 1 for _ in range(2))
     moved = x.new_zeros(len(x), side, side)
@@ -53,8 +46,5 @@ def by_hand(x: Tensor, side: int, stream: str) -> Tensor:
 
 def example_terms(w: Tensor, shape: tuple[int, int, int], real: Tensor, fake: Tensor) -> Terms:
     """Terms with D(x) = w·x."""
-    from objectives.regularizers._truths import Functions, context, zero
-    from objectives.terms import Terms
-
     values = {"seen_real": real, "seen_fake": fake, "on_real": real @ w, "on_fake": fake @ w}
     return Terms(zero(), values, net=Functions(shape=shape, discriminator=lambda x: x @ w), context=context(shape=shape))

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import torch
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Trained
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._truths import Trained
 
 
 def covariance(codes: Tensor) -> Tensor:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Trained
-    from objectives.terms import Terms
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._truths import Functions, Trained, context, numbers, zero
+from objectives.terms import Terms
 
 EPSILON = 1e-4  # under the root of a slope, whose gradient is infinite at 0 otherwise; that of compare_gan
 
 
 def squared_slopes(terms: Terms, x: Tensor) -> Tensor:
     """‖∇D‖² at each row of x (n, D): shape (n,). Right where D looks at one row at a time, hence without batch normalization."""
-    import torch
-
     slopes: Tensor = torch.func.grad(lambda x: terms.net("discriminator", x).sum())(x)
     return slopes.square().sum(-1)
 
@@ -35,17 +29,12 @@ def between(terms: Terms, stream: str) -> Tensor:
 
 def linear(w: Tensor, **values: Tensor) -> Terms:
     """Terms with D(x) = w·x, whose slope is ‖w‖ everywhere; for examples."""
-    from objectives.regularizers._truths import Functions, context, numbers, zero
-    from objectives.terms import Terms
-
     seen = {"seen_real": numbers(6, w.shape[-1], seed=1), "seen_fake": numbers(6, w.shape[-1], seed=2), **values}
     return Terms(zero(), seen, net=Functions(discriminator=lambda x: x @ w), context=context())
 
 
 def quadratic(w: Tensor, **values: Tensor) -> Terms:
     """Terms with D(x) = ½ Σ wᵢxᵢ², whose gradient at x is w ⊙ x; for examples."""
-    from objectives.regularizers._truths import Functions
-
     terms = linear(w, **values)
     from dataclasses import replace
 
@@ -64,16 +53,9 @@ def on_generated(trained: Trained) -> float:
 
 def generated(trained: Trained, n: int) -> Tensor:
     """Images (n, D) from fixed noise."""
-    import torch
-
-    from objectives.regularizers._truths import numbers
-
     with torch.no_grad():
         return trained.net("generator", numbers(n, trained.net.latent_dim).to(trained.images.val))
 
 
 def _mean(trained: Trained, x: Tensor) -> float:
-    from objectives.regularizers._truths import zero
-    from objectives.terms import Terms
-
     return float(squared_slopes(Terms(zero(), net=trained.net), x).mean())

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-from torch.nn import functional
-
-if TYPE_CHECKING:
-    from objectives.regularizers._truths import Trained
+from objectives.lazy import Tensor, functional, torch
+from objectives.regularizers._truths import Trained
 
 EPS = 1e-12  # torch's, in spectral_norm
 FIRST = 100  # power iterations for the first estimate

@@ -6,14 +6,9 @@ E‖Jᵀv‖² = ‖J‖²_F for signs v; with signs (not Gaussian numbers) it i
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-import torch
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.draws import Draws
+from objectives.draws import Draws
+from objectives.lazy import Tensor, torch
 
 
 def squared_jacobian(function: Callable[[Tensor], Tensor], x: Tensor, draws: Draws, stream: str) -> Tensor:

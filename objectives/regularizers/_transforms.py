@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.draws import Draws
-    from objectives.regularizers._truths import Trained
+from objectives.draws import Draws
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._truths import Trained
 
 Shape = tuple[int, int, int]
 SHIFT = 1 / 8  # of the side: 4 pixels of 32, as DiffAugment and CR shift
@@ -35,8 +32,6 @@ def differentiable(x: Tensor, shape: Shape, p: Tensor | float, draws: Draws, str
     Brightness: + U(−¼, ¼). Contrast: deviations from the image's mean times U(½, 1½). Translation: `shifted`. Cutout: a square of half the
     side is 0.
     """
-    import torch
-
     images = x.reshape(-1, *shape)
     n = len(images)
     chosen = (draws.uniform((4, n, 1, 1, 1), stream) < p).unbind(0)
@@ -55,7 +50,6 @@ def turned(x: Tensor, shape: Shape, degrees: Tensor, shifts: Tensor) -> Tensor:
 
     Bilinear; what enters is 0.
     """
-    import torch
     from torch.nn.functional import grid_sample
 
     _, height, width = shape
@@ -73,8 +67,6 @@ def turned(x: Tensor, shape: Shape, degrees: Tensor, shifts: Tensor) -> Tensor:
 
 def _moved(images: Tensor, axis: int, u: Tensor) -> Tensor:
     """Images (n, C, H, W) moved along an axis by a whole number of pixels that u (n,), uniform on [0, 1), chooses."""
-    import torch
-
     side = images.shape[axis]
     most = max(round(SHIFT * side), 1) if side > 1 else 0
     by = ((2 * most + 1) * u).floor() - most
@@ -88,8 +80,6 @@ def _moved(images: Tensor, axis: int, u: Tensor) -> Tensor:
 
 def _span(side: int, u: Tensor) -> Tensor:
     """Which pixels of a side the cutout takes, (n, side): its middle lies anywhere on the side."""
-    import torch
-
     size = round(CUTOUT * side)
     first = ((side + 1 - size % 2) * u).floor() - size // 2
     position = torch.arange(side, device=u.device) - first[:, None]
@@ -98,8 +88,6 @@ def _span(side: int, u: Tensor) -> Tensor:
 
 def memorized(trained: Trained) -> float:
     """How much better a discriminator likes its training images than validation images, on average, in logits; for effects."""
-    import torch
-
     with torch.no_grad():
         train, val = (trained.net("discriminator", images.flatten(1)).mean() for images in (trained.images.train, trained.images.val))
     return float(train - val)

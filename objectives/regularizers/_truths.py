@@ -10,12 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from objectives.base import Report, Value
-from objectives.data import ImageSet
+from objectives.data._kinds import ImageSet
 from objectives.draws import Draws, Live
+from objectives.lazy import Tensor, torch
 from objectives.terms import Clock, Context, Memory, Net
 
 

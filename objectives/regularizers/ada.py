@@ -13,15 +13,11 @@ Pitfalls: r needs logits that are positive for real images: not those of a Wasse
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Context, Terms
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._transforms import EAGER, differentiable, memorized
+from objectives.regularizers._truths import Effect, Example, context, numbers, zero
+from objectives.terms import Context, Terms
 
 KNOB = Knob(
     name="ada",
@@ -62,14 +58,10 @@ def memory(kernels: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def corrupt(x: Tensor, context: Context, value: Tensor | float) -> Tensor:
     """Each augmentation with probability p, each image for itself."""
-    from objectives.regularizers._transforms import differentiable
-
     return differentiable(x, context.shape, _unless_off(context.memory["p"], value), context.draws, "ada")
 
 
 def _unless_off(p: Tensor, value: Tensor | float) -> Tensor:
-    import torch
-
     return torch.where(torch.as_tensor(value, dtype=p.dtype) == 1.0, torch.zeros_like(p), p)
 
 
@@ -83,11 +75,6 @@ def observe(terms: Terms, value: Tensor | float) -> None:
 
 def examples() -> list[Example]:
     """p after one step, at either side of the target; and what it does to images."""
-    import torch
-
-    from objectives.regularizers._truths import Example, context, numbers, zero
-    from objectives.terms import Terms
-
     start = {"p": torch.tensor(0.5).double()}
 
     def after(real: Tensor, target: float = 0.6) -> Tensor:
@@ -111,7 +98,4 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """A discriminator that knows its training images less well from others."""
-    from objectives.regularizers._transforms import EAGER, memorized
-    from objectives.regularizers._truths import Effect
-
     return Effect("gan", {"ada": 0.5, "ada_images": 1e3}, memorized, rises=False, least=0.5, always=EAGER, epochs=20)

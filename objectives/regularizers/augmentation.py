@@ -12,15 +12,11 @@ Pitfalls: interpolation blurs; real-valued data that are no pictures (noisy_line
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Context
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._transforms import turned
+from objectives.regularizers._truths import Effect, Example, Trained, context, numbers
+from objectives.terms import Context
 
 KNOB = Knob(
     name="augmentation",
@@ -43,10 +39,6 @@ SHIFT = 3 / 28
 
 def augment(x: Tensor, context: Context, value: Tensor | float) -> Tensor:
     """Rotated and shifted images; at 0 the images themselves, to the bit."""
-    import torch
-
-    from objectives.regularizers._transforms import turned
-
     strength = torch.as_tensor(value, dtype=x.dtype)
     u = 2 * context.draws.uniform((len(x), 3), "augmentation") - 1
     return torch.where(strength == 0, x, turned(x, context.shape, DEGREES * strength * u[:, 0], SHIFT * strength * u[:, 1:]))
@@ -54,10 +46,7 @@ def augment(x: Tensor, context: Context, value: Tensor | float) -> Tensor:
 
 def examples() -> list[Example]:
     """scipy's affine transform with the same angles and shifts, on images of 8×8 and 6×9; and off."""
-    import torch
     from scipy.ndimage import affine_transform
-
-    from objectives.regularizers._truths import Example, context, numbers
 
     def by_scipy(x: Tensor, shape: tuple[int, int, int], strength: float) -> Tensor:
         _, height, width = shape
@@ -87,9 +76,6 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """A smaller error on validation images that are moved by a pixel."""
-    import torch
-
-    from objectives.regularizers._truths import Effect, Trained
 
     def error_when_moved(trained: Trained) -> float:
         image = trained.images.val

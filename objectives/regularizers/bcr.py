@@ -9,15 +9,12 @@ Where: the discriminator; G is held fixed. Cost: 100 % of D's step (two evaluati
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Terms
+from objectives.lazy import Tensor
+from objectives.regularizers._consistency import by_hand, example_terms, moves, under_shift
+from objectives.regularizers._gradients import generated
+from objectives.regularizers._truths import Effect, Example, numbers
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="bcr",
@@ -39,16 +36,11 @@ ON = ("gan.discriminator",)
 
 def penalty(terms: Terms) -> Tensor:
     """E(D(x) − D(Tx))² on real and generated images, added."""
-    from objectives.regularizers._consistency import under_shift
-
     return under_shift(terms, "real", "bcr") + under_shift(terms, "fake", "bcr_fake")
 
 
 def examples() -> list[Example]:
     """A linear discriminator on images that are moved pixel by pixel."""
-    from objectives.regularizers._consistency import by_hand, example_terms
-    from objectives.regularizers._truths import Example, numbers
-
     w, real, fake = numbers(16), numbers(7, 16, seed=1), numbers(7, 16, seed=2)
     moved = ((real - by_hand(real, 4, "bcr")) @ w).square().mean() + ((fake - by_hand(fake, 4, "bcr_fake")) @ w).square().mean()
     return [Example("both terms", lambda w, x, y: penalty(example_terms(w, (1, 4, 4), x, y)), (w, real, fake), moved)]
@@ -56,8 +48,4 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """Logits of generated images that move less when the image does."""
-    from objectives.regularizers._consistency import moves
-    from objectives.regularizers._gradients import generated
-    from objectives.regularizers._truths import Effect
-
     return Effect("gan", {"bcr": 10.0}, moves(lambda trained: generated(trained, 256)), rises=False, least=0.3)

@@ -6,15 +6,10 @@ KL has β = w·D/2.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Terms
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._truths import Effect, Example, zero
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="beta",
@@ -41,16 +36,9 @@ def penalty(terms: Terms) -> Tensor:
 
 def examples() -> list[Example]:
     """The KL of the batch, as it is."""
-    import torch
-
-    from objectives.regularizers._truths import Example, zero
-    from objectives.terms import Terms
-
     return [Example("KL", lambda kl: penalty(Terms(zero(), {"kl": kl})), (torch.tensor(3.25).double(),), 3.25)]
 
 
 def effect() -> Effect:
     """A posterior nearer to the prior."""
-    from objectives.regularizers._truths import Effect
-
     return Effect("vae", {"beta": 4.0}, lambda trained: trained.reports[-1].metrics["val_kl_nats"], False)

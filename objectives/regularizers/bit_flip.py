@@ -9,15 +9,10 @@ Pitfalls: for real-valued data 1 − x is no flip; with it a VAE's training loss
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example, Trained
-    from objectives.terms import Context
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._truths import Effect, Example, Trained, context, numbers
+from objectives.terms import Context
 
 KNOB = Knob(
     name="bit_flip",
@@ -38,16 +33,11 @@ ON = ("autoencoder", "vae")
 
 def corrupt(x: Tensor, context: Context, value: Tensor | float) -> Tensor:
     """x with some pixels flipped. Members that differ in p share the uniform numbers."""
-    import torch
-
     return torch.where(context.draws.uniform(x.shape, "bit_flip") < value, 1 - x, x)
 
 
 def examples() -> list[Example]:
     """The share of flips; what becomes of gray pixels; nothing at p = 0, everything at p = 1."""
-    import torch
-
-    from objectives.regularizers._truths import Example, context, numbers
 
     def flipped(x: Tensor, p: float = 0.2) -> Tensor:
         return corrupt(x, context(), p)
@@ -63,9 +53,6 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """A reconstruction that changes less when pixels flip."""
-    import torch
-
-    from objectives.regularizers._truths import Effect, context
 
     def sensitivity(trained: Trained) -> float:
         x = trained.images.val.flatten(1)

@@ -12,15 +12,10 @@ Pitfall: a C above what the decoder can use is filled with noise; below a nat or
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example, Trained
-    from objectives.terms import Terms
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._truths import Effect, Example, Trained, context, zero
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="capacity",
@@ -62,8 +57,6 @@ def penalty(terms: Terms) -> Tensor:
 
 def adjust(terms: Terms, value: Tensor | float) -> Terms:
     """β·KL gives way where γ is on."""
-    import torch
-
     kl = terms.values["kl"]
     return terms.scaled("beta", torch.where(torch.as_tensor(value) == 0, torch.ones_like(kl), torch.zeros_like(kl)))
 
@@ -75,10 +68,6 @@ def rest(value: float, epochs: int) -> float:
 
 def examples() -> list[Example]:
     """By hand: C = 25 is reached in the middle, a quarter of the way it is 12.5."""
-    import torch
-
-    from objectives.regularizers._truths import Example, context, zero
-    from objectives.terms import Terms
 
     def at(epochs: float, kl: Tensor) -> Tensor:
         return penalty(Terms(zero(), {"kl": kl}, context=context(epochs=epochs, knobs={"capacity_nats": 25.0})))
@@ -98,7 +87,6 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """A KL nearer to C."""
-    from objectives.regularizers._truths import Effect
 
     def distance(trained: Trained) -> float:
         return abs(float(trained.reports[-1].metrics["val_kl_nats"]) - 8)

@@ -12,15 +12,11 @@ penalty is dodged by shorter codes and a steeper decoder; ReLUs are contracted p
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example, Trained
-    from objectives.terms import Terms
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._probe import squared_jacobian
+from objectives.regularizers._truths import Effect, Example, Functions, Trained, context, numbers, zero
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="contractive",
@@ -42,7 +38,6 @@ ON = ("autoencoder", "vae")
 
 def penalty(terms: Terms) -> Tensor:
     """‖∂E/∂x‖²_F, averaged over the batch."""
-    from objectives.regularizers._probe import squared_jacobian
 
     def encode(x: Tensor) -> Tensor:
         out: Tensor = terms.net("encoder", x)
@@ -53,10 +48,6 @@ def penalty(terms: Terms) -> Tensor:
 
 def examples() -> list[Example]:
     """One layer of sigmoids in closed form; two layers against the exact Jacobian; means of a VAE only."""
-    import torch
-
-    from objectives.regularizers._truths import Example, Functions, context, numbers, zero
-    from objectives.terms import Terms
 
     def of(x: Tensor, weight: Tensor, rows: int = 1, **values: Tensor) -> Tensor:
         net = Functions(encoder=lambda x: torch.sigmoid(x @ weight.mT))
@@ -85,9 +76,6 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """A smaller Jacobian of the encoder."""
-    import torch
-
-    from objectives.regularizers._truths import Effect
 
     def measure(trained: Trained) -> float:
         x = trained.images.val[:100].flatten(1)

@@ -13,15 +13,11 @@ logits, and with it λ, differs from game to game.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Terms
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._consistency import by_hand, example_terms, moves, under_shift
+from objectives.regularizers._truths import Effect, Example, numbers
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="cr",
@@ -43,18 +39,11 @@ ON = ("gan.discriminator",)
 
 def penalty(terms: Terms) -> Tensor:
     """E(D(x) − D(Tx))²."""
-    from objectives.regularizers._consistency import under_shift
-
     return under_shift(terms, "real", "cr")
 
 
 def examples() -> list[Example]:
     """A linear discriminator on images that are moved pixel by pixel; and one that adds pixels, which no shift inside the frame moves."""
-    import torch
-
-    from objectives.regularizers._consistency import by_hand, example_terms
-    from objectives.regularizers._truths import Example, numbers
-
     shape, w, x = (1, 4, 4), numbers(16), numbers(7, 16, seed=1)
     dot = torch.zeros(7, 4, 4).double()
     dot[:, 1:3, 1:3] = 2.0
@@ -77,7 +66,4 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """Logits of validation images that move less when the image does."""
-    from objectives.regularizers._consistency import moves
-    from objectives.regularizers._truths import Effect
-
     return Effect("gan", {"cr": 10.0}, moves(lambda trained: trained.images.val.flatten(1)), rises=False, least=0.3)

@@ -6,15 +6,10 @@ decoupled decay shrinks every weight by the same factor 1 − ηλ.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Update
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._truths import Effect, Example, context, squared_norm
+from objectives.terms import Update
 
 KNOB = Knob(
     name="decoupled_wd",
@@ -40,10 +35,6 @@ def before_step(theta: Tensor, update: Update, value: Tensor | float) -> None:
 
 def examples() -> list[Example]:
     """One step of torch's AdamW from a gradient of zero moves a weight by the factor 1 − ηλ."""
-    import torch
-
-    from objectives.regularizers._truths import Example, context
-    from objectives.terms import Update
 
     def found(theta: Tensor) -> Tensor:
         moved = theta.clone()[None]
@@ -60,6 +51,4 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """Smaller weights."""
-    from objectives.regularizers._truths import Effect, squared_norm
-
     return Effect("autoencoder", {"decoupled_wd": 0.3}, squared_norm("model"), rises=False, least=0.002)

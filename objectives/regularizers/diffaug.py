@@ -12,15 +12,11 @@ Pitfalls: for little data; with much of it, D only gets weaker. `ada` chooses p 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Context
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._transforms import EAGER, differentiable, memorized
+from objectives.regularizers._truths import Effect, Example, context, numbers
+from objectives.terms import Context
 
 KNOB = Knob(
     name="diffaug",
@@ -41,17 +37,11 @@ ON = ("gan.discriminator",)
 
 def corrupt(x: Tensor, context: Context, value: Tensor | float) -> Tensor:
     """Each augmentation with probability p, each image for itself."""
-    from objectives.regularizers._transforms import differentiable
-
     return differentiable(x, context.shape, value, context.draws, "diffaug")
 
 
 def examples() -> list[Example]:
     """Its parts, each by what it must do to a plain image; p = 0; and the share of images that stay as they are."""
-    import torch
-
-    from objectives.regularizers._truths import Example, context, numbers
-
     n, shape = 20_000, (1, 8, 8)
     gray = torch.full((n, 64), 0.5).double()
 
@@ -81,7 +71,4 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """A discriminator that knows its training images less well from others."""
-    from objectives.regularizers._transforms import EAGER, memorized
-    from objectives.regularizers._truths import Effect
-
     return Effect("gan", {"diffaug": 1.0}, memorized, rises=False, least=0.5, always=EAGER, epochs=20)

@@ -12,15 +12,11 @@ for posterior variance beside an aggregate of variance 1, which is what `dip_ii`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Terms
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._dip import covariance, departure, of_validation
+from objectives.regularizers._truths import Effect, Example, context, numbers, zero
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="dip_i",
@@ -56,17 +52,11 @@ ON = ("vae",)
 
 def penalty(terms: Terms) -> Tensor:
     """Departure of the covariance of means from the identity."""
-    from objectives.regularizers._dip import covariance, departure
-
     return departure(covariance(terms.values["mean"]), terms.context.knobs["dip_i_ratio"])
 
 
 def examples() -> list[Example]:
     """By hand, and torch's own covariance."""
-    import torch
-
-    from objectives.regularizers._truths import Example, context, numbers, zero
-    from objectives.terms import Terms
 
     def found(mean: Tensor) -> Tensor:
         return penalty(Terms(zero(), {"mean": mean}, context=context(knobs={"dip_i_ratio": 10.0})))
@@ -83,7 +73,4 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """Means whose covariance is nearer to the identity."""
-    from objectives.regularizers._dip import of_validation
-    from objectives.regularizers._truths import Effect
-
     return Effect("vae", {"dip_i": 10.0}, of_validation, False, least=0.2, epochs=8)

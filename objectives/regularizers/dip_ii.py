@@ -11,15 +11,11 @@ satisfy it already.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example, Trained
-    from objectives.terms import Terms
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._dip import covariance, departure
+from objectives.regularizers._truths import Effect, Example, Trained, context, numbers, zero
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="dip_ii",
@@ -55,27 +51,17 @@ ON = ("vae",)
 
 def penalty(terms: Terms) -> Tensor:
     """Departure of the covariance of codes from the identity."""
-    from objectives.regularizers._dip import departure
-
     cov = of_codes(terms.values["mean"], terms.values["log_variance"])
     return departure(cov, terms.context.knobs["dip_ii_ratio"])
 
 
 def of_codes(mean: Tensor, log_variance: Tensor) -> Tensor:
     """Cov(z), (d, d), by the law of total covariance."""
-    import torch
-
-    from objectives.regularizers._dip import covariance
-
     return covariance(mean) + torch.diag_embed(log_variance.exp().mean(0))
 
 
 def examples() -> list[Example]:
     """By hand, and the covariance of many samples."""
-    import torch
-
-    from objectives.regularizers._truths import Example, context, numbers, zero
-    from objectives.terms import Terms
 
     def found(mean: Tensor, log_variance: Tensor) -> Tensor:
         values = {"mean": mean, "log_variance": log_variance}
@@ -93,10 +79,6 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """Codes whose covariance is nearer to the identity."""
-    import torch
-
-    from objectives.regularizers._dip import departure
-    from objectives.regularizers._truths import Effect
 
     def measure(trained: Trained) -> float:
         with torch.no_grad():

@@ -11,15 +11,11 @@ Pitfalls: WGAN-GP's (batch normalization in D). With instance noise the images t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Terms
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._gradients import EPSILON, linear, slopes
+from objectives.regularizers._truths import Effect, Example, Trained, numbers, zero
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="dragan",
@@ -41,8 +37,6 @@ ON = ("gan.discriminator",)
 
 def penalty(terms: Terms) -> Tensor:
     """E(‖∇D‖ − 1)² around real images."""
-    from objectives.regularizers._gradients import slopes
-
     return (slopes(terms, _around(terms)) - 1).square().mean()
 
 
@@ -54,11 +48,6 @@ def _around(terms: Terms) -> Tensor:
 
 def examples() -> list[Example]:
     """A linear discriminator; the noise by its moments; and black images, which have none."""
-    import torch
-
-    from objectives.regularizers._gradients import EPSILON, linear
-    from objectives.regularizers._truths import Example, numbers
-
     w = 0.3 * numbers(5)
 
     def moments(x: Tensor) -> Tensor:
@@ -75,9 +64,6 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """Slopes nearer to 1 at validation images."""
-    from objectives.regularizers._gradients import slopes
-    from objectives.regularizers._truths import Effect, Trained, zero
-    from objectives.terms import Terms
 
     def distance(trained: Trained) -> float:
         return float((slopes(Terms(zero(), net=trained.net), trained.images.val.flatten(1)) - 1).square().mean())

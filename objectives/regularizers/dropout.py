@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Context
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._truths import Effect, Example, context
+from objectives.terms import Context
 
 KNOB = Knob(
     name="dropout",
@@ -37,10 +32,6 @@ def layer(hidden: Tensor, context: Context, value: Tensor | float) -> Tensor:
 
 def examples() -> list[Example]:
     """E[y] = x: the mean over many draws, and the share of what is dropped."""
-    import torch
-
-    from objectives.regularizers._truths import Example, context
-
     x = torch.linspace(-1, 2, 6).double()
 
     def mean(x: Tensor) -> Tensor:
@@ -57,6 +48,4 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """Units that do not rely on one another: the encoder's kernels spread over more inputs, and training fits less closely."""
-    from objectives.regularizers._truths import Effect
-
     return Effect("autoencoder", {"dropout": 0.5}, lambda trained: trained.reports[-1].metrics["train_data"], True)

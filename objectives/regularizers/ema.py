@@ -6,12 +6,8 @@ on the last iterate of a game that swings, which is why the default is on.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from objectives.regularizers._truths import Effect
+from objectives.regularizers._truths import Effect, squared_norm
 
 KNOB = Knob(
     name="ema",
@@ -35,6 +31,4 @@ ELSEWHERE = True
 
 def effect() -> Effect:
     """Weights that are scored lie nearer to where they began: they are an average over the way."""
-    from objectives.regularizers._truths import Effect, squared_norm
-
     return Effect("gan", {"ema": 0.999}, squared_norm("generator"), rises=False, least=1e-4, always={"ema": 0.0})

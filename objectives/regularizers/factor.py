@@ -15,16 +15,13 @@ so the penalty is noise; `tc` estimates the same quantity without one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.draws import Draws
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Terms
+from objectives.draws import Draws
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._truths import Effect, Example, context, numbers, zero
+from objectives.regularizers.tc import of_validation
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="factor",
@@ -84,11 +81,6 @@ def examples() -> list[Example]:
     """An adversary without hidden layers, whose logits are known, and who may learn from what."""
     import math
 
-    import torch
-
-    from objectives.regularizers._truths import Example, context, numbers, zero
-    from objectives.terms import Terms
-
     def terms(z: Tensor, weight: Tensor, bias: Tensor) -> Terms:
         return Terms(zero(), {"latent": z}, context=context(trained={"weight0": weight, "bias0": bias}))
 
@@ -139,7 +131,4 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """Codes of new images that depend less on one another, as `tc` measures it."""
-    from objectives.regularizers._truths import Effect
-    from objectives.regularizers.tc import of_validation
-
     return Effect("vae", {"factor": 20.0}, of_validation, False, least=0.1, epochs=16, always={"beta": 0.1, "latent_dim": 4})

@@ -11,17 +11,12 @@ would learn to draw mirrored images. Cost: 1 %.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Context
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._truths import Effect, Example, Trained, context
+from objectives.terms import Context
 
 KNOB = Knob(
     name="flip",
@@ -42,18 +37,12 @@ ON = ("autoencoder", "vae")
 
 def augment(x: Tensor, context: Context, value: Tensor | float) -> Tensor:
     """Each image mirrored with probability p."""
-    import torch
-
     mirrored = x.view(-1, *context.shape).flip(-1).view(x.shape)
     return torch.where(context.draws.uniform((len(x), 1), "flip") < value, mirrored, x)
 
 
 def examples() -> list[Example]:
     """An image of 1×3 pixels, always and never; and the share of mirrored images."""
-    import torch
-
-    from objectives.regularizers._truths import Example, context
-
     x = torch.tensor([[1.0, 2.0, 3.0]]).double()
 
     def flipped(p: float) -> Callable[[Tensor], Tensor]:
@@ -71,9 +60,6 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """A smaller error on mirrored validation images."""
-    import torch
-
-    from objectives.regularizers._truths import Effect, Trained
 
     def error_when_mirrored(trained: Trained) -> float:
         x = trained.images.val.flip(-1).flatten(1)

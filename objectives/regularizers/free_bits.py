@@ -13,15 +13,11 @@ latent size to another; the floor rewards filling every latent with λ nats, so 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Terms
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._truths import Effect, Example, zero
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="free_bits",
@@ -43,8 +39,6 @@ ON = ("vae",)
 
 def adjust(terms: Terms, value: Tensor | float) -> Terms:
     """The KL with each latent bounded from below."""
-    import torch
-
     floor = torch.as_tensor(value).to(terms.values["kl"])
     bounded = torch.maximum(terms.values["kl_nats"].mean(0), floor).sum()
     return replace(terms, values={**terms.values, "kl": torch.where(floor == 0, terms.values["kl"], bounded)})
@@ -52,10 +46,6 @@ def adjust(terms: Terms, value: Tensor | float) -> Terms:
 
 def examples() -> list[Example]:
     """By hand: means over the batch first, then the floor."""
-    import torch
-
-    from objectives.regularizers._truths import Example, zero
-    from objectives.terms import Terms
 
     def found(kl_nats: Tensor, value: float = 0.5) -> Tensor:
         return adjust(Terms(zero(), {"kl_nats": kl_nats, "kl": kl_nats.sum(-1).mean()}), value).values["kl"]
@@ -71,6 +61,4 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """The KL stays up, at least z·λ = 20 nats."""
-    from objectives.regularizers._truths import Effect
-
     return Effect("vae", {"free_bits": 1.0}, lambda trained: trained.reports[-1].metrics["val_kl_nats"], True, least=0.2, epochs=8)

@@ -18,15 +18,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example, Trained
-    from objectives.terms import Terms
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._truths import Effect, Example, Trained, context, zero
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="geco",
@@ -51,16 +47,12 @@ LIMIT = 1e4  # λ_t stays within 1/LIMIT … LIMIT
 
 def memory(kernels: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """λ_t, the moving average of the violation, and how many steps there were."""
-    import torch
-
     like = next(iter(kernels.values()))
     return {"multiplier": torch.ones_like(like.sum()), "violation": torch.zeros_like(like.sum()), "steps": torch.zeros_like(like.sum())}
 
 
 def adjust(terms: Terms, value: Tensor | float) -> Terms:
     """The constraint in place of the likelihood; λ_t moves for the next step."""
-    import torch
-
     kept = terms.context.memory
     error = (terms.values["observed"] - terms.link(terms.values["output"])).square()
     kappa = torch.as_tensor(value).to(error)
@@ -83,11 +75,6 @@ def rest(value: float, epochs: int) -> float:
 def examples() -> list[Example]:
     """The constraint by hand, and λ_t after a violated and after a satisfied one."""
     import math
-
-    import torch
-
-    from objectives.regularizers._truths import Example, context, zero
-    from objectives.terms import Terms
 
     def after(x: Tensor, expected: Tensor, kappa: float, steps: int = 1) -> tuple[Terms, Tensor]:
         one = torch.ones(()).double()
@@ -113,9 +100,6 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """An error nearer to κ, from above or from below."""
-    import torch
-
-    from objectives.regularizers._truths import Effect
 
     def distance(trained: Trained) -> float:
         x = trained.images.val.flatten(1)

@@ -11,15 +11,10 @@ normalized layer (BatchNorm, `norm`) keep their function when scaled, so there t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Terms
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._truths import Effect, Example, Trained, zero
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="group_lasso",
@@ -42,8 +37,6 @@ EPS = 1e-12
 
 def penalty(terms: Terms) -> Tensor:
     """Σ √|g|·√(‖W_g‖² + ε) over the rows of all kernels."""
-    import torch
-
     total = terms.data.new_zeros(())
     for kernel in terms.kernels.values():
         rows = kernel.flatten(1)
@@ -54,10 +47,6 @@ def penalty(terms: Terms) -> Tensor:
 
 def examples() -> list[Example]:
     """Rows and filters by hand."""
-    import torch
-
-    from objectives.regularizers._truths import Example, zero
-    from objectives.terms import Terms
 
     def found(a: Tensor, b: Tensor) -> Tensor:
         return penalty(Terms(zero(), kernels={"a": a, "b": b}))
@@ -76,9 +65,6 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """Rows that have died, beside others that live."""
-    import torch
-
-    from objectives.regularizers._truths import Effect, Trained
 
     def dead(trained: Trained) -> float:
         norms = [kernel.flatten(1).norm(dim=1) for kernel in trained.kernels["model"].values()]

@@ -5,15 +5,10 @@ For an autoencoder this is the denoising autoencoder, for a discriminator instan
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Context
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._truths import Effect, Example, Trained, context, numbers
+from objectives.terms import Context
 
 KNOB = Knob(
     name="input_noise",
@@ -40,9 +35,6 @@ def corrupt(x: Tensor, context: Context, value: Tensor | float) -> Tensor:
 
 def examples() -> list[Example]:
     """E‖x̃ − x‖² = Dσ²."""
-    import torch
-
-    from objectives.regularizers._truths import Example, context
 
     def found(x: Tensor) -> Tensor:
         return (corrupt(x, context(), 0.5) - x).square().sum(-1).mean()
@@ -52,9 +44,6 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """A reconstruction that changes less when the input does."""
-    import torch
-
-    from objectives.regularizers._truths import Effect, Trained, numbers
 
     def sensitivity(trained: Trained) -> float:
         x = trained.images.val.flatten(1)

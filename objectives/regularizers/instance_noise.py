@@ -10,17 +10,13 @@ Pitfalls: noise that has not faded (a stopped training) leaves G no reason to dr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Context
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._gradients import on_real
+from objectives.regularizers._truths import Effect, Example, context
+from objectives.terms import Context
 
 KNOB = Knob(
     name="instance_noise",
@@ -47,9 +43,6 @@ def corrupt(x: Tensor, context: Context, value: Tensor | float) -> Tensor:
 
 def examples() -> list[Example]:
     """E‖x̃ − x‖² = Dσ_t² at the beginning, in the middle and at the end."""
-    import torch
-
-    from objectives.regularizers._truths import Example, context
 
     def found(epochs: float) -> Callable[[Tensor], Tensor]:
         return lambda x: (corrupt(x, context(epochs=epochs), 0.5) - x).square().sum(-1).mean()
@@ -63,7 +56,4 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """A flatter discriminator at real images, which it saw blurred by noise."""
-    from objectives.regularizers._gradients import on_real
-    from objectives.regularizers._truths import Effect
-
     return Effect("gan", {"instance_noise": 0.5}, on_real, rises=False, least=0.1)

@@ -11,15 +11,10 @@ Pitfall: in the rise of a cycle the model is that of a smaller β. The last epoc
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Terms
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._truths import Effect, Example, context, zero
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="kl_cycles",
@@ -41,8 +36,6 @@ ON = ("vae",)
 
 def adjust(terms: Terms, value: Tensor | float) -> Terms:
     """β times how far the first half of the cycle is."""
-    import torch
-
     progress = terms.context.clock.progress
     cycles = torch.as_tensor(value).to(progress)
     reached = (2 * (cycles * progress).frac()).clamp(max=1)
@@ -56,10 +49,6 @@ def rest(value: float, epochs: int) -> float:
 
 def examples() -> list[Example]:
     """Two cycles of five epochs each: 0 to 1 in two and a half, and once more."""
-    import torch
-
-    from objectives.regularizers._truths import Example, context, zero
-    from objectives.terms import Terms
 
     def factor(epochs: float, value: float) -> Tensor:
         return torch.as_tensor(adjust(Terms(zero(), context=context(epochs=epochs)), value).factors["beta"])
@@ -73,6 +62,4 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """A larger KL in the first cycle's rise."""
-    from objectives.regularizers._truths import Effect
-
     return Effect("vae", {"kl_cycles": 1}, lambda trained: trained.reports[3].metrics["val_kl_nats"], True, 0.5, {"beta": 4.0}, 20)

@@ -12,15 +12,10 @@ A T beyond the end of training never reaches β.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Terms
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._truths import Effect, Example, context, zero
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="kl_warmup",
@@ -42,8 +37,6 @@ ON = ("vae",)
 
 def adjust(terms: Terms, value: Tensor | float) -> Terms:
     """β times min(1, t/T)."""
-    import torch
-
     epochs = terms.context.clock.epochs
     length = torch.as_tensor(value).to(epochs)
     reached = (epochs / torch.where(length == 0, 1.0, length)).clamp(max=1)
@@ -57,10 +50,6 @@ def rest(value: float, epochs: int) -> float:
 
 def examples() -> list[Example]:
     """t/T at a few moments."""
-    import torch
-
-    from objectives.regularizers._truths import Example, context, zero
-    from objectives.terms import Terms
 
     def factor(epochs: float, value: float) -> Tensor:
         return torch.as_tensor(adjust(Terms(zero(), context=context(epochs=epochs)), value).factors["beta"])
@@ -74,6 +63,4 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """A larger KL while β is small."""
-    from objectives.regularizers._truths import Effect
-
     return Effect("vae", {"kl_warmup": 100.0}, lambda trained: trained.reports[-1].metrics["val_kl_nats"], True, least=0.2)

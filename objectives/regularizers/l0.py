@@ -23,16 +23,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.draws import Draws
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Context, Terms
+from objectives.draws import Draws, Request
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._kernels import zeros
+from objectives.regularizers._truths import Effect, Example, context, numbers, zero
+from objectives.terms import Context, Terms
 
 KNOB = Knob(
     name="l0",
@@ -67,8 +64,6 @@ def parameters(kernels: Mapping[str, Tensor], draws: Draws, latent_dim: int) -> 
 
 def weights(kernels: Mapping[str, Tensor], context: Context, value: Tensor | float) -> dict[str, Tensor]:
     """W ⊙ z, one gate per input unit (of a convolution, per input channel); W itself where λ = 0."""
-    import torch
-
     off = torch.as_tensor(value) == 0
     found = {}
     for name, kernel in kernels.items():
@@ -102,11 +97,6 @@ def examples() -> list[Example]:
     """P(z > 0) and P(z = 1) by Monte Carlo, the gate of given u by hand, the gate of an evaluation, and the count."""
     from dataclasses import replace
 
-    import torch
-
-    from objectives.regularizers._truths import Example, context, numbers, zero
-    from objectives.terms import Terms
-
     many = 400_000  # standard error of a share: at most 8e-4
 
     def gates(log_alpha: Tensor) -> Tensor:
@@ -128,8 +118,6 @@ def examples() -> list[Example]:
 
     def count(a: Tensor, b: Tensor) -> Tensor:
         return penalty(Terms(zero(), context=context(trained={"a": a, "b": b})))
-
-    from objectives.draws import Draws, Request
 
     class Halves(Draws):
         def _draw(self, request: Request) -> Tensor:
@@ -154,7 +142,4 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """Units that are switched off: columns of the scored kernels that are exactly 0."""
-    from objectives.regularizers._kernels import zeros
-    from objectives.regularizers._truths import Effect
-
     return Effect("autoencoder", {"l0": 1.0}, zeros("model"), rises=True, always={"lr": 1e-2}, epochs=40)

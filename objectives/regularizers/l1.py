@@ -7,15 +7,10 @@ same λ leaves 98 % at exactly 0. Whoever counts zeros after this penalty must n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Terms
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._truths import Effect, Example, zero
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="l1",
@@ -41,10 +36,6 @@ def penalty(terms: Terms) -> Tensor:
 
 def examples() -> list[Example]:
     """Σ |w| by hand."""
-    import torch
-
-    from objectives.regularizers._truths import Example, zero
-    from objectives.terms import Terms
 
     def found(a: Tensor, b: Tensor) -> Tensor:
         return penalty(Terms(zero(), kernels={"a": a, "b": b}))
@@ -54,6 +45,4 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """Smaller weights; exact zeros are rare without a proximal step (`l1_prox`)."""
-    from objectives.regularizers._truths import Effect
-
     return Effect("autoencoder", {"l1": 1e-3}, lambda trained: float(sum(w.abs().sum() for w in trained.kernels["model"].values())), False)

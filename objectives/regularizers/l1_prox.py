@@ -13,15 +13,11 @@ A generator is scored by an average over time; a weight that is 0 at that moment
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Update
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._kernels import zeros
+from objectives.regularizers._truths import Effect, Example, context
+from objectives.terms import Update
 
 KNOB = Knob(
     name="l1_prox",
@@ -48,11 +44,7 @@ def after_step(theta: Tensor, update: Update, value: Tensor | float) -> None:
 
 def examples() -> list[Example]:
     """The threshold by hand, and the lasso of two weights with very different curvature, whose optimum is known."""
-    import torch
-
-    from objectives.optimizers import Adam
-    from objectives.regularizers._truths import Example, context
-    from objectives.terms import Update
+    from objectives.training.optimizers import Adam
 
     def moved(theta: Tensor) -> Tensor:
         found = theta.clone()[None]
@@ -86,7 +78,4 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """Weights that are exactly 0."""
-    from objectives.regularizers._kernels import zeros
-    from objectives.regularizers._truths import Effect
-
     return Effect("autoencoder", {"l1_prox": 1e-3}, zeros("model"), rises=True)

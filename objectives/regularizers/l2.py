@@ -6,15 +6,10 @@ Units: ½λ‖W‖², so the gradient is λW. A code that adds λ·Σw² (gradie
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Terms
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._truths import Effect, Example, squared_norm, zero
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="l2",
@@ -40,10 +35,6 @@ def penalty(terms: Terms) -> Tensor:
 
 def examples() -> list[Example]:
     """½‖W‖² by hand."""
-    import torch
-
-    from objectives.regularizers._truths import Example, zero
-    from objectives.terms import Terms
 
     def found(a: Tensor, b: Tensor) -> Tensor:
         return penalty(Terms(zero(), kernels={"a": a, "b": b}))
@@ -54,6 +45,4 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """Smaller weights."""
-    from objectives.regularizers._truths import Effect, squared_norm
-
     return Effect("autoencoder", {"l2": 1e-2}, squared_norm("model"), rises=False)

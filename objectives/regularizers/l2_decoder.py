@@ -12,15 +12,10 @@ Pitfall: `l2` acts on these kernels too; both at once count twice. With coupled 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Terms
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._truths import Effect, Example, Trained, zero
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="l2_decoder",
@@ -48,10 +43,6 @@ def penalty(terms: Terms) -> Tensor:
 
 def examples() -> list[Example]:
     """½‖W_dec‖² by hand, one kernel a convolution's; the encoder's weights count nothing."""
-    import torch
-
-    from objectives.regularizers._truths import Example, zero
-    from objectives.terms import Terms
 
     def found(encoder: Tensor, linear: Tensor, filters: Tensor) -> Tensor:
         return penalty(Terms(zero(), kernels={"encoder.a.weight": encoder, "decoder.a.weight": linear, "decoder.b.weight": filters}))
@@ -62,7 +53,6 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """A smaller decoder beside the encoder."""
-    from objectives.regularizers._truths import Effect, Trained
 
     def share(trained: Trained) -> float:
         sizes = {name: float(kernel.square().sum()) for name, kernel in trained.kernels["model"].items()}

@@ -10,15 +10,10 @@ A small ε under the root keeps the gradient finite at w = 0.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Terms
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._truths import Effect, Example, numbers, squared_norm, zero
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="l2_unsquared",
@@ -46,10 +41,6 @@ def penalty(terms: Terms) -> Tensor:
 
 def examples() -> list[Example]:
     """The norm by hand, and a gradient of the same length 1 at any weights."""
-    import torch
-
-    from objectives.regularizers._truths import Example, numbers, zero
-    from objectives.terms import Terms
 
     def found(a: Tensor, b: Tensor) -> Tensor:
         return penalty(Terms(zero(), kernels={"a": a, "b": b}))
@@ -74,6 +65,4 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """Smaller weights."""
-    from objectives.regularizers._truths import Effect, squared_norm
-
     return Effect("autoencoder", {"l2_unsquared": 1.0}, squared_norm("model"), rises=False)

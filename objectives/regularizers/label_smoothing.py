@@ -11,15 +11,11 @@ labels, and refuse it. Cost: 0.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Terms
+from objectives.base import Knob, ObjectiveError
+from objectives.lazy import Tensor, torch
+from objectives.losses import GAMES as LOSSES
+from objectives.regularizers._truths import Effect, Example, Functions, Trained, numbers
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="label_smoothing",
@@ -43,10 +39,6 @@ def adjust(terms: Terms, value: Tensor | float) -> Terms:
     """Add (1 − a)·E D(x)."""
     from dataclasses import replace
 
-    import torch
-
-    from objectives.base import ObjectiveError
-
     game = terms.net.options["loss"]
     if game not in GAMES:
         raise ObjectiveError(
@@ -60,10 +52,6 @@ def adjust(terms: Terms, value: Tensor | float) -> Terms:
 def examples() -> list[Example]:
     """torch's cross-entropy with the label a, in each of the three games."""
     from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
-
-    from objectives.adversarial import GAMES as LOSSES
-    from objectives.regularizers._truths import Example, Functions, numbers
-    from objectives.terms import Terms
 
     real, fake, a = numbers(6, seed=1), numbers(6, seed=2), 0.8
 
@@ -83,9 +71,6 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """Lower logits of real images: D is less sure."""
-    import torch
-
-    from objectives.regularizers._truths import Effect, Trained
 
     def sure(trained: Trained) -> float:
         with torch.no_grad():

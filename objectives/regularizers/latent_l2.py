@@ -12,15 +12,10 @@ to SSE/D (λ = w·D/d), or to the mean over H·W of SSE over channels (λ = w·H
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example, Trained
-    from objectives.terms import Terms
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._truths import Effect, Example, Trained, zero
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="latent_l2",
@@ -47,20 +42,12 @@ def penalty(terms: Terms) -> Tensor:
 
 def examples() -> list[Example]:
     """By hand."""
-    import torch
-
-    from objectives.regularizers._truths import Example, zero
-    from objectives.terms import Terms
-
     codes = torch.tensor([[3.0, 4.0], [0.0, -1.0]]).double()
     return [Example("½·½·(25 + 1)", lambda z: penalty(Terms(zero(), {"latent": z})), (codes,), 6.5)]
 
 
 def effect() -> Effect:
     """Shorter codes."""
-    import torch
-
-    from objectives.regularizers._truths import Effect
 
     def length(trained: Trained) -> float:
         with torch.no_grad():

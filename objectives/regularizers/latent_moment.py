@@ -9,15 +9,11 @@ transfer from one latent size to another. Latent space of a VAE; costs nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example, Trained
-    from objectives.terms import Terms
+from objectives.lazy import Tensor, torch
+from objectives.losses import gaussian_kl_nats
+from objectives.regularizers._truths import Effect, Example, Trained, zero
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="latent_moment",
@@ -51,12 +47,6 @@ def examples() -> list[Example]:
     """By hand; and the place where it vanishes although the KL is large."""
     import math
 
-    import torch
-
-    from objectives.likelihoods import gaussian_kl_nats
-    from objectives.regularizers._truths import Example, zero
-    from objectives.terms import Terms
-
     def found(mean: Tensor, log_variance: Tensor) -> Tensor:
         return penalty(Terms(zero(), {"mean": mean, "log_variance": log_variance}))
 
@@ -75,9 +65,6 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """Second moments nearer to 1."""
-    import torch
-
-    from objectives.regularizers._truths import Effect
 
     def measure(trained: Trained) -> float:
         with torch.no_grad():

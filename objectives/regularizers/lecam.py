@@ -12,15 +12,11 @@ Pitfalls: the scale of the logits, and with it λ, differs from game to game; ma
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Terms
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._gradients import generated
+from objectives.regularizers._truths import Effect, Example, Trained, context, zero
+from objectives.terms import Context, Terms
 
 KNOB = Knob(
     name="lecam",
@@ -72,8 +68,6 @@ def memory(kernels: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def penalty(terms: Terms) -> Tensor:
     """E relu(D(x) − a_F)² + E relu(a_R − D(G(z)))², then the averages move."""
-    import torch
-
     context = terms.context
     kept, real, fake = context.memory, terms.values["on_real"], terms.values["on_fake"]
     found = (real - kept["fake"]).relu().square().mean() + (kept["real"] - fake).relu().square().mean()
@@ -87,11 +81,6 @@ def penalty(terms: Terms) -> Tensor:
 
 def examples() -> list[Example]:
     """By hand; before it begins; and what is remembered."""
-    import torch
-
-    from objectives.regularizers._truths import Example, context, zero
-    from objectives.terms import Context, Terms
-
     real, fake = torch.tensor([3.0, -1.0]).double(), torch.tensor([0.5, -2.0]).double()
     numbers = {"lecam_decay": 0.9, "lecam_start": 0.2}
     memory = {name: torch.tensor(value).double() for name, value in (("real", 2.0), ("fake", 1.0), ("seen", 1.0))}
@@ -117,10 +106,6 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """Logits of real and generated images that lie nearer to one another."""
-    import torch
-
-    from objectives.regularizers._gradients import generated
-    from objectives.regularizers._truths import Effect, Trained
 
     def apart(trained: Trained) -> float:
         with torch.no_grad():

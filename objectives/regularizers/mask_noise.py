@@ -11,15 +11,10 @@ Pitfalls: on images with a black background most masked pixels were 0 before, so
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Context
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._truths import Effect, Example, Trained, context, numbers
+from objectives.terms import Context
 
 KNOB = Knob(
     name="mask_noise",
@@ -45,9 +40,6 @@ def corrupt(x: Tensor, context: Context, value: Tensor | float) -> Tensor:
 
 def examples() -> list[Example]:
     """The share of masked pixels, and that the others keep their value."""
-    import torch
-
-    from objectives.regularizers._truths import Example, context, numbers
 
     def masked(x: Tensor) -> Tensor:
         return (corrupt(x, context(), 0.4) == 0).double().mean()
@@ -66,9 +58,6 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """A smaller error of the reconstruction of a whole image from a masked one."""
-    import torch
-
-    from objectives.regularizers._truths import Effect, Trained, numbers
 
     def error_from_masked(trained: Trained) -> float:
         x = trained.images.val.flatten(1)

@@ -9,15 +9,11 @@ Where: the discriminator. Cost: 60–100 % of its step. Pitfalls: those of WGAN-
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Terms
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._gradients import between, generated, linear, quadratic, squared_slopes
+from objectives.regularizers._truths import Effect, Example, Trained, numbers, zero
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="max_gp",
@@ -39,16 +35,11 @@ ON = ("gan.discriminator",)
 
 def penalty(terms: Terms) -> Tensor:
     """max ‖∇D‖² on lines between real and generated images."""
-    from objectives.regularizers._gradients import between, squared_slopes
-
     return squared_slopes(terms, between(terms, "max_gp")).amax()
 
 
 def examples() -> list[Example]:
     """A linear discriminator; and a quadratic one where real and generated images are the same, so that x̂ is known."""
-    from objectives.regularizers._gradients import linear, quadratic
-    from objectives.regularizers._truths import Example, numbers
-
     w, x = numbers(5), numbers(6, 5, seed=1)
     return [
         Example("D = w·x: ‖w‖²", lambda w: penalty(linear(w)), (w,), w.square().sum()),
@@ -58,11 +49,6 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """A smaller largest slope halfway between validation and generated images."""
-    import torch
-
-    from objectives.regularizers._gradients import generated, squared_slopes
-    from objectives.regularizers._truths import Effect, Trained, zero
-    from objectives.terms import Terms
 
     def largest(trained: Trained) -> float:
         real = trained.images.val.flatten(1)[:256]

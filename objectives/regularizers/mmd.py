@@ -13,15 +13,10 @@ beside nats.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example, Trained
-    from objectives.terms import Terms
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._truths import Effect, Example, Trained, context, numbers, zero
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="mmd",
@@ -57,8 +52,6 @@ def discrepancy(z: Tensor, prior: Tensor) -> Tensor:
 
 def _kernels(a: Tensor, b: Tensor) -> Tensor:
     """Σ_ij k(a_i, b_j)."""
-    import torch
-
     sizes = 2 * a.shape[-1] * torch.tensor(SCALES, dtype=a.dtype, device=a.device)[:, None, None]
     squared = a.square().sum(-1)[:, None] + b.square().sum(-1) - 2 * a @ b.mT
     return (sizes / (sizes + squared)).sum()
@@ -66,10 +59,6 @@ def _kernels(a: Tensor, b: Tensor) -> Tensor:
 
 def examples() -> list[Example]:
     """Pair by pair, and samples that are, or are not, from the prior."""
-    import torch
-
-    from objectives.regularizers._truths import Example, context, numbers, zero
-    from objectives.terms import Terms
 
     def found(z: Tensor) -> Tensor:
         return penalty(Terms(zero(), {"latent": z}, context=context()))
@@ -99,9 +88,6 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """Codes nearer to the prior."""
-    import torch
-
-    from objectives.regularizers._truths import Effect, numbers
 
     def measure(trained: Trained) -> float:
         with torch.no_grad():

@@ -21,17 +21,12 @@ on it sets the effective learning rate, not the capacity (biases soften both).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Context
+from objectives.base import Knob, ObjectiveError
+from objectives.lazy import Tensor, functional, torch
+from objectives.regularizers._truths import Effect, Example, Trained, context, numbers
+from objectives.terms import Context
 
 KNOB = Knob(
     name="norm",
@@ -73,8 +68,6 @@ def layer(hidden: Tensor, context: Context, value: str) -> Tensor:
     if value == "none":
         return hidden
     if value == "instance" and hidden.ndim < 3:
-        from objectives.base import ObjectiveError
-
         shape = f"(n, {', '.join(str(size) for size in hidden.shape[1:])})"
         raise ObjectiveError(f"norm=instance needs feature maps (n, C, H, W); got {shape}. Take layer or group, or a model with maps.")
     if value == "group":
@@ -96,10 +89,6 @@ def _normalized(x: Tensor, over: tuple[int, ...]) -> Tensor:
 
 def examples() -> list[Example]:
     """torch's functions, on units and on feature maps."""
-    from torch.nn import functional
-
-    from objectives.regularizers._truths import Example, context, numbers
-
     units, maps = numbers(5, 12), numbers(4, 6, 3, 2)
 
     def by(choice: str, groups: int = 4) -> Callable[[Tensor], Tensor]:
@@ -119,9 +108,6 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """Activations that do not grow with the input: ten times the image does not give ten times the code."""
-    import torch
-
-    from objectives.regularizers._truths import Effect, Trained
 
     def growth(trained: Trained) -> float:
         x = trained.images.val.flatten(1)

@@ -3,7 +3,7 @@
     −log p(x|z) = (D/2)(log 2πσ̂² + 1),        σ̂² = mean over batch and pixels of (x − x̂)²
 
 A switch. The off arm has σ = 1. What is scored is the likelihood of the model that was trained: at evaluation σ̂² is estimated on at most
-2,000 training images, once, and used for validation and test images alike (`vae.py`), so scores of both arms are nats of real densities.
+2,000 training images, once, and used for validation and test images alike, so scores of both arms are nats of real densities.
 
 Source: Rybkin et al. 2021 (optimal σ-VAE). Decoder of a VAE with a Gaussian likelihood: a Bernoulli has no variance, and is refused.
 Costs nothing in training, an evaluation of 2,000 more images per epoch. Relation to β: at its optimum it trains as β = σ̂² does with σ = 1.
@@ -14,16 +14,12 @@ With `geco`, which replaces the same term, this one wins.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.base import Value
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Terms
+from objectives.base import Knob, Value
+from objectives.lazy import Tensor, torch
+from objectives.losses import gaussian_nats
+from objectives.regularizers._truths import Effect, Example, numbers, zero
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="optimal_sigma",
@@ -47,8 +43,6 @@ LIKELIHOODS = ("gaussian",)
 
 def adjust(terms: Terms, value: Tensor | Value) -> Terms:
     """The Gaussian data term at the batch's own variance."""
-    from objectives.likelihoods import gaussian_nats
-
     x, expected = terms.values["observed"], terms.link(terms.values["output"])
     variance = (x - expected).square().mean()
     return replace(terms, data=gaussian_nats(expected, x, variance).mean())
@@ -57,11 +51,6 @@ def adjust(terms: Terms, value: Tensor | Value) -> Terms:
 def examples() -> list[Example]:
     """The closed form, which no other variance improves."""
     import math
-
-    import torch
-
-    from objectives.regularizers._truths import Example, numbers, zero
-    from objectives.terms import Terms
 
     def found(x: Tensor, expected: Tensor) -> Tensor:
         return adjust(Terms(zero(), {"observed": x, "output": expected}), 1).data
@@ -82,8 +71,6 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """A better density: σ = 1 is far too wide for pixels in [0, 1]."""
-    from objectives.regularizers._truths import Effect
-
     return Effect(
         "vae", {"optimal_sigma": 1}, lambda trained: float(trained.reports[-1].score or 0), False, least=0.3, likelihood="gaussian"
     )

@@ -11,15 +11,10 @@ A convolution's kernel counts as the matrix (filters, rest). Source: Brock et al
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Terms
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._truths import Effect, Example, Trained, context, numbers, zero
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="orthogonal",
@@ -52,8 +47,6 @@ ON = ("gan.generator", "gan.discriminator")
 
 def penalty(terms: Terms) -> Tensor:
     """Σ ‖G − I‖²_F, or Σ ‖G ⊙ (1 − I)‖²_F, over all kernels."""
-    import torch
-
     full = terms.context.options["orthogonal_form"] == "full"
     total = terms.data.new_zeros(())
     for kernel in terms.kernels.values():
@@ -66,10 +59,6 @@ def penalty(terms: Terms) -> Tensor:
 
 def examples() -> list[Example]:
     """Σ(σ² − 1)² over singular values, against WᵀW of any shape, by hand off the diagonal, and BigGAN's gradient."""
-    import torch
-
-    from objectives.regularizers._truths import Example, context, numbers, zero
-    from objectives.terms import Terms
 
     def form(name: str, *kernels: Tensor) -> Tensor:
         known = context(options={"orthogonal_form": name})
@@ -102,9 +91,6 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """Rows of the generator's kernels nearer to orthonormal."""
-    import torch
-
-    from objectives.regularizers._truths import Effect, Trained
 
     def distance(trained: Trained) -> float:
         found = [torch.linalg.svdvals(kernel.flatten(1)) for kernel in trained.kernels["generator"].values()]

@@ -12,15 +12,11 @@ Pitfalls: D has B/m examples a step instead of B, so its gradient is noisier; th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Context
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._gradients import generated
+from objectives.regularizers._truths import Effect, Example, Trained, context
+from objectives.terms import Context
 
 KNOB = Knob(
     name="packing",
@@ -54,10 +50,6 @@ def corrupt(x: Tensor, context: Context, value: int) -> Tensor:
 
 def examples() -> list[Example]:
     """Seven images of 1×1×2 in packs of three: the images of a pack are its channels."""
-    import torch
-
-    from objectives.regularizers._truths import Example, context
-
     x = torch.arange(14).double().view(7, 2)
 
     def found(x: Tensor) -> Tensor:
@@ -68,8 +60,6 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """A generator whose images differ more, in a game that swings (β₁ = 0.9) and so collapses easily; so in five of five seeds."""
-    from objectives.regularizers._gradients import generated
-    from objectives.regularizers._truths import Effect, Trained
 
     def diversity(trained: Trained) -> float:
         return float(generated(trained, 256).var(0).sum() / trained.images.val.flatten(1).var(0).sum())

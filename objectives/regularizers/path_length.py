@@ -13,15 +13,11 @@ Pitfalls: batch normalization in G couples a batch's latents, so that J holds mo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Terms
+from objectives.draws import Live
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._truths import Effect, Example, Functions, Trained, context, numbers, zero
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="path_length",
@@ -66,8 +62,6 @@ def memory(kernels: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def penalty(terms: Terms) -> Tensor:
     """E(‖Jᵀy‖ − a)², then the average moves."""
-    import torch
-
     kept = terms.context.memory
     found = lengths(terms)
     mean = found.mean().detach()
@@ -79,8 +73,6 @@ def penalty(terms: Terms) -> Tensor:
 
 def lengths(terms: Terms) -> Tensor:
     """‖Jᵀy‖ at every latent of the batch, (n,)."""
-    import torch
-
     z, shape = terms.values["latent"], terms.net.shape
     y = terms.context.draws.normal((len(z), shape[0] * shape[1] * shape[2]), "path_length") / (shape[1] * shape[2]) ** 0.5
     slopes: Tensor = torch.func.grad(lambda z: (terms.net("generator", z) * y).sum())(z)
@@ -89,11 +81,6 @@ def lengths(terms: Terms) -> Tensor:
 
 def examples() -> list[Example]:
     """A linear generator G(z) = zA, whose Jᵀy is Ay, with y from the same stream."""
-    import torch
-
-    from objectives.regularizers._truths import Example, Functions, context, numbers, zero
-    from objectives.terms import Terms
-
     z, y = numbers(6, 2, seed=1), context().draws.normal((6, 8), "path_length") / 2
     kept = {"average": torch.tensor(0.7).double(), "seen": torch.tensor(1.0).double()}
 
@@ -107,11 +94,6 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """Path lengths that spread less about their mean."""
-    import torch
-
-    from objectives.draws import Live
-    from objectives.regularizers._truths import Effect, Trained, context, numbers, zero
-    from objectives.terms import Terms
 
     def spread(trained: Trained) -> float:
         z = numbers(512, trained.net.latent_dim).to(trained.images.val)

@@ -12,15 +12,11 @@ training of one epoch with one minibatch has no second half.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Update
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._kernels import zeros
+from objectives.regularizers._truths import Effect, Example, Trained, context
+from objectives.terms import Update
 
 KNOB = Knob(
     name="prune",
@@ -47,8 +43,6 @@ def step_memory(theta: Tensor) -> dict[str, Tensor]:
 
 def after_step(theta: Tensor, update: Update, value: Tensor | float) -> None:
     """From the half on, the chosen weights are 0."""
-    import torch
-
     # All members share the clock, so this is one decision for all.
     if update.clock.progress < MOMENT:
         return
@@ -63,11 +57,6 @@ def after_step(theta: Tensor, update: Update, value: Tensor | float) -> None:
 
 def examples() -> list[Example]:
     """Nothing before the half; then the smallest of the kernels, biases not counted, and what was chosen once stays 0."""
-    import torch
-
-    from objectives.regularizers._truths import Example, context
-    from objectives.terms import Update
-
     mask = torch.tensor([1.0, 1.0, 1.0, 1.0, 0.0]).double()
 
     def after(theta: Tensor, share: Tensor | float, *epochs: float) -> Tensor:
@@ -95,8 +84,6 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """The scored generator, an average over time, has exactly the share s of zeros: the distance from s ends at 0."""
-    from objectives.regularizers._kernels import zeros
-    from objectives.regularizers._truths import Effect, Trained
 
     def distance(trained: Trained) -> float:
         count = sum(kernel.numel() for kernel in trained.kernels["generator"].values())

@@ -8,21 +8,17 @@ rule lets γ grow with the number of pixels. `r1_interval` > 1 is the lazy form 
 n-fold, which has the same mean and costs an n-th.
 Where: the discriminator. Cost: 60–100 % of its step.
 
-On the Dirac-GAN the game with the logistic loss is damped critically at γ = 1 (`objectives/dirac.py`). The logits' scale differs from game
+On the Dirac-GAN the game with the logistic loss is damped critically at γ = 1 (`dirac.py`). The logits' scale differs from game
 to game, and γ with it. With batch normalization in D a row's slope is not that image's own.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Terms
+from objectives.lazy import Tensor
+from objectives.regularizers._gradients import linear, on_real, quadratic, squared_slopes
+from objectives.regularizers._truths import Effect, Example, numbers
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="r1",
@@ -60,16 +56,11 @@ ON = ("gan.discriminator",)
 
 def penalty(terms: Terms) -> Tensor:
     """½ E‖∇D‖² at real images."""
-    from objectives.regularizers._gradients import squared_slopes
-
     return 0.5 * squared_slopes(terms, terms.values["seen_real"]).mean()
 
 
 def examples() -> list[Example]:
     """A linear and a quadratic discriminator, whose gradients are known."""
-    from objectives.regularizers._gradients import linear, quadratic
-    from objectives.regularizers._truths import Example, numbers
-
     w, x = numbers(5), numbers(6, 5, seed=1)
     return [
         Example("D = w·x: ½‖w‖²", lambda w: penalty(linear(w)), (w,), 0.5 * w.square().sum()),
@@ -79,7 +70,4 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """A discriminator that is flatter at real images, also at those that it has not seen."""
-    from objectives.regularizers._gradients import on_real
-    from objectives.regularizers._truths import Effect
-
     return Effect("gan", {"r1": 10.0}, on_real, rises=False, least=0.3)

@@ -9,15 +9,11 @@ Where: the discriminator; G is held fixed. Cost: 60–100 % of D's step.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Terms
+from objectives.lazy import Tensor
+from objectives.regularizers._gradients import linear, on_generated, quadratic, squared_slopes
+from objectives.regularizers._truths import Effect, Example, numbers
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="r2",
@@ -39,16 +35,11 @@ ON = ("gan.discriminator",)
 
 def penalty(terms: Terms) -> Tensor:
     """½ E‖∇D‖² at generated images."""
-    from objectives.regularizers._gradients import squared_slopes
-
     return 0.5 * squared_slopes(terms, terms.values["seen_fake"]).mean()
 
 
 def examples() -> list[Example]:
     """A linear and a quadratic discriminator, whose gradients are known."""
-    from objectives.regularizers._gradients import linear, quadratic
-    from objectives.regularizers._truths import Example, numbers
-
     w, x = numbers(5), numbers(6, 5, seed=2)
     return [
         Example("D = w·x: ½‖w‖²", lambda w: penalty(linear(w)), (w,), 0.5 * w.square().sum()),
@@ -58,7 +49,4 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """A discriminator that is flatter at generated images."""
-    from objectives.regularizers._gradients import on_generated
-    from objectives.regularizers._truths import Effect
-
     return Effect("gan", {"r2": 10.0}, on_generated, rises=False, least=0.3)

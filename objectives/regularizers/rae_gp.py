@@ -14,15 +14,11 @@ Pitfalls: longer codes make J smaller, so use it with `latent_l2`; a layer that 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example, Trained
-    from objectives.terms import Terms
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._probe import squared_gradient, squared_jacobian
+from objectives.regularizers._truths import Effect, Example, Functions, Trained, context, numbers, zero
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="rae_gp",
@@ -57,8 +53,6 @@ ON = ("autoencoder",)
 
 def penalty(terms: Terms) -> Tensor:
     """The squared gradient of the chosen form, averaged over the batch."""
-    from objectives.regularizers._probe import squared_gradient, squared_jacobian
-
     net, form, draws = terms.net, terms.context.options["rae_gp_form"], terms.context.draws
     x, z = terms.values["observed"], terms.values["latent"]
 
@@ -80,10 +74,6 @@ def penalty(terms: Terms) -> Tensor:
 
 def examples() -> list[Example]:
     """A linear model, of which each form has a closed form; the Jacobian of a curved one in expectation."""
-    import torch
-
-    from objectives.regularizers._truths import Example, Functions, context, numbers, zero
-    from objectives.terms import Terms
 
     def of(form: str, x: Tensor, encoder: Tensor, decoder: Tensor, rows: int = 1) -> Tensor:
         net = Functions(encoder=lambda x: x @ encoder.mT, decoder=lambda z: z @ decoder.mT)
@@ -129,9 +119,6 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """A smaller Jacobian of the decoder, where codes cannot grow instead."""
-    import torch
-
-    from objectives.regularizers._truths import Effect
 
     def measure(trained: Trained) -> float:
         with torch.no_grad():

@@ -10,15 +10,10 @@ discriminator judges). Cost: 1–3 %.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Context
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._truths import Effect, Example, context, numbers
+from objectives.terms import Context
 
 KNOB = Knob(
     name="spatial_dropout",
@@ -46,10 +41,6 @@ def layer(hidden: Tensor, context: Context, value: Tensor | float) -> Tensor:
 
 def examples() -> list[Example]:
     """E[y] = x; a map is dropped whole or not at all, as torch's Dropout2d does; a share p of them; and units where there are no maps."""
-    import torch
-
-    from objectives.regularizers._truths import Example, context, numbers
-
     x = numbers(2, 3, 4, 4).abs() + 0.1
 
     def dropped(x: Tensor) -> Tensor:
@@ -71,6 +62,4 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """Units that do not rely on one another: training fits less closely."""
-    from objectives.regularizers._truths import Effect
-
     return Effect("autoencoder", {"spatial_dropout": 0.5}, lambda trained: trained.reports[-1].metrics["train_data"], True)

@@ -18,15 +18,13 @@ beside it, search both together. On a saturated decoder or encoder λ near 1 lea
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Context
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._kernels import singular, started
+from objectives.regularizers._truths import Effect, Example, Trained, context, numbers
+from objectives.terms import Context
 
 KNOB = Knob(
     name="spectral_norm",
@@ -61,17 +59,11 @@ ON = ("autoencoder", "vae", "gan.generator", "gan.discriminator")
 
 def memory(kernels: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The first right singular vectors, settled."""
-    from objectives.regularizers._kernels import started
-
     return started(kernels)
 
 
 def weights(kernels: Mapping[str, Tensor], context: Context, value: Tensor | float) -> dict[str, Tensor]:
     """W/(λσ(W)) for every kernel in scope; W itself where λ = 0."""
-    import torch
-
-    from objectives.regularizers._kernels import singular
-
     strength = torch.as_tensor(value)
     off = strength == 0
     divisor = torch.where(off, 1.0, strength)
@@ -91,9 +83,6 @@ def weights(kernels: Mapping[str, Tensor], context: Context, value: Tensor | flo
 
 def examples() -> list[Example]:
     """Against a full decomposition; against torch's own parametrization, value and gradient, from the same vector; and what is in scope."""
-    import torch
-
-    from objectives.regularizers._truths import Example, context, numbers
 
     def normalized(kernel: Tensor) -> Tensor:
         return weights({"a": kernel}, context(memory=memory({"a": kernel})), 0.5)["a"]
@@ -140,11 +129,8 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """The largest singular value of the discriminator's kernels is 1, within one percent."""
-    from objectives.regularizers._truths import Effect, Trained
 
     def distance(trained: Trained) -> float:
-        import torch
-
         found = [float(torch.linalg.matrix_norm(w.flatten(1), 2)) for w in trained.kernels["discriminator"].values()]
         worst = max(abs(sigma - 1) for sigma in found)
         return worst if worst > 0.01 else 0.0

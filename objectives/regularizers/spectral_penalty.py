@@ -13,15 +13,12 @@ images. Cost: as spectral normalization, two products of matrix and vector per k
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Terms
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._kernels import largest, singular, started
+from objectives.regularizers._truths import Effect, Example, context, numbers, zero
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="spectral_penalty",
@@ -42,15 +39,11 @@ ON = ("autoencoder", "vae", "gan.discriminator")
 
 def memory(kernels: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The first right singular vectors, settled."""
-    from objectives.regularizers._kernels import started
-
     return started(kernels)
 
 
 def penalty(terms: Terms) -> Tensor:
     """½ Σ (uᵀWv)², after one more step of power iteration."""
-    from objectives.regularizers._kernels import singular
-
     total = terms.data.new_zeros(())
     for name, kernel in terms.kernels.items():
         sigma, v = singular(kernel, terms.context.memory[name])
@@ -61,10 +54,6 @@ def penalty(terms: Terms) -> Tensor:
 
 def examples() -> list[Example]:
     """Against a full singular value decomposition, and a kernel that moves while the estimate follows it step by step."""
-    import torch
-
-    from objectives.regularizers._truths import Example, context, numbers, zero
-    from objectives.terms import Terms
 
     def found(a: Tensor, b: Tensor) -> Tensor:
         kernels = {"a": a, "b": b}
@@ -88,7 +77,4 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """A smaller largest singular value."""
-    from objectives.regularizers._kernels import largest
-    from objectives.regularizers._truths import Effect
-
     return Effect("autoencoder", {"spectral_penalty": 1.0}, largest("model"), rises=False, least=0.2, epochs=20)

@@ -16,15 +16,10 @@ Conversion: α·MI + w·TC + γ·dimKL is γ·KL + (w − γ)·TC where α = γ.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example, Trained
-    from objectives.terms import Terms
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._truths import Effect, Example, Trained, numbers, zero
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="tc",
@@ -53,8 +48,6 @@ def total_correlation(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """The estimate from one sample z of each posterior, (B, d) each. The normal's constants cancel between the two sums."""
     import math
 
-    import torch
-
     # log q(z_ij|x_k) = 1·(−½μ²p − ½log σ²) + z·μp + z²·(−½p) with the precision p: one product of (d, B, 3) and (d, 3, B).
     precision = (-log_variance).exp()
     posteriors = torch.stack([-0.5 * (mean.square() * precision + log_variance), mean * precision, -0.5 * precision])
@@ -68,11 +61,6 @@ def total_correlation(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
 def examples() -> list[Example]:
     """Closed forms, and every mixture by torch's own distributions."""
     import math
-
-    import torch
-
-    from objectives.regularizers._truths import Example, numbers, zero
-    from objectives.terms import Terms
 
     def found(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
         return penalty(Terms(zero(), {"latent": z, "mean": mean, "log_variance": log_variance}))
@@ -101,17 +89,11 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """Codes of new images that depend less on one another."""
-    from objectives.regularizers._truths import Effect
-
     return Effect("vae", {"tc": 3.0}, of_validation, False, least=0.3, epochs=12, always={"beta": 0.1, "latent_dim": 4})
 
 
 def of_validation(trained: Trained) -> float:
     """The estimate on validation images, one fixed sample each."""
-    import torch
-
-    from objectives.regularizers._truths import numbers
-
     x = trained.images.val.flatten(1)
     with torch.no_grad():
         mean, log_variance = trained.net("encoder", x).chunk(2, -1)

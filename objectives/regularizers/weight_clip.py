@@ -10,15 +10,10 @@ Source: Arjovsky et al. 2017. On the discriminator.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Update
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._truths import Effect, Example, Trained, context
+from objectives.terms import Update
 
 KNOB = Knob(
     name="weight_clip",
@@ -39,19 +34,12 @@ ON = ("gan.discriminator",)
 
 def after_step(theta: Tensor, update: Update, value: Tensor | float) -> None:
     """Clip kernels to ±1/λ, which is infinite where λ = 0."""
-    import torch
-
     bound = torch.as_tensor(value, dtype=theta.dtype, device=theta.device).reciprocal()
     theta.copy_(torch.where(update.kernels > 0, theta.clamp(-bound, bound), theta))
 
 
 def examples() -> list[Example]:
     """By hand, for one member and for three with bounds of their own; biases stay."""
-    import torch
-
-    from objectives.regularizers._truths import Example, context
-    from objectives.terms import Update
-
     mask = torch.tensor([1.0, 1.0, 1.0, 0.0]).double()
 
     def clipped(theta: Tensor, value: Tensor | float) -> Tensor:
@@ -71,7 +59,6 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """No weight of the discriminator is larger than 0.01 any more."""
-    from objectives.regularizers._truths import Effect, Trained
 
     def beyond(trained: Trained) -> float:
         return max(0.0, max(float(kernel.abs().max()) for kernel in trained.kernels["discriminator"].values()) - 0.010001)

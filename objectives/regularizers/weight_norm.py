@@ -14,17 +14,13 @@ Pitfall: the length of v has no effect, so `l2`, `l1` or weight decay, which act
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.base import Value
-    from objectives.draws import Draws
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Context
+from objectives.base import Knob, Value
+from objectives.draws import Draws, Live
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._truths import Effect, Example, Trained, context, numbers
+from objectives.terms import Context
 
 KNOB = Knob(
     name="weight_norm",
@@ -62,9 +58,6 @@ def weights(kernels: Mapping[str, Tensor], context: Context, value: Value) -> di
 
 def examples() -> list[Example]:
     """Against torch's own parametrization, value and gradients; the start; the length of every row."""
-    import torch
-
-    from objectives.regularizers._truths import Example, context, numbers
 
     def computed(g: Tensor, v: Tensor) -> Tensor:
         return weights({"a": v}, context(trained={"a": g}), 1)["a"]
@@ -74,8 +67,6 @@ def examples() -> list[Example]:
         return torch.cat([of_g, of_v.flatten()])
 
     def first(v: Tensor) -> Tensor:
-        from objectives.draws import Live
-
         return computed(parameters({"a": v}, Live(0), 2)["a"], v)
 
     def squared_lengths(g: Tensor, v: Tensor) -> Tensor:
@@ -100,9 +91,6 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """Rows keep nearer to the length that they began with, √⅓: it moves with one parameter, not with each weight of the row."""
-    import torch
-
-    from objectives.regularizers._truths import Effect, Trained
 
     def drift(trained: Trained) -> float:
         return float(torch.cat([(lengths(kernel) - 3**-0.5).abs() for kernel in trained.kernels["model"].values()]).mean())

@@ -12,15 +12,11 @@ Source: weight normalization is Salimans & Kingma 2016; the range of λ is that 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Terms
+from objectives.lazy import Tensor, torch
+from objectives.regularizers import weight_norm
+from objectives.regularizers._truths import Effect, Example, context, numbers, squared_norm, zero
+from objectives.terms import Net, Terms
 
 KNOB = Knob(
     name="weight_norm_l2",
@@ -50,11 +46,6 @@ def penalty(terms: Terms) -> Tensor:
 
 def examples() -> list[Example]:
     """½Σg² whatever the direction, and a gradient that is g on g and 0 on v."""
-    import torch
-
-    from objectives.regularizers import weight_norm
-    from objectives.regularizers._truths import Example, context, numbers, zero
-    from objectives.terms import Net, Terms
 
     def found(g: Tensor, v: Tensor) -> Tensor:
         raw = {"part.a": v}
@@ -75,6 +66,4 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """Shorter rows under weight normalization."""
-    from objectives.regularizers._truths import Effect, squared_norm
-
     return Effect("autoencoder", {"weight_norm_l2": 1e-1}, squared_norm("model"), False, always={"weight_norm": 1}, epochs=20)

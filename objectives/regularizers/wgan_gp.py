@@ -12,15 +12,11 @@ every λ: it penalizes a slope of 0, which the equilibrium has.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Terms
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._gradients import EPSILON, between, generated, linear, quadratic, slopes
+from objectives.regularizers._truths import Effect, Example, Trained, numbers, zero
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="wgan_gp",
@@ -42,16 +38,11 @@ ON = ("gan.discriminator",)
 
 def penalty(terms: Terms) -> Tensor:
     """E(‖∇D‖ − 1)² on lines between real and generated images."""
-    from objectives.regularizers._gradients import between, slopes
-
     return (slopes(terms, between(terms, "wgan_gp")) - 1).square().mean()
 
 
 def examples() -> list[Example]:
     """A linear discriminator; and a quadratic one where real and generated images are the same, so that x̂ is known."""
-    from objectives.regularizers._gradients import EPSILON, linear, quadratic
-    from objectives.regularizers._truths import Example, numbers
-
     w, x = 0.3 * numbers(5), numbers(6, 5, seed=1)
     return [
         Example("D = w·x: (‖w‖ − 1)²", lambda w: penalty(linear(w)), (w,), ((w.square().sum() + EPSILON).sqrt() - 1).square()),
@@ -67,11 +58,6 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """Slopes nearer to 1 halfway between validation and generated images."""
-    import torch
-
-    from objectives.regularizers._gradients import generated, slopes
-    from objectives.regularizers._truths import Effect, Trained, zero
-    from objectives.terms import Terms
 
     def distance(trained: Trained) -> float:
         real = trained.images.val.flatten(1)[:256]

@@ -13,15 +13,10 @@ for as well. The generator is penalized for standing still, so a large λ_g make
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from objectives.base import Knob
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.regularizers._truths import Effect, Example
-    from objectives.terms import Terms
+from objectives.lazy import Tensor, torch
+from objectives.regularizers._truths import Effect, Example, Functions, Trained, context, numbers, zero
+from objectives.terms import Terms
 
 KNOB = Knob(
     name="zcr",
@@ -70,9 +65,6 @@ def examples() -> list[Example]:
     """Linear players: G(z) = zA and D(x) = w·x move by σεA and by σεA·w."""
     from dataclasses import replace
 
-    from objectives.regularizers._truths import Example, Functions, context, numbers, zero
-    from objectives.terms import Terms
-
     z, noise = numbers(6, 2, seed=1), context().draws.normal((6, 2), "zcr")
 
     def terms(a: Tensor, w: Tensor, player: str) -> Terms:
@@ -90,9 +82,6 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """A discriminator that sees less of a step in the latent space."""
-    import torch
-
-    from objectives.regularizers._truths import Effect, Trained, numbers
 
     def seen(trained: Trained) -> float:
         z = numbers(256, trained.net.latent_dim).to(trained.images.val)

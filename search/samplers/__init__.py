@@ -11,7 +11,8 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from objectives.base import ObjectiveError, names, unknown
+from objectives.base import ObjectiveError
+from objectives.registry import names, unknown
 from search.seeds import derive
 
 if TYPE_CHECKING:

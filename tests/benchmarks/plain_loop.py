@@ -7,7 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from objectives.base import Member, load
+from objectives.base import Member
+from objectives.registry import load
 from tests.benchmarks.workload import settings
 
 

@@ -42,10 +42,11 @@ from typing import Any
 import psutil
 import torch
 
-from objectives import calibration, replay
-from objectives.base import Member, Settings, Value, load
-from objectives.data import ImageSet
-from objectives.training import TrainingRun
+from objectives.base import Member, Settings, Value
+from objectives.data._kinds import ImageSet
+from objectives.registry import load
+from objectives.training import calibration, traced
+from objectives.training.loop import TrainingRun
 
 WIDTHS = (1, 4, 16, 64, 256)
 PROCESSES = (1, 2, 4, 8)
@@ -560,7 +561,7 @@ def main() -> None:
     """Measure the rows that are asked for, one after another; what is found so far is written after each."""
     given = arguments()
     torch.set_num_threads(1)
-    replay.AFTER = 0
+    traced.AFTER = 0
     with contextlib.suppress(ImportError):  # as a worker of a sweep does, where Ray is installed
         from search.trainable import return_memory
 

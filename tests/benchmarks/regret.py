@@ -25,8 +25,9 @@ from typing import Any, cast
 
 from infra.catalogue import Catalogue, MemberRow
 from infra.tracking import NullTracker
-from objectives.base import Report, State, Value, load
-from objectives.toy import BEST_LR, LR_COST, best_lambda, risk
+from objectives.base import Report, State, Value
+from objectives.families.toy import BEST_LR, LR_COST, best_lambda, risk
+from objectives.registry import load
 from search import samplers as samplers_
 from search import schedulers
 from search.ledger import Ledger, Silent

@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
-from objectives import base, regularizers
+from objectives import base, registry, regularizers
 from objectives.base import Member, Settings, Value
-from objectives.data import ImageSet
-from objectives.training import TrainingRun
+from objectives.data._kinds import ImageSet
+from objectives.training.loop import TrainingRun
 from search.trainable import return_memory
 from tests.benchmarks import results
 from tests.benchmarks.results import Row
@@ -34,7 +34,7 @@ def measure(rounds: int = 15, steps: int = 4) -> list[Row]:
     torch.set_num_threads(1)
     rows = []
     for family in MODELS:
-        for knob, found in regularizers.acting_on(family, tuple(base.load(family).players)).items():  # type: ignore[attr-defined]
+        for knob, found in regularizers.acting_on(family, tuple(registry.load(family).players)).items():  # type: ignore[attr-defined]
             try:
                 extra = cost(family, knob, found, rounds, steps)
             except base.ObjectiveError as error:
@@ -76,7 +76,7 @@ def value(found: regularizers.Regularizer) -> Value:
 
 
 def begin(family: str, config: dict[str, Value], found: regularizers.Regularizer) -> TrainingRun:
-    kind: Any = base.load(family)
+    kind: Any = registry.load(family)
     settings = Settings({"name": "digits"}, 10, MODELS[family], found.knob.likelihood or None, batch_size=BATCH)
     own = type("Measured", (kind,), {"load_data": lambda _: images()})
     run: TrainingRun = own(settings).start([Member(0, config, 0)])

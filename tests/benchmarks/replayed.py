@@ -1,4 +1,4 @@
-"""Steps of a pack whose operations are done again (`objectives/replay.py`) against steps of one that is mapped anew each time.
+"""Steps of a pack whose operations are done again (`objectives/training/traced.py`) against steps of one that is mapped anew each time.
 
     python -m tests.benchmarks.replayed --rows autoencoder-digits,vae --widths 4,16,64
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from objectives import replay
+from objectives.training import traced
 from tests.benchmarks.population import ROWS, Timed, Where, config_of, family_of, machine, turn
 
 ROUNDS, TURN_S = 9, 0.3
@@ -25,7 +25,7 @@ def measure(row: str, width: int, where: Where) -> dict[str, float]:
     """Milliseconds of a step of the whole pack, mapped and replayed, their ratio, and the seconds of tracing."""
     runs = {}
     for after in (NEVER, NEVER, 0):  # the first of a process imports, and is thrown away
-        replay.AFTER = after
+        traced.AFTER = after
         family = family_of(ROWS[row], where)
         runs[after] = Timed(family, config_of(family, ROWS[row]), width)
     steps = turn(min(timed(runs[after], after, 1) for after in (NEVER, 0)), runs[0].steps_per_epoch, TURN_S)
@@ -42,7 +42,7 @@ def measure(row: str, width: int, where: Where) -> dict[str, float]:
 
 def timed(run: Timed, after: int, steps: int) -> float:
     """Seconds of a step."""
-    replay.AFTER = after
+    traced.AFTER = after
     return run.steps(steps) / steps
 
 

@@ -22,7 +22,8 @@ def score(beta: float, seed: int) -> float:
     """The final score of one training: IWAE-100 NLL of the validation images, in nats."""
     import torch
 
-    from objectives.base import Member, Settings, load
+    from objectives.base import Member, Settings
+    from objectives.registry import load
 
     torch.set_num_threads(1)
     objective = load("vae")(Settings(dataset={"name": "digits"}, epochs=20))

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from objectives.base import Member, Settings, load
-from objectives.data import ImageSet
+from objectives.base import Member, Settings
+from objectives.data._kinds import ImageSet
+from objectives.registry import load
 from search.trainable import return_memory
 from tests.benchmarks import results
 from tests.benchmarks.results import Row

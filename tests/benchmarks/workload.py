@@ -14,7 +14,8 @@ from typing import Any
 
 from infra.catalogue import Catalogue
 from infra.storage import Home
-from objectives.base import Member, Settings, load
+from objectives.base import Member, Settings
+from objectives.registry import load
 from tests.benchmarks import processes
 from tests.benchmarks.processes import Usage, lagrange, python
 

@@ -21,9 +21,11 @@ import pytest
 import torch
 
 from objectives import data
-from objectives.base import ObjectiveError, names
-from objectives.data import SPLITS, ImageSet, _files, _idx, noisy_linear
+from objectives.base import ObjectiveError
+from objectives.data import _files, _idx, noisy_linear
+from objectives.data._kinds import SPLITS, ImageSet
 from objectives.metrics import half_sse
+from objectives.registry import names
 
 REPOSITORY = Path(__file__).parents[2]
 ROOT = Path(os.environ.get("LAGRANGE_DATA") or REPOSITORY.parent / "shared" / "data")

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from objectives import base, detectors
-from objectives.base import Member, Report, Settings, State, names
+from objectives import detectors, registry
+from objectives.base import Member, Report, Settings, State
 from objectives.detectors import History
-from objectives.training import TrainingRun
+from objectives.registry import names
+from objectives.training.loop import TrainingRun
 
 REPOSITORY = Path(__file__).parents[2]
 NAMES = names("detector")
@@ -25,7 +26,7 @@ each = pytest.mark.parametrize("name", NAMES)
 
 
 def begin(family: str, configs: list[Mapping[str, Any]], epochs: int, seed: int = 0, **options: Any) -> TrainingRun:
-    objective: Any = base.load(family)
+    objective: Any = registry.load(family)
     members = [Member(number, config, seed + number) for number, config in enumerate(configs)]
     run: TrainingRun = objective(Settings(DIGITS, epochs, **options)).start(members)
     return run
@@ -61,7 +62,7 @@ def test_it_reads_what_its_families_report_in_every_epoch(name: str) -> None:
     found: ModuleType = detectors.module(name)
     for family in found.ON:
         (report,) = begin(family, [{}], 2).step()
-        assert set(found.READS) <= set(report.metrics) <= set(base.load(family).metrics)
+        assert set(found.READS) <= set(report.metrics) <= set(registry.load(family).metrics)
 
 
 @each
@@ -87,7 +88,7 @@ def test_healthy_training_is_left_alone(family: str) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("lr", [1e-4, 1e-3, 3e-3])
 def test_healthy_training_is_left_alone_at_the_default_budget(family: str, lr: float) -> None:
-    objective: Any = base.load(family)
+    objective: Any = registry.load(family)
     run = objective(Settings({"name": "digits"}, objective.default_epochs)).start([Member(seed, {"lr": lr}, seed) for seed in range(3)])
     assert {report.state for report in reports(run)} == {None, State.COMPLETE}
 
@@ -204,7 +205,7 @@ def test_the_even_loss_is_that_of_a_discriminator_that_cannot_tell() -> None:
     """The least over what it may answer, the same for every image."""
     import torch
 
-    from objectives.adversarial import GAMES
+    from objectives.losses import GAMES
 
     for name, game in GAMES.items():
         if game.even is None:

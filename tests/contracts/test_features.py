@@ -15,15 +15,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from objectives import base, data, features, metrics
-from objectives.base import ObjectiveError, Settings, names
-from objectives.data import ImageSet
+from objectives import data, features, metrics, registry
+from objectives.base import ObjectiveError, Settings
+from objectives.data._kinds import ImageSet
 from objectives.draws import initialized
 from objectives.features import Extractor, _trained
 from objectives.metrics._estimate import Estimate
-from objectives.regularization import evaluation_net
-from objectives.subject import Subject
-from objectives.training import built, options_of
+from objectives.metrics._subject import Subject
+from objectives.registry import names
+from objectives.training.loop import built, options_of
+from objectives.training.regularization import evaluation_net
 
 REPOSITORY = Path(__file__).parents[2]
 NAMES = names("features")
@@ -171,7 +172,7 @@ def test_class_scores_are_there_or_refused(made: tuple[str, ImageSet, Extractor]
 
 def subject_of(family_name: str) -> Subject:
     """An untrained model of a family on the digits, as metrics see it."""
-    family = base.load(family_name)(Settings(dataset={"name": "digits"}, epochs=1))
+    family = registry.load(family_name)(Settings(dataset={"name": "digits"}, epochs=1))
     images, options = family.load_data(), options_of(family, {})  # type: ignore[attr-defined,arg-type]
     parts = initialized(0, lambda: built(family, images.shape, options))  # type: ignore[arg-type]
     tree = {part: {name: p.detach() for name, p in module.named_parameters()} for part, module in parts.items()}
@@ -208,7 +209,7 @@ def test_metrics_answer_with_the_names_that_they_declare_and_touch_nothing(subje
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_number_that_depends_on_features_or_n_says_so_in_its_label(family: str) -> None:
-    offers = frozenset(base.load(family).offers)  # type: ignore[attr-defined]
+    offers = frozenset(registry.load(family).offers)  # type: ignore[attr-defined]
     for name in metrics.measurable(offers):
         for metric in metrics.declared(name):
             assert "n={n}" in metric.label, metric.name
@@ -218,7 +219,7 @@ def test_a_number_that_depends_on_features_or_n_says_so_in_its_label(family: str
 
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_the_digits_have_every_label_that_a_full_name_needs(split: str) -> None:
-    family = base.load("gan")(Settings(dataset={"name": "digits"}, epochs=1, measure=("prdc",)))
+    family = registry.load("gan")(Settings(dataset={"name": "digits"}, epochs=1, measure=("prdc",)))
     found = family.prepare()["labels"]
     size = len(getattr(data.load({"name": "digits"}), split))
     assert found[f"{split}_kid"].startswith("KID[mlp-32@") and found[f"{split}_kid"].endswith(f"n={size}]")

@@ -11,12 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from objectives import base, latents
-from objectives.base import Member, ObjectiveError, Settings, names
+from objectives import latents, registry
+from objectives.base import Member, ObjectiveError, Settings
 from objectives.draws import Fixed, Live
 from objectives.latents import kde
 from objectives.metrics import kid
-from objectives.subject import Subject
+from objectives.metrics._subject import Subject
+from objectives.registry import names
 
 REPOSITORY = Path(__file__).parents[2]
 NAMES = names("latents")
@@ -132,7 +133,7 @@ def test_kernels_are_narrower_the_more_codes_there_are() -> None:
 
 def test_densities_fitted_to_codes_make_better_samples_than_a_standard_normal() -> None:
     """An autoencoder trained on digits, its decoded samples against validation images."""
-    family: Any = base.load("autoencoder")
+    family: Any = registry.load("autoencoder")
     run = family(Settings({"name": "digits"}, 10)).start([Member(0, {"lr": 3e-3}, 0)])
     for _ in range(10):
         run.step()

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from objectives import metrics
-from objectives.base import Metric, ObjectiveError, names
+from objectives.base import Metric, ObjectiveError
 from objectives.metrics import active_units, fid, generalization_gap, half_sse, iwae, kid, kl, mse_pixel, neg_elbo, reconstruction
 from objectives.metrics._estimate import Estimate, mean
+from objectives.registry import names
 
 REPOSITORY = Path(__file__).parents[2]
 NAMES = names("metric")

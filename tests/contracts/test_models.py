@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from objectives import base, models
+from objectives import base, models, registry
 from objectives.base import Member, ObjectiveError, Settings
 from objectives.draws import initialized
 from objectives.models._convolutional import Deconv
@@ -29,11 +29,11 @@ LARGE, LARGEST = 3_000_000, 10_000_000
 N = 5
 
 
-def build(name: str, family: str, shape: models.Shape, latent_dim: int = LATENT, seed: int = 0) -> dict[str, nn.Module]:
+def build(name: str, family: str, shape: base.Shape, latent_dim: int = LATENT, seed: int = 0) -> dict[str, nn.Module]:
     return dict(initialized(seed, lambda: models.build(name, family, shape, latent_dim)))
 
 
-def without_memory(name: str, family: str, shape: models.Shape, latent_dim: int = LATENT) -> dict[str, nn.Module]:
+def without_memory(name: str, family: str, shape: base.Shape, latent_dim: int = LATENT) -> dict[str, nn.Module]:
     with torch.device("meta"):
         return dict(models.build(name, family, shape, latent_dim))
 
@@ -52,7 +52,7 @@ def nudged(name: str, family: str, seed: int = 0) -> dict[str, nn.Module]:
     return parts
 
 
-def inputs(family: str, part: str, shape: models.Shape = SMALL, n: int = N) -> Tensor:
+def inputs(family: str, part: str, shape: base.Shape = SMALL, n: int = N) -> Tensor:
     size, _ = models.parts(family, shape, LATENT)[part]
     generator = torch.Generator().manual_seed(3)
     draw = torch.randn if size == LATENT else torch.rand
@@ -99,7 +99,7 @@ each_small = pytest.mark.parametrize(
 
 
 def test_every_model_serves_a_family() -> None:
-    assert {name for name, _ in CASES} == set(base.names("model"))
+    assert {name for name, _ in CASES} == set(registry.names("model"))
 
 
 @each
@@ -134,7 +134,7 @@ def test_what_was_published_with_it_is_a_spec(name: str, family: str) -> None:
     spec = Spec(objective=family, model=name)
     recipe = models.recipe(name, family)
     assert recipe.items() <= resolve(spec).fixed.items()
-    knobs: Any = base.load(family).knobs
+    knobs: Any = registry.load(family).knobs
     for knob, value in recipe.items():
         ours = knobs[knob]
         inside = value in ours.choices if ours.choices else value in (ours.off, ours.default) or ours.low / 20 <= value <= ours.high * 20
@@ -245,7 +245,7 @@ def test_mapped_equals_one_by_one(name: str, family: str) -> None:
 
 @each_light
 def test_it_trains_alone_and_in_a_population(name: str, family: str) -> None:
-    family_class: Any = base.load(family)
+    family_class: Any = registry.load(family)
     for count in (1, 2):
         settings = Settings(dataset={"name": "digits", "train_size": 64}, epochs=2, model=name, batch_size=32)
         run = family_class(settings).start([Member(n, {"latent_dim": LATENT}, n) for n in range(count)])

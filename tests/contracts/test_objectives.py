@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from objectives import base
+from objectives import registry
 from objectives.base import Member, Objective, Run, Settings, State
 
-NAMES = base.names("objective")
+NAMES = list(registry.objectives())
 each = pytest.mark.parametrize("name", NAMES)
 
 
 def make(name: str, **options: Any) -> Any:
-    family = base.load(name)
+    family = registry.load(name)
     dataset = {"name": family.datasets[0]} | ({"train_size": 96} if family.datasets[0] != "none" else {})
     return family(Settings(**{"dataset": dataset, "epochs": 3, "batch_size": 32, **options}))
 
@@ -35,13 +35,13 @@ def test_it_fulfils_the_protocols(name: str) -> None:
 
 @each
 def test_its_attributes_agree_with_one_another(name: str) -> None:
-    family = base.load(name)
+    family = registry.load(name)
     assert all(key == knob.name for key, knob in family.knobs.items())
     assert all(key == metric.name for key, metric in family.metrics.items())
     assert family.metrics[family.score].decides
     assert set(family.default_search) <= {key for key, knob in family.knobs.items() if knob.is_lambda} and family.default_search
     assert family.models and family.datasets and family.default_epochs > 0
-    assert set(family.models) <= {*base.names("model"), "none"} and set(family.datasets) <= {*base.names("dataset"), "none"}
+    assert set(family.models) <= {*registry.names("model"), "none"} and set(family.datasets) <= {*registry.names("dataset"), "none"}
     for knob in family.knobs.values():
         assert knob.choices or (knob.low is not None and knob.high is not None and knob.low < knob.high)
         assert knob.is_lambda or knob.more is None, "a nuisance knob has no regularized end"
@@ -120,8 +120,8 @@ def test_training_imports_nothing_of_the_search() -> None:
 import sys, importlib
 for name in ("ray", "optuna", "mlflow", "sqlalchemy", "search", "infra"):
     sys.modules[name] = None
-import objectives.training
+import objectives.training.loop
 for name in {NAMES!r}:
-    importlib.import_module("objectives." + name)
+    importlib.import_module("objectives.families." + name)
 """
     subprocess.run([sys.executable, "-c", code], check=True)

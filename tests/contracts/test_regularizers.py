@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 import torch
 
-from objectives import base, regularizers, replay
+from objectives import registry, regularizers
 from objectives.base import Knob, Member, Settings, State, Value
 from objectives.draws import Live
 from objectives.regularizers._truths import Effect, Trained
-from objectives.training import TrainingRun
+from objectives.training import traced
+from objectives.training.loop import TrainingRun
 
 MODULES = regularizers.modules()
 PLACES = ("autoencoder", "vae", "gan.generator", "gan.discriminator")
@@ -29,7 +30,7 @@ every = pytest.mark.parametrize(("name", "module"), MODULES.items(), ids=list(MO
 FOUND = {
     (objective, knob): found
     for objective in ("autoencoder", "vae", "gan")
-    for knob, found in regularizers.acting_on(objective, tuple(base.load(objective).players)).items()  # type: ignore[attr-defined]
+    for knob, found in regularizers.acting_on(objective, tuple(registry.load(objective).players)).items()  # type: ignore[attr-defined]
 }
 everywhere = pytest.mark.parametrize(("objective", "knob"), FOUND, ids=[f"{objective}-{knob}" for objective, knob in FOUND])
 
@@ -53,7 +54,7 @@ def values_of(knob: Knob) -> list[Value]:
 
 def begin(objective: str, configs: list[dict[str, Value]], *, dtype: str = "float64", **options: Any) -> TrainingRun:
     """A run on few digits, with the smallest model."""
-    family: Any = base.load(objective)
+    family: Any = registry.load(objective)
     settings: dict[str, Any] = {"dataset": {"name": "digits", "train_size": 64}, "epochs": 2, "batch_size": 32}
     settings |= {"model": "mlp_small" if objective == "gan" else None, "likelihood": likelihood(objective, configs)}
     shared = {"latent_dim": 3, "lr": 3e-3}
@@ -191,7 +192,7 @@ def test_a_pack_whose_operations_are_done_again_is_the_pack(objective: str, knob
     for companions, value in itertools.product(structures(found), values_of(found.knob)[:1]):
         runs = []
         for after in (10**9, 1):
-            monkeypatch.setattr(replay, "AFTER", after)
+            monkeypatch.setattr(traced, "AFTER", after)
             run = begin(objective, [{knob: value, **companions}] * 2, dtype="float32")
             for _ in range(4):
                 run.train_steps(2)
@@ -237,7 +238,7 @@ def test_it_moves_what_it_is_there_to_move(module: ModuleType) -> None:
 def trained(effect: Effect, knobs: dict[str, Value]) -> Trained:
     model = effect.model or ("mlp_small" if effect.objective == "gan" else None)
     settings = Settings({"name": "digits", "train_size": 256}, effect.epochs, model, effect.likelihood, batch_size=32)
-    run: Any = base.load(effect.objective)(settings).start([Member(0, {"lr": 3e-3, **effect.always, **knobs}, seed=3)])
+    run: Any = registry.load(effect.objective)(settings).start([Member(0, {"lr": 3e-3, **effect.always, **knobs}, seed=3)])
     reports = [report for _ in range(effect.epochs) for report in run.step()]
     # What an effect is measured against may be a collapse, which is what the regularizer is there to prevent.
     assert reports[-1].state in (State.COMPLETE, State.COLLAPSED), reports[-1].traceback or reports[-1].reason

@@ -10,7 +10,8 @@ from typing import Any
 import optuna
 import pytest
 
-from objectives.base import ObjectiveError, load, names
+from objectives.base import ObjectiveError
+from objectives.registry import load, names
 from search.samplers import adaptive, sampler_for
 from search.samplers.grid import levels
 from search.space import Space

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from objectives.base import Member, Settings, State, load
-from objectives.check import check
+from objectives.base import Member, Settings, State
+from objectives.checks.alive import check
+from objectives.registry import load
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "docs" / "examples"

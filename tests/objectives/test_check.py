@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from objectives import base
+from objectives import base, registry
 from objectives.base import Settings
-from objectives.check import check
+from objectives.checks.alive import check
 from objectives.regularizers import dropout, l2
 from objectives.terms import Terms
 from tests.objectives.planted import BUGS, Planted
@@ -27,11 +27,11 @@ def settings(family: str, **more: Any) -> Settings:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_lambda_of_ours_is_alive(family: str) -> None:
-    lambdas = {name: knob for name, knob in base.load(family).knobs.items() if knob.off is not None}
+    lambdas = {name: knob for name, knob in registry.load(family).knobs.items() if knob.off is not None}
     found = []
     for likelihood in {knob.likelihood for knob in lambdas.values()}:
         names = [name for name, knob in lambdas.items() if knob.likelihood == likelihood]
-        found += check(base.load(family)(settings(family, likelihood=likelihood or None)), names)
+        found += check(registry.load(family)(settings(family, likelihood=likelihood or None)), names)
     assert {one.knob for one in found} == set(lambdas)
     assert not [one for one in found if not one.passed]
 
@@ -49,8 +49,8 @@ def test_without_a_bug_a_users_objective_passes(knob: str) -> None:
 
 
 def test_a_lambda_whose_off_value_lies_in_the_middle_of_its_range_is_tried_elsewhere() -> None:
-    class Centred(base.load("vae")):  # type: ignore[misc]
-        knobs = {**base.load("vae").knobs, "beta": replace(base.load("vae").knobs["beta"], low=0.1, high=10.0)}  # noqa: RUF012
+    class Centred(registry.load("vae")):  # type: ignore[misc]
+        knobs = {**registry.load("vae").knobs, "beta": replace(registry.load("vae").knobs["beta"], low=0.1, high=10.0)}  # noqa: RUF012
 
     (found,) = check(Centred(settings("vae")), ["beta"])
     assert found.passed and found.proven
@@ -73,7 +73,7 @@ def test_a_wrong_regularizer_of_a_family_is_caught(fault: str, monkeypatch: pyte
     assert isinstance(module, ModuleType)
     monkeypatch.setattr(module, hook, wrong)
     name = module.__name__.rpartition(".")[2]
-    (found,) = check(base.load("autoencoder")(settings("autoencoder")), [name])
+    (found,) = check(registry.load("autoencoder")(settings("autoencoder")), [name])
     assert not found.passed
     assert found.fault == fault, found.message
 
@@ -91,18 +91,18 @@ def test_a_name_that_is_no_lambda_is_answered_with_those_that_are() -> None:
 
 
 def test_settings_that_cannot_train_are_a_mistake_and_no_verdict() -> None:
-    broken = base.load("vae")(Settings({"name": "mnist"}, 2))
+    broken = registry.load("vae")(Settings({"name": "mnist"}, 2))
     with pytest.raises(base.ObjectiveError, match="root must be the folder"):
         check(broken, ["beta"])
 
 
 def test_an_objective_without_probes_is_told_that_nothing_was_proven() -> None:
-    found = check(base.load("toy")(Settings({"name": "none"}, 1)))
+    found = check(registry.load("toy")(Settings({"name": "none"}, 1)))
     assert found and all(one.passed and not one.proven and "probes" in one.message for one in found)
 
 
 def test_a_lambda_that_the_loss_uses_beside_its_penalty_is_counted_twice() -> None:
-    class Twice(base.load("vae")):  # type: ignore[misc]
+    class Twice(registry.load("vae")):  # type: ignore[misc]
         def loss(self, player: str, net: Any, batch: Tensor, draws: Any, knobs: Any) -> Terms:
             terms: Terms = super().loss(player, net, batch, draws, knobs)
             return replace(terms, data=terms.data + knobs["beta"] * terms.values["kl"])

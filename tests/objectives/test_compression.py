@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from objectives import _packing as packing
 from objectives.base import Intent, Member, ObjectiveError, Phase, Report, Settings
-from objectives.compression import BUDGET, CLOSE, PRECISIONS, SHARES, Compression, Press, fit, likely_share, multiply_adds, rung
 from objectives.draws import initialized
-from objectives.regularization import evaluation_net
+from objectives.families import _small_file as packing
+from objectives.families.compression import BUDGET, CLOSE, PRECISIONS, SHARES, Compression, Press, fit, likely_share, multiply_adds, rung
 from objectives.terms import Net
-from objectives.training import built, options_of
+from objectives.training.loop import built, options_of
+from objectives.training.regularization import evaluation_net
 
 BITS = tuple(PRECISIONS)
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy, mse_loss, relu, softplus
 
 from objectives import conventions
-from objectives.base import load
 from objectives.conventions import CONVENTIONS, ConventionError, Size, convert, restore
+from objectives.registry import load
 
 B, H, W, C, LATENT = 6, 3, 4, 2, 5
 D = H * W * C

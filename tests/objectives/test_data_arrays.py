@@ -13,8 +13,10 @@ import pytest
 import torch
 
 from objectives import data
-from objectives.base import ObjectiveError, Settings, load
-from objectives.data import SPLITS, _arrays
+from objectives.base import ObjectiveError, Settings
+from objectives.data import _arrays
+from objectives.data._kinds import SPLITS
+from objectives.registry import load
 from search.spec import Spec, SpecError
 
 REPOSITORY = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ from PIL import Image
 
 from objectives import data
 from objectives.base import ObjectiveError
-from objectives.data import SPLITS, ImageSet
+from objectives.data._kinds import SPLITS, ImageSet
 from search.spec import Spec, SpecError
 
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from objectives import data
-from objectives.base import Settings, load
+from objectives.base import Settings
+from objectives.registry import load
 
 PUBLISHED = {"ring": (8, 0.4, 0.01), "grid": (25, 0.1, 0.05)}  # modes, one published unit in the square, standard deviation
 

@@ -11,7 +11,7 @@ import torch
 
 from objectives import data
 from objectives.base import ObjectiveError
-from objectives.data import ImageSet
+from objectives.data._kinds import ImageSet
 from objectives.features import Extractor, _trained, inception, lenet, pca, randconv
 from objectives.features import classifier as classifiers
 from objectives.metrics import kid

@@ -14,19 +14,20 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 from torch.nn.functional import logsigmoid, softplus
 
-from objectives import base, dirac
-from objectives.adversarial import GAMES
+from objectives import registry
 from objectives.base import Member, Settings, State, Value
+from objectives.families import dirac
+from objectives.losses import GAMES
 from objectives.regularizers import mask_noise, norm, packing, path_length, r1, zcr
 from objectives.regularizers._truths import Functions, context, numbers, zero
 from objectives.terms import Terms
-from objectives.training import TrainingRun
+from objectives.training.loop import TrainingRun
 
 each_game = pytest.mark.parametrize("game", GAMES)
 
 
 def begin(configs: list[dict[str, Value]], *, seeds: list[int] | None = None, dtype: str = "float64", **options: Any) -> TrainingRun:
-    family: Any = base.load("gan")
+    family: Any = registry.load("gan")
     settings = {"dataset": {"name": "digits", "train_size": 96}, "epochs": 2, "batch_size": 32, "model": "mlp_small", **options}
     members = [Member(n, {"latent_dim": 3, **config}, seed=(seeds or range(100, 200))[n]) for n, config in enumerate(configs)]
     run: TrainingRun = type("Tested", (family,), {"dtype": dtype})(Settings(**settings)).start(members)
@@ -324,7 +325,7 @@ def test_groups_of_a_normalization_are_those_of_the_knob_in_training_and_at_eval
     digits = {"name": "digits", "train_size": 96}
     scores = {}
     for groups in (1, 4):
-        family: Any = base.load("autoencoder")
+        family: Any = registry.load("autoencoder")
         config: dict[str, Value] = {"norm": "group", "norm_groups": groups}
         run = family(Settings(digits, 1, batch_size=32)).start([Member(0, config, 3)])
         [report] = run.step()

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from infra.storage import Home
-from objectives import base, replay
+from objectives import base, registry
 from objectives.base import Member, Settings, State
-from objectives.training import TrainingRun
+from objectives.training import traced
+from objectives.training.loop import TrainingRun
 from search.sweep import run
 
 DEVICE = os.environ.get("LAGRANGE_TEST_DEVICE", "cuda")
@@ -22,7 +23,7 @@ pytestmark = [
 ]
 
 FAMILIES = ("autoencoder", "vae", "gan")
-LAMBDAS = [(name, knob) for name in FAMILIES for knob in base.load(name).knobs.values() if knob.is_lambda or knob.choices]
+LAMBDAS = [(name, knob) for name in FAMILIES for knob in registry.load(name).knobs.values() if knob.is_lambda or knob.choices]
 
 
 def begin(name: str, configs: list[dict[str, Any]], device: str = DEVICE, precision: Any = "float32", epochs: int = 2) -> TrainingRun:
@@ -30,7 +31,7 @@ def begin(name: str, configs: list[dict[str, Any]], device: str = DEVICE, precis
     if any("optimal_sigma" in config for config in configs):
         options["likelihood"] = "gaussian"
     settings = Settings({"name": "digits", "train_size": 160}, epochs, batch_size=32, device=device, precision=precision, **options)
-    made: TrainingRun = base.load(name)(settings).start([Member(k, config, 100 + k) for k, config in enumerate(configs)])
+    made: TrainingRun = registry.load(name)(settings).start([Member(k, config, 100 + k) for k, config in enumerate(configs)])
     return made
 
 
@@ -82,7 +83,7 @@ def test_a_step_is_captured_as_one_graph(name: str, monkeypatch: pytest.MonkeyPa
     configs: list[dict[str, Any]] = [{"lr": 1e-3}, {"lr": 3e-4, "dropout": 0.2}]
     mapped = begin(name, configs)
     mapped.train_steps(5)
-    monkeypatch.setattr(replay, "AFTER", 1)
+    monkeypatch.setattr(traced, "AFTER", 1)
     launched = begin(name, configs)
     launched.train_steps(5)
     assert apart(launched, mapped) < 1e-4 and apart(launched, mapped, 1, 1) < 1e-4
@@ -95,7 +96,7 @@ def test_a_step_is_captured_as_one_graph(name: str, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_step_never_waits_for_the_device(name: str, after: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether its operations are mapped or captured; the steps in which a replay is compared do wait."""
-    monkeypatch.setattr(replay, "AFTER", after)
+    monkeypatch.setattr(traced, "AFTER", after)
     made = begin(name, [{}, {"clip_norm": 1.0}])
     made.train_steps(4)  # the draws are listed, the libraries choose their kernels, and operations are captured
     batch = made.rows[torch.arange(64, device=DEVICE).view(2, 32)]

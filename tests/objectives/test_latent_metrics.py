@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from objectives import base, data, terms, vae
+from objectives import data, registry, terms
 from objectives.base import Member, ObjectiveError, Phase, Settings
+from objectives.families import vae
 from objectives.metrics import (
     anomaly,
     bce,
@@ -26,8 +27,8 @@ from objectives.metrics import (
 )
 from objectives.metrics._codes import standardized
 from objectives.metrics._estimate import Estimate
-from objectives.subject import Subject
-from objectives.training import TrainingRun
+from objectives.metrics._subject import Subject
+from objectives.training.loop import TrainingRun
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -35,7 +36,7 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 
 def trained(name: str, epochs: int, config: dict[str, Any] | None = None, **options: Any) -> TrainingRun:
-    family: Any = base.load(name)
+    family: Any = registry.load(name)
     settings = Settings(**{"dataset": {"name": "digits"}, "epochs": epochs, **options})
     run: TrainingRun = family(settings).start([Member(0, {"lr": 3e-3, **(config or {})}, 0, Phase.CONFIRM)])
     for _ in range(epochs):
@@ -81,7 +82,7 @@ def test_bits_of_a_bernoulli_are_its_nats_and_those_of_a_density_are_not_beaten_
 
 
 def test_bits_of_what_are_no_gray_levels_are_refused_before_training() -> None:
-    family: Any = base.load("vae")
+    family: Any = registry.load("vae")
     settings = Settings({"name": "noisy_linear", "n_train": 64}, 1, likelihood="gaussian", measure=("bits_per_dim",))
     with pytest.raises(ObjectiveError, match="at most 256 gray levels"):
         family(settings).prepare()
@@ -248,7 +249,7 @@ def test_an_image_is_as_strange_whatever_stands_behind_it(name: str) -> None:
 
 
 def test_without_a_class_held_out_it_is_refused_before_training() -> None:
-    family: Any = base.load("autoencoder")
+    family: Any = registry.load("autoencoder")
     with pytest.raises(ObjectiveError, match="add hold_out: CLASS"):
         family(Settings({"name": "digits"}, 1, measure=("anomaly",))).prepare()
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from objectives import base
+from objectives import registry
 from objectives.base import Member, ObjectiveError, Phase, Report, Settings, State
 
 DIGITS = {"name": "digits", "train_size": 128}
 
 
 def made(name: str, **options: Any) -> Any:
-    return base.load(name)(Settings(**{"dataset": DIGITS, "epochs": 2, "batch_size": 64, **options}))
+    return registry.load(name)(Settings(**{"dataset": DIGITS, "epochs": 2, "batch_size": 64, **options}))
 
 
 def trained(objective: Any, phase: Phase, folder: Path | None = None) -> Report:

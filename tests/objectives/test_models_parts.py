@@ -12,11 +12,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from objectives import base, models
+from objectives import base, models, registry
 from objectives.base import Member, ObjectiveError, Settings
 from objectives.models._convolutional import Deconv, Frame, Maps, Pixels
 from objectives.models._layers import softplus_deviation
-from objectives.population import Layout
+from objectives.training.population import Layout
 
 SHAPE = (1, 8, 8)
 
@@ -46,7 +46,7 @@ def test_it_is_the_adjoint_of_a_convolution_with_the_border_same(size: int, stri
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 30, 45), (2, 8, 9)])
-def test_a_frame_gives_the_image_back(shape: models.Shape) -> None:
+def test_a_frame_gives_the_image_back(shape: base.Shape) -> None:
     frame = Frame(shape, 16)
     x = torch.rand(3, *shape)
     maps = Maps(frame)(x.flatten(1))
@@ -72,7 +72,7 @@ def test_a_softplus_deviation_becomes_its_log_variance() -> None:
 
 def tied(config: dict[str, Any], count: int = 1) -> Any:
     settings = Settings(dataset={"name": "digits", "train_size": 64}, epochs=3, model="cae", batch_size=32)
-    family: Any = base.load("autoencoder")
+    family: Any = registry.load("autoencoder")
     return family(settings).start([Member(n, {"latent_dim": 12, **config}, n) for n in range(count)])
 
 
@@ -186,7 +186,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str
 
 
 def test_a_users_model_trains_and_saves(mine: Callable[[str], str], tmp_path: Path) -> None:
-    family: Any = base.load("autoencoder")
+    family: Any = registry.load("autoencoder")
     settings = Settings(dataset={"name": "digits", "train_size": 64}, epochs=1, model=mine("good"), batch_size=32)
     run = family(settings).start([Member(0, {"dropout": 0.5}, 0), Member(1, {}, 1)])
     assert [report.state for report in run.step()] == [base.State.COMPLETE] * 2
@@ -253,7 +253,7 @@ def test_images_that_are_too_small_are_answered_with_what_fits() -> None:
 )
 def test_every_knob_trains_a_convolutional_model(family: str, model: str) -> None:
     """Two members at once, so that second derivatives, gates, masks and normalizations of maps are mapped too."""
-    family_class: Any = base.load(family)
+    family_class: Any = registry.load(family)
     wrong = {}
     for name, knob in family_class.knobs.items():
         ends = (knob.low, knob.high)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from objectives.optimizers import Adam
 from objectives.regularizers import decoupled_wd
 from objectives.terms import Clock, Update
+from objectives.training.optimizers import Adam
 
 SIZE, STEPS = 7, 40
 

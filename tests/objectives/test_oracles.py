@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from objectives.autoencoder import Autoencoder
 from objectives.base import Member, Report, Settings
-from objectives.training import TrainingRun
+from objectives.families.autoencoder import Autoencoder
+from objectives.training.loop import TrainingRun
 
 
 class Double(Autoencoder):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from objectives.base import ObjectiveError
-from objectives.pictures import WIDTH, _grid, save_grid
+from objectives.training.pictures import WIDTH, _grid, save_grid
 
 
 def read(path: Path) -> np.ndarray:

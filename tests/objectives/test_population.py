@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from objectives import base, draws, optimizers, population, training
+from objectives import base, draws, registry
 from objectives.base import Member, Settings, State
-from objectives.training import TrainingRun
+from objectives.training import loop, optimizers, population
+from objectives.training.loop import TrainingRun
 
 DIGITS = {"name": "digits", "train_size": 160}
 # λ, learning rate and seed differ from member to member, and dropout is on in some.
@@ -23,7 +24,7 @@ CLIPPED = [{"clip_norm": 0.5}, {}, {"clip_norm": 0.1, "lr": 3e-3}]  # long gradi
 
 def begin(name: str, members: list[Member], model: str | None = None, **options: Any) -> TrainingRun:
     """A run in double precision."""
-    family: Any = base.load(name)
+    family: Any = registry.load(name)
     double = type("Double", (family,), {"dtype": "float64"})
     run: TrainingRun = double(Settings(**{"dataset": DIGITS, "epochs": 2, "batch_size": 32, "model": model, **options})).start(members)
     return run
@@ -72,7 +73,7 @@ def test_each_member_is_clipped_by_its_own_norm(name: str, monkeypatch: pytest.M
     def shared(gradient: torch.Tensor, longest: torch.Tensor | float) -> None:
         optimizers.clip(gradient, torch.as_tensor(longest) * gradient.norm(dim=-1, keepdim=True) / gradient.norm())
 
-    monkeypatch.setattr(training, "clip", shared)
+    monkeypatch.setattr(loop, "clip", shared)
     assert distance(name, CLIPPED) > 1e-6, "a norm that members share is seen"
 
 
@@ -92,7 +93,7 @@ def test_a_draw_that_members_share_is_seen(name: str, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("name", PACKS)
 def test_in_single_precision_a_pack_stays_close(name: str) -> None:
     """After an epoch, or ten steps of a GAN, whose differences grow."""
-    pack, family = members(name), base.load(name)
+    pack, family = members(name), registry.load(name)
     settings = Settings(dataset=DIGITS, epochs=1, batch_size=16)
     runs = [family(settings).start(pack), *(family(settings).start([member]) for member in pack)]
     for run in runs:
@@ -120,7 +121,7 @@ def test_a_stopped_member_leaves_the_others_as_they_would_be() -> None:
 LAMBDAS = [
     (name, knob)
     for name in ("autoencoder", "vae")
-    for knob in base.load(name).knobs.values()
+    for knob in registry.load(name).knobs.values()
     if (knob.is_lambda or knob.choices) and not (knob.structural and not knob.choices and knob.off is None)
 ]
 
@@ -130,7 +131,7 @@ def test_a_pack_is_evaluated_as_each_of_it_would_be(name: str, knob: base.Knob, 
     values = [knob.choices[-1]] * 3 if knob.choices else [knob.high] * 3 if knob.structural else [knob.low, knob.high, knob.high]
     pack = [Member(number, {knob.name: value}, seed=100 + number) for number, value in enumerate(values)]
     run = begin(name, pack, epochs=3, likelihood="gaussian" if knob.name == "optimal_sigma" else None)
-    monkeypatch.setattr(training, "TOGETHER", 2 * len(run.images.val))  # two of the three members at once, then the third
+    monkeypatch.setattr(loop, "TOGETHER", 2 * len(run.images.val))  # two of the three members at once, then the third
     assert run.family.evaluates_together
     run.step()
     together = run.evaluated_together()

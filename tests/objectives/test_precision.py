@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from objectives import base
+from objectives import registry
 from objectives.base import Member, Settings
-from objectives.precision import products
-from objectives.training import TrainingRun
+from objectives.training.loop import TrainingRun
+from objectives.training.precision import products
 from search.spec import Spec, SpecError
 
 DIGITS = {"name": "digits", "train_size": 160}
@@ -24,7 +24,7 @@ CONFIGS: dict[str, list[dict[str, Any]]] = {
 def trained(name: str, precision: str, configs: list[dict[str, Any]], first: int = 0) -> TrainingRun:
     options: dict[str, Any] = {"features": {"name": "randconv"}} if name == "gan" else {}
     settings = Settings(DIGITS, 3, batch_size=32, precision=precision, **options)  # type: ignore[arg-type]
-    run: TrainingRun = base.load(name)(settings).start([Member(first + k, config, 100 + first + k) for k, config in enumerate(configs)])
+    run: TrainingRun = registry.load(name)(settings).start([Member(first + k, config, 100 + first + k) for k, config in enumerate(configs)])
     run.step()
     return run
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from objectives import base
-from objectives._pythae import AUTOENCODERS, VARIATIONAL, objective
+from objectives import registry
 from objectives.base import Member, ObjectiveError, State
-from objectives.check import check
+from objectives.checks.alive import check
+from objectives.families.pythae import AUTOENCODERS, VARIATIONAL, objective
 from tests.contracts import test_objectives as contract
 
 installed = pytest.mark.skipif(importlib.util.find_spec("pythae") is None, reason="pythae is not installed: pip install .[pythae]")
@@ -26,14 +26,14 @@ def test_without_pythae_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     objective.cache_clear()
     with pytest.raises(ObjectiveError, match=r"pythae:VAE.*not installed.*lagrange-search\[pythae\]"):
-        base.load("pythae:VAE")
+        registry.load("pythae:VAE")
 
 
 def test_a_model_that_is_not_there_is_answered_with_those_that_are() -> None:
     with pytest.raises(ObjectiveError, match=r"BetaVAE.*got 'BetaVAEE'.*Did you mean 'BetaVAE'"):
-        base.load("pythae:BetaVAEE")
+        registry.load("pythae:BetaVAEE")
     with pytest.raises(ObjectiveError, match="adversary"):
-        base.load("pythae:VAEGAN")
+        registry.load("pythae:VAEGAN")
 
 
 @installed
@@ -63,7 +63,7 @@ def test_every_numeric_parameter_of_pythae_is_a_knob_with_its_default(name: str)
     theirs = {field.name: field.default for field in dataclasses.fields(config) if field.type in (int, float, "int", "float")}
     # The scale of the reconstruction is the inverse of reg_weight; the size of the latent is everyone's.
     theirs = {key: value for key, value in theirs.items() if key not in ("latent_dim", "reconstruction_loss_scale")}
-    ours = {key: knob.default for key, knob in base.load(name).knobs.items() if key not in ("lr", "latent_dim", "weight_decay")}
+    ours = {key: knob.default for key, knob in registry.load(name).knobs.items() if key not in ("lr", "latent_dim", "weight_decay")}
     assert ours.keys() == theirs.keys()
     assert {key: value for key, value in ours.items() if key != "lbd"} == {key: value for key, value in theirs.items() if key != "lbd"}
 
@@ -129,5 +129,5 @@ def test_a_knob_that_the_model_lacks_is_refused() -> None:
 
 @installed
 def test_a_summary_says_which_knob_of_ours_it_is() -> None:
-    assert "latent_l2: λ = w/2" in base.load("pythae:RAE_L2").knobs["embedding_weight"].summary
-    assert "mmd: λ = α + w − 1" in base.load("pythae:INFOVAE_MMD").knobs["lbd"].summary
+    assert "latent_l2: λ = w/2" in registry.load("pythae:RAE_L2").knobs["embedding_weight"].summary
+    assert "mmd: λ = α + w − 1" in registry.load("pythae:INFOVAE_MMD").knobs["lbd"].summary

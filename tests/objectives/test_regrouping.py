@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from objectives import base
+from objectives import registry
 from objectives.base import Member, ObjectiveError, PackedRun, Settings
-from objectives.training import TrainingRun
+from objectives.training.loop import TrainingRun
 
 # λ with a memory (ema of logits, u of a spectral norm), with trained parameters (gates) and with none.
 CONFIGS: dict[str, list[dict[str, Any]]] = {
@@ -21,7 +21,7 @@ CONFIGS: dict[str, list[dict[str, Any]]] = {
 
 
 def begin(name: str, members: list[Member]) -> TrainingRun:
-    family: Any = base.load(name)
+    family: Any = registry.load(name)
     double = type("Double", (family,), {"dtype": "float64"})
     dataset = {"name": "digits", "train_size": 96}
     run: TrainingRun = double(Settings(dataset=dataset, epochs=4, batch_size=32)).start(members)
@@ -32,7 +32,7 @@ def begin(name: str, members: list[Member]) -> TrainingRun:
 def test_regrouped_members_are_the_members_alone(name: str, tmp_path: Path) -> None:
     members = [Member(number, config, seed=50 + number) for number, config in enumerate(CONFIGS[name])]
     paths = {member.number: tmp_path / f"{member.number}.pt" for member in members}
-    bundles = {base.load(name).bundle(member.config) for member in members}  # type: ignore[attr-defined]
+    bundles = {registry.load(name).bundle(member.config) for member in members}  # type: ignore[attr-defined]
     assert len(bundles) == 1
     first = [begin(name, members[:2]), begin(name, members[2:])]
     assert isinstance(first[0], PackedRun)
@@ -64,6 +64,6 @@ def test_members_of_different_epochs_do_not_go_on_together(tmp_path: Path) -> No
 
 
 def test_what_has_a_state_only_where_it_is_on_is_a_bundle_of_its_own() -> None:
-    bundle = base.load("gan").bundle  # type: ignore[attr-defined]
+    bundle = registry.load("gan").bundle  # type: ignore[attr-defined]
     assert bundle({"l2_g": 1e-3}) == bundle({"l2_g": 0.0, "lr": 1e-4}) != bundle({"lecam": 0.1})
     assert bundle({"latent_dim": 8}) != bundle({"latent_dim": 16})

@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from objectives import base, replay
+from objectives import registry
 from objectives.base import Member, Settings, SpoiledError, State
-from objectives.replay import Replays, Trace
-from objectives.training import TrainingRun
+from objectives.training import traced
+from objectives.training.loop import TrainingRun
+from objectives.training.traced import Replays, Trace
 
 FAMILIES = ("autoencoder", "vae", "gan")
 # Noise, a memory, a clock, a norm of its own: what a step may depend on.
@@ -30,7 +31,7 @@ def begin(name: str, configs: Sequence[dict[str, Any]], family: Any = None, **op
     settings: dict[str, Any] = {"dataset": {"name": "digits", "train_size": 160}, "epochs": 4, "batch_size": 32, **options}
     if name == "gan":
         settings = {"features": {"name": "randconv"}, "model": "mlp_small", **settings}
-    made: TrainingRun = (family or base.load(name)(Settings(**settings))).start(
+    made: TrainingRun = (family or registry.load(name)(Settings(**settings))).start(
         [Member(n, config, seed=100 + n) for n, config in enumerate(configs)]
     )
     return made
@@ -47,10 +48,10 @@ def traces(run: TrainingRun) -> list[Trace]:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_pack_replayed_is_the_pack_mapped(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "AFTER", NEVER)
+    monkeypatch.setattr(traced, "AFTER", NEVER)
     mapped = begin(name, PACKS[name])
     reports = [mapped.step(), mapped.step()]
-    monkeypatch.setattr(replay, "AFTER", 1)
+    monkeypatch.setattr(traced, "AFTER", 1)
     replayed = begin(name, PACKS[name])
     again = [replayed.step(), replayed.step()]
     assert apart(replayed, mapped) == 0
@@ -64,7 +65,7 @@ def test_a_pack_replayed_is_the_pack_mapped(name: str, monkeypatch: pytest.Monke
 def test_coarser_products_are_replayed_as_coarse(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for after in (NEVER, 1):
-        monkeypatch.setattr(replay, "AFTER", after)
+        monkeypatch.setattr(traced, "AFTER", after)
         found.append(begin("autoencoder", [{}, {"l2": 1e-2}], precision=precision))
         found[-1].step()
     assert apart(*found) == 0
@@ -75,7 +76,7 @@ def test_a_member_that_stops_or_comes_to_nothing_leaves_the_others_as_they_would
     configs = [{}, {"lr": 1e30}, {"l2": 1e-3}, {}]
     ended = []
     for after in (NEVER, 1):
-        monkeypatch.setattr(replay, "AFTER", after)
+        monkeypatch.setattr(traced, "AFTER", after)
         run = begin("autoencoder", configs)
         assert [report.state for report in run.step()] == [None, State.DIVERGED, None, None]
         run.stop(3)
@@ -86,20 +87,20 @@ def test_a_member_that_stops_or_comes_to_nothing_leaves_the_others_as_they_would
 
 
 def test_the_next_run_of_a_process_finds_what_was_traced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "AFTER", 1)
+    monkeypatch.setattr(traced, "AFTER", 1)
     first = begin("autoencoder", [{}, {"l2": 1e-3}])
     first.step()
     monkeypatch.setattr(Trace, "record", lambda *_: pytest.fail("traced again"))
     second = begin("autoencoder", [{"l2": 1e-2}, {}], first.family)
     second.step()
-    monkeypatch.setattr(replay, "AFTER", NEVER)
+    monkeypatch.setattr(traced, "AFTER", NEVER)
     mapped = begin("autoencoder", [{"l2": 1e-2}, {}])
     mapped.step()
     assert apart(second, mapped) == 0
 
 
 def test_the_run_that_went_on_from_a_checkpoint_ends_as_the_one_that_was_never_cut(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(replay, "AFTER", 1)
+    monkeypatch.setattr(traced, "AFTER", 1)
     whole, first = begin("vae", PACKS["vae"]), begin("vae", PACKS["vae"])
     first.step()
     first.save(tmp_path / "run.pt")
@@ -119,7 +120,7 @@ def call(function: Callable[..., Any], times: int, replays: Replays | None = Non
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "AFTER", 0)
+    monkeypatch.setattr(traced, "AFTER", 0)
 
 
 @pytest.mark.usefixtures("at_once")
@@ -181,7 +182,7 @@ def test_other_shapes_and_other_circumstances_are_other_traces() -> None:
 
 
 def test_a_process_keeps_what_it_used_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "KEPT", 3)
+    monkeypatch.setattr(traced, "KEPT", 3)
     known = dict[Any, Trace]()
     for size in (1, 2, 3, 1, 4, 1, 5):
         Replays(known)("f", torch.neg, torch.ones(size))
@@ -204,11 +205,11 @@ def emulated(action: Callable[[], Sequence[Tensor]]) -> tuple[Callable[[], None]
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_captured_pack_is_the_pack_mapped(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "AFTER", NEVER)
+    monkeypatch.setattr(traced, "AFTER", NEVER)
     mapped = begin(name, PACKS[name])
     expected = [[report.metrics for report in mapped.step()] for _ in range(3)]
-    monkeypatch.setattr(replay, "AFTER", 1)
-    monkeypatch.setitem(replay.CAPTURES, "cpu", emulated)
+    monkeypatch.setattr(traced, "AFTER", 1)
+    monkeypatch.setitem(traced.CAPTURES, "cpu", emulated)
     launched = begin(name, PACKS[name])
     assert [[report.metrics for report in launched.step()] for _ in range(3)] == expected
     assert apart(launched, mapped) == 0
@@ -221,7 +222,7 @@ def test_a_captured_pack_is_the_pack_mapped(name: str, monkeypatch: pytest.Monke
 
 @pytest.mark.usefixtures("at_once")
 def test_what_stays_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(replay.CAPTURES, "cpu", emulated)
+    monkeypatch.setitem(traced.CAPTURES, "cpu", emulated)
     weights, replays, found = torch.zeros(2), Replays({}), []
     for n in range(8):
         found.append(replays("f", torch.add, weights, torch.full((2,), float(n))).clone())
@@ -241,6 +242,6 @@ def test_what_cannot_be_captured_is_called_one_by_one(monkeypatch: pytest.Monkey
         tries.append(1)
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setitem(replay.CAPTURES, "cpu", full)
+    monkeypatch.setitem(traced.CAPTURES, "cpu", full)
     assert [int(x[0]) for x in call(lambda a, _: a + 1, 9)] == list(range(1, 10))
     assert len(tries) == 1

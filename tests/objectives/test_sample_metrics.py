@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from objectives import base, data
+from objectives import base, data, registry
 from objectives.base import Config, Member, ObjectiveError, Settings
 from objectives.metrics import cas, class_histogram, fid, fid_infinity, kid, mind, modes, prdc
 from objectives.metrics._estimate import Estimate
@@ -300,18 +300,18 @@ def settings(dataset: Config, **given: Any) -> Settings:
 )
 def test_a_metric_that_does_not_apply_is_refused_in_prepare(objective: str, dataset: Config, measure: str, message: str) -> None:
     with pytest.raises(ObjectiveError, match=message):
-        base.load(objective)(settings(dataset, measure=(measure,))).prepare()
+        registry.load(objective)(settings(dataset, measure=(measure,))).prepare()
 
 
 def test_classes_of_samples_need_the_features_of_a_classifier() -> None:
-    family = base.load("gan")(settings({"name": "digits"}, features={"name": "randconv"}, measure=("class_histogram",)))
+    family = registry.load("gan")(settings({"name": "digits"}, features={"name": "randconv"}, measure=("class_histogram",)))
     with pytest.raises(ObjectiveError, match="need features: classifier; got randconv-64@"):
         family.prepare()
 
 
 def few_images(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
     """Digits with n validation images."""
-    from objectives import _family
+    from objectives.families import _family
 
     images = data.load({"name": "digits"})
     small = dataclasses.replace(images, val=images.val[:n], val_labels=images.val_labels[:n])  # type: ignore[index]
@@ -321,7 +321,7 @@ def few_images(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
 
 def test_fid_of_too_few_images_is_refused_where_it_was_asked_for_and_left_out_where_not(monkeypatch: pytest.MonkeyPatch) -> None:
     few_images(monkeypatch, 30)
-    gan = base.load("gan")
+    gan = registry.load("gan")
     for asked in ({"metric": "val_fid"}, {"measure": ("fid",)}):
         with pytest.raises(ObjectiveError, match=r"got 30 images and 32 features\. Choose val_kid or val_mind"):
             gan(settings({"name": "digits"}, **asked)).prepare()
@@ -338,14 +338,14 @@ def test_fid_of_too_few_images_is_refused_where_it_was_asked_for_and_left_out_wh
 
 @pytest.mark.parametrize("metric", ["val_fid", "val_mind", "val_kid"])
 def test_each_that_can_decide_is_the_score(metric: str) -> None:
-    family = base.load("gan")(settings({"name": "digits"}, metric=metric))
+    family = registry.load("gan")(settings({"name": "digits"}, metric=metric))
     (report,) = family.start([Member(1, {}, 0)]).step()
     assert report.score == report.metrics[metric] and report.score > 0
 
 
 def test_names_that_need_features_are_not_filled_in_without_them() -> None:
     """An autoencoder that compares nothing trains no classifier, and claims no label."""
-    plain = base.load("autoencoder")(settings({"name": "digits"})).prepare()
+    plain = registry.load("autoencoder")(settings({"name": "digits"})).prepare()
     assert "features" not in plain and not any("KID" in label for label in plain["labels"].values())
-    asked = base.load("autoencoder")(settings({"name": "digits"}, measure=("kid",))).prepare()
+    asked = registry.load("autoencoder")(settings({"name": "digits"}, measure=("kid",))).prepare()
     assert asked["labels"]["val_kid"] == f"KID[{asked['features']['label']}, n=360]"

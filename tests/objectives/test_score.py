@@ -7,28 +7,30 @@ from typing import Any
 import pytest
 import torch
 
-from objectives import base
+from objectives import registry
 from objectives.base import Member, Settings
-from objectives.training import TrainingRun
+from objectives.training.loop import TrainingRun
 
 FAMILIES = ("autoencoder", "vae", "gan")
 DIGITS = {"name": "digits", "train_size": 128}
 
 
 def begin(name: str, configs: list[dict[str, Any]], **options: Any) -> TrainingRun:
-    family: Any = base.load(name)
+    family: Any = registry.load(name)
     settings = Settings(**{"dataset": DIGITS, "epochs": 1, "batch_size": 32, **options})
     run: TrainingRun = family(settings).start([Member(number, config, 7) for number, config in enumerate(configs)])
     return run
 
 
 # A structural λ is part of the model that is scored (the σ of a σ-VAE); any other is a matter of training.
-LAMBDAS = [(name, knob) for name in FAMILIES for knob, found in base.load(name).knobs.items() if found.is_lambda and not found.structural]
+LAMBDAS = [
+    (name, knob) for name in FAMILIES for knob, found in registry.load(name).knobs.items() if found.is_lambda and not found.structural
+]
 
 
 @pytest.mark.parametrize(("name", "knob"), LAMBDAS, ids=[f"{name}-{knob}" for name, knob in LAMBDAS])
 def test_moving_a_lambda_at_fixed_weights_moves_no_score(name: str, knob: str) -> None:
-    found = base.load(name).knobs[knob]
+    found = registry.load(name).knobs[knob]
     runs = [begin(name, [{knob: value}]) for value in (found.off, found.high)]
     weights = runs[0]._current(0)
     reports = []

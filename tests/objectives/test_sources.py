@@ -7,9 +7,8 @@ import math
 import pytest
 import torch
 
-from objectives.adversarial import GAMES
 from objectives.draws import Live
-from objectives.likelihoods import gaussian_kl_nats
+from objectives.losses import GAMES, gaussian_kl_nats
 from objectives.regularizers import dropout, l2, l2_unsquared, latent_moment
 from objectives.regularizers._truths import context, numbers, zero
 from objectives.terms import Terms

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from objectives.base import Member, ObjectiveError, Report, Settings, State
-from objectives.toy import Toy, best_lambda, risk
+from objectives.families.toy import Toy, best_lambda, risk
 
 
 def begin(members: list[Member], epochs: int = 6, **options: Any) -> Any:

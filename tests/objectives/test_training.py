@@ -11,18 +11,18 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from objectives import base
+from objectives import registry
 from objectives.base import Member, ObjectiveError, Report, Settings, State
 from objectives.draws import stream_seed
 from objectives.regularizers import l2
-from objectives.training import TrainingRun
+from objectives.training.loop import TrainingRun
 
 FAMILIES = ("autoencoder", "vae", "gan")
 DIGITS = {"name": "digits", "train_size": 128}
 
 
 def begin(name: str, members: list[Member], **options: Any) -> TrainingRun:
-    family: Any = base.load(name)
+    family: Any = registry.load(name)
     run: TrainingRun = family(Settings(**{"dataset": DIGITS, "epochs": 4, "batch_size": 32, **options})).start(members)
     return run
 
@@ -130,7 +130,7 @@ def test_a_final_evaluation_that_raises_is_a_failure(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_members_of_one_seed_share_initialization_order_and_noise_whatever_lambda(name: str) -> None:
-    knobs = base.load(name).knobs
+    knobs = registry.load(name).knobs
     # Structural ones may be another model (packing) or ask for another likelihood.
     regularized = {knob: found.high for knob, found in knobs.items() if found.is_lambda and not found.structural}
     runs = [begin(name, [Member(0, config, seed=3)], epochs=1) for config in ({}, regularized)]
@@ -230,7 +230,7 @@ def test_the_average_follows_its_recursion() -> None:
 
 
 def test_bernoulli_of_real_values_is_refused() -> None:
-    family: Any = base.load("vae")
+    family: Any = registry.load("vae")
     with pytest.raises(ObjectiveError, match="gaussian"):
         family(Settings(dataset={"name": "noisy_linear"}, epochs=1)).prepare()
     family(Settings(dataset={"name": "noisy_linear"}, epochs=1, likelihood="gaussian")).prepare()

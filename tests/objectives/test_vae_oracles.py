@@ -18,13 +18,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from objectives import training
 from objectives.base import Member, ObjectiveError, Settings
 from objectives.draws import Draws, Live, Request, initialized
+from objectives.families.vae import VAE
 from objectives.metrics import active_units, iwae
-from objectives.regularization import Regularization
 from objectives.terms import Clock
-from objectives.vae import VAE
+from objectives.training import loop
+from objectives.training.regularization import Regularization
 
 SPECTRUM = torch.tensor([9.0, 4.0, 2.5, 1.0, 0.5, 0.1]).double()
 SIZE, LATENTS = 6, 5
@@ -69,8 +69,8 @@ def linear(beta: float) -> tuple[Regularization, Tensor, dict[str, Tensor], VAE]
     family = Double(Settings({"name": "noisy_linear"}, 1, "linear", "gaussian"))
     config = {"latent_dim": LATENTS, "beta": beta}
     shape = (1, 1, SIZE)
-    options = training.options_of(family, config)
-    parts: Mapping[str, Any] = initialized(0, lambda: training.built(family, shape, options))
+    options = loop.options_of(family, config)
+    parts: Mapping[str, Any] = initialized(0, lambda: loop.built(family, shape, options))
     parts = {name: part.double() for name, part in parts.items()}
     regularization = Regularization(family, parts, shape, LATENTS, options)
     regularization.switch([config])
@@ -165,7 +165,7 @@ def test_at_beta_1_the_loss_is_minus_the_elbo(likelihood: str) -> None:
     assert values["penalty_beta"] == pytest.approx(float(divergence.sum(-1).mean()), rel=1e-12)
 
 
-def loss_of(run: training.TrainingRun, batch: Tensor) -> tuple[float, dict[str, float]]:
+def loss_of(run: loop.TrainingRun, batch: Tensor) -> tuple[float, dict[str, float]]:
     knobs = {name: value[0] for name, value in run.knobs.items()}
     thetas = {"model": run.thetas["model"][0]}
     total, (values, _) = run.regularization.loss("model", thetas, batch, Live(7, dtype=torch.float64), knobs, {}, run.clock, 0)

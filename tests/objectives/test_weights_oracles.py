@@ -7,10 +7,10 @@ from types import ModuleType
 import pytest
 import torch
 
-from objectives.optimizers import Adam
 from objectives.regularizers import decoupled_wd, l0, l1_prox, l2
 from objectives.regularizers._truths import context, zero
 from objectives.terms import Terms, Update
+from objectives.training.optimizers import Adam
 
 AIM = 2.0
 CURVATURES = torch.tensor([1e-3, 1.0], dtype=torch.float64)  # Σ c(w − 2)²

@@ -28,15 +28,15 @@ from typing import TYPE_CHECKING, Any
 from infra import cluster
 from infra.catalogue import Catalogue
 from infra.storage import Home
-from objectives._family import loaded
-from objectives.vae import VAE
+from objectives.families._family import loaded
+from objectives.families.vae import VAE
 from search import Answer, resume, run
 from search.selection import Effect, paired
 from tests.published import results
 from tests.published.results import Gate
 
 if TYPE_CHECKING:
-    from objectives.data import ImageSet
+    from objectives.data._kinds import ImageSet
 
 SOURCE = "Burda et al. 2016, appendix on overfitting"
 FIXED = "tests.published.binarization:FixedVAE"

@@ -19,10 +19,10 @@ from torch import Tensor
 
 from objectives import data
 from objectives.base import Member, Settings
-from objectives.data import ImageSet
+from objectives.data._kinds import ImageSet
 from objectives.draws import Draws
+from objectives.families.vae import VAE
 from objectives.terms import Net
-from objectives.vae import VAE
 from search.trainable import return_memory
 from tests.published import results
 from tests.published.results import Gate

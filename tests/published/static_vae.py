@@ -21,11 +21,12 @@ from torch import Tensor
 
 from objectives import data
 from objectives.base import Member, Report, Settings
-from objectives.data import ImageSet
+from objectives.data import _kinds
+from objectives.data._kinds import ImageSet
 from objectives.draws import Draws, Fixed
+from objectives.families.vae import VAE, posterior
 from objectives.metrics import iwae
 from objectives.terms import Net
-from objectives.vae import VAE, posterior
 from search.trainable import return_memory
 from tests.published import results
 from tests.published.results import Gate
@@ -42,7 +43,7 @@ CONFIG = {"lr": 1e-4, "latent_dim": 40}
 def binary(root: str) -> ImageSet:
     """MNIST, every pixel drawn once."""
     found = data.load({"name": "mnist", "root": root})
-    splits: dict[str, Tensor] = {name: getattr(found, name) for name in data.SPLITS}
+    splits: dict[str, Tensor] = {name: getattr(found, name) for name in _kinds.SPLITS}
     drawn = {name: (Fixed(f"binary/{name}", x).uniform(x.shape) < x).to(x.dtype) for name, x in splits.items()}
     return replace(found, **drawn)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from objectives.autoencoder import Autoencoder
 from objectives.base import ObjectiveError
+from objectives.families.autoencoder import Autoencoder
 
 
 class DiesOnce(Autoencoder):

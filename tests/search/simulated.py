@@ -12,7 +12,8 @@ import numpy as np
 
 from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.tracking import NullTracker
-from objectives.base import Knob, Report, State, Value, load
+from objectives.base import Knob, Report, State, Value
+from objectives.registry import load
 from search import schedulers
 from search.ledger import Ledger, Silent
 from search.plan import Job, Pause, Plan

@@ -14,8 +14,9 @@ from rich.console import Console
 
 from infra.catalogue import Catalogue
 from infra.storage import Home
-from objectives import _family
-from objectives.base import Phase, Settings, Value, load
+from objectives.base import Phase, Settings, Value
+from objectives.families import _family
+from objectives.registry import load
 from search import curve, display
 from search.answers import Answer, Verdict
 from search.plan import Job

@@ -22,7 +22,7 @@ import search.sweep
 from infra.catalogue import Catalogue, MemberRow, ReportRow, SweepRow
 from infra.errors import InfraError
 from infra.storage import Home
-from objectives.base import load
+from objectives.registry import load
 from search.answers import Answer, Candidate, Row
 from search.cli import app
 from search.exports import Retrained

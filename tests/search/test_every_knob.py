@@ -10,7 +10,7 @@ import yaml
 
 from infra.catalogue import Catalogue
 from infra.storage import Home
-from objectives import base
+from objectives import registry
 from objectives.base import Knob
 from search.exports import export
 from search.spec import Spec, SpecError
@@ -38,7 +38,7 @@ def spec(family: str, dataset: str, knobs: list[Knob], root: str | None = None) 
 def groups(family: str) -> list[list[Knob]]:
     """The λ of a family in as few groups as go together."""
     found: list[list[Knob]] = []
-    for knob in base.load(family).knobs.values():
+    for knob in registry.load(family).knobs.values():
         if not knob.is_lambda:
             continue
         for group in found:

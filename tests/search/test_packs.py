@@ -15,9 +15,9 @@ from torch import Tensor
 
 from infra.catalogue import Catalogue, MemberRow
 from infra.storage import Home
-from objectives import replay
-from objectives.autoencoder import Autoencoder
 from objectives.base import Member, Report, Settings, State
+from objectives.families.autoencoder import Autoencoder
+from objectives.training import traced
 from search.pack import Pack
 from search.plan import Job, Plan
 from search.spec import Spec, SpecError
@@ -303,7 +303,7 @@ class Spoils(Autoencoder):
 
 
 def test_what_was_trained_wrongly_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "AFTER", 1)
+    monkeypatch.setattr(traced, "AFTER", 1)
     objective = made(Spoils)
     found = pack(objective, tmp_path, [{"l2": 1e-3}, {"l2": 1e-2}])
     assert [report.state for report in found.step()] == [None, None]

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from objectives.base import Knob, load
+from objectives.base import Knob
+from objectives.registry import load
 from search.space import Space, at
 from search.spec import Spec
 

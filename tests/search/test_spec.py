@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from objectives.base import load
+from objectives.registry import load
 from search import spec as spec_module
 from search.spec import Range, Spec, SpecError, expand, parse_yaml, presets, resolve
 

@@ -13,7 +13,7 @@ from infra.catalogue import Catalogue
 from infra.errors import InfraError
 from infra.storage import Home
 from objectives.base import Phase
-from objectives.toy import best_lambda
+from objectives.families.toy import best_lambda
 from search import exports
 from search.sweep import Outcome, resume, run
 

@@ -10,30 +10,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from objectives import adversarial, base, data, models
-from objectives._family import CLIP_NORM, LR, Family, knobs_of, latent_dim, metrics_of
+from objectives import base, data, losses, models
+from objectives.data._kinds import ImageSet
+from objectives.draws import Draws, Fixed
+from objectives.families._family import CLIP_NORM, LR, Family, knobs_of, latent_dim, metrics_of
+from objectives.lazy import Tensor
 from objectives.metrics import diversity, kid
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.data import ImageSet
-    from objectives.draws import Draws
-    from objectives.terms import Net, Terms
+from objectives.metrics._subject import Subject
+from objectives.terms import Net, Terms
 
 PLAYERS = {"discriminator": ("discriminator",), "generator": ("generator",)}
 LATENT = latent_dim(32)
 LOSS = base.Knob(
     name="loss",
     summary="the game: the losses of both players",
-    formula="; ".join(f"{name}: {game.formula}" for name, game in adversarial.GAMES.items()),
+    formula="; ".join(f"{name}: {game.formula}" for name, game in losses.GAMES.items()),
     unit="-",
-    default=adversarial.DEFAULT,
-    choices=tuple(adversarial.GAMES),
+    default=losses.DEFAULT_GAME,
+    choices=tuple(losses.GAMES),
     structural=True,
-    source="; ".join(dict.fromkeys(game.source for game in adversarial.GAMES.values())),
+    source="; ".join(dict.fromkeys(game.source for game in losses.GAMES.values())),
 )
 LR_RATIO = base.Knob(
     name="lr_ratio",
@@ -114,9 +112,7 @@ class GAN(Family):
         `values`: `latent` z (B, latent_dim), `fake` G(z) (B, D), `seen_fake` what D saw of it, `on_fake` its logits (n,); for the
         discriminator, and for both in a relativistic game, `real`, `seen_real` and `on_real` likewise. n = B but for packing.
         """
-        from objectives.terms import Terms
-
-        game = adversarial.GAMES[str(net.options["loss"])]
+        game = losses.GAMES[str(net.options["loss"])]
         z = draws.normal((len(batch), net.latent_dim), "latent")
         fake = net("generator", z)
         if player == "discriminator":
@@ -134,8 +130,6 @@ class GAN(Family):
 
     def evaluate(self, net: Net, images: ImageSet) -> dict[str, Tensor | float]:
         """KID between at most 2,000 samples and as many validation images, and how much the samples differ."""
-        from objectives.subject import Subject
-
         subject = Subject(self, net, images, "val")
         return {"val_kid": kid.measure(subject)["kid"].value, "val_diversity": diversity.measure(subject)["diversity"].value}
 
@@ -154,8 +148,6 @@ class GAN(Family):
 
     def samples(self, net: Net, images: ImageSet, n: int, name: str) -> Tensor:
         """Images (n, C, H, W) from noise that depends on `name` only, in batches of 2,000, whose statistics BatchNorm uses."""
-        from objectives.draws import Fixed
-
         z = Fixed(f"gan/{name}", images.val).normal((n, net.latent_dim), "latent")
         return net.in_chunks(("generator",), z).view(n, *images.shape)
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from objectives import base, regularizers
+from objectives import base, registry, regularizers
 from objectives.base import Check, Config, Knob, Probe, Value
 from objectives.terms import Terms
 
@@ -38,7 +38,7 @@ def check(objective: Any, names: Sequence[str] | None = None) -> list[Check]:
     lambdas = {name: knob for name, knob in objective.knobs.items() if knob.off is not None}
     strange = [name for name in names or () if name not in lambdas]
     if strange:
-        raise base.ObjectiveError(base.unknown("a λ to check", strange[0], list(lambdas)))
+        raise base.ObjectiveError(registry.unknown("a λ to check", strange[0], list(lambdas)))
     if not hasattr(objective, "probes"):
         missing = "nothing was proven: the objective has no method `probes` (see base.Probe)"
         return [Check(name, True, "", missing, proven=False) for name in names or lambdas]

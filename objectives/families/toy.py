@@ -28,9 +28,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from objectives import base
-from objectives._replayed import ReplayedRun
+from objectives import base, registry
 from objectives.base import OUT_OF_MEMORY, Knob, Member, Metric, ObjectiveError, Report, State, out_of_memory
+from objectives.families._replayed import ReplayedRun
 
 BEST_LR = 1e-2
 FIRST_EXCESS = 3.0  # how far above its risk a member starts, in units of S
@@ -99,12 +99,12 @@ class Toy:
         self.settings = settings
         unknown = [key for key in settings.dataset if key not in OPTIONS]
         if unknown:
-            raise ObjectiveError(base.unknown("option of dataset 'none'", unknown[0], list(OPTIONS)))
+            raise ObjectiveError(registry.unknown("option of dataset 'none'", unknown[0], list(OPTIONS)))
         self.options = {**OPTIONS, **settings.dataset}
         if self.options["name"] not in self.datasets:
-            raise ObjectiveError(base.unknown("dataset of the objective 'toy'", str(self.options["name"]), self.datasets))
+            raise ObjectiveError(registry.unknown("dataset of the objective 'toy'", str(self.options["name"]), self.datasets))
         if self.options["fault"] not in (None, *FAULTS):
-            raise ObjectiveError(base.unknown("fault", str(self.options["fault"]), FAULTS))
+            raise ObjectiveError(registry.unknown("fault", str(self.options["fault"]), FAULTS))
 
     def prepare(self) -> dict[str, Any]:
         """The options and the known answer."""

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from objectives import base
-from objectives.check import OWN
+from objectives.checks.alive import OWN
+from objectives.data._kinds import ImageSet
 from objectives.draws import Live
-
-if TYPE_CHECKING:
-    from objectives._family import Family
-    from objectives.data import ImageSet
-    from objectives.training import TrainingRun
+from objectives.training.loop import TrainingRun
+from objectives.training.mathematics import Mathematics
 
 IMAGES = 16
 SPLIT = 128  # images of each split that a probe loads
@@ -28,7 +26,7 @@ PROGRESS = 0.3  # of the training: inside a warm-up and inside a cycle
 SETTLING = 100
 
 
-def of(family: Family, config: base.Config) -> Mapping[str, FamilyProbe]:
+def of(family: Mathematics, config: base.Config) -> Mapping[str, FamilyProbe]:
     """A probe for each player, of a member with this config."""
     return {player: FamilyProbe(family, config, player) for player in family.players}
 
@@ -36,7 +34,7 @@ def of(family: Family, config: base.Config) -> Mapping[str, FamilyProbe]:
 class FamilyProbe:
     """An implementation of `base.Probe` for one player."""
 
-    def __init__(self, family: Family, config: base.Config, player: str) -> None:
+    def __init__(self, family: Mathematics, config: base.Config, player: str) -> None:
         self._config, self._player = dict(config), player
         few = _few(family.load_data())
         own = {"dtype": "float64", "load_data": lambda _: few}

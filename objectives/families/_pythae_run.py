@@ -1,4 +1,4 @@
-"""Members in training with pythae's models: what `training.py` does, with a loss that pythae computes and torch's own Adam.
+"""Members in training with pythae's models: what `training/loop.py` does, with a loss that pythae computes and torch's own Adam.
 
 pythae draws from torch's global generator. Each member has its own state of it, put in place for its epochs and kept with the checkpoint:
 a member is the same alone, among others, and after an interruption. Initialization, data order and binarization come from the member's
@@ -17,14 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from objectives import base
-from objectives._pythae import PREFIX
-from objectives.data import SPLITS, ImageSet
+from objectives import base, registry
+from objectives.checks._probe import IMAGES, PROGRESS, SEED
+from objectives.data._kinds import SPLITS, ImageSet
 from objectives.draws import Live, initialized, stream_seed
-from objectives.probes import IMAGES, PROGRESS, SEED
-from objectives.regularization import Regularization
 from objectives.terms import Net, Values
-from objectives.training import TrainingRun, built, options_of
+from objectives.training.loop import TrainingRun, built, options_of
+from objectives.training.regularization import Regularization
 
 Parts = Mapping[str, nn.Module]
 
@@ -173,7 +172,7 @@ class PythaeRun(TrainingRun):
         known = list(self.family.knobs)
         strange = [name for living in self.living for name in living.member.config if name not in known]
         if strange:
-            raise base.ObjectiveError(base.unknown(f"knob of the objective '{PREFIX}{self.family.pythae}'", strange[0], known))  # type: ignore[attr-defined]
+            raise base.ObjectiveError(registry.unknown(f"knob of the objective 'pythae:{self.family.pythae}'", strange[0], known))  # type: ignore[attr-defined]
 
 
 class PythaeProbe:

@@ -1,7 +1,9 @@
-"""The games that a GAN may play: the loss of the discriminator and of the generator, on logits D(·).
+"""Losses: likelihoods of autoencoders, and the games that a GAN may play.
 
-Each is written for one model as functions of the logits of real and generated images, averaged over the batch. The scale of D differs from
-loss to loss, so a λ that was found with one (R1's, LeCam's) says nothing about another.
+Likelihoods p(x | z) are minus the log of each, in nats per image, summed over pixels.
+
+Only a real likelihood may be quoted in nats: Bernoulli needs binary images (cross-entropy on gray pixels is no likelihood: its minimum is
+above zero), and a Gaussian needs its normalizer.
 """
 
 from __future__ import annotations
@@ -9,12 +11,40 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from objectives.lazy import Tensor
 
-DEFAULT = "non_saturating"
+LIKELIHOODS = ("bernoulli", "gaussian")
+
+
+def bernoulli_nats(logits: Tensor, x: Tensor) -> Tensor:
+    """−log p(x | z) of binary x under independent Bernoulli pixels: Σ softplus(logit) − x·logit, summed over the last axis."""
+    from torch.nn.functional import binary_cross_entropy_with_logits
+
+    return binary_cross_entropy_with_logits(logits, x.expand_as(logits), reduction="none").sum(-1)
+
+
+def gaussian_nats(mean: Tensor, x: Tensor, variance: Tensor | None = None) -> Tensor:
+    """−log p(x | z) of x under N(mean, σ²I): ½‖x − mean‖²/σ² + (D/2)·log 2πσ², over the last axis of length D; σ = 1 if not given."""
+    size, error = x.shape[-1], half_squared_error(mean, x)
+    if variance is None:
+        return error + 0.5 * size * math.log(2 * math.pi)
+    return error / variance + 0.5 * size * (2 * math.pi * variance).log()
+
+
+def half_squared_error(prediction: Tensor, target: Tensor) -> Tensor:
+    """½‖target − prediction‖² over the last axis."""
+    return 0.5 * (target - prediction).square().sum(-1)
+
+
+def gaussian_kl_nats(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(μ, σ²) ‖ N(0, 1)) = ½(μ² + σ² − 1 − log σ²) for each latent: not yet summed (Kingma & Welling 2014, appendix B)."""
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
+
+
+# A game is a function of the logits D(·) of real and generated images, averaged over the batch. The scale of D differs from game to
+# game, so a λ that was found in one (R1's, LeCam's) says nothing about another.
+DEFAULT_GAME = "non_saturating"
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from objectives import base, population, replay
-from objectives.training import TrainingRun
-
-if TYPE_CHECKING:
-    from objectives._family import Family
+from objectives import base
+from objectives.training import population
+from objectives.training.loop import TrainingRun
+from objectives.training.mathematics import Mathematics
+from objectives.training.traced import hasten
 
 SECONDS = 10.0  # at most
 SHARE = 0.05  # of what the members would take one by one: no more is lost where no pack pays
@@ -27,7 +27,7 @@ TRACING_STEPS = 4  # one is written down, two are compared, and the next two tha
 WIDTHS = (4, 8, 16, 32, 64, 128, 256)
 
 
-def measure(family: Family, searched: Sequence[str], widest: int, members: int) -> dict[str, Any]:
+def measure(family: Mathematics, searched: Sequence[str], widest: int, members: int) -> dict[str, Any]:
     """The width that trains the most member-epochs per second, out of powers of two up to `widest`; 1 unless wider is clearly faster.
 
     Timed members have every searched λ on, in the middle of its range; packs are traced first where training takes minutes. Wider packs are
@@ -78,27 +78,27 @@ def measure(family: Family, searched: Sequence[str], widest: int, members: int) 
     return {"members": best, "why": why, "rates": {str(width): round(rate, 3) for width, rate in rates.items()}}
 
 
-def epoch_seconds(family: Family, config: base.Config) -> float:
+def epoch_seconds(family: Mathematics, config: base.Config) -> float:
     """What an epoch of one member takes here, its evaluation included, from a few steps."""
     timed = _Timed(family, config, 1)
     return timed.epoch_seconds() + timed.evaluation_seconds()
 
 
-def _beside(alone: _Timed, family: Family, config: base.Config, width: int, traced: bool) -> list[tuple[float, float]]:
+def _beside(alone: _Timed, family: Mathematics, config: base.Config, width: int, traced: bool) -> list[tuple[float, float]]:
     """Seconds of an epoch of a pack and of one member, in turns. The pack is gone before the next, wider one is built."""
     pack = _Timed(family, config, width, traced)
     return [(pack.epoch_seconds(), alone.epoch_seconds()) for _ in range(ROUNDS)]
 
 
 class _Timed:
-    """A pack that has taken its first steps; `traced`: as it runs once its operations are done again (`replay.py`)."""
+    """A pack that has taken its first steps; `traced`: as it runs once its operations are done again (`traced.py`)."""
 
-    def __init__(self, family: Family, config: base.Config, width: int, traced: bool = False) -> None:
+    def __init__(self, family: Mathematics, config: base.Config, width: int, traced: bool = False) -> None:
         self._run = TrainingRun(family, [base.Member(number, config, number) for number in range(width)])
         self._on_gpu = family.settings.device.startswith("cuda")
         self._run.train_steps(WARM_STEPS)
         if traced:
-            replay.hasten(family.traces)
+            hasten(family.traces)
             for _ in range(TRACING_STEPS):
                 self._run.train_steps(1)
         if width > 1 and family.evaluates_together:
@@ -126,7 +126,7 @@ class _Timed:
         return time.perf_counter()
 
 
-def _middle(family: Family, searched: Sequence[str]) -> dict[str, base.Value]:
+def _middle(family: Mathematics, searched: Sequence[str]) -> dict[str, base.Value]:
     """Every searched knob in the middle of its range, so that what it costs is paid."""
     found: dict[str, base.Value] = {}
     for name in searched:

@@ -24,18 +24,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from objectives import base, detectors, metrics, models, regularizers
-from objectives._family import Family
+from objectives import base, detectors, metrics, models, registry, regularizers
 from objectives.base import OUT_OF_MEMORY, SPOILED, Member, ObjectiveError, Report, SpoiledError, State, out_of_memory
-from objectives.data import ImageSet
+from objectives.data._kinds import ImageSet
 from objectives.draws import Draws, Fixed, Live, initialized
-from objectives.optimizers import Adam, clip
-from objectives.population import Pieces, Scratch, each, gradients
-from objectives.precision import products
-from objectives.regularization import Memories, Regularization, evaluation_net
-from objectives.replay import Replays
-from objectives.subject import Subject
+from objectives.metrics._subject import Subject
 from objectives.terms import Clock, Update, Values
+from objectives.training.mathematics import Mathematics
+from objectives.training.optimizers import Adam, clip
+from objectives.training.population import Pieces, Scratch, each, gradients
+from objectives.training.precision import products
+from objectives.training.regularization import Memories, Regularization, evaluation_net
+from objectives.training.traced import Replays
 
 BLOW_UP = 1e3  # a training loss this many times its first value (or this large, if that was below 1) has diverged
 TOGETHER = 4_000  # images that members evaluate as one program, at most, for a convolution's activations are many times its input
@@ -60,7 +60,7 @@ class Living:
 class TrainingRun:
     """Members in training: an implementation of `base.Run`. Tensors of K members have a first axis of length K."""
 
-    def __init__(self, family: Family, members: Sequence[Member]) -> None:
+    def __init__(self, family: Mathematics, members: Sequence[Member]) -> None:
         settings = family.settings
         torch.set_num_threads(settings.threads)
         check_device(settings.device)
@@ -185,7 +185,7 @@ class TrainingRun:
 
     def save_picture(self, number: int, path: Path) -> bool:
         """Write a PNG of samples or reconstructions; False where the data are no pictures."""
-        from objectives.pictures import save_grid
+        from objectives.training.pictures import save_grid
 
         if self.images.shape[0] not in (1, 3) or min(self.images.shape[1:]) < 2:
             return False
@@ -400,7 +400,7 @@ class TrainingRun:
         for living in self.living:
             for name in living.member.config:
                 if name not in known:
-                    raise ObjectiveError(base.unknown(f"knob of the objective {self.family.name!r}", name, list(known)))
+                    raise ObjectiveError(registry.unknown(f"knob of the objective {self.family.name!r}", name, list(known)))
         values = {
             name: [float(living.member.config.get(name, knob.default)) for living in self.living]
             for name, knob in known.items()
@@ -446,7 +446,7 @@ class TrainingRun:
         return self._scored(found[0])
 
 
-def built(family: Family, shape: models.Shape, options: base.Config) -> dict[str, nn.Module]:
+def built(family: Mathematics, shape: base.Shape, options: base.Config) -> dict[str, nn.Module]:
     """The freshly initialized parts of a family's model; a player whose regularizer changes what it takes (packing) gets that."""
     latent_dim = int(options["latent_dim"])
     parts = dict(models.build(family.model, family.name, shape, latent_dim))
@@ -501,12 +501,12 @@ def _scored_epoch(living: Living) -> int:
     return living.rungs.index(min(living.rungs)) + 1 if living.best is not None else len(living.rungs)
 
 
-def options_of(family: Family, config: base.Config) -> dict[str, base.Value]:
+def options_of(family: Mathematics, config: base.Config) -> dict[str, base.Value]:
     """The structural knobs of a config."""
     return {name: config.get(name, knob.default) for name, knob in family.knobs.items() if knob.structural}
 
 
-def _shared_options(family: Family, members: Sequence[Member]) -> dict[str, base.Value]:
+def _shared_options(family: Mathematics, members: Sequence[Member]) -> dict[str, base.Value]:
     """The members' common structural knobs; they must agree in every one, for one tensor holds all of them."""
     for name, knob in family.knobs.items():
         values = {member.config.get(name, knob.default) for member in members} if knob.structural else set()
@@ -533,13 +533,13 @@ def check_device(device: str) -> None:
         raise ObjectiveError(f"device must be one that torch finds here; got {device!r}, and there is no CUDA device. Choose device: cpu.")
 
 
-def parameter_counts(family: Family, shape: models.Shape) -> dict[str, int]:
+def parameter_counts(family: Mathematics, shape: base.Shape) -> dict[str, int]:
     """Trainable numbers per part of the family's model, at the default structure."""
     parts = initialized(0, lambda: built(family, shape, options_of(family, {})))
     return {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
 
 
-def read_test(family: Family, config: base.Config, weights: Path) -> dict[str, float]:
+def read_test(family: Mathematics, config: base.Config, weights: Path) -> dict[str, float]:
     """Score saved weights on the test split."""
     from safetensors.torch import load_file
 

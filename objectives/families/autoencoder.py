@@ -6,18 +6,15 @@ Where a data set has clean targets, training still sees the noisy image only, an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from objectives import base, data, models
-from objectives._family import CHEAP_IMAGES, CLIP_NORM, LR, Family, comparable, knobs_of, latent_dim, metrics_of
+from objectives.data._kinds import ImageSet
+from objectives.draws import Draws, Fixed
+from objectives.families._family import CHEAP_IMAGES, CLIP_NORM, LR, Family, comparable, knobs_of, latent_dim, metrics_of
+from objectives.lazy import Tensor, torch
+from objectives.losses import half_squared_error
 from objectives.metrics import bce, generalization_gap, half_sse, mse_pixel, output_spread
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.data import ImageSet
-    from objectives.draws import Draws
-    from objectives.terms import Net, Terms
+from objectives.terms import Net, Terms
 
 PLAYERS = {"model": ("encoder", "decoder")}
 OFFERS = ("samples", "codes", "anomaly")
@@ -52,25 +49,18 @@ class Autoencoder(Family):
 
     def loss(self, player: str, net: Net, batch: Tensor, draws: Draws, knobs: Mapping[str, Tensor]) -> Terms:
         """½‖x̂ − x‖², averaged over the batch (B, D). `values`: `observed` x, `output` x̂ (B, D), `latent` z (B, latent_dim)."""
-        from objectives.likelihoods import half_squared_error
-        from objectives.terms import Terms
-
         latent = net("encoder", net.corrupt("encoder", batch))
         rebuilt = net("decoder", latent)
         return Terms(half_squared_error(rebuilt, batch).mean(), {"observed": batch, "output": rebuilt, "latent": latent})
 
     def evaluate(self, net: Net, images: ImageSet) -> dict[str, Tensor | float]:
         """The score on at most 2,000 validation images, and how much reconstructions differ."""
-        from objectives.likelihoods import half_squared_error
-
         x, target = images.val[:CHEAP_IMAGES].flatten(1), _target(images, "val")[:CHEAP_IMAGES].flatten(1)
         rebuilt = _reconstruct(net, x)
         return {"val_half_sse": half_squared_error(rebuilt, target).mean(), "val_output_spread": output_spread.of(rebuilt, target)}
 
     def finish(self, net: Net, images: ImageSet, rungs: Sequence[float]) -> dict[str, float]:
         """Every metric, on the whole validation split and about as many training images."""
-        from objectives.likelihoods import half_squared_error
-
         found = self._on_split(net, images, "val")
         val, train = images.val.flatten(1), images.train[: comparable(images)].flatten(1)
         gap = [half_squared_error(_reconstruct(net, x), x) for x in (val, train)]  # both against the input, which training sees
@@ -86,16 +76,12 @@ class Autoencoder(Family):
 
     def picture(self, net: Net, images: ImageSet) -> tuple[Tensor, int] | None:
         """Validation images above their reconstructions."""
-        import torch
-
         x = images.val[:16]
         rebuilt = _reconstruct(net, x.flatten(1)).view_as(x)
         return torch.cat([x[:8], rebuilt[:8], x[8:], rebuilt[8:]]), 8
 
     def samples(self, net: Net, images: ImageSet, n: int, name: str) -> Tensor:
         """Decoded draws from a density that is fitted to the codes of training images: (n, C, H, W)."""
-        from objectives.draws import Fixed
-
         z = self.sampler(net, images)(n, Fixed(f"autoencoder/{name}", images.val))
         return net.in_chunks(("decoder",), z).view(n, *images.shape)
 
@@ -105,8 +91,6 @@ class Autoencoder(Family):
 
     def anomaly(self, net: Net, images: ImageSet, x: Tensor) -> Tensor:
         """½‖x̂ − x‖² of images x (n, C, H, W)."""
-        from objectives.likelihoods import half_squared_error
-
         return half_squared_error(_reconstruct(net, x.flatten(1)), x.flatten(1))
 
     def _on_split(self, net: Net, images: ImageSet, split: str) -> dict[str, float]:

@@ -18,14 +18,14 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from objectives import base
-from objectives._family import LR
-from objectives.autoencoder import Autoencoder
+from objectives import base, registry
 from objectives.conventions import CONVENTIONS
-from objectives.vae import VAE
+from objectives.families._family import LR
+from objectives.families.autoencoder import Autoencoder
+from objectives.families.vae import VAE
 
 if TYPE_CHECKING:
-    from objectives._pythae_run import PythaeProbe, PythaeRun
+    from objectives.families._pythae_run import PythaeProbe, PythaeRun
 
 PREFIX = "pythae:"
 SOURCE = "pythae 0.1.2 (clementchadebec/benchmark_VAE)"
@@ -90,13 +90,13 @@ class PythaeModel:
 
     def start(self, members: Sequence[base.Member]) -> PythaeRun:
         """Begin training: one member after the other, in this process."""
-        from objectives._pythae_run import PythaeRun
+        from objectives.families._pythae_run import PythaeRun
 
         return PythaeRun(self, members)  # type: ignore[arg-type]  # a Family by the class that it is mixed into
 
     def probes(self, config: base.Config) -> Mapping[str, PythaeProbe]:
         """A held-still batch of pythae's loss."""
-        from objectives._pythae_run import PythaeProbe
+        from objectives.families._pythae_run import PythaeProbe
 
         return {"model": PythaeProbe(self, config)}
 
@@ -107,19 +107,18 @@ class PythaeModel:
 
 
 @lru_cache
-def objective(name: str) -> type[base.Objective]:
-    """The objective class of `pythae:Model`.
+def objective(model: str) -> type[base.Objective]:
+    """The objective class of one of pythae's models, `pythae:MODEL` in a spec.
 
     Raises:
         base.ObjectiveError: pythae is not installed, or the model is none of those above.
     """
-    model = name.removeprefix(PREFIX)
     known = {**AUTOENCODERS, **VARIATIONAL}
     if model not in known:
         why = "Models with an adversary, a flow, a learned prior or a posterior that is not Gaussian cannot be trained here."
-        raise base.ObjectiveError(f"{base.unknown('model of pythae', model, list(known))} {why}")
+        raise base.ObjectiveError(f"{registry.unknown('model of pythae', model, list(known))} {why}")
     if importlib.util.find_spec("pythae") is None:
-        rule = f"objective {name!r} needs the library pythae, which is not installed"
+        rule = f"objective {PREFIX + model!r} needs the library pythae, which is not installed"
         raise base.ObjectiveError(f"{rule}. Install the extra: pip install 'lagrange-search[pythae]'.")
     family: Any = VAE if model in VARIATIONAL else Autoencoder
     own = tuple(replace(knob, summary=_summary(model, knob)) for knob in known[model])

@@ -1,7 +1,7 @@
 """What the objectives that train with PyTorch have in common, readable without torch.
 
 A family is an `Objective` and, beside that, the mathematics of one model: `loss`, `evaluate`, `finish`, `test`, `picture`. Everything
-about loops, members, checkpoints and optimizers is in `training.py`.
+about loops, members, checkpoints and optimizers is in `training/loop.py`.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
-from objectives import base, data, latents, metrics, models, regularizers
+from objectives import base, compatibility, data, latents, metrics, models, registry, regularizers
+from objectives.data._kinds import ImageSet
+from objectives.draws import Draws
+from objectives.features import Extractor, make
+from objectives.lazy import Tensor
+from objectives.metrics._subject import MOST, Subject
+from objectives.terms import Net, Terms
+from objectives.training.mathematics import Mathematics
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.data import ImageSet
-    from objectives.draws import Draws
-    from objectives.features import Extractor
-    from objectives.replay import Trace
-    from objectives.terms import Net, Terms
-    from objectives.training import TrainingRun
+    from objectives.training.loop import TrainingRun
+    from objectives.training.traced import Trace
 
 LR = base.Knob(
     name="lr",
@@ -109,8 +110,6 @@ def metrics_of(
 @lru_cache(maxsize=2)
 def extractor(options: str, device: str, cache: str | None, features: str) -> Extractor:
     """What a data set's images are compared in, once per process: worker processes are reused by many members."""
-    from objectives.features import make
-
     return make(loaded(options, device), Path(cache) if cache else None, json.loads(features))
 
 
@@ -120,7 +119,7 @@ def loaded(options: str, device: str) -> ImageSet:
     return data.load(json.loads(options), device)
 
 
-class Family:
+class Family(Mathematics):
     """Base of the objectives that train with PyTorch."""
 
     name: ClassVar[str]
@@ -138,7 +137,7 @@ class Family:
     averaged: ClassVar[Mapping[str, str]] = {}  # players whose exponential moving average is what is scored, and the knob of its decay
     dtype: ClassVar[str] = "float32"
     precisions: ClassVar[tuple[str, ...]] = get_args(base.Precision)
-    offers: ClassVar[tuple[str, ...]] = ()  # what metrics may take of it: see `subject.py`
+    offers: ClassVar[tuple[str, ...]] = ()  # what metrics may take of it: see `metrics/_subject.py`
     density = False  # whether its likelihood is that of real-valued pixels; for families that offer one
     evaluates_together: ClassVar[bool] = False  # `evaluate` makes tensors of tensors only, so that it can be mapped over members
     measures: ClassVar[tuple[str, ...]] = ()  # metric files measured for every complete member
@@ -150,7 +149,7 @@ class Family:
         self.deciding = settings.metric or self.score
         deciders = [name for name, metric in self.metrics.items() if metric.decides]
         if self.deciding not in deciders:
-            raise base.ObjectiveError(base.unknown(f"deciding metric of {self.name!r}", self.deciding, deciders))
+            raise base.ObjectiveError(registry.unknown(f"deciding metric of {self.name!r}", self.deciding, deciders))
         if wrong := [*models.faults(self.model, self.name), *self.measure_faults(settings.measure)]:
             raise base.ObjectiveError("\n".join(wrong))
         deciding = metrics.file_of(self.deciding, metrics.measurable(frozenset(self.offers)))
@@ -160,7 +159,7 @@ class Family:
         self.measured = {phase: tuple(dict.fromkeys([*always, *names])) for phase, names in wanted.items()}
         self.likelihood = settings.likelihood or next(iter(self.likelihoods), "")
         if settings.likelihood and settings.likelihood not in self.likelihoods:
-            raise base.ObjectiveError(base.unknown(f"likelihood of {self.name!r}", settings.likelihood, self.likelihoods))
+            raise base.ObjectiveError(registry.unknown(f"likelihood of {self.name!r}", settings.likelihood, self.likelihoods))
         if settings.epochs < 1:
             raise base.ObjectiveError(f"epochs must be at least 1; got {settings.epochs}.")
 
@@ -170,7 +169,9 @@ class Family:
     def measure_faults(cls, wanted: Sequence[str]) -> list[str]:
         """Names that are no metric, or none that this family can be asked for."""
         known = metrics.measurable(frozenset(cls.offers))
-        return [base.unknown(f"measure: a metric that {cls.name!r} can be asked for", name, known) for name in wanted if name not in known]
+        return [
+            registry.unknown(f"measure: a metric that {cls.name!r} can be asked for", name, known) for name in wanted if name not in known
+        ]
 
     def load_data(self) -> ImageSet:
         """The data set of the settings, loaded once per process.
@@ -189,11 +190,11 @@ class Family:
 
     def prepare(self) -> dict[str, Any]:
         """Load the data and train what is cached; plain facts for the record."""
-        from objectives import training
+        from objectives.training import loop
 
-        training.check_device(self.settings.device)
+        loop.check_device(self.settings.device)
         images = self.load_data()
-        sizes = training.parameter_counts(self, images.shape)
+        sizes = loop.parameter_counts(self, images.shape)
         facts = {"dataset": dict(images.record), "model": self.model, "parameters": sizes, **self.warm_up(images)}
         extractor = self.features() if self.compares() else None
         if extractor:
@@ -229,8 +230,6 @@ class Family:
 
         A metric of the validation has a twin of the test. Names that need features are left out where nothing is compared in them.
         """
-        from objectives.subject import MOST
-
         facts = {**({"features": self.features().label} if self.compares() else {}), **self.label_facts()}
         askable = metrics.measurable(frozenset(self.offers))
         found = {}
@@ -258,15 +257,15 @@ class Family:
 
     def start(self, members: Sequence[base.Member]) -> TrainingRun:
         """Begin training `members`, which agree in every structural knob."""
-        from objectives.training import TrainingRun
+        from objectives.training.loop import TrainingRun
 
         return TrainingRun(self, members)
 
     def read_test(self, config: base.Config, weights: Path) -> dict[str, float]:
         """Score saved weights on the test split; the key `score` is the deciding metric."""
-        from objectives import training
+        from objectives.training import loop
 
-        return training.read_test(self, config, weights)
+        return loop.read_test(self, config, weights)
 
     @classmethod
     def bundle(cls, config: base.Config) -> tuple[base.Value, ...]:
@@ -282,34 +281,32 @@ class Family:
 
     def rehearse(self) -> None:
         """Let this process import what the first pack would wait for: torch's mapping of functions takes seconds to import."""
-        from objectives import population
+        from objectives.training import population
 
         population.rehearse()
 
     def calibrate(self, searched: Sequence[str], widest: int, members: int) -> dict[str, Any]:
         """How many of the `members` that are to be trained here, at most `widest`, train fastest as one program, with the figures."""
-        from objectives import calibration
+        from objectives.training import calibration
 
         return calibration.measure(self, searched, widest, members)
 
     def epoch_seconds(self, config: base.Config) -> float:
         """About what an epoch of one member takes here."""
-        from objectives import calibration
+        from objectives.training import calibration
 
         return calibration.epoch_seconds(self, config)
 
     @classmethod
     def conflicts(cls, intent: base.Intent) -> list[base.Conflict]:
         """What does not go together in a sweep: errors first, then warnings."""
-        from objectives import compatibility
-
         return compatibility.conflicts(cls.name, intent)
 
     def probes(self, config: base.Config) -> Mapping[str, base.Probe]:
         """One held-still batch per player, for the check that every λ is alive."""
-        from objectives import probes
+        from objectives.checks import _probe
 
-        return probes.of(self, config)
+        return _probe.of(self, config)
 
     # How the players move ---------------------------------------------------------------------------------------------------------------
 
@@ -369,8 +366,6 @@ class Family:
 
     def sampler(self, net: Net, images: ImageSet) -> latents.Sample:
         """Draws codes from the density that the settings name (a Gaussian if none), fitted to the codes of training images."""
-        from objectives.subject import Subject
-
         return latents.fit(self.settings.latents or "gaussian", Subject(self, net, images, "val").codes("train"))
 
     def picture(self, net: Net, images: ImageSet) -> tuple[Tensor, int] | None:

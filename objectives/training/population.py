@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from objectives import draws as draws_
 from objectives.draws import Draws, Listing, Live, Request, Tape
-from objectives.replay import Replays
 from objectives.terms import Values
+from objectives.training.traced import Replays
 
 Parts = Mapping[str, nn.Module]
 Pieces = tuple[Tensor, ...]  # a flat θ cut into one flat tensor for each parameter

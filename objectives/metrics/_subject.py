@@ -14,17 +14,13 @@ A metric that any family can be asked for names what it takes in `NEEDS`; a fami
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
-
-from torch import Tensor
 
 from objectives.base import ObjectiveError
-
-if TYPE_CHECKING:
-    from objectives._family import Family
-    from objectives.data import ImageSet
-    from objectives.features import Extractor
-    from objectives.terms import Net
+from objectives.data._kinds import ImageSet
+from objectives.features import Extractor
+from objectives.lazy import Tensor
+from objectives.terms import Net
+from objectives.training.mathematics import Mathematics
 
 # Images that are compared or encoded: a validation is repeated for every member, the test split is read once, a probe is fitted to codes.
 MOST = {"val": 2000, "test": 10_000, "train": 10_000}
@@ -33,7 +29,7 @@ MOST = {"val": 2000, "test": 10_000, "train": 10_000}
 class Subject:
     """One model of weights that will not change, on one split (`val` or `test`) of its data set."""
 
-    def __init__(self, family: Family, net: Net, images: ImageSet, split: str) -> None:
+    def __init__(self, family: Mathematics, net: Net, images: ImageSet, split: str) -> None:
         self.family, self.net, self.images, self.split = family, net, images, split
 
     @cached_property

@@ -15,17 +15,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from objectives import base, data, models, regularizers
-from objectives._family import CHEAP_IMAGES, CLIP_NORM, LR, Family, comparable, knobs_of, latent_dim, metrics_of
-from objectives.likelihoods import NAMES, bernoulli_nats, gaussian_kl_nats, gaussian_nats
+from objectives.data._kinds import ImageSet
+from objectives.draws import Draws, Fixed
+from objectives.families._family import CHEAP_IMAGES, CLIP_NORM, LR, Family, comparable, knobs_of, latent_dim, metrics_of
+from objectives.lazy import Tensor, torch
+from objectives.losses import LIKELIHOODS, bernoulli_nats, gaussian_kl_nats, gaussian_nats
 from objectives.metrics import active_units, bits_per_dim, generalization_gap, iwae, kl, neg_elbo, reconstruction
+from objectives.terms import Net, Terms
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from objectives.data import ImageSet
-    from objectives.draws import Draws
-    from objectives.terms import Net, Terms
-    from objectives.training import TrainingRun
+    from objectives.training.loop import TrainingRun
 
 PLAYERS = {"model": ("encoder", "decoder")}
 IWAE_SAMPLES = 100
@@ -52,7 +51,7 @@ class VAE(Family):
     default_epochs = 20
     models = models.serving("vae", first="mlp400")
     datasets = data.serving("vae")
-    likelihoods = NAMES
+    likelihoods = LIKELIHOODS
 
     def warm_up(self, images: ImageSet) -> dict[str, Any]:
         """Refuse a Bernoulli likelihood of what is no probability, and bits of what are no gray levels."""
@@ -80,8 +79,6 @@ class VAE(Family):
         `values`: `observed` x and `output` (B, D), which `link` takes to E[x|z]; `mean`, `log_variance` and `latent` of q(z|x) and
         `kl_nats` (all (B, latent_dim)); and `kl`, its sum over latents averaged over the batch.
         """
-        from objectives.terms import Terms
-
         x = self._observed(batch, draws)
         mean, log_variance = posterior(net, net.corrupt("encoder", x))
         z = mean + (0.5 * log_variance).exp() * draws.normal(mean.shape, "latent")
@@ -125,8 +122,6 @@ class VAE(Family):
 
     def samples(self, net: Net, images: ImageSet, n: int, name: str) -> Tensor:
         """E[x|z] for z from the prior, or from the density of codes that the settings name: (n, C, H, W)."""
-        from objectives.draws import Fixed
-
         draws = Fixed(name, images.val)
         z = self.sampler(net, images)(n, draws) if self.settings.latents else draws.normal((n, net.latent_dim))
         return self._expected(net.in_chunks(("decoder",), z)).view(-1, *images.shape)
@@ -137,8 +132,6 @@ class VAE(Family):
 
     def posterior(self, net: Net, x: Tensor, name: str) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z|x), (n, z) each, of images (n, C, H, W) as they are evaluated: binarized where they are."""
-        from objectives.draws import Fixed
-
         observed = self._observed(x.flatten(1), Fixed(f"vae/{name}", x))
         mean, log_variance = net.in_chunks(("encoder",), observed).chunk(2, -1)
         return mean, log_variance
@@ -186,8 +179,6 @@ class VAE(Family):
 
     def _sampled(self, net: Net, images: Tensor, split: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Images as the likelihood sees them, the decoder's output of one z each, and the posterior. A split's noise never changes."""
-        from objectives.draws import Fixed
-
         draws = Fixed(f"vae/{split}", images)
         x = self._observed(images.flatten(1), draws)
         noise = draws.normal((len(x), net.latent_dim), "latent")
@@ -197,10 +188,6 @@ class VAE(Family):
 
     def _log_weights(self, net: Net, images: Tensor, split: str, variance: Tensor | None = None) -> Tensor:
         """log p(x|z) + log p(z) − log q(z|x) for k samples of z, (n, k)."""
-        import torch
-
-        from objectives.draws import Fixed
-
         draws = Fixed(f"vae/{split}", images)
         x = self._observed(images.flatten(1), draws)  # the binarization of `_bound`
         found = []

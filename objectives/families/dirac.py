@@ -28,9 +28,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from objectives import base
-from objectives._replayed import ReplayedRun
+from objectives import base, registry
 from objectives.base import Knob, Member, Metric, ObjectiveError, Report, State
+from objectives.families._replayed import ReplayedRun
 from objectives.regularizers import r1
 
 STEPS = 400
@@ -80,10 +80,10 @@ class Dirac:
         self.settings = settings
         unknown = [key for key in settings.dataset if key not in OPTIONS]
         if unknown:
-            raise ObjectiveError(base.unknown("option of dataset 'none'", unknown[0], list(OPTIONS)))
+            raise ObjectiveError(registry.unknown("option of dataset 'none'", unknown[0], list(OPTIONS)))
         self.options = {**OPTIONS, **settings.dataset}
         if self.options["name"] not in self.datasets:
-            raise ObjectiveError(base.unknown("dataset of the objective 'dirac'", str(self.options["name"]), self.datasets))
+            raise ObjectiveError(registry.unknown("dataset of the objective 'dirac'", str(self.options["name"]), self.datasets))
 
     def prepare(self) -> dict[str, Any]:
         """The options and the known answer."""

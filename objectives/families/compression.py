@@ -31,14 +31,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from objectives import base
-from objectives.gan import GAN
+from objectives.data._kinds import ImageSet
+from objectives.draws import initialized
+from objectives.families.gan import GAN
+from objectives.lazy import Tensor, nn, torch
+from objectives.metrics import kid
+from objectives.metrics._subject import Subject
+from objectives.terms import Net
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from objectives.data import ImageSet
-    from objectives.terms import Net
-    from objectives.training import TrainingRun
+    from objectives.training.loop import TrainingRun
 
 PART = "generator"
 SHARES = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95)
@@ -135,9 +137,9 @@ class Compression(GAN):
 
     def evaluate(self, net: Net, images: ImageSet) -> dict[str, Tensor | float]:
         """KID of the generator as it is, and pruned by about what the budget asks."""
-        from objectives import _packing
+        from objectives.families import _small_file
 
-        small = net.having(PART, _packing.pruned(net.parameters[PART], likely_share(float(net.options[BUDGET.name]))))
+        small = net.having(PART, _small_file.pruned(net.parameters[PART], likely_share(float(net.options[BUDGET.name]))))
         return {**super().evaluate(net, images), "val_kid_pruned": super().evaluate(small, images)["val_kid"]}
 
     def finish(self, net: Net, images: ImageSet, rungs: Sequence[float]) -> dict[str, float]:
@@ -162,9 +164,6 @@ class Compression(GAN):
 
     def test(self, net: Net, images: ImageSet) -> dict[str, float]:
         """KID on the test split of the file within the budget, in the precision that is better on validation images."""
-        from objectives.metrics import kid
-        from objectives.subject import Subject
-
         budget = self.budget_bytes(images.shape, net.options)
         with tempfile.TemporaryDirectory() as folder:
             press = Press(net, Path(folder))
@@ -177,22 +176,19 @@ class Compression(GAN):
 
     def budget_bytes(self, shape: tuple[int, int, int], options: base.Config) -> int:
         """The bytes that a packed generator may have, the same for every member: counted from the model at its default structure."""
-        from objectives.training import parameter_counts
+        from objectives.training.loop import parameter_counts
 
         return int(float(options[BUDGET.name]) * FLOAT_BYTES * parameter_counts(self, shape)[PART])
 
     def _refuse_small_budget(self, shape: tuple[int, int, int], options: base.Config) -> None:
-        import torch
-
-        from objectives import _packing
-        from objectives.draws import initialized
-        from objectives.training import built
+        from objectives.families import _small_file
+        from objectives.training.loop import built
 
         budget = self.budget_bytes(shape, options)
         parameters = initialized(0, lambda: built(self, shape, options))[PART].named_parameters()
         # Fresh biases and norms may be constants, which take no room; trained ones are numbers like any.
         shaped = {name: torch.randn(value.shape, generator=torch.Generator().manual_seed(0)) for name, value in parameters}
-        least = len(_packing.pack(_packing.pruned(shaped, 1.0), 8))
+        least = len(_small_file.pack(_small_file.pruned(shaped, 1.0), 8))
         if least > budget:
             raise base.ObjectiveError(
                 f"{BUDGET.name} must leave room for what is never pruned, {least} bytes of biases and the like in this model; "
@@ -234,19 +230,19 @@ class Press:
 
     def file(self, share: float, bits: int) -> Path:
         """The generator pruned to `share`, in this precision, on disk."""
-        from objectives import _packing
+        from objectives.families import _small_file
 
         path = self._folder / f"{round(share * self._count)}-{bits}"
         if not path.exists():
-            path.write_bytes(_packing.pack(_packing.pruned(self._tensors, share), bits))
+            path.write_bytes(_small_file.pack(_small_file.pruned(self._tensors, share), bits))
         return path
 
     def read(self, file: Path) -> Net:
         """The network with the generator that a file holds."""
-        from objectives import _packing
+        from objectives.families import _small_file
 
         before = self._net.parameters[PART]
-        read = _packing.unpack(file.read_bytes())
+        read = _small_file.unpack(file.read_bytes())
         return self._net.having(PART, {name: read[name].to(value) for name, value in before.items()})
 
     def fit(self, bits: int, budget: int) -> float:
@@ -279,8 +275,6 @@ def multiply_adds(net: Net, nonzero: bool = False) -> float:
 
     A weight of a linear layer acts once, that of a convolution at every place of its output (transposed: of its input).
     """
-    import torch
-
     kernels = _kernels(net)
     places = dict.fromkeys(kernels, 1.0)
     module = net.module(PART)
@@ -304,9 +298,9 @@ def multiply_adds(net: Net, nonzero: bool = False) -> float:
 
 
 def _kernels(net: Net) -> dict[str, Tensor]:
-    from objectives import _packing
+    from objectives.families import _small_file
 
-    return {name: value for name, value in net.parameters[PART].items() if _packing.is_kernel(value)}
+    return {name: value for name, value in net.parameters[PART].items() if _small_file.is_kernel(value)}
 
 
 def _nonzero(tensors: Sequence[Tensor]) -> int:

@@ -1,6 +1,6 @@
 """The regularizers of one run at work: which are on, what each sees, and what the network becomes through them.
 
-Everything here is about one model. `training.py` asks for the loss of one player and for the weights that are evaluated, and
+Everything here is about one model. `loop.py` asks for the loss of one player and for the weights that are evaluated, and
 `population.py` maps the loss over members.
 """
 
@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from objectives import base, regularizers
 from objectives.draws import Draws, Live
-from objectives.population import Layout, Pieces
 from objectives.regularizers import Regularizer
 from objectives.terms import Clock, Context, Corrupt, Memory, Net, Shape, Values, regularized
-
-if TYPE_CHECKING:
-    from objectives._family import Family
+from objectives.training.mathematics import Mathematics
+from objectives.training.population import Layout, Pieces
 
 Thetas = Mapping[str, Tensor]
 Parameters = Mapping[str, Mapping[str, Tensor]]  # part -> name -> tensor
@@ -41,7 +38,7 @@ class Moment:
 class Regularization:
     """The regularizers of a run, bound to its model. Functions of parameters, knobs and draws; the only state is which ones are on."""
 
-    def __init__(self, family: Family, parts: Mapping[str, nn.Module], shape: Shape, latent_dim: int, options: base.Config) -> None:
+    def __init__(self, family: Mathematics, parts: Mapping[str, nn.Module], shape: Shape, latent_dim: int, options: base.Config) -> None:
         self.family, self.parts, self.shape, self.latent_dim = family, parts, shape, latent_dim
         self.options = {name: value for name, value in options.items() if family.knobs[name].structural}
         self.all = regularizers.acting_on(family.name, tuple(family.players))
@@ -219,7 +216,7 @@ class Regularization:
 
 
 def evaluation_net(
-    family: Family,
+    family: Mathematics,
     parts: Mapping[str, nn.Module],
     parameters: Mapping[str, Mapping[str, Tensor]],
     shape: Shape,

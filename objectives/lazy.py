@@ -1,0 +1,31 @@
+"""torch, loaded when it is first used.
+
+The driver of a sweep reads knobs, metrics and models, and never trains. Importing torch costs seconds and half a gigabyte. So a file that
+such a driver reads takes torch from here: `from objectives.lazy import Tensor, nn, torch`. `Tensor` is for annotations only.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch as torch
+    from torch import Tensor as Tensor
+    from torch import nn as nn
+    from torch.nn import functional as functional
+else:
+
+    class _Later:
+        """A module that is imported when something of it is first asked for."""
+
+        def __init__(self, name: str) -> None:
+            self._name = name
+
+        def __getattr__(self, attribute: str) -> Any:
+            found = getattr(importlib.import_module(self._name), attribute)
+            setattr(self, attribute, found)  # the next time it is an attribute like any other
+            return found
+
+    torch, nn, functional = _Later("torch"), _Later("torch.nn"), _Later("torch.nn.functional")
+    Tensor = Any
