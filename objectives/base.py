@@ -1,6 +1,6 @@
-"""The small interface between what is trained and what searches.
+"""The interface between what is trained and what searches.
 
-Everything that `search` knows of an objective is in this file, and nothing here needs torch: the driver of a sweep reads knobs,
+All that `search` may ask of an objective is in this file, with defaults, and nothing here needs torch: the driver of a sweep reads knobs,
 metrics and names, and never trains.
 
 A *knob* is a hyperparameter with a range, a unit and a direction. A *member* is one training: a config and a random seed, in a phase.
@@ -9,7 +9,8 @@ An *objective* starts a *run* of several members, which yields one *report* per 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -235,48 +236,100 @@ class PackedRun(Run, Protocol):
         ...
 
 
-@runtime_checkable
-class Objective(Protocol):
-    """What is trained and how it is scored. A user's own class needs just this.
+class Objective:
+    """What is trained and how it is scored: all that `search` may ask of it, and what holds where a class says nothing.
 
-    The class attributes must be readable without torch. `default_search` names the knobs that a sweep searches when the spec names none.
-
-    An objective whose runs train several members as one program (`PackedRun`) has a classmethod `bundle(config) -> Hashable`: members
-    that agree in it may share a run. Without it every member gets a run of its own.
+    A user's own class need not inherit this: `registry.load` adds what it lacks. It must have `knobs`, `metrics`, `score`, `start` and
+    `read_test`. The class attributes must be readable without torch.
     """
 
-    knobs: ClassVar[Mapping[str, Knob]]
-    metrics: ClassVar[Mapping[str, Metric]]
-    score: ClassVar[str]
-    default_search: ClassVar[tuple[str, ...]]
-    default_epochs: ClassVar[int]
-    models: ClassVar[tuple[str, ...]]
-    datasets: ClassVar[tuple[str, ...]]
-    likelihoods: ClassVar[tuple[str, ...]]
+    name: ClassVar[str] = ""  # of the family whose models and regularizers it has; empty: none
+    knobs: ClassVar[Mapping[str, Knob]] = {}
+    metrics: ClassVar[Mapping[str, Metric]] = {}
+    score: ClassVar[str] = ""  # the metric that decides where a spec names none
+    default_search: ClassVar[tuple[str, ...]] = ()  # the knobs that are searched where a spec names none; empty: every λ
+    default_epochs: ClassVar[int] = 20
+    default_alone: ClassVar[bool] = False  # whether each λ is searched with the others off where a spec does not say
+    models: ClassVar[tuple[str, ...]] = ()
+    datasets: ClassVar[tuple[str, ...]] = ()
+    likelihoods: ClassVar[tuple[str, ...]] = ()
+    precisions: ClassVar[tuple[str, ...]] = ("float32",)
+    trade: ClassVar[tuple[str, str, str] | None] = None  # the metrics of quality, of cost, and of the cost that may be spent
 
-    def __init__(self, settings: Settings) -> None: ...
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    # Before a sweep: of the class, without torch ----------------------------------------------------------------------------------------
+
+    @classmethod
+    def conflicts(cls, intent: Intent) -> list[Conflict]:
+        """What does not go together in a sweep: errors first, then warnings."""
+        return []
+
+    @classmethod
+    def measure_faults(cls, wanted: Sequence[str]) -> list[str]:
+        """Names in `measure` that are no metric, or none that can be measured of this objective."""
+        return []
+
+    @classmethod
+    def bundle(cls, config: Config) -> Hashable:
+        """Members that agree in this may be trained as one program (`PackedRun`). None: every member is trained by itself."""
+        return None
+
+    # On a worker ------------------------------------------------------------------------------------------------------------------------
 
     def prepare(self) -> dict[str, Any]:
         """Load and hash the data, train what is cached; returns plain facts for the record. Raises ObjectiveError on a user's mistake."""
-        ...
+        return {}
+
+    def load_data(self) -> object:
+        """Load what members need, ahead of them; nothing where there is nothing to load."""
+        return None
+
+    def rehearse(self) -> None:
+        """Do, ahead of the first pack, what a process does once."""
+
+    def calibrate(self, searched: Sequence[str], widest: int, members: int) -> dict[str, Any]:
+        """How many members train fastest as one program.
+
+        Args:
+            searched: the knobs that the sweep searches.
+            widest: no pack will have more members.
+            members: how many this worker is to train in all.
+
+        Returns:
+            `members`, and `why` in words; `rates`, where some were measured: member-epochs per second by width.
+        """
+        return {"members": 1, "why": "the objective trains one member at a time"}
+
+    def epoch_seconds(self, config: Config) -> float:
+        """About what an epoch of one member takes here: the second one, for the first warms up."""
+        run = self.start([Member(0, config, 0)])
+        run.step()
+        started = time.monotonic()
+        run.step()
+        return time.monotonic() - started
+
+    def probes(self, config: Config) -> Mapping[str, Probe]:
+        """One held-still batch per player, for the check that every λ is alive; none where nothing can be proven."""
+        return {}
 
     def start(self, members: Sequence[Member]) -> Run:
         """Begin training `members`, which agree in every structural knob."""
-        ...
+        raise NotImplementedError
 
     def read_test(self, config: Config, weights: Path) -> dict[str, float]:
         """Score saved weights on the test split. The key `score` is the deciding metric; called once per sweep and chosen member."""
-        ...
+        raise NotImplementedError
 
 
 @runtime_checkable
 class Probe(Protocol):
     """One batch of a player's training, held still: the same images and the same random draws at every call (torch, double precision).
 
-    An objective that has `probes(config) -> Mapping[str, Probe]`, one per player, can be checked: that each λ is alive. A probe may also
-    have `frozen()`, tensors by name that are not trained; `optimizer(config)`, the torch optimizer that would train it;
-    `absent(config)`, the loss without what `config` has off; `moved(off, on)`, whether a few steps with one config end elsewhere than
-    with the other.
+    An objective with `probes(config)`, one per player, can be checked: that each λ is alive. A probe may also have `frozen()`, tensors by
+    name that are not trained; `optimizer(config)`, the torch optimizer that would train it; `absent(config)`, the loss without what
+    `config` has off; `moved(off, on)`, whether a few steps with one config end elsewhere than with the other.
     """
 
     def parameters(self) -> Mapping[str, Any]:

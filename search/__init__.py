@@ -9,31 +9,31 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from search.exports import BestRow, Retrained, best, export, export_all, train
-    from search.selection import Answer
-    from search.spec import Spec as Sweep
+    from search.choosing.answer import Answer
+    from search.retrain import Retrained, train
+    from search.spec.keys import Spec as Sweep
     from search.sweep import Outcome, resume, run
+    from search.telling.exports import BestRow, best, export, export_all
 
 __all__ = ["Answer", "BestRow", "Outcome", "Retrained", "Sweep", "best", "export", "export_all", "resume", "run", "train"]
 
 _HOMES = {
-    "Answer": ("search.selection", "Answer"),
-    "BestRow": ("search.exports", "BestRow"),
+    "Answer": ("search.choosing.answer", "Answer"),
+    "BestRow": ("search.telling.exports", "BestRow"),
     "Outcome": ("search.sweep", "Outcome"),
-    "Retrained": ("search.exports", "Retrained"),
-    "Sweep": ("search.spec", "Spec"),
-    "best": ("search.exports", "best"),
-    "export_all": ("search.exports", "export_all"),
+    "Retrained": ("search.retrain", "Retrained"),
+    "Sweep": ("search.spec.keys", "Spec"),
+    "best": ("search.telling.exports", "best"),
+    "export": ("search.telling.exports", "export"),
+    "export_all": ("search.telling.exports", "export_all"),
     "resume": ("search.sweep", "resume"),
     "run": ("search.sweep", "run"),
-    "train": ("search.exports", "train"),
+    "train": ("search.retrain", "train"),
 }
 
 
 def __getattr__(name: str) -> Any:
     """Load what is asked for (PEP 562)."""
-    if name == "export":
-        return importlib.import_module("search.exports").export
     if name not in _HOMES:
         raise AttributeError(f"module 'search' has no attribute {name!r}")
     module, attribute = _HOMES[name]

@@ -126,7 +126,7 @@ def test_a_package_imports_whole_without_what_it_must_not_know(package: str, blo
 
 def test_importing_search_and_reading_an_objective_load_nothing_heavy() -> None:
     code = (
-        "import sys, search, search.spec, search.selection\n"
+        "import sys, search, search.spec.reading, search.choosing.verdict\n"
         "from objectives.registry import load\n"
         "for name in ('vae', 'gan', 'autoencoder', 'toy'): load(name).knobs\n"
         "heavy = {'torch', 'ray', 'mlflow', 'optuna', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
@@ -137,7 +137,7 @@ def test_importing_search_and_reading_an_objective_load_nothing_heavy() -> None:
 
 
 def test_the_public_names_of_search_exist() -> None:
-    done = run("import search.exports\nfrom search import *\nfrom search import export, best, run, Sweep\nassert callable(export)")
+    done = run("import search.telling.exports\nfrom search import *\nfrom search import export, best, run, Sweep\nassert callable(export)")
     assert done.returncode == 0, done.stderr
 
 

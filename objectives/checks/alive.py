@@ -16,11 +16,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from objectives import base, registry, regularizers
-from objectives.base import Check, Config, Knob, Probe, Value
+from objectives.base import Check, Config, Knob, Objective, Probe, Value
+from objectives.lazy import Tensor, torch
 from objectives.terms import Terms
 
 EPSILON = 1e-5  # step of a finite difference along a direction of length 1, in double precision
@@ -29,7 +27,7 @@ OWN = "(trained by regularizers)"  # where these are an adversary, the penalty h
 SEEDS = 3  # directions tried before two numbers are said to differ: a kink of a ReLU may lie on one
 
 
-def check(objective: Any, names: Sequence[str] | None = None) -> list[Check]:
+def check(objective: Objective, names: Sequence[str] | None = None) -> list[Check]:
     """One verdict for each λ in `names` (None: for every λ of the objective).
 
     Raises:
@@ -39,24 +37,23 @@ def check(objective: Any, names: Sequence[str] | None = None) -> list[Check]:
     strange = [name for name in names or () if name not in lambdas]
     if strange:
         raise base.ObjectiveError(registry.unknown("a λ to check", strange[0], list(lambdas)))
-    if not hasattr(objective, "probes"):
-        missing = "nothing was proven: the objective has no method `probes` (see base.Probe)"
+    if _has_no_probes(objective):
+        missing = "nothing was proven: the objective has no `probes` (see base.Probe)"
         return [Check(name, True, "", missing, proven=False) for name in names or lambdas]
-    _refuse_settings(objective)
     return [_checked(objective, lambdas[name]) for name in names or lambdas]
 
 
-def _refuse_settings(objective: Any) -> None:
+def _has_no_probes(objective: Objective) -> bool:
     """What is refused with every λ at its default is a mistake in the settings, and no fault of a λ. Anything else is told of each λ."""
     try:
-        objective.probes({})
+        return not objective.probes({})
     except base.ObjectiveError:
         raise
     except Exception:
-        return
+        return False
 
 
-def _checked(objective: Any, knob: Knob) -> Check:
+def _checked(objective: Objective, knob: Knob) -> Check:
     try:
         return _Subject(objective, knob).verdict()
     except base.ObjectiveError as error:  # the knob cannot be used here (an instance norm without feature maps): said, not proven
@@ -80,7 +77,7 @@ class _Slope:
 class _Subject:
     """One λ under examination, with everything else at its default."""
 
-    def __init__(self, objective: Any, knob: Knob) -> None:
+    def __init__(self, objective: Objective, knob: Knob) -> None:
         self.objective, self.knob, self.name = objective, knob, knob.name
         self.low, self.high = _values(knob)
         self.built_in = _built_in(objective, self.name)
@@ -349,10 +346,10 @@ def _values(knob: Knob) -> tuple[Value, Value]:
     return middle, float(end)
 
 
-def _built_in(objective: Any, name: str) -> regularizers.Regularizer | None:
+def _built_in(objective: Objective, name: str) -> regularizers.Regularizer | None:
     """The regularizer of Lagrange that a knob is: the objective's own, or one of the same name."""
     players = getattr(objective, "players", {"model": ()})
-    found = regularizers.acting_on(getattr(objective, "name", ""), tuple(players)).get(name)
+    found = regularizers.acting_on(objective.name, tuple(players)).get(name)
     if found is None and name in (known := regularizers.modules()):
         found = regularizers.Regularizer(known[name].KNOB, "model", known[name])
     return found

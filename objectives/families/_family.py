@@ -119,7 +119,7 @@ def loaded(options: str, device: str) -> ImageSet:
     return data.load(json.loads(options), device)
 
 
-class Family(Mathematics):
+class Family(base.Objective, Mathematics):
     """Base of the objectives that train with PyTorch."""
 
     name: ClassVar[str]

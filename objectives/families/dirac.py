@@ -59,7 +59,7 @@ def play(point: Point, gamma: float, steps: int, h: float = STEP_SIZE) -> Point:
     return point
 
 
-class Dirac:
+class Dirac(base.Objective):
     """log₁₀ of the distance from the equilibrium."""
 
     knobs: ClassVar[Mapping[str, Knob]] = {

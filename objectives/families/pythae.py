@@ -82,9 +82,6 @@ class PythaeModel:
     """What all of them have in common; mixed into the family whose scores and metrics a model has."""
 
     pythae: ClassVar[str]  # the class in pythae.models
-    # Its losses draw random numbers for themselves, which no mapping over members can do: each member has a run of its own.
-    bundle: ClassVar[None] = None
-    calibrate: ClassVar[None] = None
     evaluates_together: ClassVar[bool] = False
     precisions: ClassVar[tuple[str, ...]] = ("float32",)
 
@@ -99,6 +96,15 @@ class PythaeModel:
         from objectives.families._pythae_run import PythaeProbe
 
         return {"model": PythaeProbe(self, config)}
+
+    @classmethod
+    def bundle(cls, config: base.Config) -> None:
+        """Its losses draw random numbers for themselves, which no mapping over members can do: each member has a run of its own."""
+        return None
+
+    def calibrate(self, searched: Sequence[str], widest: int, members: int) -> dict[str, Any]:
+        """One at a time, for the same reason."""
+        return {"members": 1, "why": "pythae's losses train one member at a time"}
 
     @classmethod
     def conflicts(cls, intent: base.Intent) -> list[base.Conflict]:

@@ -63,7 +63,7 @@ def best_lambda(signal: float = 1.0, noise: float = 0.1) -> float:
     return noise / signal
 
 
-class Toy:
+class Toy(base.Objective):
     """Ridge shrinkage of a noisy mean: the fake of every search test."""
 
     knobs: ClassVar[Mapping[str, Knob]] = {

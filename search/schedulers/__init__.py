@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from objectives.registry import names
+
 
 @dataclass(frozen=True)
 class SchedulerInfo:
@@ -36,7 +38,12 @@ class SchedulerProtocol(Protocol):
         ...
 
 
+def known() -> list[str]:
+    """The names of all schedulers."""
+    return names("scheduler", __name__)
+
+
 def make(name: str, epochs: int) -> SchedulerProtocol:
     """The scheduler called `name` for members of `epochs` epochs."""
-    scheduler: SchedulerProtocol = importlib.import_module(f"search.schedulers.{name}").Scheduler(epochs)
+    scheduler: SchedulerProtocol = importlib.import_module(f"{__name__}.{name}").Scheduler(epochs)
     return scheduler

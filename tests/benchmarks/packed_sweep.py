@@ -20,7 +20,8 @@ from typing import Any
 from infra import cluster
 from infra.catalogue import Catalogue, MemberRow
 from infra.storage import Home
-from search.spec import Spec
+from search.spec.keys import Spec
+from search.spec.reading import read
 from search.sweep import run
 from tests.benchmarks import results
 from tests.benchmarks.results import Row
@@ -115,7 +116,7 @@ def spec(pack: int | str, members: int, epochs: int, **more: Any) -> Spec:
         "pack": pack,
         **more,
     }
-    return Spec.read(keys)
+    return read(keys)
 
 
 def difference(one: Sequence[MemberRow], other: Sequence[MemberRow]) -> float:

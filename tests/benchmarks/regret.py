@@ -23,20 +23,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from infra.catalogue import Catalogue, MemberRow
-from infra.tracking import NullTracker
-from objectives.base import Report, State, Value
+from infra.catalogue import Catalogue, MemberRow, SweepRow
+from infra.cluster import Cluster
+from infra.storage import Home
+from objectives.base import Member, Report, State, Value
 from objectives.families.toy import BEST_LR, LR_COST, best_lambda, risk
-from objectives.registry import load
-from search import samplers as samplers_
-from search import schedulers
-from search.ledger import Ledger, Silent
-from search.plan import Job, Plan
-from search.space import Space
-from search.spec import Spec
-from search.study import Study
-from tests.search.simulated import _luck as luck
-from tests.search.simulated import vae
+from search.asking import samplers as samplers_
+from search.running import books
+from search.running.in_process import carry_out
+from search.running.work import Prepared, Progress, Result, Train, Work
+from search.spec.reading import read
+from tests.search.simulated import luck, vae
 
 WIDTHS, TRIALS, SAMPLERS = (1, 2, 4, 8, 16), (24, 64), ("tpe", "tpe, uncapped", "random")
 UNCAPPED = ", uncapped"
@@ -102,6 +99,9 @@ PROBLEMS = {
 class Forgetful:
     """A catalogue that keeps nothing: a simulated driver is never resumed, and a thousand databases would take most of the time."""
 
+    def sweep(self, name: str) -> SweepRow:
+        return SweepRow(name, {})
+
     def members(self, sweep: str) -> list[MemberRow]:
         return []
 
@@ -124,13 +124,6 @@ class Forgetful:
         pass
 
 
-class Uncapped(Plan):
-    """The plan without its rule for adaptive samplers."""
-
-    def _widest(self, phase: str) -> int:
-        return self._wide
-
-
 @dataclass(frozen=True)
 class Searched:
     """What one simulated search asked for, in its order, and how many members each job had."""
@@ -141,7 +134,7 @@ class Searched:
 
 def search(problem: Problem, sampler: str, trials: int, width: int, seed: int) -> Searched:
     """The search phase of one sweep: what is asked is scored, told together, and so on until the trials are spent."""
-    spec = Spec.read(
+    spec = read(
         {
             "objective": problem.objective,
             "search": dict(problem.search),
@@ -152,26 +145,36 @@ def search(problem: Problem, sampler: str, trials: int, width: int, seed: int) -
             "seed": seed,
         }
     )
-    space = Space(spec, load(spec.objective))
-    study = Study(space, spec.sampler, spec.seed, trials)
-    books = {"epochs": 1, "score_name": "score", "checkpoint": lambda number: Path("nowhere") / str(number)}
-    ledger = Ledger("s", cast(Catalogue, Forgetful()), NullTracker(), Silent(), schedulers.make("none", 1), **books)
-    kind = Uncapped if sampler.endswith(UNCAPPED) else Plan
-    plan = kind(spec, space, study, ledger, str, bundle=lambda _: None)
-    assert plan.next() == Job("prepare")
-    plan.prepared({"pack": {"members": width}}, "")
-    widths: list[int] = []
-    while sum(widths) < trials:
-        job = plan.next()
-        assert isinstance(job, Job) and job.rows
-        widths.append(len(job.rows))
-        for row in job.rows:
-            # A training's luck is its own: a config that is asked for again is not as lucky again.
-            score = problem.truth(row.config) + problem.sd * luck(seed, row.number, sorted(row.config.items()))
-            ledger.record({row.number: [Report(row.number, 1, score, state=State.COMPLETE, score=score)]}, 0.0, {})
-        for row in job.rows:
-            plan.ended(row.number)
-    return Searched([dict(row.config) for row in ledger.ordered()], widths)
+    plan, desk = books.opened("s", spec, Home.open("nowhere"), cast(Catalogue, Forgetful()), Cluster(None, 1, {}))
+    plan.division.bundle = lambda _: 0  # any configs may be one pack
+    if sampler.endswith(UNCAPPED):
+        plan.division.widest = lambda phase: width  # type: ignore[method-assign]
+    worker = Scores(problem, width, seed)
+    carry_out(plan, desk, lambda: sum(worker.widths) >= trials, worker=worker)
+    return Searched([dict(row.config) for row in plan.ledger.ordered()], worker.widths)
+
+
+class Scores:
+    """A worker that trains nothing (`in_process.Steps`). A training's luck is its own: a config asked for again is not as lucky again."""
+
+    def __init__(self, problem: Problem, width: int, seed: int) -> None:
+        self._problem, self._width, self._seed = problem, width, seed
+        self.widths: list[int] = []
+
+    def begin(self, work: Work) -> None:
+        self._work = work
+
+    def step(self) -> Result:
+        if not isinstance(self._work, Train):
+            return Prepared({"pack": {"members": self._width}})
+        members = [one.member for one in self._work.assigned]
+        self.widths.append(len(members))
+        return Progress(tuple(self._trained(member) for member in members), done=True)
+
+    def _trained(self, member: Member) -> Report:
+        own = luck(self._seed, member.number, sorted(member.config.items()))
+        score = self._problem.truth(member.config) + self._problem.sd * own
+        return Report(member.number, 1, score, state=State.COMPLETE, score=score)
 
 
 def regret(problem: Problem, found: Searched) -> float:

@@ -19,7 +19,7 @@ from objectives import base, registry, regularizers
 from objectives.base import Member, Settings, Value
 from objectives.data._kinds import ImageSet
 from objectives.training.loop import TrainingRun
-from search.trainable import return_memory
+from search.running.tune_worker import return_memory
 from tests.benchmarks import results
 from tests.benchmarks.results import Row
 

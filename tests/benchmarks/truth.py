@@ -13,6 +13,8 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
+from search.spec.reading import read
+
 BETAS = (0.1, 0.2, 0.3, 0.45, 0.6, 0.7, 0.8, 0.9, 1.0, 1.5, 3.0, 10.0)
 SEEDS = tuple(range(1000, 1020))
 LR = 5e-3
@@ -53,13 +55,13 @@ def verdicts() -> None:
     """Ten quickstarts that differ in the sweep's seed alone."""
     from infra import cluster
     from infra.storage import Home
-    from search.spec import Spec, presets
+    from search.spec.text import presets
     from search.sweep import run
 
     with tempfile.TemporaryDirectory() as folder, cluster.connect(workers=2):
         home = Home.open(folder)
         for seed in range(10):
-            outcome = run(Spec.read(presets()["quickstart"], [f"seed={seed}"]), home=home, tracking=False)
+            outcome = run(read(presets()["quickstart"], [f"seed={seed}"]), home=home, tracking=False)
             print(f"seed {seed}: {outcome.seconds:.0f} s, {outcome.problem or (outcome.answer and outcome.answer.sentence())}", flush=True)
 
 

@@ -22,7 +22,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from objectives.base import Member, Settings
 from objectives.data._kinds import ImageSet
 from objectives.registry import load
-from search.trainable import return_memory
+from search.running.tune_worker import return_memory
 from tests.benchmarks import results
 from tests.benchmarks.results import Row
 

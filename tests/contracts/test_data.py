@@ -59,7 +59,7 @@ def test_facts_and_checks_need_neither_torch_nor_torchvision(tmp_path: Path) -> 
 import sys
 from pathlib import Path
 from objectives import data
-from objectives.base import names
+from objectives.registry import names
 for name in names("dataset"):
     module, options = data.module(name), {{"name": name}}
     assert module.DATASET.name == name

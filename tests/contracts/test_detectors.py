@@ -48,7 +48,7 @@ def test_facts_need_no_torch() -> None:
     code = """
 import sys
 from objectives import detectors
-from objectives.base import names
+from objectives.registry import names
 for name in names("detector"):
     found = detectors.module(name)
     assert found.SUMMARY and found.ON and found.READS and found.PLANTED and callable(found.find), name

@@ -67,7 +67,7 @@ def test_facts_and_faults_need_no_torch() -> None:
     code = """
 import sys
 from objectives import features
-from objectives.base import names
+from objectives.registry import names
 for name in names("features"):
     found = features.module(name)
     assert found.SUMMARY and callable(found.make), name

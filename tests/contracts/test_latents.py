@@ -32,7 +32,7 @@ def test_facts_need_neither_torch_nor_scikit_learn() -> None:
     code = """
 import sys
 from objectives import latents
-from objectives.base import names
+from objectives.registry import names
 for name in names("latents"):
     found = latents.module(name)
     assert found.SUMMARY and found.SOURCE and callable(found.fit), name

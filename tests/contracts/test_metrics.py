@@ -45,7 +45,8 @@ def tensors_for(estimate: Callable[..., Estimate]) -> list[Tensor]:
 def test_facts_need_no_torch() -> None:
     code = """
 import importlib, sys
-from objectives.base import Metric, names
+from objectives.base import Metric
+from objectives.registry import names
 for name in names("metric"):
     assert isinstance(importlib.import_module(f"objectives.metrics.{name}").METRIC, Metric), name
 assert "torch" not in sys.modules

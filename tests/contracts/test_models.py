@@ -19,7 +19,8 @@ from objectives import base, models, registry
 from objectives.base import Member, ObjectiveError, Settings
 from objectives.draws import initialized
 from objectives.models._convolutional import Deconv
-from search.spec import Spec, resolve
+from search.spec.keys import Spec
+from search.spec.reading import resolve
 
 LATENT = 6
 SMALL = (1, 8, 8)

@@ -12,18 +12,18 @@ import pytest
 
 from objectives.base import ObjectiveError
 from objectives.registry import load, names
-from search.samplers import adaptive, sampler_for
-from search.samplers.grid import levels
-from search.space import Space
-from search.spec import Spec
+from search.asking.samplers import adaptive, sampler_for
+from search.asking.samplers.grid import levels
+from search.asking.space import Space
+from search.spec.reading import read
 
-SAMPLERS = names("sampler", "search.samplers")
+SAMPLERS = names("sampler", "search.asking.samplers")
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 def space(**search: Any) -> Space:
     return Space(
-        Spec.read({"objective": "vae", "search": search or {"beta": {}, "lr": {}, "latent_dim": {}, "dropout": [0.0, 0.2, 0.4]}}),
+        read({"objective": "vae", "search": search or {"beta": {}, "lr": {}, "latent_dim": {}, "dropout": [0.0, 0.2, 0.4]}}),
         load("vae"),
     )
 
@@ -52,7 +52,7 @@ def walk(name: str, count: int, *, seed: int = 0, tell: bool = True, here: Space
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_it_says_what_it_is(name: str) -> None:
-    info = importlib.import_module(f"search.samplers.{name}").SAMPLER
+    info = importlib.import_module(f"search.asking.samplers.{name}").SAMPLER
     assert info.name == name and info.summary and info.source
     assert adaptive(name) is info.adaptive
 

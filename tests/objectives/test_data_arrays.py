@@ -17,7 +17,8 @@ from objectives.base import ObjectiveError, Settings
 from objectives.data import _arrays
 from objectives.data._kinds import SPLITS
 from objectives.registry import load
-from search.spec import Spec, SpecError
+from search.errors import SpecError
+from search.spec.reading import read
 
 REPOSITORY = Path(__file__).parents[2]
 N, H, W = 40, 5, 7
@@ -192,23 +193,23 @@ def test_headers_alone_are_read_to_know_the_shape(tmp_path: Path) -> None:
 def test_a_path_is_absolute_once_a_spec_is_read_for_workers_stand_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved(tmp_path, images=gray())
     monkeypatch.chdir(tmp_path)
-    alone = Spec.read({"objective": "vae", "dataset": {"name": "array_file", "path": "own.npz"}})
-    below = Spec.read({"objective": "vae", "dataset": {"name": "array_file", "root": ".", "path": "own.npz"}})
+    alone = read({"objective": "vae", "dataset": {"name": "array_file", "path": "own.npz"}})
+    below = read({"objective": "vae", "dataset": {"name": "array_file", "root": ".", "path": "own.npz"}})
     monkeypatch.chdir(tmp_path.parent)
     for spec in (alone, below):
         assert data.check(spec.settings().dataset) == []
-        assert Spec.read(spec.model_dump(exclude_none=True)) == spec
+        assert read(spec.model_dump(exclude_none=True)) == spec
 
 
 def test_a_spec_of_an_array_that_does_not_fit_is_refused_on_the_driver(tmp_path: Path) -> None:
     dataset = saved(tmp_path, images=gray())
-    Spec.read({"objective": "vae", "dataset": dataset})
+    read({"objective": "vae", "dataset": dataset})
     with pytest.raises(SpecError, match="batch_size must be at most the number of training images, 24; got 25"):
-        Spec.read({"objective": "vae", "dataset": dataset, "batch_size": 25})
+        read({"objective": "vae", "dataset": dataset, "batch_size": 25})
     with pytest.raises(SpecError, match="Choose binarize: static"):
-        Spec.read({"objective": "autoencoder", "dataset": {**dataset, "binarize": "dynamic"}})
+        read({"objective": "autoencoder", "dataset": {**dataset, "binarize": "dynamic"}})
     with pytest.raises(SpecError, match="likelihood must be gaussian"):
-        Spec.read({"objective": "vae", "dataset": "ring"})
+        read({"objective": "vae", "dataset": "ring"})
     family: Any = load("vae")
     with pytest.raises(ObjectiveError, match="likelihood must be gaussian"):
         family(Settings({"name": "ring"}, 1)).prepare()
@@ -285,15 +286,15 @@ def test_what_a_function_does_wrong_is_said(mine: str, function: str, options: d
 
 def test_a_module_that_is_not_there_is_a_fault_of_the_spec() -> None:
     with pytest.raises(SpecError, match="must be importable from the current folder"):
-        Spec.read({"objective": "vae", "dataset": {"name": "no_such_module:images"}})
+        read({"objective": "vae", "dataset": {"name": "no_such_module:images"}})
 
 
 def test_the_driver_checks_a_users_function_without_torch(mine: str, tmp_path: Path) -> None:
     code = f"""
 import sys
 sys.path.insert(0, {str(tmp_path)!r})
-from search.spec import Spec
-spec = Spec.read({{"objective": "vae", "dataset": {{"name": "{mine}:blobs", "n": 60}}}})
+from search.spec.reading import read
+spec = read({{"objective": "vae", "dataset": {{"name": "{mine}:blobs", "n": 60}}}})
 assert spec.own and spec.settings().dataset["n"] == 60
 assert "torch" not in sys.modules
 """

@@ -15,7 +15,8 @@ from PIL import Image
 from objectives import data
 from objectives.base import ObjectiveError
 from objectives.data._kinds import SPLITS, ImageSet
-from search.spec import Spec, SpecError
+from search.errors import SpecError
+from search.spec.reading import read
 
 
 def sample(name: str, folder: Path) -> dict[str, Any]:
@@ -264,7 +265,7 @@ def test_damaged_and_strange_files_are_named(tmp_path: Path) -> None:
 
 def test_a_model_that_does_not_fit_a_folder_is_refused_on_the_driver(tmp_path: Path) -> None:
     options = folder(tmp_path)
-    spec = Spec.read({"objective": "autoencoder", "dataset": options})
+    spec = read({"objective": "autoencoder", "dataset": options})
     assert spec.dataset.name == "image_folder"
     with pytest.raises(SpecError, match="batch_size must be at most the number of training images, 8"):
-        Spec.read({"objective": "autoencoder", "dataset": options, "batch_size": 9})
+        read({"objective": "autoencoder", "dataset": options, "batch_size": 9})

@@ -11,7 +11,8 @@ from objectives import registry
 from objectives.base import Member, Settings
 from objectives.training.loop import TrainingRun
 from objectives.training.precision import products
-from search.spec import Spec, SpecError
+from search.errors import SpecError
+from search.spec.reading import read
 
 DIGITS = {"name": "digits", "train_size": 160}
 CONFIGS: dict[str, list[dict[str, Any]]] = {
@@ -82,10 +83,10 @@ def test_the_choice_ends_where_training_does() -> None:
 )
 def test_a_precision_that_is_not_to_be_had_is_refused(spec: dict[str, Any], said: str) -> None:
     with pytest.raises(SpecError, match=said):
-        Spec.read(spec)
+        read(spec)
 
 
 def test_the_choice_is_kept_with_the_sweep() -> None:
-    spec = Spec.read({"objective": "vae", "dataset": "digits", "precision": "bfloat16"})
+    spec = read({"objective": "vae", "dataset": "digits", "precision": "bfloat16"})
     assert "precision: bfloat16" in spec.to_yaml()
     assert spec.settings().precision == "bfloat16"

@@ -23,7 +23,7 @@ from objectives.data._kinds import ImageSet
 from objectives.draws import Draws
 from objectives.families.vae import VAE
 from objectives.terms import Net
-from search.trainable import return_memory
+from search.running.tune_worker import return_memory
 from tests.published import results
 from tests.published.results import Gate
 

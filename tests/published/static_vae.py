@@ -27,7 +27,7 @@ from objectives.draws import Draws, Fixed
 from objectives.families.vae import VAE, posterior
 from objectives.metrics import iwae
 from objectives.terms import Net
-from search.trainable import return_memory
+from search.running.tune_worker import return_memory
 from tests.published import results
 from tests.published.results import Gate
 

@@ -11,7 +11,10 @@ from typing import Any
 from infra.catalogue import Catalogue
 from infra.storage import Home
 from objectives.base import Phase
-from search import exports, ledger, plan, study, sweep
+from search import sweep
+from search.asking import study
+from search.running import ledger, plan
+from search.telling import exports
 
 SPEC: dict[str, Any] = {
     "objective": "toy",

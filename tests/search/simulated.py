@@ -10,18 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from infra.catalogue import Catalogue, MemberRow, SweepRow
-from infra.tracking import NullTracker
-from objectives.base import Knob, Report, State, Value
-from objectives.registry import load
-from search import schedulers
-from search.ledger import Ledger, Silent
-from search.plan import Job, Pause, Plan
+from infra.catalogue import Catalogue, SweepRow
+from infra.cluster import Cluster
+from infra.storage import Home
+from objectives.base import Knob, Member, Report, State, Value
+from search.choosing.answer import Answer, Candidate, Row
+from search.running import books
+from search.running.in_process import carry_out
+from search.running.work import Prepared, Progress, ReadTest, Result, Scored, TestRead, Train, Work
 from search.schedulers.asha import Scheduler as Halving
-from search.selection import Answer, Candidate, Row
-from search.space import Space
-from search.spec import Spec
-from search.study import Study
+from search.spec.reading import read
 
 L2 = Knob("l2", "", "", "1", 0.0, low=1e-3, high=10.0, log=True, off=0.0, more="high")
 DROPOUT = Knob("dropout", "", "", "1", 0.0, low=0.0, high=0.8, off=0.0, more="high")
@@ -79,21 +77,21 @@ Truth = Callable[[Mapping[str, Value]], float]  # what a config scores, but for 
 
 
 class Simulated:
-    """A whole sweep on a real catalogue without a training: what a config scores is known. One object is one driver's life."""
+    """A whole sweep on a real catalogue without a training: what a config scores is known. One object is one driver's life.
+
+    It is the worker too (`in_process.Steps`): every member is complete after one epoch, or ends as the truth says. `facts` are those of
+    the data.
+    """
 
     def __init__(self, folder: Path, spec: Mapping[str, Any], truth: Truth, *, sd: float = 0.05, shift: float = 1.0) -> None:
-        self.spec, self._truth, self._sd, self._shift = Spec.read(spec), truth, sd, shift
-        self.space = Space(self.spec, load(self.spec.objective))
+        self.spec, self._truth, self._sd, self._shift = read(spec), truth, sd, shift
+        self.facts: dict[str, Any] = {}
+        self._steps = 0
         self.catalogue = Catalogue(f"sqlite:///{folder / 'simulated.db'}")
         if not self.catalogue.has_sweep("s"):
             self.catalogue.create_sweep(SweepRow("s", {}))
-        never = schedulers.make("none", 1)
-        books = {"epochs": 1, "score_name": "score", "checkpoint": lambda number: folder / f"{number}"}
-        self.ledger = Ledger("s", self.catalogue, NullTracker(), Silent(), never, **books)
-        self.study = Study(self.space, self.spec.sampler, self.spec.seed, self.spec.budget.trials)
-        self.study.rebuild([row for row in self.ledger.ordered() if row.phase == "search"])
-        chosen = [Candidate(**fields) for fields in self.catalogue.sweep("s").candidates or []]
-        self.plan = Plan(self.spec, self.space, self.study, self.ledger, str, candidates=chosen)
+        self.plan, self.desk = books.opened("s", self.spec, Home.open(folder), self.catalogue, Cluster(None, 1, {}))
+        self.space, self.study, self.ledger = self.plan.space, self.plan.study, self.plan.ledger
 
     def __enter__(self) -> Simulated:
         return self
@@ -103,38 +101,36 @@ class Simulated:
 
     def run(self, jobs: int = 10_000) -> Answer | None:
         """Do at most so many jobs; the answer, if it is there."""
-        for _ in range(jobs):
-            job = self.plan.next()
-            if job is Pause.DONE:
-                break
-            assert isinstance(job, Job)
-            self._do(job)
+        last = self._steps + jobs
+        carry_out(self.plan, self.desk, lambda: self._steps >= last, worker=self)
         return self.plan.answer
 
-    def _do(self, job: Job) -> None:
-        if job.kind == "prepare":
-            self.plan.prepared({}, "")
-        elif not job.rows:
-            self.plan.test_read([{**item, "scores": {"score": self.score(item["config"], item["seed"])}} for item in job.items], "")
-        else:
-            for row in job.rows:
-                self._train(row)
+    def begin(self, work: Work) -> None:
+        """Take over a piece of work."""
+        self._work = work
 
-    def _train(self, row: MemberRow) -> None:
-        score = self.score(row.config, row.seed)
-        beside = {"val_fid": 2 * score} if self.spec.measure else {}
-        end = Report(row.number, 1, score, beside, state=State.COMPLETE, score=score)
+    def step(self) -> Result:
+        """All of it."""
+        self._steps += 1
+        if isinstance(self._work, Train):
+            return Progress(tuple(self._trained(one.member) for one in self._work.assigned), done=True)
+        if isinstance(self._work, ReadTest):
+            return TestRead(tuple(Scored(one, {"score": self.score(one.config, one.seed)}) for one in self._work.readings))
+        return Prepared(self.facts)
+
+    def _trained(self, member: Member) -> Report:
+        score = self.score(member.config, member.seed)
         if not math.isfinite(score):
-            end = Report(row.number, 1, math.nan, state=State.DIVERGED if math.isnan(score) else State.FAILED)
-        self.ledger.record({row.number: [end]}, 0.0, {})
-        self.plan.ended(row.number)
+            return Report(member.number, 1, math.nan, state=State.DIVERGED if math.isnan(score) else State.FAILED)
+        beside = {"val_fid": 2 * score} if self.spec.measure else {}
+        return Report(member.number, 1, score, beside, state=State.COMPLETE, score=score)
 
     def score(self, config: Mapping[str, Value], seed: int) -> float:
         """The truth, the seed's own shift, and noise that is a function of both."""
-        return self._truth(config) + self._shift * _luck(seed) + self._sd * _luck(seed, sorted(config.items()))
+        return self._truth(config) + self._shift * luck(seed) + self._sd * luck(seed, sorted(config.items()))
 
 
-def _luck(*what: object) -> float:
+def luck(*what: object) -> float:
     """A standard normal number that is a function of `what`."""
     digest = hashlib.sha256(repr(what).encode()).digest()
     return float(np.random.default_rng(int.from_bytes(digest[:8], "big")).normal())

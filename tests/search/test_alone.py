@@ -17,12 +17,12 @@ from infra.storage import Home
 from objectives.base import Phase, Settings, Value
 from objectives.families import _family
 from objectives.registry import load
-from search import curve, display
-from search.answers import Answer, Verdict
-from search.plan import Job
-from search.space import Space
-from search.spec import Spec, SpecError
+from search.asking.space import Space
+from search.choosing.answer import Answer, Verdict
+from search.errors import SpecError
+from search.spec.reading import read
 from search.sweep import run
+from search.telling import answer_text, lambda_curve
 from tests.search.simulated import Simulated
 
 LAMBDAS = ("l2_g", "l1_g", "group_lasso")
@@ -74,7 +74,7 @@ def test_members_have_one_lambda_on_and_take_turns(swept: Simulated) -> None:
 
 
 def test_a_lambda_that_is_on_by_default_is_off_where_another_is_asked_about() -> None:
-    space = Space(Spec.read({**SPEC, "search": {"l2_g": {}, "ema": {}}}), load("gan"))
+    space = Space(read({**SPEC, "search": {"l2_g": {}, "ema": {}}}), load("gan"))
     assert load("gan").knobs["ema"].default != 0.0 == space.arm_config({"l2_g": 1e-3})["ema"]
     assert [knob.name for knob in space.asked("alone:ema")] == ["ema"] and space.asked("off") == []
 
@@ -126,12 +126,12 @@ def test_it_survives_being_stored_and_is_said_in_one_line_for_each(answer: Answe
         assert one.alone is not None and f"{one.name} {one.verdict}, {one.alone.words()} at" in said
     assert "Kept: best of them l2_g." in said
     console = Console(width=200, record=True, file=(tmp_path / "out").open("w"))
-    display.print_answer(console, "s", answer)
+    answer_text.print_answer(console, "s", answer)
     lines = console.export_text().splitlines()
     for one in answer.lambdas:
         [line] = [line for line in lines if line.startswith(f"{one.name} alone")]
         assert f"{one.verdict}: " in line and "gained over λ off, on test" in line
-    assert curve.draw(answer, swept.plan.table(), tmp_path / "curve.png").stat().st_size > 10_000
+    assert lambda_curve.draw(answer, swept.plan.table(), tmp_path / "curve.png").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("killed_after", [3, 17, 33, 50])
@@ -237,7 +237,7 @@ def test_a_real_sweep_of_compression_answers_for_each_lambda_and_leaves_a_front(
 
 def faults(**changes: Any) -> list[str]:
     try:
-        Spec.read({**SPEC, **changes})
+        read({**SPEC, **changes})
     except SpecError as error:
         return error.faults
     return []
@@ -260,12 +260,12 @@ def test_lambdas_that_exclude_each_other_can_be_compared_alone() -> None:
 
 
 def test_one_lambda_is_alone_in_any_case_and_an_objective_may_have_it_by_default() -> None:
-    assert Spec.read({**SPEC, "search": {"l2_g": {}}}).alone is False
-    assert Spec.read({"objective": "gan"}).alone is False
-    assert Spec.read({"objective": "compression"}).alone is True
-    assert Spec.read({"objective": "compression", "alone": False}).alone is False
-    resolved = Spec.read({"objective": "compression"})
-    assert Spec.read(resolved.model_dump(exclude_none=True)) == resolved
+    assert read({**SPEC, "search": {"l2_g": {}}}).alone is False
+    assert read({"objective": "gan"}).alone is False
+    assert read({"objective": "compression"}).alone is True
+    assert read({"objective": "compression", "alone": False}).alone is False
+    resolved = read({"objective": "compression"})
+    assert read(resolved.model_dump(exclude_none=True)) == resolved
 
 
 def test_what_is_measured_beside_the_score_is_in_the_answer(tmp_path: Path) -> None:
@@ -286,7 +286,6 @@ def test_what_is_remarkable_about_the_data_is_said_with_the_answer(tmp_path: Pat
     (note,) = made.prepare()["notes"]
     assert "validation images" in note
     with Simulated(tmp_path, SPEC, truth) as sweep:
-        assert sweep.plan.next() == Job("prepare")
-        sweep.plan.prepared({"notes": [note]}, "")
+        sweep.facts = {"notes": [note]}
         found = sweep.run()
         assert found is not None and found.notes[0] == note

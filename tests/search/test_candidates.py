@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from objectives.base import Knob, Value
-from search.selection import Row, SelectionError, candidates
-from search.surface import Squash, finals
+from search.choosing.search_fit import Squash, finals
+from search.choosing.verdict import Row, SelectionError, candidates
 from tests.search.simulated import ACT, BETA, DROPOUT, L2, LR, by_arm, halved_search, parabola, simulated_search, vae
 
 

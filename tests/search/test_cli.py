@@ -16,18 +16,20 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import search.cli
-import search.exports
-import search.listing
+import search.cli.listing
 import search.sweep
+import search.telling.exports
 from infra.catalogue import Catalogue, MemberRow, ReportRow, SweepRow
 from infra.errors import InfraError
 from infra.storage import Home
 from objectives.registry import load
-from search.answers import Answer, Candidate, Row
+from search.choosing.answer import Answer, Candidate, Row
+from search.choosing.verdict import answer as select
 from search.cli import app
-from search.exports import Retrained
-from search.selection import answer as select
-from search.spec import Spec, presets
+from search.retrain import Retrained
+from search.spec.keys import Spec
+from search.spec.reading import read
+from search.spec.text import presets
 from search.sweep import Outcome
 
 HEAVY = ("torch", "ray", "mlflow", "optuna", "sqlalchemy", "sklearn", "scipy", "matplotlib")
@@ -82,7 +84,7 @@ def filled(tmp_path: Path) -> Iterator[Home]:
     """A catalogue with an answered sweep `good` and a killed one `dead`."""
     home = Home.open()
     with Catalogue(home.catalogue_url) as catalogue:
-        spec = Spec.read({"objective": "vae", "seed": 3}).model_dump(mode="json", exclude_none=True)
+        spec = read({"objective": "vae", "seed": 3}).model_dump(mode="json", exclude_none=True)
         for name, status in (("good", "complete"), ("dead", "running")):
             catalogue.create_sweep(SweepRow(name, spec, "vae", "mlp400", "digits", status))
             catalogue.add_members(
@@ -114,10 +116,10 @@ def test_help_loads_nothing_heavy(argv: list[str]) -> None:
     assert loaded.splitlines()[-1] == "LOADED 0 []"
 
 
-@pytest.mark.parametrize("family", list(search.listing.COLUMNS))
+@pytest.mark.parametrize("family", list(search.cli.listing.COLUMNS))
 def test_listings_load_nothing_heavy(family: str) -> None:
     loaded = fresh(
-        "import sys; from search import listing\n"
+        "import sys; from search.cli import listing\n"
         f"found = listing.entries({family!r}); print(len(found), [name for name in {HEAVY!r} if name in sys.modules])"
     )
     count, _, heavy = loaded.strip().partition(" ")
@@ -126,7 +128,7 @@ def test_listings_load_nothing_heavy(family: str) -> None:
 
 def test_reading_a_spec_loads_nothing_heavy() -> None:
     loaded = fresh(
-        f"import sys; from search.spec import Spec; Spec.read({{'objective': 'gan'}}); print([n for n in {HEAVY!r} if n in sys.modules])"
+        f"import sys; from search.spec.reading import read; read({{'objective': 'gan'}}); print([n for n in {HEAVY!r} if n in sys.modules])"
     )
     assert loaded.strip() == "[]"
 
@@ -134,7 +136,7 @@ def test_reading_a_spec_loads_nothing_heavy() -> None:
 # --- what exists ---
 
 
-@pytest.mark.parametrize("family", list(search.listing.COLUMNS))
+@pytest.mark.parametrize("family", list(search.cli.listing.COLUMNS))
 def test_listings_print_json_and_every_entry_in_detail(family: str) -> None:
     entries = json.loads(lagrange(family, "--json").stdout)
     table = lagrange(family).stdout
@@ -193,7 +195,7 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
 def test_a_sweep_without_words_is_the_quickstart(sweeps: Sweeps) -> None:
     result = lagrange("sweep")
     assert result.exit_code == 0, result.stderr
-    assert sweeps[0]["spec"] == Spec.read(presets()["quickstart"])
+    assert sweeps[0]["spec"] == read(presets()["quickstart"])
     for words in ("best beta", "verdict", "promise", "note: a note", "lagrange ui", "took 3 s"):
         assert words in result.stdout
 
@@ -320,12 +322,12 @@ def test_a_bad_spec_starts_nothing_and_leaves_nothing_behind(sweeps: Sweeps, arg
 
 
 def test_dry_run_prints_a_plan_that_is_a_spec(sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from search.spec import parse_yaml
+    from search.spec.text import parse_yaml
 
     result = lagrange("sweep", "toy", "--trials", "12", "--dry-run")
     assert result.exit_code == 0, result.stderr
-    spec = Spec.read(parse_yaml(result.stdout))
-    assert spec == Spec.read({"objective": "toy", "budget": {"trials": 12}})
+    spec = read(parse_yaml(result.stdout))
+    assert spec == read({"objective": "toy", "budget": {"trials": 12}})
     assert "search 12 members" in result.stdout and "confirm 25 members" in result.stdout and "# about " in result.stdout
     assert not sweeps and list(tmp_path.iterdir()) == []
 
@@ -471,7 +473,7 @@ def test_export_prints_or_writes(filled: Home) -> None:
     printed = lagrange("export", "good")
     assert printed.exit_code == 0, printed.stderr
     assert lagrange("export", "good", "-o", "best.yaml").exit_code == 0
-    spec = Spec.read("best.yaml", purpose="train")
+    spec = read("best.yaml", purpose="train")
     assert spec.search == {} and spec.promise is not None and spec.promise["metric"] == "val_neg_elbo_nats"
     assert printed.stdout.strip() == Path("best.yaml").read_text().strip()
     assert lagrange("export", "--all", "out").stdout.strip() == "out/vae-mlp400-digits.yaml"
@@ -517,7 +519,7 @@ def retrained(**changes: Any) -> Callable[..., Retrained]:
     ],
 )
 def test_train_holds_the_config_to_its_promise(monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], code: int, words: str) -> None:
-    monkeypatch.setattr(search.exports, "train", retrained(**changes))
+    monkeypatch.setattr(search.telling.exports, "train", retrained(**changes))
     result = lagrange("train", "best.yaml")
     assert result.exit_code == code and words in result.output
 

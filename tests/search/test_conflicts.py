@@ -10,8 +10,10 @@ from typer.testing import CliRunner, Result
 
 import search.sweep
 from search.cli import app
-from search.spec import Spec, SpecError, warnings
-from search.sweep import DryRun
+from search.errors import SpecError
+from search.estimate import DryRun
+from search.spec.faults import warnings
+from search.spec.keys import Spec
 
 MODULE = '''
 from objectives.base import Conflict, Knob, Metric, ObjectiveError
@@ -79,7 +81,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def read(**spec: Any) -> Spec:
-    return Spec.read({"objective": "opinions:Loud", **spec})
+    return read({"objective": "opinions:Loud", **spec})
 
 
 def test_an_error_is_a_fault_beside_the_others() -> None:
@@ -121,7 +123,7 @@ def test_defaults_are_told_as_they_will_be(elsewhere: Any) -> None:
 
 
 def test_an_objective_without_an_opinion_is_fine() -> None:
-    spec = Spec.read({"objective": "opinions:Silent", "search": {"one": {}, "two": {}}})
+    spec = read({"objective": "opinions:Silent", "search": {"one": {}, "two": {}}})
     assert warnings(spec) == []
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from objectives.base import Knob
-from search import curve
-from search.selection import Answer, Candidate, Row, answer
+from search.choosing.verdict import Answer, Candidate, Row, answer
+from search.telling import lambda_curve
 
 L2 = Knob("l2", "", "", "1", 0.0, low=1e-3, high=10.0, log=True, off=0.0, more="high")
 DROPOUT = Knob("dropout", "", "", "probability", 0.0, low=0.0, high=0.8, off=0.0, more="high")
@@ -52,7 +52,7 @@ KINDS: dict[str, dict[str, list[float | None]]] = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_answer_is_drawn(kind: str, knobs: list[Knob], tmp_path: Path) -> None:
     found, rows = sweep(KINDS[kind], knobs)
-    path = curve.draw(found, rows, tmp_path / "new" / "curve.png", "a title")
+    path = lambda_curve.draw(found, rows, tmp_path / "new" / "curve.png", "a title")
     head = path.read_bytes()[:24]
     assert head[:8] == b"\x89PNG\r\n\x1a\n"
     width, height = (int.from_bytes(head[i : i + 4], "big") for i in (16, 20))
@@ -61,17 +61,17 @@ def test_every_kind_of_answer_is_drawn(kind: str, knobs: list[Knob], tmp_path: P
 
 def test_an_exploding_arm_does_not_flatten_the_curve() -> None:
     found, rows = sweep(USUAL, [L2])
-    low, high = curve._vertical(found, rows)
+    low, high = lambda_curve._vertical(found, rows)
     assert low < 1.53 and 2.5 < high < 20  # the best mean, the off arm; not 450
 
 
 def test_a_stored_answer_is_drawn_alike(tmp_path: Path) -> None:
     found, rows = sweep(KINDS["off diverged"], [L2])
-    first = curve.draw(found, rows, tmp_path / "a.png").read_bytes()
-    assert curve.draw(Answer.from_dict(found.to_dict()), rows, tmp_path / "b.png").read_bytes() == first
+    first = lambda_curve.draw(found, rows, tmp_path / "a.png").read_bytes()
+    assert lambda_curve.draw(Answer.from_dict(found.to_dict()), rows, tmp_path / "b.png").read_bytes() == first
 
 
 def test_the_scores_name_carries_its_unit() -> None:
-    assert curve._score_label("val_nll_nats") == "val nll (nats), lower is better"
-    assert curve._score_label("kid") == "kid, lower is better"
-    assert not math.isnan(curve._vertical(*sweep(KINDS["nothing confirmed"], [L2]))[0])
+    assert lambda_curve._score_label("val_nll_nats") == "val nll (nats), lower is better"
+    assert lambda_curve._score_label("kid") == "kid, lower is better"
+    assert not math.isnan(lambda_curve._vertical(*sweep(KINDS["nothing confirmed"], [L2]))[0])

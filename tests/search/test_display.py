@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from search.answers import Answer, Effect, LambdaAnswer, Promise, Verdict
-from search.display import SHOWN_FAILURES, Display, duration, print_answer, sparkline
+from search.choosing.answer import Answer, Effect, LambdaAnswer, Promise, Verdict
+from search.telling.answer_text import print_answer
+from search.telling.live import SHOWN_FAILURES, Display, duration, sparkline
 
 INFO = {
     "name": "s",

@@ -12,9 +12,10 @@ from infra.catalogue import Catalogue
 from infra.storage import Home
 from objectives import registry
 from objectives.base import Knob
-from search.exports import export
-from search.spec import Spec, SpecError
+from search.errors import SpecError
+from search.spec.reading import read
 from search.sweep import run
+from search.telling.exports import export
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_up")]
 FAMILIES = ("autoencoder", "vae", "gan")
@@ -52,7 +53,7 @@ def groups(family: str) -> list[list[Knob]]:
 
 def allowed(family: str, knobs: list[Knob]) -> bool:
     try:
-        Spec.read(spec(family, "digits", knobs))
+        read(spec(family, "digits", knobs))
     except SpecError:
         return False
     return True

@@ -13,8 +13,8 @@ import yaml
 from infra.catalogue import Catalogue
 from infra.storage import Home
 from objectives import models
-from search.exports import export
 from search.sweep import run
+from search.telling.exports import export
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_up")]
 FAMILIES = ("autoencoder", "vae", "gan")

@@ -18,9 +18,11 @@ from infra.storage import Home
 from objectives.base import Member, Report, Settings, State
 from objectives.families.autoencoder import Autoencoder
 from objectives.training import traced
-from search.pack import Pack
-from search.plan import Job, Plan
-from search.spec import Spec, SpecError
+from search.errors import SpecError
+from search.running.pack import Pack
+from search.running.plan import Job, Plan
+from search.running.work import Prepared, Progress
+from search.spec.reading import read
 from search.sweep import run
 from tests.search.simulated import Simulated
 
@@ -53,7 +55,7 @@ def spec(**keys: Any) -> dict[str, Any]:
 
 def pack(objective: Any, folder: Path, configs: list[dict[str, Any]]) -> Pack:
     members = [Member(number, config, seed=number) for number, config in enumerate(configs)]
-    return Pack(objective, members, {member.number: folder / f"{member.number}.pt" for member in members}, fused=True)
+    return Pack(objective, members, {member.number: folder / f"{member.number}.pt" for member in members})
 
 
 def made(kind: type = Autoencoder, epochs: int = 4) -> Any:
@@ -118,9 +120,8 @@ def test_two_workers_get_equal_packs(trials: int, wide: int, sizes: list[int], t
     keys = spec(objective="toy", dataset={"name": "none"}, budget={"trials": trials, "epochs": 1}, confirm={"configs": 0})
     keys = {key: value for key, value in keys.items() if key != "batch_size"}
     with Simulated(tmp_path, keys, lambda config: 1.0) as sweep:
-        plan = Plan(sweep.spec, sweep.space, sweep.study, sweep.ledger, str, bundle=lambda _: None, workers=2)
-        assert plan.next() == Job("prepare")
-        plan.prepared({"pack": {"members": wide}}, "")
+        plan = Plan(sweep.spec, sweep.space, sweep.study, sweep.ledger, Path, bundle=lambda _: 1, workers=2)
+        plan.heard(plan.next(), Prepared({"pack": {"members": wide}}))
         trained: list[int] = []
         flying: list[Job] = []
         while sum(trained) < trials:
@@ -129,10 +130,8 @@ def test_two_workers_get_equal_packs(trials: int, wide: int, sizes: list[int], t
             trained.append(len(job.rows))
             flying.append(job)
             if len(flying) == 2:
-                for row in flying.pop(0).rows:
-                    end = Report(row.number, 1, 1.0, state=State.COMPLETE, score=1.0)
-                    sweep.ledger.record({row.number: [end]}, 0.0, {})
-                    plan.ended(row.number)
+                done = flying.pop(0)
+                plan.heard(done, Progress(tuple(Report(one, 1, 1.0, state=State.COMPLETE, score=1.0) for one in done.numbers), done=True))
         assert trained == sizes
 
 
@@ -333,4 +332,4 @@ def test_packs_are_timed_as_they_run_later_where_training_takes_minutes(members:
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, "many", [4]])
 def test_a_width_that_means_nothing_is_refused(value: Any) -> None:
     with pytest.raises(SpecError, match=r"pack must be auto, or a whole number of at least 1"):
-        Spec.read(spec(pack=value))
+        read(spec(pack=value))

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search import pareto
-from search.selection import Answer, Candidate, Row, answer
+from search.choosing.verdict import Answer, Candidate, Row, answer
+from search.telling import pareto
 from tests.search.simulated import L2
 
 TRADE = ("kid", "bytes", "budget")

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from search import samplers
+from search.asking import samplers
 from tests.benchmarks.regret import CENTRE, PROBLEMS, UNCAPPED, Searched, measure, regret, search
 from tests.search.simulated import Simulated
 

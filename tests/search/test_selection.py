@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from objectives.base import Knob, Value
-from search.fit import Axis, lambda_curve, weights
-from search.selection import Answer, Candidate, Row, Verdict, answer, candidates, judge, paired, promise, with_test
+from search.choosing.confirm_fit import Axis, lambda_curve, weights
+from search.choosing.verdict import Answer, Candidate, Row, Verdict, answer, candidates, judge, paired, promise, with_test
 from tests.search.simulated import BETA, DROPOUT, L2, Curve, by_arm, parabola, simulated_search
 
 
@@ -313,7 +313,7 @@ def test_an_answer_survives_json() -> None:
 
 def test_the_test_split_is_paired_by_seed_and_changes_nothing_else() -> None:
     found = ask({"off": [2.0, 3.0, 4.0], "min": [1.0, 2.0, 3.01]})
-    items = [{"arm": arm, "seed": s, "scores": {"score": base + s}} for arm, base in (("off", 5.0), ("chosen", 4.0)) for s in (2, 0, 1)]
+    items = [(arm, seed, base + seed) for arm, base in (("off", 5.0), ("chosen", 4.0)) for seed in (2, 0, 1)]
     read = with_test(found, items)
     assert read.test is not None
     assert read.test["effect"]["mean"] == 1.0
@@ -501,7 +501,8 @@ def test_the_unit_of_the_score_changes_neither_choice_nor_verdict(table: list[li
 
 def test_importing_selection_loads_no_heavy_library() -> None:
     heavy = "torch ray optuna mlflow sklearn scipy matplotlib sqlalchemy"
-    code = f"import sys, search.selection, search.curve; print([name for name in {heavy.split()!r} if name in sys.modules])"
+    read = "import sys, search.choosing.verdict, search.telling.lambda_curve"
+    code = f"{read}; print([name for name in {heavy.split()!r} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from objectives.base import Knob
 from objectives.registry import load
-from search.space import Space, at
-from search.spec import Spec
+from search.asking.space import Space, at
+from search.spec.reading import read
 
 
 def space(**mapping: Any) -> Space:
-    return Space(Spec.read({"objective": "vae", **mapping}), load("vae"))
+    return Space(read({"objective": "vae", **mapping}), load("vae"))
 
 
 def test_knobs_carry_this_sweeps_ranges() -> None:

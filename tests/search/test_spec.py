@@ -12,13 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from objectives.registry import load
-from search import spec as spec_module
-from search.spec import Range, Spec, SpecError, expand, parse_yaml, presets, resolve
+from search.errors import SpecError
+from search.spec import faults as spec_faults
+from search.spec.keys import Range, Spec
+from search.spec.reading import expand, read, resolve
+from search.spec.text import parse_yaml, presets
 
 
 def faults(mapping: Any, overrides: tuple[str, ...] = (), **options: Any) -> list[str]:
     with pytest.raises(SpecError) as caught:
-        Spec.read(mapping, overrides, **options)
+        read(mapping, overrides, **options)
     return caught.value.faults
 
 
@@ -29,7 +32,7 @@ def the_fault(mapping: dict[str, Any], overrides: tuple[str, ...] = ()) -> str:
 
 
 def test_only_the_objective_is_needed_and_its_defaults_are_written_out() -> None:
-    spec, vae = Spec.read({"objective": "vae"}), load("vae")
+    spec, vae = read({"objective": "vae"}), load("vae")
     assert spec.search is not None and tuple(spec.search) == vae.default_search
     assert spec.search["beta"] == Range(low=0.01, high=10, log=True)
     assert (spec.model, spec.dataset.name, spec.budget.epochs, spec.metric) == (vae.models[0], "digits", vae.default_epochs, vae.score)
@@ -42,7 +45,7 @@ def test_every_knob_can_be_searched_over_its_own_range(objective: str) -> None:
     for knob in load(objective).knobs.values():
         wanted = list(knob.choices) if knob.choices else {}
         likelihood = {"likelihood": knob.likelihood} if knob.likelihood else {}
-        spec = Spec.read({"objective": objective, "search": {"dropout": {}, knob.name: wanted}, "scheduler": "none", **likelihood})
+        spec = read({"objective": objective, "search": {"dropout": {}, knob.name: wanted}, "scheduler": "none", **likelihood})
         assert spec.search is not None and knob.name in spec.search
 
 
@@ -63,7 +66,7 @@ score: last
 resources: {cpu: 1, gpu: 0}
 seed: 0
 """
-    spec = Spec.read(parse_yaml(text))
+    spec = read(parse_yaml(text))
     assert spec.search is not None
     assert spec.search["lr"] == Range(low=1e-4, high=1e-2, log=True)
     assert spec.search["latent_dim"] == (8, 16)
@@ -159,7 +162,7 @@ def test_a_spec_without_an_objective_still_reports_the_rest() -> None:
 def test_a_fault_names_the_rule_the_value_and_the_remedy(
     mapping: dict[str, Any], words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spec_module, "has_gpu", lambda: True)
+    monkeypatch.setattr(spec_faults, "has_gpu", lambda: True)
     message = the_fault(mapping)
     for word in words:
         assert word in message
@@ -167,11 +170,11 @@ def test_a_fault_names_the_rule_the_value_and_the_remedy(
 
 def test_a_gpu_must_be_there_unless_the_cluster_is_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     mapping = {"objective": "vae", "resources": {"gpu": 1}}
-    monkeypatch.setattr(spec_module, "has_gpu", lambda: False)
+    monkeypatch.setattr(spec_faults, "has_gpu", lambda: False)
     assert "without a GPU; got 1" in faults(mapping)[0]
-    assert Spec.read(mapping, remote=True).resources.gpu == 1
-    monkeypatch.setattr(spec_module, "has_gpu", lambda: True)
-    assert Spec.read(mapping).resources.gpu == 1
+    assert read(mapping, remote=True).resources.gpu == 1
+    monkeypatch.setattr(spec_faults, "has_gpu", lambda: True)
+    assert read(mapping).resources.gpu == 1
 
 
 def test_a_data_root_without_the_data(tmp_path: Path) -> None:
@@ -209,21 +212,21 @@ def test_an_unreadable_file(tmp_path: Path) -> None:
 
 
 def test_overrides_change_one_key_and_keep_the_rest() -> None:
-    spec = Spec.read({"objective": "vae"}, ["search.beta.low=0.1", "search.l2={}", "seed=3", "dataset.train_size=100"])
+    spec = read({"objective": "vae"}, ["search.beta.low=0.1", "search.l2={}", "seed=3", "dataset.train_size=100"])
     assert spec.search is not None and tuple(spec.search) == (*load("vae").default_search, "l2")
     assert spec.search["beta"] == Range(low=0.1, high=10, log=True)
     assert (spec.seed, spec.dataset.train_size) == (3, 100)
 
 
 def test_an_override_of_null_takes_a_knob_out() -> None:
-    spec = Spec.read({"objective": "vae", "search": {"beta": {}, "lr": {}}, "fixed": {"l2": 0.1}}, ["search.lr=null", "fixed.l2="])
+    spec = read({"objective": "vae", "search": {"beta": {}, "lr": {}}, "fixed": {"l2": 0.1}}, ["search.lr=null", "fixed.l2="])
     assert spec.search is not None and tuple(spec.search) == ("beta",)
     assert spec.fixed == {}
 
 
 def test_a_fixed_knob_leaves_the_default_search() -> None:
     first, *rest = load("gan").default_search
-    spec = Spec.read({"objective": "gan"}, [f"fixed.{first}=1e-3"])
+    spec = read({"objective": "gan"}, [f"fixed.{first}=1e-3"])
     assert spec.search is not None and list(spec.search) == rest
 
 
@@ -233,7 +236,7 @@ def test_bad_overrides(override: str) -> None:
 
 
 def test_a_fixed_lambda_is_fine() -> None:
-    assert Spec.read({"objective": "vae", "fixed": {"dropout": 0.2, "l2": 0}}).fixed == {"dropout": 0.2, "l2": 0}
+    assert read({"objective": "vae", "fixed": {"dropout": 0.2, "l2": 0}}).fixed == {"dropout": 0.2, "l2": 0}
 
 
 def test_an_export_has_no_free_knob_and_trains() -> None:
@@ -245,29 +248,29 @@ def test_an_export_has_no_free_knob_and_trains() -> None:
         "promise": {"low": 1.0},
         "provenance": {"sweep": "a"},
     }
-    spec = Spec.read(mapping, purpose="train")
+    spec = read(mapping, purpose="train")
     assert spec.search == {} and spec.promise == {"low": 1.0}
     assert "at least one λ" in faults({**mapping, "simplify": []})[0]
 
 
 def test_what_is_measured_may_decide_and_reaches_the_settings() -> None:
-    spec = Spec.read({"objective": "autoencoder", "metric": "val_kid", "measure": ["fid"], "features": "classifier", "latents": "gaussian"})
+    spec = read({"objective": "autoencoder", "metric": "val_kid", "measure": ["fid"], "features": "classifier", "latents": "gaussian"})
     made = spec.settings()
     assert (made.metric, made.measure, made.features, made.latents) == ("val_kid", ("fid",), {"name": "classifier"}, "gaussian")
-    assert Spec.read(parse_yaml(spec.to_yaml())) == spec
+    assert read(parse_yaml(spec.to_yaml())) == spec
 
 
 def test_the_knobs_published_with_a_model_are_fixed_where_the_spec_leaves_them_open(monkeypatch: pytest.MonkeyPatch) -> None:
     import objectives.models.mlp_small as model
 
     monkeypatch.setattr(model, "RECIPE", {"gan": {"beta1": 0.0, "lr": 2e-4, "spectral_norm_d": 1.0}}, raising=False)
-    spec = Spec.read({"objective": "gan", "search": {"l2_g": {}, "lr": {}}, "fixed": {"beta1": 0.5}})
+    spec = read({"objective": "gan", "search": {"l2_g": {}, "lr": {}}, "fixed": {"beta1": 0.5}})
     assert spec.fixed == {"beta1": 0.5, "spectral_norm_d": 1.0}
 
 
 def test_a_spec_is_frozen() -> None:
     with pytest.raises(Exception, match="frozen"):
-        Spec.read({"objective": "vae"}).seed = 3  # type: ignore[misc]
+        read({"objective": "vae"}).seed = 3  # type: ignore[misc]
 
 
 def test_reading_leaves_the_mapping_as_it_was() -> None:
@@ -303,11 +306,11 @@ def test_bad_matrix(matrix: Any) -> None:
 
 @pytest.mark.parametrize("name", presets())
 def test_presets_are_good_sweeps(name: str) -> None:
-    assert Spec.read(presets()[name]).budget.trials >= 4
+    assert read(presets()[name]).budget.trials >= 4
 
 
 def test_quickstart_is_what_the_readme_says() -> None:
-    spec = Spec.read(presets()["quickstart"])
+    spec = read(presets()["quickstart"])
     assert (spec.objective, spec.dataset.name, spec.budget.trials) == ("vae", "digits", 24)
     assert (spec.confirm.configs, spec.confirm.seeds) == (5, 8)
     assert spec.search is not None and set(spec.search) == {"beta", "lr"}
@@ -340,13 +343,13 @@ def specs(draw: st.DrawFn) -> Spec:
         ),
         "promise": draw(st.none() | st.fixed_dictionaries({"low": st.floats(allow_nan=False), "mean": numbers})),
     }
-    return Spec.read(mapping)
+    return read(mapping)
 
 
 @settings(max_examples=80, deadline=None)
 @given(specs())
 def test_yaml_there_and_back(spec: Spec) -> None:
-    assert Spec.read(parse_yaml(spec.to_yaml())) == spec
+    assert read(parse_yaml(spec.to_yaml())) == spec
 
 
 @settings(max_examples=50, deadline=None)
@@ -365,18 +368,18 @@ def test_whatever_a_key_holds_the_answer_is_a_spec_or_faults(value: Any) -> None
     for key in Spec.model_fields:
         if key not in ("dataset", "objective"):
             try:
-                Spec.read({"objective": "toy", key: value})
+                read({"objective": "toy", key: value})
             except SpecError as error:
                 assert error.faults
 
 
 def test_settings_are_plain_data() -> None:
-    plain = Spec.read({"objective": "vae", "score": "best_epoch"}).settings(device="cuda", cache="c")
+    plain = read({"objective": "vae", "score": "best_epoch"}).settings(device="cuda", cache="c")
     assert (plain.dataset["name"], plain.model, plain.score, plain.device, plain.cache) == ("digits", "mlp400", "best_epoch", "cuda", "c")
     assert plain.epochs == load("vae").default_epochs
 
 
 @pytest.mark.skipif(os.name != "posix", reason="devices are files on POSIX only")
 def test_asking_for_a_gpu_imports_no_torch() -> None:
-    assert spec_module.has_gpu() in (True, False)
-    assert math.isfinite(Spec.read({"objective": "toy"}).margin)
+    assert spec_faults.has_gpu() in (True, False)
+    assert math.isfinite(read({"objective": "toy"}).margin)

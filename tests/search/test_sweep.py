@@ -14,8 +14,9 @@ from infra.errors import InfraError
 from infra.storage import Home
 from objectives.base import Phase
 from objectives.families.toy import best_lambda
-from search import exports
+from search import retrain
 from search.sweep import Outcome, resume, run
+from search.telling import exports
 
 pytestmark = pytest.mark.usefixtures("ray_up")
 
@@ -222,7 +223,7 @@ def test_the_export_is_a_spec_with_no_free_knob_that_reproduces_a_confirmed_seed
     exports.export("s", path, home=home)
     assert outcome.answer is not None
     member = next(row for row in rows if row.phase == Phase.CONFIRM and row.config == outcome.answer.recommended)
-    again = exports.train(path, home=home, seed=member.seed, tracking=False)
+    again = retrain.train(path, home=home, seed=member.seed, tracking=False)
     assert again.score == member.score == again.reproduces
-    fresh = exports.train(path, home=home, tracking=False)
+    fresh = retrain.train(path, home=home, tracking=False)
     assert fresh.seed not in {row.seed for row in rows} and fresh.inside is not None

@@ -1,0 +1,61 @@
+"""Samplers: where in the space the next config is drawn. One file each; the file name is the registry.
+
+A sampler file holds `SAMPLER` (a SamplerInfo) and `make(seed, knobs, trials, index)`, which returns an Optuna sampler for *one* ask. It is
+made anew for every member, so that its stream is a function of the sweep's seed and the member alone: a sampler that lives as long as
+its process repeats its draws after a restart (a reopened study would try the same configs again).
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from objectives.base import ObjectiveError
+from objectives.registry import names, unknown
+from search.asking.seeds import derive
+
+if TYPE_CHECKING:
+    from search.asking.space import Space
+
+
+@dataclass(frozen=True)
+class SamplerInfo:
+    """What `lagrange samplers` prints. `adaptive`: the draw depends on how earlier members ended."""
+
+    name: str
+    summary: str
+    formula: str
+    adaptive: bool
+    source: str
+
+
+def known() -> list[str]:
+    """The names of all samplers."""
+    return names("sampler", __name__)
+
+
+def sampler_for(
+    name: str, sweep_seed: int, number: int, *, space: Space, trials: int, arm: str = "search", index: int | None = None
+) -> Any:
+    """The Optuna sampler for one member.
+
+    `number` is the member's in the sweep and seeds the draw. `index` counts the members of its arm from 0 and is where `grid` and `qmc` are
+    in their sequence (by the member's number an arm would skip the points that fell to the other). `trials` is what the arm may spend.
+
+    Raises:
+        ObjectiveError: nobody knows the name.
+    """
+    if name not in known():
+        raise ObjectiveError(unknown("sampler", name, known()))
+    knobs = space.asked(arm)
+    # A sequence needs one scrambling for the whole arm; an independent draw needs a stream of its own.
+    module = importlib.import_module(f"{__name__}.{name}")
+    seed = derive(sweep_seed, "sampler", arm) if hasattr(module, "SEQUENCE") else derive(sweep_seed, "sampler", arm, number)
+    return module.make(seed, knobs, trials, number if index is None else index)
+
+
+def adaptive(name: str) -> bool:
+    """True for a sampler that learns from how members ended: a pack of its draws must stay small."""
+    info: SamplerInfo = importlib.import_module(f"{__name__}.{name}").SAMPLER
+    return info.adaptive

@@ -1,0 +1,67 @@
+"""A grid over every searched knob, as fine as the trials allow, walked in an order that covers it early."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from objectives.base import Knob, Value
+from search.asking.samplers import SamplerInfo
+from search.asking.space import at, distributions
+
+SAMPLER = SamplerInfo(
+    name="grid",
+    summary="a grid as fine as the trials allow, ends of the ranges included, λs finer than nuisance knobs; walked in shuffled order",
+    formula="levels: the largest near-equal numbers whose product is at most the trials",
+    adaptive=False,
+    source="–",
+)
+SEQUENCE = True
+
+
+def make(seed: int, knobs: Sequence[Knob], trials: int, index: int) -> Any:
+    """The grid point number `index`; past the last point the walk begins again (a replicate with another random seed)."""
+    from search.asking.samplers._sequence import Given
+
+    return Given(point(seed, knobs, trials, index), distributions(knobs))
+
+
+def point(seed: int, knobs: Sequence[Knob], trials: int, index: int) -> dict[str, Any]:
+    """A value for each knob."""
+    axes = levels(knobs, trials)
+    size = math.prod(len(axis) for axis in axes)
+    order = list(range(size))
+    random.Random(seed).shuffle(order)  # a sweep that is cut short has then seen all of the space, coarsely
+    rest, found = order[index % size], {}
+    for knob, axis in zip(knobs, axes, strict=True):
+        rest, position = divmod(rest, len(axis))
+        found[knob.name] = axis[position]
+    return found
+
+
+def levels(knobs: Sequence[Knob], trials: int) -> list[list[Value]]:
+    """The values of each knob: all choices, and evenly spaced values of each range, so that the grid has at most `trials` points."""
+    counts = [len(knob.choices) if knob.choices else 1 for knob in knobs]
+    most = [len(knob.choices) if knob.choices else _distinct(knob) for knob in knobs]
+    while True:
+        # The coarsest knob that may still be split goes first, a λ before a nuisance knob.
+        ranked = sorted((count, not knob.is_lambda, place) for place, (count, knob) in enumerate(zip(counts, knobs, strict=True)))
+        for count, _, place in ranked:
+            if count < most[place] and math.prod(counts) // count * (count + 1) <= trials:
+                counts[place] += 1
+                break
+        else:
+            break
+    return [_axis(knob, count) for knob, count in zip(knobs, counts, strict=True)]
+
+
+def _distinct(knob: Knob) -> int:
+    return int((knob.high or 0) - (knob.low or 0)) + 1 if knob.integer else 10**9
+
+
+def _axis(knob: Knob, count: int) -> list[Value]:
+    if knob.choices:
+        return list(knob.choices)
+    return list(dict.fromkeys(at(knob, place / (count - 1) if count > 1 else 0.5) for place in range(count)))

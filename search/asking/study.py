@@ -1,0 +1,140 @@
+"""Optuna behind one door: ask for a config, tell how a member ended, and be rebuilt at any time from the catalogue's rows.
+
+The study lives in memory. The catalogue is the truth; `project` writes the same trials into `optuna.db` for whoever opens it with Optuna's
+own tools. The random stream of each ask is a function of (sweep seed, member number), so a study that was rebuilt asks what it would have
+asked.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from infra.catalogue import MemberRow
+from objectives.base import Value
+from search.asking.samplers import sampler_for
+from search.asking.space import OFF_ARM, SEARCH_ARM, Space
+
+# Every sixth searched member is an off arm's: the yardstick is tuned with at least a sixth of the trials.
+OFF_EVERY = 6
+
+
+class Study:
+    """The studies of one sweep: one for each arm, over the knobs that are asked for there.
+
+    These are all searched knobs, or, where each λ is searched alone, that λ and the nuisance knobs; for the off arm the nuisance knobs.
+    """
+
+    def __init__(self, space: Space, sampler: str, seed: int, trials: int) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._space, self._sampler, self._seed, self._trials = space, sampler, seed, trials
+        self._studies = {arm: optuna.create_study(direction="minimize") for arm in (*space.arms, OFF_ARM)}
+        self._open: dict[int, Any] = {}
+
+    def ask(self, number: int, arm: str, index: int) -> dict[str, Value]:
+        """A full config for member `number`, the `index`-th of its arm."""
+        study = self._studies[arm]
+        share = math.ceil(self._trials / OFF_EVERY)
+        trials = share if arm == OFF_ARM else math.ceil((self._trials - share) / len(self._space.arms))
+        study.sampler = sampler_for(self._sampler, self._seed, number, space=self._space, trials=trials, arm=arm, index=index)
+        trial = study.ask(self._space.distributions(arm))
+        self._open[number] = trial
+        return self._space.arm_config(trial.params)
+
+    def enqueue(self, number: int, params: Mapping[str, Value], arm: str = SEARCH_ARM) -> dict[str, Value]:
+        """A config the user wants tried first, as a trial of its arm's study."""
+        study = self._studies[arm]
+        study.enqueue_trial(dict(params))
+        trial = study.ask(self._space.distributions(arm))
+        self._open[number] = trial
+        return self._space.arm_config(trial.params)
+
+    def tell(self, row: MemberRow) -> None:
+        """How a member ended, in Optuna's words: only a complete member is COMPLETE, a stopped one is PRUNED."""
+        trial = self._open.pop(row.number, None)
+        if trial is None:
+            return
+        state, value = _outcome(row)
+        if state.name == "PRUNED" and row.rung_score is not None and math.isfinite(row.rung_score):
+            trial.report(row.rung_score, max(row.epochs, 0))
+        self._studies[row.arm].tell(trial, value, state=state)
+
+    def rebuild(self, rows: Sequence[MemberRow]) -> None:
+        """Put in what an earlier driver asked and heard, in the order of asking."""
+        import optuna
+
+        for row in sorted(rows, key=lambda row: row.number):
+            distributions = self._space.distributions(row.arm)
+            params = {name: row.config[name] for name in distributions}
+            if row.state is None:
+                study = self._studies[row.arm]
+                study.enqueue_trial(params)
+                self._open[row.number] = study.ask(distributions)
+                continue
+            state, value = _outcome(row)
+            reported = state.name == "PRUNED" and row.rung_score is not None and math.isfinite(row.rung_score)
+            self._studies[row.arm].add_trial(
+                optuna.trial.create_trial(
+                    params=params,
+                    distributions=distributions,
+                    state=state,
+                    value=value,
+                    intermediate_values={max(row.epochs, 0): row.rung_score} if reported else None,
+                )
+            )
+
+    def project(self, url: str, sweep: str) -> None:
+        """Write the studies to an Optuna database under the sweep's name, replacing what an earlier projection left."""
+        import optuna
+
+        storage = _database(url)
+        known = {study.study_name for study in optuna.get_all_study_summaries(storage)}
+        for arm, study in self._studies.items():
+            name = sweep if arm == SEARCH_ARM else f"{sweep}/{arm}"
+            if name in known:
+                optuna.delete_study(study_name=name, storage=storage)
+            copy = optuna.create_study(study_name=name, storage=storage, direction="minimize")
+            copy.add_trials([trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()])
+
+
+def _database(url: str) -> Any:
+    """Optuna's database. Two sweeps that make it at the same moment collide in Optuna's migration: the later one tries again."""
+    import optuna
+
+    for _ in range(4):
+        try:
+            return optuna.storages.RDBStorage(url)
+        except Exception:
+            time.sleep(0.5)
+    return optuna.storages.RDBStorage(url)
+
+
+def forget(url: str, sweep: str) -> None:
+    """Remove a sweep's studies from an Optuna database; a file that is not there is not made."""
+    file = url.removeprefix("sqlite:///")
+    if url.startswith("sqlite:///") and not Path(file).exists():
+        return
+    import optuna
+
+    storage = _database(url)
+    for name in {study.study_name for study in optuna.get_all_study_summaries(storage)}:
+        if name == sweep or name.startswith(f"{sweep}/"):
+            optuna.delete_study(study_name=name, storage=storage)
+
+
+def _outcome(row: MemberRow) -> tuple[Any, float | None]:
+    """Optuna's state and value. A diverged or collapsed member is worse than anything finite: its λ must not be asked for again."""
+    from optuna.trial import TrialState
+
+    if row.state == "complete" and row.score is not None and math.isfinite(row.score):
+        return TrialState.COMPLETE, row.score
+    if row.state in ("diverged", "collapsed", "complete"):
+        return TrialState.COMPLETE, float("inf")
+    if row.state == "stopped":
+        return TrialState.PRUNED, None
+    return TrialState.FAIL, None

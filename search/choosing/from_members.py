@@ -1,0 +1,90 @@
+"""From the members of a sweep to its candidates and its answer: what `candidates` and `verdict` need of a spec is put together here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from infra.catalogue import MemberRow, config_hash
+from objectives import metrics
+from objectives.base import Phase, State
+from search.asking.space import OFF_ARM, Space
+from search.choosing import candidates, verdict
+from search.choosing.answer import Answer, Candidate, Row
+from search.spec.keys import Spec
+
+
+def table(members: Sequence[MemberRow], curves: Mapping[int, Mapping[int, float]], chosen: Sequence[Candidate]) -> list[Row]:
+    """The members as they are chosen among. A confirmed config's arm is the one it has among today's candidates.
+
+    `curves` holds the finite rung scores of each member by epoch.
+    """
+    arms = {config_hash(candidate.config): candidate.arm for candidate in chosen}
+    return [
+        Row(
+            number=row.number,
+            phase=row.phase,
+            arm=arms.get(row.config_hash, "dropped") if row.phase == Phase.CONFIRM else row.arm,
+            config=row.config,
+            seed=row.seed,
+            state=row.state or "open",
+            score=row.score,
+            rung_score=row.rung_score,
+            epochs=row.epochs,
+            seconds=row.seconds,
+            curve=curves.get(row.number, {}),
+        )
+        for row in members
+    ]
+
+
+def to_confirm(spec: Spec, space: Space, rows: Sequence[Row]) -> list[Candidate]:
+    """The configs to confirm. Raises SelectionError where nothing can be chosen from."""
+    searched = {knob.name for knob in space.knobs}
+    fixed = {name: value for name, value in space.config({}).items() if name not in searched}
+    return candidates.candidates(rows, space.knobs, fixed=fixed, configs=spec.confirm.configs, simplify=spec.simplify, alone=space.alone)
+
+
+def answer(
+    spec: Spec, space: Space, members: Sequence[MemberRow], rows: Sequence[Row], chosen: Sequence[Candidate], labels: Mapping[str, str]
+) -> Answer:
+    """What the confirmation says. `labels` are the full names of metrics."""
+    name = str(spec.metric)
+    found = verdict.answer(rows, space.knobs, chosen, margin=spec.margin, score_name=name, simplify=spec.simplify, alone=space.alone)
+    return replace(found, score_label=labels.get(name, ""), measured=_measured(spec, found, members, chosen, labels))
+
+
+def to_read(found: Answer, members: Sequence[MemberRow], chosen: Sequence[Candidate]) -> list[tuple[str, MemberRow]]:
+    """The confirmed members whose weights are scored on the test split, each with its arm: the chosen config's and the off arm's.
+
+    Where each λ was searched alone, those of every λ.
+    """
+    alone = {one.arm for one in found.lambdas if one.alone is not None}
+    wanted = {config_hash(one.config): one.arm for one in chosen if one.arm in alone}
+    wanted[config_hash(found.best)] = "chosen"
+    wanted |= {config_hash(one.config): OFF_ARM for one in chosen if one.arm == OFF_ARM}
+    complete = (row for row in members if row.phase == Phase.CONFIRM and row.state == State.COMPLETE)
+    return [(wanted[row.config_hash], row) for row in complete if row.config_hash in wanted]
+
+
+def _measured(
+    spec: Spec, found: Answer, members: Sequence[MemberRow], chosen: Sequence[Candidate], labels: Mapping[str, str]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """What was asked for beside the score, over the confirmed seeds of the chosen config and of its off arm."""
+    off = next((candidate.config for candidate in chosen if candidate.arm == OFF_ARM), None)
+    arms = {"chosen": found.best, **({OFF_ARM: off} if off is not None else {})}
+    told: dict[str, dict[str, dict[str, float]]] = {}
+    for name in (metric.name for file in spec.measure for metric in metrics.declared(file)):
+        for arm, config in arms.items():
+            values = _confirmed(members, config_hash(config), name)
+            if values:
+                told.setdefault(labels.get(name, name), {})[arm] = verdict.mean_of(values)
+    return told
+
+
+def _confirmed(members: Sequence[MemberRow], digest: str, metric: str) -> list[float]:
+    """A metric of every confirmed member of one config that has it."""
+    rows = [row for row in members if row.phase == Phase.CONFIRM and row.config_hash == digest and row.state == State.COMPLETE]
+    values = [row.metrics.get(metric) for row in rows]
+    return [float(value) for value in values if value is not None and math.isfinite(value)]

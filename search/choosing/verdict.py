@@ -1,0 +1,468 @@
+"""Which λ is best, with what certainty, and was it worth it: pure functions of a table of members.
+
+`candidates` reads the search and says which few configs to confirm on fresh seeds; `answer` reads only the confirmation. Scores are lower
+is better and free of every λ. In the confirmation a *diverged* or *collapsed* member makes its arm unchoosable; it is never averaged away.
+A *failed* or *preempted* one is missing data, and counted as such.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from objectives.base import Knob, Value
+from search.choosing.answer import Answer, Candidate, Effect, LambdaAnswer, Promise, Row, SelectionError, Verdict, number
+from search.choosing.candidates import candidates, counts_of, lambdas_of, off_value, usual
+from search.choosing.confirm_fit import Array, Axis, LambdaCurve, lambda_curve, t_quantile
+
+__all__ = [
+    "Answer", "Candidate", "Effect", "LambdaAnswer", "Promise", "Row", "SelectionError", "Verdict",
+    "answer", "candidates", "judge", "paired", "promise", "usual", "with_test",
+]  # fmt: skip
+
+# ---------------------------------------------------------------------------------------------------------------- what it says
+
+
+@dataclass(frozen=True)
+class _Arm:
+    """A confirmed arm: its scores by seed, and the seeds that λ lost (`bad`) or that are missing."""
+
+    name: str
+    config: dict[str, Value]
+    scores: dict[int, float]
+    bad: tuple[int, ...]
+    states: dict[str, int]
+
+    @property
+    def mean(self) -> float:
+        """Infinite where a seed diverged: never the mean of the survivors."""
+        if self.bad:
+            return math.inf
+        return float(np.mean(list(self.scores.values()))) if self.scores else math.nan
+
+
+def answer(
+    rows: Sequence[Row],
+    knobs: Sequence[Knob],
+    cands: Sequence[Candidate],
+    *,
+    margin: float = 0.01,
+    score_name: str = "",
+    simplify: Sequence[str] = (),
+    alone: bool = False,
+) -> Answer:
+    """What the confirmation says: the λ chosen by the 1-SE rule, its interval, its effect over the off arm, a verdict and a promise.
+
+    Only confirm members count, paired by seed (common random numbers). The chosen arm is picked with the seeds that also test it, so the
+    interval of its effect must hold for every arm that could have been picked: Bonferroni's t, at 1 − 0.05/(2m) with m confirmed λ arms.
+    (m is fixed before any seed is drawn; counting only those that did not diverge would let the data choose m.) Dunnett's quantile would be
+    narrower, but it needs one variance for all arms; here the difference of an arm from the off arm varies the more the farther they are.
+
+    Verdict, with d = off − chosen, [lo, hi] and δ = margin · |off score|: `helps` if lo > 0, `hurts` if hi < 0, `harmless` if [lo, hi] lies
+    within ±δ, else `no evidence`. If the off arm lost seeds to divergence, those pairs are +∞ and the interval is open above: `helps` if
+    lo > 0 over the surviving pairs, or if at least two off seeds diverged (one may be chance) and the survivors do not say that λ hurts.
+    If no λ arm is choosable: `hurts` when λ lost at least two seeds and the off arm none, else `no evidence`.
+
+    `without:<λ>` arms are choosable, as the fully open question is which config to keep; but the 1-SE rule moves toward *more*
+    regularization, so an arm with a λ off is chosen only where it is the best, not for being simpler.
+
+    Where each λ was searched `alone`, each has a verdict of its own: the 1-SE rule chooses among its arms, which differ from the off arm in
+    this λ only, and the interval of what that arm gains holds for the arms of all λ at once (m counts them all). The arm that gains most
+    is then `best`, and its verdict that of the answer.
+
+    Recommended is the chosen arm, unless it hurts or has nothing to show: without `helps`, the off arm where it was better on the
+    same seeds.
+
+    Without one confirmed seed (none was asked for, or time ran out) the answer is the minimum of the search's fit, with `no evidence`.
+
+    Raises:
+        SelectionError: there are no candidates, and none can be found.
+    """
+    lambdas = lambdas_of(knobs, simplify)
+    notes: list[str] = []
+    few = 1 + len(lambdas) if alone else 2
+    cands = list(cands) or candidates(rows, knobs, fixed=_fixed(rows, knobs), configs=few, simplify=simplify, alone=alone)
+    arms = _table(rows, cands, notes)
+    if not any(arm.scores for arm in arms.values()):
+        notes.append("no confirm member completed: the best λ is the minimum of the search's fit, unconfirmed")
+    off = arms.get("off")
+    tested = [arm for name, arm in arms.items() if name != "off" and (arm.scores or arm.bad)]
+    choosable = _choosable(tested, notes)
+    count = max(len(tested), 1)
+    delta = margin * abs(float(np.mean(list(off.scores.values())))) if off and off.scores else math.nan
+    sides = [_asked(group, arms, choosable, alone) for group in ([[knob] for knob in lambdas] if alone else [lambdas])]
+    chosen = _lowest([side.chosen for side in sides if side.chosen])
+    effect = _against_off(off, chosen, tested, count)
+    said = _judge(effect, delta, off, chosen, tested, [] if alone and chosen else notes)  # its λ will say the same
+    best = chosen or _fallback(arms, rows)
+    kept = off if off and _rather_off(said, off, effect) else best
+    curves, found = {}, []
+    for side in sides:
+        for knob in side.lambdas:
+            centre = side.chosen or side.arms.get("min", best) if alone else best
+            curves[knob.name] = _curve(knob, side.arms, centre, off)
+            one = _lambda_answer(knob, centre, curves[knob.name], side.arms)
+            found.append(_with_verdict(one, side, off, count, delta, notes) if alone else one)
+    notes += [one.warning for one in found if one.warning]
+    return Answer(
+        score_name=score_name,
+        arm=best.name,
+        best=best.config,
+        recommended_arm=kept.name,
+        recommended=kept.config,
+        lambdas=found,
+        effect=effect,
+        off_score=off.mean if off else math.nan,
+        best_score=best.mean,
+        margin=delta,
+        verdict=said,
+        promise=promise(list(kept.scores.values())),
+        arms=[_arm_table(arm, off, choosable, count) for arm in arms.values()],
+        curve={knob.name: _picture(knob, curves[knob.name], off) for knob in lambdas},
+        spent=_spent(rows),
+        notes=notes,
+    )
+
+
+def mean_of(values: Sequence[float]) -> dict[str, float]:
+    """Mean, its standard error (NaN for one value) and how many values."""
+    error = float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return {"mean": float(np.mean(values)), "se": error, "n": len(values)}
+
+
+def with_test(given: Answer, read: Sequence[tuple[str, int, float]], error: str = "") -> Answer:
+    """The answer with its reading of the test split: per arm the scores by seed, and their paired improvement over the off arm.
+
+    Args:
+        given: the answer as chosen on validation; nothing of it changes.
+        read: arm (`chosen`, `off`, or that of a λ that was searched alone), seed and score of each confirmed member that was read.
+        error: why the test split could not be read.
+    """
+    scores: dict[str, dict[int, float]] = {}
+    for arm, seed, score in read:
+        scores.setdefault(arm, {})[seed] = score
+    test: dict[str, Any] = {"error": error} if error else {}
+    for arm, by_seed in sorted(scores.items()):
+        values = [by_seed[seed] for seed in sorted(by_seed)]
+        test[arm] = {**mean_of(values), "scores": values}
+
+    def effect(arm: str) -> dict[str, Any]:
+        """Over the off arm. These are the weights that the choice was made with, so the interval is simultaneous here too."""
+        seeds = sorted(set(scores[arm]) & set(scores["off"]))
+        return asdict(paired([scores["off"][seed] - scores[arm][seed] for seed in seeds], given.effect.comparisons))
+
+    if "chosen" in scores and "off" in scores:
+        test["effect"] = effect("chosen")
+        arms = {one.name: "chosen" if one.arm == given.arm else one.arm for one in given.lambdas if one.alone}
+        alone = {name: effect(arm) for name, arm in arms.items() if arm in scores}
+        test |= {"alone": alone} if alone else {}
+    return replace(given, test=test)
+
+
+def _fixed(rows: Sequence[Row], knobs: Sequence[Knob]) -> dict[str, Value]:
+    """The knobs that no member varies, from the first member."""
+    first = min(rows, key=lambda row: row.number, default=None)
+    searched = {knob.name for knob in knobs}
+    return {name: value for name, value in first.config.items() if name not in searched} if first else {}
+
+
+def _fallback(arms: Mapping[str, _Arm], rows: Sequence[Row]) -> _Arm:
+    """What to name where no λ arm can be chosen: the off arm if it trained, else the minimum of the search's fit.
+
+    Where each λ was searched alone, that of the λ with the best member.
+    """
+    off = arms.get("off")
+    if off is not None and off.scores and not off.bad:
+        return off
+    searched = sorted((row for row in rows if row.phase == "search" and row.ended == "ok"), key=lambda row: (row.score, row.number))
+    minima = [f"min:{row.arm.partition(':')[2]}" if ":" in row.arm else "min" for row in searched]
+    return next((arms[name] for name in [*minima, "min"] if name in arms), next(iter(arms.values())))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """λ that one choice is made for: the arms that tell of them, and the arm chosen by the 1-SE rule, if one can be.
+
+    Where each λ was searched alone, `min:l2` is `min` here, so that this is a sweep of one λ.
+    """
+
+    lambdas: Sequence[Knob]
+    arms: Mapping[str, _Arm]
+    chosen: _Arm | None
+
+
+def _asked(lambdas: Sequence[Knob], arms: Mapping[str, _Arm], choosable: Sequence[_Arm], alone: bool) -> _Asked:
+    tail = f":{lambdas[0].name}" if alone else ""
+    mine = {name.removesuffix(tail): arm for name, arm in arms.items() if name == "off" or name.endswith(tail)}
+    eligible = [arm for arm in mine.values() if arm in choosable]
+    return _Asked(lambdas, mine, _one_se(eligible, lambdas) if eligible else None)
+
+
+def _lowest(arms: Sequence[_Arm]) -> _Arm | None:
+    """The arm with the lowest mean over the seeds that all of them share."""
+    seeds = _shared(arms) if arms else []
+    return min(arms, key=lambda arm: float(np.mean([arm.scores[seed] for seed in seeds])), default=None)
+
+
+def _with_verdict(one: LambdaAnswer, side: _Asked, off: _Arm | None, comparisons: int, delta: float, notes: list[str]) -> LambdaAnswer:
+    """What a λ alone gains over the off arm, and its verdict. A λ without a confirmed arm has no value."""
+    own: list[str] = []
+    tested = [arm for name, arm in side.arms.items() if name != "off" and (arm.scores or arm.bad)]
+    effect = _against_off(off, side.chosen, tested, comparisons)
+    said = _judge(effect, delta, off, side.chosen, tested, own)
+    notes += [note for note in (f"{one.name}: {text}" for text in own) if note not in notes]
+    if "min" not in side.arms:
+        return replace(one, value=math.nan, low=math.nan, high=math.nan, warning="", alone=effect, verdict=said)
+    arm = side.chosen or side.arms["min"]
+    return replace(one, alone=effect, verdict=said, arm=arm.name, score=arm.mean)
+
+
+def paired(differences: Sequence[float], comparisons: int = 1) -> Effect:
+    """Mean and t interval of paired differences: mean ± t(1 − 0.05/(2m), S−1) · s / sqrt(S); open without two pairs."""
+    count = len(differences)
+    mean = float(np.mean(differences)) if count else math.nan
+    if count < 2:
+        return Effect(mean, -math.inf, math.inf, count, comparisons)
+    half = t_quantile(1 - 0.025 / comparisons, count - 1) * float(np.std(differences, ddof=1)) / math.sqrt(count)
+    return Effect(mean, mean - half, mean + half, count, comparisons)
+
+
+def promise(scores: Sequence[float]) -> Promise:
+    """The 95 % prediction interval for one new seed: mean ± t(.975, S−1) · s · sqrt(1 + 1/S)."""
+    count = len(scores)
+    mean = float(np.mean(scores)) if count else math.nan
+    if count < 2:
+        return Promise(mean, -math.inf, math.inf, count)
+    half = t_quantile(0.975, count - 1) * float(np.std(scores, ddof=1)) * math.sqrt(1 + 1 / count)
+    return Promise(mean, mean - half, mean + half, count)
+
+
+def judge(low: float, high: float, delta: float) -> Verdict:
+    """The verdict of an interval [low, high] of the improvement, with margin δ."""
+    if low > 0.0:
+        return Verdict.HELPS
+    if high < 0.0:
+        return Verdict.HURTS
+    return Verdict.HARMLESS if -delta <= low and high <= delta else Verdict.NO_EVIDENCE
+
+
+def _table(rows: Sequence[Row], cands: Sequence[Candidate], notes: list[str]) -> dict[str, _Arm]:
+    """One arm per candidate. A seed trained twice (a resumed sweep) counts once: what ended over what is missing, then the later member."""
+    table = {}
+    for one in cands:
+        mine = [row for row in rows if row.phase == "confirm" and row.arm == one.arm]
+        mine.sort(key=lambda row: (row.ended != "missing", row.number))
+        last = {row.seed: row for row in mine}
+        scores = {seed: row.score for seed, row in sorted(last.items()) if row.ended == "ok" and row.score is not None}
+        bad = tuple(sorted(seed for seed, row in last.items() if row.ended == "bad"))
+        table[one.arm] = _Arm(one.arm, dict(one.config), scores, bad, dict(sorted(Counter(row.state for row in last.values()).items())))
+        missing = [row.state for row in last.values() if row.ended == "missing"]
+        if missing:
+            notes.append(f"arm {one.arm}: {len(missing)} of {len(last)} seeds are missing ({counts_of(missing)}); their pairs are left out")
+        if bad:
+            so = "" if one.arm == "off" else ": not choosable"
+            notes.append(f"arm {one.arm} diverged or collapsed on {len(bad)} of {len(last)} seeds{so}")
+    return table
+
+
+def _choosable(tested: Sequence[_Arm], notes: list[str]) -> list[_Arm]:
+    """Arms that lost no seed to λ and share seeds with one another; an arm with less than half of the seeds of the fullest is left out."""
+    sound = [arm for arm in tested if arm.scores and not arm.bad]
+    fullest = max((len(arm.scores) for arm in sound), default=0)
+    kept = [arm for arm in sound if 2 * len(arm.scores) >= fullest]
+    while len(kept) > 1 and len(_shared(kept)) < min(2, fullest):
+        kept.remove(min(reversed(kept), key=lambda arm: len(arm.scores)))
+    notes += [f"arm {arm.name} has too few seeds to be chosen" for arm in sound if arm not in kept]
+    return kept
+
+
+def _shared(arms: Sequence[_Arm]) -> list[int]:
+    return sorted(set.intersection(*(set(arm.scores) for arm in arms)))
+
+
+def _one_se(arms: Sequence[_Arm], lambdas: Sequence[Knob]) -> _Arm:
+    """The most regularized arm whose mean is within one SE of the best, the SE being that of the paired difference from the best.
+
+    With several λ one at a time: among the arms within one SE keep those with the most of the first λ, then of the second, and so on.
+    """
+    seeds = _shared(arms)
+    scores = {arm.name: np.array([arm.scores[seed] for seed in seeds]) for arm in arms}
+    best = min(arms, key=lambda arm: float(scores[arm.name].mean()))
+    within = []
+    for arm in arms:
+        gap = scores[arm.name] - scores[best.name]
+        error = float(gap.std(ddof=1)) / math.sqrt(len(seeds)) if len(seeds) > 1 else 0.0
+        if float(gap.mean()) <= error:
+            within.append(arm)
+    for knob in lambdas:
+        sign = -1.0 if knob.more == "low" else 1.0
+        most = max(sign * float(arm.config[knob.name]) for arm in within)
+        within = [arm for arm in within if sign * float(arm.config[knob.name]) == most]
+    return best if best in within else within[0]
+
+
+def _differences(off: _Arm, arm: _Arm) -> list[float]:
+    """Improvement over the off arm on every seed that both have."""
+    return [off.scores[seed] - arm.scores[seed] for seed in sorted(set(off.scores) & set(arm.scores))]
+
+
+def _against_off(off: _Arm | None, chosen: _Arm | None, tested: Sequence[_Arm], comparisons: int) -> Effect:
+    if off is None or chosen is None:
+        lost = chosen is None and off is not None and any(arm.bad for arm in tested)
+        return Effect(-math.inf if lost else math.nan, -math.inf, math.inf, 0, comparisons)
+    effect = paired(_differences(off, chosen), comparisons)
+    return replace(effect, high=math.inf) if off.bad else effect
+
+
+def _rather_off(said: Verdict, off: _Arm, effect: Effect) -> bool:
+    """Whether to train without λ: where it hurts, and where nothing says that it helps and on the same seeds the off arm was better."""
+    return said is Verdict.HURTS or (said is not Verdict.HELPS and bool(off.scores) and effect.mean < 0)
+
+
+def _judge(effect: Effect, delta: float, off: _Arm | None, chosen: _Arm | None, tested: Sequence[_Arm], notes: list[str]) -> Verdict:
+    if off is None or not (off.scores or off.bad):
+        notes.append("the off arm was not confirmed: nothing to compare λ with")
+        return Verdict.NO_EVIDENCE
+    if chosen is None:
+        lost = max((len(arm.bad) for arm in tested), default=0)
+        notes.append("no λ arm trained on every seed" if lost else "no λ arm was confirmed")
+        return Verdict.HURTS if lost >= 2 and not off.bad else Verdict.NO_EVIDENCE
+    if off.bad:
+        return _judge_bad_off(effect, off, chosen, notes)
+    said = judge(effect.low, effect.high, delta)
+    if said is Verdict.HELPS and effect.mean <= delta:
+        notes.append(f"the improvement {number(effect.mean)} is certain but below the margin of {number(delta)}")
+    if effect.seeds < 2:
+        notes.append(f"{effect.seeds} paired seeds: no interval; confirm on at least two, better five")
+    return said
+
+
+def _judge_bad_off(effect: Effect, off: _Arm, chosen: _Arm, notes: list[str]) -> Verdict:
+    total = len(off.bad) + len(off.scores)
+    lost = f"off arm diverged on {len(off.bad)} of {total} seeds"
+    survivors = paired(_differences(off, chosen), effect.comparisons)
+    if survivors.high < 0.0:
+        notes.append(f"{lost}, but is better where it trained: no verdict")
+        return Verdict.NO_EVIDENCE
+    if effect.low > 0.0 or len(off.bad) >= 2:
+        notes.append(f"helps: {lost}, {chosen.name} on none; the size is that of the seeds where both trained")
+        return Verdict.HELPS
+    notes.append(f"{lost}: one may be chance, and the others do not decide")
+    return Verdict.NO_EVIDENCE
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """A λ curve with its arms; None where fewer than two arms share two seeds."""
+
+    arms: list[_Arm]
+    seeds: list[int]
+    line: LambdaCurve | None
+    level: float  # what to add to the line, which is relative to its best arm
+
+
+def _curve(knob: Knob, arms: Mapping[str, _Arm], chosen: _Arm, off: _Arm | None) -> _Curve:
+    """The curve through the arms that differ from `min` in this λ alone, the off arm too if it lies on the axis and apart."""
+    axis = Axis.of(knob)
+    centre = arms.get("min", chosen)
+    sound = [arm for arm in arms.values() if arm.scores and not arm.bad and axis.holds(arm.config[knob.name])]
+    line = [arm for arm in sound if all(arm.config[name] == centre.config[name] for name in centre.config if name != knob.name)]
+    line = sorted({arm.config[knob.name]: arm for arm in reversed(line)}.values(), key=lambda arm: axis.u(arm.config[knob.name]))
+    if off in line and len(line) > 2:
+        near = min(abs(axis.u(arm.config[knob.name]) - axis.u(off.config[knob.name])) for arm in line if arm is not off)
+        if near < axis.step / 3 - 1e-9:  # the noise between two close nodes would be drawn as a slope
+            line.remove(off)
+    paired_off = off if off is not None and off.scores and not off.bad else None
+    seeds = _shared([*line, paired_off] if paired_off else line) if line else []
+    if len(line) < 2 or not seeds:
+        return _Curve(line, seeds, None, math.nan)
+    scores: Array = np.array([[arm.scores[seed] for arm in line] for seed in seeds])
+    reference = np.array([paired_off.scores[seed] for seed in seeds]) if paired_off else None
+    nodes = np.array([axis.u(arm.config[knob.name]) for arm in line])
+    return _Curve(line, seeds, lambda_curve(nodes, scores, reference), float(scores.mean(axis=0).min()))
+
+
+def _lambda_answer(knob: Knob, chosen: _Arm, curve: _Curve, arms: Mapping[str, _Arm]) -> LambdaAnswer:
+    axis = Axis.of(knob)
+    value = float(chosen.config[knob.name])
+    without = arms.get(f"without:{knob.name}")
+    centre = arms.get("min")
+    cost = None
+    if without is not None and centre is not None and not without.bad and not centre.bad and without.scores:
+        cost = paired(_differences(without, centre))
+    low, high, open_low, open_high = math.nan, math.nan, True, True
+    if curve.line is not None:
+        line = curve.line
+        low, high = axis.value(float(line.grid[line.first])), axis.value(float(line.grid[line.last]))
+        if axis.holds(value):  # the choice is known no better than to be itself as good as the best
+            low, high = min(low, value), max(high, value)
+        open_low, open_high = line.first == 0, line.last == len(line.grid) - 1
+    warning = _edge_warning(axis, knob, value, (low, high), (open_low, open_high), curve)
+    ends = (axis.low, axis.high)
+    return LambdaAnswer(knob.name, value, float(off_value(knob)), low, high, open_low, open_high, warning, cost, knob.unit, knob.log, ends)
+
+
+def _edge_warning(axis: Axis, knob: Knob, value: float, interval: tuple[float, float], is_open: tuple[bool, bool], curve: _Curve) -> str:
+    """What to do where the interval is open: widen the range if it ends there. A bound at the off value is natural."""
+    if curve.line is None:
+        return f"{axis.name}: no interval, for fewer than two of its values were confirmed on the same seeds"
+    said = [] if axis.holds(value) else [f"the best arm has it at {number(value)}, off the range; the interval is that of the range"]
+    for end, bound, confirmed, still_open in zip(("low", "high"), (axis.low, axis.high), interval, is_open, strict=True):
+        near_bound = axis.holds(value) and abs(axis.u(value) - axis.u(bound)) < 0.01
+        at_bound = near_bound or (still_open and abs(axis.u(confirmed) - axis.u(bound)) < 0.01)
+        if bound == knob.off:
+            continue
+        if at_bound:
+            what = "the best value lies" if near_bound else "the interval runs past"
+            said.append(f"{what}{' at' if near_bound else ''} the {end} end of the range: widen {end} beyond {number(bound)}")
+        elif still_open:
+            said.append(f"{number(confirmed)}, the {end}est confirmed value, is not worse than the best: the interval is open there")
+    return f"{axis.name}: {'; '.join(said)}" if said else ""
+
+
+def _picture(knob: Knob, curve: _Curve, off: _Arm | None) -> dict[str, Any]:
+    """The curve in absolute scores. Bands and bars are intervals of the difference from the off arm, drawn at the off arm's level."""
+    points = []
+    for arm in curve.arms:
+        gain = paired(_differences(off, arm)) if off and off.scores and not off.bad else None
+        half = (gain.high - gain.low) / 2 if gain else math.nan
+        at = {"arm": arm.name, "value": float(arm.config[knob.name])}
+        points.append({**at, "mean": arm.mean, "low": arm.mean - half, "high": arm.mean + half})
+    if curve.line is None:
+        return {"grid": [], "mean": [], "low": [], "high": [], "points": points}
+    axis, line = Axis.of(knob), curve.line
+    lines = {name: [float(y) + curve.level for y in getattr(line, name)] for name in ("mean", "low", "high")}
+    return {"grid": [axis.exact(float(u)) for u in line.grid], **lines, "points": points}
+
+
+def _arm_table(arm: _Arm, off: _Arm | None, choosable: Sequence[_Arm], comparisons: int) -> dict[str, Any]:
+    count = len(arm.scores)
+    error = float(np.std(list(arm.scores.values()), ddof=1)) / math.sqrt(count) if count > 1 else math.nan
+    gain = paired(_differences(off, arm), comparisons) if off and arm is not off and not arm.bad and not off.bad else None
+    return {
+        "arm": arm.name,
+        "config": arm.config,
+        "n": count,
+        "mean": arm.mean,
+        "se": error,
+        "states": arm.states,
+        "choosable": arm in choosable,
+        "gain": asdict(gain) if gain else None,
+    }
+
+
+def _spent(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, float]]]:
+    """Members, epochs and seconds by phase and state, and in total."""
+    spent: dict[str, dict[str, dict[str, float]]] = {}
+    for row in sorted(rows, key=lambda row: row.number):
+        for phase, state in ((row.phase, row.state), (row.phase, "total"), ("total", "total")):
+            entry = spent.setdefault(phase, {}).setdefault(state, {"members": 0, "epochs": 0, "seconds": 0.0})
+            entry["members"] += 1
+            entry["epochs"] += row.epochs
+            entry["seconds"] += row.seconds
+    return spent

@@ -1,0 +1,107 @@
+"""The sweeps that a home holds: their names and rows, and the removal of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from infra import provenance, tracking
+from infra.catalogue import Catalogue, SweepRow
+from infra.errors import InfraError
+from infra.storage import Home, strip_passwords, sweep_name
+from search.asking import study as study_module
+from search.spec.keys import Spec
+
+
+def remove(name: str, *, home: Home | None = None) -> list[str]:
+    """Remove a sweep: rows, files, Optuna's studies, and its MLflow runs (marked deleted). Returns what could not be removed.
+
+    Raises:
+        InfraError: no such sweep, or it is running.
+    """
+    home = home or Home.open()
+    with Catalogue(home.catalogue_url, create=False) as catalogue:
+        holder = catalogue.locked_by(name)
+        if holder:
+            raise InfraError(f"A sweep that is running must not be removed; {name!r} is driven by {holder}. Stop it first.")
+        catalogue.delete_sweep(name)
+    home.remove_sweep(name)
+    left = []
+    for what, forget, url in (("MLflow", tracking.forget, home.tracking_uri), ("Optuna", study_module.forget, home.optuna_url)):
+        try:
+            forget(url, name)
+        except Exception as error:
+            left.append(f"{what} at {strip_passwords(url)} still holds it: {strip_passwords(str(error))[:200]}")
+    return left
+
+
+def refuse_taken(home: Home, names: Iterable[str | None]) -> None:
+    """Raise InfraError where the catalogue cannot be opened, or sweeps hold some of these names; a file that is not there is not made."""
+    with Catalogue(home.catalogue_url, create=False) as catalogue:
+        taken = [name for name in names if name is not None and _holds(catalogue, name)]
+    if taken:
+        which = ", ".join(map(repr, taken)) + (" exists" if len(taken) == 1 else " exist")
+        raise InfraError(f"A sweep's name is used once; {which}. Choose another --name, resume it, or remove it: lagrange rm {taken[0]}")
+
+
+def _holds(catalogue: Catalogue, name: str) -> bool:
+    """Whether a sweep has this name to itself.
+
+    One that failed before its first member (a data file that cannot be read, a λ that does nothing) leaves it to the next.
+    """
+    if not catalogue.has_sweep(name):
+        return False
+    return catalogue.sweep(name).status != "failed" or bool(catalogue.members(name)) or catalogue.locked_by(name) is not None
+
+
+def begin(catalogue: Catalogue, spec: Spec, name: str | None, home: Home, note: Callable[[str], None]) -> str:
+    """Write the row of a sweep that begins; its name, made up where none was given.
+
+    Raises:
+        InfraError: another driver has taken the name meanwhile.
+    """
+    if name and catalogue.has_sweep(name):
+        refuse_taken(home, [name])
+        for left in remove(name, home=home):  # it had come to nothing
+            note(left)
+    name = name or _free_name(catalogue, spec)
+    catalogue.create_sweep(
+        SweepRow(
+            name=name,
+            spec=plain_spec(spec),
+            objective=spec.objective,
+            model=spec.model or "",
+            dataset=spec.dataset.name or "",
+            provenance=provenance.collect(),
+        )
+    )
+    return name
+
+
+def go_on(catalogue: Catalogue, name: str, spec: Spec, trials: int) -> Spec:
+    """The spec of a sweep that goes on with `trials` more configs. More may move the minimum; otherwise what was chosen stays chosen."""
+    if trials:
+        spec = spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": spec.budget.trials + trials})})
+        catalogue.update_sweep(name, candidates=None)
+    catalogue.update_sweep(name, spec=plain_spec(spec), status="running", answer=None)
+    return spec
+
+
+def _free_name(catalogue: Catalogue, spec: Spec) -> str:
+    stem = sweep_name("-".join(part.replace(":", ".").replace("/", ".") for part in (spec.objective, spec.dataset.name or "data")))
+    number = 1
+    while catalogue.has_sweep(f"{stem}-{number}"):
+        number += 1
+    return f"{stem}-{number}"
+
+
+def plain_spec(spec: Spec) -> dict[str, Any]:
+    """The spec as it is stored: plain data, without passwords."""
+    found: dict[str, Any] = strip_passwords(spec.model_dump(mode="json", exclude_none=True))
+    return found
+
+
+def remember(catalogue: Catalogue, name: str, problem: str) -> None:
+    """Keep why a sweep failed, for whoever looks at it later; a sweep that went on to its answer has no such reason any more."""
+    facts = {key: value for key, value in catalogue.sweep(name).facts.items() if key != "problem"}
+    catalogue.update_sweep(name, facts=facts | ({"problem": problem} if problem else {}))

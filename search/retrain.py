@@ -1,0 +1,176 @@
+"""Training one config without a sweep: an exported file, or a member again."""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra import cluster, provenance
+from infra.catalogue import Catalogue
+from infra.storage import Home, ready
+from infra.tracking import MlflowTracker
+from objectives.base import Member, ObjectiveError, Phase, Report, State
+from objectives.registry import load
+from search.choosing.verdict import Answer
+from search.errors import SpecError
+from search.running.work import Assigned, Prepare, Prepared, Progress, Setting, Train
+from search.running.worker import Worker
+from search.spec.keys import Spec
+from search.spec.reading import read
+from search.spec.text import read_yaml
+from search.telling import exports
+from search.telling.exports import best_spec
+from search.telling.listener import Listener, Silent
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """A training outside a sweep. `inside` says whether the score lies in the promised interval; None without a promise."""
+
+    score: float
+    score_name: str
+    seed: int
+    state: str
+    reason: str
+    inside: bool | None
+    promise: Mapping[str, Any] | None
+    reproduces: float | None
+    folder: Path
+    seconds: float
+
+
+def train(
+    target: str | Path,
+    *,
+    home: Home | None = None,
+    seed: int | None = None,
+    out: str | Path | None = None,
+    listener: Listener | None = None,
+    tracking: bool = True,
+) -> Retrained:
+    """Train one config without Ray: an exported file, or the member `NAME/17` of a sweep.
+
+    Without `seed` a seed is drawn that no member used. The result, the weights and a sample grid are written to `out` (default: a folder in
+    the home), and to MLflow.
+
+    Raises:
+        SpecError: the file has faults or free knobs. InfraError: no such sweep or member.
+    """
+    home, listener = home or Home.open(), listener or Silent()
+    title, spec, config, known = _target(str(target), home)
+    seed = _fresh_seed(known) if seed is None else seed
+    folder = Path(out) if out else home.root / "trained" / f"{title}-{seed}"
+    started = time.monotonic()
+    cluster.quiet_environment(local=False)
+    worker, setting = Worker(), Setting(spec.objective, spec.settings(cache=str(home.cache)))
+    worker.begin(Prepare(setting))
+    prepared = worker.step()
+    if isinstance(prepared, Prepared) and prepared.error:
+        raise ObjectiveError(prepared.error)
+    ready(folder / "result.json")
+    tracker = _tracker(title, seed, spec, home, config) if tracking else None
+    checkpoint = folder / "checkpoint.pt"
+    member = Member(0, config, seed, Phase.RETRAIN)
+    worker.begin(Train(setting, (Assigned(member, checkpoint, folder / "weights.safetensors", folder / "picture.png"),)))
+    last = _train(worker, spec, listener, tracker)
+    for left in (checkpoint, checkpoint.with_suffix(".json")):
+        left.unlink(missing_ok=True)
+    score = last.score if last.score is not None else math.nan
+    promise = spec.promise
+    inside = None if not promise else bool(promise["low"] <= score <= promise["high"])
+    metric = str(spec.metric)
+    state = str(last.state)
+    result = Retrained(
+        score, metric, seed, state, last.reason, inside, promise, known.get(seed), folder, round(time.monotonic() - started, 1)
+    )
+    _record(result, last, config, folder)
+    if tracker is not None:
+        tracker.end_member(0, state, {**last.metrics, "score": score} if math.isfinite(score) else {}, {"inside_promise": str(inside)})
+        for path in sorted(folder.iterdir()):
+            tracker.artifact(path)
+        tracker.end_sweep("complete" if last.state is State.COMPLETE else "failed", {}, {})
+        tracker.close(30.0)
+    return result
+
+
+def _train(worker: Worker, spec: Spec, listener: Listener, tracker: MlflowTracker | None) -> Report:
+    """The last report of the member that the worker trains."""
+    last = Report(0, 0, math.nan, state=State.FAILED, reason="the objective reported nothing")
+    while True:
+        result = worker.step()
+        assert isinstance(result, Progress)
+        for report in result.reports:
+            last = report
+            listener.report(0, report.epoch, spec.budget.epochs or report.epoch, report.rung_score)
+            if tracker is not None:
+                tracker.log(0, report.epoch, report.metrics)
+        if result.done or not result.reports:
+            return last
+
+
+def _target(target: str, home: Home) -> tuple[str, Spec, dict[str, Any], dict[int, float]]:
+    """A title, the spec, the config, and the scores of the seeds that have been trained with it."""
+    name, slash, number = target.rpartition("/")
+    if slash and number.isdigit() and not Path(target).exists():
+        with Catalogue(home.catalogue_url, create=False) as catalogue:
+            member, row = catalogue.member(name, int(number)), catalogue.sweep(name)
+            alike = [other for other in catalogue.members(name) if other.config_hash == member.config_hash]
+            promise = None
+            if row.answer is not None:
+                exported = best_spec(name, row, Answer.from_dict(row.answer), alike)
+                promise = exported["promise"] if exported["fixed"] == member.config else None
+        mapping = {**row.spec, "search": {}, "points": [], "fixed": member.config, "promise": promise}
+        known = {other.seed: other.score for other in alike if other.score is not None}
+        return f"{name}-{number}", read(_without_none(mapping), purpose="train"), dict(member.config), known
+    mapping = read_yaml(target)
+    if mapping.get("search"):
+        names = ", ".join(mapping["search"])
+        raise SpecError(
+            [f"`train` needs a config with no free knob; {target} searches {names}. Export one: lagrange export NAME -o best.yaml"]
+        )
+    spec = read({**mapping, "search": {}}, purpose="train")
+    knobs = load(spec.objective).knobs
+    config = {name: knob.default for name, knob in knobs.items()} | dict(spec.fixed)
+    confirmed = (spec.promise or {}).get("confirmed", [])
+    return Path(target).stem, spec, config, {entry["seed"]: entry["score"] for entry in confirmed}
+
+
+def _without_none(mapping: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in mapping.items() if value is not None}
+
+
+def _fresh_seed(known: Mapping[int, float]) -> int:
+    while True:
+        seed = secrets.randbelow(2**31)
+        if seed not in known:
+            return seed
+
+
+def _tracker(title: str, seed: int, spec: Spec, home: Home, config: Mapping[str, Any]) -> MlflowTracker:
+    name = f"train-{title}-{seed}"
+    tracker = MlflowTracker(home.tracking_uri, home.artifacts, home.spool, name)
+    tracker.start_sweep(name, {"objective": spec.objective, "model": spec.model, "dataset": spec.dataset.name}, {})
+    tracker.start_member(0, dict(config), {"phase": "retrain", "seed": str(seed)})
+    return tracker
+
+
+def _record(result: Retrained, last: Report, config: Mapping[str, Any], folder: Path) -> None:
+    record = {
+        "score": result.score if math.isfinite(result.score) else None,
+        "metric": result.score_name,
+        "seed": result.seed,
+        "state": result.state,
+        "reason": result.reason,
+        "inside_promise": result.inside,
+        "promise": result.promise,
+        "config": dict(config),
+        "metrics": {key: value for key, value in last.metrics.items() if math.isfinite(value)},
+        "provenance": provenance.collect(),
+    }
+    exports.write(folder / "result.json", json.dumps(record, indent=2, default=str) + "\n")

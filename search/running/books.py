@@ -1,0 +1,62 @@
+"""One driver's books, open: ledger, study and plan of a sweep as its catalogue has them, and the desk where jobs become work."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from infra.catalogue import Catalogue
+from infra.cluster import Cluster
+from infra.storage import Home
+from infra.tracking import NullTracker, Tracker
+from objectives.base import Phase
+from objectives.registry import load
+from search import schedulers
+from search.asking.space import Space
+from search.asking.study import Study
+from search.choosing.answer import Candidate
+from search.running.desk import Desk
+from search.running.ledger import Ledger
+from search.running.plan import Plan
+from search.spec.keys import Spec
+from search.telling.listener import Listener, Silent
+
+
+def opened(
+    name: str,
+    spec: Spec,
+    home: Home,
+    catalogue: Catalogue,
+    up: Cluster,
+    *,
+    tracker: Tracker | None = None,
+    listener: Listener | None = None,
+    clock: Callable[[], float] = time.time,
+) -> tuple[Plan, Desk]:
+    """The plan of a resolved spec and its desk. The wall time of the budget begins now."""
+    objective, epochs = load(spec.objective), spec.settings().epochs
+    space = Space(spec, objective)
+    ledger = Ledger(
+        name,
+        catalogue,
+        tracker or NullTracker(),
+        listener or Silent(),
+        schedulers.make(spec.scheduler, epochs),
+        epochs=epochs,
+        checkpoint=lambda number: home.checkpoint(name, number),
+    )
+    study = Study(space, spec.sampler, spec.seed, spec.budget.trials)
+    study.rebuild([row for row in ledger.ordered() if row.phase == Phase.SEARCH])
+    plan = Plan(
+        spec,
+        space,
+        study,
+        ledger,
+        lambda number: home.weights(name, number),
+        deadline=clock() + 60 * spec.budget.wall_minutes if spec.budget.wall_minutes else None,
+        candidates=[Candidate(**fields) for fields in catalogue.sweep(name).candidates or []],
+        bundle=objective.bundle,
+        workers=up.workers,
+        clock=clock,
+    )
+    return plan, Desk(name, spec, home, ledger, up)

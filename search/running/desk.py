@@ -1,0 +1,60 @@
+"""From a job of the plan to the work that a worker gets: settings, paths and milestones are put in here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from infra.cluster import Cluster
+from infra.storage import Home
+from objectives.base import Member, Phase
+from search import schedulers
+from search.running.ledger import Ledger
+from search.running.plan import Job, Kind, planned
+from search.running.work import Assigned, Prepare, ReadTest, Setting, Train, Warm, Work
+from search.spec.keys import Spec
+
+
+class Desk:
+    """Where the jobs of one sweep become work: pure, but for what it reads in the ledger."""
+
+    def __init__(self, name: str, spec: Spec, home: Home, ledger: Ledger, up: Cluster) -> None:
+        self.name, self.spec, self.home, self.ledger, self.up = name, spec, home, ledger, up
+        # A remote Ray ships the folder; a local worker imports from where the user stands.
+        folder = Path.cwd() if up.local else None
+        self._setting = Setting(spec.objective, spec.settings(cache=str(home.cache)), spec.limits.memory_gb, folder)
+        self._milestones = tuple(schedulers.make(spec.scheduler, self._setting.settings.epochs).milestones)
+
+    def work(self, job: Job) -> Work:
+        """What a worker needs for a job."""
+        if job.kind is Kind.PREPARE:
+            return self._prepare()
+        if job.kind is Kind.READ_TEST:
+            return ReadTest(self._setting, job.readings)
+        milestones = self._milestones if job.rows[0].phase == Phase.SEARCH else ()
+        assigned = []
+        for row in job.rows:
+            kept = row.phase == Phase.CONFIRM
+            assigned.append(
+                Assigned(
+                    Member(row.number, row.config, row.seed, Phase(row.phase)),
+                    self.home.checkpoint(self.name, row.number),
+                    self.home.weights(self.name, row.number) if kept else None,
+                    self.home.picture(self.name, row.number) if kept else None,
+                )
+            )
+        return Train(self._setting, tuple(assigned), milestones)
+
+    def warm(self) -> Warm:
+        """What a worker does that is free while another prepares."""
+        return Warm(self._setting, packs=self._pack() != 1)
+
+    def _pack(self) -> int | str:
+        """How many members make a pack. A sweep that goes on keeps its width, for which configs are asked for depends on it."""
+        return self.ledger.pack_members() or self.spec.pack
+
+    def _prepare(self) -> Prepare:
+        """Every worker has a part of each phase."""
+        searched = tuple(self.spec.search or {})
+        shares = [-(-members // self.up.workers) for members in planned(self.spec).values()]
+        checked = searched if self.spec.check else ()
+        return Prepare(self._setting, checked, searched, self._pack(), max(shares), sum(shares))  # type: ignore[arg-type]

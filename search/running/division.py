@@ -1,0 +1,53 @@
+"""How a phase is divided into packs: equally many equal packs for every worker, as wide as trains well."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Sequence
+
+from infra.catalogue import MemberRow
+from objectives.base import Config, Phase
+from search.asking import samplers
+from search.running.ledger import Ledger
+from search.spec.keys import Spec
+
+
+class Division:
+    """The packs of one sweep. `width` is how many members train well as one program: measured when the data is prepared."""
+
+    def __init__(self, spec: Spec, ledger: Ledger, bundle: Callable[[Config], Hashable], workers: int) -> None:
+        self._spec, self._ledger, self.bundle, self._workers = spec, ledger, bundle, workers
+        self.width = 1
+
+    def size(self, phase: str) -> int:
+        """How many members of a phase make a pack, so that every worker gets equally many packs of one size."""
+        rows = sum(row.phase == phase for row in self._ledger.rows.values())
+        members = max(rows, self._spec.budget.trials) if phase == Phase.SEARCH else rows
+        rounds = math.ceil(members / (self.widest(phase) * self._workers))
+        return max(1, math.ceil(members / (rounds * self._workers)))
+
+    def next(self, queue: Sequence[MemberRow], to_come: int, busy: int) -> list[MemberRow]:
+        """The members of the queue that are the next pack: of one phase, equally long trained, and alike for the objective.
+
+        Args:
+            queue: members that wait, in the order of asking; at least one.
+            to_come: how many more will be asked for.
+            busy: how many workers train now.
+        """
+        kinds: dict[tuple[object, ...], list[MemberRow]] = {}
+        for row in queue:
+            kinds.setdefault((row.phase, row.epochs, self.bundle(row.config)), []).append(row)
+        # The fullest pack goes first; the few that passed a rung wait for others that do.
+        found = max(kinds.values(), key=len) if self.width > 1 else list(queue)
+        # Whoever has nothing to do gets some of what is left.
+        share = math.ceil((len(queue) + to_come) / max(1, self._workers - busy))
+        alone = self.bundle(found[0].config) is None
+        return found[: 1 if alone else min(self.size(found[0].phase), share)]
+
+    def widest(self, phase: str) -> int:
+        """How many members of a phase a pack may have.
+
+        An adaptive sampler learns from what was told between asks, so it gives at most a quarter of the trials without a word.
+        """
+        asks = phase == Phase.SEARCH and samplers.adaptive(self._spec.sampler)
+        return min(self.width, max(1, self._spec.budget.trials // 4)) if asks else self.width

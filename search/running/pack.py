@@ -1,0 +1,193 @@
+"""The members that one Ray Tune trial trains: as one program where the objective can do that, else one after another.
+
+A member's checkpoint is its own file, the same whoever trained it. So members can be regrouped at every rung, a pack that failed as one
+program goes on in halves or member by member, and what a worker leaves behind any other can take up.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from objectives.base import OUT_OF_MEMORY, SPOILED, Member, Objective, PackedRun, Report, Run, State, out_of_memory
+
+
+class Pack:
+    """Members in training, with what each has reported so far.
+
+    Args:
+        objective: what they train.
+        members: they agree in the objective's `bundle`.
+        paths: the checkpoint file of each, by number.
+    """
+
+    def __init__(self, objective: Objective, members: Sequence[Member], paths: Mapping[int, Path]) -> None:
+        self._objective, self._paths = objective, dict(paths)
+        self._members = {member.number: member for member in members}
+        self._told: dict[int, list[Report]] = {member.number: [] for member in members}
+        # The last epoch that was ever reported: a member that goes back to its checkpoint catches up with it.
+        self._reached = {member.number: 0 for member in members}
+        self._runs: dict[tuple[int, ...], Run] = {}
+        self._remarks: list[str] = []
+        self._begin(list(self._members))
+
+    @property
+    def living(self) -> list[int]:
+        """The numbers of the members that have not ended."""
+        return [number for number, told in self._told.items() if not (told and told[-1].state is not None)]
+
+    def history(self) -> list[Report]:
+        """Everything that has been reported, member by member."""
+        return [report for told in self._told.values() for report in told]
+
+    def step(self) -> list[Report]:
+        """One epoch of every living member."""
+        return [report for numbers in list(self._runs) for report in self._stepped(numbers)]
+
+    def save(self) -> None:
+        """Write the checkpoint and the record of every living member. A record without its checkpoint is ignored."""
+        living = self.living
+        for number in living:
+            path = self._paths[number]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            record = path.with_suffix(".json")
+            torn = record.with_suffix(".tmp")
+            path.unlink(missing_ok=True)
+            torn.write_text(json.dumps([plain(report) for report in self._told[number]]))
+            torn.replace(record)
+        for numbers, run in self._runs.items():
+            mine = {number: self._paths[number] for number in numbers if number in living}
+            if len(numbers) > 1 and isinstance(run, PackedRun):
+                run.save_each(mine)
+            else:
+                for path in mine.values():
+                    run.save(path)
+
+    def remark(self) -> str:
+        """What became of the pack since it was last asked, in words; empty if there is nothing to say."""
+        said, self._remarks = "; ".join(self._remarks), []
+        return said
+
+    def run_of(self, number: int) -> Run:
+        """The run that a member is in."""
+        return next(run for numbers, run in self._runs.items() if number in numbers)
+
+    def _stepped(self, numbers: tuple[int, ...]) -> list[Report]:
+        """An epoch of one run. One in which all failed at once is taken apart."""
+        found = self._runs[numbers].step()
+        reason = found[0].reason if len(numbers) > 1 and found and all(report.state is State.FAILED for report in found) else ""
+        if reason and not reason.startswith(SPOILED):
+            return self._apart(numbers, reason)
+        for report in found:
+            self._told[report.number].append(report)
+            self._reached[report.number] = max(self._reached[report.number], report.epoch)
+        return found
+
+    def _begin(self, numbers: Sequence[int]) -> None:
+        """Start or take up these members, together those that can go on together: whose checkpoints are of one epoch."""
+        alike: dict[int, list[int]] = {}
+        for number in numbers:
+            record = self._record(number) if len(numbers) > 1 else None
+            alike.setdefault(record[-1].epoch if record else 0, []).append(number)
+        for epoch, group in alike.items():
+            if len(group) > 1:
+                self._begin_together(group, taken_up=epoch > 0)
+            else:
+                for number in group:
+                    self._begin_alone(number)
+
+    def _begin_together(self, numbers: list[int], *, taken_up: bool) -> None:
+        """As one program; where memory is too short for that as two, and one after another where it cannot be at all."""
+        try:
+            run = self._objective.start([self._members[number] for number in numbers])
+            if taken_up and isinstance(run, PackedRun):
+                run.restore_each({number: self._paths[number] for number in numbers})
+        except Exception as error:  # what is wrong with a member alone, a torn checkpoint say, will be said of that member
+            run, failed, starved = None, f"{type(error).__name__}: {error}", out_of_memory(error)
+        # Not within `except`: the error holds what was begun, and its memory is needed.
+        if run is None:
+            parts = _parts(numbers, starved)
+            self._remarks.append(f"{len(numbers)} members could not be one program ({failed}); {_how(parts)}")
+            for part in parts:
+                self._begin(part)
+        elif isinstance(run, PackedRun):
+            for number in numbers:
+                self._told[number] = list(self._record(number) or []) if taken_up else []
+            self._runs[tuple(numbers)] = run
+        else:
+            del run
+            for number in numbers:
+                self._begin_alone(number)
+
+    def _begin_alone(self, number: int) -> None:
+        """Continue a member from its checkpoint, if one is there and can be read; else it starts again, with the same numbers."""
+        run = self._objective.start([self._members[number]])
+        self._told[number] = []
+        if (record := self._record(number)) is not None:
+            try:
+                run.restore(self._paths[number])
+                self._told[number] = record
+            except Exception as error:
+                if out_of_memory(error):
+                    raise  # the checkpoint is sound
+                self._paths[number].unlink(missing_ok=True)
+                run = self._objective.start([self._members[number]])
+        self._runs[number,] = run
+
+    def _record(self, number: int) -> list[Report] | None:
+        """What a member had reported when its checkpoint was written; None where there is no checkpoint."""
+        path = self._paths[number]
+        record = path.with_suffix(".json")
+        if not (path.exists() and record.exists()):
+            return None
+        try:
+            return [from_plain(fields) for fields in json.loads(record.read_text())]
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+    def _apart(self, numbers: tuple[int, ...], reason: str) -> list[Report]:
+        """The epoch again from the last checkpoints: what fails all of them at once need not be any one's fault.
+
+        As two programs where there was no memory for one, else member by member.
+        """
+        open_ones = [number for number in numbers if number in self.living]
+        parts = _parts(open_ones, reason.startswith(OUT_OF_MEMORY))
+        self._remarks.append(f"{len(open_ones)} members in one program failed ({reason}); {_how(parts)}")
+        del self._runs[numbers]  # first of all, for its memory
+        before = set(self._runs)
+        for part in parts:
+            self._begin(part)
+        return [report for mine in list(self._runs) if mine not in before for report in self._caught_up(mine)]
+
+    def _caught_up(self, numbers: tuple[int, ...]) -> list[Report]:
+        """What was reported after the checkpoint, reported again, and an epoch more. The driver keeps the first of each epoch."""
+        reached, news = max(self._reached[number] for number in numbers), list[Report]()
+        while numbers in self._runs and not (news and news[-1].epoch > reached):
+            found = self._stepped(numbers)
+            news += found
+            if all(report.state is not None for report in found):
+                break
+        return news
+
+
+def _parts(numbers: Sequence[int], starved: bool) -> list[list[int]]:
+    """Two halves of members for which memory was too short, else each by itself."""
+    middle = (len(numbers) + 1) // 2
+    return [list(numbers[:middle]), list(numbers[middle:])] if starved and len(numbers) > 2 else [[number] for number in numbers]
+
+
+def _how(parts: Sequence[Sequence[int]]) -> str:
+    return "they go on one after another" if all(len(part) == 1 for part in parts) else "they go on in halves"
+
+
+def plain(report: Report) -> dict[str, Any]:
+    """A report as plain data."""
+    return {**asdict(report), "state": report.state and report.state.value, "metrics": dict(report.metrics)}
+
+
+def from_plain(fields: dict[str, Any]) -> Report:
+    """The inverse of `plain`."""
+    return Report(**{**fields, "state": fields["state"] and State(fields["state"])})

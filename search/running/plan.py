@@ -1,0 +1,313 @@
+"""Which member comes next: the phases of a sweep as one question, asked by the searcher and answered from the catalogue's rows.
+
+search → confirm → read the test split → done. The plan has no state that the catalogue lacks: a new driver that loads the rows goes on
+with the decisions the old one would have made.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum, StrEnum
+from pathlib import Path
+
+from infra.catalogue import MemberRow, config_hash
+from objectives.base import Config, Phase, Report, State, Value
+from objectives.registry import load
+from search.asking.seeds import derive
+from search.asking.space import OFF_ARM, Space
+from search.asking.study import OFF_EVERY, Study
+from search.choosing import from_members
+from search.choosing.answer import Answer, Candidate, Row, SelectionError
+from search.choosing.candidates import usual
+from search.choosing.verdict import with_test
+from search.running.division import Division
+from search.running.ledger import Ledger
+from search.running.work import Prepared, Progress, Reading, Result, TestRead
+from search.spec.keys import Spec
+
+RETRIES = 1  # a member whose worker died is tried once more, from its checkpoint
+CHORE = -1  # in the place of a member's number
+
+
+def alone(config: Config) -> None:
+    """Every member is trained by itself."""
+
+
+class Pause(Enum):
+    """Answers of the plan that are no job."""
+
+    WAIT = "wait"
+    DONE = "done"
+
+
+class Kind(StrEnum):
+    """What a job is: a pack of members to train, or a chore of the sweep."""
+
+    PREPARE = "prepare"
+    TRAIN = "train"
+    READ_TEST = "read_test"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is next: members to train (`rows`), or weights to score on the test split (`readings`), or neither."""
+
+    kind: Kind
+    rows: tuple[MemberRow, ...] = ()
+    readings: tuple[Reading, ...] = ()
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The members, in the order of the pack."""
+        return tuple(row.number for row in self.rows)
+
+
+class Plan:
+    """The next job of one sweep. Single-threaded: everything happens on the driver's thread inside Tune's loop."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        space: Space,
+        study: Study,
+        ledger: Ledger,
+        weights: Callable[[int], Path],
+        *,
+        deadline: float | None = None,
+        candidates: Sequence[Candidate] = (),
+        bundle: Callable[[Config], Hashable] = alone,
+        workers: int = 1,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.spec, self.space, self.study, self.ledger, self.deadline = spec, space, study, ledger, deadline
+        self.candidates = list(candidates)
+        self._chosen = bool(self.candidates)  # apart from the list, which stays empty where nothing is to be confirmed
+        self.answer: Answer | None = None
+        self.problem = ""
+        self._weights, self._clock = weights, clock
+        self.division = Division(spec, ledger, bundle, workers)
+        self._notes: list[str] = []  # on the data
+        self._prepared = self._test_read = False
+        self._in_flight: dict[int, int] = {}  # who is trained now, and the first member of their pack
+        self._attempts: dict[int, int] = {}
+        # What an earlier driver left open goes first, in the order of asking.
+        self._queue = [row for row in ledger.ordered() if row.state is None]
+
+    def next(self) -> Job | Pause:
+        """A job, or why there is none now."""
+        if self.problem:
+            return Pause.DONE
+        if not self._prepared:
+            return self._prepare()
+        if not self.out_of_time():
+            left = self.spec.budget.trials - self.searched()
+            # Members that passed a rung wait for others to fill a pack with, as long as there are fresh ones to train meanwhile.
+            if left > 0 and len(self._queue) < self.division.size(Phase.SEARCH):
+                self._queue += [self._ask() for _ in range(min(left, self.division.size(Phase.SEARCH)))]
+            if self._queue:
+                return Job(Kind.TRAIN, self._take())
+        if self._in_flight:
+            return Pause.WAIT
+        return self._after_search()
+
+    def _take(self) -> tuple[MemberRow, ...]:
+        """The next pack of the queue."""
+        to_come = max(0, self.spec.budget.trials - self.searched())
+        taken = self.division.next(self._queue, to_come, len(set(self._in_flight.values())))
+        numbers = {row.number for row in taken}
+        self._queue = [row for row in self._queue if row.number not in numbers]
+        self._in_flight.update(dict.fromkeys(numbers, min(numbers)))
+        return tuple(taken)
+
+    def searched(self) -> int:
+        """How many members of the search phase exist."""
+        return sum(row.phase == Phase.SEARCH for row in self.ledger.rows.values())
+
+    def out_of_time(self) -> bool:
+        """Whether the wall time of the sweep is over."""
+        return self.deadline is not None and self._clock() > self.deadline
+
+    def ended(self, number: int) -> None:
+        """A member has its state: tell Optuna, and forget that it runs."""
+        self._in_flight.pop(number, None)
+        row = self.ledger.rows[number]
+        if row.phase == Phase.SEARCH:
+            self.study.tell(row)
+
+    def passed(self, number: int) -> None:
+        """A member goes on after a rung that others of its pack did not pass: it waits for a new pack."""
+        self._in_flight.pop(number, None)
+        self._queue.append(self.ledger.rows[number])
+
+    def lost(self, job: Job, died: str, why: str = "") -> None:
+        """A job's worker is gone. Its members are tried once more from their checkpoints, unless it was ended by us, which is `why`."""
+        if not job.rows:
+            self.problem = f"the sweep's {job.kind} step lost its worker: {why or died}"
+            return
+        for number in job.numbers:
+            if self.ledger.rows[number].state is None:
+                self._lost(number, died, why)
+
+    def _lost(self, number: int, died: str, why: str) -> None:
+        self._in_flight.pop(number, None)
+        self._attempts[number] = self._attempts.get(number, 0) + 1
+        if not why and self._attempts[number] <= RETRIES:
+            self._queue.insert(0, self.ledger.rows[number])
+            self.ledger.note(f"member {number}: its worker died ({died}); it resumes from its last checkpoint")
+            return
+        state = State.FAILED if why or "preempt" not in died.lower() else State.PREEMPTED
+        reason = why or f"its worker died {self._attempts[number]} times: {died}"
+        self.ledger.record({number: [Report(number, self.ledger.rows[number].epochs, math.nan, state=state, reason=reason)]}, 0.0, {})
+        self.ended(number)
+
+    def stops(self, job: Job, result: Result) -> bool:
+        """Whether this report of a job is its last: a rung or the wall time ends members of it, and the others wait for a new pack."""
+        if not isinstance(result, Progress):
+            return False
+        stopped = self.ledger.decide(result.by_member(job.numbers))
+        if self.out_of_time():
+            stopped = set(job.numbers)
+            for number in stopped:
+                self.ledger.doom(number, "budget: the sweep's wall time is over")
+        return bool(stopped)
+
+    def heard(self, job: Job, result: Result, stopped: bool = False) -> None:
+        """A worker's word on a job; `stopped` is what `stops` said of it."""
+        if isinstance(result, Prepared):
+            self._prepared_with(result)
+        elif isinstance(result, TestRead):
+            self._in_flight.pop(CHORE, None)
+            assert self.answer is not None
+            read = [(one.reading.arm, one.reading.seed, one.scores["score"]) for one in result.scored]
+            self.answer = with_test(self.answer, read, result.error)
+        elif isinstance(result, Progress):
+            self._progressed(job, result, stopped)
+
+    def _progressed(self, job: Job, progress: Progress, stopped: bool) -> None:
+        ended = self.ledger.record(progress.by_member(job.numbers), progress.seconds, progress.worker)
+        for number in job.numbers:
+            if number in ended:
+                self.ended(number)
+            elif stopped and self.ledger.rows[number].state is None:
+                self.passed(number)
+        if progress.remark:
+            self.ledger.note(progress.remark)
+
+    def _prepared_with(self, said: Prepared) -> None:
+        """Facts of the data for the record, or what is wrong with it."""
+        self._in_flight.pop(CHORE, None)
+        self._prepared = True
+        self.problem = said.error
+        if said.error:
+            return
+        self.ledger.facts(said.facts)
+        self._notes = [str(note) for note in said.facts.get("notes", [])]
+        for note in self._notes:
+            self.ledger.note(note)
+        pack = said.facts.get("pack", {})
+        self.division.width = width = int(pack.get("members", 1))
+        if self.spec.pack == "auto" and pack.get("rates"):
+            self.ledger.note(f"{f'packs of {width}' if width > 1 else 'one member at a time'}: {pack['why']}")
+
+    def _prepare(self) -> Job | Pause:
+        if CHORE in self._in_flight:
+            return Pause.WAIT
+        self._in_flight[CHORE] = CHORE
+        return Job(Kind.PREPARE)
+
+    def _ask(self) -> MemberRow:
+        """A fresh config, committed to the catalogue before anyone trains it."""
+        searched = [row.arm for row in self.ledger.ordered() if row.phase == Phase.SEARCH]
+        number = self.ledger.next_number()
+        # Where each λ is searched alone they take turns: the one with the fewest members is next.
+        arm = OFF_ARM if len(searched) % OFF_EVERY == 0 else min(self.space.arms, key=searched.count)
+        point = self._point(arm, searched)
+        arm = arm if point is None else self.space.arm_of(point)
+        index = searched.count(arm)
+        seed = derive(self.spec.seed, "search")
+        if point is not None:
+            config = self.study.enqueue(number, self.space.complete(point), arm)
+        else:
+            config = self.study.ask(number, arm, index)
+            if arm == OFF_ARM and not self.space.nuisances:
+                seed = derive(self.spec.seed, "search", "off", index)  # one config only: replicates say more than copies
+        return self._commit(number, Phase.SEARCH, arm, config, seed)
+
+    def _point(self, arm: str, searched: Sequence[str]) -> Mapping[str, Value] | None:
+        """The user's own point that is next, if one is left and it is not the off arm's turn."""
+        tried = len(searched) - searched.count(OFF_ARM)
+        return self.spec.points[tried] if arm != OFF_ARM and tried < len(self.spec.points) else None
+
+    def _commit(self, number: int, phase: Phase, arm: str, config: dict[str, Value], seed: int) -> MemberRow:
+        row = MemberRow(number=number, phase=phase.value, arm=arm, config=config, config_hash=config_hash(config), seed=seed)
+        self.ledger.open([row])
+        return row
+
+    def _after_search(self) -> Job | Pause:
+        """Search is over and nothing runs: confirm, then answer, then read the test split, once."""
+        if self.answer is None:
+            if not self._chosen and not self._choose():
+                return Pause.DONE
+            if not self.out_of_time() and self._open_confirmations():
+                return self.next()
+            self.answer = self._answer()
+        if self._test_read or self.out_of_time():
+            return Pause.DONE
+        self._test_read = True
+        readings = self._readings(self.answer)
+        if not readings:
+            return Pause.DONE
+        self._in_flight[CHORE] = CHORE
+        return Job(Kind.READ_TEST, readings=readings)
+
+    def _choose(self) -> bool:
+        try:
+            self.candidates = from_members.to_confirm(self.spec, self.space, self.table())
+        except SelectionError as error:
+            self.problem = str(error)
+            return False
+        self._chosen = True
+        self.ledger.chose(self.candidates)
+        return True
+
+    def _open_confirmations(self) -> bool:
+        """Commit the confirmations that are missing; true if there were any. Seeds are fresh: no search member used them."""
+        have = {(row.config_hash, row.seed) for row in self.ledger.rows.values() if row.phase == Phase.CONFIRM}
+        number = self.ledger.next_number()
+        rows: list[MemberRow] = []
+        for index in range(self.spec.confirm.seeds):
+            seed = derive(self.spec.seed, "confirm", index)
+            for candidate in self.candidates:
+                digest = config_hash(candidate.config)
+                if (digest, seed) not in have:
+                    rows.append(
+                        MemberRow(
+                            number + len(rows), candidate.config, seed, phase=Phase.CONFIRM.value, arm=candidate.arm, config_hash=digest
+                        )
+                    )
+        self.ledger.open(rows)
+        self._queue += rows
+        return bool(rows)
+
+    def table(self) -> list[Row]:
+        """The members as they are chosen among."""
+        return from_members.table(self.ledger.ordered(), self.ledger.curves, self.candidates)
+
+    def _answer(self) -> Answer:
+        members, labels = self.ledger.ordered(), self.ledger.labels
+        found = from_members.answer(self.spec, self.space, members, self.table(), self.candidates, labels)
+        return replace(found, notes=[*self._notes, *found.notes])
+
+    def _readings(self, answer: Answer) -> tuple[Reading, ...]:
+        wanted = from_members.to_read(answer, self.ledger.ordered(), self.candidates)
+        return tuple(Reading(arm, row.seed, row.config, self._weights(row.number)) for arm, row in wanted)
+
+
+def planned(spec: Spec) -> dict[str, int]:
+    """How many members each phase will have."""
+    lambdas = len(Space(spec, load(spec.objective)).lambdas)
+    configs = spec.confirm.configs if spec.confirm.configs is not None else usual(lambdas, bool(spec.alone))
+    return {Phase.SEARCH: spec.budget.trials, Phase.CONFIRM: configs * spec.confirm.seeds}

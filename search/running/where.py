@@ -1,0 +1,88 @@
+"""Where a sweep runs: on a local Ray, on a cluster that is up, or in this process; and how it is asked to stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from infra import cluster, tracking
+from infra.cluster import Cluster
+from infra.errors import InfraError
+from infra.storage import Home
+from search.running.desk import Desk
+from search.running.plan import Plan
+from search.spec.keys import Spec
+from search.telling.listener import Listener, Silent
+
+IN_PROCESS = "in-process"
+# What the driver needs later and Ray's start leaves time to import.
+AHEAD = ("sklearn.gaussian_process", "matplotlib.figure")
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where a sweep runs: how many workers, on which Ray (None: a local one; `in-process`: none), watched by whom."""
+
+    home: Home
+    workers: int | None = None
+    address: str | None = None
+    listener: Listener = field(default_factory=Silent)
+    tracking: bool = True
+
+    @property
+    def remote(self) -> bool:
+        """Whether members are trained on machines that this one cannot look into."""
+        return self.address not in (None, IN_PROCESS)
+
+    @contextmanager
+    def up(self, spec: Spec) -> Iterator[Cluster]:
+        """The workers, until the sweep is over.
+
+        Raises:
+            InfraError: there is no Ray at the address, none can be started, or more workers are asked of this process than one.
+        """
+        if self.address == IN_PROCESS:
+            if self.workers not in (None, 1):
+                raise InfraError(f"Members are trained one after another in this process; got workers {self.workers}. Leave workers out.")
+            yield Cluster(None, 1, {})
+            return
+        tracking.quiet_environment()  # Ray imports MLflow too, tracking or not
+        own = Path.cwd() if spec.own and self.remote else None
+        ahead = ("mlflow",) * self.tracking + AHEAD
+        cpu, gpu = spec.resources.cpu, spec.resources.gpu
+        with cluster.connect(self.address, workers=self.workers, cpu=cpu, gpu=gpu, folder=own, ahead=ahead) as found:
+            yield found
+
+    def carry_out(self, plan: Plan, desk: Desk, interrupted: Callable[[], bool]) -> bool:
+        """Have the plan done; False when it was interrupted."""
+        if self.address == IN_PROCESS:
+            from search.running import in_process as carrier
+        else:
+            from search.running import tune_driver as carrier  # type: ignore[no-redef]
+        return carrier.carry_out(plan, desk, interrupted)
+
+
+@contextmanager
+def stop_signals() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM ask the sweep to stop; a second Ctrl-C stops at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+
+    def ask(number: int, frame: Any) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

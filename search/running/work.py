@@ -1,0 +1,142 @@
+"""What goes to a worker, and what comes back: plain, frozen and validated, and all of it here.
+
+The plan says what is next (`plan.Job`); `Desk` makes of it what a worker needs: a kind of `Work`. A worker answers with the `Result` that
+belongs to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from objectives.base import Config, Member, Report, Settings
+
+CHECKED = ConfigDict(extra="forbid", revalidate_instances="always")
+
+
+@dataclass(frozen=True, config=CHECKED)
+class Setting:
+    """What all work of one sweep shares. `folder` is where a user's own module lies; None where it was shipped to the node."""
+
+    objective: str
+    settings: Settings
+    memory_gb: float | None = None
+    folder: Path | None = None
+
+
+@dataclass(frozen=True, config=CHECKED)
+class Assigned:
+    """A member to be trained, and where its files go. Weights and a picture are kept of confirmed members only."""
+
+    member: Member
+    checkpoint: Path
+    weights: Path | None = None
+    picture: Path | None = None
+
+
+@dataclass(frozen=True, config=CHECKED)
+class Reading:
+    """Saved weights to be scored on the test split: of which arm, trained with which seed and config."""
+
+    arm: str
+    seed: int
+    config: Config
+    weights: Path
+
+
+@dataclass(frozen=True, config=CHECKED)
+class Prepare:
+    """Load the data, prove that each λ in `check` is alive, and say how many members make a pack.
+
+    `pack` is what the spec says. `widest` and `to_train` bound what is worth measuring: no pack will have more members than `widest`, and
+    this worker is to train `to_train` members in all.
+    """
+
+    setting: Setting
+    check: tuple[str, ...] = ()
+    searched: tuple[str, ...] = ()
+    pack: int | Literal["auto"] = 1
+    widest: int = 1
+    to_train: int = 1
+
+
+@dataclass(frozen=True, config=CHECKED)
+class Warm:
+    """Load the data, and what the first pack would wait for, while another worker prepares."""
+
+    setting: Setting
+    packs: bool = False
+
+
+@dataclass(frozen=True, config=CHECKED)
+class Train:
+    """Train these members, which may be one pack. `milestones` are the epochs at which the driver decides who goes on."""
+
+    setting: Setting
+    assigned: tuple[Assigned, ...]
+    milestones: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, config=CHECKED)
+class ReadTest:
+    """Score saved weights on the test split."""
+
+    setting: Setting
+    readings: tuple[Reading, ...]
+
+
+Work = Prepare | Warm | Train | ReadTest
+
+
+@dataclass(frozen=True, config=CHECKED)
+class Prepared:
+    """Facts for the record, or why the sweep cannot go on."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    error: str = ""
+    traceback: str = ""
+
+
+@dataclass(frozen=True, config=CHECKED)
+class Warmed:
+    """Nothing to say."""
+
+
+@dataclass(frozen=True, config=CHECKED)
+class Progress:
+    """What a pack has reported since the last time. `seconds` is what it took; `remark` says what became of the pack, if that is news."""
+
+    reports: tuple[Report, ...] = ()
+    done: bool = False
+    remark: str = ""
+    seconds: float = 0.0
+    worker: Mapping[str, str | int] = field(default_factory=dict)
+
+    def by_member(self, numbers: tuple[int, ...]) -> dict[int, list[Report]]:
+        """The reports of each of these members, in this order; none of one that had ended before."""
+        return {number: [report for report in self.reports if report.number == number] for number in numbers}
+
+
+@dataclass(frozen=True, config=CHECKED)
+class Scored:
+    """One reading, with its scores by metric; `score` decides."""
+
+    reading: Reading
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True, config=CHECKED)
+class TestRead:
+    """The scores on the test split, or why it could not be read."""
+
+    scored: tuple[Scored, ...] = ()
+    error: str = ""
+    traceback: str = ""
+
+
+Result = Prepared | Warmed | Progress | TestRead

@@ -1,0 +1,76 @@
+"""What the objective decides where a spec leaves it open."""
+
+from __future__ import annotations
+
+from objectives import data, models
+from objectives.base import Knob, Objective
+from objectives.registry import names
+from search.errors import SpecError
+from search.spec.keys import Range, Searched, Spec
+
+
+def with_defaults(spec: Spec, objective: type[Objective]) -> Spec:
+    """The spec with everything the objective decides written out."""
+    knobs = objective.knobs
+    search = {name: _written_out(knobs[name], wanted) for name, wanted in searched_knobs(spec, objective).items()}
+    model = spec.model or next(iter(objective.models), None)
+    own = models.recipe(model, objective.name) if model in names("model") else {}
+    return spec.model_copy(
+        update={
+            "model": model,
+            "fixed": {**{name: value for name, value in own.items() if name not in search}, **spec.fixed},
+            "dataset": spec.dataset.model_copy(
+                update={"name": spec.dataset.name or default_dataset(objective), **data.located(spec.dataset.model_dump())}
+            ),
+            "likelihood": spec.likelihood or next(iter(objective.likelihoods), None),
+            "search": search,
+            "budget": spec.budget.model_copy(update={"epochs": spec.budget.epochs or objective.default_epochs}),
+            "metric": spec.metric or objective.score,
+            "alone": bool(searched_alone(spec, objective)),
+            "simplify": spec.simplify + tuple(n for n in search if knobs[n].is_lambda and n not in spec.simplify),
+        }
+    )
+
+
+def _written_out(knob: Knob, wanted: Searched) -> Searched:
+    if not isinstance(wanted, Range):
+        return wanted
+    if knob.choices:
+        return tuple(knob.choices)
+    low, high, log = bounds(knob, wanted)
+    return Range(low=low, high=high, log=log)
+
+
+def default_dataset(objective: type[Objective]) -> str:
+    """`digits` where the objective takes it, for it needs no download; `none` for an objective without data."""
+    known = objective.datasets
+    return "digits" if "digits" in known else known[0] if known else "none"
+
+
+def searched_knobs(spec: Spec, objective: type[Objective]) -> dict[str, Searched]:
+    """What a spec searches, and where."""
+    if spec.search is not None:
+        return dict(spec.search)
+    return {name: Range() for name in default_knobs(objective) if name not in spec.fixed}
+
+
+def default_knobs(objective: type[Objective]) -> tuple[str, ...]:
+    """What is searched where a spec names nothing."""
+    return objective.default_search or tuple(name for name, knob in objective.knobs.items() if knob.is_lambda)
+
+
+def searched_alone(spec: Spec, objective: type[Objective]) -> list[str]:
+    """The λ that are searched one at a time; empty where they are searched together. One λ is always alone."""
+    knobs = objective.knobs
+    lambdas = [name for name in searched_knobs(spec, objective) if name in knobs and knobs[name].is_lambda]
+    wanted = spec.alone if spec.alone is not None else objective.default_alone
+    return lambdas if wanted and len(lambdas) > 1 else []
+
+
+def bounds(knob: Knob, wanted: Range) -> tuple[float, float, bool]:
+    """Low, high and log of a searched knob: the spec's where it says so, else the knob's own."""
+    low = wanted.low if wanted.low is not None else knob.low
+    high = wanted.high if wanted.high is not None else knob.high
+    if low is None or high is None:
+        raise SpecError([f"search.{knob.name} has no range of its own; give low and high."])
+    return low, high, knob.log if wanted.log is None else wanted.log

@@ -1,0 +1,316 @@
+"""What is wrong with a spec, all of it: each fault says what must hold, what was given and what to do."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from objectives import base, data, features, models
+from objectives.base import Conflict, Intent, Knob, Objective, Value
+from objectives.registry import load, names, unknown
+from search import schedulers
+from search.asking import samplers
+from search.spec.defaults import bounds, default_dataset, searched_alone, searched_knobs
+from search.spec.keys import Purpose, Range, Resources, Scalar, Searched, Spec
+
+# The off arm needs a config, and a curve over λ needs three more.
+MIN_TRIALS = 4
+# A log or integer range may leave the knob's own range by this factor; beyond it lies a typing error.
+STRETCH = 1000.0
+
+
+def warnings(spec: Spec) -> list[str]:
+    """What the objective says against a resolved spec without refusing it; worth reading before training starts."""
+    return [conflict.message for conflict in conflicts(spec, load(spec.objective)) if conflict.level == "warning"]
+
+
+def knob_faults(spec: Spec, objective: type[Objective], purpose: Purpose) -> list[str]:
+    """Faults of what is searched, fixed and tried first."""
+    knobs = objective.knobs
+    searched = searched_knobs(spec, objective)
+    faults = []
+    for name, wanted in searched.items():
+        faults += [_unknown_knob("search", spec, name, knobs)] if name not in knobs else _search_faults(knobs[name], wanted)
+        if name in spec.fixed:
+            faults.append(f"a knob must be either searched or fixed; {name!r} is both. Remove it from search or from fixed.")
+    for name, value in spec.fixed.items():
+        faults += [_unknown_knob("fixed", spec, name, knobs)] if name not in knobs else _value_faults(f"fixed.{name}", knobs[name], value)
+    faults += _point_faults(spec, searched, knobs)
+    lambdas = [name for name in searched if name in knobs and knobs[name].is_lambda]
+    known = [name for name, knob in knobs.items() if knob.is_lambda]
+    if purpose == "sweep" and not lambdas and all(name in knobs for name in searched):
+        faults.append(
+            f"a sweep must search at least one λ; it searches {', '.join(searched) or 'nothing'}. Add one of {', '.join(known)} to search."
+        )
+    if purpose == "sweep":
+        faults += [unknown("simplify: a searched λ", name, lambdas) for name in spec.simplify if name not in lambdas]
+        faults += _alone_faults(spec, objective)
+    return faults
+
+
+def _alone_faults(spec: Spec, objective: type[Objective]) -> list[str]:
+    """Too few members or confirmed configs for every λ to have some, and first points of more λ than one."""
+    lambdas = searched_alone(spec, objective)
+    if not lambdas:
+        return []
+    few, configs, faults = 2 * (len(lambdas) + 1), spec.confirm.configs, []
+    if spec.budget.trials < few:
+        faults.append(f"budget.trials must be at least {few} to search {len(lambdas)} λ each alone; got {spec.budget.trials}. Raise it.")
+    if configs and configs <= len(lambdas):
+        faults.append(
+            f"confirm.configs must be at least {len(lambdas) + 1}, the off arm and one of each λ that is searched alone; got {configs}. "
+            "Raise it, search fewer λ, or set alone: false."
+        )
+    for index, point in enumerate(spec.points):
+        if len(set(point) & set(lambdas)) != 1:
+            faults.append(f"points[{index}] must set one λ where each is searched alone; got {', '.join(point) or 'nothing'}. Keep one.")
+    return faults
+
+
+def conflicts(spec: Spec, objective: type[Objective]) -> list[Conflict]:
+    """Knobs that do not go together, as far as the objective knows."""
+    intent, lambdas = _intent(spec, objective), searched_alone(spec, objective)
+    if not lambdas:
+        return objective.conflicts(intent)
+    found = []
+    for name in lambdas:  # what is never on together is in no conflict
+        others = set(lambdas) - {name}
+        on = {other: values for other, values in intent.on.items() if other not in others}
+        found += objective.conflicts(replace(intent, on=on, searched=intent.searched - others))
+    return list(dict.fromkeys(found))
+
+
+def _intent(spec: Spec, objective: type[Objective]) -> Intent:
+    """What a spec, resolved or not, is about to do. What is unknown is left out: it is a fault of its own."""
+    knobs = objective.knobs
+    searched = searched_knobs(spec, objective)
+    values = {name: _possible(knob, searched.get(name), spec.fixed.get(name, knob.default)) for name, knob in knobs.items()}
+    epochs = spec.budget.epochs or objective.default_epochs
+    known = spec.scheduler in schedulers.known()
+    milestones = schedulers.make(spec.scheduler, epochs).milestones if known else ()
+    return Intent(
+        model=spec.model or next(iter(objective.models), None),
+        dataset=spec.dataset.name or default_dataset(objective),
+        likelihood=spec.likelihood or next(iter(objective.likelihoods), None),
+        on={name: found for name, found in values.items() if not knobs[name].is_lambda or any(one != knobs[name].off for one in found)},
+        searched=frozenset(searched) & frozenset(knobs),
+        epochs=epochs,
+        first_rung=next(iter(milestones), None),
+        metric=spec.metric or objective.score,
+        score=spec.score,
+    )
+
+
+def _possible(knob: Knob, wanted: Searched | None, value: Scalar) -> tuple[Value, ...]:
+    """The values that a knob may take: the choices, or the ends of the range, or the one value where it is not searched."""
+    if wanted is None:
+        return (value,)
+    if not isinstance(wanted, Range):
+        return tuple(wanted)
+    if knob.choices:
+        return tuple(knob.choices)
+    ends = (knob.low if wanted.low is None else wanted.low, knob.high if wanted.high is None else wanted.high)
+    return tuple(end for end in ends if end is not None)
+
+
+def _unknown_knob(where: str, spec: Spec, name: str, knobs: Mapping[str, Knob]) -> str:
+    return unknown(f"{where}: a knob of {spec.objective!r}", name, list(knobs))
+
+
+def _search_faults(knob: Knob, wanted: Searched) -> list[str]:
+    where = f"search.{knob.name}"
+    if not isinstance(wanted, Range):
+        faults = [fault for value in wanted for fault in _value_faults(where, knob, value)]
+        if len(wanted) < 2 or len(set(wanted)) < len(wanted):
+            faults.append(f"{where}: choices must be at least two and distinct; got {list(wanted)}. Put a single value under fixed.")
+        return faults
+    if knob.choices:
+        if wanted == Range():
+            return []
+        return [f"{where} must be a list of choices out of {list(knob.choices)}; got a range. Write `{knob.name}: {list(knob.choices)}`."]
+    if knob.low is None or knob.high is None:
+        return [] if wanted.low is not None and wanted.high is not None else [f"{where} has no range of its own; give low and high."]
+    return _range_faults(where, knob, wanted)
+
+
+def _range_faults(where: str, knob: Knob, wanted: Range) -> list[str]:
+    low, high, log = bounds(knob, wanted)
+    given = f"low {low:g}, high {high:g}"
+    faults = []
+    if low >= high:
+        faults.append(f"{where}: low must be below high; got {given}. The knob's own range is {knob.low:g} to {knob.high:g}.")
+    if log and low <= 0:
+        off = " (the off arm tries it at 0 in any case)" if knob.off == 0 else ""
+        faults.append(f"{where}: a log range must have low > 0; got {given}. Raise low{off}, or set log: false.")
+    if knob.integer and (low != int(low) or high != int(high)):
+        faults.append(f"{where}: an integer knob must have whole bounds; got {given}. Round them.")
+    least, most = _meaningful(knob)
+    if (low < least and not (log and low <= 0)) or high > most:
+        faults.append(
+            f"{where}: the range must lie within {least:g} to {most:g}; got {given}. The knob's own range is {knob.low:g} to {knob.high:g}."
+        )
+    return faults
+
+
+def _meaningful(knob: Knob) -> tuple[float, float]:
+    """The widest range that can mean something for this knob: a fraction stays below 1, what is positive stays so."""
+    if knob.low is None or knob.high is None:
+        return -math.inf, math.inf
+    if knob.integer and (knob.low, knob.high) == (0, 1):
+        return 0.0, 1.0
+    if knob.low >= 0 and knob.high <= 1 and not knob.log and not knob.integer:
+        return 0.0, max(0.99, knob.high)
+    if knob.low > 0 and (knob.log or knob.integer):
+        least = max(1.0, knob.low / STRETCH) if knob.integer else knob.low / STRETCH
+        return least, knob.high * STRETCH
+    return (0.0, math.inf) if knob.low >= 0 else (-math.inf, math.inf)
+
+
+def _value_faults(where: str, knob: Knob, value: Scalar) -> list[str]:
+    """Faults of one value of a knob: its kind, and whether it can mean anything. The off value and the default always do."""
+    if knob.choices:
+        return [] if value in knob.choices else [f"{where} must be one of {list(knob.choices)}; got {value!r}. Choose one of them."]
+    if isinstance(value, bool | str):
+        return [f"{where} must be a number; got {value!r}. Write a number such as {knob.default}."]
+    if knob.integer and value != int(value):
+        return [f"{where} must be a whole number; got {value!r}. Round it."]
+    least, most = _meaningful(knob)
+    if not least <= value <= most and value not in (knob.off, knob.default):
+        return [f"{where} must lie within {least:g} to {most:g}; got {value!r}. The knob's own range is {knob.low:g} to {knob.high:g}."]
+    return []
+
+
+def _point_faults(spec: Spec, searched: Mapping[str, Searched], knobs: Mapping[str, Knob]) -> list[str]:
+    faults = []
+    for index, point in enumerate(spec.points):
+        where = f"points[{index}]"
+        for name, value in point.items():
+            if name not in knobs:
+                faults.append(_unknown_knob(where, spec, name, knobs))
+            elif name not in searched:
+                faults.append(
+                    f"{where}: a point may only set knobs that are searched; got {name!r}. Add {name} to search, or put it under fixed."
+                )
+            else:
+                faults += _in_range(f"{where}.{name}", knobs[name], searched[name], value)
+    return faults
+
+
+def _in_range(where: str, knob: Knob, wanted: Searched, value: Scalar) -> list[str]:
+    kind = _value_faults(where, knob, value)
+    if kind or (isinstance(wanted, Range) and knob.choices):
+        return kind
+    if not isinstance(wanted, Range):
+        return (
+            [] if value in wanted else [f"{where} must be one of the searched choices {list(wanted)}; got {value!r}. Choose one of them."]
+        )
+    low, high, _ = bounds(knob, wanted)
+    if isinstance(value, str) or not low <= value <= high:
+        return [f"{where} must lie within the searched range {low:g} to {high:g}; got {value!r}. Move the point, or widen the range."]
+    return []
+
+
+def name_faults(spec: Spec, objective: type[Objective], remote: bool) -> list[str]:
+    """Names of model, data set, likelihood and metric, and whether the data is there."""
+    faults = []
+    if spec.likelihood is not None and spec.likelihood not in objective.likelihoods:
+        faults.append(unknown(f"a likelihood of {spec.objective!r}", spec.likelihood, objective.likelihoods))
+    metrics = objective.metrics
+    if spec.metric is not None and spec.metric not in metrics:
+        faults.append(unknown(f"a metric of {spec.objective!r}", spec.metric, list(metrics)))
+    elif spec.metric is not None and not metrics[spec.metric].decides:
+        deciding = ", ".join(name for name, metric in metrics.items() if metric.decides)
+        faults.append(f"metric must be one that can decide, lower being better; got {spec.metric!r}. Choose one of {deciding}.")
+    if spec.precision not in objective.precisions:
+        faults.append(unknown(f"a precision of {spec.objective!r}", spec.precision, objective.precisions))
+    if spec.precision == "tf32" and not spec.resources.gpu:
+        faults.append(
+            "precision: tf32 must have a GPU to run on; resources.gpu is 0. Give resources.gpu: 1, or choose float32 or bfloat16."
+        )
+    faults += [] if remote else features.faults(spec.features)
+    if spec.latents is not None and spec.latents not in names("latents"):
+        faults.append(unknown("latents", spec.latents, names("latents")))
+    faults += objective.measure_faults(spec.measure)
+    return faults + _data_faults(spec, objective, remote)
+
+
+def _data_faults(spec: Spec, objective: type[Objective], remote: bool) -> list[str]:
+    """Whether the data is there, and whether the model was made for such images."""
+    known, kinds = objective.datasets, objective.models
+    name = spec.dataset.name or default_dataset(objective)
+    if known and name not in known and ":" not in name:
+        return [unknown(f"a data set of {spec.objective!r}", name, known), *_model_faults(spec, objective, kinds, None)]
+    if name not in names("dataset") and ":" not in name:
+        return _model_faults(spec, objective, kinds, None)
+    options = {**spec.dataset.model_dump(), "name": name}
+    likelihoods = objective.likelihoods
+    likelihood = spec.likelihood or next(iter(likelihoods), "")
+    known_one = likelihood if likelihood in ("", *likelihoods) else None  # what nobody knows is a fault of its own
+    found = [] if remote else data.check(options, spec.batch_size, known_one)
+    shape = None if found or remote else data.shape_of(options)
+    return found + _model_faults(spec, objective, kinds, shape)
+
+
+def _model_faults(spec: Spec, objective: type[Objective], known: tuple[str, ...], shape: base.Shape | None) -> list[str]:
+    model = spec.model or next(iter(known), None)
+    if model is None or not known:
+        return []
+    if model in known or ":" in model:
+        return models.faults(model, objective.name, shape) if model in names("model") or ":" in model else []
+    return [unknown(f"a model of {spec.objective!r}", model, known)]
+
+
+def plain_faults(spec: Spec, remote: bool) -> list[str]:
+    """Faults that do not depend on the objective."""
+    faults = []
+    trials, confirm = spec.budget.trials, spec.confirm
+    if trials < 1:
+        faults.append(f"budget.trials must be at least 1; got {trials}. Give at least {MIN_TRIALS}; 24 is the default.")
+    elif trials < MIN_TRIALS and not _is_export(spec):
+        faults.append(
+            f"budget.trials must be at least {MIN_TRIALS}, so that the off arm and a curve over λ have configs; got {trials}. Raise it."
+        )
+    elif len(spec.points) > trials:
+        faults.append(f"points must be at most budget.trials; got {len(spec.points)} points for {trials} trials. Raise budget.trials.")
+    if confirm.configs is not None and (confirm.configs < 0 or confirm.configs == 1):
+        faults.append(
+            f"confirm.configs must be 0 (no confirmation) or at least 2, the off arm being one; got {confirm.configs}. 5 is usual."
+        )
+    if confirm.seeds < 0 or confirm.seeds == 1:
+        faults.append(f"confirm.seeds must be 0 (no confirmation) or at least 2, for an interval; got {confirm.seeds}. 5 is usual.")
+    for kind, given, known in (("sampler", spec.sampler, samplers.known()), ("scheduler", spec.scheduler, schedulers.known())):
+        if given not in known:
+            faults.append(unknown(kind, given, known))
+    return faults + _resource_faults(spec.resources, remote)
+
+
+def _is_export(spec: Spec) -> bool:
+    return spec.search is not None and not spec.search
+
+
+def _resource_faults(resources: Resources, remote: bool) -> list[str]:
+    faults = []
+    if resources.gpu > 1 and resources.gpu != int(resources.gpu):
+        faults.append(f"resources.gpu must be a fraction up to 1 or a whole number; got {resources.gpu:g}. Round it.")
+    if resources.gpu > 0 and not remote and not has_gpu():
+        faults.append(
+            f"resources.gpu must be 0 on a machine without a GPU; got {resources.gpu:g}. Set it to 0, or give --address of a cluster."
+        )
+    cores = os.cpu_count() or 1
+    if resources.cpu > cores and not remote:
+        faults.append(f"resources.cpu must be at most this machine's {cores} cores; got {resources.cpu:g}. Lower it, or give --address.")
+    return faults
+
+
+def has_gpu() -> bool:
+    """True where this machine shows an accelerator; asked of the system, for importing torch costs seconds."""
+    if any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/kfd").exists():
+        return True
+    try:
+        return subprocess.run(["nvidia-smi", "-L"], capture_output=True, timeout=10, check=False).stdout.startswith(b"GPU")
+    except (OSError, subprocess.TimeoutExpired):
+        return False

@@ -1,0 +1,183 @@
+"""What can be asked of a sweep: the keys of its spec, frozen and validated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag, field_validator
+
+from objectives.base import Precision, Settings
+from search.spec.text import to_yaml
+
+Purpose = Literal["sweep", "train"]
+
+DEFAULT_EPOCHS = 20
+
+
+class _Part(BaseModel):
+    """A block of the spec: frozen, and a key that nobody knows is a fault."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Range(_Part):
+    """Where a knob is searched; what is left out is the knob's own."""
+
+    low: float | None = None
+    high: float | None = None
+    log: bool | None = None
+
+
+class DatasetSpec(_Part):
+    """The data set; keys beyond these belong to the data set's own file."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str | None = None
+    root: str | None = None
+    train_size: int | None = Field(default=None, ge=1)
+
+
+class Budget(_Part):
+    """`trials` searched configs (off arm included) of `epochs` each; `wall_minutes` bounds search and confirmation together."""
+
+    trials: int = 24
+    epochs: int | None = Field(default=None, ge=1)
+    wall_minutes: float | None = Field(default=None, gt=0)
+
+
+class Confirm(_Part):
+    """`configs` configs, the off arm among them, on `seeds` fresh seeds each. None: as many as the λs need; 0 of either: none."""
+
+    configs: int | None = None
+    seeds: int = 5
+
+
+class Resources(_Part):
+    """What one training occupies."""
+
+    cpu: float = Field(default=1, gt=0)
+    gpu: float = Field(default=0, ge=0)
+
+
+class Limits(_Part):
+    """When a training is ended for its neighbours' sake: no report for so many seconds, or more memory than this."""
+
+    silence_seconds: float = Field(default=600, gt=0)
+    memory_gb: float | None = Field(default=None, gt=0)
+
+
+def _scalar(given: Any) -> Any:
+    """A knob's value: number, text or truth value, kept as it is (pydantic's union would report one error per member)."""
+    if not isinstance(given, bool | int | float | str) or (isinstance(given, float) and not math.isfinite(given)):
+        raise ValueError("must be a finite number or a word")
+    return given
+
+
+def _kind(given: Any) -> str | None:
+    """Which of the two ways of saying where a knob is searched."""
+    return "range" if isinstance(given, Mapping | Range) else "choices" if isinstance(given, list | tuple) else None
+
+
+def _packed(given: Any) -> Any:
+    if given is None or given == "auto":
+        return "auto"
+    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+        raise ValueError("must be auto, or a whole number of at least 1 (1: every training by itself)")
+    return given
+
+
+Pack = Annotated[int | str, PlainValidator(_packed)]
+Scalar = Annotated[bool | int | float | str, PlainValidator(_scalar)]
+Searched = Annotated[
+    Annotated[Range, Tag("range")] | Annotated[tuple[Scalar, ...], Tag("choices")],
+    Discriminator(_kind, custom_error_type="searched", custom_error_message="must be a mapping with low and high, or a list of choices"),
+]
+
+
+class Spec(_Part):
+    """A sweep, as its YAML says it. Build one with `Spec.read`, which resolves and checks it."""
+
+    objective: str
+    model: str | None = None
+    dataset: DatasetSpec = DatasetSpec()
+    likelihood: str | None = None
+    search: dict[str, Searched] | None = None
+    fixed: dict[str, Scalar] = {}
+    points: tuple[dict[str, Scalar], ...] = ()
+    sampler: str = "tpe"
+    scheduler: str = "asha"
+    budget: Budget = Budget()
+    confirm: Confirm = Confirm()
+    score: Literal["last", "best_epoch"] = "last"
+    metric: str | None = None
+    measure: tuple[str, ...] = ()
+    features: dict[str, Any] | None = None
+    latents: str | None = None
+    margin: float = Field(default=0.01, ge=0)
+    simplify: tuple[str, ...] = ()
+    alone: bool | None = None
+    resources: Resources = Resources()
+    limits: Limits = Limits()
+    check: bool = True
+    pack: Pack = "auto"
+    batch_size: int | None = Field(default=None, ge=1)
+    precision: Precision = "float32"
+    seed: int = Field(default=0, ge=0)
+    provenance: dict[str, Any] | None = None
+    promise: dict[str, Any] | None = None
+
+    @field_validator("dataset", mode="before")
+    @classmethod
+    def _named_dataset(cls, given: Any) -> Any:
+        return {"name": given} if isinstance(given, str) else {} if given is None else given
+
+    @field_validator("scheduler", mode="before")
+    @classmethod
+    def _null_is_none(cls, given: Any) -> Any:
+        return "none" if given is None else given
+
+    @field_validator("features", mode="before")
+    @classmethod
+    def _named_features(cls, given: Any) -> Any:
+        return {"name": given} if isinstance(given, str) else given
+
+    @field_validator("fixed", "points", "budget", "confirm", "resources", "limits", mode="before")
+    @classmethod
+    def _null_is_default(cls, given: Any, info: Any) -> Any:
+        return cls.model_fields[info.field_name].default if given is None else given
+
+    @field_validator("search", mode="before")
+    @classmethod
+    def _null_knob_is_own_range(cls, given: Any) -> Any:
+        return {name: {} if value is None else value for name, value in given.items()} if isinstance(given, Mapping) else given
+
+    def to_yaml(self) -> str:
+        """The spec as YAML that `reading.read` reads back to an equal spec."""
+        return to_yaml(self.model_dump(exclude_none=True))
+
+    @property
+    def own(self) -> bool:
+        """Whether something of it is written `package.module:name`: a module of the user's, which a remote Ray must be sent."""
+        return any(":" in part for part in (self.objective, self.model or "", self.dataset.name or ""))
+
+    def settings(self, *, cache: str | None = None) -> Settings:
+        """What the objective is built from: everything about a training that is not a knob."""
+        return Settings(
+            dataset=self.dataset.model_dump(),
+            epochs=self.budget.epochs or DEFAULT_EPOCHS,
+            model=self.model,
+            likelihood=self.likelihood,
+            score=self.score,
+            metric=self.metric,
+            measure=self.measure,
+            features=self.features,
+            latents=self.latents,
+            batch_size=self.batch_size,
+            precision=self.precision,
+            device="cuda" if self.resources.gpu else "cpu",
+            threads=max(1, int(self.resources.cpu)),
+            cache=cache,
+        )

@@ -1,0 +1,241 @@
+"""From a YAML file or a mapping to a resolved spec; every fault of it is reported at once."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from objectives.base import ObjectiveError, Value
+from objectives.registry import load, names, unknown
+from search.errors import SpecError
+from search.spec.defaults import default_knobs, with_defaults
+from search.spec.faults import conflicts, knob_faults, name_faults, plain_faults
+from search.spec.keys import Budget, Confirm, DatasetSpec, Limits, Purpose, Range, Resources, Spec
+from search.spec.text import parse_yaml, read_yaml
+
+
+def read(
+    source: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), *, purpose: Purpose = "sweep", remote: bool = False
+) -> Spec:
+    """The resolved spec of a YAML file or mapping, with `overrides` such as `search.beta.low=0.1`.
+
+    `purpose="train"` accepts a spec without a searched λ. With `remote`, devices and data are not looked for on this machine.
+
+    Raises:
+        SpecError: with every fault of the spec.
+    """
+    faults: list[str] = []
+    raw = _deep_copy(source if isinstance(source, Mapping) else read_yaml(source))
+    for override in overrides:
+        faults += _override(raw, override)
+    spec, more = _parse(raw)
+    faults += more
+    if spec is None:
+        raise SpecError(faults)
+    try:
+        objective = load(spec.objective)
+    except ObjectiveError as error:
+        named = [str(error)] if spec.objective else []
+        raise SpecError(list(dict.fromkeys([*faults, *named, *plain_faults(spec, remote)]))) from error
+    faults += knob_faults(spec, objective, purpose) + name_faults(spec, objective, remote) + plain_faults(spec, remote)
+    faults += [conflict.message for conflict in conflicts(spec, objective) if conflict.level == "error"]
+    if faults:
+        raise SpecError(list(dict.fromkeys(faults)))
+    return with_defaults(spec, objective)
+
+
+def resolve(spec: Spec, *, purpose: Purpose = "sweep", remote: bool = False) -> Spec:
+    """A spec made in Python, with its objective's defaults written out; raises SpecError with every fault."""
+    return read(spec.model_dump(exclude_none=True), purpose=purpose, remote=remote)
+
+
+def expand(
+    source: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), *, purpose: Purpose = "sweep", remote: bool = False
+) -> list[Spec]:
+    """One resolved spec per combination of `matrix` (lists of objective, model, dataset); a spec without one gives itself.
+
+    Raises:
+        SpecError: with the faults of every combination, impossible combinations among them.
+    """
+    mapping = source if isinstance(source, Mapping) else read_yaml(source)
+    if "matrix" not in mapping:
+        return [read(mapping, overrides, purpose=purpose, remote=remote)]
+    base = {key: value for key, value in mapping.items() if key != "matrix"}
+    faults = _matrix_faults(mapping["matrix"])
+    if faults:
+        raise SpecError(faults)
+    found = []
+    for combination in _combinations(base, mapping["matrix"]):
+        try:
+            found.append(read(combination, overrides, purpose=purpose, remote=remote))
+        except SpecError as error:
+            title = " × ".join(_title(combination[key]) for key in mapping["matrix"])
+            faults += [f"{title}: {fault}" for fault in error.faults]
+    if faults:
+        raise SpecError(list(dict.fromkeys(faults)))
+    return found
+
+
+def _deep_copy(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _deep_copy(item) for key, item in value.items()}
+    return [_deep_copy(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _override(raw: dict[str, Any], override: str) -> list[str]:
+    """Apply `a.b.c=value` in place; the faults of the override."""
+    path, equals, text = override.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        return [f"an override must be KEY=VALUE with a dotted key, such as search.beta.low=0.1; got {override!r}."]
+    try:
+        value = parse_yaml(text)
+    except yaml.YAMLError:
+        return [f"the value of an override must be YAML; got {override!r}. Quote it, as in --set '{path}={{low: 0.1}}'."]
+    if keys[0] == "search" and len(keys) > 1 and raw.get("search") is None:
+        raw["search"] = {name: {} for name in _default_search(raw)}
+    here = raw
+    for key in keys[:-1]:
+        below = here.get(key)
+        if key == "dataset" and isinstance(below, str):
+            below = here[key] = {"name": below}
+        if below is None:
+            below = here[key] = {}
+        if not isinstance(below, dict):
+            return [f"an override's key must lead through mappings; {key!r} in {override!r} is {below!r}. Set {key} as a whole."]
+        here = below
+    if value is None and keys[0] in ("search", "fixed") and len(keys) == 2:
+        here.pop(keys[-1], None)
+    else:
+        here[keys[-1]] = value
+    return []
+
+
+def _default_search(raw: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the objective searches by default, so that an override of one knob's range does not drop the others."""
+    try:
+        objective = load(str(raw.get("objective")))
+    except ObjectiveError:
+        return ()
+    fixed = raw.get("fixed")
+    return tuple(name for name in default_knobs(objective) if not (isinstance(fixed, Mapping) and name in fixed))
+
+
+def _parse(raw: dict[str, Any]) -> tuple[Spec | None, list[str]]:
+    """The spec and its faults of form. A faulty value is dropped and the rest parsed, so that one fault does not hide the others."""
+    faults: list[str] = []
+    for _ in range(100):
+        try:
+            return Spec.model_validate(raw), faults
+        except ValidationError as error:
+            before = len(faults)
+            for fault in error.errors():
+                message = _form_fault(fault)
+                if message not in faults:
+                    faults.append(message)
+                _drop(raw, fault["loc"])
+            # Without an objective the rest can still be checked, as far as it does not depend on one.
+            raw.setdefault("objective", "")
+            if len(faults) == before:
+                break
+    return None, faults
+
+
+_RULES = {
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "string_type": "must be a word",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "finite_number": "must be a finite number",
+}
+
+
+def _form_fault(fault: Any) -> str:
+    """One pydantic error in our words: rule, value, remedy."""
+    path = [str(part) for part in fault["loc"] if not _is_branch(part)]
+    where, given = ".".join(path), fault["input"]
+    if fault["type"] == "extra_forbidden":
+        return unknown(f"a key of {'.'.join(path[:-1]) or 'the spec'}", path[-1], _keys(path[:-1]))
+    if fault["type"] == "missing":
+        return f"{where} must be given; it is missing. Write `{where}: NAME`, NAME one of {', '.join(names('objective'))}."
+    rule = _RULES.get(fault["type"]) or fault["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    return f"{where or 'the spec'} {rule}; got {given!r}. Correct it, or leave it out for the default."
+
+
+def _is_branch(part: Any) -> bool:
+    """True for the tag by which pydantic names a branch of `Searched`, which is no key of the spec."""
+    return part in ("range", "choices")
+
+
+def _keys(path: Sequence[str]) -> list[str]:
+    blocks: dict[str, type[BaseModel]] = {
+        "": Spec,
+        "dataset": DatasetSpec,
+        "budget": Budget,
+        "confirm": Confirm,
+        "resources": Resources,
+        "limits": Limits,
+        "search": Range,
+    }
+    return [*blocks[path[0] if path else ""].model_fields, *([] if path else ["matrix"])]
+
+
+def _drop(raw: Any, loc: Sequence[Any]) -> None:
+    """Remove what a fault points at; pydantic's union branches in `loc` are no keys and are skipped."""
+    steps = [part for part in loc if not (_is_branch(part))]
+    for depth, step in enumerate(steps):
+        last = depth == len(steps) - 1
+        if isinstance(raw, dict) and step in raw:
+            if last and depth == 1 and steps[0] == "search":
+                raw[step] = {}  # the knob stays searched, else "no λ is searched" would follow from the fault
+                return
+            if last or not isinstance(raw[step], dict | list):
+                del raw[step]
+                return
+            raw = raw[step]
+        elif isinstance(raw, list) and isinstance(step, int) and step < len(raw):
+            if last or not isinstance(raw[step], dict | list):
+                raw[step] = {} if depth else None
+                return
+            raw = raw[step]
+        else:
+            return
+
+
+_AXES = ("objective", "model", "dataset")
+
+
+def _matrix_faults(matrix: Any) -> list[str]:
+    if not isinstance(matrix, Mapping) or not matrix:
+        return [f"matrix must be a mapping of {', '.join(_AXES)} to lists; got {matrix!r}. Write `matrix: {{dataset: [digits, mnist]}}`."]
+    faults = [unknown("a key of matrix", str(key), _AXES) for key in matrix if key not in _AXES]
+    for key, values in matrix.items():
+        if key in _AXES and (not isinstance(values, list | tuple) or not values):
+            faults.append(f"matrix.{key} must be a list of names; got {values!r}. Write `{key}: [{values}]`.")
+    return faults
+
+
+def _combinations(base: Mapping[str, Any], matrix: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    for values in itertools.product(*matrix.values()):
+        chosen = dict(zip(matrix, values, strict=True))
+        given = base.get("dataset")
+        if "dataset" in chosen and isinstance(given, Mapping):
+            named = chosen["dataset"]
+            chosen["dataset"] = {**given, **(named if isinstance(named, Mapping) else {"name": named})}
+        yield {**base, **chosen}
+
+
+def _title(value: Value | Mapping[str, Any]) -> str:
+    return str(value.get("name")) if isinstance(value, Mapping) else str(value)

@@ -1,0 +1,69 @@
+"""YAML as people write it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from search.errors import SpecError
+
+PRESETS = Path(__file__).parent / "presets"
+_FLOAT = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as people write it: 1e-4 is a number (YAML 1.1 reads it as text), and a key given twice is a fault."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if twice:
+            raise yaml.YAMLError(f"a key may be given once; {', '.join(twice)} is given twice{node.start_mark}")
+        return super().construct_mapping(node, deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what `_Loader` would read as a number."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write a value out each time: anchors are hard to read."""
+        return True
+
+
+for _class in (_Loader, _Dumper):
+    _class.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+
+
+def to_yaml(plain: dict[str, Any]) -> str:
+    """Plain data as YAML that `parse_yaml` reads back to the same."""
+    return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
+
+
+def parse_yaml(text: str) -> Any:
+    """The value of a YAML text; raises yaml.YAMLError."""
+    return yaml.load(text, Loader=_Loader)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file, or a SpecError that says what is wrong with the file."""
+    try:
+        found = parse_yaml(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError([f"a spec must be a readable file; {path}: {error.strerror}. Presets: {', '.join(presets())}."]) from error
+    except UnicodeDecodeError as error:
+        raise SpecError([f"a spec must be UTF-8 text; {path} is not. Save it as text."]) from error
+    except (yaml.YAMLError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise SpecError([f"a spec must be valid YAML; {path}: {reason}. Correct that line."]) from error
+    if not isinstance(found, dict):
+        kind = "nothing" if found is None else f"a {type(found).__name__}"
+        raise SpecError([f"a spec must be a mapping of keys to values; {path} holds {kind}. Begin with `objective: vae`."])
+    return found
+
+
+def presets() -> dict[str, Path]:
+    """The specs that ship with Lagrange, by name."""
+    return {path.stem: path for path in sorted(PRESETS.glob("*.yaml"))}

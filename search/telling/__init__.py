@@ -1,0 +1,1 @@
+"""Who hears of a sweep, and what it leaves behind."""

@@ -1,0 +1,139 @@
+"""The answer of a sweep, printed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from search.choosing.answer import Answer, Effect, LambdaAnswer, Verdict, number
+from search.telling.live import BAD, config_text, duration
+
+_VERDICTS = {
+    Verdict.HELPS: ("green", "λ is worth it: the interval of its effect lies above 0"),
+    Verdict.HURTS: ("red", "λ makes it worse: the exported config is the off arm"),
+    Verdict.HARMLESS: ("cyan", "λ changes the score by less than the margin"),
+    Verdict.NO_EVIDENCE: ("yellow", "the effect cannot be told from 0; more seeds or trials may tell"),
+}
+
+
+def print_answer(
+    console: Console, name: str, answer: Answer, notes: Iterable[str] = (), home: str = "", usual: Mapping[str, Any] | None = None
+) -> None:
+    """The answer, as a person wants to read it: what to use, how sure, was it worth it, what it cost, where to look next.
+
+    `usual` are the defaults of the objective's knobs, which are not repeated.
+    """
+    colour, meaning = _VERDICTS[answer.verdict]
+    console.print()
+    console.print(Text.assemble((f"{name}: ", "bold"), (str(answer.verdict), f"bold {colour}"), f" – {meaning}"), soft_wrap=True)
+    console.print(Text(answer.sentence()), soft_wrap=True)
+    console.print(_facts(answer, usual))
+    for warning in dict.fromkeys([one.warning for one in answer.lambdas if one.warning] + list(answer.notes) + list(notes)):
+        console.print(Text(f"note: {warning}", style="yellow"), soft_wrap=True)
+    option = f" --home {home}" if home else ""
+    console.print("where to look next:", style="dim")
+    for command, why in _next_steps(name, option):
+        console.print(Text.assemble(f"  {command}", (f"   # {why}", "dim")), soft_wrap=True)
+
+
+def _next_steps(name: str, option: str) -> list[tuple[str, str]]:
+    return [
+        (f"lagrange ui{option}", "every member and curve, in MLflow"),
+        (f"lagrange export {name} -o best.yaml{option}", "the config, with its promise"),
+        (f"lagrange train best.yaml{option}", "train it on a fresh seed and hold it to the promise"),
+        (f"lagrange show {name}{option}", "members by state and reason"),
+    ]
+
+
+def _facts(answer: Answer, usual: Mapping[str, Any] | None) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    off = answer.recommended_arm == "off"
+    together = [one for one in answer.lambdas if one.alone is None]
+    rows: list[tuple[str, str]] = [(f"best {one.name}", _off_line(one, answer) if off else _lambda_line(one)) for one in together]
+    rows += [(f"{one.name} alone", _alone_line(one, answer)) for one in answer.lambdas if one.alone is not None]
+    rows += [(f"without {one.name}", f"costs {effect_text(one.without)}") for one in answer.lambdas if one.without is not None]
+    rows.append(("effect", f"{effect_text(answer.effect)} of {answer.score_name} gained over λ off ({answer.effect.seeds} paired seeds)"))
+    if answer.score_label:
+        rows.append(("score", f"{answer.score_name} is {answer.score_label}; lower is better"))
+    rows.append(("verdict", f"{answer.verdict} (margin ±{number(answer.margin)})"))
+    rows.append(("promise", f"{answer.promise.words()} for one new seed (95 %)"))
+    rows.append(("config", f"{config_text(answer.recommended, usual)} (arm {answer.recommended_arm})"))
+    rows.append(("test split", _test_line(answer.test)))
+    rows += [("measured", _measured_line(name, arms)) for name, arms in answer.measured.items()]
+    rows += [
+        (f"spent: {phase}", _spent_line(states))
+        for phase, states in sorted(answer.spent.items(), key=lambda item: (item[0] == "total", item[0] != "search"))
+    ]
+    for title, text in rows:
+        table.add_row(title, escape(text))
+    return table
+
+
+def _off_line(one: LambdaAnswer, answer: Answer) -> str:
+    said = "it hurts" if answer.verdict is Verdict.HURTS else "it was no better than off on the same seeds"
+    return f"{number(one.off)}, which is off; the best of the others is {number(one.value)}, and {said}"
+
+
+def _alone_line(one: LambdaAnswer, answer: Answer) -> str:
+    """`helps: 0.2 [0.1, 0.3] gained over λ off, on test 0.2 [0.1, 0.3]; at 0.001, as good from 0.0005 to 0.002 (off: 0)`."""
+    assert one.alone is not None
+    read = (answer.test or {}).get("alone", {}).get(one.name)
+    test = f", on test {effect_text(Effect(**read))}" if read else ""
+    return f"{one.verdict}: {effect_text(one.alone)} gained over λ off{test}; at {_lambda_line(one)}"
+
+
+def _lambda_line(one: LambdaAnswer) -> str:
+    if math.isnan(one.low):
+        return f"{number(one.value)}{'' if one.unit in ('', '1') else f' {one.unit}'}, interval unknown (off: {number(one.off)})"
+    low = f"{'≤ ' if one.open_low else ''}{number(one.low)}"
+    high = f"{'≥ ' if one.open_high else ''}{number(one.high)}"
+    unit = "" if one.unit in ("", "1") else f" {one.unit}"
+    return f"{number(one.value)}{unit}, as good from {low} to {high} (off: {number(one.off)})"
+
+
+def effect_text(effect: Effect) -> str:
+    """An effect with its interval."""
+    return effect.words()
+
+
+def _measured_line(name: str, arms: Mapping[str, Mapping[str, float]]) -> str:
+    """`KID[lenet, n=1000]: chosen 0.12 ± 0.01, off 0.2 ± 0.02 (standard errors over 5 seeds)`."""
+    said = [f"{arm} {number(one['mean'], one['se'])} ± {number(one['se'])}" for arm, one in arms.items()]
+    seeds = "/".join(dict.fromkeys(f"{one['n']:.0f}" for one in arms.values()))
+    return f"{name}: {', '.join(said)} (standard errors over {seeds} seeds)"
+
+
+def _test_line(test: Mapping[str, Any] | None) -> str:
+    if not test:
+        return "not read"
+    if "error" in test:
+        return f"could not be read: {test['error']}"
+    parts = [f"{arm} {_estimate(test[arm])}" for arm in ("chosen", "off") if arm in test]
+    effect = test.get("effect", test.get("improvement"))
+    if isinstance(effect, Mapping):
+        parts.append(f"effect {number(effect['mean'])} [{number(effect['low'])}, {number(effect['high'])}]")
+    elif effect is not None:
+        parts.append(f"effect {number(effect)}")
+    return ", ".join(parts)
+
+
+def _estimate(value: Any) -> str:
+    return f"{number(value['mean'], value['se'])} ± {number(value['se'])}" if isinstance(value, Mapping) else number(value)
+
+
+def _spent_line(states: Mapping[str, Mapping[str, float]]) -> str:
+    total = states.get("total", {})
+    members = max(total.get("members", 0), 1)
+    # How often training came to nothing is a result, too.
+    share = {state: f" ({100 * entry['members'] / members:.0f} %)" for state, entry in states.items() if state in BAD}
+    by_state = ", ".join(f"{entry['members']:.0f}{share.get(state, '')} {state}" for state, entry in states.items() if state != "total")
+    whole = f"{total.get('members', 0):.0f} members, {total.get('epochs', 0):.0f} epochs, {duration(total.get('seconds', 0))} of training"
+    return f"{whole} ({by_state})" if by_state else whole

@@ -1,0 +1,156 @@
+"""What a sweep leaves behind: the best config as a spec with no free knob, the reports, and training from either.
+
+The exported file *is* a sweep spec, so `lagrange train best.yaml` runs the code that the sweep ran: the same objective, the same loop.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from infra.catalogue import Catalogue, MemberRow, SweepRow
+from infra.errors import InfraError
+from infra.storage import Home, ready
+from objectives.base import Phase, State
+from objectives.registry import load
+from search.choosing.verdict import Answer, Row
+from search.spec.keys import Spec
+
+
+@dataclass(frozen=True)
+class BestRow:
+    """The best λ of one objective, model and data set."""
+
+    objective: str
+    model: str
+    dataset: str
+    sweep: str
+    score_name: str
+    answer: Answer
+    spec: Mapping[str, Any]
+
+
+def best_spec(name: str, row: SweepRow, answer: Answer, rows: Sequence[MemberRow]) -> dict[str, Any]:
+    """The recommended config as a spec with no free knob, with its provenance and its promise."""
+    spec = {key: value for key, value in row.spec.items() if key not in ("search", "points", "simplify", "alone", "provenance", "promise")}
+    from infra.catalogue import config_hash
+
+    digest = config_hash(answer.recommended)
+    confirmed = [
+        {"seed": member.seed, "score": member.score}
+        for member in rows
+        if member.phase == Phase.CONFIRM and member.config_hash == digest and member.state == State.COMPLETE
+    ]
+    promise = {
+        "metric": answer.score_name,
+        "mean": answer.promise.mean,
+        "low": answer.promise.low,
+        "high": answer.promise.high,
+        "level": 0.95,
+        "confirmed": confirmed,
+    }
+    source = {
+        "sweep": name,
+        "arm": answer.recommended_arm,
+        "verdict": str(answer.verdict),
+        "answer": answer.sentence(),
+        "created": row.created.isoformat(),
+        "data": row.facts,
+        **row.provenance,
+    }
+    return {**spec, "search": {}, "fixed": dict(answer.recommended), "provenance": source, "promise": promise}
+
+
+def export(name: str, path: str | Path | None = None, *, home: Home | None = None) -> str:
+    """The best config of a sweep as YAML; written to `path` if one is given.
+
+    Raises:
+        InfraError: no such sweep, or it has no answer yet.
+    """
+    home = home or Home.open()
+    with Catalogue(home.catalogue_url, create=False) as catalogue:
+        row = catalogue.sweep(name)
+        if row.answer is None:
+            raise InfraError(
+                f"An export needs an answer; the sweep {name!r} is {row.status} and has none. Go on with it: lagrange resume {name}"
+            )
+        text = to_yaml(best_spec(name, row, Answer.from_dict(row.answer), catalogue.members(name)))
+    if path is not None:
+        write(Path(path), text)
+    return text
+
+
+def export_all(folder: str | Path, *, home: Home | None = None) -> list[Path]:
+    """One file for the best config of each objective, model and data set, into `folder`."""
+    home = home or Home.open()
+    written = []
+    for row in best(home=home):
+        stem = "-".join(part.replace(":", ".").replace("/", ".") for part in (row.objective, row.model, row.dataset) if part)
+        path = Path(folder) / f"{stem}.yaml"
+        export(row.sweep, path, home=home)
+        written.append(path)
+    return written
+
+
+def best(objective: str | None = None, dataset: str | None = None, *, home: Home | None = None) -> list[BestRow]:
+    """The best λ per model: of every objective, model and data set, the answered sweep whose recommended config scores best."""
+    home = home or Home.open()
+    found: dict[tuple[str, ...], BestRow] = {}
+    with Catalogue(home.catalogue_url, create=False) as catalogue:
+        for row in catalogue.sweeps():
+            if row.answer is None or (objective and row.objective != objective) or (dataset and row.dataset != dataset):
+                continue
+            answer = Answer.from_dict(row.answer)
+            key = (row.objective, row.model, row.dataset, answer.score_name, json.dumps(row.spec.get("dataset"), sort_keys=True))
+            rival = found.get(key)
+            if rival is None or answer.promise.mean < rival.answer.promise.mean:
+                found[key] = BestRow(row.objective, row.model, row.dataset, row.name, answer.score_name, answer, row.spec)
+    return sorted(found.values(), key=lambda row: (row.objective, row.model, row.dataset, row.sweep))
+
+
+def write_reports(name: str, spec: Spec, answer: Answer, table: Sequence[Row], catalogue: Catalogue, home: Home) -> list[Path]:
+    """The exported config, the answer, the λ curve, and quality against cost where the objective trades one for the other; their paths."""
+    from search.telling import lambda_curve
+
+    folder = home.reports(name)
+    row = catalogue.sweep(name)
+    exported, stored, picture = folder / "best.yaml", folder / "answer.json", folder / "curve.png"
+    write(exported, to_yaml(best_spec(name, row, answer, catalogue.members(name))))
+    write(stored, json.dumps(answer.to_dict(), indent=2) + "\n")
+    title = f"{spec.objective} · {spec.model or ''} · {spec.dataset.name}"
+    lambda_curve.draw(answer, table, picture, f"{title}: {answer.verdict}")
+    trade = getattr(load(spec.objective), "trade", None)
+    return [exported, stored, picture, *(_write_trade(folder, title, answer, table, trade, catalogue.members(name)) if trade else [])]
+
+
+def _write_trade(
+    folder: Path, title: str, answer: Answer, table: Sequence[Row], trade: tuple[str, str, str], members: Sequence[MemberRow]
+) -> list[Path]:
+    """Quality against cost of the confirmed arms; nothing where none was confirmed."""
+    from search.telling import pareto
+
+    metrics = {member.number: member.metrics for member in members}
+    found = pareto.points(table, metrics, trade)
+    if not found:
+        return []
+    budget = next((one[trade[2]] for one in metrics.values() if trade[2] in one), None)
+    listed, picture = folder / "pareto.csv", folder / "pareto.png"
+    write(listed, pareto.table(found, answer, trade))
+    return [listed, pareto.draw(found, answer, picture, trade, budget, f"{title}: {trade[0]} against {trade[1]}")]
+
+
+def to_yaml(mapping: Mapping[str, Any]) -> str:
+    """YAML in the order of the spec, floats written so that every reader sees floats."""
+    return yaml.safe_dump(dict(mapping), sort_keys=False, allow_unicode=True, width=120)
+
+
+def write(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    torn = ready(path).with_name(path.name + ".tmp")
+    torn.write_text(text, encoding="utf-8")
+    torn.replace(path)

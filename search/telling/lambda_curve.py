@@ -1,0 +1,206 @@
+"""The λ curve as a picture: what the search saw, what the confirmation measured, and how far the best λ is known.
+
+Uses matplotlib's object interface on the Agg canvas: no display, no global state, safe in any thread.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from search.choosing.answer import Answer, LambdaAnswer, Row, number
+
+# Okabe and Ito's palette: told apart with any colour vision.
+BLUE, ORANGE, GREEN, RED, GREY, INK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8A8A8A", "#222222"
+# How a search member ended: label, marker, colour, filled. What has no score is drawn at the upper rim.
+ENDED = {
+    "complete": ("search: complete", "o", GREY, True),
+    "stopped": ("search: stopped, last score", "o", GREY, False),
+    "diverged": ("search: diverged", "x", RED, True),
+    "collapsed": ("search: collapsed", "+", RED, True),
+}
+DPI = 150
+
+
+def draw(answer: Answer, rows: Sequence[Row], path: Path, title: str = "") -> Path:
+    """Write the λ curve of an answer as a PNG, one panel per λ; returns `path`.
+
+    Bars and band are 95 % intervals of the *difference from the off arm*, drawn at the off arm's level: where they lie below its line, λ
+    improves the score. The off arm therefore has no band of its own; the shade around it is the margin ±δ. The vertical axis spans
+    what the confirmation saw; search members above it are drawn at the rim.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    count = max(len(answer.lambdas), 1)
+    figure = Figure(figsize=(7.6 if count == 1 else 5.2 * count, 5.2), dpi=DPI, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    panels = figure.subplots(1, count, sharey=True, squeeze=False)[0]
+    limits = _vertical(answer, rows)
+    for index, (panel, one) in enumerate(zip(panels, answer.lambdas, strict=False)):
+        _panel(panel, answer, one, rows, limits)
+        if index == 0:
+            panel.set_ylabel(_score_label(answer.score_name, answer.score_label), color=INK, fontsize=9)
+    handles: dict[str, Any] = {}
+    for panel in panels:
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False, fontsize=8, labelcolor=INK)
+    figure.suptitle(title or answer.score_name, x=0.015, ha="left", fontsize=12.5, fontweight="bold", color=INK)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    canvas.print_png(str(path))
+    return path
+
+
+def _score_label(name: str, full: str = "") -> str:
+    """The full name where there is one, else `val_neg_elbo_nats` as `val neg elbo (nats)`."""
+    if full:
+        return f"{full}, lower is better"
+    words = name.split("_")
+    unit = f" ({words.pop()})" if len(words) > 1 and words[-1] in ("nats", "bits") else ""
+    return f"{' '.join(words) or 'score'}{unit}, lower is better"
+
+
+def _vertical(answer: Answer, rows: Sequence[Row]) -> tuple[float, float]:
+    """What the confirmation spans, cut above where one arm explodes, with room for the search's better half."""
+    means = sorted(float(arm["mean"]) for arm in answer.arms if math.isfinite(arm["mean"]))
+    searched = sorted(float(row.score) for row in rows if row.phase == "search" and row.ended == "ok" and row.score is not None)
+    seen = means + searched[: (len(searched) + 1) // 2]
+    if not seen:
+        return 0.0, 1.0
+    bottom = min(seen)
+    middle = means[len(means) // 2] if means else searched[len(searched) // 2]
+    ceiling = bottom + 4.0 * (middle - bottom) if middle > bottom else max(seen)
+    if math.isfinite(answer.off_score):
+        ceiling = max(ceiling, answer.off_score)
+    top = min(max(seen), ceiling)
+    for curve in answer.curve.values():
+        for point in curve["points"]:
+            if math.isfinite(point["low"]) and point["mean"] <= top:
+                bottom, top = min(bottom, point["low"]), max(top, min(point["high"], ceiling))
+    room = (top - bottom) or abs(top) or 1.0
+    return bottom - 0.08 * room, top + 0.16 * room
+
+
+def _panel(panel: Any, answer: Answer, one: LambdaAnswer, rows: Sequence[Row], limits: tuple[float, float]) -> None:
+    curve = answer.curve.get(one.name, {"grid": [], "points": []})
+    _frame(panel, one, curve, rows, limits)
+    _off_line(panel, answer, one)
+    _members(panel, one, rows, limits)
+    _line(panel, curve, limits)
+    _arms(panel, curve, limits)
+    _best(panel, answer, one, limits)
+
+
+def _tells_of(one: LambdaAnswer, row: Row) -> bool:
+    """Whether a member has this λ on; where each λ was searched alone, most have another."""
+    return row.arm != "off" and one.name in row.config and (one.alone is None or float(row.config[one.name]) != one.off)
+
+
+def _frame(panel: Any, one: LambdaAnswer, curve: dict[str, Any], rows: Sequence[Row], limits: tuple[float, float]) -> None:
+    values = [float(row.config[one.name]) for row in rows if _tells_of(one, row)]
+    values += [point["value"] for point in curve["points"]] + [end for end in one.range if math.isfinite(end)]
+    shown = [value for value in values if value > 0 or not one.log] or [0.1, 1.0]
+    low, high = min(shown), max(shown)
+    if one.log:
+        panel.set_xscale("log")
+        edge = (high / low) ** 0.03 if high > low else 2.0
+        panel.set_xlim(low / edge, high * edge)
+    else:
+        edge = 0.03 * (high - low) or 1.0
+        panel.set_xlim(low - edge, high + edge)
+    panel.set_ylim(*limits)
+    panel.set_xlabel(f"{one.name}{f' ({one.unit})' if one.unit and one.unit != '1' else ''}{', log scale' if one.log else ''}", color=INK)
+    panel.grid(axis="y", color="#E8E8E8", linewidth=0.8)
+    panel.set_axisbelow(True)
+    panel.tick_params(colors=INK, labelsize=9)
+    for side in ("top", "right"):
+        panel.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        panel.spines[side].set_color("#B0B0B0")
+
+
+def _off_line(panel: Any, answer: Answer, one: LambdaAnswer) -> None:
+    if not math.isfinite(answer.off_score):
+        return
+    if math.isfinite(answer.margin) and answer.margin > 0:
+        label = f"margin, ± {number(answer.margin)}"
+        panel.axhspan(
+            answer.off_score - answer.margin, answer.off_score + answer.margin, color=INK, alpha=0.07, lw=0, zorder=1, label=label
+        )
+    panel.axhline(answer.off_score, color=INK, lw=1.3, ls=(0, (5, 3)), zorder=2, label="off arm, every λ off")
+
+
+def _members(panel: Any, one: LambdaAnswer, rows: Sequence[Row], limits: tuple[float, float]) -> None:
+    rim = limits[1] - 0.025 * (limits[1] - limits[0])
+    beyond: list[float] = []
+    for state, (label, marker, colour, filled) in ENDED.items():
+        points = []
+        for row in rows:
+            if row.phase != "search" or row.state != state or not _tells_of(one, row):
+                continue
+            score = row.score if state == "complete" else row.rung_score if state == "stopped" else None
+            at = float(row.config[one.name])
+            if state in ("complete", "stopped") and (score is None or not math.isfinite(score) or score > rim):
+                beyond.append(at)
+            else:
+                points.append((at, rim if score is None else score))
+        if points:
+            face = {} if marker in "x+" else {"facecolors": colour if filled else "none", "edgecolors": colour}
+            style = {"color": colour} if marker in "x+" else face
+            x, y = zip(*points, strict=True)
+            panel.scatter(x, y, s=26 if marker in "x+" else 16, marker=marker, linewidths=1.1, alpha=0.75, zorder=3, label=label, **style)
+    if beyond:
+        panel.scatter(
+            beyond, [rim] * len(beyond), s=20, marker="^", color=GREY, alpha=0.75, lw=0, zorder=3, label="search: above the frame"
+        )
+
+
+def _line(panel: Any, curve: dict[str, Any], limits: tuple[float, float]) -> None:
+    if not curve["grid"]:
+        return
+    if all(math.isfinite(y) for y in (*curve["low"], *curve["high"])):
+        inside = [y <= limits[1] for y in curve["mean"]]  # a band about a line outside the frame would enter it as a spike
+        panel.fill_between(curve["grid"], curve["low"], curve["high"], where=inside, color=BLUE, alpha=0.16, lw=0, zorder=4)
+    panel.plot(curve["grid"], curve["mean"], color=BLUE, lw=2.0, zorder=5, label="fit (band: 95 %, against off)")
+
+
+def _arms(panel: Any, curve: dict[str, Any], limits: tuple[float, float]) -> None:
+    from matplotlib.patheffects import withStroke
+
+    halo = withStroke(linewidth=2.5, foreground="white")
+    middle = [point["value"] for point in curve["points"]][len(curve["points"]) // 2 :][:1]
+    for point in curve["points"]:
+        inside = point["mean"] <= limits[1]
+        y = point["mean"] if inside else limits[1] - 0.06 * (limits[1] - limits[0])
+        if inside and math.isfinite(point["high"]):
+            panel.plot([point["value"]] * 2, [point["low"], point["high"]], color=BLUE, lw=1.6, zorder=6, solid_capstyle="butt")
+        style = {"marker": "o" if inside else "^", "ms": 7.5, "mfc": "white", "mec": BLUE, "mew": 1.8}
+        panel.plot([point["value"]], [y], ls="none", zorder=7, label="confirmed on fresh seeds", **style)
+        # Names stand outside the curve, where neighbours do not meet; but not outside the frame.
+        at = panel.transData.transform((point["value"], y))[0] - panel.transAxes.transform((0.0, 0.0))[0]
+        left = point["value"] < middle[0] and at > 0.1 * panel.bbox.width
+        below = not inside or y > limits[1] - 0.08 * (limits[1] - limits[0])
+        side, align = (-8 if left else 8, -4 if below else 7), "right" if left else "left"
+        label = point["arm"].split(":")[0] + ("" if inside else f" {number(point['mean'])}")
+        panel.annotate(
+            label, (point["value"], y), side, textcoords="offset points", ha=align, fontsize=8, color=BLUE, zorder=8, path_effects=[halo]
+        )
+
+
+def _best(panel: Any, answer: Answer, one: LambdaAnswer, limits: tuple[float, float]) -> None:
+    """The interval as a bar along the lower rim, open ends as arrows; the best λ as a line that rises from it."""
+    if answer.arm == "off" or math.isnan(one.value) or (one.log and one.value <= 0):
+        return
+    y = limits[0] + 0.03 * (limits[1] - limits[0])
+    if not math.isnan(one.low):
+        panel.plot([one.low, one.high], [y, y], color=ORANGE, lw=5, solid_capstyle="butt", zorder=6, label="not worse than the best (95 %)")
+    for is_open, end, marker in ((one.open_low, one.low, "<"), (one.open_high, one.high, ">")):
+        if is_open:
+            panel.plot([end], [y], marker=marker, ms=8, color=ORANGE, mec="none", zorder=7, clip_on=False)
+    panel.plot([one.value] * 2, [y, answer.best_score if one.alone is None else one.score], color=ORANGE, lw=1.2, zorder=4)
+    panel.plot([one.value], [y], marker="D", ms=7, color=ORANGE, mec="white", mew=1.2, ls="none", zorder=8, label="chosen λ")
+    said = f": {one.verdict}" if one.alone else ""
+    panel.set_title(f"{one.name} = {number(one.value)}  {one.interval()}{said}", loc="left", fontsize=10.5, color=INK)

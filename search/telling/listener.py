@@ -1,0 +1,82 @@
+"""Who watches a sweep."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from infra.catalogue import MemberRow
+from objectives.base import Phase
+from objectives.registry import load
+from search.spec.keys import Spec
+
+
+class Listener(Protocol):
+    """Someone who watches a sweep: the live display, or a user's own object."""
+
+    def started(self, info: Mapping[str, Any]) -> None:
+        """The sweep begins or goes on: name, objective, trials, confirmations, epochs, workers, score."""
+
+    def member(self, number: int, phase: str, arm: str, config: Mapping[str, Any]) -> None:
+        """A member is about to be trained."""
+
+    def report(self, number: int, epoch: int, epochs: int, rung_score: float) -> None:
+        """A member finished an epoch."""
+
+    def ended(self, number: int, state: str, score: float | None, reason: str) -> None:
+        """A member has its state."""
+
+    def phase(self, name: str, done: int, total: int) -> None:
+        """How far a phase is."""
+
+    def note(self, text: str) -> None:
+        """Something worth saying."""
+
+    def finished(self, answer: Any) -> None:
+        """The answer is there."""
+
+
+class Silent:
+    """A listener that does not listen."""
+
+    def started(self, info: Mapping[str, Any]) -> None:
+        """Ignored."""
+
+    def member(self, number: int, phase: str, arm: str, config: Mapping[str, Any]) -> None:
+        """Ignored."""
+
+    def report(self, number: int, epoch: int, epochs: int, rung_score: float) -> None:
+        """Ignored."""
+
+    def ended(self, number: int, state: str, score: float | None, reason: str) -> None:
+        """Ignored."""
+
+    def phase(self, name: str, done: int, total: int) -> None:
+        """Ignored."""
+
+    def note(self, text: str) -> None:
+        """Ignored."""
+
+    def finished(self, answer: Any) -> None:
+        """Ignored."""
+
+
+def introduction(name: str, spec: Spec, workers: int, rows: Sequence[MemberRow]) -> dict[str, Any]:
+    """What a listener is told when a sweep begins or goes on."""
+    score = spec.metric or ""
+    metric = load(spec.objective).metrics.get(score)
+    return {
+        "name": name,
+        "objective": spec.objective,
+        "model": spec.model,
+        "dataset": spec.dataset.name,
+        "trials": spec.budget.trials,
+        "epochs": spec.budget.epochs,
+        "seeds": spec.confirm.seeds,
+        "workers": workers,
+        "score": score,
+        "unit": metric.unit if metric else "",
+        "done": sum(row.state is not None and row.phase == Phase.SEARCH for row in rows),
+        "states": Counter(row.state for row in rows if row.state is not None),
+    }

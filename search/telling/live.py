@@ -1,0 +1,297 @@
+"""What a person sees of a sweep: live progress, and the answer.
+
+On a terminal a table is redrawn in place; elsewhere (a log file, CI) a line is printed every few seconds, and one for every member that
+ended badly. `Display` is a listener of the sweep (`search.ledger.Listener`); it reads and never decides.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console, ConsoleRenderable, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from search.choosing.answer import number
+
+PLAIN_SECONDS = 3.0
+SHOWN_MEMBERS = 8
+SHOWN_FAILURES = 5
+COLOURS = {"complete": "green", "stopped": "yellow", "diverged": "red", "collapsed": "red", "failed": "red", "preempted": "magenta"}
+BAD = ("diverged", "collapsed", "failed")
+
+
+@dataclass
+class _Member:
+    phase: str
+    arm: str
+    config: Mapping[str, Any]
+    epoch: int = 0
+    epochs: int = 0
+    rung_score: float = math.nan
+
+
+@dataclass
+class _Books:
+    """Everything the display knows. Counted from events only."""
+
+    info: dict[str, Any] = field(default_factory=dict)
+    running: dict[int, _Member] = field(default_factory=dict)
+    states: Counter[str] = field(default_factory=Counter)
+    ended: Counter[str] = field(default_factory=Counter)
+    totals: dict[str, int] = field(default_factory=dict)
+    best: tuple[float, int, _Member] | None = None
+    off_best: float | None = None
+    epochs_seen: int = 0
+    epochs_of_ended: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+    values: dict[str, set[Any]] = field(default_factory=dict)
+
+    def config_text(self, config: Mapping[str, Any]) -> str:
+        """A config without the knobs that no member of this sweep has varied."""
+        varied = {name: value for name, value in config.items() if len(self.values.get(name, ())) > 1}
+        return config_text(varied or config)
+
+
+class Display:
+    """A listener that shows a sweep on `console`; `plain` forces lines. Use as a context manager, so that the terminal is given back."""
+
+    def __init__(self, console: Console | None = None, *, plain: bool | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.console = console or Console()
+        self.plain = not self.console.is_terminal if plain is None else plain
+        self._clock, self._began, self._told, self._failures = clock, clock(), -math.inf, 0
+        self._books = _Books()
+        self._live: Live | None = None
+
+    def __enter__(self) -> Display:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the terminal back. May be called twice."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def started(self, info: Mapping[str, Any]) -> None:
+        """A sweep begins or goes on."""
+        self.close()
+        self._books, self._began, self._failures = _Books(info=dict(info)), self._clock(), 0
+        self._books.totals["search"] = int(info.get("trials", 0))
+        # What an earlier driver did is done, though this display has not seen it.
+        self._books.ended["search"] = min(int(info.get("done", 0)), self._books.totals["search"])
+        if self.plain:
+            self._line(self._title())
+        else:
+            self._live = Live(self, console=self.console, refresh_per_second=2, transient=True)
+            self._live.start()
+
+    def member(self, number: int, phase: str, arm: str, config: Mapping[str, Any]) -> None:
+        """A member is about to be trained."""
+        books = self._books
+        if not books.running and not books.epochs_seen:
+            self._began = self._clock()  # starting Ray and preparing the data says nothing of the members
+        books.running[number] = _Member(str(phase), arm, dict(config))
+        for name, value in config.items():
+            books.values.setdefault(name, set()).add(value)
+
+    def report(self, number: int, epoch: int, epochs: int, rung_score: float) -> None:
+        """A member finished an epoch."""
+        books = self._books
+        member = books.running.setdefault(number, _Member("train", "", {}))
+        books.epochs_seen += max(epoch - member.epoch, 0)
+        member.epoch, member.epochs, member.rung_score = epoch, epochs, rung_score
+        if self.plain and member.phase == "train":
+            self._now_and_then(f"epoch {epoch} of {epochs}, score {score_text(rung_score)}")
+
+    def ended(self, number: int, state: str, score: float | None, reason: str) -> None:
+        """A member has its state."""
+        books = self._books
+        member = books.running.pop(number, _Member("search", "", {}))
+        books.states[state] += 1
+        books.ended[member.phase] += 1
+        books.epochs_of_ended[member.phase] += member.epoch
+        if state == "complete" and score is not None and member.phase == "search":
+            self._keep_best(number, member, score)
+        if state in BAD:
+            self._failed(number, state, reason)
+        if self.plain:
+            self._now_and_then(self._progress())
+
+    def phase(self, name: str, done: int, total: int) -> None:
+        """How far a phase is. A confirmation is announced in configs, each of which is trained on every seed."""
+        books = self._books
+        total *= int(books.info.get("seeds") or 1) if name == "confirm" else 1
+        books.totals[name], books.ended[name] = total, max(done, books.ended[name])
+        if self.plain:
+            self._line(f"{name}: {done} of {total}")
+
+    def note(self, text: str) -> None:
+        """Something worth saying."""
+        self._books.notes.append(text)
+        if self.plain:
+            self._line(text)
+
+    def finished(self, answer: Any) -> None:
+        """The answer is there: the live table makes room for it (`print_answer` prints it)."""
+        del answer
+        if self.plain and self._books.info:
+            self._line(self._progress())
+        self.close()
+
+    def __rich__(self) -> ConsoleRenderable:
+        """The live table."""
+        parts: list[ConsoleRenderable] = [Text(self._title(), style="bold"), self._bars(), Text(self._counts())]
+        running = sorted(list(self._books.running.items())[:SHOWN_MEMBERS])
+        if running:
+            parts.append(self._running_table(running))
+        parts += [Text(note, style="yellow") for note in self._books.notes[-3:]]
+        return Group(*parts)
+
+    # --- what was counted -----------------------------------------------------------------------------------------------------------------
+
+    def _keep_best(self, number: int, member: _Member, score: float) -> None:
+        books = self._books
+        if member.arm == "off":
+            books.off_best = score if books.off_best is None else min(score, books.off_best)
+        elif books.best is None or score < books.best[0]:
+            books.best = (score, number, member)
+
+    def seconds_left(self) -> float | None:
+        """An estimate from the epochs per second so far; None before the first member has ended.
+
+        A searched member is taken to cost what the ended ones cost on average (a scheduler stops many), a confirmation its whole budget.
+        """
+        books, elapsed = self._books, self._clock() - self._began
+        ended = sum(books.states.values())
+        if not ended or not books.epochs_seen or elapsed <= 0:
+            return None
+        epochs = int(books.info.get("epochs") or 1)
+        usual = books.epochs_of_ended["search"] / max(sum(books.states.values()) - books.ended["confirm"], 1) or epochs
+        searching = max(books.totals.get("search", 0) - books.ended["search"], 0) * usual
+        confirming = max(self._confirmations() - books.ended["confirm"], 0) * epochs
+        under_way = sum(member.epoch for member in list(books.running.values()))
+        return max(searching + confirming - under_way, 0.0) * elapsed / books.epochs_seen
+
+    def _confirmations(self) -> int:
+        guess = 5 * int(self._books.info.get("seeds") or 0)
+        return self._books.totals.get("confirm", int(self._books.info.get("confirm", guess)))
+
+    # --- how it is said -------------------------------------------------------------------------------------------------------------------
+
+    def _title(self) -> str:
+        info = self._books.info
+        what = " × ".join(str(info[key]) for key in ("objective", "model", "dataset") if info.get(key))
+        workers = info.get("workers")
+        tail = f" · {workers} worker{'s' if workers != 1 else ''}" if workers else ""
+        return f"{info.get('name', 'training')}: {what}{tail}"
+
+    def _progress(self) -> str:
+        books = self._books
+        done = [f"{books.ended[name]}/{total} {_PHASES.get(name, name)}" for name, total in books.totals.items()]
+        return " · ".join([*done, self._counts()])
+
+    def _counts(self) -> str:
+        books = self._books
+        states = Counter(books.states) + Counter(books.info.get("states", {}))  # an earlier driver's too
+        parts = [f"{count} {state}" for state, count in sorted(states.items())]
+        if books.best is not None:
+            score, number, member = books.best
+            parts.append(f"best with λ on {score_text(score)} (member {number}: {books.config_text(member.config)})")
+        if books.off_best is not None:
+            parts.append(f"best with λ off {score_text(books.off_best)}")
+        left = self.seconds_left()
+        parts.append("time left unknown yet" if left is None else f"about {duration(left)} left")
+        return " · ".join(parts)
+
+    def _bars(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        for name, total in list(self._books.totals.items()):
+            done = self._books.ended[name]
+            table.add_row(
+                _PHASES.get(name, name), ProgressBar(total=max(total, 1), completed=min(done, total), width=40), f"{done} of {total}"
+            )
+        return table
+
+    def _running_table(self, running: Iterable[tuple[int, _Member]]) -> Table:
+        table = Table(box=None, padding=(0, 2), header_style="dim")
+        for title in ("member", "phase", "arm", "epoch", "score", "config"):
+            table.add_column(title, overflow="ellipsis", no_wrap=True)
+        for key, one in running:
+            epochs = one.epochs or self._books.info.get("epochs", "?")
+            table.add_row(
+                str(key),
+                one.phase,
+                one.arm,
+                f"{one.epoch}/{epochs}",
+                score_text(one.rung_score),
+                escape(self._books.config_text(one.config)),
+            )
+        return table
+
+    def _failed(self, number: int, state: str, reason: str) -> None:
+        self._failures += 1
+        if self._failures > SHOWN_FAILURES:
+            return
+        text = f"member {number} {state}: {reason.splitlines()[0] if reason else 'no reason given'}"
+        if self._failures == SHOWN_FAILURES:
+            text += " (further ones are counted, not printed)"
+        self.note(text)
+
+    def _now_and_then(self, text: str) -> None:
+        if self._clock() - self._told >= PLAIN_SECONDS:
+            self._line(text)
+
+    def _line(self, text: str) -> None:
+        self._told = self._clock()
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+_PHASES = {"search": "searched", "confirm": "confirmed"}
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words that people use: 40 s, 3 min, 2.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def score_text(score: float | None) -> str:
+    """A score, or a dash where there is none."""
+    return "–" if score is None or math.isnan(score) else number(score)
+
+
+def config_text(config: Mapping[str, Any], usual: Mapping[str, Any] | None = None) -> str:
+    """A config on one line; of what is as `usual`, only that there is more."""
+    if usual:
+        told = {name: value for name, value in config.items() if name not in usual or usual[name] != value}
+        return ", ".join(filter(None, (config_text(told), "the others at their defaults" if len(told) < len(config) else "")))
+    return ", ".join(f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}" for name, value in config.items())
+
+
+def sparkline(values: Iterable[float | None], width: int = 60) -> str:
+    """A curve in one line, with its first and last value; NaN is a gap."""
+    numbers = [math.nan if value is None else value for value in values]
+    if not numbers:
+        return "–"
+    step = max(len(numbers) / width, 1.0)
+    shown = [numbers[int(place * step)] for place in range(int(len(numbers) / step))]
+    finite = [value for value in shown if math.isfinite(value)]
+    low, high = min(finite, default=0.0), max(finite, default=0.0)
+    levels = "▁▂▃▄▅▆▇█"
+    drawn = (levels[round((value - low) / ((high - low) or 1.0) * 7)] if math.isfinite(value) else " " for value in shown)
+    return f"{score_text(numbers[0])} {''.join(drawn)} {score_text(numbers[-1])}"
+
+
+# --- the answer ---------------------------------------------------------------------------------------------------------------------------
