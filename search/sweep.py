@@ -24,7 +24,7 @@ from search.running import books
 from search.running.desk import Desk
 from search.running.ledger import failures, why_no_answer
 from search.running.plan import Plan
-from search.running.where import Where, stop_signals
+from search.running.where import Where, is_remote, stop_signals
 from search.spec.keys import Spec
 from search.spec.reading import read, resolve
 from search.telling import exports, mirror
@@ -70,7 +70,7 @@ def run(
         SpecError: the spec has faults (all are listed). InfraError: the name is taken, or a store or the cluster cannot be reached.
     """
     where = Where(home or Home.open(), workers, address, listener or Silent(), tracking)
-    spec = resolve(spec, remote=where.remote) if isinstance(spec, Spec) else read(spec, remote=where.remote)
+    spec = resolve(spec, remote=is_remote(address)) if isinstance(spec, Spec) else read(spec, remote=is_remote(address))
     # What can be refused is refused first, and workers start before the first row: a sweep that cannot start leaves nothing behind.
     name = name and sweep_name(name)
     kept.refuse_taken(where.home, [name])

@@ -24,6 +24,11 @@ IN_PROCESS = "in-process"
 AHEAD = ("sklearn.gaussian_process", "matplotlib.figure")
 
 
+def is_remote(address: str | None) -> bool:
+    """Whether members are trained on machines that this one cannot look into."""
+    return address not in (None, IN_PROCESS)
+
+
 @dataclass(frozen=True)
 class Where:
     """Where a sweep runs: how many workers, on which Ray (None: a local one; `in-process`: none), watched by whom."""
@@ -33,11 +38,6 @@ class Where:
     address: str | None = None
     listener: Listener = field(default_factory=Silent)
     tracking: bool = True
-
-    @property
-    def remote(self) -> bool:
-        """Whether members are trained on machines that this one cannot look into."""
-        return self.address not in (None, IN_PROCESS)
 
     @contextmanager
     def up(self, spec: Spec) -> Iterator[Cluster]:
@@ -52,7 +52,7 @@ class Where:
             yield Cluster(None, 1, {})
             return
         tracking.quiet_environment()  # Ray imports MLflow too, tracking or not
-        own = Path.cwd() if spec.own and self.remote else None
+        own = Path.cwd() if spec.own and is_remote(self.address) else None
         ahead = ("mlflow",) * self.tracking + AHEAD
         cpu, gpu = spec.resources.cpu, spec.resources.gpu
         with cluster.connect(self.address, workers=self.workers, cpu=cpu, gpu=gpu, folder=own, ahead=ahead) as found:

@@ -1,0 +1,79 @@
+"""`lagrange export` and `lagrange train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from search.cli import printing
+from search.cli.shared import FAILED, CatalogueOption, HomeOption, PlainOption, TrackingOption, home_of, print_error, shown
+
+if TYPE_CHECKING:
+    from search.retrain import Retrained
+
+
+def export(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A sweep.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write (default: standard output).")] = None,
+    folder: Annotated[Path | None, typer.Option("--all", metavar="DIR", help="One file for each objective, model and data set.")] = None,
+    home: HomeOption = None,
+    catalogue_url: CatalogueOption = None,
+) -> None:
+    """Write the best config as a spec that `lagrange train` takes, with its provenance and its promise."""
+    from search.errors import SpecError
+    from search.telling.exports import export as export_one
+    from search.telling.exports import export_all
+
+    place = home_of(home, catalogue_url)
+    if (name is None) == (folder is None):
+        raise SpecError(["export must be given a sweep's NAME or --all DIR, and not both. See the sweeps: lagrange ls"])
+    if folder is not None:
+        written = export_all(folder, home=place)
+        for path in written:
+            typer.echo(str(path))
+        if not written:
+            typer.echo("No sweep has an answer yet. See them all: lagrange ls", err=True)
+        return
+    text = export_one(str(name), output, home=place)
+    typer.echo(text.rstrip() if output is None else f"wrote {output}; retrain with: lagrange train {output}")
+
+
+def train(
+    target: Annotated[str, typer.Argument(metavar="FILE|NAME/N", help="An exported file, or a member of a sweep.")],
+    seed: Annotated[
+        int | None, typer.Option(help="The random seed; a confirmed member's reproduces its number (default: a fresh one).", min=0)
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The folder for weights, picture and result.")] = None,
+    home: HomeOption = None,
+    tracking_uri: TrackingOption = None,
+    catalogue_url: CatalogueOption = None,
+    plain: PlainOption = False,
+) -> None:
+    """Train one config and hold it to its promise. Needs no Ray."""
+    from search.retrain import train as train_one
+
+    place = home_of(home, catalogue_url, tracking_uri)
+    with shown(plain) as display:
+        result = train_one(target, home=place, seed=seed, out=output, listener=display)
+    printing.facts(_retrained_facts(result))
+    if result.state != "complete":
+        print_error(f"the training ended {result.state}: {result.reason}")
+        raise typer.Exit(FAILED)
+
+
+def _retrained_facts(result: Retrained) -> dict[str, str]:
+    from search.choosing.answer import number
+    from search.telling.live import duration
+
+    facts = {"score": f"{result.score_name} {number(result.score)}", "seed": str(result.seed), "state": result.state}
+    if result.promise is not None:
+        inside = "inside" if result.inside else "outside"
+        low, high = float(result.promise["low"]), float(result.promise["high"])
+        promised = f"{number(low, high - low)} to {number(high, high - low)}"
+        facts["promise"] = f"{inside} the 95 % prediction interval {promised}"
+    if result.reproduces is not None:
+        same = "exactly" if result.reproduces == result.score else f"not exactly: it was {result.reproduces!r}"
+        facts["reproduces"] = f"the number of the member with this seed, {same}"
+    return facts | {"files": str(result.folder), "took": duration(result.seconds)}

@@ -1,0 +1,272 @@
+"""Looking at what there is: `lagrange ls`, `show`, `best` and `ui`; and `rm`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from search.cli import printing
+from search.cli.shared import (
+    OK,
+    CatalogueOption,
+    HomeOption,
+    JsonOption,
+    StorageOption,
+    TrackingOption,
+    catalogue_of,
+    home_of,
+    home_option,
+    shown_home,
+    usual,
+    without_passwords,
+)
+
+if TYPE_CHECKING:
+    from infra.catalogue import MemberRow, SweepRow
+
+
+def list_sweeps(as_json: JsonOption = False, home: HomeOption = None, catalogue_url: CatalogueOption = None) -> None:
+    """List the sweeps."""
+    place = home_of(home, catalogue_url)
+    with catalogue_of(place) as catalogue:
+        rows = [(row, _status(catalogue, row)) for row in catalogue.sweeps()]
+    if as_json:
+        printing.as_json([_sweep_entry(row, status) for row, status in rows])
+        return
+    if not rows:
+        typer.echo(f"No sweeps in {without_passwords(place.catalogue_url)}. Start one: lagrange sweep")
+        return
+    table = printing.table("name", "objective", "model", "data set", "status", "created", "verdict")
+    for row, status in rows:
+        verdict = str((row.answer or {}).get("verdict", ""))
+        table.add_row(row.name, row.objective, row.model, row.dataset, status, f"{row.created:%Y-%m-%d %H:%M}", verdict)
+    printing.console().print(table)
+
+
+def _status(catalogue: Any, row: SweepRow) -> str:
+    """A sweep that says `running` without a living driver was killed."""
+    return "interrupted" if row.status == "running" and not catalogue.locked_by(row.name) else row.status
+
+
+def _sweep_entry(row: SweepRow, status: str) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "objective": row.objective,
+        "model": row.model,
+        "dataset": row.dataset,
+        "status": status,
+        "created": row.created.isoformat(),
+        "finished": row.finished.isoformat() if row.finished else None,
+        "answer": row.answer,
+    }
+
+
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A sweep.")],
+    member: Annotated[int | None, typer.Option(help="One member of it: config, state, reason, traceback, curve.")] = None,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+    catalogue_url: CatalogueOption = None,
+) -> None:
+    """Show a sweep's answer and members, or one member."""
+    place = home_of(home, catalogue_url)
+    with catalogue_of(place) as catalogue:
+        if member is not None:
+            _show_member(name, catalogue.member(name, member), catalogue.reports(name, member), as_json)
+            return
+        row, members = catalogue.sweep(name), catalogue.members(name)
+        status = _status(catalogue, row)
+    if as_json:
+        printing.as_json(_sweep_entry(row, status) | {"spec": row.spec, "members": [_member_entry(one) for one in members]})
+        return
+    printing.console().print(
+        f"{name}: {row.objective} × {row.model or '–'} × {row.dataset} · {status}", markup=False, highlight=False, style="bold"
+    )
+    printing.console().print(_members_table(members))
+    if row.answer is not None:
+        from search.choosing.answer import Answer
+        from search.telling.answer_text import print_answer
+
+        print_answer(printing.console(), name, Answer.from_dict(row.answer), home=shown_home(place), usual=usual(row.objective))
+    elif status == "failed" and (problem := row.facts.get("problem")):
+        again = f"lagrange resume {name}{home_option(place)}"
+        told = f"it failed: {problem}\nWhere the spec is at fault, correct it and sweep under another name; else go on with: {again}"
+        printing.console().print(told, markup=False, highlight=False, soft_wrap=True)
+    elif status != "running":
+        printing.console().print(f"no answer yet; go on with: lagrange resume {name}{home_option(place)}", markup=False, soft_wrap=True)
+
+
+def _members_table(members: Sequence[MemberRow]) -> Any:
+    from rich.markup import escape
+
+    from search.telling.live import COLOURS, config_text, score_text
+
+    table = printing.table("member", "phase", "arm", "state", "score", "epochs", "config", "reason")
+    names = list(dict.fromkeys(name for one in members for name in one.config))
+    # What no member varies is in the spec, and in `--member N`.
+    varied = [name for name in names if len({one.config.get(name) for one in members}) > 1] or names
+    for one in members:
+        state = one.state or "open"
+        table.add_row(
+            str(one.number),
+            one.phase,
+            one.arm,
+            f"[{COLOURS.get(state, 'dim')}]{state}[/]",
+            score_text(one.score),
+            str(one.epochs),
+            escape(config_text({key: one.config[key] for key in varied if key in one.config})),
+            escape(one.reason.partition("\n")[0]),
+        )
+    return table
+
+
+def _member_entry(one: MemberRow) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(one)
+
+
+def _show_member(name: str, one: MemberRow, reports: Sequence[Any], as_json: bool) -> None:
+    from search.telling.live import config_text, duration, score_text, sparkline
+
+    curve = [{"epoch": report.epoch, "rung_score": report.rung_score, **report.metrics} for report in reports]
+    if as_json:
+        printing.as_json(_member_entry(one) | {"curve": curve})
+        return
+    console = printing.console()
+    facts = {
+        "member": f"{name}/{one.number}",
+        "phase": f"{one.phase} (arm {one.arm})" if one.arm else one.phase,
+        "config": config_text(one.config),
+        "seed": str(one.seed),
+        "state": one.state or "open",
+        "reason": one.reason,
+        "score": score_text(one.score),
+        "epochs": f"{one.epochs} in {duration(one.seconds)}",
+        "curve": sparkline([report.rung_score for report in reports]),
+    }
+    facts |= {key: score_text(value) if isinstance(value, float) else str(value) for key, value in one.metrics.items()}
+    printing.facts(facts)
+    if one.traceback:
+        console.print(one.traceback.rstrip(), markup=False, highlight=False, soft_wrap=True)
+
+
+def best(
+    objective: Annotated[str | None, typer.Option(help="Of this objective only.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Of this data set only.")] = None,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+    catalogue_url: CatalogueOption = None,
+) -> None:
+    """The best λ per model: one row for each objective, model and data set."""
+    from search.choosing.answer import number
+    from search.telling.answer_text import effect_text
+    from search.telling.exports import best as best_rows
+
+    place = home_of(home, catalogue_url)
+    rows = best_rows(objective, dataset, home=place)
+    if as_json:
+        keys = ("objective", "model", "dataset", "sweep", "score_name")
+        printing.as_json([{key: getattr(row, key) for key in keys} | {"answer": row.answer.to_dict()} for row in rows])
+        return
+    if not rows:
+        asked = " and ".join(f"{what} {given!r}" for what, given in (("objective", objective), ("data set", dataset)) if given)
+        typer.echo(f"No sweep{f' of {asked}' if asked else ''} has an answer yet. See them all: lagrange ls")
+        return
+    table = printing.table("objective", "model", "data set", "best λ", "score", "effect", "verdict", "sweep")
+    for row in rows:
+        answer = row.answer
+        off = answer.recommended_arm == "off"  # where no λ has anything to show, off is the best value that is known
+        best = [(one.name, f"{number(one.off)} (off)" if off else number(one.value)) for one in answer.lambdas]
+        values = ", ".join(f"{name} = {value}" for name, value in best)
+        score = f"{row.score_name} {number(answer.off_score if off else answer.best_score)}"
+        what = (row.objective, row.model, _data_name(row.spec), values)
+        table.add_row(*what, score, effect_text(answer.effect), str(answer.verdict), row.sweep)
+    printing.console().print(table)
+
+
+def _data_name(spec: Mapping[str, Any]) -> str:
+    """A data set as a table shows it: with its file or folder where the user's own decides what it is."""
+    dataset = spec.get("dataset") or {}
+    own = {"array_file": dataset.get("path"), "image_folder": dataset.get("root")}.get(str(dataset.get("name")))
+    return f"{dataset.get('name')} ({Path(own).name})" if own else str(dataset.get("name"))
+
+
+def ui(
+    port: Annotated[int, typer.Option(help="The port on this machine's loopback.", min=1, max=65535)] = 5000,
+    home: HomeOption = None,
+    tracking_uri: TrackingOption = None,
+) -> None:
+    """Open MLflow on the store of the sweeps; Ctrl-C ends it."""
+    import socket
+
+    from infra.errors import InfraError
+    from infra.storage import sqlite_path
+
+    place = home_of(home, tracking_uri=tracking_uri)
+    store = place.tracking_uri
+    if store.startswith(("http://", "https://")):
+        typer.echo(f"The runs are on a server: {without_passwords(store)}")
+        return
+    file = sqlite_path(store)
+    if file is not None and not file.exists():
+        raise InfraError(f"The MLflow store must exist; {file} does not. Run a sweep first, or give --home.")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise InfraError(
+                f"The port must be free; {port} is not ({error.strerror}). Choose another: lagrange ui --port {port + 1}"
+            ) from error
+    typer.echo(f"MLflow will be on http://127.0.0.1:{port} in some seconds (Ctrl-C ends it)")
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    # The store's URL may hold a password: it travels in the environment, not on a command line that every user can read.
+    where = {"MLFLOW_BACKEND_STORE_URI": store, "MLFLOW_DEFAULT_ARTIFACT_ROOT": str(place.artifacts)}
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
+    raise typer.Exit(_serve(command, os.environ | where | quiet))
+
+
+def _serve(command: Sequence[str], env: Mapping[str, str]) -> int:
+    """Run a server until it ends or we are told to stop. It gets a process group of its own: its children outlive it otherwise."""
+    import signal
+    import subprocess
+
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    server = subprocess.Popen(command, env=env, start_new_session=True)
+    try:
+        return server.wait()
+    except KeyboardInterrupt:
+        return OK
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(timeout=10)
+        signal.signal(signal.SIGTERM, before)
+
+
+def rm(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A sweep.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    storage: StorageOption = None,
+    home: HomeOption = None,
+    catalogue_url: CatalogueOption = None,
+) -> None:
+    """Remove a sweep: rows, files, Optuna's studies, and its MLflow runs (marked deleted)."""
+    from search.kept import remove
+
+    place = home_of(home, catalogue_url, storage=storage)
+    with catalogue_of(place) as catalogue:
+        members = len(catalogue.members(name))
+    if not yes:
+        typer.confirm(f"Remove {name} with its {members} members, weights and reports?", abort=True)
+    for left in remove(name, home=place):
+        typer.echo(left, err=True)
+    typer.echo(f"removed {name}")

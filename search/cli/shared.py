@@ -1,0 +1,88 @@
+"""What several commands share: options, and where things are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from search.cli import printing
+
+if TYPE_CHECKING:
+    from infra.storage import Home
+
+OK, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+
+HomeOption = Annotated[str | None, typer.Option("--home", help="Where sweeps, runs and files are kept (default: ./mlflow_runs).")]
+CatalogueOption = Annotated[str | None, typer.Option("--catalogue-url", help="Database of sweeps and members, such as postgresql://…")]
+TrackingOption = Annotated[str | None, typer.Option("--tracking-uri", help="MLflow server or store.")]
+StorageOption = Annotated[
+    str | None, typer.Option("--storage", help="Folder of checkpoints and weights; on a cluster, one that all nodes share.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+PlainOption = Annotated[bool, typer.Option("--plain", help="Lines instead of a live table.")]
+WorkersOption = Annotated[int | None, typer.Option(help="Members trained at once (default: as many as fit).", min=1)]
+AddressOption = Annotated[
+    str | None, typer.Option(help="A Ray that is up: auto or HOST:PORT; or in-process, without Ray (default: a local Ray).")
+]
+
+
+def print_error(text: str) -> None:
+    """Print an error in red, without passwords."""
+    typer.secho(without_passwords(text), fg=typer.colors.RED, err=True)
+
+
+def without_passwords(text: str) -> str:
+    """A text that may be shown."""
+    from infra.storage import strip_password
+
+    return strip_password(text)
+
+
+def home_of(home: str | None, catalogue_url: str | None = None, tracking_uri: str | None = None, storage: str | None = None) -> Home:
+    """Where a command finds its sweeps."""
+    from infra.storage import Home
+
+    return Home.open(home, catalogue_url=catalogue_url, tracking_uri=tracking_uri, storage=storage)
+
+
+def catalogue_of(home: Home) -> Any:
+    """The catalogue, for looking: nothing is made where there is none."""
+    from infra.catalogue import Catalogue
+
+    return Catalogue(home.catalogue_url, create=False)
+
+
+def shown_home(home: Home) -> str:
+    """The home as a command needs it: empty where it is the default of the current folder."""
+    default = Path.cwd() / "mlflow_runs"
+    return "" if home.root == default or os.environ.get("LAGRANGE_HOME") else str(home.root)
+
+
+def home_option(home: Home) -> str:
+    """What a command that is shown needs to find the home again."""
+    shown = shown_home(home)
+    return f" --home {shown}" if shown else ""
+
+
+@contextmanager
+def shown(plain: bool) -> Iterator[Any]:
+    """A live display for as long as a sweep or a training runs."""
+    from search.telling.live import Display
+
+    with Display(printing.console(), plain=True if plain else None) as display:
+        yield display
+
+
+def usual(objective: str) -> dict[str, Any]:
+    """The defaults of an objective's knobs; none where it can no longer be loaded."""
+    from objectives.base import ObjectiveError
+    from objectives.registry import load
+
+    with suppress(ObjectiveError):
+        return {name: knob.default for name, knob in load(objective).knobs.items()}
+    return {}

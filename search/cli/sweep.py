@@ -1,0 +1,235 @@
+"""`lagrange sweep` and `lagrange resume`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from search.cli import printing
+from search.cli.shared import (
+    FAILED,
+    INTERRUPTED,
+    AddressOption,
+    CatalogueOption,
+    HomeOption,
+    PlainOption,
+    StorageOption,
+    TrackingOption,
+    WorkersOption,
+    catalogue_of,
+    home_of,
+    home_option,
+    print_error,
+    shown,
+    shown_home,
+    usual,
+    without_passwords,
+)
+
+if TYPE_CHECKING:
+    from infra.storage import Home
+    from search.spec.keys import Spec
+    from search.sweep import Outcome
+
+
+def sweep(
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="An objective, a preset, or a YAML file.")] = "quickstart",
+    dataset: Annotated[str | None, typer.Option(help="The data set.")] = None,
+    data_root: Annotated[str | None, typer.Option(help="The folder that holds it.")] = None,
+    model: Annotated[str | None, typer.Option(help="The model.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Configs searched, off arm included; confirmation comes on top.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of each training.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The sweep's seed: the same draws and initializations.")] = None,
+    gpu: Annotated[float | None, typer.Option(help="GPUs of each training: 1, or a fraction to share one.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of the spec: search.beta.low=0.1. Repeatable.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The sweep's name (default: made up from objective and data set).")] = None,
+    workers: WorkersOption = None,
+    address: AddressOption = None,
+    storage: StorageOption = None,
+    home: HomeOption = None,
+    tracking_uri: TrackingOption = None,
+    catalogue_url: CatalogueOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved plan and its cost; start nothing.")] = False,
+    plain: PlainOption = False,
+) -> None:
+    """Search λ, confirm it on fresh seeds, and say whether it was worth it."""
+    from infra.storage import sweep_name
+    from search.kept import refuse_taken
+    from search.running.where import is_remote
+    from search.spec.reading import expand
+
+    short = {
+        "dataset.name": dataset,
+        "dataset.root": data_root,
+        "model": model,
+        "budget.trials": trials,
+        "budget.epochs": epochs,
+        "seed": seed,
+        "resources.gpu": gpu,
+    }
+    overrides = [f"{key}={json.dumps(value)}" for key, value in short.items() if value is not None] + list(settings or [])
+    specs = expand(_source(target), overrides, remote=is_remote(address))
+    place = home_of(home, catalogue_url, tracking_uri, storage)
+    _print_warnings(specs)
+    if dry_run:
+        refuse_taken(place, [chosen and sweep_name(chosen) for chosen in _names(specs, name)])
+        for spec in specs:
+            _print_dry_run(spec, place, workers)
+        return
+    _exit(_run_all(specs, _names(specs, name), place, workers, address, plain))
+
+
+def _print_warnings(specs: Sequence[Spec]) -> None:
+    """What the objectives say against the specs, once, before anything is trained. On standard error: a dry run's output is a spec."""
+    from search.spec.faults import warnings
+
+    for warning in dict.fromkeys(warning for spec in specs for warning in warnings(spec)):
+        typer.secho(f"note: {warning}", fg=typer.colors.YELLOW, err=True)
+
+
+def _source(target: str) -> str | Path | dict[str, Any]:
+    """The spec that TARGET stands for."""
+    from objectives.registry import names, unknown
+    from search.errors import SpecError
+    from search.spec.text import presets
+
+    if target in presets():
+        return presets()[target]
+    if target in names("objective") or ":" in target:
+        return {"objective": target}
+    if Path(target).is_file() or target.endswith((".yaml", ".yml")):
+        return target
+    known = [*names("objective"), *presets()]
+    raise SpecError([unknown("TARGET (an objective, a preset or a YAML file)", target, known)])
+
+
+def _names(specs: Sequence[Spec], name: str | None) -> list[str | None]:
+    """One name per sweep: a matrix appends what varies to the name that was asked for."""
+    if name is None or len(specs) == 1:
+        return [name] * len(specs)
+    named = [(spec.objective, spec.model or "", spec.dataset.name or "") for spec in specs]
+    parts = [tuple(part.replace(":", ".") for part in one) for one in named]
+    varying = [axis for axis in range(3) if len({part[axis] for part in parts}) > 1]
+    stems = ["-".join([name, *(part[axis] for axis in varying)]) for part in parts]
+    return [stem if stems.count(stem) == 1 else f"{stem}-{place}" for place, stem in enumerate(stems, 1)]
+
+
+def _run_all(
+    specs: Sequence[Spec], names: Sequence[str | None], home: Home, workers: int | None, address: str | None, plain: bool
+) -> list[Outcome]:
+    """One sweep after the other; a matrix shares one running Ray."""
+    from search.kept import refuse_taken
+    from search.sweep import run
+
+    outcomes: list[Outcome] = []
+    if len(specs) > 1:
+        refuse_taken(home, names)  # all of a matrix, before its first sweep begins; `run` looks up its own
+    with _one_ray(specs, workers, address):
+        for spec, name in zip(specs, names, strict=True):
+            with shown(plain) as display:
+                outcome = run(spec, name=name, home=home, workers=workers, address=address, listener=display)
+            outcomes.append(outcome)
+            _print_outcome(outcome, home, spec.objective)
+            if outcome.status == "interrupted":
+                break
+    return outcomes
+
+
+@contextmanager
+def _one_ray(specs: Sequence[Spec], workers: int | None, address: str | None) -> Iterator[None]:
+    from search.running.where import IN_PROCESS
+
+    if len(specs) < 2 or address == IN_PROCESS:
+        yield
+        return
+    from infra import cluster
+
+    cpu, gpu = max(spec.resources.cpu for spec in specs), max(spec.resources.gpu for spec in specs)
+    folder = Path.cwd() if address and any(spec.own for spec in specs) else None
+    with cluster.connect(address, workers=workers, cpu=cpu, gpu=gpu, folder=folder):
+        yield
+
+
+def resume(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A sweep.")],
+    trials: Annotated[str | None, typer.Option(metavar="+N|N", help="Search so many more configs (+40), or so many in all (40).")] = None,
+    workers: WorkersOption = None,
+    address: AddressOption = None,
+    storage: StorageOption = None,
+    home: HomeOption = None,
+    tracking_uri: TrackingOption = None,
+    catalogue_url: CatalogueOption = None,
+    plain: PlainOption = False,
+) -> None:
+    """Go on with a sweep that was interrupted, or search more configs."""
+    from search.sweep import resume as go_on
+
+    place = home_of(home, catalogue_url, tracking_uri, storage)
+    more = None if trials is None else _more_trials(name, trials, place)
+    with shown(plain) as display:
+        outcome = go_on(name, home=place, trials=more, workers=workers, address=address, listener=display)
+    with catalogue_of(place) as catalogue:
+        objective = catalogue.sweep(name).objective
+    _print_outcome(outcome, place, objective)
+    _exit([outcome])
+
+
+def _more_trials(name: str, given: str, home: Home) -> int:
+    """How many configs to add: `+40` adds, `40` is the new total."""
+    from search.errors import SpecError
+
+    if not given.removeprefix("+").isdigit() or int(given) == 0:
+        raise SpecError([f"--trials must be +N (so many more) or N (so many in all); got {given!r}. Write --trials +40."])
+    if given.startswith("+"):
+        return int(given)
+    with catalogue_of(home) as catalogue:
+        have = int(catalogue.sweep(name).spec.get("budget", {}).get("trials", 0))
+    if int(given) <= have:
+        raise SpecError([f"--trials N must be more than the {have} configs the sweep has; got {given}. To add, write --trials +{given}."])
+    return int(given) - have
+
+
+def _print_outcome(outcome: Outcome, home: Home, objective: str) -> None:
+    from search.telling.answer_text import print_answer
+    from search.telling.live import duration
+
+    console = printing.console()
+    if outcome.answer is not None:
+        print_answer(console, outcome.name, outcome.answer, outcome.notes, shown_home(home), usual(objective))
+    else:
+        for note in outcome.notes:
+            console.print(f"note: {without_passwords(note)}", markup=False, style="yellow", soft_wrap=True)
+    if outcome.status == "interrupted":
+        print_error(f"{outcome.name} was interrupted; nothing is lost. Go on with: lagrange resume {outcome.name}{home_option(home)}")
+    elif outcome.status == "failed":
+        print_error(f"{outcome.name} failed: {outcome.problem}")
+        print_error(f"See every member's state and reason: lagrange show {outcome.name}{home_option(home)}")
+    elif outcome.seconds:
+        console.print(f"took {duration(outcome.seconds)}", style="dim")
+
+
+def _print_dry_run(spec: Spec, home: Home, workers: int | None) -> None:
+    from search.estimate import dry_run
+    from search.telling.live import duration
+
+    plan = dry_run(spec, home=home, workers=workers)
+    console = printing.console()
+    console.print(plan.spec.to_yaml().rstrip(), markup=False, highlight=False, soft_wrap=True)
+    counts = "; ".join(f"{phase} {count} members, at most {plan.epochs[phase]} epochs" for phase, count in plan.members.items())
+    told = f"# {counts}\n# about {duration(plan.estimate_seconds)} on {plan.workers} workers at most, from {plan.basis}"
+    console.print(told, markup=False, highlight=False, soft_wrap=True)
+
+
+def _exit(outcomes: Sequence[Outcome]) -> None:
+    statuses = {outcome.status for outcome in outcomes}
+    if "interrupted" in statuses:
+        raise typer.Exit(INTERRUPTED)
+    if "failed" in statuses:
+        raise typer.Exit(FAILED)
