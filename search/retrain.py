@@ -17,7 +17,7 @@ from infra.storage import Home, ready
 from infra.tracking import MlflowTracker
 from objectives.base import Member, ObjectiveError, Phase, Report, State
 from objectives.registry import load
-from search.choosing.verdict import Answer
+from search.choosing.answer import Answer
 from search.errors import SpecError
 from search.running.work import Assigned, Prepare, Prepared, Progress, Setting, Train
 from search.running.worker import Worker

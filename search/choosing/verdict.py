@@ -16,34 +16,11 @@ from typing import Any
 import numpy as np
 
 from objectives.base import Knob, Value
-from search.choosing.answer import Answer, Candidate, Effect, LambdaAnswer, Promise, Row, SelectionError, Verdict, number
-from search.choosing.candidates import candidates, counts_of, lambdas_of, off_value, usual
-from search.choosing.confirm_fit import Array, Axis, LambdaCurve, lambda_curve, t_quantile
-
-__all__ = [
-    "Answer", "Candidate", "Effect", "LambdaAnswer", "Promise", "Row", "SelectionError", "Verdict",
-    "answer", "candidates", "judge", "paired", "promise", "usual", "with_test",
-]  # fmt: skip
-
-# ---------------------------------------------------------------------------------------------------------------- what it says
-
-
-@dataclass(frozen=True)
-class _Arm:
-    """A confirmed arm: its scores by seed, and the seeds that λ lost (`bad`) or that are missing."""
-
-    name: str
-    config: dict[str, Value]
-    scores: dict[int, float]
-    bad: tuple[int, ...]
-    states: dict[str, int]
-
-    @property
-    def mean(self) -> float:
-        """Infinite where a seed diverged: never the mean of the survivors."""
-        if self.bad:
-            return math.inf
-        return float(np.mean(list(self.scores.values()))) if self.scores else math.nan
+from search.choosing.answer import Answer, Candidate, Effect, LambdaAnswer, Promise, Row, Verdict, number
+from search.choosing.arms import Arm, differences, paired, shared_seeds
+from search.choosing.candidates import candidates, counts_of, lambdas_of
+from search.choosing.confirm_fit import t_quantile
+from search.choosing.lambda_interval import curve_of, lambda_answer, picture
 
 
 def answer(
@@ -105,8 +82,8 @@ def answer(
     for side in sides:
         for knob in side.lambdas:
             centre = side.chosen or side.arms.get("min", best) if alone else best
-            curves[knob.name] = _curve(knob, side.arms, centre, off)
-            one = _lambda_answer(knob, centre, curves[knob.name], side.arms)
+            curves[knob.name] = curve_of(knob, side.arms, centre, off)
+            one = lambda_answer(knob, centre, curves[knob.name], side.arms)
             found.append(_with_verdict(one, side, off, count, delta, notes) if alone else one)
     notes += [one.warning for one in found if one.warning]
     return Answer(
@@ -123,7 +100,7 @@ def answer(
         verdict=said,
         promise=promise(list(kept.scores.values())),
         arms=[_arm_table(arm, off, choosable, count) for arm in arms.values()],
-        curve={knob.name: _picture(knob, curves[knob.name], off) for knob in lambdas},
+        curve={knob.name: picture(knob, curves[knob.name], off) for knob in lambdas},
         spent=_spent(rows),
         notes=notes,
     )
@@ -171,7 +148,7 @@ def _fixed(rows: Sequence[Row], knobs: Sequence[Knob]) -> dict[str, Value]:
     return {name: value for name, value in first.config.items() if name not in searched} if first else {}
 
 
-def _fallback(arms: Mapping[str, _Arm], rows: Sequence[Row]) -> _Arm:
+def _fallback(arms: Mapping[str, Arm], rows: Sequence[Row]) -> Arm:
     """What to name where no λ arm can be chosen: the off arm if it trained, else the minimum of the search's fit.
 
     Where each λ was searched alone, that of the λ with the best member.
@@ -192,24 +169,24 @@ class _Asked:
     """
 
     lambdas: Sequence[Knob]
-    arms: Mapping[str, _Arm]
-    chosen: _Arm | None
+    arms: Mapping[str, Arm]
+    chosen: Arm | None
 
 
-def _asked(lambdas: Sequence[Knob], arms: Mapping[str, _Arm], choosable: Sequence[_Arm], alone: bool) -> _Asked:
+def _asked(lambdas: Sequence[Knob], arms: Mapping[str, Arm], choosable: Sequence[Arm], alone: bool) -> _Asked:
     tail = f":{lambdas[0].name}" if alone else ""
     mine = {name.removesuffix(tail): arm for name, arm in arms.items() if name == "off" or name.endswith(tail)}
     eligible = [arm for arm in mine.values() if arm in choosable]
     return _Asked(lambdas, mine, _one_se(eligible, lambdas) if eligible else None)
 
 
-def _lowest(arms: Sequence[_Arm]) -> _Arm | None:
+def _lowest(arms: Sequence[Arm]) -> Arm | None:
     """The arm with the lowest mean over the seeds that all of them share."""
-    seeds = _shared(arms) if arms else []
+    seeds = shared_seeds(arms) if arms else []
     return min(arms, key=lambda arm: float(np.mean([arm.scores[seed] for seed in seeds])), default=None)
 
 
-def _with_verdict(one: LambdaAnswer, side: _Asked, off: _Arm | None, comparisons: int, delta: float, notes: list[str]) -> LambdaAnswer:
+def _with_verdict(one: LambdaAnswer, side: _Asked, off: Arm | None, comparisons: int, delta: float, notes: list[str]) -> LambdaAnswer:
     """What a λ alone gains over the off arm, and its verdict. A λ without a confirmed arm has no value."""
     own: list[str] = []
     tested = [arm for name, arm in side.arms.items() if name != "off" and (arm.scores or arm.bad)]
@@ -220,16 +197,6 @@ def _with_verdict(one: LambdaAnswer, side: _Asked, off: _Arm | None, comparisons
         return replace(one, value=math.nan, low=math.nan, high=math.nan, warning="", alone=effect, verdict=said)
     arm = side.chosen or side.arms["min"]
     return replace(one, alone=effect, verdict=said, arm=arm.name, score=arm.mean)
-
-
-def paired(differences: Sequence[float], comparisons: int = 1) -> Effect:
-    """Mean and t interval of paired differences: mean ± t(1 − 0.05/(2m), S−1) · s / sqrt(S); open without two pairs."""
-    count = len(differences)
-    mean = float(np.mean(differences)) if count else math.nan
-    if count < 2:
-        return Effect(mean, -math.inf, math.inf, count, comparisons)
-    half = t_quantile(1 - 0.025 / comparisons, count - 1) * float(np.std(differences, ddof=1)) / math.sqrt(count)
-    return Effect(mean, mean - half, mean + half, count, comparisons)
 
 
 def promise(scores: Sequence[float]) -> Promise:
@@ -251,7 +218,7 @@ def judge(low: float, high: float, delta: float) -> Verdict:
     return Verdict.HARMLESS if -delta <= low and high <= delta else Verdict.NO_EVIDENCE
 
 
-def _table(rows: Sequence[Row], cands: Sequence[Candidate], notes: list[str]) -> dict[str, _Arm]:
+def _table(rows: Sequence[Row], cands: Sequence[Candidate], notes: list[str]) -> dict[str, Arm]:
     """One arm per candidate. A seed trained twice (a resumed sweep) counts once: what ended over what is missing, then the later member."""
     table = {}
     for one in cands:
@@ -260,7 +227,7 @@ def _table(rows: Sequence[Row], cands: Sequence[Candidate], notes: list[str]) ->
         last = {row.seed: row for row in mine}
         scores = {seed: row.score for seed, row in sorted(last.items()) if row.ended == "ok" and row.score is not None}
         bad = tuple(sorted(seed for seed, row in last.items() if row.ended == "bad"))
-        table[one.arm] = _Arm(one.arm, dict(one.config), scores, bad, dict(sorted(Counter(row.state for row in last.values()).items())))
+        table[one.arm] = Arm(one.arm, dict(one.config), scores, bad, dict(sorted(Counter(row.state for row in last.values()).items())))
         missing = [row.state for row in last.values() if row.ended == "missing"]
         if missing:
             notes.append(f"arm {one.arm}: {len(missing)} of {len(last)} seeds are missing ({counts_of(missing)}); their pairs are left out")
@@ -270,27 +237,23 @@ def _table(rows: Sequence[Row], cands: Sequence[Candidate], notes: list[str]) ->
     return table
 
 
-def _choosable(tested: Sequence[_Arm], notes: list[str]) -> list[_Arm]:
+def _choosable(tested: Sequence[Arm], notes: list[str]) -> list[Arm]:
     """Arms that lost no seed to λ and share seeds with one another; an arm with less than half of the seeds of the fullest is left out."""
     sound = [arm for arm in tested if arm.scores and not arm.bad]
     fullest = max((len(arm.scores) for arm in sound), default=0)
     kept = [arm for arm in sound if 2 * len(arm.scores) >= fullest]
-    while len(kept) > 1 and len(_shared(kept)) < min(2, fullest):
+    while len(kept) > 1 and len(shared_seeds(kept)) < min(2, fullest):
         kept.remove(min(reversed(kept), key=lambda arm: len(arm.scores)))
     notes += [f"arm {arm.name} has too few seeds to be chosen" for arm in sound if arm not in kept]
     return kept
 
 
-def _shared(arms: Sequence[_Arm]) -> list[int]:
-    return sorted(set.intersection(*(set(arm.scores) for arm in arms)))
-
-
-def _one_se(arms: Sequence[_Arm], lambdas: Sequence[Knob]) -> _Arm:
+def _one_se(arms: Sequence[Arm], lambdas: Sequence[Knob]) -> Arm:
     """The most regularized arm whose mean is within one SE of the best, the SE being that of the paired difference from the best.
 
     With several λ one at a time: among the arms within one SE keep those with the most of the first λ, then of the second, and so on.
     """
-    seeds = _shared(arms)
+    seeds = shared_seeds(arms)
     scores = {arm.name: np.array([arm.scores[seed] for seed in seeds]) for arm in arms}
     best = min(arms, key=lambda arm: float(scores[arm.name].mean()))
     within = []
@@ -306,25 +269,20 @@ def _one_se(arms: Sequence[_Arm], lambdas: Sequence[Knob]) -> _Arm:
     return best if best in within else within[0]
 
 
-def _differences(off: _Arm, arm: _Arm) -> list[float]:
-    """Improvement over the off arm on every seed that both have."""
-    return [off.scores[seed] - arm.scores[seed] for seed in sorted(set(off.scores) & set(arm.scores))]
-
-
-def _against_off(off: _Arm | None, chosen: _Arm | None, tested: Sequence[_Arm], comparisons: int) -> Effect:
+def _against_off(off: Arm | None, chosen: Arm | None, tested: Sequence[Arm], comparisons: int) -> Effect:
     if off is None or chosen is None:
         lost = chosen is None and off is not None and any(arm.bad for arm in tested)
         return Effect(-math.inf if lost else math.nan, -math.inf, math.inf, 0, comparisons)
-    effect = paired(_differences(off, chosen), comparisons)
+    effect = paired(differences(off, chosen), comparisons)
     return replace(effect, high=math.inf) if off.bad else effect
 
 
-def _rather_off(said: Verdict, off: _Arm, effect: Effect) -> bool:
+def _rather_off(said: Verdict, off: Arm, effect: Effect) -> bool:
     """Whether to train without λ: where it hurts, and where nothing says that it helps and on the same seeds the off arm was better."""
     return said is Verdict.HURTS or (said is not Verdict.HELPS and bool(off.scores) and effect.mean < 0)
 
 
-def _judge(effect: Effect, delta: float, off: _Arm | None, chosen: _Arm | None, tested: Sequence[_Arm], notes: list[str]) -> Verdict:
+def _judge(effect: Effect, delta: float, off: Arm | None, chosen: Arm | None, tested: Sequence[Arm], notes: list[str]) -> Verdict:
     if off is None or not (off.scores or off.bad):
         notes.append("the off arm was not confirmed: nothing to compare λ with")
         return Verdict.NO_EVIDENCE
@@ -342,10 +300,10 @@ def _judge(effect: Effect, delta: float, off: _Arm | None, chosen: _Arm | None, 
     return said
 
 
-def _judge_bad_off(effect: Effect, off: _Arm, chosen: _Arm, notes: list[str]) -> Verdict:
+def _judge_bad_off(effect: Effect, off: Arm, chosen: Arm, notes: list[str]) -> Verdict:
     total = len(off.bad) + len(off.scores)
     lost = f"off arm diverged on {len(off.bad)} of {total} seeds"
-    survivors = paired(_differences(off, chosen), effect.comparisons)
+    survivors = paired(differences(off, chosen), effect.comparisons)
     if survivors.high < 0.0:
         notes.append(f"{lost}, but is better where it trained: no verdict")
         return Verdict.NO_EVIDENCE
@@ -356,94 +314,10 @@ def _judge_bad_off(effect: Effect, off: _Arm, chosen: _Arm, notes: list[str]) ->
     return Verdict.NO_EVIDENCE
 
 
-@dataclass(frozen=True)
-class _Curve:
-    """A λ curve with its arms; None where fewer than two arms share two seeds."""
-
-    arms: list[_Arm]
-    seeds: list[int]
-    line: LambdaCurve | None
-    level: float  # what to add to the line, which is relative to its best arm
-
-
-def _curve(knob: Knob, arms: Mapping[str, _Arm], chosen: _Arm, off: _Arm | None) -> _Curve:
-    """The curve through the arms that differ from `min` in this λ alone, the off arm too if it lies on the axis and apart."""
-    axis = Axis.of(knob)
-    centre = arms.get("min", chosen)
-    sound = [arm for arm in arms.values() if arm.scores and not arm.bad and axis.holds(arm.config[knob.name])]
-    line = [arm for arm in sound if all(arm.config[name] == centre.config[name] for name in centre.config if name != knob.name)]
-    line = sorted({arm.config[knob.name]: arm for arm in reversed(line)}.values(), key=lambda arm: axis.u(arm.config[knob.name]))
-    if off in line and len(line) > 2:
-        near = min(abs(axis.u(arm.config[knob.name]) - axis.u(off.config[knob.name])) for arm in line if arm is not off)
-        if near < axis.step / 3 - 1e-9:  # the noise between two close nodes would be drawn as a slope
-            line.remove(off)
-    paired_off = off if off is not None and off.scores and not off.bad else None
-    seeds = _shared([*line, paired_off] if paired_off else line) if line else []
-    if len(line) < 2 or not seeds:
-        return _Curve(line, seeds, None, math.nan)
-    scores: Array = np.array([[arm.scores[seed] for arm in line] for seed in seeds])
-    reference = np.array([paired_off.scores[seed] for seed in seeds]) if paired_off else None
-    nodes = np.array([axis.u(arm.config[knob.name]) for arm in line])
-    return _Curve(line, seeds, lambda_curve(nodes, scores, reference), float(scores.mean(axis=0).min()))
-
-
-def _lambda_answer(knob: Knob, chosen: _Arm, curve: _Curve, arms: Mapping[str, _Arm]) -> LambdaAnswer:
-    axis = Axis.of(knob)
-    value = float(chosen.config[knob.name])
-    without = arms.get(f"without:{knob.name}")
-    centre = arms.get("min")
-    cost = None
-    if without is not None and centre is not None and not without.bad and not centre.bad and without.scores:
-        cost = paired(_differences(without, centre))
-    low, high, open_low, open_high = math.nan, math.nan, True, True
-    if curve.line is not None:
-        line = curve.line
-        low, high = axis.value(float(line.grid[line.first])), axis.value(float(line.grid[line.last]))
-        if axis.holds(value):  # the choice is known no better than to be itself as good as the best
-            low, high = min(low, value), max(high, value)
-        open_low, open_high = line.first == 0, line.last == len(line.grid) - 1
-    warning = _edge_warning(axis, knob, value, (low, high), (open_low, open_high), curve)
-    ends = (axis.low, axis.high)
-    return LambdaAnswer(knob.name, value, float(off_value(knob)), low, high, open_low, open_high, warning, cost, knob.unit, knob.log, ends)
-
-
-def _edge_warning(axis: Axis, knob: Knob, value: float, interval: tuple[float, float], is_open: tuple[bool, bool], curve: _Curve) -> str:
-    """What to do where the interval is open: widen the range if it ends there. A bound at the off value is natural."""
-    if curve.line is None:
-        return f"{axis.name}: no interval, for fewer than two of its values were confirmed on the same seeds"
-    said = [] if axis.holds(value) else [f"the best arm has it at {number(value)}, off the range; the interval is that of the range"]
-    for end, bound, confirmed, still_open in zip(("low", "high"), (axis.low, axis.high), interval, is_open, strict=True):
-        near_bound = axis.holds(value) and abs(axis.u(value) - axis.u(bound)) < 0.01
-        at_bound = near_bound or (still_open and abs(axis.u(confirmed) - axis.u(bound)) < 0.01)
-        if bound == knob.off:
-            continue
-        if at_bound:
-            what = "the best value lies" if near_bound else "the interval runs past"
-            said.append(f"{what}{' at' if near_bound else ''} the {end} end of the range: widen {end} beyond {number(bound)}")
-        elif still_open:
-            said.append(f"{number(confirmed)}, the {end}est confirmed value, is not worse than the best: the interval is open there")
-    return f"{axis.name}: {'; '.join(said)}" if said else ""
-
-
-def _picture(knob: Knob, curve: _Curve, off: _Arm | None) -> dict[str, Any]:
-    """The curve in absolute scores. Bands and bars are intervals of the difference from the off arm, drawn at the off arm's level."""
-    points = []
-    for arm in curve.arms:
-        gain = paired(_differences(off, arm)) if off and off.scores and not off.bad else None
-        half = (gain.high - gain.low) / 2 if gain else math.nan
-        at = {"arm": arm.name, "value": float(arm.config[knob.name])}
-        points.append({**at, "mean": arm.mean, "low": arm.mean - half, "high": arm.mean + half})
-    if curve.line is None:
-        return {"grid": [], "mean": [], "low": [], "high": [], "points": points}
-    axis, line = Axis.of(knob), curve.line
-    lines = {name: [float(y) + curve.level for y in getattr(line, name)] for name in ("mean", "low", "high")}
-    return {"grid": [axis.exact(float(u)) for u in line.grid], **lines, "points": points}
-
-
-def _arm_table(arm: _Arm, off: _Arm | None, choosable: Sequence[_Arm], comparisons: int) -> dict[str, Any]:
+def _arm_table(arm: Arm, off: Arm | None, choosable: Sequence[Arm], comparisons: int) -> dict[str, Any]:
     count = len(arm.scores)
     error = float(np.std(list(arm.scores.values()), ddof=1)) / math.sqrt(count) if count > 1 else math.nan
-    gain = paired(_differences(off, arm), comparisons) if off and arm is not off and not arm.bad and not off.bad else None
+    gain = paired(differences(off, arm), comparisons) if off and arm is not off and not arm.bad and not off.bad else None
     return {
         "arm": arm.name,
         "config": arm.config,

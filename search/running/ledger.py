@@ -14,7 +14,7 @@ from typing import Any
 from infra.catalogue import Catalogue, MemberRow, ReportRow
 from infra.tracking import Tracker
 from objectives.base import Phase, Report, State
-from search.choosing.verdict import Candidate
+from search.choosing.answer import Candidate
 from search.schedulers import SchedulerProtocol
 from search.telling.listener import Listener
 from search.telling.mirror import final_metrics, final_tags, tracked_params, tracked_tags

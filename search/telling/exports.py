@@ -18,7 +18,7 @@ from infra.errors import InfraError
 from infra.storage import Home, ready
 from objectives.base import Phase, State
 from objectives.registry import load
-from search.choosing.verdict import Answer, Row
+from search.choosing.answer import Answer, Row
 from search.spec.keys import Spec
 
 

@@ -31,7 +31,8 @@ from infra.storage import Home
 from objectives.families._family import loaded
 from objectives.families.vae import VAE
 from search import Answer, resume, run
-from search.choosing.verdict import Effect, paired
+from search.choosing.answer import Effect
+from search.choosing.arms import paired
 from tests.published import results
 from tests.published.results import Gate
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from objectives.base import Knob, Value
+from search.choosing.answer import Row, SelectionError
+from search.choosing.candidates import candidates
 from search.choosing.search_fit import Squash, finals
-from search.choosing.verdict import Row, SelectionError, candidates
 from tests.search.simulated import ACT, BETA, DROPOUT, L2, LR, by_arm, halved_search, parabola, simulated_search, vae
 
 

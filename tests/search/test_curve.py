@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from objectives.base import Knob
-from search.choosing.verdict import Answer, Candidate, Row, answer
+from search.choosing.answer import Answer, Candidate, Row
+from search.choosing.verdict import answer
 from search.telling import lambda_curve
 
 L2 = Knob("l2", "", "", "1", 0.0, low=1e-3, high=10.0, log=True, off=0.0, more="high")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from infra.storage import Home
-from search.choosing.verdict import Answer
+from search.choosing.answer import Answer
 from search.sweep import run
 
 pytestmark = pytest.mark.usefixtures("ray_up")

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.choosing.verdict import Answer, Candidate, Row, answer
+from search.choosing.answer import Answer, Candidate, Row
+from search.choosing.verdict import answer
 from search.telling import pareto
 from tests.search.simulated import L2
 

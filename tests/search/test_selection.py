@@ -17,8 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from objectives.base import Knob, Value
+from search.choosing.answer import Answer, Candidate, Row, Verdict
+from search.choosing.arms import paired
+from search.choosing.candidates import candidates
 from search.choosing.confirm_fit import Axis, lambda_curve, weights
-from search.choosing.verdict import Answer, Candidate, Row, Verdict, answer, candidates, judge, paired, promise, with_test
+from search.choosing.verdict import answer, judge, promise, with_test
 from tests.search.simulated import BETA, DROPOUT, L2, Curve, by_arm, parabola, simulated_search
 
 
