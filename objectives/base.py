@@ -146,7 +146,8 @@ class Settings:
     computed once per data set (classifier features). `measure` names metrics beside the objective's own, measured when a confirmed or
     retrained member is complete. `features` says in what features generated images are compared (`name`, and what that needs; None: the
     data set's own); `latents` names the density from which codes are drawn where the model itself has none (None: the family's own).
-    `precision` is that of the products of training: float32, tf32 or bfloat16 (`objectives/training/precision.py`).
+    `precision` is that of the products of training: float32, tf32 or bfloat16 (`objectives/training/precision.py`). `device` is torch's
+    name of one, or `accelerator`: the one that torch finds where the training runs.
     """
 
     dataset: Mapping[str, Any]

@@ -29,3 +29,8 @@ else:
 
     torch, nn, functional = _Later("torch"), _Later("torch.nn"), _Later("torch.nn.functional")
     Tensor = Any
+
+
+def double(x: Tensor) -> Tensor:
+    """x in float64; on the CPU where the device has no such numbers (Apple's)."""
+    return (x.cpu() if x.device.type == "mps" else x).double()

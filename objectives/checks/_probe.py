@@ -40,7 +40,7 @@ class FamilyProbe:
         own = {"dtype": "float64", "load_data": lambda _: few}
         self._family: Any = type(type(family).__name__, (type(family),), own)(family.settings)
         self._run = self._begin(config)
-        theta = self._run.thetas[player][0].clone()
+        theta = self._run.crew.thetas[player][0].clone()
         # Weights at their first values are special (biases of 0, gates alike); a nudge makes them general.
         nudge = torch.randn(theta.shape, generator=torch.Generator().manual_seed(SEED), dtype=torch.float64).to(theta)
         theta = theta + 0.01 * nudge
@@ -49,7 +49,7 @@ class FamilyProbe:
         shapes = dict(zip(named, layout.shapes, strict=True))
         self._leaves = {name: piece.view(shapes[name]).clone().requires_grad_() for name, piece in named.items()}
         self._leaves[OWN] = theta[layout.size :].clone().requires_grad_()
-        self._memories = {name: {key: value[0] for key, value in memory.items()} for name, memory in self._run.memories.items()}
+        self._memories = {name: {key: value[0] for key, value in memory.items()} for name, memory in self._run.crew.memories.items()}
         for _ in range(SETTLING if self._memories else 0):  # a running mean or a singular vector is one only after a while
             self.loss(config)
             self._memories = self._after
@@ -79,17 +79,17 @@ class FamilyProbe:
         run = self._run
         merged = {**self._config, **config}
         run.regularization.switch([{**self._config, **one} for one in computed])
-        known = {name: knob for name, knob in self._family.knobs.items() if name in run.knobs}
+        known = {name: knob for name, knob in self._family.knobs.items() if name in run.crew.knobs}
         knobs = {
             name: torch.tensor(float(merged.get(name, knob.default)), dtype=torch.float64, device=run.rows.device)
             for name, knob in known.items()
         }
-        thetas = {player: theta[0] for player, theta in run.thetas.items()}
+        thetas = {player: theta[0] for player, theta in run.crew.thetas.items()}
         thetas[self._player] = torch.cat([leaf.reshape(-1) for leaf in self._leaves.values()])
-        run.clock.epochs.fill_(PROGRESS * run.settings.epochs)
+        run.crew.clock.epochs.fill_(PROGRESS * run.settings.epochs)
         draws = Live(SEED, run.settings.device, run.dtype)
         _, (values, self._after) = run.regularization.loss(
-            self._player, thetas, run.rows[:IMAGES], draws, knobs, self._memories, run.clock, 0
+            self._player, thetas, run.rows[:IMAGES], draws, knobs, self._memories, run.crew.clock, 0
         )
         self._logged = values
         return values["loss"]
@@ -98,7 +98,7 @@ class FamilyProbe:
         """The cheap score of the evaluated weights."""
         run = self._run
         with torch.no_grad():
-            found = self._family.evaluate(run.regularization.plain(run._current(0)), run.images)
+            found = self._family.evaluate(run.regularization.plain(run.judge.current(0)), run.images)
         return float(found[self._family.cheap or self._family.score])
 
     def moved(self, off: base.Config, on: base.Config) -> bool:
@@ -106,12 +106,12 @@ class FamilyProbe:
         runs = [self._begin({**self._config, **config}) for config in (off, on)]
         ends = []
         for run in runs:
-            run.clock.epochs.fill_(0.75 * run.settings.epochs)
+            run.crew.clock.epochs.fill_(0.75 * run.settings.epochs)
             for _ in range(2):
                 run._update(self._player, run.rows[None, :IMAGES])
                 run._average()
-                run.steps += 1
-            ends.append(run._current(0))
+                run.crew.steps += 1
+            ends.append(run.judge.current(0))
         return any(not torch.equal(ends[0][player], ends[1][player]) for player in ends[0])
 
     def _begin(self, config: base.Config) -> TrainingRun:

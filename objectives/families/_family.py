@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from string import Formatter
@@ -119,6 +120,12 @@ def loaded(options: str, device: str) -> ImageSet:
     return data.load(json.loads(options), device)
 
 
+def _on_device(settings: base.Settings) -> base.Settings:
+    from objectives.training.built import device_of
+
+    return replace(settings, device=device_of(settings.device))
+
+
 class Family(base.Objective, Mathematics):
     """Base of the objectives that train with PyTorch."""
 
@@ -143,7 +150,7 @@ class Family(base.Objective, Mathematics):
     measures: ClassVar[tuple[str, ...]] = ()  # metric files measured for every complete member
 
     def __init__(self, settings: base.Settings) -> None:
-        self.settings = settings
+        self.settings = settings if settings.device == "cpu" else _on_device(settings)
         self.traces: dict[Hashable, Trace] = {}  # what its mapped losses do, kept for all runs of this process
         self.model = settings.model or self.models[0]
         self.deciding = settings.metric or self.score
@@ -190,11 +197,10 @@ class Family(base.Objective, Mathematics):
 
     def prepare(self) -> dict[str, Any]:
         """Load the data and train what is cached; plain facts for the record."""
-        from objectives.training import loop
+        from objectives.training.built import parameter_counts
 
-        loop.check_device(self.settings.device)
         images = self.load_data()
-        sizes = loop.parameter_counts(self, images.shape)
+        sizes = parameter_counts(self, images.shape)
         facts = {"dataset": dict(images.record), "model": self.model, "parameters": sizes, **self.warm_up(images)}
         extractor = self.features() if self.compares() else None
         if extractor:
@@ -263,9 +269,9 @@ class Family(base.Objective, Mathematics):
 
     def read_test(self, config: base.Config, weights: Path) -> dict[str, float]:
         """Score saved weights on the test split; the key `score` is the deciding metric."""
-        from objectives.training import loop
+        from objectives.training.built import read_test
 
-        return loop.read_test(self, config, weights)
+        return read_test(self, config, weights)
 
     @classmethod
     def bundle(cls, config: base.Config) -> tuple[base.Value, ...]:

@@ -21,8 +21,11 @@ from objectives import base, registry
 from objectives.checks._probe import IMAGES, PROGRESS, SEED
 from objectives.data._kinds import SPLITS, ImageSet
 from objectives.draws import Live, initialized, stream_seed
-from objectives.terms import Net, Values
-from objectives.training.loop import TrainingRun, built, options_of
+from objectives.terms import Clock, Net, Values
+from objectives.training.built import built, options_of
+from objectives.training.judging import Judge
+from objectives.training.loop import TrainingRun
+from objectives.training.members import Crew, Living
 from objectives.training.regularization import Regularization
 
 Parts = Mapping[str, nn.Module]
@@ -126,53 +129,59 @@ class Learner:
 
     @contextmanager
     def _own_random_numbers(self) -> Iterator[None]:
-        there = torch.cuda if self.device.startswith("cuda") else torch
-        with torch.random.fork_rng(devices=[self.device] if there is torch.cuda else []):
+        kind = self.device.partition(":")[0]
+        there = torch if kind == "cpu" else torch.get_device_module(kind)
+        with torch.random.fork_rng(devices=[] if kind == "cpu" else [self.device], device_type="cuda" if kind == "cpu" else kind):
             there.set_rng_state(self.random)
             yield
             self.random = there.get_rng_state()
 
 
 class PythaeRun(TrainingRun):
-    """Members in training, one after the other within an epoch."""
+    """Members in training, one after the other within an epoch. Its checkpoints hold the learners as optimizers."""
 
-    def _build(self) -> None:
+    def _begin(self) -> None:
         family, shape, device = self.family, self.images.shape, self.settings.device
-        self.batch_size = min(self.settings.batch_size or family.default_batch_size, len(self.rows))
         self.learners: dict[int, Learner] = {}
-        for living in self.living:
-            fresh = initialized(living.member.seed, partial(built, family, shape, self.options))
+        for member in self.members.values():
+            fresh = initialized(member.seed, partial(built, family, shape, self.options))
             parts = {name: part.to(device, self.dtype) for name, part in fresh.items()}
-            self.learners[living.member.number] = Learner(family, living.member, parts, shape, device)
-        self.parts = next(iter(self.learners.values())).parts
-        self.regularization = Regularization(family, self.parts, shape, self.latent_dim, self.options)
-        # What `TrainingRun` keeps of regularizers and averages: there are none. Its checkpoints hold the learners as optimizers.
-        self.thetas, self.averages, self.memories, self.step_memories = {}, {}, {}, {}
-        self.optimizers: Any = {str(number): learner for number, learner in self.learners.items()}
+            self.learners[member.number] = Learner(family, member, parts, shape, device)
+        first = next(iter(self.learners.values())).parts
+        self.regularization = Regularization(family, first, shape, int(self.options["latent_dim"]), self.options)
+        living = [Living(member, Live(member.seed, device, self.dtype)) for member in self.members.values()]
+        learners: Any = {str(number): learner for number, learner in self.learners.items()}
+        clock = Clock(torch.zeros((), dtype=self.dtype, device=device), self.settings.epochs)
+        # There are no regularizers of ours and no averages.
+        self.crew = Crew(living, {}, {}, {}, {}, learners, clock)
+        self.judge = _Judge(self)
 
     def _train_epoch(self, steps: int | None = None) -> Values:
         losses = []
-        for living in self.living:
+        for living in self.crew.living:
             order = torch.randperm(len(self.rows), generator=living.streams.generator("order")).to(self.rows.device)
             learner = self.learners[living.member.number]
-            losses.append(learner.epoch(self.rows, order, self.batch_size, self.epoch, living.streams))
+            losses.append(learner.epoch(self.rows, order, self.batch_size, self.crew.epoch, living.streams))
         return {"train_loss": torch.stack(losses)}
-
-    def _current(self, k: int) -> dict[str, Tensor]:
-        learner = self.learners[self.living[k].member.number]
-        return {player: layout.flatten(learner.parts) for player, layout in self.regularization.layouts.items()}
-
-    def _keep(self, positions: list[int]) -> None:
-        for k, living in enumerate(self.living):
-            if k not in positions:
-                self.ended[living.member.number] = self._scored(k)
-        self.living = [self.living[k] for k in positions]
 
     def _read_knobs(self) -> None:
         known = list(self.family.knobs)
-        strange = [name for living in self.living for name in living.member.config if name not in known]
+        strange = [name for living in self.crew.living for name in living.member.config if name not in known]
         if strange:
             raise base.ObjectiveError(registry.unknown(f"knob of the objective 'pythae:{self.family.pythae}'", strange[0], known))  # type: ignore[attr-defined]
+
+
+class _Judge(Judge):
+    """The judge of members whose weights are in pythae's models."""
+
+    def __init__(self, run: PythaeRun) -> None:
+        super().__init__(run.family, run.images, run.options, run.regularization, run.crew)
+        self._learners = run.learners
+
+    def current(self, k: int) -> dict[str, Tensor]:
+        """Member k's weights, by player."""
+        learner = self._learners[self.crew.living[k].member.number]
+        return {player: layout.flatten(learner.parts) for player, layout in self.regularization.layouts.items()}
 
 
 class PythaeProbe:

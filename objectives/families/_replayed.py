@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from objectives._files import replaced
 from objectives.base import Member, ObjectiveError, Report
 
 
@@ -63,7 +63,5 @@ class ReplayedRun:
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content))
-    temporary.replace(path)
+    with replaced(path) as temporary:
+        temporary.write_text(json.dumps(content))

@@ -176,13 +176,13 @@ class Compression(GAN):
 
     def budget_bytes(self, shape: tuple[int, int, int], options: base.Config) -> int:
         """The bytes that a packed generator may have, the same for every member: counted from the model at its default structure."""
-        from objectives.training.loop import parameter_counts
+        from objectives.training.built import parameter_counts
 
         return int(float(options[BUDGET.name]) * FLOAT_BYTES * parameter_counts(self, shape)[PART])
 
     def _refuse_small_budget(self, shape: tuple[int, int, int], options: base.Config) -> None:
         from objectives.families import _small_file
-        from objectives.training.loop import built
+        from objectives.training.built import built
 
         budget = self.budget_bytes(shape, options)
         parameters = initialized(0, lambda: built(self, shape, options))[PART].named_parameters()

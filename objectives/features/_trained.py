@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from objectives._files import replaced
 from objectives.base import ObjectiveError
 from objectives.data._kinds import ImageSet
 from objectives.features import CHUNK, Extractor, tensor_hash, whole
@@ -191,13 +191,8 @@ def _write(path: Path, network: nn.Sequential, facts: Mapping[str, Any]) -> None
     """Write weights and record as one file, which appears whole or not at all."""
     from safetensors.torch import save_file
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replaced(path) as temporary:
         save_file(network.state_dict(), temporary, {key: str(value) for key, value in facts.items()})
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _read(path: Path, images: ImageSet, recipe: Recipe) -> tuple[nn.Sequential, dict[str, Any]] | None:

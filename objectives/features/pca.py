@@ -12,7 +12,7 @@ from typing import Any
 
 from objectives.data._kinds import ImageSet
 from objectives.features import Extractor, fitting_images, no_options, tensor_hash
-from objectives.lazy import Tensor, torch
+from objectives.lazy import Tensor, double, torch
 
 SUMMARY = "the first 64 principal components of the training images, for any data"
 MOST = 64  # components
@@ -48,7 +48,7 @@ def make(images: ImageSet, cache: Path | None, options: Mapping[str, Any]) -> Ex
     projection, shift = projection.to(images.val.device), shift.to(images.val.device)
 
     def of(part: Tensor) -> Tensor:
-        return (part.flatten(1).double() @ projection - shift).float()
+        return (double(part.flatten(1)) @ projection - shift).float()
 
     return Extractor(f"pca-{dim}@{sha256[:8]}", images.shape, dim, of, facts)
 

@@ -11,7 +11,7 @@ import warnings
 from objectives.draws import Draws
 from objectives.latents import Sample
 from objectives.latents._moments import alive
-from objectives.lazy import Tensor, torch
+from objectives.lazy import Tensor, double, torch
 
 COMPONENTS = 10
 LEAST = 2 * COMPONENTS  # below two codes for each a mixture is a list of codes
@@ -21,7 +21,7 @@ SOURCE = "Ghosh et al., arXiv 1903.12436, section 4 (10 components)"
 
 def fit(codes: Tensor) -> Sample:
     """Samples a component c with its weight, then μ_c + L_c ε with L_c L_cᵀ = Σ_c."""
-    x = codes.double()
+    x = double(codes)
     live = alive(x)
     centre, scale = x.mean(0), x.std(0)[live]
     shares, means, roots = _mixture((x[:, live] - centre[live]) / scale) if bool(live.any()) else _nothing(x)

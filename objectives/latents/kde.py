@@ -12,7 +12,7 @@ from __future__ import annotations
 from objectives.draws import Draws
 from objectives.latents import Sample
 from objectives.latents._moments import mean_and_root
-from objectives.lazy import Tensor
+from objectives.lazy import Tensor, double
 
 SUMMARY = "a Gaussian kernel on every training code, with Scott's bandwidth and the codes' own covariance"
 SOURCE = "Scott 1992, section 6.3 (bandwidth); Silverman 1986, section 6.4.1 (sampling with the sample's mean and variance)"
@@ -26,7 +26,7 @@ def bandwidth(n: int, size: int) -> float:
 def fit(codes: Tensor) -> Sample:
     """Samples a code with replacement, and noise of the codes' covariance."""
     mean, root = mean_and_root(codes)
-    x = codes.double()
+    x = double(codes)
     h = bandwidth(*x.shape)
 
     def sample(n: int, draws: Draws) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from objectives.latents._moments import alive
-from objectives.lazy import Tensor
+from objectives.lazy import Tensor, double
 from objectives.metrics._subject import Subject
 
 
@@ -14,11 +14,11 @@ def standardized(train: Tensor, *others: Tensor) -> list[Tensor]:
     chance and λ changes. If all are dead one column of zeros is left: nothing to tell images apart by.
     """
     live = alive(train)
-    x = train.detach().double()
+    x = double(train.detach())
     if not bool(live.any()):
         return [x.new_zeros(len(part), 1) for part in (train, *others)]
     centre, scale = x[:, live].mean(0), x[:, live].std(0)
-    return [(part.detach().double()[:, live] - centre) / scale for part in (train, *others)]
+    return [(double(part.detach())[:, live] - centre) / scale for part in (train, *others)]
 
 
 def standardized_of(subject: Subject) -> tuple[Tensor, Tensor]:

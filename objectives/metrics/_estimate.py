@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from objectives.base import ObjectiveError
-from objectives.lazy import Tensor
+from objectives.lazy import Tensor, double
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Estimate:
 
 def per_image(x: Tensor) -> Tensor:
     """Sum over everything but images, in float64: (n, ...) -> (n,)."""
-    return x.detach().double().reshape(len(x), -1).sum(1)
+    return double(x.detach()).reshape(len(x), -1).sum(1)
 
 
 def mean(x: Tensor) -> Estimate:
@@ -30,7 +30,7 @@ def mean(x: Tensor) -> Estimate:
     n = len(x)
     if n == 0:
         raise ObjectiveError("a metric needs at least one image; got none.")
-    x = x.double()
+    x = double(x)
     return Estimate(float(x.mean()), float(x.std(correction=1)) / n**0.5 if n > 1 else None)
 
 
@@ -38,4 +38,4 @@ def features(x: Tensor, name: str) -> Tensor:
     """x (n, d) in float64; anything of another rank is refused."""
     if x.ndim != 2 or len(x) < 2:
         raise ObjectiveError(f"{name} must be features of shape (n, d) with n at least 2; got shape {tuple(x.shape)}.")
-    return x.detach().double()
+    return double(x.detach())

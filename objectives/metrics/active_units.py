@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from objectives.base import Metric
-from objectives.lazy import Tensor
+from objectives.lazy import Tensor, double
 from objectives.metrics._estimate import Estimate
 from objectives.metrics._subject import Subject
 
@@ -42,7 +42,7 @@ def measure(subject: Subject) -> dict[str, Estimate]:
 
 def curve(mu: Tensor) -> Tensor:
     """Var_x(E_q[z_j]), largest first, in float64: posterior means (n, z) -> (z,). Says how near the count is to its threshold."""
-    return mu.detach().double().var(0, correction=1).sort(descending=True).values
+    return double(mu.detach()).var(0, correction=1).sort(descending=True).values
 
 
 def estimate(mu: Tensor, threshold: float = THRESHOLD) -> Estimate:

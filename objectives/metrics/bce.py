@@ -7,7 +7,7 @@ not to be compared with nats; nor does a λ found beside it carry over to the sq
 from __future__ import annotations
 
 from objectives.base import Metric
-from objectives.lazy import Tensor
+from objectives.lazy import Tensor, double
 from objectives.metrics._estimate import Estimate, mean, per_image
 
 EDGE = 1 / 512  # half an 8-bit gray level: an output of 0 for a dark gray pixel is no certainty, and a linear decoder leaves [0, 1]
@@ -21,5 +21,5 @@ METRIC = Metric(
 
 def estimate(reconstruction: Tensor, target: Tensor) -> Estimate:
     """Mean over images of the cross-entropy summed over pixels; both (n, ...) of one shape."""
-    guess, x = reconstruction.double().clamp(EDGE, 1 - EDGE), target.double()
+    guess, x = double(reconstruction).clamp(EDGE, 1 - EDGE), double(target)
     return mean(per_image(-(x * guess.log() + (1 - x) * (-guess).log1p())))

@@ -23,7 +23,7 @@ from objectives.base import Metric
 from objectives.data._kinds import ImageSet
 from objectives.features import Extractor, _trained
 from objectives.features.classifier import SMALL
-from objectives.lazy import Tensor, torch
+from objectives.lazy import Tensor, double, torch
 from objectives.metrics._estimate import Estimate, mean
 from objectives.metrics._subject import Subject
 
@@ -80,7 +80,7 @@ def measure(subject: Subject) -> dict[str, Estimate]:
 
 def estimate(after: Tensor, before: Tensor) -> Estimate:
     """Mean gain over images of two correctness scores (n, …), paired by image, with its standard error."""
-    found = mean((after.double() - before.double()).reshape(len(after), -1).mean(1))
+    found = mean((double(after) - double(before)).reshape(len(after), -1).mean(1))
     return Estimate(found.value, found.se or None)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from objectives.base import Metric, ObjectiveError
 from objectives.data._kinds import ImageSet
 from objectives.features import Extractor
-from objectives.lazy import Tensor, torch
+from objectives.lazy import Tensor, double, torch
 from objectives.metrics._estimate import Estimate, features
 from objectives.metrics._subject import MOST, Subject
 
@@ -69,7 +69,7 @@ def estimate(fake: Tensor, real: Tensor) -> Estimate:
     (mean_1, cov_1), (mean_2, cov_2) = moments(fake, "fake"), moments(real, "real")
     value = frechet(mean_1, cov_1, mean_2, cov_2)
     parts = [(fake, mean_1, cov_1, mean_2, cov_2), (real, mean_2, cov_2, mean_1, cov_1)]
-    squares = [float(_influence(x.detach().double(), *rest).var(correction=1)) / len(x) for x, *rest in parts]
+    squares = [float(_influence(double(x.detach()), *rest).var(correction=1)) / len(x) for x, *rest in parts]
     return Estimate(value, sum(squares) ** 0.5)
 
 
@@ -117,6 +117,6 @@ def floor(cov: Tensor, n: int, m: int) -> float:
     the mean adds Tr Σ; an error D of a covariance adds ½ Σ_ij D_ij²/(λ_i + λ_j) in the eigenbasis, where E D_ij² = λ_iλ_j (i ≠ j) or
     2λ_i² (i = j). A difference between two FIDs below this is no difference unless n and m agree.
     """
-    values = torch.linalg.eigvalsh(cov.double()).clamp(min=torch.finfo(torch.float64).tiny)
+    values = torch.linalg.eigvalsh(double(cov)).clamp(min=torch.finfo(torch.float64).tiny)
     pairs = (values[:, None] * values / (values[:, None] + values)).sum()
     return float((1 / n + 1 / m) * (1.25 * values.sum() + 0.5 * pairs))

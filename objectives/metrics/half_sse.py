@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from objectives.base import Metric
-from objectives.lazy import Tensor
+from objectives.lazy import Tensor, double
 from objectives.metrics._estimate import Estimate, mean, per_image
 
 METRIC = Metric(
@@ -17,4 +17,4 @@ METRIC = Metric(
 
 def estimate(reconstruction: Tensor, target: Tensor) -> Estimate:
     """Mean of ½‖x̂ − x‖² over images; both (n, ...) of one shape."""
-    return mean(per_image(0.5 * (reconstruction.double() - target.double()) ** 2))
+    return mean(per_image(0.5 * (double(reconstruction) - double(target)) ** 2))

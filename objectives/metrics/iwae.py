@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from objectives.base import Metric
-from objectives.lazy import Tensor
+from objectives.lazy import Tensor, double
 from objectives.metrics._estimate import Estimate, mean
 
 METRIC = Metric(
@@ -22,7 +22,7 @@ METRIC = Metric(
 
 def nll(log_w: Tensor) -> Tensor:
     """The bound per image in float64: log weights (n, k) -> (n,). In expectation it falls with k; k = 1 is −ELBO with one sample."""
-    log_w = log_w.detach().double()
+    log_w = double(log_w.detach())
     return math.log(log_w.shape[1]) - log_w.logsumexp(1)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from objectives.base import Metric
-from objectives.lazy import Tensor
+from objectives.lazy import Tensor, double
 from objectives.metrics._estimate import Estimate, mean, per_image
 
 METRIC = Metric(
@@ -17,7 +17,7 @@ METRIC = Metric(
 
 def gaussian(mu: Tensor, log_var: Tensor) -> Tensor:
     """KL(N(μ, σ²) ‖ N(0, 1)) = ½(μ² + σ² − 1 − log σ²) per latent, in float64: (n, z) each -> (n, z)."""
-    mu, log_var = mu.double(), log_var.double()
+    mu, log_var = double(mu), double(log_var)
     return 0.5 * (mu**2 + log_var.expm1() - log_var)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from objectives.base import Metric
 from objectives.data._kinds import ImageSet
 from objectives.features import Extractor
-from objectives.lazy import Tensor, torch
+from objectives.lazy import Tensor, double, torch
 from objectives.metrics._estimate import Estimate, mean
 from objectives.metrics._subject import Subject
 
@@ -62,7 +62,7 @@ def measure(subject: Subject) -> dict[str, Estimate]:
     index, distance = nearest(points, centres)
     near = distance <= NEAR * truth["std"]
     share = torch.bincount(index, minlength=len(centres)).double() / len(index)
-    quality = mean(near.double())
+    quality = mean(double(near))
     return {
         "modes_found": Estimate(float(index[near].bincount(minlength=1).count_nonzero())),
         "high_quality": Estimate(quality.value, quality.se or None),
@@ -72,7 +72,7 @@ def measure(subject: Subject) -> dict[str, Estimate]:
 
 def nearest(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     """Which of the centres (k, D) is nearest to each point (n, D), and how far it is: (n,) each, in float64."""
-    found = torch.cdist(points.detach().double(), centres.double(), compute_mode="donot_use_mm_for_euclid_dist").min(1)
+    found = torch.cdist(double(points.detach()), double(centres), compute_mode="donot_use_mm_for_euclid_dist").min(1)
     return found.indices, found.values
 
 

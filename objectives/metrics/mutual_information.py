@@ -13,7 +13,7 @@ import math
 
 from objectives.base import Metric
 from objectives.draws import Fixed
-from objectives.lazy import Tensor, torch
+from objectives.lazy import Tensor, double, torch
 from objectives.metrics import kl
 from objectives.metrics._estimate import Estimate, mean, per_image
 from objectives.metrics._subject import Subject
@@ -61,7 +61,7 @@ def per_code(mu: Tensor, log_var: Tensor, noise: Tensor) -> Tensor:
 
     Σ_d (z_id − μ_jd)²/σ_jd² is three matrix products; (n, n, z) numbers would not fit into memory.
     """
-    mu, log_var, noise = mu.detach().double(), log_var.detach().double(), noise.double()
+    mu, log_var, noise = double(mu.detach()), double(log_var.detach()), double(noise)
     z, precision = mu + (0.5 * log_var).exp() * noise, (-log_var).exp()
     constant = (mu.square() * precision + log_var).sum(1)  # (n,), of each posterior
     found = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from objectives.base import Metric
-from objectives.lazy import Tensor
+from objectives.lazy import Tensor, double
 from objectives.metrics._estimate import Estimate
 
 METRIC = Metric(
@@ -22,4 +22,4 @@ def of(reconstruction: Tensor, target: Tensor) -> Tensor:
 
 def estimate(reconstruction: Tensor, target: Tensor) -> Estimate:
     """The ratio in float64."""
-    return Estimate(float(of(reconstruction.detach().double(), target.double())))
+    return Estimate(float(of(double(reconstruction.detach()), double(target))))

@@ -95,14 +95,14 @@ class _Timed:
 
     def __init__(self, family: Mathematics, config: base.Config, width: int, traced: bool = False) -> None:
         self._run = TrainingRun(family, [base.Member(number, config, number) for number in range(width)])
-        self._on_gpu = family.settings.device.startswith("cuda")
+        self._waits = family.settings.device != "cpu"  # a call returns before an accelerator has done what it asks
         self._run.train_steps(WARM_STEPS)
         if traced:
             hasten(family.traces)
             for _ in range(TRACING_STEPS):
                 self._run.train_steps(1)
         if width > 1 and family.evaluates_together:
-            self._run.evaluated_together()  # the memory that this takes is part of what a width needs
+            self._run.judge.evaluated_together()  # the memory that this takes is part of what a width needs
         self.steps_per_epoch = max(1, len(self._run.rows) // self._run.batch_size)
 
     def epoch_seconds(self) -> float:
@@ -113,7 +113,7 @@ class _Timed:
 
     def evaluation_seconds(self) -> float:
         """What the second evaluation of one member takes; the first imports."""
-        return min(self._seconds(lambda: self._run.evaluated(0)) for _ in range(2))
+        return min(self._seconds(lambda: self._run.judge.evaluated(0)) for _ in range(2))
 
     def _seconds(self, act: Callable[[], object]) -> float:
         before = self._now()
@@ -121,8 +121,8 @@ class _Timed:
         return self._now() - before
 
     def _now(self) -> float:
-        if self._on_gpu:
-            torch.cuda.synchronize()
+        if self._waits:
+            torch.accelerator.synchronize()
         return time.perf_counter()
 
 

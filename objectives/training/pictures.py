@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from objectives._files import replaced
 from objectives.base import ObjectiveError
 
 if TYPE_CHECKING:
@@ -30,13 +30,8 @@ def save_grid(images: Tensor, path: Path, columns: int = 8) -> None:
 
     grid = _grid(images.detach().cpu().float(), columns)
     picture = Image.fromarray(grid.numpy() if grid.shape[2] == 3 else grid[:, :, 0].numpy())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replaced(path) as temporary:
         picture.save(temporary, format="PNG", optimize=True)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _grid(images: Tensor, columns: int) -> Tensor:

@@ -298,8 +298,11 @@ def _resource_faults(resources: Resources, remote: bool) -> list[str]:
         faults.append(f"resources.gpu must be a fraction up to 1 or a whole number; got {resources.gpu:g}. Round it.")
     if resources.gpu > 0 and not remote and not has_gpu():
         faults.append(
-            f"resources.gpu must be 0 on a machine without a GPU; got {resources.gpu:g}. Set it to 0, or give --address of a cluster."
+            f"resources.gpu must be 0 on a machine without a GPU; got {resources.gpu:g}. Set it to 0, or give --address of a cluster. "
+            "(A Mac's GPU is not counted: set resources.device to mps.)"
         )
+    if resources.gpu > 0 and resources.device == "cpu":
+        faults.append(f"resources.gpu must be 0 where resources.device is cpu; got {resources.gpu:g}. Set it to 0, or leave device out.")
     cores = os.cpu_count() or 1
     if resources.cpu > cores and not remote:
         faults.append(f"resources.cpu must be at most this machine's {cores} cores; got {resources.cpu:g}. Lower it, or give --address.")

@@ -56,10 +56,11 @@ class Confirm(_Part):
 
 
 class Resources(_Part):
-    """What one training occupies."""
+    """What one training occupies, and where it runs: `auto` is the accelerator that torch finds where GPUs are asked for, else the CPU."""
 
     cpu: float = Field(default=1, gt=0)
     gpu: float = Field(default=0, ge=0)
+    device: Literal["auto", "cpu", "cuda", "mps", "xpu"] = "auto"
 
 
 class Limits(_Part):
@@ -163,6 +164,12 @@ class Spec(_Part):
         """Whether something of it is written `package.module:name`: a module of the user's, which a remote Ray must be sent."""
         return any(":" in part for part in (self.objective, self.model or "", self.dataset.name or ""))
 
+    @property
+    def device(self) -> str:
+        """Where a training runs, as `Settings` says it."""
+        named = self.resources.device
+        return named if named != "auto" else "accelerator" if self.resources.gpu else "cpu"
+
     def settings(self, *, cache: str | None = None) -> Settings:
         """What the objective is built from: everything about a training that is not a knob."""
         return Settings(
@@ -177,7 +184,7 @@ class Spec(_Part):
             latents=self.latents,
             batch_size=self.batch_size,
             precision=self.precision,
-            device="cuda" if self.resources.gpu else "cpu",
+            device=self.device,
             threads=max(1, int(self.resources.cpu)),
             cache=cache,
         )

@@ -177,7 +177,7 @@ class Timed:
         self.device, self.width = family.settings.device, width
         started = self._now()
         self.run: TrainingRun = family.start([Member(number, dict(config), number) for number in range(width)])
-        self.run.epoch = 1
+        self.run.crew.epoch = 1
         self.run.train_steps(WARM_STEPS)
         self.first_s = self._now() - started
         self.steps_per_epoch = max(1, len(self.run.rows) // self.run.batch_size)
@@ -188,12 +188,12 @@ class Timed:
 
     def evaluation(self) -> float:
         """Seconds of evaluating every member once, with the reports made of it."""
-        trained = {"train_loss": torch.ones(len(self.run.living), device=self.device)}
-        return self._clocked(lambda: self.run._judge(trained))
+        trained = {"train_loss": torch.ones(len(self.run.crew.living), device=self.device)}
+        return self._clocked(lambda: self.run.judge.reports(trained))
 
     def sound(self) -> bool:
         """Whether the members still have finite weights: arithmetic of NaN may be faster or slower."""
-        return all(bool(torch.isfinite(theta).all()) for theta in self.run.thetas.values())
+        return all(bool(torch.isfinite(theta).all()) for theta in self.run.crew.thetas.values())
 
     def _clocked(self, work: Callable[[], Any]) -> float:
         started = self._now()
@@ -216,7 +216,7 @@ def measure_row(case: Case, where: Where, widths: Sequence[int], budget_s: float
     prepared_s = time.perf_counter() - started
     alone = Timed(family, config, 1)
     flops, saved = count(alone.run)
-    weights = sum(theta.shape[1] for theta in alone.run.thetas.values())
+    weights = sum(theta.shape[1] for theta in alone.run.crew.thetas.values())
     floor_s = min(alone.evaluation() for _ in range(2))
     found = [single(alone, floor_s, budget_s)]
     lone: list[tuple[float, float]] = []  # of one member alone in its turns with packs: seconds of training and of evaluation

@@ -80,8 +80,8 @@ def begin(family: str, config: dict[str, Value], found: regularizers.Regularizer
     settings = Settings({"name": "digits"}, 10, MODELS[family], found.knob.likelihood or None, batch_size=BATCH)
     own = type("Measured", (kind,), {"load_data": lambda _: images()})
     run: TrainingRun = own(settings).start([Member(0, config, 0)])
-    run.epoch = 8  # late enough for what begins half-way
-    run.clock.epochs.fill_(7.0)
+    run.crew.epoch = 8  # late enough for what begins half-way
+    run.crew.clock.epochs.fill_(7.0)
     return run
 
 
@@ -99,7 +99,7 @@ def seconds(run: TrainingRun, player: str, steps: int) -> float:
     for _ in range(steps):
         run._update(player, batch)
         run._average()
-        run.steps += 1
+        run.crew.steps += 1
     return time.perf_counter() - started
 
 

@@ -31,7 +31,7 @@ def measure(row: str, width: int, where: Where) -> dict[str, float]:
     steps = turn(min(timed(runs[after], after, 1) for after in (NEVER, 0)), runs[0].steps_per_epoch, TURN_S)
     pairs = [tuple(timed(runs[after], after, steps) for after in (NEVER, 0)) for _ in range(ROUNDS)]
     mine, theirs = runs[0].run, runs[NEVER].run
-    if not all(torch.equal(theta, theirs.thetas[player]) for player, theta in mine.thetas.items()):
+    if not all(torch.equal(theta, theirs.crew.thetas[player]) for player, theta in mine.crew.thetas.items()):
         raise SystemExit(f"{row}, K = {width}: the two runs differ")
     if not all(trace.operations and not trace.refused for trace in mine.family.traces.values()):
         raise SystemExit(f"{row}, K = {width}: not replayed")

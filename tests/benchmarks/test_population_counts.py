@@ -34,7 +34,7 @@ def test_the_formula_of_a_chain_is_three_products_a_layer_and_two_for_the_first(
 def test_a_step_of_an_autoencoder_is_counted_as_its_formula_says(config: dict[str, float]) -> None:
     """Penalties on the weights are elementwise and count nothing; what is kept for the way back is more than the weights."""
     run = family_of(Case("autoencoder", "mlp", "mnist", 16), RANDOM).start([Member(0, {"latent_dim": 32, **config}, 0)])
-    run.epoch = 1
+    run.crew.epoch = 1
     flops, saved = count(run)
     assert flops == mlp_flops([784, 128, 32, 128, 784], 16)
     assert saved > 4 * 784 * 128
@@ -42,11 +42,11 @@ def test_a_step_of_an_autoencoder_is_counted_as_its_formula_says(config: dict[st
 
 def test_an_epoch_has_the_steps_that_training_takes() -> None:
     timed = Timed(family_of(ROWS["autoencoder-digits"], RANDOM), {}, 2)
-    before = timed.run.steps
+    before = timed.run.crew.steps
     timed.run.step()
-    assert timed.run.steps - before == timed.steps_per_epoch
+    assert timed.run.crew.steps - before == timed.steps_per_epoch
     timed.steps(0)
-    assert timed.run.steps - before == timed.steps_per_epoch, "a shuffle alone is no step"
+    assert timed.run.crew.steps - before == timed.steps_per_epoch, "a shuffle alone is no step"
 
 
 def test_a_turn_is_at_least_a_step_and_at_most_an_epoch() -> None:

@@ -65,7 +65,7 @@ def ours(data: Tensor) -> Callable[[], Any]:
     run = own(Settings({"name": "digits"}, 1000, "mlp400", batch_size=BATCH)).start([Member(0, {"lr": LR, "latent_dim": LATENT}, 0)])
 
     def epoch() -> None:
-        run.epoch += 1
+        run.crew.epoch += 1
         run._train_epoch()
 
     return epoch

@@ -143,7 +143,7 @@ def test_schedules_say_from_when_they_rest(config: dict[str, Any], rest: float, 
     seen: list[History] = []
     monkeypatch.setattr(detectors, "find", lambda _, history: seen.append(history) or "")
     run = begin("vae", [config], 20)
-    run._collapse(run.living[0])
+    run.judge._collapse(run.crew.living[0])
     assert seen[0].rest == rest and seen[0].epochs == 20
 
 
@@ -153,7 +153,7 @@ def test_a_member_scored_by_an_epoch_before_its_collapse_is_sound() -> None:
     run = begin("vae", [planted], 8, score="best_epoch")
     for _ in range(6):
         run.step()
-    run.living[0].rungs[0] = 0.0
+    run.crew.living[0].rungs[0] = 0.0
     assert run.step()[0].state is None and run.step()[0].state is State.COMPLETE
 
 

@@ -23,7 +23,7 @@ from objectives.features import Extractor, _trained
 from objectives.metrics._estimate import Estimate
 from objectives.metrics._subject import Subject
 from objectives.registry import names
-from objectives.training.loop import built, options_of
+from objectives.training.built import built, options_of
 from objectives.training.regularization import evaluation_net
 
 REPOSITORY = Path(__file__).parents[2]

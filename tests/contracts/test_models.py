@@ -250,11 +250,11 @@ def test_it_trains_alone_and_in_a_population(name: str, family: str) -> None:
     for count in (1, 2):
         settings = Settings(dataset={"name": "digits", "train_size": 64}, epochs=2, model=name, batch_size=32)
         run = family_class(settings).start([Member(n, {"latent_dim": LATENT}, n) for n in range(count)])
-        before = {player: theta.clone() for player, theta in run.thetas.items()}
+        before = {player: theta.clone() for player, theta in run.crew.thetas.items()}
         reports = run.step()
         assert [report.state for report in reports] == [None] * count, reports[0].traceback
         assert all(math.isfinite(report.rung_score) for report in reports)
-        assert all(not torch.equal(run.thetas[player][0], theta[0]) for player, theta in before.items())
+        assert all(not torch.equal(run.crew.thetas[player][0], theta[0]) for player, theta in before.items())
 
 
 def test_an_unknown_model_is_answered_with_those_that_exist() -> None:

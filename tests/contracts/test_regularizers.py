@@ -143,12 +143,12 @@ def test_its_off_value_is_its_absence_to_the_bit(objective: str, knob: str) -> N
     run = begin(objective, [{knob: found.knob.off}, on], dtype="float32", likelihood=likelihood(objective, [on]))
     regularization = run.regularization
     batch = run.rows[:32]
-    knobs = {name: value[0] for name, value in run.knobs.items()}
-    thetas = {player: theta[0] for player, theta in run.thetas.items()}
-    memories = {name: {key: value[0] for key, value in memory.items()} for name, memory in run.memories.items()}
+    knobs = {name: value[0] for name, value in run.crew.knobs.items()}
+    thetas = {player: theta[0] for player, theta in run.crew.thetas.items()}
+    memories = {name: {key: value[0] for key, value in memory.items()} for name, memory in run.crew.memories.items()}
 
     def losses() -> list[torch.Tensor]:
-        rest = (batch, Live(7), knobs, memories, run.clock, 0)
+        rest = (batch, Live(7), knobs, memories, run.crew.clock, 0)
         return [regularization.loss(player, thetas, *rest)[1][0]["loss"] for player in run.family.players]
 
     computed = losses()
@@ -196,9 +196,9 @@ def test_a_pack_whose_operations_are_done_again_is_the_pack(objective: str, knob
             run = begin(objective, [{knob: value, **companions}] * 2, dtype="float32")
             for _ in range(4):
                 run.train_steps(2)
-                run.epoch += 1  # what has a schedule moves
+                run.crew.epoch += 1  # what has a schedule moves
             runs.append(run)
-        assert all(torch.equal(theta, runs[0].thetas[player]) for player, theta in runs[1].thetas.items())
+        assert all(torch.equal(theta, runs[0].crew.thetas[player]) for player, theta in runs[1].crew.thetas.items())
         assert not [trace.refused for trace in runs[1].family.traces.values() if trace.refused]
         assert any(trace.operations for trace in runs[1].family.traces.values())
 

@@ -19,7 +19,7 @@ from objectives.draws import initialized
 from objectives.families import _small_file as packing
 from objectives.families.compression import BUDGET, CLOSE, PRECISIONS, SHARES, Compression, Press, fit, likely_share, multiply_adds, rung
 from objectives.terms import Net
-from objectives.training.loop import built, options_of
+from objectives.training.built import built, options_of
 from objectives.training.regularization import evaluation_net
 
 BITS = tuple(PRECISIONS)

@@ -155,14 +155,14 @@ def test_every_game_trains_and_members_together_are_the_members_alone(game: str)
 
 def updates(run: TrainingRun, player: str, steps: int) -> list[Tensor]:
     """θ of a player before and after each of so many minibatches of 32 images."""
-    seen = [run.thetas[player][0].clone()]
+    seen = [run.crew.thetas[player][0].clone()]
     batch = run.rows[None, :32]
     for _ in range(steps):
         for other in run.family.players:
-            if run.steps % run.family.every(other, run.options) == 0:
+            if run.crew.steps % run.family.every(other, run.options) == 0:
                 run._update(other, batch)
-        run.steps += 1
-        seen.append(run.thetas[player][0].clone())
+        run.crew.steps += 1
+        seen.append(run.crew.thetas[player][0].clone())
     return seen
 
 
@@ -192,10 +192,10 @@ def test_a_lazy_penalty_weighs_as_much_more() -> None:
 
 
 def first_loss(run: TrainingRun) -> Any:
-    knobs = {name: value[0] for name, value in run.knobs.items()}
-    thetas = {player: theta[0] for player, theta in run.thetas.items()}
-    memories = {name: {key: value[0] for key, value in memory.items()} for name, memory in run.memories.items()}
-    return run.regularization.loss("discriminator", thetas, run.rows[:32], run.living[0].streams, knobs, memories, run.clock, 0)
+    knobs = {name: value[0] for name, value in run.crew.knobs.items()}
+    thetas = {player: theta[0] for player, theta in run.crew.thetas.items()}
+    memories = {name: {key: value[0] for key, value in memory.items()} for name, memory in run.crew.memories.items()}
+    return run.regularization.loss("discriminator", thetas, run.rows[:32], run.crew.living[0].streams, knobs, memories, run.crew.clock, 0)
 
 
 def test_lr_ratio_scales_the_discriminators_rate_alone() -> None:
@@ -218,16 +218,16 @@ def test_lr_ratio_scales_the_discriminators_rate_alone() -> None:
 def test_beta1_is_that_of_torchs_adam(beta1: float) -> None:
     run = begin([{"beta1": beta1, "lr": 2e-3, "lr_ratio": 3.0}])
     steps, gradients = {"generator": 2e-3, "discriminator": 6e-3}, {"generator": [], "discriminator": []}
-    optimizers = {player: torch.nn.Parameter(theta[0].clone()) for player, theta in run.thetas.items()}
+    optimizers = {player: torch.nn.Parameter(theta[0].clone()) for player, theta in run.crew.thetas.items()}
     adams = {player: torch.optim.Adam([one], lr=steps[player], betas=(beta1, 0.999)) for player, one in optimizers.items()}
-    for player, optimizer in run.optimizers.items():
+    for player, optimizer in run.crew.optimizers.items():
         optimizer.step = spied(optimizer.step, gradients[player])  # type: ignore[method-assign]
     updates(run, "generator", 4)
     for player, adam in adams.items():
         for gradient in gradients[player]:
             optimizers[player].grad = gradient
             adam.step()
-        torch.testing.assert_close(run.thetas[player][0], optimizers[player].detach(), rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(run.crew.thetas[player][0], optimizers[player].detach(), rtol=1e-9, atol=1e-12)
 
 
 def spied(step: Callable[..., None], seen: list[Tensor]) -> Callable[..., None]:
@@ -386,17 +386,17 @@ def test_the_average_path_length_is_remembered_from_step_to_step() -> None:
 
 def test_p_of_adaptive_augmentation_moves_with_the_steps_of_the_discriminator() -> None:
     run = begin([{"ada": 0.5, "ada_images": 1e3, "loss": "wasserstein"}, {"ada": 1.0, "loss": "wasserstein"}])
-    steps = [run.memories["ada"]["p"].clone()]
+    steps = [run.crew.memories["ada"]["p"].clone()]
     batch = run.rows[:32].expand(2, -1, -1)
     for _ in range(10):
         run._update("discriminator", batch)
-        steps.append(run.memories["ada"]["p"].clone())
+        steps.append(run.crew.memories["ada"]["p"].clone())
     p = torch.stack(steps)  # (11, 2)
     change = (p[1:, 0] - p[:-1, 0]).abs()
     assert ((change - 0.032).abs() < 1e-9).sum() >= 5 and (p[:, 0] >= 0).all()
     assert (p[:, 1] == 0).all()
     run._update("generator", batch)
-    assert torch.equal(run.memories["ada"]["p"], steps[-1])
+    assert torch.equal(run.crew.memories["ada"]["p"], steps[-1])
 
 
 def test_masking_and_packing_meet_no_images_of_another_kind() -> None:

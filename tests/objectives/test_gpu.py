@@ -37,14 +37,14 @@ def begin(name: str, configs: list[dict[str, Any]], device: str = DEVICE, precis
 
 def apart(one: TrainingRun, other: TrainingRun, k: int = 0, at: int = 0) -> float:
     """How far member k's weights are from those of member `at` of the other run, relative."""
-    pairs = [(theta[k].cpu(), other.thetas[player][at].cpu()) for player, theta in one.thetas.items()]
+    pairs = [(theta[k].cpu(), other.crew.thetas[player][at].cpu()) for player, theta in one.crew.thetas.items()]
     return max(float((a - b).norm() / b.norm()) for a, b in pairs)
 
 
 def test_an_autoencoder_is_the_one_that_the_processor_trains() -> None:
     """First weights and the order of images are drawn on the processor, and this loss draws nothing."""
     here, there = begin("autoencoder", [{"l2": 1e-3}]), begin("autoencoder", [{"l2": 1e-3}], device="cpu")
-    assert all(theta.device.type == DEVICE for theta in here.thetas.values())
+    assert all(theta.device.type == DEVICE for theta in here.crew.thetas.values())
     assert apart(here, there) == 0
     mine, theirs = here.step()[0], there.step()[0]
     assert apart(here, there) < 1e-3

@@ -82,10 +82,10 @@ def test_tied_weights_stay_tied(config: dict[str, Any], count: int) -> None:
     run = tied(config, count)
     own = run.regularization.layouts["model"].size
     assert own == 12 * 64 + 12 + 64, "one kernel, two biases"
-    before = run.thetas["model"].clone()
+    before = run.crew.thetas["model"].clone()
     run.step()
-    assert not torch.equal(run.thetas["model"], before)
-    parameters = run.regularization.plain(run._current(0)).parameters
+    assert not torch.equal(run.crew.thetas["model"], before)
+    parameters = run.regularization.plain(run.judge.current(0)).parameters
     assert torch.equal(parameters["encoder"]["layers.0.weight"], parameters["decoder"]["weight"])
 
 

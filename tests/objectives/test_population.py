@@ -9,7 +9,7 @@ import torch
 
 from objectives import base, draws, registry
 from objectives.base import Member, Settings, State
-from objectives.training import loop, optimizers, population
+from objectives.training import judging, loop, optimizers, population
 from objectives.training.loop import TrainingRun
 
 DIGITS = {"name": "digits", "train_size": 160}
@@ -99,8 +99,8 @@ def test_in_single_precision_a_pack_stays_close(name: str) -> None:
     for run in runs:
         run.train_steps(10)  # type: ignore[attr-defined]  # an epoch: 160 images
     for k, alone in enumerate(runs[1:]):
-        for player, theta in alone.thetas.items():  # type: ignore[attr-defined]
-            difference = (runs[0].thetas[player][k] - theta[0]).norm() / theta[0].norm()  # type: ignore[attr-defined]
+        for player, theta in alone.crew.thetas.items():  # type: ignore[attr-defined]
+            difference = (runs[0].crew.thetas[player][k] - theta[0]).norm() / theta[0].norm()  # type: ignore[attr-defined]
             assert difference < (1e-5 if name == "gan" else 1e-4)
 
 
@@ -131,12 +131,12 @@ def test_a_pack_is_evaluated_as_each_of_it_would_be(name: str, knob: base.Knob, 
     values = [knob.choices[-1]] * 3 if knob.choices else [knob.high] * 3 if knob.structural else [knob.low, knob.high, knob.high]
     pack = [Member(number, {knob.name: value}, seed=100 + number) for number, value in enumerate(values)]
     run = begin(name, pack, epochs=3, likelihood="gaussian" if knob.name == "optimal_sigma" else None)
-    monkeypatch.setattr(loop, "TOGETHER", 2 * len(run.images.val))  # two of the three members at once, then the third
+    monkeypatch.setattr(judging, "TOGETHER", 2 * len(run.images.val))  # two of the three members at once, then the third
     assert run.family.evaluates_together
     run.step()
-    together = run.evaluated_together()
+    together = run.judge.evaluated_together()
     for k in range(3):
-        for key, value in run.evaluated(k).items():
+        for key, value in run.judge.evaluated(k).items():
             assert float(together[key][k]) == pytest.approx(float(value), rel=1e-9, nan_ok=True), key
 
 

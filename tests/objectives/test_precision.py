@@ -33,11 +33,11 @@ def trained(name: str, precision: str, configs: list[dict[str, Any]], first: int
 @pytest.mark.parametrize("name", CONFIGS)
 def test_bfloat16_trains_nearly_the_same_and_keeps_single_precision(name: str) -> None:
     full, half = (trained(name, precision, CONFIGS[name]) for precision in ("float32", "bfloat16"))
-    for player, theta in full.thetas.items():
-        coarse = half.thetas[player]
+    for player, theta in full.crew.thetas.items():
+        coarse = half.crew.thetas[player]
         assert coarse.dtype == torch.float32
         assert 1e-6 < float((coarse - theta).norm() / theta.norm()) < 0.1
-    assert all(torch.as_tensor(value).dtype in (torch.float32, torch.float64, torch.int64) for value in half.evaluated(0).values())
+    assert all(torch.as_tensor(value).dtype in (torch.float32, torch.float64, torch.int64) for value in half.judge.evaluated(0).values())
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -45,9 +45,9 @@ def test_a_pack_in_bfloat16_is_its_members(name: str) -> None:
     together = trained(name, "bfloat16", CONFIGS[name])
     for k, config in enumerate(CONFIGS[name]):
         alone = trained(name, "bfloat16", [config], first=k)
-        for player, theta in alone.thetas.items():
+        for player, theta in alone.crew.thetas.items():
             # Sums of products are rounded in another order, to three digits each.
-            assert float((together.thetas[player][k] - theta[0]).norm() / theta.norm()) < 0.05
+            assert float((together.crew.thetas[player][k] - theta[0]).norm() / theta.norm()) < 0.05
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -55,7 +55,7 @@ def test_what_is_reported_is_what_was_evaluated(name: str) -> None:
     """In full, though the training that is reported beside it was not."""
     for run in (trained(name, "bfloat16", [{}]), trained(name, "bfloat16", [{}, {}])):
         (report, *_) = run.step()
-        for key, value in run.evaluated(0).items():
+        for key, value in run.judge.evaluated(0).items():
             assert report.metrics[key] == pytest.approx(float(value), rel=1e-5, abs=1e-6), key
 
 

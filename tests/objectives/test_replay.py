@@ -38,7 +38,7 @@ def begin(name: str, configs: Sequence[dict[str, Any]], family: Any = None, **op
 
 
 def apart(one: TrainingRun, other: TrainingRun) -> float:
-    return max(float((theta - other.thetas[player]).abs().max()) for player, theta in one.thetas.items())
+    return max(float((theta - other.crew.thetas[player]).abs().max()) for player, theta in one.crew.thetas.items())
 
 
 def traces(run: TrainingRun) -> list[Trace]:

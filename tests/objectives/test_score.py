@@ -32,12 +32,12 @@ LAMBDAS = [
 def test_moving_a_lambda_at_fixed_weights_moves_no_score(name: str, knob: str) -> None:
     found = registry.load(name).knobs[knob]
     runs = [begin(name, [{knob: value}]) for value in (found.off, found.high)]
-    weights = runs[0]._current(0)
+    weights = runs[0].judge.current(0)
     reports = []
     for run in runs:
-        run._current = lambda _: weights  # type: ignore[method-assign]
-        run.epoch = 1  # to the last epoch, without training
-        (report,) = run._judge({"train_loss": torch.zeros(1)})
+        run.judge.current = lambda _: weights  # type: ignore[method-assign]
+        run.crew.epoch = 1  # to the last epoch, without training
+        (report,) = run.judge.reports({"train_loss": torch.zeros(1)})
         assert report.score is not None, report.traceback
         reports.append(report)
     assert reports[0].rung_score == reports[1].rung_score
@@ -47,7 +47,7 @@ def test_moving_a_lambda_at_fixed_weights_moves_no_score(name: str, knob: str) -
 
 def test_evaluation_draws_no_dropout() -> None:
     run = begin("autoencoder", [{"dropout": 0.5}])
-    net = run.regularization.plain(run._current(0))
+    net = run.regularization.plain(run.judge.current(0))
     assert run.family.evaluate(net, run.images) == run.family.evaluate(net, run.images)
 
 

@@ -91,7 +91,7 @@ def test_a_diverging_member_ends_within_one_report_and_leaves_the_others_alone(n
 def test_a_loss_that_blows_up_has_diverged() -> None:
     run = begin("autoencoder", pack(1))
     run.step()
-    run.thetas["model"].mul_(100)
+    run.crew.thetas["model"].mul_(100)
     (report,) = run.step()
     assert report.state is State.DIVERGED and "training loss rose" in report.reason
 
@@ -135,16 +135,16 @@ def test_members_of_one_seed_share_initialization_order_and_noise_whatever_lambd
     regularized = {knob: found.high for knob, found in knobs.items() if found.is_lambda and not found.structural}
     runs = [begin(name, [Member(0, config, seed=3)], epochs=1) for config in ({}, regularized)]
     # What a regularizer trains for itself lies behind the model's own parameters.
-    for player, theta in runs[0].thetas.items():
-        assert torch.equal(theta, runs[1].thetas[player][:, : theta.shape[1]])
-    streams = [run.living[0].streams for run in runs]
+    for player, theta in runs[0].crew.thetas.items():
+        assert torch.equal(theta, runs[1].crew.thetas[player][:, : theta.shape[1]])
+    streams = [run.crew.living[0].streams for run in runs]
     for run in runs:
         run._train_epoch()
     plain, noisy = (found.state() for found in streams)
     assert {"order"} < set(noisy) or name == "autoencoder"
     assert all(torch.equal(noisy[stream], plain[stream]) for stream in plain)
     other = begin(name, [Member(0, {}, seed=4)])
-    assert not any(torch.equal(runs[0].thetas[player], other.thetas[player]) for player in other.thetas)
+    assert not any(torch.equal(runs[0].crew.thetas[player], other.crew.thetas[player]) for player in other.crew.thetas)
 
 
 def test_streams_are_unrelated() -> None:
@@ -216,17 +216,17 @@ def test_a_gan_is_scored_by_its_average_over_the_last_evaluations() -> None:
     reports = train(run)
     curve = [report.rung_score for report in reports]
     assert reports[-1].score == pytest.approx(sum(curve[-3:]) / 3)
-    assert not torch.equal(run.averages["generator"], run.thetas["generator"]) or not len(run.living)
+    assert not torch.equal(run.crew.averages["generator"], run.crew.thetas["generator"]) or not len(run.crew.living)
 
 
 def test_the_average_follows_its_recursion() -> None:
     run = begin("gan", pack(1), batch_size=128)  # one update per epoch
-    average = run.averages["generator"].clone()
+    average = run.crew.averages["generator"].clone()
     for update in range(3):
         run._train_epoch()
         decay = (1 + update) / (10 + update)
-        average = decay * average + (1 - decay) * run.thetas["generator"]
-        torch.testing.assert_close(run.averages["generator"], average)
+        average = decay * average + (1 - decay) * run.crew.thetas["generator"]
+        torch.testing.assert_close(run.crew.averages["generator"], average)
 
 
 def test_bernoulli_of_real_values_is_refused() -> None:

@@ -24,6 +24,7 @@ from objectives.families.vae import VAE
 from objectives.metrics import active_units, iwae
 from objectives.terms import Clock
 from objectives.training import loop
+from objectives.training.built import built, options_of
 from objectives.training.regularization import Regularization
 
 SPECTRUM = torch.tensor([9.0, 4.0, 2.5, 1.0, 0.5, 0.1]).double()
@@ -69,8 +70,8 @@ def linear(beta: float) -> tuple[Regularization, Tensor, dict[str, Tensor], VAE]
     family = Double(Settings({"name": "noisy_linear"}, 1, "linear", "gaussian"))
     config = {"latent_dim": LATENTS, "beta": beta}
     shape = (1, 1, SIZE)
-    options = loop.options_of(family, config)
-    parts: Mapping[str, Any] = initialized(0, lambda: loop.built(family, shape, options))
+    options = options_of(family, config)
+    parts: Mapping[str, Any] = initialized(0, lambda: built(family, shape, options))
     parts = {name: part.double() for name, part in parts.items()}
     regularization = Regularization(family, parts, shape, LATENTS, options)
     regularization.switch([config])
@@ -153,7 +154,7 @@ def test_at_beta_1_the_loss_is_minus_the_elbo(likelihood: str) -> None:
     run = Double(settings).start([Member(0, {"latent_dim": 3}, 5)])
     batch = run.rows[:32]
     total, values = loss_of(run, batch)
-    net, draws = run.regularization.plain({"model": run.thetas["model"][0]}), Live(7, dtype=torch.float64)
+    net, draws = run.regularization.plain({"model": run.crew.thetas["model"][0]}), Live(7, dtype=torch.float64)
     x = (draws.uniform(batch.shape, "binarize") < batch).double() if likelihood == "bernoulli" else batch
     mean, log_variance = net("encoder", x).chunk(2, -1)
     q = torch.distributions.Normal(mean, (0.5 * log_variance).exp())
@@ -166,9 +167,9 @@ def test_at_beta_1_the_loss_is_minus_the_elbo(likelihood: str) -> None:
 
 
 def loss_of(run: loop.TrainingRun, batch: Tensor) -> tuple[float, dict[str, float]]:
-    knobs = {name: value[0] for name, value in run.knobs.items()}
-    thetas = {"model": run.thetas["model"][0]}
-    total, (values, _) = run.regularization.loss("model", thetas, batch, Live(7, dtype=torch.float64), knobs, {}, run.clock, 0)
+    knobs = {name: value[0] for name, value in run.crew.knobs.items()}
+    thetas = {"model": run.crew.thetas["model"][0]}
+    total, (values, _) = run.regularization.loss("model", thetas, batch, Live(7, dtype=torch.float64), knobs, {}, run.crew.clock, 0)
     return float(total), {name: float(value) for name, value in values.items()}
 
 

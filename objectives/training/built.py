@@ -1,0 +1,151 @@
+"""What a run begins with: a family's model, its first weights, the options that its members share; and saved weights, read again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from objectives import base, metrics, models, regularizers
+from objectives.base import Member, ObjectiveError
+from objectives.data._kinds import ImageSet
+from objectives.draws import Live, initialized
+from objectives.metrics._subject import Subject
+from objectives.terms import Clock
+from objectives.training.mathematics import Mathematics
+from objectives.training.members import Crew, Living
+from objectives.training.optimizers import Adam
+from objectives.training.precision import products
+from objectives.training.regularization import Memories, Regularization, evaluation_net
+
+
+def built(family: Mathematics, shape: base.Shape, options: base.Config) -> dict[str, nn.Module]:
+    """The freshly initialized parts of a family's model; a player whose regularizer changes what it takes (packing) gets that."""
+    latent_dim = int(options["latent_dim"])
+    parts = dict(models.build(family.model, family.name, shape, latent_dim))
+    for name, found in regularizers.acting_on(family.name, tuple(family.players)).items():
+        if found.has("takes") and not found.idle(options[name]):
+            wider = models.build(family.model, family.name, found.module.takes(shape, options[name]), latent_dim)
+            parts.update({part: wider[part] for part in family.players[found.player]})
+    return parts
+
+
+def begun(
+    family: Mathematics, members: Sequence[Member], images: ImageSet, options: base.Config, dtype: torch.dtype
+) -> tuple[Crew, Regularization]:
+    """Members at their first step, each with weights of its own seed, and their regularizers, bound to the model."""
+    device = family.settings.device
+    living = [Living(member, Live(member.seed, device, dtype)) for member in members]
+    build = partial(built, family, images.shape, options)
+    freshly = [initialized(member.seed, build) for member in members]
+    freshly = [{name: part.to(device, dtype) for name, part in parts.items()} for parts in freshly]
+    regularization = Regularization(family, freshly[0], images.shape, int(options["latent_dim"]), options)
+    regularization.switch([member.config for member in members])
+    rows = [
+        {player: regularization.flatten(player, parts, Live(member.seed)).to(device, dtype) for player in family.players}
+        for member, parts in zip(members, freshly, strict=True)
+    ]
+    thetas = {player: torch.stack([row[player] for row in rows]) for player in family.players}
+    on = {name: found for name, found in regularization.on.items() if found.has("step_memory")}
+    crew = Crew(
+        living=living,
+        thetas=thetas,
+        averages={player: thetas[player].clone() for player in family.averaged},
+        memories=_stacked([regularization.memories(row) for row in rows]),
+        step_memories={name: found.module.step_memory(thetas[found.player]) for name, found in on.items()},
+        optimizers={player: Adam(theta) for player, theta in thetas.items()},
+        clock=Clock(torch.zeros((), dtype=dtype, device=device), family.settings.epochs),
+    )
+    return crew, regularization
+
+
+def _stacked(memories: Sequence[Memories]) -> Memories:
+    """One memory of (K, …) tensors out of K memories."""
+    return (
+        {name: {key: torch.stack([memory[name][key] for memory in memories]) for key in first} for name, first in memories[0].items()}
+        if memories
+        else {}
+    )
+
+
+def options_of(family: Mathematics, config: base.Config) -> dict[str, base.Value]:
+    """The structural knobs of a config."""
+    return {name: config.get(name, knob.default) for name, knob in family.knobs.items() if knob.structural}
+
+
+def shared_options(family: Mathematics, members: Sequence[Member]) -> dict[str, base.Value]:
+    """The members' common structural knobs; they must agree in every one, for one tensor holds all of them."""
+    for name, knob in family.knobs.items():
+        values = {member.config.get(name, knob.default) for member in members} if knob.structural else set()
+        if len(values) > 1:
+            raise ObjectiveError(f"members of one run must agree in the structural knob {name!r}; got {sorted(values, key=str)}.")
+    return options_of(family, members[0].config if members else {})
+
+
+def converted(images: ImageSet, dtype: torch.dtype) -> ImageSet:
+    """The image set with its images in another precision (tests of equality use float64)."""
+    if images.train.dtype == dtype:
+        return images
+    names = ("train", "val", "test", "train_target", "val_target", "test_target", "val_novel", "test_novel")
+    converted: dict[str, Any] = {name: value.to(dtype) for name in names if (value := getattr(images, name)) is not None}
+    return replace(images, **converted)
+
+
+DEVICES: dict[str, Callable[[], bool]] = {
+    "cpu": lambda: True,
+    "cuda": torch.cuda.is_available,
+    "mps": torch.backends.mps.is_available,
+    "xpu": torch.xpu.is_available,
+}
+ACCELERATOR = "accelerator"
+
+
+def device_of(wanted: str) -> str:
+    """The device that a name of the settings stands for in this process.
+
+    Raises:
+        ObjectiveError: torch does not find it here.
+    """
+    found = [name for name, there in DEVICES.items() if there()]
+    if wanted == ACCELERATOR and torch.accelerator.is_available():
+        return torch.accelerator.current_accelerator().type  # type: ignore[union-attr]
+    kind = wanted.partition(":")[0]
+    if kind in found:
+        return wanted
+    raise ObjectiveError(
+        f"device must be one that torch finds here, {', '.join(found)}; got {wanted!r}. "
+        "Set resources.device to one of them (and resources.gpu to 0 for cpu), or install a torch that is built for the device."
+    )
+
+
+def parameter_counts(family: Mathematics, shape: base.Shape) -> dict[str, int]:
+    """Trainable numbers per part of the family's model, at the default structure."""
+    parts = initialized(0, lambda: built(family, shape, options_of(family, {})))
+    return {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
+
+
+def read_test(family: Mathematics, config: base.Config, weights: Path) -> dict[str, float]:
+    """Score saved weights on the test split."""
+    from safetensors.torch import load_file
+
+    torch.set_num_threads(family.settings.threads)
+    images, options = family.load_data(), options_of(family, config)
+    parts = initialized(0, lambda: built(family, images.shape, options))
+    tensors = load_file(weights, device=family.settings.device)
+    parameters: dict[str, dict[str, Tensor]] = {}
+    for part, module in parts.items():
+        module.to(family.settings.device)
+        parameters[part] = {name: tensors.get(f"{part}.{name}", p.new_empty(0)) for name, p in module.named_parameters()}
+        wrong = [name for name, p in module.named_parameters() if parameters[part][name].shape != p.shape]
+        if wrong:
+            raise ObjectiveError(f"{weights} must hold weights of model {family.model!r} with this config; {part}.{wrong[0]} does not fit.")
+    net = evaluation_net(family, parts, parameters, images.shape, int(options["latent_dim"]), options)
+    with torch.no_grad(), products("float32", family.settings.device):
+        asked = metrics.measured(Subject(family, net, images, "test"), family.measured[base.Phase.CONFIRM])
+        found = {**asked, **family.test(net, images)}
+    return {**found, "score": found[family.deciding.replace("val_", "test_", 1)]}
