@@ -58,6 +58,9 @@ def entry(family: str, name: str) -> Entry:
     found = {str(one["name"]): one for one in entries(family)}
     if family == "metrics" and (measured := {key: one["summary"] for key, one in found.items() if one["measure"] == name}):
         return {"measure": name, **measured}
+    if family == "knobs" and (players := [one for one in (f"{name}_g", f"{name}_d") if one in found]) and name not in found:
+        # A λ that is searched for each player of a GAN by itself, and has no place of its own.
+        return {**found[players[0]], "name": name, "knobs": players, "where": "for each player by itself", **_background(players[0])}
     if name not in found:
         raise ObjectiveError(unknown(family.removesuffix("s"), name, list(found)))
     return found[name] | (_background(name) if family == "knobs" else _about(name) if family == "datasets" else {})

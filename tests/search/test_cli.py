@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -558,3 +559,22 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
 
 def test_version() -> None:
     assert lagrange("--version").stdout.startswith("lagrange ")
+
+
+def names_in(page: str, begins: str, ends: str) -> list[str]:
+    part = page[page.index(begins) :]
+    return re.findall(r"`(\w+)`", part[: part.index(ends)])
+
+
+def test_every_name_of_the_readme_is_answered() -> None:
+    page = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    tables = {
+        "knobs": names_in(page, "| where | knobs |", "Three promises"),
+        "models": names_in(page, "| models |", "| data |"),
+        "datasets": [name for name in names_in(page, "| data |", "| for all of them") if name != "image_folder"],
+        "features": names_in(page, "| features |", "A member whose posterior"),
+    }
+    assert all(len(names) > 4 for names in tables.values())
+    for family, names in tables.items():
+        for name in names:
+            assert search.cli.listing.entry(family, name)["name"] == name
