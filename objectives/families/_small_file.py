@@ -1,8 +1,8 @@
-"""Weights as a file of few bytes: magnitude pruning, int8 quantization, and a packing that loses nothing more.
+"""Weights as a file of few bytes: magnitude pruning, int8 quantization, and a coding that loses nothing more.
 
     pruned      the share s of all kernel weights that is smallest in size is 0; what was exactly 0 already counts among them
     quantized   per tensor q = round(w/Δ), Δ = max|w|/127: |w − qΔ| ≤ Δ/2, and 0 stays 0
-    pack        a file that describes itself; `unpack` reads back every value that was written (−0 as 0)
+    encoded     a file that describes itself; `decoded` reads back every value that was written (−0 as 0)
 
 A tensor is written whole, or as a bitmap of what is not 0 with the values of that alone, whichever is shorter. Either is a stream of bytes
 that is stored or compressed, whichever is shorter: by Huffman codes alone, by deflate, and bitmaps by LZMA too. (Values of a trained
@@ -72,7 +72,7 @@ def quantized(tensor: Tensor) -> Quantized:
     return Quantized((tensor / scale).round().clamp(-LEVELS, LEVELS).to(torch.int8), scale)
 
 
-def pack(tensors: Mapping[str, Tensor], bits: int) -> bytes:
+def encoded(tensors: Mapping[str, Tensor], bits: int) -> bytes:
     """The tensors as one file; `bits` is 32, or 8 for kernels in int8."""
     parts = [MAGIC, struct.pack("<H", len(tensors))]
     for name, tensor in tensors.items():
@@ -86,14 +86,14 @@ def pack(tensors: Mapping[str, Tensor], bits: int) -> bytes:
     return b"".join(parts)
 
 
-def unpack(data: bytes) -> dict[str, Tensor]:
-    """What `pack` wrote, as float32 tensors.
+def decoded(data: bytes) -> dict[str, Tensor]:
+    """What `encoded` wrote, as float32 tensors.
 
     Raises:
         ValueError: these bytes are no such file, or not all of one.
     """
     if data[:4] != MAGIC:
-        raise ValueError(f"a packed generator begins with {MAGIC!r}; got {data[:4]!r}")
+        raise ValueError(f"an encoded generator begins with {MAGIC!r}; got {data[:4]!r}")
     reader = _Reader(data, 4)
     found = {}
     for _ in range(reader.take("<H")[0]):
@@ -166,7 +166,7 @@ class _Reader:
         try:
             found = struct.unpack_from(form, self._data, self._at)
         except struct.error as error:
-            raise ValueError(f"a packed generator of {len(self._data)} bytes ends too early: {error}") from error
+            raise ValueError(f"an encoded generator of {len(self._data)} bytes ends too early: {error}") from error
         self._at += struct.calcsize(form)
         return found
 

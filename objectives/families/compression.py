@@ -4,7 +4,7 @@
 
     magnitude pruning to s ∈ {0, 0.5, 0.7, 0.8, 0.9, 0.95} of all its kernel weights (what is exactly 0 already counts among them)
     × kernels in 32-bit floats or in int8 (symmetric, one scale per tensor, after training)
-    → written to a file as short as a lossless packing makes it → read back → evaluated: KID on the noise that is always the same
+    → written to a file as short as a lossless coding makes it → read back → evaluated: KID on the noise that is always the same
 
 and on either precision there is one rung more, the *fit*: pruned just so far that the file has at most `byte_budget` times the bytes of the
 model in floats. The lower KID of the two fits is the score, `val_kid_at_bytes`. Every member is so compared at the same number of bytes
@@ -52,7 +52,7 @@ CODE_BITS = 7.0  # entropy of an int8 code that is not 0, about
 
 BUDGET = base.Knob(
     name="byte_budget",
-    summary="bytes that the packed generator may have, as a share of the model's in 32-bit floats; says what is asked, not to be searched",
+    summary="bytes that the encoded generator may have, as a share of the model's in 32-bit floats; says what is asked, not to be searched",
     formula="bytes ≤ share · 4 · parameters",
     unit="share of bytes",
     default=0.1,
@@ -175,7 +175,7 @@ class Compression(GAN):
         return float(super().evaluate(net, images)["val_kid"])
 
     def budget_bytes(self, shape: tuple[int, int, int], options: base.Config) -> int:
-        """The bytes that a packed generator may have, the same for every member: counted from the model at its default structure."""
+        """The bytes that an encoded generator may have, the same for every member: counted from the model at its default structure."""
         from objectives.training.built import parameter_counts
 
         return int(float(options[BUDGET.name]) * FLOAT_BYTES * parameter_counts(self, shape)[PART])
@@ -188,7 +188,7 @@ class Compression(GAN):
         parameters = initialized(0, lambda: built(self, shape, options))[PART].named_parameters()
         # Fresh biases and norms may be constants, which take no room; trained ones are numbers like any.
         shaped = {name: torch.randn(value.shape, generator=torch.Generator().manual_seed(0)) for name, value in parameters}
-        least = len(_small_file.pack(_small_file.pruned(shaped, 1.0), 8))
+        least = len(_small_file.encoded(_small_file.pruned(shaped, 1.0), 8))
         if least > budget:
             raise base.ObjectiveError(
                 f"{BUDGET.name} must leave room for what is never pruned, {least} bytes of biases and the like in this model; "
@@ -234,7 +234,7 @@ class Press:
 
         path = self._folder / f"{round(share * self._count)}-{bits}"
         if not path.exists():
-            path.write_bytes(_small_file.pack(_small_file.pruned(self._tensors, share), bits))
+            path.write_bytes(_small_file.encoded(_small_file.pruned(self._tensors, share), bits))
         return path
 
     def read(self, file: Path) -> Net:
@@ -242,7 +242,7 @@ class Press:
         from objectives.families import _small_file
 
         before = self._net.parameters[PART]
-        read = _small_file.unpack(file.read_bytes())
+        read = _small_file.decoded(file.read_bytes())
         return self._net.having(PART, {name: read[name].to(value) for name, value in before.items()})
 
     def fit(self, bits: int, budget: int) -> float:

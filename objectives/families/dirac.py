@@ -30,7 +30,7 @@ from typing import Any, ClassVar
 
 from objectives import base, registry
 from objectives.base import Knob, Member, Metric, ObjectiveError, Report, State
-from objectives.families._replayed import ReplayedRun
+from objectives.families._computed import ComputedRun
 from objectives.regularizers import r1
 
 STEPS = 400
@@ -90,9 +90,9 @@ class Dirac(base.Objective):
         dataset = {key: value for key, value in self.options.items() if value is not None}
         return {"dataset": dataset, "model": "none", "best_lambda": 1.0}
 
-    def start(self, members: Sequence[Member]) -> ReplayedRun:
+    def start(self, members: Sequence[Member]) -> ComputedRun:
         """Begin training."""
-        return ReplayedRun("dirac", members, self._report)
+        return ComputedRun("dirac", members, self._report)
 
     def read_test(self, config: base.Config, weights: Path) -> dict[str, float]:
         """The score of a game from a start that is not that of validation: there is no model to keep, only where it leads to."""

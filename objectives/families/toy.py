@@ -30,7 +30,7 @@ from typing import Any, ClassVar
 
 from objectives import base, registry
 from objectives.base import OUT_OF_MEMORY, Knob, Member, Metric, ObjectiveError, Report, State, out_of_memory
-from objectives.families._replayed import ReplayedRun
+from objectives.families._computed import ComputedRun
 
 BEST_LR = 1e-2
 FIRST_EXCESS = 3.0  # how far above its risk a member starts, in units of S
@@ -114,9 +114,9 @@ class Toy(base.Objective):
             "best_lambda": best_lambda(self.options["signal"], self.options["noise"]),
         }
 
-    def start(self, members: Sequence[Member]) -> ReplayedRun:
+    def start(self, members: Sequence[Member]) -> ComputedRun:
         """Begin training."""
-        return ReplayedRun("toy", members, self._report)
+        return ComputedRun("toy", members, self._report)
 
     def read_test(self, config: base.Config, weights: Path) -> dict[str, float]:
         """The risk with a shift of the seed that is not that of validation."""

@@ -1,4 +1,4 @@
-"""Truths about small files: what pruning keeps, how far quantization errs, what packing gives back, and what a budget buys."""
+"""Truths about small files: what pruning keeps, how far quantization errs, what coding gives back, and what a budget buys."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from objectives.base import Intent, Member, ObjectiveError, Phase, Report, Settings
 from objectives.draws import initialized
-from objectives.families import _small_file as packing
+from objectives.families import _small_file as small_file
 from objectives.families.compression import BUDGET, CLOSE, PRECISIONS, SHARES, Compression, Press, fit, likely_share, multiply_adds, rung
 from objectives.terms import Net
 from objectives.training.built import built, options_of
@@ -33,23 +33,23 @@ def drawn(seed: int = 0) -> dict[str, Tensor]:
     return {**found, "c.weight": torch.zeros(3, 7)}
 
 
-# ------------------------------------------------------------------------------------------------ pruning, quantization, packing
+# ------------------------------------------------------------------------------------------------ pruning, quantization, coding
 
 
 def test_pruning_keeps_the_largest_of_all_kernels_together_and_no_bias_is_touched() -> None:
     tensors = {"a": torch.tensor([[0.5, -3.0], [0.0, 2.0]]), "bias": torch.tensor([0.001]), "b": torch.tensor([[-1.0, 0.25, 4.0, 0.0]])}
-    half = packing.pruned(tensors, 0.5)  # four of eight: both zeros, 0.25 and 0.5
+    half = small_file.pruned(tensors, 0.5)  # four of eight: both zeros, 0.25 and 0.5
     assert half["a"].tolist() == [[0.0, -3.0], [0.0, 2.0]] and half["b"].tolist() == [[-1.0, 0.0, 4.0, 0.0]]
     assert half["bias"] is tensors["bias"]
-    assert all(torch.equal(one, tensors[name]) for name, one in packing.pruned(tensors, 0.25).items())  # what is 0 already counts
-    assert not packing.pruned(tensors, 1.0)["b"].any()
+    assert all(torch.equal(one, tensors[name]) for name, one in small_file.pruned(tensors, 0.25).items())  # what is 0 already counts
+    assert not small_file.pruned(tensors, 1.0)["b"].any()
 
 
 @given(st.integers(0, 10_000), st.sampled_from(SHARES))
 @settings(max_examples=30, deadline=None)
 def test_a_pruned_weight_is_never_larger_than_a_kept_one(seed: int, share: float) -> None:
     tensors = drawn(seed)
-    kept = packing.pruned(tensors, share)
+    kept = small_file.pruned(tensors, share)
     kernels = [name for name, tensor in tensors.items() if tensor.ndim > 1]
     before, after = (torch.cat([found[name].flatten() for name in kernels]) for found in (tensors, kept))
     assert int((after == 0).sum()) == max(round(share * len(after)), int((before == 0).sum()))
@@ -63,41 +63,41 @@ def test_a_pruned_weight_is_never_larger_than_a_kept_one(seed: int, share: float
 def test_quantization_errs_by_half_a_step_at_most_and_is_symmetric(seed: int, size: float) -> None:
     weights = size * torch.randn(57, 11, generator=torch.Generator().manual_seed(seed))
     weights[3] = 0
-    found = packing.quantized(weights)
+    found = small_file.quantized(weights)
     assert found.scale == pytest.approx(float(weights.abs().max()) / 127, rel=1e-6)
     assert float((weights.double() - found.restored().double()).abs().max()) <= found.scale * (0.5 + 1e-4)
     assert not found.restored()[3].any() and int(found.codes.abs().max()) == 127
-    assert torch.equal(packing.quantized(-weights).codes, -found.codes)
+    assert torch.equal(small_file.quantized(-weights).codes, -found.codes)
 
 
 @pytest.mark.parametrize("bits", BITS)
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.95, 1.0])
 def test_what_was_packed_is_read_back_exactly(bits: int, share: float) -> None:
-    tensors = packing.pruned(drawn(), share)
+    tensors = small_file.pruned(drawn(), share)
     tensors["empty"] = torch.zeros(0)
-    read = packing.unpack(packing.pack(tensors, bits))
+    read = small_file.decoded(small_file.encoded(tensors, bits))
     assert list(read) == list(tensors)
     for name, tensor in tensors.items():
-        stands = packing.quantized(tensor).restored() if bits == 8 and tensor.ndim > 1 else tensor
+        stands = small_file.quantized(tensor).restored() if bits == 8 and tensor.ndim > 1 else tensor
         assert torch.equal(read[name], stands), name
 
 
 def test_a_file_that_is_none_or_not_whole_is_refused() -> None:
-    data = packing.pack(drawn(), 8)
+    data = small_file.encoded(drawn(), 8)
     with pytest.raises(ValueError, match="begins with"):
-        packing.unpack(b"PK\x03\x04" + data)
+        small_file.decoded(b"PK\x03\x04" + data)
     with pytest.raises(ValueError, match="ends too early"):
-        packing.unpack(data[: len(data) // 2])
+        small_file.decoded(data[: len(data) // 2])
 
 
 def test_a_file_is_about_as_short_as_the_entropy_of_what_it_holds() -> None:
     # 90 % zeros at random places: H(0.1) = 0.469 bits of place per weight, and the codes of the others.
-    weights = packing.pruned({"w": torch.randn(400, 500, generator=torch.Generator().manual_seed(1))}, 0.9)
-    codes = packing.quantized(weights["w"]).codes
+    weights = small_file.pruned({"w": torch.randn(400, 500, generator=torch.Generator().manual_seed(1))}, 0.9)
+    codes = small_file.quantized(weights["w"]).codes
     values = codes[codes != 0].unique(return_counts=True)[1].double()
     share = values / values.sum()
     bits = codes.numel() * -(0.1 * math.log2(0.1) + 0.9 * math.log2(0.9)) + values.sum() * -(share * share.log2()).sum()
-    assert 1.0 <= len(packing.pack(weights, 8)) / (float(bits) / 8) < 1.06
+    assert 1.0 <= len(small_file.encoded(weights, 8)) / (float(bits) / 8) < 1.06
 
 
 def test_zeros_in_rows_or_columns_take_less_than_scattered_ones() -> None:
@@ -106,7 +106,8 @@ def test_zeros_in_rows_or_columns_take_less_than_scattered_ones() -> None:
     dead = torch.rand(256, generator=noise) < 0.8
     scattered = weights.masked_fill(torch.rand(256, 256, generator=noise) < dead.double().mean(), 0.0)
     sizes = [
-        len(packing.pack({"w": one}, 8)) for one in (weights.masked_fill(dead[:, None], 0.0), weights.masked_fill(dead, 0.0), scattered)
+        len(small_file.encoded({"w": one}, 8))
+        for one in (weights.masked_fill(dead[:, None], 0.0), weights.masked_fill(dead, 0.0), scattered)
     ]
     assert max(sizes[:2]) < 0.8 * sizes[2]
 
@@ -166,8 +167,8 @@ def test_what_is_evaluated_is_what_was_read_from_the_file(trained: tuple[Report,
     press, images = Press(net, tmp_path), found.load_data()
     file = press.file(0.8, 8)
     assert float(file.stat().st_size) == trained[0].metrics["bytes_s80_int8"]
-    kept = packing.pruned(dict(net.parameters["generator"]), 0.8)
-    by_hand = {name: packing.quantized(value).restored() if value.ndim > 1 else value for name, value in kept.items()}
+    kept = small_file.pruned(dict(net.parameters["generator"]), 0.8)
+    by_hand = {name: small_file.quantized(value).restored() if value.ndim > 1 else value for name, value in kept.items()}
     assert all(torch.equal(value, by_hand[name]) for name, value in press.read(file).parameters["generator"].items())
     kid = float(found.evaluate(net.having("generator", by_hand), images)["val_kid"])
     assert kid == pytest.approx(trained[0].metrics["val_kid_s80_int8"], rel=1e-6)

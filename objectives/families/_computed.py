@@ -11,7 +11,7 @@ from objectives._files import replaced
 from objectives.base import Member, ObjectiveError, Report
 
 
-class ReplayedRun:
+class ComputedRun:
     """An implementation of `base.Run` for objectives that need no training, such as those with closed-form answers.
 
     `report` says where a member is after so many epochs; a report with a state is the member's last.
