@@ -26,10 +26,10 @@ OPEN = (
 )
 # Foreign libraries that are heavy or replaceable, and the only files that may import them.
 HOMES = {
-    "ray": ("search/searcher.py", "search/trainable.py", "search/sweep.py", "infra/cluster.py"),
-    "optuna": ("search/study.py", "search/space.py", "search/samplers/"),
-    "mlflow": ("infra/tracking.py",),
-    "sqlalchemy": ("infra/catalogue.py", "infra/migrations/"),
+    "ray": ("search/running/tune_", "infra/cluster.py"),
+    "optuna": ("search/asking/",),
+    "mlflow": ("infra/tracking",),
+    "sqlalchemy": ("infra/catalogue", "infra/migrations/"),
     "torch": ("objectives/",),
 }
 
@@ -141,7 +141,8 @@ def test_the_public_names_of_search_exist() -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
+# The log names files as they were on the day.
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md") if path.stem != "log")])
 def test_the_files_and_tests_that_a_page_names_exist(page: str) -> None:
     files = {path.name for folder in (*PACKAGES, "tests") for path in (ROOT / folder).rglob("*.py")}
     known = {

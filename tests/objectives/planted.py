@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from objectives.base import Config, Knob, Metric, Settings
+from objectives.base import Config, Knob, Metric, Objective, Settings
 
 L2 = Knob("l2", "ridge", "½λ Σ ‖W‖²", "1", 0.0, low=1e-4, high=1.0, log=True, off=0.0, more="high")
 SMOOTH = Knob("smooth", "gradient penalty", "½λ E‖∇f‖²", "1", 0.0, low=1e-4, high=1.0, log=True, off=0.0, more="high")
@@ -33,7 +33,7 @@ BUGS = {
 }
 
 
-class Planted:
+class Planted(Objective):
     """Regression of 3 numbers on 5 by a frozen and a trained layer. `settings.dataset["bug"]` says what is wrong with it."""
 
     knobs: ClassVar[Mapping[str, Knob]] = {"l2": L2, "smooth": SMOOTH}

@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 
 import search.cli
 import search.cli.listing
+import search.retrain
 import search.sweep
 import search.telling.exports
 from infra.catalogue import Catalogue, MemberRow, ReportRow, SweepRow
@@ -520,7 +521,7 @@ def retrained(**changes: Any) -> Callable[..., Retrained]:
     ],
 )
 def test_train_holds_the_config_to_its_promise(monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], code: int, words: str) -> None:
-    monkeypatch.setattr(search.telling.exports, "train", retrained(**changes))
+    monkeypatch.setattr(search.retrain, "train", retrained(**changes))
     result = lagrange("train", "best.yaml")
     assert result.exit_code == code and words in result.output
 

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+import search.estimate
 import search.sweep
 from search.cli import app
 from search.errors import SpecError
 from search.estimate import DryRun
 from search.spec.faults import warnings
 from search.spec.keys import Spec
+from search.spec.reading import read
 
 MODULE = '''
 from objectives.base import Conflict, Knob, Metric, ObjectiveError
@@ -80,13 +82,13 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     sys.modules.pop("opinions", None)
 
 
-def read(**spec: Any) -> Spec:
+def asked(**spec: Any) -> Spec:
     return read({"objective": "opinions:Loud", **spec})
 
 
 def test_an_error_is_a_fault_beside_the_others() -> None:
     with pytest.raises(SpecError) as caught:
-        read(search={"one": {}, "two": {}, "tree": {}}, sampler="tpee")
+        asked(search={"one": {}, "two": {}, "tree": {}}, sampler="tpee")
     assert "one and two do not go together" in caught.value.faults
     assert any("'tree'" in fault for fault in caught.value.faults)
     assert any("'tpee'" in fault for fault in caught.value.faults)
@@ -95,17 +97,17 @@ def test_an_error_is_a_fault_beside_the_others() -> None:
 
 def test_a_fixed_value_counts_and_an_off_value_does_not() -> None:
     with pytest.raises(SpecError):
-        read(fixed={"two": 0.5})
-    assert warnings(read(fixed={"two": 0.0})) == []
+        asked(fixed={"two": 0.5})
+    assert warnings(asked(fixed={"two": 0.0})) == []
 
 
 def test_warnings_are_those_of_the_resolved_spec() -> None:
-    assert warnings(read(search={"two": {}})) == ["two is odd"]
-    assert warnings(read()) == []
+    assert warnings(asked(search={"two": {}})) == ["two is odd"]
+    assert warnings(asked()) == []
 
 
 def test_what_an_objective_is_told(elsewhere: Any) -> None:
-    read(
+    asked(
         search={"one": {"low": 0.01}, "lr": [0.1, 0.2]}, fixed={"fraction": 0.5}, model="second", score="best_epoch", budget={"epochs": 50}
     )
     intent = elsewhere.Loud.asked[-1]
@@ -116,7 +118,7 @@ def test_what_an_objective_is_told(elsewhere: Any) -> None:
 
 
 def test_defaults_are_told_as_they_will_be(elsewhere: Any) -> None:
-    read(scheduler="none", search={"one": {}, "loss": {}})
+    asked(scheduler="none", search={"one": {}, "loss": {}})
     intent = elsewhere.Loud.asked[-1]
     assert (intent.model, intent.epochs, intent.first_rung) == ("first", 30, None)
     assert intent.on["loss"] == ("hinge", "lsgan")
@@ -141,7 +143,7 @@ def test_a_sweep_says_its_warnings_once_before_it_starts(monkeypatch: pytest.Mon
 
 
 def test_a_dry_run_says_them_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search.sweep, "dry_run", lambda spec, **_: DryRun(spec, {"search": 1}, {"search": 1}, 1, 1.0, "nothing"))
+    monkeypatch.setattr(search.estimate, "dry_run", lambda spec, **_: DryRun(spec, {"search": 1}, {"search": 1}, 1, 1.0, "nothing"))
     done = lagrange("sweep", "opinions:Loud", "--set", "search={two: {}}", "--dry-run")
     assert done.exit_code == 0, done.output
     assert done.output.count("note: two is odd") == 1

@@ -374,9 +374,27 @@ def test_whatever_a_key_holds_the_answer_is_a_spec_or_faults(value: Any) -> None
 
 
 def test_settings_are_plain_data() -> None:
-    plain = read({"objective": "vae", "score": "best_epoch"}).settings(device="cuda", cache="c")
-    assert (plain.dataset["name"], plain.model, plain.score, plain.device, plain.cache) == ("digits", "mlp400", "best_epoch", "cuda", "c")
+    plain = read({"objective": "vae", "score": "best_epoch"}).settings(cache="c")
+    assert (plain.dataset["name"], plain.model, plain.score, plain.device, plain.cache) == ("digits", "mlp400", "best_epoch", "cpu", "c")
     assert plain.epochs == load("vae").default_epochs
+
+
+@pytest.mark.parametrize(
+    ("resources", "device"),
+    [
+        ({}, "cpu"),
+        ({"gpu": 1}, "accelerator"),
+        ({"gpu": 0.5, "device": "xpu"}, "xpu"),
+        ({"device": "mps"}, "mps"),
+        ({"device": "cuda"}, "cuda"),
+    ],
+)
+def test_auto_is_the_accelerator_where_gpus_are_asked_for_and_any_can_be_named(resources: dict[str, Any], device: str) -> None:
+    assert read({"objective": "vae", "resources": resources}, remote=True).settings().device == device
+
+
+def test_a_gpu_for_members_on_the_cpu_is_a_fault() -> None:
+    assert any("resources.device is cpu" in fault for fault in faults({"objective": "vae", "resources": {"gpu": 1, "device": "cpu"}}))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="devices are files on POSIX only")
