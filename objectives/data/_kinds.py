@@ -19,7 +19,8 @@ class Dataset:
     """Facts about a data set. `options` maps each option beyond `name`, `root` and `train_size` to its default.
 
     `shape`, `classes` and `sizes` are those of the default options and the published files; where the user's files decide, `shape` is
-    None and `sizes` empty. `likelihoods` are those under which a VAE of such data means something.
+    None and `sizes` empty. `likelihoods` are those under which a VAE of such data means something. `signs` says that the images are digits
+    or letters: a mirrored one is another sign or none.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Dataset:
     serves: tuple[str, ...] = ("autoencoder", "vae", "gan")
     options: Mapping[str, Any] = field(default_factory=dict)
     likelihoods: tuple[str, ...] = ("bernoulli", "gaussian")
+    signs: bool = False
 
 
 @dataclass(frozen=True)

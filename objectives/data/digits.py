@@ -23,6 +23,7 @@ DATASET = Dataset(
     licence="CC BY 4.0",
     source="Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI 1998 (its test set); sklearn.datasets.load_digits",
     options={**PIXELS, **LABELLED},
+    signs=True,
 )
 
 

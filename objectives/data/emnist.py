@@ -34,6 +34,7 @@ DATASET = Dataset(
     source="Cohen et al., EMNIST: an extension of MNIST to handwritten letters, arXiv 1702.05373",
     needs_root=True,
     options={"split": "balanced", "download": False, **PIXELS, **LABELLED},
+    signs=True,
 )
 
 

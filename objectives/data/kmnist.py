@@ -17,5 +17,6 @@ DATASET = Dataset(
     source="Clanuwat et al., Deep learning for classical Japanese literature, arXiv 1812.01718",
     needs_root=True,
     options={"download": False, **PIXELS, **LABELLED},
+    signs=True,
 )
 check, train_size_of, load, write_sample = _idx.functions(DATASET, FILES)

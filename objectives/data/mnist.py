@@ -17,5 +17,6 @@ DATASET = Dataset(
     source="LeCun, Cortes and Burges, The MNIST database of handwritten digits, 1998",
     needs_root=True,
     options={"download": False, **PIXELS, **LABELLED},
+    signs=True,
 )
 check, train_size_of, load, write_sample = _idx.functions(DATASET, FILES)

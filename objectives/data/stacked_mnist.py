@@ -30,6 +30,7 @@ DATASET = Dataset(
     source="Metz et al., arXiv 1611.02163; Lin et al., PacGAN, arXiv 1712.04086; digits: MNIST",
     needs_root=True,
     options={"n_train": 50_000, "n_test": 10_000, "data_seed": 0, "download": False, **PIXELS},
+    signs=True,
 )
 
 

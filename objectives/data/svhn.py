@@ -26,6 +26,7 @@ DATASET = Dataset(
     source="Netzer et al., Reading digits in natural images with unsupervised feature learning, 2011",
     needs_root=True,
     options={"download": False, **PIXELS, **LABELLED},
+    signs=True,
 )
 
 

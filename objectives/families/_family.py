@@ -14,12 +14,13 @@ from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
-from objectives import base, compatibility, data, latents, metrics, models, registry, regularizers
+from objectives import base, data, latents, metrics, models, registry, regularizers
 from objectives.data._kinds import ImageSet
 from objectives.draws import Draws
 from objectives.features import Extractor, make
 from objectives.lazy import Tensor
 from objectives.metrics._subject import MOST, Subject
+from objectives.models import Parts
 from objectives.terms import Net, Terms
 from objectives.training.mathematics import Mathematics
 
@@ -306,13 +307,20 @@ class Family(base.Objective, Mathematics):
     @classmethod
     def conflicts(cls, intent: base.Intent) -> list[base.Conflict]:
         """What does not go together in a sweep: errors first, then warnings."""
-        return compatibility.conflicts(cls.name, intent)
+        from objectives.checks import conflicts
+
+        return conflicts.conflicts(cls.name, intent)
 
     def probes(self, config: base.Config) -> Mapping[str, base.Probe]:
         """One held-still batch per player, for the check that every λ is alive."""
         from objectives.checks import _probe
 
         return _probe.of(self, config)
+
+    @classmethod
+    def parts(cls, shape: tuple[int, int, int], latent_dim: int) -> Parts:
+        """What a model of this family must consist of, for images of this shape. Empty: any parts."""
+        return {}
 
     # How the players move ---------------------------------------------------------------------------------------------------------------
 

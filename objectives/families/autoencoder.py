@@ -5,6 +5,7 @@ Where a data set has clean targets, training still sees the noisy image only, an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from objectives import base, data, models
@@ -14,6 +15,7 @@ from objectives.families._family import CHEAP_IMAGES, CLIP_NORM, LR, Family, com
 from objectives.lazy import Tensor, torch
 from objectives.losses import half_squared_error
 from objectives.metrics import bce, generalization_gap, half_sse, mse_pixel, output_spread
+from objectives.models import Parts
 from objectives.terms import Net, Terms
 
 PLAYERS = {"model": ("encoder", "decoder")}
@@ -46,6 +48,12 @@ class Autoencoder(Family):
     default_epochs = 20
     models = models.serving("autoencoder", first="mlp")
     datasets = data.serving("autoencoder")
+
+    @classmethod
+    def parts(cls, shape: tuple[int, int, int], latent_dim: int) -> Parts:
+        """The `encoder` makes z (n, latent_dim) of x (n, D), and the `decoder` x̂ (n, D) of z."""
+        size = math.prod(shape)
+        return {"encoder": (size, (latent_dim,)), "decoder": (latent_dim, (size,))}
 
     def loss(self, player: str, net: Net, batch: Tensor, draws: Draws, knobs: Mapping[str, Tensor]) -> Terms:
         """½‖x̂ − x‖², averaged over the batch (B, D). `values`: `observed` x, `output` x̂ (B, D), `latent` z (B, latent_dim)."""

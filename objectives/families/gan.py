@@ -19,6 +19,7 @@ from objectives.families._family import CLIP_NORM, LR, Family, knobs_of, latent_
 from objectives.lazy import Tensor
 from objectives.metrics import diversity, kid
 from objectives.metrics._subject import Subject
+from objectives.models import Parts
 from objectives.terms import Net, Terms
 
 PLAYERS = {"discriminator": ("discriminator",), "generator": ("generator",)}
@@ -93,6 +94,12 @@ class GAN(Family):
     default_epochs = 40
     models = models.serving("gan", first="mlp_small")
     datasets = data.serving("gan")
+
+    @classmethod
+    def parts(cls, shape: tuple[int, int, int], latent_dim: int) -> Parts:
+        """The `generator` makes images in [0, 1], (n, D), of z, and the `discriminator` logits (n,) of images."""
+        size = math.prod(shape)
+        return {"generator": (latent_dim, (size,)), "discriminator": (size, ())}
 
     def every(self, player: str, options: base.Config) -> int:
         """The generator moves once in `n_dis` minibatches."""

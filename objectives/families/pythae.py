@@ -1,8 +1,9 @@
 """pythae's models as objectives: `objective: pythae:BetaVAE`. What they are, readable without torch and without pythae.
 
-The loss is pythae's own, with its parameters under its own names (a knob's summary says which knob of ours it is, by `conventions.py`). The
-network is one of ours (or the user's `package.module:function`), and so are data, scores and metrics: a likelihood at β = 1 with fixed
-binarization, or ½SSE, which can be compared with what `vae` and `autoencoder` reach. `_pythae_run.py` trains.
+The loss is pythae's own, with its parameters under its own names (a knob's summary says which knob of ours it is, by
+`conventions/pythae.py`). The network is one of ours (or the user's `package.module:function`), and so are data, scores and metrics: a
+likelihood at β = 1 with fixed binarization, or ½SSE, which can be compared with what `vae` and `autoencoder` reach. `_pythae_run.py`
+trains.
 
 Here are the models that one Adam trains and whose posterior is Gaussian beside a standard normal prior, or a point. Not here: adversaries
 (Adversarial_AE, FactorVAE, VAEGAN), flows and Hamiltonian steps (HVAE, RHVAE, VAE_IAF, VAE_LinNF), learned priors (VAMP), spheres and
@@ -19,7 +20,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from objectives import base, registry
-from objectives.conventions import CONVENTIONS
+from objectives.conventions.pythae import PYTHAE
 from objectives.families._family import LR
 from objectives.families.autoencoder import Autoencoder
 from objectives.families.vae import VAE
@@ -108,7 +109,7 @@ class PythaeModel:
 
     @classmethod
     def conflicts(cls, intent: base.Intent) -> list[base.Conflict]:
-        """None are known: the rules of `compatibility.py` are about our knobs."""
+        """None are known: the rules of ours are about our knobs."""
         return []
 
 
@@ -137,7 +138,7 @@ def objective(model: str) -> type[base.Objective]:
 
 def _summary(model: str, knob: base.Knob) -> str:
     """What a parameter is, and by the table of conventions which knob of ours and how much of it."""
-    for one in CONVENTIONS["pythae"].parameters:
+    for one in PYTHAE.parameters:
         mine = one.name == knob.name and model in one.when.get("model", (model,))
         if mine and "old_mse" not in one.when.get("reconstruction_loss", ()):
             return f"{knob.summary}; here {one.knob}: {one.equation}"

@@ -10,6 +10,7 @@ Source: Kingma & Welling 2014; β: Higgins et al. 2017; the importance-weighted 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from objectives.families._family import CHEAP_IMAGES, CLIP_NORM, LR, Family, com
 from objectives.lazy import Tensor, torch
 from objectives.losses import LIKELIHOODS, bernoulli_nats, gaussian_kl_nats, gaussian_nats
 from objectives.metrics import active_units, bits_per_dim, generalization_gap, iwae, kl, neg_elbo, reconstruction
+from objectives.models import Parts
 from objectives.terms import Net, Terms
 
 if TYPE_CHECKING:
@@ -52,6 +54,12 @@ class VAE(Family):
     models = models.serving("vae", first="mlp400")
     datasets = data.serving("vae")
     likelihoods = LIKELIHOODS
+
+    @classmethod
+    def parts(cls, shape: tuple[int, int, int], latent_dim: int) -> Parts:
+        """The `encoder` makes means beside log-variances (n, 2·latent_dim) of x (n, D), and the `decoder` logits or means (n, D) of z."""
+        size = math.prod(shape)
+        return {"encoder": (size, (2 * latent_dim,)), "decoder": (latent_dim, (size,))}
 
     def warm_up(self, images: ImageSet) -> dict[str, Any]:
         """Refuse a Bernoulli likelihood of what is no probability, and bits of what are no gray levels."""

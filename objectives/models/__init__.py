@@ -8,12 +8,7 @@ image (channels, height, width). It may hold
   fixes these where it neither searches nor fixes the knob itself;
 - `PUBLISHED`: objective -> (shape, latent_dim, {part: number of parameters}), as published or counted from the published sizes.
 
-The parts:
-
-- `autoencoder`: `encoder` x (n, D) → z (n, latent_dim), `decoder` z → x̂ (n, D);
-- `vae`: `encoder` x → (n, 2·latent_dim), means beside log-variances, `decoder` z → logits or means (n, D);
-- `gan`: `generator` z → images in [0, 1] (n, D), `discriminator` x → logits (n,).
-
+Which parts, an objective says itself: `parts(shape, latent_dim)` of its class. They take and give flat images, (n, D) with
 D = channels · height · width. A part is called as `part(x, hidden)`, and passes every hidden activation through `hidden` (dropout). Its
 only state is its parameters: no buffers, so batch normalization is by the batch at hand (`track_running_stats=False`), and no random
 numbers. What parts of one player share (tied weights) is one parameter. torch is imported inside the functions only.
@@ -24,7 +19,6 @@ A model of one's own is written `package.module:function`; the function is what 
 from __future__ import annotations
 
 import importlib
-import math
 from collections.abc import Mapping
 from types import ModuleType, SimpleNamespace
 from typing import Any, cast
@@ -33,21 +27,8 @@ from objectives import base, registry
 from objectives.base import Shape
 from objectives.lazy import nn
 
-TRIED = 2  # images that a user's model is tried out on; batch normalization needs two
-
-
-def parts(objective: str, shape: Shape, latent_dim: int) -> dict[str, tuple[int, tuple[int, ...]]]:
-    """The parts that an objective expects: the numbers that each takes for an image, and the shape that it gives for one.
-
-    Empty for an objective that is not ours.
-    """
-    size = math.prod(shape)
-    known: dict[str, dict[str, tuple[int, tuple[int, ...]]]] = {
-        "autoencoder": {"encoder": (size, (latent_dim,)), "decoder": (latent_dim, (size,))},
-        "vae": {"encoder": (size, (2 * latent_dim,)), "decoder": (latent_dim, (size,))},
-        "gan": {"generator": (latent_dim, (size,)), "discriminator": (size, ())},
-    }
-    return known.get(objective, {})
+# By name: the numbers that a part takes for an image, and the shape that it gives for one.
+Parts = Mapping[str, tuple[int, tuple[int, ...]]]
 
 
 def serving(objective: str, first: str = "") -> tuple[str, ...]:
@@ -76,8 +57,8 @@ def recipe(name: str, objective: str) -> Mapping[str, base.Value]:
     return found
 
 
-def build(name: str, objective: str, shape: Shape, latent_dim: int) -> Mapping[str, nn.Module]:
-    """The freshly initialized parts of a model.
+def build(name: str, objective: str, shape: Shape, latent_dim: int, expected: Parts | None = None) -> Mapping[str, nn.Module]:
+    """The freshly initialized parts of a model. A user's are tried out: whether they are what the objective expects, if it says so.
 
     Raises:
         base.ObjectiveError: no such model, one of another objective, one that cannot take such images, or a user's that is not what the
@@ -90,7 +71,7 @@ def build(name: str, objective: str, shape: Shape, latent_dim: int) -> Mapping[s
         return cast("Mapping[str, nn.Module]", make(shape, latent_dim))
     from objectives.models import _verified
 
-    return _verified.built(name, make, shape, latent_dim, parts(objective, shape, latent_dim))
+    return _verified.built(name, make, shape, latent_dim, expected or {})
 
 
 def _accepts(name: str, objective: str, shape: Shape) -> bool:

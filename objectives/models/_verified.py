@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from objectives.base import ObjectiveError, Shape
-from objectives.models import TRIED
+from objectives.base import ObjectiveError
 from objectives.models._layers import as_is
 
 Expected = Mapping[str, tuple[int, tuple[int, ...]]]
+TRIED = 2  # images that a model is tried out on; batch normalization needs two
 
 
-def built(name: str, make: Callable[..., Any], shape: Shape, latent_dim: int, expected: Expected) -> dict[str, nn.Module]:
+def built(name: str, make: Callable[..., Any], shape: tuple[int, int, int], latent_dim: int, expected: Expected) -> dict[str, nn.Module]:
     """What a user's function returns for these images, if it is what the objective expects.
 
     Raises:

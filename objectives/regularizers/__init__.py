@@ -1,13 +1,18 @@
-"""Regularizers: one file each, and the file name is the name in a spec.
+"""Regularizers: one file each, and the file name is the name in a spec. To add one is to add a file: no list is edited.
 
-A file holds
+All that a file may hold is listed here. Whatever else is in it is its own affair: nobody outside asks for it.
 
-- `KNOB`: its λ, a `base.Knob`, and `COMPANIONS`, a tuple of further knobs that belong to it (none is a λ); one that has a meaning in some
-  places only says so in `COMPANIONS_ON`, by name,
+What it is
+- `KNOB`: its λ, a `base.Knob`;
+- `COMPANIONS`: a tuple of further knobs that belong to it (none is a λ); `COMPANIONS_ON` says, by name, where one acts that has no meaning
+  in all the places of `ON`; `INTERVAL` names the one that says every how many steps the penalty is computed, to weigh as much more;
 - `ON`: what it may act on: `"autoencoder"`, `"vae"`, `"gan.generator"`, `"gan.discriminator"`. If it fits both players of a GAN it becomes
-  two knobs, with the suffixes `_g` and `_d`,
-- `examples()` and `effect()`: what is known about it beforehand (`_truths.py`); its contract suite holds it to them,
-- and what it does, one or more of these functions (`Context`, `Terms` and `Update` are in `objectives/terms.py`):
+  two knobs, with the suffixes `_g` and `_d`;
+- `LIKELIHOODS`: the likelihoods beside which it has a meaning, if not all: others are refused where it is on;
+- `ANY_MODEL`: of a choice, the values that every model can train with, if not all (maps to normalize one by one are not in every model);
+- `DEFAULT_ON`: why it is on unless a spec says otherwise, in words. A λ without this has its off value as its default.
+
+What it does: one or more of these functions (`Context`, `Terms` and `Update` are in `objectives/terms.py`)
 
     on the loss
     - `penalty(terms) -> Tensor`: the unweighted penalty, a scalar averaged over the batch; λ multiplies it once, in `terms.regularized`;
@@ -17,11 +22,14 @@ A file holds
     on what goes in
     - `augment(x, context, value) -> Tensor`: the training images (B, D), before anything else; the target of a reconstruction too;
     - `corrupt(x, context, value) -> Tensor`: what the network sees during training, never the target; for a GAN both real and generated;
+    - `takes(shape, value) -> Shape`: the shape of the images that the player's parts then take, where `corrupt` changes it (`packing`);
     on the network
     - `layer(hidden, context, value) -> Tensor`: every hidden activation during training (`ALWAYS = True`: during evaluation too);
     - `weights(kernels, context, value) -> kernels`: the kernels that the network computes with (`context.training` is False at evaluation);
     on the weights, beside the optimizer, in place on the flat θ of all members, (K, P)
     - `before_step(theta, update, value) -> None`, `after_step(theta, update, value) -> None`;
+    elsewhere
+    - `ELSEWHERE = True`: the training loop itself does it, by the knob's name (the average of a generator's weights);
     and what it keeps
     - `memory(kernels) -> dict`: one member's first memory, by name; hooks on the flat θ use `step_memory(theta) -> dict` of (K, …);
     - `PROBED`: values of its memory at which it acts, if it does not at first (for the check that λ is alive);
@@ -29,11 +37,27 @@ A file holds
     and of one whose weight changes in the course of training
     - `rest(value, epochs) -> float`: the epoch from which it stands still, so that a collapse after it is for good.
 
-Every hook but the flat ones is written for one model. Where one member of a population has a regularizer off, the hook runs with the off
-value and must then change nothing, to the bit; where all have it off, it is not called. `INTERVAL` names a companion: the penalty is
-computed every so many steps only, and weighs as much more.
+What is known of it beforehand (`_truths.py`); its contract suite holds it to them
+- `examples()`: values known in closed form, or computed in another way;
+- `effect()`: what it is there to move, on a small problem.
 
-torch is imported inside these functions only: the driver of a sweep reads the knobs and never trains.
+What it does not go with (`_rules.py`)
+- `CONFLICTS`: a tuple of `Rule`, each with a sweep that breaks it. A rule about two λ stands in one file: that of the more special one,
+  whose author had to know the other, so that a new file brings its rules along and an old one stays as it is;
+- `TRAITS`: what kind of λ it is, in words that rules ask for, so that no rule is a list of names. What is about two traits and no single λ
+  is in `objectives/checks/conflicts.py`. The traits:
+
+    - "gradient_penalty": on the slope of a discriminator at single images;
+    - "bounds_critic": keeps that slope bounded, as a Wasserstein loss needs;
+    - "logit_scaled": acts in the unit of the discriminator's logits, which differs from loss to loss;
+    - "shrinks_weights": pulls kernels toward 0;
+    - "fixes_scale": makes what a layer computes independent of the length of its weights;
+    - "replaces_beta": takes the place of β·KL.
+
+Every hook but the flat ones is written for one model. Where one member of a population has a regularizer off, the hook runs with the off
+value and must then change nothing, to the bit; where all have it off, it is not called.
+
+A file takes torch from `objectives.lazy`: the driver of a sweep reads the knobs and never trains.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from objectives.base import Knob
 from objectives.lazy import Tensor, torch
+from objectives.regularizers._rules import Rule, both, sweep
 from objectives.regularizers._transforms import EAGER, differentiable, memorized
 from objectives.regularizers._truths import Effect, Example, context, numbers, zero
 from objectives.terms import Context, Terms
@@ -49,6 +50,16 @@ COMPANIONS = (
 )
 ON = ("gan.discriminator",)
 PROBED = {"p": 0.5}  # at which `lagrange check` looks: the first p is 0, and changes nothing
+CONFLICTS = (
+    Rule(
+        "augmented_twice",
+        "error",
+        both("diffaug", "ada"),
+        "{}: both augment what the discriminator sees. Keep one.",
+        broken=sweep("gan", "diffaug", "ada"),
+        kept=sweep("gan", "diffaug", "cr"),
+    ),
+)
 
 
 def memory(kernels: dict[str, Tensor]) -> dict[str, Tensor]:

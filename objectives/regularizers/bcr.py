@@ -13,6 +13,7 @@ from objectives.base import Knob
 from objectives.lazy import Tensor
 from objectives.regularizers._consistency import by_hand, example_terms, moves, under_shift
 from objectives.regularizers._gradients import generated
+from objectives.regularizers._rules import Rule, both, sweep
 from objectives.regularizers._truths import Effect, Example, numbers
 from objectives.terms import Terms
 
@@ -32,6 +33,17 @@ KNOB = Knob(
     source="Zhao et al. 2021 (ICR-GAN, 10 and 10)",
 )
 ON = ("gan.discriminator",)
+TRAITS = ("logit_scaled",)
+CONFLICTS = (
+    Rule(
+        "consistency_twice",
+        "error",
+        both("cr", "bcr"),
+        "{}: bcr holds cr's term on real images already. Keep one.",
+        broken=sweep("gan", "cr", "bcr"),
+        kept=sweep("gan", "cr", "zcr_d"),
+    ),
+)
 
 
 def penalty(terms: Terms) -> Tensor:

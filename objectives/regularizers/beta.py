@@ -6,8 +6,11 @@ KL has β = w·D/2.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from objectives.base import Knob
 from objectives.lazy import Tensor, torch
+from objectives.regularizers._rules import Rule, Seen, sweep
 from objectives.regularizers._truths import Effect, Example, zero
 from objectives.terms import Terms
 
@@ -27,6 +30,24 @@ KNOB = Knob(
     source="Higgins et al. 2017; range of Bae et al. 2023 (multi-rate VAE)",
 )
 ON = ("vae",)
+
+
+def _replaced(seen: Seen) -> Iterator[str]:
+    if "beta" in seen.intent.searched:
+        yield from (name for name in seen.having("replaces_beta") if seen.named(name))
+
+
+CONFLICTS = (
+    Rule(
+        "beta_replaced",
+        "error",
+        _replaced,
+        "{0} takes the place of β·KL, so a searched beta would be a second weight on the same KL. "
+        "Leave beta out of the search (--set search.beta=null), or switch {0} off.",
+        broken=sweep("vae", "beta", "capacity", searched=("beta",)),
+        kept=sweep("vae", "beta", "capacity", searched=("capacity",)),
+    ),
+)
 
 
 def penalty(terms: Terms) -> Tensor:

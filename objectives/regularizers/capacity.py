@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from objectives.base import Knob
 from objectives.lazy import Tensor, torch
+from objectives.regularizers._rules import Rule, both, sweep
 from objectives.regularizers._truths import Effect, Example, Trained, context, zero
 from objectives.terms import Terms
 
@@ -47,6 +48,17 @@ COMPANIONS = (
     ),
 )
 ON = ("vae",)
+TRAITS = ("replaces_beta",)
+CONFLICTS = (
+    Rule(
+        "two_floors",
+        "error",
+        both("free_bits", "capacity"),
+        "{}: both fix how many nats the KL may have. Keep one.",
+        broken=sweep("vae", "free_bits", "capacity"),
+        kept=sweep("vae", "free_bits", "beta"),
+    ),
+)
 
 
 def penalty(terms: Terms) -> Tensor:

@@ -35,6 +35,7 @@ KNOB = Knob(
     source="Zhang et al. 2020 (CR-GAN, 10)",
 )
 ON = ("gan.discriminator",)
+TRAITS = ("logit_scaled",)
 
 
 def penalty(terms: Terms) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from objectives.base import Knob
 from objectives.lazy import Tensor, torch
+from objectives.regularizers._rules import Rule, both, sweep
 from objectives.regularizers._truths import Effect, Example, context, squared_norm
 from objectives.terms import Update
 
@@ -26,6 +27,17 @@ KNOB = Knob(
     source="Loshchilov & Hutter 2019 (AdamW)",
 )
 ON = ("autoencoder", "vae", "gan.generator", "gan.discriminator")
+TRAITS = ("shrinks_weights",)
+CONFLICTS = (
+    Rule(
+        "two_decays",
+        "warning",
+        both("l2", "decoupled_wd"),
+        "{}: both shrink the same weights, one through Adam's gradient and one beside it. Search one, unless you compare them.",
+        broken=sweep("gan", "l2_d", "decoupled_wd_d"),
+        kept=sweep("gan", "l2_d", "decoupled_wd_g"),
+    ),
+)
 
 
 def before_step(theta: Tensor, update: Update, value: Tensor | float) -> None:

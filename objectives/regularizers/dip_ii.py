@@ -14,6 +14,7 @@ from __future__ import annotations
 from objectives.base import Knob
 from objectives.lazy import Tensor, torch
 from objectives.regularizers._dip import covariance, departure
+from objectives.regularizers._rules import Rule, both, sweep
 from objectives.regularizers._truths import Effect, Example, Trained, context, numbers, zero
 from objectives.terms import Terms
 
@@ -47,6 +48,16 @@ COMPANIONS = (
     ),
 )
 ON = ("vae",)
+CONFLICTS = (
+    Rule(
+        "dip_twice",
+        "error",
+        both("dip_i", "dip_ii"),
+        "{}: both penalize the covariance of the codes. Keep one.",
+        broken=sweep("vae", "dip_i", "dip_ii"),
+        kept=sweep("vae", "dip_i", "beta"),
+    ),
+)
 
 
 def penalty(terms: Terms) -> Tensor:

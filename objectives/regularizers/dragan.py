@@ -33,6 +33,7 @@ KNOB = Knob(
     source="Kodali et al. 2017 (10); noise and range of compare_gan",
 )
 ON = ("gan.discriminator",)
+TRAITS = ("gradient_penalty", "bounds_critic", "logit_scaled")
 
 
 def penalty(terms: Terms) -> Tensor:

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from objectives.base import Knob
 from objectives.draws import Draws
 from objectives.lazy import Tensor, torch
+from objectives.regularizers._rules import Rule, both, sweep
 from objectives.regularizers._truths import Effect, Example, context, numbers, zero
 from objectives.regularizers.tc import of_validation
 from objectives.terms import Terms
@@ -40,6 +41,16 @@ KNOB = Knob(
 )
 ON = ("vae",)
 WIDTH = 256
+CONFLICTS = (
+    Rule(
+        "tc_twice",
+        "error",
+        both("factor", "tc"),
+        "{}: both weigh the total correlation, by an adversary and by sampling. Keep one.",
+        broken=sweep("vae", "tc", "factor"),
+        kept=sweep("vae", "tc", "beta"),
+    ),
+)
 
 
 def parameters(kernels: Mapping[str, Tensor], draws: Draws, latent_dim: int, width: int = WIDTH) -> dict[str, Tensor]:

@@ -11,10 +11,13 @@ would learn to draw mirrored images. Cost: 1 %.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+from objectives import data
 from objectives.base import Knob
 from objectives.lazy import Tensor, torch
+from objectives.registry import names
+from objectives.regularizers._rules import Rule, Seen, sweep
 from objectives.regularizers._truths import Effect, Example, Trained, context
 from objectives.terms import Context
 
@@ -33,6 +36,24 @@ KNOB = Knob(
     source="source document S4 (p = ½)",
 )
 ON = ("autoencoder", "vae")
+
+
+def _of_signs(seen: Seen) -> Iterator[str]:
+    name = seen.intent.dataset
+    if name in names("dataset") and data.module(name).DATASET.signs:
+        yield from (f"{one} on {name}" for one in seen.named("flip").values())
+
+
+CONFLICTS = (
+    Rule(
+        "flipped_digits",
+        "warning",
+        _of_signs,
+        "{}: a mirrored digit is another sign or none. Leave it out, or expect it to hurt.",
+        broken=sweep("vae", "flip", facts={"dataset": "digits"}),
+        kept=sweep("vae", "flip", facts={"dataset": "fashion_mnist"}),
+    ),
+)
 
 
 def augment(x: Tensor, context: Context, value: Tensor | float) -> Tensor:

@@ -21,6 +21,7 @@ from dataclasses import replace
 
 from objectives.base import Knob
 from objectives.lazy import Tensor, torch
+from objectives.regularizers._rules import Rule, both, sweep
 from objectives.regularizers._truths import Effect, Example, Trained, context, zero
 from objectives.terms import Terms
 
@@ -40,9 +41,28 @@ KNOB = Knob(
     source="Rezende & Viola 2018 (GECO)",
 )
 ON = ("vae",)
+TRAITS = ("replaces_beta",)
 DECAY = 0.9  # of the violation's moving average
 SPEED = 0.01  # ν: how much log λ_t moves in a step at most
 LIMIT = 1e4  # λ_t stays within 1/LIMIT … LIMIT
+CONFLICTS = (
+    Rule(
+        "two_targets",
+        "error",
+        both("capacity", "geco"),
+        "{}: each sets the weight of the KL by a target of its own. Keep one.",
+        broken=sweep("vae", "capacity", "geco"),
+        kept=sweep("vae", "capacity"),
+    ),
+    Rule(
+        "two_reconstructions",
+        "error",
+        both("geco", "optimal_sigma"),
+        "{}: each sets the weight of the reconstruction. Keep one.",
+        broken=sweep("vae", "geco", optimal_sigma=(1.0,), facts={"likelihood": "gaussian"}),
+        kept=sweep("vae", optimal_sigma=(1.0,), facts={"likelihood": "gaussian"}),
+    ),
+)
 
 
 def memory(kernels: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from objectives.base import Knob
 from objectives.lazy import Tensor, torch
 from objectives.regularizers._gradients import on_real
+from objectives.regularizers._rules import Rule, both, sweep
 from objectives.regularizers._truths import Effect, Example, context
 from objectives.terms import Context
 
@@ -34,6 +35,16 @@ KNOB = Knob(
     source="Sønderby et al. 2017; Arjovsky & Bottou 2017",
 )
 ON = ("gan.discriminator",)
+CONFLICTS = (
+    Rule(
+        "noise_twice",
+        "error",
+        both("instance_noise", "input_noise"),
+        "{}: the discriminator's input would get noise twice. Keep one.",
+        broken=sweep("gan", "instance_noise", "input_noise"),
+        kept=sweep("gan", "instance_noise"),
+    ),
+)
 
 
 def corrupt(x: Tensor, context: Context, value: Tensor | float) -> Tensor:

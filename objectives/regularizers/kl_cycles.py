@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from objectives.base import Knob
 from objectives.lazy import Tensor, torch
+from objectives.regularizers._rules import Rule, both, sweep
 from objectives.regularizers._truths import Effect, Example, context, zero
 from objectives.terms import Terms
 
@@ -32,6 +33,16 @@ KNOB = Knob(
     source="Fu et al. 2019",
 )
 ON = ("vae",)
+CONFLICTS = (
+    Rule(
+        "two_schedules",
+        "error",
+        both("kl_warmup", "kl_cycles"),
+        "{}: both are a schedule of β. Keep one.",
+        broken=sweep("vae", "kl_cycles", kl_warmup=(1, 5)),
+        kept=sweep("vae", kl_warmup=(1, 5)),
+    ),
+)
 
 
 def adjust(terms: Terms, value: Tensor | float) -> Terms:

@@ -12,8 +12,11 @@ A T beyond the end of training never reaches β.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from objectives.base import Knob
 from objectives.lazy import Tensor, torch
+from objectives.regularizers._rules import Rule, Seen, sweep
 from objectives.regularizers._truths import Effect, Example, context, zero
 from objectives.terms import Terms
 
@@ -33,6 +36,39 @@ KNOB = Knob(
     source="Bowman et al. 2016; Sønderby et al. 2016",
 )
 ON = ("vae",)
+
+
+def _judged_early(seen: Seen) -> Iterator[str]:
+    rung = seen.intent.first_rung
+    for name in seen.named("kl_warmup").values():
+        if rung is not None and seen.highest(name) > rung:
+            yield f"{name} up to {seen.highest(name):g} epochs, first judged after {rung}"
+
+
+def _never_warm(seen: Seen) -> Iterator[str]:
+    for name in seen.named("kl_warmup").values():
+        if seen.highest(name) >= seen.intent.epochs:
+            yield f"{name} up to {seen.highest(name):g} of {seen.intent.epochs} epochs"
+
+
+CONFLICTS = (
+    Rule(
+        "judged_while_warming",
+        "warning",
+        _judged_early,
+        "{}: rungs compare members whose β still differs by the schedule. Lower kl_warmup, give more epochs, or set scheduler: none.",
+        broken=sweep("vae", kl_warmup=(1, 10)),
+        kept=sweep("vae", kl_warmup=(1, 8)),
+    ),
+    Rule(
+        "never_warm",
+        "warning",
+        _never_warm,
+        "{}: β is not reached before training ends. Lower kl_warmup's range or give more epochs.",
+        broken=sweep("vae", kl_warmup=(1, 40)),
+        kept=sweep("vae", kl_warmup=(1, 39)),
+    ),
+)
 
 
 def adjust(terms: Terms, value: Tensor | float) -> Terms:

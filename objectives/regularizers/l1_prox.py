@@ -16,6 +16,7 @@ from __future__ import annotations
 from objectives.base import Knob
 from objectives.lazy import Tensor, torch
 from objectives.regularizers._kernels import zeros
+from objectives.regularizers._rules import Rule, both, sweep
 from objectives.regularizers._truths import Effect, Example, context
 from objectives.terms import Update
 
@@ -34,6 +35,16 @@ KNOB = Knob(
     source="Daubechies et al. 2004; Yun et al. 2021",
 )
 ON = ("autoencoder", "vae", "gan.generator", "gan.discriminator")
+CONFLICTS = (
+    Rule(
+        "l1_twice",
+        "error",
+        both("l1", "l1_prox"),
+        "{}: both are λΣ|w|, as a gradient and as a proximal step. Keep one.",
+        broken=sweep("vae", "l1", "l1_prox"),
+        kept=sweep("vae", "l1", "l2"),
+    ),
+)
 
 
 def after_step(theta: Tensor, update: Update, value: Tensor | float) -> None:

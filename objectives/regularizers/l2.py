@@ -6,8 +6,11 @@ Units: ½λ‖W‖², so the gradient is λW. A code that adds λ·Σw² (gradie
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from objectives.base import Knob
 from objectives.lazy import Tensor, torch
+from objectives.regularizers._rules import Rule, Seen, sweep
 from objectives.regularizers._truths import Effect, Example, squared_norm, zero
 from objectives.terms import Terms
 
@@ -26,6 +29,25 @@ KNOB = Knob(
     source="compare_gan v2 (mean per kernel, default 1e-2); Kunin et al. 2019 for the linear autoencoder",
 )
 ON = ("autoencoder", "vae", "gan.generator", "gan.discriminator")
+TRAITS = ("shrinks_weights",)
+
+
+def _on_critic(seen: Seen) -> Iterator[str]:
+    name = seen.discriminator("l2")
+    if name and seen.may_be("loss", "wasserstein"):
+        yield name
+
+
+CONFLICTS = (
+    Rule(
+        "wasserstein_l2",
+        "warning",
+        _on_critic,
+        "{} with loss=wasserstein: decay on the critic was reported to break it; watch it.",
+        broken=sweep("gan", "l2_d", "wgan_gp", loss=("wasserstein",)),
+        kept=sweep("gan", "l2_g", "wgan_gp", loss=("wasserstein",)),
+    ),
+)
 
 
 def penalty(terms: Terms) -> Tensor:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from objectives.base import Knob
 from objectives.lazy import Tensor, torch
+from objectives.regularizers._rules import Rule, both, sweep
 from objectives.regularizers._truths import Effect, Example, Trained, zero
 from objectives.terms import Terms
 
@@ -33,6 +34,17 @@ KNOB = Knob(
     source="Ghosh et al. 2020 (RAE-L2), 1e-7 on MNIST",
 )
 ON = ("autoencoder", "vae")
+TRAITS = ("shrinks_weights",)
+CONFLICTS = (
+    Rule(
+        "l2_decoder_twice",
+        "error",
+        both("l2", "l2_decoder"),
+        "{}: the decoder's kernels would be penalized by both. Keep one.",
+        broken=sweep("vae", "l2", "l2_decoder"),
+        kept=sweep("vae", "l1", "l2_decoder"),
+    ),
+)
 
 
 def penalty(terms: Terms) -> Tensor:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from objectives.base import Knob
 from objectives.lazy import Tensor, torch
+from objectives.regularizers._rules import Rule, both, sweep
 from objectives.regularizers._truths import Effect, Example, numbers, squared_norm, zero
 from objectives.terms import Terms
 
@@ -30,7 +31,26 @@ KNOB = Knob(
     source="what the code of source documents S1 and S3 meant",
 )
 ON = ("autoencoder", "vae", "gan.generator", "gan.discriminator")
+TRAITS = ("shrinks_weights",)
 EPS = 1e-12
+CONFLICTS = (
+    Rule(
+        "l2_twice",
+        "error",
+        both("l2_unsquared", "l2"),
+        "{}: both shrink the same weights, with the norm and its square. Keep one.",
+        broken=sweep("gan", "l2_g", "l2_unsquared_g"),
+        kept=sweep("gan", "l2_g", "l2_unsquared_d"),
+    ),
+    Rule(
+        "l2_unsquared_decoder",
+        "error",
+        both("l2_unsquared", "l2_decoder"),
+        "{}: the decoder's kernels would be penalized by both. Keep one.",
+        broken=sweep("autoencoder", "l2_unsquared", "l2_decoder"),
+        kept=sweep("autoencoder", "l2_decoder"),
+    ),
+)
 
 
 def penalty(terms: Terms) -> Tensor:

@@ -11,9 +11,12 @@ labels, and refuse it. Cost: 0.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from objectives.base import Knob, ObjectiveError
 from objectives.lazy import Tensor, torch
 from objectives.losses import GAMES as LOSSES
+from objectives.regularizers._rules import Rule, Seen, sweep
 from objectives.regularizers._truths import Effect, Example, Functions, Trained, numbers
 from objectives.terms import Terms
 
@@ -33,6 +36,23 @@ KNOB = Knob(
 )
 ON = ("gan.discriminator",)
 GAMES = ("non_saturating", "minimax", "relativistic")
+
+
+def _without_labels(seen: Seen) -> Iterator[str]:
+    if seen.named("label_smoothing"):
+        yield from (str(value) for value in seen.intent.on.get("loss", ()) if value not in GAMES)
+
+
+CONFLICTS = (
+    Rule(
+        "smoothed_labels",
+        "error",
+        _without_labels,
+        "label_smoothing needs a loss with labels (non_saturating, minimax, relativistic); loss may be {}. Leave one of them out.",
+        broken=sweep("gan", "label_smoothing", loss=("hinge",)),
+        kept=sweep("gan", "label_smoothing", loss=("minimax",)),
+    ),
+)
 
 
 def adjust(terms: Terms, value: Tensor | float) -> Terms:

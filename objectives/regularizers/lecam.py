@@ -58,6 +58,7 @@ COMPANIONS = (
     ),
 )
 ON = ("gan.discriminator",)
+TRAITS = ("logit_scaled",)
 
 
 def memory(kernels: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -31,6 +31,7 @@ KNOB = Knob(
     source="Zhou et al. 2019 (Lipschitz GAN); StudioGAN (10)",
 )
 ON = ("gan.discriminator",)
+TRAITS = ("gradient_penalty", "bounds_critic", "logit_scaled")
 
 
 def penalty(terms: Terms) -> Tensor:

@@ -21,10 +21,11 @@ on it sets the effective learning rate, not the capacity (biases soften both).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from objectives.base import Knob, ObjectiveError
 from objectives.lazy import Tensor, functional, torch
+from objectives.regularizers._rules import Rule, Seen, sweep
 from objectives.regularizers._truths import Effect, Example, Trained, context, numbers
 from objectives.terms import Context
 
@@ -57,10 +58,48 @@ COMPANIONS = (
     ),
 )
 ON = ("autoencoder", "vae", "gan.generator", "gan.discriminator")
+TRAITS = ("fixes_scale",)
 ALWAYS = True
 # The choices that every model can use: the others need feature maps.
 ANY_MODEL = ("batch", "layer", "group")
 EPSILON = 1e-5
+
+
+def _batch(seen: Seen) -> str:
+    """The knob that may give the discriminator batch normalization; empty if none may."""
+    name = seen.discriminator("norm")
+    return name if name and "batch" in seen.intent.on[name] else ""
+
+
+def _penalized(seen: Seen) -> Iterator[str]:
+    if norm := _batch(seen):
+        yield from (f"{name} and {norm}=batch" for stem in seen.having("gradient_penalty") if (name := seen.discriminator(stem)))
+
+
+def _of_critic(seen: Seen) -> Iterator[str]:
+    norm = _batch(seen)
+    if norm and seen.may_be("loss", "wasserstein"):
+        yield f"loss=wasserstein and {norm}=batch"
+
+
+CONFLICTS = (
+    Rule(
+        "penalized_batch_norm",
+        "warning",
+        _penalized,
+        "{}: a gradient penalty is one image's, and batch normalization couples images. Use layer, group or none in the discriminator.",
+        broken=sweep("gan", "wgan_gp", loss=("non_saturating",), norm_d=("batch", "layer")),
+        kept=sweep("gan", "wgan_gp", loss=("non_saturating",), norm_d=("layer", "group"), norm_g=("batch",)),
+    ),
+    Rule(
+        "wasserstein_batch_norm",
+        "warning",
+        _of_critic,
+        "{}: batch normalization couples images, and the critic's bound is on one image. Use layer, group or none in the discriminator.",
+        broken=sweep("gan", "weight_clip", loss=("wasserstein",), norm_d=("batch",)),
+        kept=sweep("gan", "weight_clip", loss=("non_saturating",), norm_d=("batch",)),
+    ),
+)
 
 
 def layer(hidden: Tensor, context: Context, value: str) -> Tensor:

@@ -13,11 +13,13 @@ With `geco`, which replaces the same term, this one wins.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from objectives.base import Knob, Value
 from objectives.lazy import Tensor, torch
 from objectives.losses import gaussian_nats
+from objectives.regularizers._rules import Rule, Seen, sweep
 from objectives.regularizers._truths import Effect, Example, numbers, zero
 from objectives.terms import Terms
 
@@ -39,6 +41,36 @@ KNOB = Knob(
 )
 ON = ("vae",)
 LIKELIHOODS = ("gaussian",)
+
+
+def _of_bernoulli(seen: Seen) -> Iterator[str]:
+    if seen.named("optimal_sigma") and seen.intent.likelihood == "bernoulli":
+        yield "optimal_sigma"
+
+
+def _beside_beta(seen: Seen) -> Iterator[str]:
+    if seen.named("optimal_sigma") and "beta" in seen.intent.searched:
+        yield "beta and optimal_sigma"
+
+
+CONFLICTS = (
+    Rule(
+        "sigma_of_bernoulli",
+        "error",
+        _of_bernoulli,
+        "{} is the variance of a Gaussian; the likelihood is bernoulli, which has none. Set likelihood: gaussian, or switch it off.",
+        broken=sweep("vae", optimal_sigma=(1.0,), facts={"likelihood": "bernoulli"}),
+        kept=sweep("vae", optimal_sigma=(1.0,), facts={"likelihood": "gaussian"}),
+    ),
+    Rule(
+        "two_variances",
+        "warning",
+        _beside_beta,
+        "{}: β and the decoder's variance are one knob but for the normalizer. Search one.",
+        broken=sweep("vae", "optimal_sigma", "beta", searched=("beta",)),
+        kept=sweep("vae", "optimal_sigma", "beta"),
+    ),
+)
 
 
 def adjust(terms: Terms, value: Tensor | Value) -> Terms:

@@ -14,9 +14,12 @@ to game, and γ with it. With batch normalization in D a row's slope is not that
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from objectives.base import Knob
 from objectives.lazy import Tensor
 from objectives.regularizers._gradients import linear, on_real, quadratic, squared_slopes
+from objectives.regularizers._rules import Rule, Seen, sweep
 from objectives.regularizers._truths import Effect, Example, numbers
 from objectives.terms import Terms
 
@@ -52,6 +55,25 @@ COMPANIONS = (
 )
 INTERVAL = "r1_interval"
 ON = ("gan.discriminator",)
+TRAITS = ("gradient_penalty", "bounds_critic", "logit_scaled")
+
+
+def _searched_alone(seen: Seen) -> Iterator[str]:
+    for pair in seen.together("r1", "spectral_norm"):
+        if not set(pair) <= seen.intent.searched:
+            yield " and ".join(pair)
+
+
+CONFLICTS = (
+    Rule(
+        "r1_with_sn",
+        "warning",
+        _searched_alone,
+        "{}: they interact, so the best value of one holds for one value of the other. Search both.",
+        broken=sweep("gan", "r1", "spectral_norm_d", searched=("r1",)),
+        kept=sweep("gan", "r1", "spectral_norm_d", searched=("r1", "spectral_norm_d")),
+    ),
+)
 
 
 def penalty(terms: Terms) -> Tensor:

@@ -31,6 +31,7 @@ KNOB = Knob(
     source="Mescheder et al. 2018",
 )
 ON = ("gan.discriminator",)
+TRAITS = ("gradient_penalty", "bounds_critic", "logit_scaled")
 
 
 def penalty(terms: Terms) -> Tensor:

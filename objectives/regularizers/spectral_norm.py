@@ -23,6 +23,7 @@ from typing import Any
 from objectives.base import Knob
 from objectives.lazy import Tensor, torch
 from objectives.regularizers._kernels import singular, started
+from objectives.regularizers._rules import Rule, both, sweep
 from objectives.regularizers._truths import Effect, Example, Trained, context, numbers
 from objectives.terms import Context
 
@@ -55,6 +56,17 @@ COMPANIONS = (
 # A player of a GAN has one part, and its own λ.
 COMPANIONS_ON = {"spectral_norm_scope": ("autoencoder", "vae")}
 ON = ("autoencoder", "vae", "gan.generator", "gan.discriminator")
+TRAITS = ("bounds_critic", "fixes_scale")
+CONFLICTS = (
+    Rule(
+        "normalized_twice",
+        "error",
+        both("spectral_norm", "weight_norm"),
+        "{}: both set the scale of the same kernels. Keep one.",
+        broken=sweep("gan", "spectral_norm_d", "weight_norm_d"),
+        kept=sweep("gan", "spectral_norm_d", "weight_norm_g"),
+    ),
+)
 
 
 def memory(kernels: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -35,6 +35,7 @@ KNOB = Knob(
     source="Yoshida & Miyato 2017",
 )
 ON = ("autoencoder", "vae", "gan.discriminator")
+TRAITS = ("bounds_critic",)
 
 
 def memory(kernels: Mapping[str, Tensor]) -> dict[str, Tensor]:

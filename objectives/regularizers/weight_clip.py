@@ -30,6 +30,7 @@ KNOB = Knob(
     source="Arjovsky et al. 2017 (c = 0.01, λ = 100)",
 )
 ON = ("gan.discriminator",)
+TRAITS = ("bounds_critic",)
 
 
 def after_step(theta: Tensor, update: Update, value: Tensor | float) -> None:

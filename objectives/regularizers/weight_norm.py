@@ -38,6 +38,7 @@ KNOB = Knob(
     source="Salimans & Kingma 2016",
 )
 ON = ("autoencoder", "vae", "gan.generator", "gan.discriminator")
+TRAITS = ("fixes_scale",)
 EPS = 1e-12  # keeps a row of zeros at 0
 
 

@@ -34,6 +34,7 @@ KNOB = Knob(
     source="Gulrajani et al. 2017 (10); range of compare_gan",
 )
 ON = ("gan.discriminator",)
+TRAITS = ("gradient_penalty", "bounds_critic", "logit_scaled")
 
 
 def penalty(terms: Terms) -> Tensor:

@@ -48,6 +48,7 @@ COMPANIONS = (
     ),
 )
 ON = ("gan.generator", "gan.discriminator")
+TRAITS = ("logit_scaled",)
 
 
 def penalty(terms: Terms) -> Tensor:

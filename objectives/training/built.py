@@ -27,10 +27,11 @@ from objectives.training.regularization import Memories, Regularization, evaluat
 def built(family: Mathematics, shape: base.Shape, options: base.Config) -> dict[str, nn.Module]:
     """The freshly initialized parts of a family's model; a player whose regularizer changes what it takes (packing) gets that."""
     latent_dim = int(options["latent_dim"])
-    parts = dict(models.build(family.model, family.name, shape, latent_dim))
+    parts = dict(models.build(family.model, family.name, shape, latent_dim, family.parts(shape, latent_dim)))
     for name, found in regularizers.acting_on(family.name, tuple(family.players)).items():
         if found.has("takes") and not found.idle(options[name]):
-            wider = models.build(family.model, family.name, found.module.takes(shape, options[name]), latent_dim)
+            taken = found.module.takes(shape, options[name])
+            wider = models.build(family.model, family.name, taken, latent_dim, family.parts(taken, latent_dim))
             parts.update({part: wider[part] for part in family.players[found.player]})
     return parts
 

@@ -14,6 +14,7 @@ from objectives.data._kinds import ImageSet
 from objectives.draws import Draws
 from objectives.features import Extractor
 from objectives.lazy import Tensor
+from objectives.models import Parts
 from objectives.terms import Net, Terms
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ class Mathematics(Protocol):
     measured: Mapping[base.Phase, tuple[str, ...]]  # the metric files that are measured of a complete member
     traces: dict[Hashable, Trace]  # what its mapped losses do, kept for all runs of this process
     density: bool  # whether its likelihood is that of real-valued pixels
+
+    @classmethod
+    def parts(cls, shape: base.Shape, latent_dim: int) -> Parts:
+        """The parts that its models have: the numbers that each takes for an image, and the shape that it gives for one."""
+        ...
 
     def load_data(self) -> ImageSet:
         """The data set of the settings."""

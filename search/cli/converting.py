@@ -33,7 +33,7 @@ def rows(
     faults += [fault] if fault else []
     faults += [f"--{name} must be at least 1; got {value}." for name, value in _counts(pixels, latent, kernels, batch) if value < 1]
     if source is None and target is None:
-        faults.append(f"convert must be given --from or --to; conventions: {', '.join(conventions.CONVENTIONS)}. Write --from pytorch-vae.")
+        faults.append(f"convert must be given --from or --to; conventions: {', '.join(conventions.table())}. Write --from pytorch-vae.")
     if faults:
         raise SpecError(faults)
     size = conventions.Size(image=shape, pixels=pixels, latent=latent, kernels=kernels, batch=batch)

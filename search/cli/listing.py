@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from objectives.base import Knob, ObjectiveError
-from objectives.conventions import CONVENTIONS
+from objectives.conventions import table
 from objectives.metrics import declared
 from objectives.registry import PACKAGES, load, names, objectives, unknown
 from search import schedulers
@@ -136,7 +136,7 @@ def _background(name: str) -> Entry:
     )
     foreign = [
         {"convention": convention.name, "name": one.name, "equation": one.equation, "when": dict(one.when), "source": one.source}
-        for convention in CONVENTIONS.values()
+        for convention in table().values()
         for one in convention.parameters
         if one.knob == name and one.result is not None
     ]

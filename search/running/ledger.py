@@ -56,16 +56,8 @@ class Ledger:
             self._seen.setdefault(report.number, set()).add(report.epoch)
             self._plot(report)
             if self.rows[report.number].phase == Phase.SEARCH:
-                scheduler.replay(
-                    [
-                        (
-                            report.number,
-                            self.rows[report.number].arm,
-                            report.epoch,
-                            math.nan if report.rung_score is None else report.rung_score,
-                        )
-                    ]
-                )
+                score = math.nan if report.rung_score is None else report.rung_score
+                scheduler.hear([(report.number, self.rows[report.number].arm, report.epoch, score)])
         # What an open member has reported is how long it was trained, whoever asks; members that go on together must agree in it.
         for number, seen in self._seen.items():
             if self.rows[number].state is None:
@@ -108,7 +100,7 @@ class Ledger:
             # A report that an earlier driver saw was decided by it: the member is open, so it went on.
             if report.state is None and report.epoch not in self._seen.get(number, ())
         ]
-        self._scheduler.replay(news)
+        self._scheduler.hear(news)
         stopped: set[int] = set()
         for number, arm, epoch, score in news:
             if number not in stopped and (reason := self._scheduler.decide(number, arm, epoch, score)):

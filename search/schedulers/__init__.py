@@ -1,7 +1,14 @@
-"""Schedulers: which members are worth their next epochs. One file each; the file name is the registry.
+"""Schedulers: which members are worth their next epochs. One file each, and the file name is the name in a spec: no list is edited.
 
-A scheduler file holds `SCHEDULER` (a SchedulerInfo) and a class `Scheduler(epochs)` with `milestones`, `replay` and `decide`. It is pure:
-Ray Tune is told its decisions by `search.searcher`.
+A file holds `SCHEDULER`, a `SchedulerInfo`, and a class `Scheduler(epochs)` as `SchedulerProtocol` says. It is pure: whoever carries a
+sweep out asks it and does as it says. The contract suite holds each file to this:
+
+- milestones ascend, and all lie before the last epoch; between them it has no opinion;
+- a decision depends on what was told, not on the order or the groups in which it was told, for packs report together and a driver that is
+  resumed tells all again;
+- every arm is judged among its own, so that the off arm is not stopped by what it is the yardstick of;
+- a lower score is better and NaN is the worst; the best of an arm goes on;
+- a reason begins with the scheduler's name and names the epoch.
 """
 
 from __future__ import annotations
@@ -25,11 +32,11 @@ class SchedulerInfo:
 
 
 class SchedulerProtocol(Protocol):
-    """Decides at milestones whether a member goes on."""
+    """Decides at milestones whether a member goes on. `milestones` are the epochs after which workers wait for a decision."""
 
     milestones: tuple[int, ...]
 
-    def replay(self, reports: Iterable[tuple[int, str, int, float]]) -> None:
+    def hear(self, reports: Iterable[tuple[int, str, int, float]]) -> None:
         """Take in what an earlier driver saw: (number, arm, epoch, rung score)."""
         ...
 

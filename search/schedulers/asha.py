@@ -29,7 +29,7 @@ class Scheduler:
         self.milestones = rungs(epochs)
         self._scores: dict[tuple[str, int], dict[int, float]] = {}
 
-    def replay(self, reports: Iterable[tuple[int, str, int, float]]) -> None:
+    def hear(self, reports: Iterable[tuple[int, str, int, float]]) -> None:
         """Take in (number, arm, epoch, rung score) of an earlier driver, without deciding anything."""
         for number, arm, epoch, score in reports:
             self._record(number, arm, epoch, score)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from search.schedulers import SchedulerInfo
 
-SCHEDULER = SchedulerInfo(name="none", summary="every member trains for its whole budget", formula="–", source="")
+SCHEDULER = SchedulerInfo(name="none", summary="every member trains for its whole budget", formula="–", source="–")
 
 
 class Scheduler:
@@ -17,7 +17,7 @@ class Scheduler:
     def __init__(self, epochs: int) -> None:
         del epochs
 
-    def replay(self, reports: Iterable[tuple[int, str, int, float]]) -> None:
+    def hear(self, reports: Iterable[tuple[int, str, int, float]]) -> None:
         """Nothing to remember."""
 
     def decide(self, number: int, arm: str, epoch: int, score: float) -> str:

@@ -39,6 +39,13 @@ def without_memory(name: str, family: str, shape: base.Shape, latent_dim: int = 
         return dict(models.build(name, family, shape, latent_dim))
 
 
+def parts_of(family: str, shape: base.Shape) -> models.Parts:
+    """What the family expects."""
+    known: Any = registry.load(family)
+    found: models.Parts = known.parts(shape, LATENT)
+    return found
+
+
 def sizes(parts: dict[str, nn.Module]) -> dict[str, int]:
     return {part: sum(p.numel() for p in module.parameters()) for part, module in parts.items()}
 
@@ -54,7 +61,7 @@ def nudged(name: str, family: str, seed: int = 0) -> dict[str, nn.Module]:
 
 
 def inputs(family: str, part: str, shape: base.Shape = SMALL, n: int = N) -> Tensor:
-    size, _ = models.parts(family, shape, LATENT)[part]
+    size, _ = parts_of(family, shape)[part]
     generator = torch.Generator().manual_seed(3)
     draw = torch.randn if size == LATENT else torch.rand
     return draw(n, size, generator=generator, dtype=torch.float64)
@@ -66,7 +73,8 @@ def probed(out: Tensor) -> Tensor:
     return (out * weights).sum()
 
 
-CASES = [(name, family) for family in ("autoencoder", "vae", "gan") for name in models.serving(family)]
+FAMILIES = dict.fromkeys(family for name in registry.names("model") for family in models._file(name).BUILD)
+CASES = [(name, family) for family in FAMILIES for name in models.serving(family)]
 PARAMETERS = {case: sum(sizes(without_memory(*case, SMALL)).values()) for case in CASES}
 IDS = [f"{family}-{name}" for name, family in CASES]
 each = pytest.mark.parametrize(("name", "family"), CASES, ids=IDS)
@@ -101,6 +109,8 @@ each_small = pytest.mark.parametrize(
 
 def test_every_model_serves_a_family() -> None:
     assert {name for name, _ in CASES} == set(registry.names("model"))
+    for family in FAMILIES:
+        assert parts_of(family, SMALL), f"{family} must say of which parts its models are"
 
 
 @each
@@ -113,7 +123,7 @@ def test_parts_have_the_shapes_that_the_family_expects(name: str, family: str) -
             assert models._file(name).FITS in str(error)
             continue
         accepted += 1
-        expected = models.parts(family, shape, LATENT)
+        expected = parts_of(family, shape)
         assert set(parts) == set(expected)
         for part, (size, gives) in expected.items():
             assert parts[part](torch.zeros(N, size, device="meta")).shape == (N, *gives), (shape, part)

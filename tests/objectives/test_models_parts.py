@@ -19,6 +19,7 @@ from objectives.models._layers import softplus_deviation
 from objectives.training.population import Layout
 
 SHAPE = (1, 8, 8)
+EXPECTED = {"encoder": (64, (3,)), "decoder": (3, (64,))}
 
 
 # Layers -----------------------------------------------------------------------------------------------------------------------------------
@@ -196,7 +197,7 @@ def test_a_users_model_trains_and_saves(mine: Callable[[str], str], tmp_path: Pa
 
 def test_trying_it_out_moves_no_random_numbers(mine: Callable[[str], str]) -> None:
     torch.manual_seed(7)
-    models.build(mine("good"), "autoencoder", SHAPE, 3)
+    models.build(mine("good"), "autoencoder", SHAPE, 3, EXPECTED)
     after = torch.rand(1)
     torch.manual_seed(7)
     from mine_models import good  # type: ignore[import-not-found]
@@ -222,9 +223,17 @@ def test_trying_it_out_moves_no_random_numbers(mine: Callable[[str], str]) -> No
 )
 def test_what_is_wrong_with_a_users_model_is_said(mine: Callable[[str], str], function: str, said: list[str]) -> None:
     with pytest.raises(ObjectiveError) as error:
-        models.build(mine(function), "autoencoder", SHAPE, 3)
+        models.build(mine(function), "autoencoder", SHAPE, 3, EXPECTED)
     for text in (function, *said):
         assert text in str(error.value)
+
+
+@pytest.mark.parametrize(("function", "said"), [("wrong_parts", "the parts must be decoder, encoder"), ("wrong_shapes", r"\(n, 64\) of")])
+def test_a_training_asks_its_family_what_a_users_model_must_be(mine: Callable[[str], str], function: str, said: str) -> None:
+    family: Any = registry.load("autoencoder")
+    settings = Settings(dataset={"name": "digits", "train_size": 64}, epochs=1, model=mine(function), batch_size=32)
+    with pytest.raises(ObjectiveError, match=said):
+        family(settings).start([Member(0, {"latent_dim": 3}, 0)])
 
 
 @pytest.mark.parametrize(("name", "said"), [("no_such_module:f", "importable"), ("mine_broken:f", "NameError")])

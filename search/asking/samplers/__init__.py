@@ -1,8 +1,9 @@
-"""Samplers: where in the space the next config is drawn. One file each; the file name is the registry.
+"""Samplers: where in the space the next config is drawn. One file each, and the file name is the name in a spec: no list is edited.
 
-A sampler file holds `SAMPLER` (a SamplerInfo) and `make(seed, knobs, trials, index)`, which returns an Optuna sampler for *one* ask. It is
-made anew for every member, so that its stream is a function of the sweep's seed and the member alone: a sampler that lives as long as
-its process repeats its draws after a restart (a reopened study would try the same configs again).
+A file holds `SAMPLER`, a `SamplerInfo` that says all about it, and `make(seed, knobs, trials, index)`, which returns an Optuna sampler for
+*one* ask. It is made anew for every member, so that its stream is a function of the sweep's seed and the member alone: a sampler that lives
+as long as its process repeats its draws after a restart (a reopened study would try the same configs again). `knobs` are those to draw,
+`trials` what the arm may spend, and `index` counts the members of the arm from 0.
 """
 
 from __future__ import annotations
@@ -21,13 +22,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SamplerInfo:
-    """What `lagrange samplers` prints. `adaptive`: the draw depends on how earlier members ended."""
+    """What `lagrange samplers` prints.
+
+    `adaptive`: the draw depends on how earlier members ended. `sequence`: draws are the points of one sequence, walked by index, so `seed`
+    is the same for all members of an arm; else each member has its own.
+    """
 
     name: str
     summary: str
     formula: str
     adaptive: bool
     source: str
+    sequence: bool = False
 
 
 def known() -> list[str]:
@@ -40,8 +46,8 @@ def sampler_for(
 ) -> Any:
     """The Optuna sampler for one member.
 
-    `number` is the member's in the sweep and seeds the draw. `index` counts the members of its arm from 0 and is where `grid` and `qmc` are
-    in their sequence (by the member's number an arm would skip the points that fell to the other). `trials` is what the arm may spend.
+    `number` is the member's in the sweep and seeds the draw. `index` counts the members of its arm from 0 and is where a sequence is (by
+    the member's number an arm would skip the points that fell to the other). `trials` is what the arm may spend.
 
     Raises:
         ObjectiveError: nobody knows the name.
@@ -51,7 +57,7 @@ def sampler_for(
     knobs = space.asked(arm)
     # A sequence needs one scrambling for the whole arm; an independent draw needs a stream of its own.
     module = importlib.import_module(f"{__name__}.{name}")
-    seed = derive(sweep_seed, "sampler", arm) if hasattr(module, "SEQUENCE") else derive(sweep_seed, "sampler", arm, number)
+    seed = derive(sweep_seed, "sampler", arm) if module.SAMPLER.sequence else derive(sweep_seed, "sampler", arm, number)
     return module.make(seed, knobs, trials, number if index is None else index)
 
 

@@ -17,8 +17,8 @@ SAMPLER = SamplerInfo(
     formula="levels: the largest near-equal numbers whose product is at most the trials",
     adaptive=False,
     source="–",
+    sequence=True,
 )
-SEQUENCE = True
 
 
 def make(seed: int, knobs: Sequence[Knob], trials: int, index: int) -> Any:

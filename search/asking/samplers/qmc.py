@@ -15,8 +15,8 @@ SAMPLER = SamplerInfo(
     formula="x_i = low·(high/low)^u_i, u the i-th Sobol' point",
     adaptive=False,
     source="Owen 1998, J. Complexity 14; scipy.stats.qmc.Sobol; optuna.samplers.QMCSampler (which keeps its place in the study)",
+    sequence=True,
 )
-SEQUENCE = True
 
 
 def make(seed: int, knobs: Sequence[Knob], trials: int, index: int) -> Any:

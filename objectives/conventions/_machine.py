@@ -1,11 +1,11 @@
-"""How parameters of another project's loss become knobs, and back: the machinery of `conventions.py`, which holds the table."""
+"""How parameters of another project's loss become knobs, and back: the machinery under the files of this folder."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from objectives.base import ObjectiveError
 from objectives.registry import unknown
@@ -108,7 +108,8 @@ class Parameter:
 
     `result` is the equation as code; None: nothing here corresponds, and `note` says why. `needs` are keys of NEEDS; `uses` are other
     parameters with their defaults (None: must be given), and `absorbs` those of them that mean nothing beside this one. `when` limits the
-    parameter to choices of settings. `inverse` is needed where the equation is not affine. A value below `low` is refused.
+    parameter to choices of settings. `inverse` is needed where the equation is not affine. A value below `low` is refused. What carries a
+    name or a bound from one side to the other is no term of a loss (`is_term`), so no loss can show it.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Parameter:
     low: float = 0.0
     check: Callable[[Case], str] | None = None
     inverse: Callable[[Case], float] | None = None
+    is_term: bool = True
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,23 @@ class Convention:
     loss: str
     parameters: tuple[Parameter, ...]
     settings: tuple[Setting, ...] = ()
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """One loss as a project computes it: with the numbers `given`, as typed, it is a multiple of ours with the converted λ.
+
+    `loss`, `base` and `terms` are functions of a `World` (`_world.py`) that return a scalar tensor. `base` is what stands beside the terms
+    in our loss (None: ½SSE), `beta` the weight of a KL that the project's loss holds without a parameter, and `terms` are our terms, by
+    knob, where they are others than in `_world.OMEGA`.
+    """
+
+    convention: str
+    given: Mapping[str, str]
+    loss: Callable[[Any], Any]
+    base: Callable[[Any], Any] | None = None
+    beta: float = 0.0
+    terms: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
