@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.errors import InfraError
+from infra.machine import cores
 
 # The object store holds next to nothing: reports are small and data is loaded by each worker.
 OBJECT_STORE_BYTES = 80 * 2**20
@@ -127,8 +128,7 @@ def _start(ray: Any, address: str | None, workers: int | None, cpu: float, gpu: 
                 "Start one with `ray start --head`, or leave out --address for a local Ray."
             ) from error
         return
-    cores = max(1, len(os.sched_getaffinity(0)))
-    count = workers or max(1, int(cores // max(cpu, 1e-9)))
+    count = workers or max(1, int(cores() // max(cpu, 1e-9)))
     # More workers than cores is the user's choice: Ray is told of as many CPUs as they need.
     try:
         ray.init(num_cpus=max(1, round(count * cpu + 0.499)), include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **common)

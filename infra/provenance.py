@@ -53,7 +53,9 @@ def _git() -> tuple[str | None, bool | None]:
 def _run(*command: str) -> str | None:
     """What a command prints; None if it fails, is missing or takes longer than 5 s."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=5, check=False, stdin=subprocess.DEVNULL
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -1,23 +1,27 @@
 """Every path and URL of Lagrange, and the removal of passwords from whatever is stored or printed.
 
 `Home` is a value: opening it touches no disk, so that a mere look (`lagrange ls`) leaves nothing behind. Who writes a file asks for its
-path and passes it through `ready`, which makes the folder.
+path and passes it through `ready`, which makes the folder, or through `replaced`, which also makes the file whole or not at all.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from infra.errors import InfraError
 
 MASK = "***"
 
+_SQLITE = re.compile(r"sqlite(?:\+\w+)?:///(?P<path>[^?]+)(?:\?.*)?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # User info of http(s) ends at the first slash; a token may stand where a user name would, so all of it is masked. "host:8080/…@" is a port.
 _HTTP = re.compile(r"(?P<scheme>\bhttps?://)(?P<info>(?!\S*?://)(?:[^\s/?#@:]*:(?!\d{1,5}[/?#])\S*|[^\s/?#]*))@", re.IGNORECASE)
@@ -78,6 +82,31 @@ def ready(path: Path) -> Path:
     return path
 
 
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """`with replaced(path) as beside:` writes a file whole or not at all: write `beside`, and it takes the place of `path` at the end.
+
+    If the block raises, `beside` is removed and `path` stays as it was. `beside` is in the same folder, which is made, and has the same
+    suffix; each call has its own, so two writers cannot mix. Raises InfraError when the folder cannot be made.
+    """
+    beside = ready(path).with_name(f".{secrets.token_hex(4)}-{path.name}")
+    try:
+        yield beside
+        _take_place(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _take_place(beside: Path, path: Path) -> None:
+    """Rename over `path`. Windows refuses that while somebody has the old file open; a reader is done in a moment."""
+    for pause_s in (0.02, 0.1, 0.5):
+        with suppress(PermissionError):
+            beside.replace(path)
+            return
+        time.sleep(pause_s)
+    beside.replace(path)
+
+
 @dataclass(frozen=True)
 class Home:
     """Where everything is kept. All paths are absolute; URLs may contain passwords, so print them only through `strip_password`."""
@@ -111,7 +140,7 @@ class Home:
             )
 
         def url(given: str | None, variable: str, file: str) -> str:
-            return _absolute_url(given or os.environ.get(variable) or f"sqlite:///{where / file}")
+            return _absolute_url(given or os.environ.get(variable) or sqlite_url(where / file))
 
         return cls(
             root=where,
@@ -151,14 +180,6 @@ class Home:
         """The folder of everything written about a whole sweep."""
         return self.root / "reports" / sweep_name(sweep)
 
-    def report(self, sweep: str) -> Path:
-        """The self-contained HTML report."""
-        return self.reports(sweep) / "report.html"
-
-    def curve(self, sweep: str, knob: str) -> Path:
-        """The λ curve of one knob."""
-        return self.reports(sweep) / f"curve_{sweep_name(knob)}.png"
-
     @property
     def spool(self) -> Path:
         """The folder of what has not reached MLflow yet."""
@@ -168,13 +189,18 @@ class Home:
         """Delete every file of a sweep that Lagrange wrote; its rows are the catalogue's business. Missing files are no error."""
         shutil.rmtree(self.storage / sweep_name(sweep), ignore_errors=True)
         shutil.rmtree(self.reports(sweep), ignore_errors=True)
-        for suffix in ("jsonl", "ledger"):
+        for suffix in ("jsonl", "progress"):
             (self.spool / f"{sweep}.{suffix}").unlink(missing_ok=True)
+
+
+def sqlite_url(path: PurePath) -> str:
+    """The URL of a SQLite file: slashes on every system, three before a Windows drive and four before a Unix root."""
+    return f"sqlite:///{path.as_posix()}"
 
 
 def sqlite_path(url: str) -> Path | None:
     """The file behind a SQLite URL; None for other databases and for SQLite in memory."""
-    match = re.fullmatch(r"sqlite(?:\+\w+)?:///(?P<path>[^?]+)(?:\?.*)?", url)
+    match = _SQLITE.fullmatch(url)
     return None if match is None or match["path"] == ":memory:" else Path(match["path"])
 
 
@@ -183,5 +209,6 @@ def _absolute(path: str | os.PathLike[str]) -> Path:
 
 
 def _absolute_url(url: str) -> str:
-    path = sqlite_path(url)
-    return url if path is None else url.replace(str(path), str(_absolute(path)), 1)
+    """A SQLite URL with an absolute path; another URL as it is."""
+    path, match = sqlite_path(url), _SQLITE.fullmatch(url)
+    return url if path is None or match is None else url[: match.start("path")] + _absolute(path).as_posix() + url[match.end("path") :]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra import machine
 from infra.catalogue import Catalogue
 from infra.storage import Home
 from objectives.registry import load
@@ -35,7 +35,7 @@ def dry_run(spec: Spec, *, home: Home | None = None, workers: int | None = None)
     home = home or Home.open()
     members = planned(spec)
     epochs = {phase: count * (spec.budget.epochs or 0) for phase, count in members.items()}
-    count = workers or max(1, int(len(os.sched_getaffinity(0)) // max(spec.resources.cpu, 1e-9)))
+    count = workers or max(1, int(machine.cores() // max(spec.resources.cpu, 1e-9)))
     per_epoch, basis = _seconds_per_epoch(spec, home)
     estimate = OVERHEAD_SECONDS + per_epoch * sum(epochs.values()) / count
     return DryRun(spec, members, epochs, count, estimate, basis)

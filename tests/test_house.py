@@ -28,8 +28,8 @@ OPEN = (
 HOMES = {
     "ray": ("search/running/tune_", "infra/cluster.py"),
     "optuna": ("search/asking/",),
-    "mlflow": ("infra/tracking",),
-    "sqlalchemy": ("infra/catalogue", "infra/migrations/"),
+    "mlflow": ("infra/tracking/",),
+    "sqlalchemy": ("infra/catalogue/", "infra/migrations/"),
     "torch": ("objectives/",),
 }
 

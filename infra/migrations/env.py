@@ -1,4 +1,4 @@
-"""Runs the catalogue's migrations inside the transaction that `infra.catalogue` opened: it holds the lock that keeps two starts apart."""
+"""Runs the catalogue's migrations inside the transaction that `infra.catalogue.engine` opened: its lock keeps two starts apart."""
 
 from alembic import context
 

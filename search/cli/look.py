@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from infra import machine
+from infra.errors import InfraError
+from infra.storage import sqlite_path
 from search.cli import printing
 from search.cli.shared import (
     OK,
@@ -206,8 +208,7 @@ def ui(
     """Open MLflow on the store of the sweeps; Ctrl-C ends it."""
     import socket
 
-    from infra.errors import InfraError
-    from infra.storage import sqlite_path
+    from infra.tracking import ui_command, ui_environment
 
     place = home_of(home, tracking_uri=tracking_uri)
     store = place.tracking_uri
@@ -218,7 +219,8 @@ def ui(
     if file is not None and not file.exists():
         raise InfraError(f"The MLflow store must exist; {file} does not. Run a sweep first, or give --home.")
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name == "posix":  # elsewhere it takes a port from whoever has it
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
@@ -226,11 +228,7 @@ def ui(
                 f"The port must be free; {port} is not ({error.strerror}). Choose another: lagrange ui --port {port + 1}"
             ) from error
     typer.echo(f"MLflow will be on http://127.0.0.1:{port} in some seconds (Ctrl-C ends it)")
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    # The store's URL may hold a password: it travels in the environment, not on a command line that every user can read.
-    where = {"MLFLOW_BACKEND_STORE_URI": store, "MLFLOW_DEFAULT_ARTIFACT_ROOT": str(place.artifacts)}
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
-    raise typer.Exit(_serve(command, os.environ | where | quiet))
+    raise typer.Exit(_serve(ui_command(place, port), ui_environment(place)))
 
 
 def _serve(command: Sequence[str], env: Mapping[str, str]) -> int:
@@ -245,8 +243,7 @@ def _serve(command: Sequence[str], env: Mapping[str, str]) -> int:
     except KeyboardInterrupt:
         return OK
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGTERM)
+        machine.terminate(server)
         with suppress(subprocess.TimeoutExpired):
             server.wait(timeout=10)
         signal.signal(signal.SIGTERM, before)

@@ -6,14 +6,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from infra.storage import Home, strip_password
 from search.cli import printing
-
-if TYPE_CHECKING:
-    from infra.storage import Home
 
 OK, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
@@ -38,14 +36,12 @@ def print_error(text: str) -> None:
 
 def without_passwords(text: str) -> str:
     """A text that may be shown."""
-    from infra.storage import strip_password
 
     return strip_password(text)
 
 
 def home_of(home: str | None, catalogue_url: str | None = None, tracking_uri: str | None = None, storage: str | None = None) -> Home:
     """Where a command finds its sweeps."""
-    from infra.storage import Home
 
     return Home.open(home, catalogue_url=catalogue_url, tracking_uri=tracking_uri, storage=storage)
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from infra import cluster
+from infra.storage import Home, sweep_name
 from search.cli import printing
 from search.cli.shared import (
     FAILED,
@@ -32,7 +34,6 @@ from search.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from infra.storage import Home
     from search.spec.keys import Spec
     from search.sweep import Outcome
 
@@ -60,7 +61,6 @@ def sweep(
     plain: PlainOption = False,
 ) -> None:
     """Search λ, confirm it on fresh seeds, and say whether it was worth it."""
-    from infra.storage import sweep_name
     from search.kept import refuse_taken
     from search.running.where import is_remote
     from search.spec.reading import expand
@@ -149,7 +149,6 @@ def _one_ray(specs: Sequence[Spec], workers: int | None, address: str | None) ->
     if len(specs) < 2 or address == IN_PROCESS:
         yield
         return
-    from infra import cluster
 
     cpu, gpu = max(spec.resources.cpu for spec in specs), max(spec.resources.gpu for spec in specs)
     folder = Path.cwd() if address and any(spec.own for spec in specs) else None

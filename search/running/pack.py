@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from infra.storage import replaced
 from objectives.base import OUT_OF_MEMORY, SPOILED, Member, Objective, PackedRun, Report, Run, State, out_of_memory
 
 
@@ -52,12 +53,10 @@ class Pack:
         living = self.living
         for number in living:
             path = self._paths[number]
-            path.parent.mkdir(parents=True, exist_ok=True)
             record = path.with_suffix(".json")
-            torn = record.with_suffix(".tmp")
             path.unlink(missing_ok=True)
-            torn.write_text(json.dumps([plain(report) for report in self._told[number]]))
-            torn.replace(record)
+            with replaced(record) as beside:
+                beside.write_text(json.dumps([plain(report) for report in self._told[number]]))
         for numbers, run in self._runs.items():
             mine = {number: self._paths[number] for number in numbers if number in living}
             if len(numbers) > 1 and isinstance(run, PackedRun):

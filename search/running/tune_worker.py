@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import resource
 import time
 from typing import Any
 
 import ray
 from ray import tune
 
+from infra import machine
 from search.running.work import Prepare, Progress, Result
 from search.running.worker import Worker
-
-# glibc's names for two of its options, from malloc.h.
-_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
 
 
 class MemberTrainable(tune.Trainable):  # type: ignore[misc]
@@ -26,7 +21,7 @@ class MemberTrainable(tune.Trainable):  # type: ignore[misc]
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take over a trial's work."""
-        return_memory()
+        machine.return_memory()
         self._worker = self._worker or Worker({"node": ray.get_runtime_context().get_node_id()})
         self._work, self._prepared = config["work"], None
         self._worker.begin(self._work)
@@ -39,7 +34,8 @@ class MemberTrainable(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         """A step of the worker: its result, and whether the trial is over."""
         assert self._worker is not None
-        _limit_memory(self._work.setting.memory_gb)
+        if self._work.setting.memory_gb:  # a member that asks for more fails by itself; else the kernel or Ray would end a neighbour
+            machine.limit_memory(self._work.setting.memory_gb)
         if isinstance(self._work, Prepare):
             return {"done": False, "result": self._prepared_once(self._worker)}  # the driver ends it
         result = self._worker.step()
@@ -52,23 +48,3 @@ class MemberTrainable(tune.Trainable):  # type: ignore[misc]
         else:
             time.sleep(0.1)
         return self._prepared
-
-
-def _limit_memory(gigabytes: float | None) -> None:
-    """A member that asks for more fails by itself; without this the kernel or Ray would kill a neighbour."""
-    if gigabytes:
-        limit = int(gigabytes * 2**30)
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
-
-
-def return_memory() -> None:
-    """Have glibc give large tensors back when they are freed.
-
-    By itself it moves the limit above which it does so up to 32 MB, and keeps what is smaller in a heap that tears: the heap of a worker on
-    MNIST then grows by several hundred megabytes. Other allocators have no such function.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_MMAP_THRESHOLD, 8 * 2**20)
-        mallopt(_TRIM_THRESHOLD, 64 * 2**20)

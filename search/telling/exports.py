@@ -15,7 +15,7 @@ import yaml
 
 from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.errors import InfraError
-from infra.storage import Home, ready
+from infra.storage import Home, replaced
 from objectives.base import Phase, State
 from objectives.registry import load
 from search.choosing.answer import Answer, Row
@@ -150,7 +150,6 @@ def to_yaml(mapping: Mapping[str, Any]) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    torn = ready(path).with_name(path.name + ".tmp")
-    torn.write_text(text, encoding="utf-8")
-    torn.replace(path)
+    """Write a text whole or not at all."""
+    with replaced(path) as beside:
+        beside.write_text(text, encoding="utf-8")

@@ -563,7 +563,7 @@ def main() -> None:
     torch.set_num_threads(1)
     traced.AFTER = 0
     with contextlib.suppress(ImportError):  # as a worker of a sweep does, where Ray is installed
-        from search.running.tune_worker import return_memory
+        from infra.machine import return_memory
 
         return_memory()
     if given.device.startswith("cuda") and not torch.cuda.is_available():

@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 
+from infra.machine import return_memory
 from objectives import base, registry, regularizers
 from objectives.base import Member, Settings, Value
 from objectives.data._kinds import ImageSet
 from objectives.training.loop import TrainingRun
-from search.running.tune_worker import return_memory
 from tests.benchmarks import results
 from tests.benchmarks.results import Row
 

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from infra.machine import return_memory
 from objectives.base import Member, Settings
 from objectives.data._kinds import ImageSet
 from objectives.registry import load
-from search.running.tune_worker import return_memory
 from tests.benchmarks import results
 from tests.benchmarks.results import Row
 

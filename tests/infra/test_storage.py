@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.errors import InfraError
-from infra.storage import Home, ready, strip_password, strip_passwords
+from infra.storage import Home, ready, replaced, sqlite_path, sqlite_url, strip_password, strip_passwords
 
 SECRET = "s3cr3t"
 VARIABLES = ("LAGRANGE_HOME", "LAGRANGE_CATALOGUE_URL", "LAGRANGE_TRACKING_URI", "LAGRANGE_OPTUNA_URL", "LAGRANGE_STORAGE")
@@ -119,7 +120,7 @@ def test_members_and_sweeps_have_paths_of_their_own(tmp_path: Path) -> None:
 
 def test_removing_a_sweep_leaves_its_neighbours(tmp_path: Path) -> None:
     home = Home.open(tmp_path)
-    files = [[home.weights(name, 1), home.report(name), home.spool / f"{name}.jsonl"] for name in ("a", "ab")]
+    files = [[home.weights(name, 1), home.reports(name) / "answer.json", home.spool / f"{name}.jsonl"] for name in ("a", "ab")]
     for file in files[0] + files[1]:
         ready(file).write_text("x")
     home.remove_sweep("a")
@@ -137,6 +138,75 @@ def test_a_name_that_is_no_folder_is_refused(name: str, tmp_path: Path) -> None:
 def test_a_home_that_breaks_urls_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InfraError, match="must not hold"):
         Home.open(tmp_path / "what?")
+
+
+def test_a_file_of_sqlite_has_one_url_on_every_system() -> None:
+    """SQLAlchemy and MLflow read a Windows drive behind three slashes."""
+    assert sqlite_url(PureWindowsPath(r"C:\Users\ann\mlflow.db")) == "sqlite:///C:/Users/ann/mlflow.db"
+    assert sqlite_url(PurePosixPath("/home/ann/mlflow.db")) == "sqlite:////home/ann/mlflow.db"
+    for url in ("sqlite:///C:/Users/ann/mlflow.db", "sqlite:////home/ann/mlflow.db"):
+        assert sqlite_path(url) == Path(url.removeprefix("sqlite:///")) == Path(str(sa.make_url(url).database))
+        assert strip_password(url) == url
+
+
+def test_a_url_of_sqlite_is_made_absolute_and_keeps_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = Home.open(catalogue_url="sqlite+pysqlite:///sql?timeout=3").catalogue_url
+    assert given == f"sqlite+pysqlite:///{tmp_path.as_posix()}/sql?timeout=3"
+    assert Home.open(tracking_uri="sqlite:///:memory:").tracking_uri == "sqlite:///:memory:"
+
+
+# --- a file whole or not at all
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    file = tmp_path / "folder" / "curve.png"
+    for text in ("one", "two"):
+        with replaced(file) as beside:
+            beside.write_text(text)
+            assert beside.suffix == ".png"  # what draws pictures goes by the suffix
+            assert not file.exists() or file.read_text() == "one"
+        assert file.read_text() == text
+    assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("before", [None, "old"])
+def test_a_write_that_fails_leaves_what_was_there(before: str | None, tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    if before is not None:
+        file.write_text(before)
+    with pytest.raises(ZeroDivisionError), replaced(file) as beside:
+        beside.write_text("half")
+        raise ZeroDivisionError
+    assert [path.read_text() for path in tmp_path.iterdir()] == ([] if before is None else [before])
+
+
+def test_a_file_that_is_being_read_is_replaced_in_a_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows refuses to replace an open file."""
+    file, refusals, real = tmp_path / "a.json", [PermissionError(13, "open")] * 2, Path.replace
+
+    def replace(path: Path, target: Path) -> Path:
+        if refusals:
+            raise refusals.pop()
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with replaced(file) as beside:
+        beside.write_text("new")
+    assert not refusals and file.read_text() == "new"
+    refusals += [PermissionError(13, "open")] * 9
+    with pytest.raises(PermissionError), replaced(file) as beside:
+        beside.write_text("newer")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    with replaced(file) as first, replaced(file) as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert file.read_text() == "first"  # it ended last
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_a_folder_that_cannot_be_made_is_an_answer(tmp_path: Path) -> None:

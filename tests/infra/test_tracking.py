@@ -20,7 +20,9 @@ import pytest
 
 from infra.errors import InfraError
 from infra.storage import Home
-from infra.tracking import MAX_METRICS, MlflowTracker, NullTracker, Unsent, _batches, _Spool, quiet_environment, ui_command, ui_environment
+from infra.tracking import MAX_METRICS, MlflowTracker, NullTracker, Unsent, quiet_environment, ui_command, ui_environment
+from infra.tracking.mlflow import _alone, batches
+from infra.tracking.spool import Spool
 
 quiet_environment()
 SECRET = "s3cr3t-pass"
@@ -425,7 +427,7 @@ def test_a_server_killed_and_restarted_has_every_point(server: Any, tmp_path: Pa
 
 
 def test_half_a_record_is_not_read_yet(tmp_path: Path) -> None:
-    spool = _Spool(tmp_path / "s.jsonl")
+    spool = Spool(tmp_path / "s.jsonl")
     spool.append({"kind": "log"})
     with spool.path.open("ab") as file:
         file.write(b'{"kind":')
@@ -437,11 +439,33 @@ def test_half_a_record_is_not_read_yet(tmp_path: Path) -> None:
     spool.remove()
 
 
+def test_one_process_at_a_time_makes_the_tables(tmp_path: Path) -> None:
+    """The second one waits; it goes on when the first one dies."""
+    file = tmp_path / "mlflow.db"
+    code = "import pathlib, sys; from infra.tracking.mlflow import _alone\n"
+    code += "with _alone(pathlib.Path(sys.argv[1])): print('in', flush=True); input()"
+    holder = subprocess.Popen([sys.executable, "-c", code, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdout is not None and holder.stdout.readline() == b"in\n"
+    entered = threading.Event()
+
+    def enter() -> None:
+        with _alone(file):
+            entered.set()
+
+    waiting = threading.Thread(target=enter, daemon=True)
+    waiting.start()
+    assert not entered.wait(0.5)
+    holder.kill()
+    holder.communicate()
+    assert entered.wait(60)
+    waiting.join()
+
+
 def test_batches_keep_epochs_whole() -> None:
     groups = [list(range(400)) for _ in range(6)] + [list(range(2300))]
-    batches = list(_batches(groups))
-    assert sum(map(len, batches)) == 6 * 400 + 2300 and max(map(len, batches)) <= MAX_METRICS
-    assert [len(batch) for batch in batches[:3]] == [800, 800, 800]
+    found = list(batches(groups))
+    assert sum(map(len, found)) == 6 * 400 + 2300 and max(map(len, found)) <= MAX_METRICS
+    assert [len(batch) for batch in found[:3]] == [800, 800, 800]
 
 
 def test_the_null_tracker_leaves_nothing_unsent() -> None:

@@ -17,13 +17,13 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from infra.machine import return_memory
 from objectives import data
 from objectives.base import Member, Settings
 from objectives.data._kinds import ImageSet
 from objectives.draws import Draws
 from objectives.families.vae import VAE
 from objectives.terms import Net
-from search.running.tune_worker import return_memory
 from tests.published import results
 from tests.published.results import Gate
 

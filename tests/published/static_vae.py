@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from infra.machine import return_memory
 from objectives import data
 from objectives.base import Member, Report, Settings
 from objectives.data import _kinds
@@ -27,7 +28,6 @@ from objectives.draws import Draws, Fixed
 from objectives.families.vae import VAE, posterior
 from objectives.metrics import iwae
 from objectives.terms import Net
-from search.running.tune_worker import return_memory
 from tests.published import results
 from tests.published.results import Gate
 

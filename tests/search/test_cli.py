@@ -422,21 +422,36 @@ def test_rm_does_not_remove_a_running_sweep(filled: Home) -> None:
     assert lagrange("rm", "dead", "--yes").exit_code == 0
 
 
-def test_ui_opens_mlflow_on_loopback_and_hides_the_store(filled: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[Any] = []
-    monkeypatch.setattr(search.cli, "_serve", lambda command, env: calls.append((command, env)) or 0)
-    secret = "postgresql://u:hunter2@h/d"
-    assert lagrange("ui", "--port", "5987", "--tracking-uri", secret).exit_code == 0
-    ((command, env),) = calls
-    assert command[command.index("--host") + 1] == "127.0.0.1" and command[command.index("--port") + 1] == "5987"
-    assert "hunter2" not in " ".join(command) and env["MLFLOW_BACKEND_STORE_URI"] == secret
+def test_ui_runs_mlflow_on_loopback_and_hides_the_store(filled: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is run is a stand-in for MLflow, which writes down how it was started."""
+    stand_in, told = tmp_path / "stand_in", tmp_path / "told.json"
+    stand_in.mkdir()
+    (stand_in / "mlflow.py").write_text(
+        "import json, os, pathlib, sys\n"
+        f"pathlib.Path({str(told)!r}).write_text(json.dumps([sys.argv[1:], dict(os.environ)]))\n"
+        "sys.exit(3)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(stand_in))
+    port, secret = free_port(), "postgresql://u:hunter2@h/d"
+    assert lagrange("ui", "--port", str(port), "--tracking-uri", secret).exit_code == 3  # what the server ends with is told
+    command, env = json.loads(told.read_text())
+    assert command == ["server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    assert env["MLFLOW_BACKEND_STORE_URI"] == secret and env["MLFLOW_DEFAULT_ARTIFACT_ROOT"] == filled.artifacts.as_uri()
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def test_a_server_that_is_stopped_takes_its_children_along() -> None:
     """The server starts a child, as MLflow does, and both are gone once the command was told to stop."""
     child = "import time; time.sleep(60)"
     server = f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {child!r}]); print(p.pid, flush=True); p.wait()"
-    code = f"import os, sys; from search.cli import _serve; sys.exit(_serve([sys.executable, '-c', {server!r}], os.environ))"
+    code = f"import os, sys; from search.cli.look import _serve; sys.exit(_serve([sys.executable, '-c', {server!r}], os.environ))"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     pid = int(process.stdout.readline())

@@ -1,0 +1,251 @@
+"""The catalogue: one SQL database that holds the truth of what ran. MLflow and Optuna are projections of it.
+
+A member's row is committed before it is dispatched and again when it ends; the first end wins. SQLite (in WAL mode) or PostgreSQL. Strings
+are stored without passwords, whatever they are. The rows handed out are plain frozen dataclasses; nobody else sees SQLAlchemy.
+
+`plain` writes values as text, `tables` says what is stored, `engine` opens the database and holds its transactions, `lock` keeps two
+drivers of one sweep apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import fields
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from infra.catalogue.engine import HEAD, Database
+from infra.catalogue.lock import SweepLock, holder
+from infra.catalogue.plain import config_hash, decode, encode
+from infra.catalogue.tables import (
+    MEMBERS,
+    REPORTS,
+    STATES,
+    STATUSES,
+    SWEEPS,
+    MemberRow,
+    ReportRow,
+    SweepRow,
+    columns_of,
+    utc_now,
+    values_of,
+)
+from infra.errors import InfraError
+from infra.storage import sweep_name
+
+__all__ = [
+    "HEAD",
+    "STATES",
+    "STATUSES",
+    "Catalogue",
+    "MemberRow",
+    "ReportRow",
+    "SweepLock",
+    "SweepRow",
+    "config_hash",
+    "decode",
+    "encode",
+    "utc_now",
+]
+
+
+class Catalogue:
+    """The catalogue behind one URL. Safe for several threads and processes.
+
+    With `create=False` a SQLite file that does not exist is not made: the catalogue is then empty. Raises InfraError, without passwords,
+    when the database cannot be opened or was written by a newer Lagrange.
+    """
+
+    def __init__(self, url: str, *, create: bool = True) -> None:
+        self._database = Database(url, create=create)
+        self.url = self._database.url
+
+    def close(self) -> None:
+        """Give connections back. The catalogue may be used again afterwards."""
+        self._database.close()
+
+    def __enter__(self) -> Catalogue:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def together(self) -> AbstractContextManager[None]:
+        """`with catalogue.together():` makes everything that is written inside, by this thread, one commit: all of it or nothing."""
+        return self._database.together()
+
+    def lock(self, name: str) -> SweepLock:
+        """`with catalogue.lock(name):` makes this process the only driver of the sweep. Raises InfraError when there is another one."""
+        return SweepLock(self._database, name)
+
+    def locked_by(self, name: str) -> str | None:
+        """Host and process id of the driver of a sweep, for people to read; None if there is none."""
+        with self._database.read() as connection:
+            found, now = holder(self._database, connection, name), self._database.clock(connection)
+            return None if found.token is None or found.gone(now) else f"{found.host}, process {found.pid}"
+
+    # sweeps
+
+    def create_sweep(self, row: SweepRow) -> None:
+        """Store a new sweep. Raises InfraError when the name is taken or not a valid name."""
+        sweep_name(row.name)
+        _one_of("status", row.status, STATUSES)
+        try:
+            with self._database.write() as connection:
+                connection.execute(sa.insert(SWEEPS).values(**values_of(row)))
+        except IntegrityError:
+            raise InfraError(
+                f"A sweep's name is used once; {row.name!r} is in {self.url} already. Resume it, remove it, or choose another name."
+            ) from None
+
+    def sweep(self, name: str) -> SweepRow:
+        """The sweep of that name. Raises InfraError when there is none."""
+        with self._database.read() as connection:
+            here = SWEEPS.c.id == self._database.sweep_id(connection, name)
+            return SweepRow(*connection.execute(sa.select(*columns_of(SWEEPS, SweepRow)).where(here)).one())
+
+    def has_sweep(self, name: str) -> bool:
+        """Whether the name is taken."""
+        with self._database.read() as connection:
+            return connection.execute(sa.select(SWEEPS.c.id).where(SWEEPS.c.name == name)).one_or_none() is not None
+
+    def sweeps(self) -> list[SweepRow]:
+        """Every sweep, oldest first."""
+        with self._database.read() as connection:
+            return [SweepRow(*row) for row in connection.execute(sa.select(*columns_of(SWEEPS, SweepRow)).order_by(SWEEPS.c.id))]
+
+    def update_sweep(self, name: str, **changes: Any) -> None:
+        """Change fields of a sweep: status, finished, answer, provenance, facts, candidates, spec, objective, model, dataset."""
+        allowed = [item.name for item in fields(SweepRow) if item.name not in ("name", "created") and not item.name.startswith("lock_")]
+        for key in changes:
+            _one_of("field of a sweep that changes", key, allowed)
+        if "status" in changes:
+            _one_of("status", changes["status"], STATUSES)
+        with self._database.write() as connection:
+            here = SWEEPS.c.id == self._database.sweep_id(connection, name)
+            connection.execute(sa.update(SWEEPS).where(here).values(**changes))
+
+    def delete_sweep(self, name: str) -> None:
+        """Remove a sweep with its members and reports. Files are `Home.remove_sweep`'s business."""
+        with self._database.write() as connection:
+            sweep = self._database.sweep_id(connection, name)
+            for table, column in ((REPORTS, "sweep_id"), (MEMBERS, "sweep_id"), (SWEEPS, "id")):
+                connection.execute(sa.delete(table).where(table.c[column] == sweep))
+
+    # members
+
+    def add_members(self, name: str, rows: Sequence[MemberRow]) -> None:
+        """Store new members in one commit. Raises InfraError, and stores none, when one of the numbers is taken."""
+        if not rows:
+            return
+        values = [{**values_of(row), "config_hash": row.config_hash or config_hash(row.config)} for row in rows]
+        for row in rows:
+            if row.state is not None:
+                _one_of("state", row.state, STATES)
+        try:
+            with self._database.write() as connection:
+                sweep = self._database.sweep_id(connection, name)
+                connection.execute(sa.insert(MEMBERS), [{**value, "sweep_id": sweep} for value in values])
+        except IntegrityError:
+            numbers = ", ".join(str(row.number) for row in rows)
+            raise InfraError(
+                f"A member's number is used once in a sweep; one of {numbers} is in {name!r} already. Take fresh numbers."
+            ) from None
+
+    def end_member(
+        self,
+        name: str,
+        number: int,
+        *,
+        state: str,
+        reason: str = "",
+        score: float | None = None,
+        rung_score: float | None = None,
+        metrics: Mapping[str, Any] | None = None,
+        epochs: int | None = None,
+        seconds: float | None = None,
+        traceback: str = "",
+        facts: Mapping[str, Any] | None = None,
+        reports: Iterable[ReportRow] = (),
+    ) -> bool:
+        """Write how a member ended, and its last `reports`, in one commit.
+
+        The first end wins: True if this was it; False, and nothing is written, if the member had ended before.
+        """
+        _one_of("state", str(state), STATES)
+        given = {"rung_score": rung_score, "metrics": metrics, "epochs": epochs, "seconds": seconds, "facts": facts}
+        values: dict[str, Any] = {"state": str(state), "reason": reason, "score": score, "traceback": traceback, "ended": utc_now()}
+        values |= {key: dict(value) if isinstance(value, Mapping) else value for key, value in given.items() if value is not None}
+        with self._database.write() as connection:
+            sweep = self._database.sweep_id(connection, name)
+            here = (MEMBERS.c.sweep_id == sweep) & (MEMBERS.c.number == number)
+            if connection.execute(sa.update(MEMBERS).where(here, MEMBERS.c.state.is_(None)).values(**values)).rowcount:
+                _insert_reports(connection, sweep, reports)
+                return True
+            if connection.execute(sa.select(MEMBERS.c.number).where(here)).one_or_none() is None:
+                raise _no_member(name, number)
+            return False
+
+    def members(self, name: str, phase: str | None = None) -> list[MemberRow]:
+        """The members of a sweep by number; of one phase if given."""
+        with self._database.read() as connection:
+            query = sa.select(*columns_of(MEMBERS, MemberRow)).where(MEMBERS.c.sweep_id == self._database.sweep_id(connection, name))
+            query = query if phase is None else query.where(MEMBERS.c.phase == str(phase))
+            return [MemberRow(*row) for row in connection.execute(query.order_by(MEMBERS.c.number))]
+
+    def member(self, name: str, number: int) -> MemberRow:
+        """One member. Raises InfraError when there is none."""
+        with self._database.read() as connection:
+            here = (MEMBERS.c.sweep_id == self._database.sweep_id(connection, name)) & (MEMBERS.c.number == number)
+            found = connection.execute(sa.select(*columns_of(MEMBERS, MemberRow)).where(here)).one_or_none()
+        if found is None:
+            raise _no_member(name, number)
+        return MemberRow(*found)
+
+    # reports
+
+    def add_reports(self, name: str, rows: Iterable[ReportRow]) -> None:
+        """Store reports in one commit. A report of the same member and epoch that is there already stays as it is."""
+        rows = list(rows)
+        if not rows:
+            return
+        with self._database.write() as connection:
+            sweep = self._database.sweep_id(connection, name)
+            try:
+                _insert_reports(connection, sweep, rows)
+            except IntegrityError:
+                raise InfraError(f"Reports belong to members of {name!r}; some of these do not. Add the members first.") from None
+
+    def reports(self, name: str, number: int | None = None) -> list[ReportRow]:
+        """The reports of a sweep, by member and epoch; of one member if given."""
+        with self._database.read() as connection:
+            query = sa.select(*columns_of(REPORTS, ReportRow)).where(REPORTS.c.sweep_id == self._database.sweep_id(connection, name))
+            query = query if number is None else query.where(REPORTS.c.number == number)
+            return [ReportRow(*row) for row in connection.execute(query.order_by(REPORTS.c.number, REPORTS.c.epoch))]
+
+
+def _insert_reports(connection: sa.Connection, sweep: int, rows: Iterable[ReportRow]) -> None:
+    """Insert reports; those that are there already stay as they are."""
+    values = [{**values_of(row), "sweep_id": sweep} for row in rows]
+    if not values:
+        return
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as insert_postgresql
+
+        connection.execute(insert_postgresql(REPORTS).on_conflict_do_nothing(), values)
+    else:
+        from sqlalchemy.dialects.sqlite import insert as insert_sqlite
+
+        connection.execute(insert_sqlite(REPORTS).on_conflict_do_nothing(), values)
+
+
+def _one_of(what: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise InfraError(f"A {what} is one of {', '.join(allowed)}; got {value!r}.")
+
+
+def _no_member(name: str, number: int) -> InfraError:
+    return InfraError(f"The sweep {name!r} must hold the member; it has none of number {number}.")

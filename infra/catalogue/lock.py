@@ -1,0 +1,124 @@
+"""The lock of a sweep: one process drives it. It is a few columns of the sweep's row, so it holds across machines."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psutil
+import sqlalchemy as sa
+
+from infra.catalogue.engine import Database
+from infra.catalogue.tables import SWEEPS
+from infra.errors import InfraError
+
+BEAT_S: Final = 5.0
+"""Pause between two signs of life of a driver."""
+STALE_S: Final = 30.0
+"""A driver that was silent for so long has lost its lock."""
+
+_FREE: Final = {"lock_token": None, "lock_host": None, "lock_pid": None, "lock_heartbeat": None}
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who has the lock of a sweep; all None where nobody has it. `heartbeat` is in seconds since 1970."""
+
+    token: str | None
+    host: str | None
+    pid: int | None
+    heartbeat: float | None
+
+    def gone(self, now: float) -> bool:
+        """The process ended on this machine, or has been silent for `STALE_S`."""
+        if self.heartbeat is None or now - self.heartbeat > STALE_S:
+            return True
+        return self.host == socket.gethostname() and not _exists(self.pid or -1, self.token or "")
+
+
+def holder(database: Database, connection: sa.Connection, name: str) -> Holder:
+    """Who has the lock of a sweep. Raises InfraError when there is no such sweep."""
+    columns = (SWEEPS.c.lock_token, SWEEPS.c.lock_host, SWEEPS.c.lock_pid, SWEEPS.c.lock_heartbeat)
+    return Holder(*connection.execute(sa.select(*columns).where(SWEEPS.c.id == database.sweep_id(connection, name))).one())
+
+
+class SweepLock:
+    """The right to drive one sweep. Beats every 5 s; `lost` is set when another driver took over (this one was silent for 30 s)."""
+
+    def __init__(self, database: Database, name: str) -> None:
+        self._database, self._name = database, name
+        self._token = f"{uuid.uuid4().hex}@{psutil.Process().create_time():.2f}"
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.lost = threading.Event()
+
+    def __enter__(self) -> SweepLock:
+        self._claim()
+        self._thread = threading.Thread(target=self._beat, name="lagrange-heartbeat", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        # A database that does not answer must not hide what the sweep has to say; the lock goes stale by itself.
+        with suppress(InfraError), self._database.write() as connection:
+            _replace_lock(connection, self._name, self._token, _FREE)
+
+    def check(self) -> None:
+        """Raise InfraError if another driver took over."""
+        if self.lost.is_set():
+            raise InfraError(
+                f"A sweep has one driver; another one took over {self._name!r} while this one was silent. Let the other one go on."
+            )
+
+    def _claim(self) -> None:
+        with self._database.write() as connection:
+            before, now = holder(self._database, connection, self._name), self._database.clock(connection)
+            if before.token is not None and not before.gone(now):
+                raise InfraError(
+                    f"A sweep has one driver; {self._name!r} is driven by process {before.pid} on {before.host}, "
+                    f"which was last heard {max(0.0, now - (before.heartbeat or 0)):.0f} s ago. Wait for it, or stop it first."
+                )
+            mine = {"lock_token": self._token, "lock_host": socket.gethostname(), "lock_pid": os.getpid(), "lock_heartbeat": now}
+            if not _replace_lock(connection, self._name, before.token, mine):
+                raise InfraError(
+                    f"A sweep has one driver; another one took {self._name!r} at this very moment. Wait for it, or stop it first."
+                )
+
+    def _beat(self) -> None:
+        while not self._stop.wait(BEAT_S):
+            with suppress(InfraError):  # the next beat may reach the database again
+                with self._database.write() as connection:
+                    now = self._database.clock(connection)
+                    held = _replace_lock(connection, self._name, self._token, {"lock_heartbeat": now})
+                if not held:
+                    self.lost.set()
+                    return
+
+
+def _replace_lock(connection: sa.Connection, name: str, token: str | None, values: Mapping[str, Any]) -> bool:
+    """Compare and swap: False if the lock is no longer what `token` says."""
+    same = SWEEPS.c.lock_token.is_(None) if token is None else SWEEPS.c.lock_token == token
+    return bool(connection.execute(sa.update(SWEEPS).where(SWEEPS.c.name == name, same).values(**values)).rowcount)
+
+
+def _exists(pid: int, token: str) -> bool:
+    """Whether the process that made the token still runs; a later process with the same id does not count."""
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        started = token.rpartition("@")[2]
+        return not started or abs(process.create_time() - float(started)) < 2.0
+    except psutil.NoSuchProcess:
+        return False
+    except (psutil.AccessDenied, ValueError):
+        return True

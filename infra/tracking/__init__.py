@@ -1,0 +1,244 @@
+"""MLflow shows people what the catalogue holds. A background thread writes to it.
+
+What is said to a tracker is first appended to a file, the spool (`spool`). The thread sends the new records in batches (`mlflow`). So
+training never waits for a server, and memory does not grow. What a dead server or a killed process left unsent is sent later.
+
+Nothing is written twice. Runs are found again by the tags lagrange.sweep and lagrange.member. An epoch that a run holds is left out. A
+batch that is sent again after an uncertain failure has its first time stamps, so MLflow sees the same rows. A sweep that resumes may
+therefore repeat its whole catalogue: what is missing is written, the rest is ignored.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from infra.storage import strip_password, sweep_name
+from infra.tracking.mlflow import (
+    MAX_METRICS,
+    Writer,
+    as_metrics,
+    as_params,
+    as_tags,
+    first_line,
+    forget,
+    quiet_environment,
+    ui_command,
+    ui_environment,
+)
+from infra.tracking.spool import SWEEP_RUN, Spool
+
+__all__ = [
+    "MAX_METRICS",
+    "MlflowTracker",
+    "NullTracker",
+    "Tracker",
+    "Unsent",
+    "forget",
+    "quiet_environment",
+    "ui_command",
+    "ui_environment",
+]
+
+INTERVAL_S: Final = 5.0
+"""Pause between two rounds, so that a short member is one batch: calls cost far more than points."""
+BACKOFF_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
+"""Pauses after one failure, two failures in a row, …"""
+GIVE_UP_S: Final = 10.0
+"""How long `close` goes on when every attempt fails."""
+
+
+class Tracker(Protocol):
+    """Where a sweep is shown while it runs. No method but `close` waits, and none raises for what a server does."""
+
+    def start_sweep(self, sweep: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        """The sweep begins, or resumes. `objective` and `dataset` among the params name the experiment."""
+        ...
+
+    def start_member(self, number: int, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        """A member begins; saying so again changes nothing."""
+        ...
+
+    def log(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """What a member measured after an epoch; epochs come in ascending order, and one that is there already is ignored."""
+        ...
+
+    def end_member(self, number: int, state: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
+        """How a member ended; saying so again changes nothing."""
+        ...
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """Show a file with the sweep."""
+        ...
+
+    def end_sweep(self, status: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
+        """The sweep ends with this status."""
+        ...
+
+    def close(self, timeout_s: float) -> Unsent:
+        """Wait at most `timeout_s` for what is not written yet; the answer is false if all is."""
+        ...
+
+
+@dataclass(frozen=True)
+class Unsent:
+    """What MLflow lacks after `close`. False if nothing."""
+
+    uri: str = ""
+    records: int = 0
+    error: str = ""
+    refused: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.records or self.refused)
+
+    def __str__(self) -> str:
+        parts = []
+        if self.records:
+            why = f" ({self.error})" if self.error else ""
+            parts.append(
+                f"MLflow at {self.uri} has not taken {self.records} records yet{why}; they are kept, and sent when the sweep resumes"
+            )
+        if self.refused:
+            parts.append(f"MLflow at {self.uri} refused {len(self.refused)} entries for good, the first: {self.refused[0]}")
+        return ". ".join(parts)
+
+
+class NullTracker:
+    """Shows nothing."""
+
+    def start_sweep(self, sweep: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        """Do nothing."""
+
+    def start_member(self, number: int, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        """Do nothing."""
+
+    def log(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Do nothing."""
+
+    def end_member(self, number: int, state: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
+        """Do nothing."""
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """Do nothing."""
+
+    def end_sweep(self, status: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
+        """Do nothing."""
+
+    def close(self, timeout_s: float) -> Unsent:
+        """Nothing was left unsent."""
+        return Unsent()
+
+
+class MlflowTracker:
+    """One sweep in MLflow: a parent run for the sweep, a child run for each member.
+
+    `tracking_uri` is a server or a database; `artifact_root` is used only for a database. `spool` is a folder on a local disk. `created`
+    tells sweeps apart that had the same name one after the other. The process must be the sweep's only driver.
+    """
+
+    def __init__(
+        self, tracking_uri: str, artifact_root: Path, spool: Path, sweep: str, *, created: str = "", interval_s: float = INTERVAL_S
+    ) -> None:
+        quiet_environment()
+        self._spool = Spool(spool / f"{sweep_name(sweep)}.jsonl")
+        self._writer = Writer(tracking_uri, Path(artifact_root), self._spool, sweep, created)
+        self._interval_s = interval_s
+        self._said, self._hurry, self._closing, self._idle = threading.Event(), threading.Event(), threading.Event(), threading.Condition()
+        self._error, self._asked_to_close, self._deadline = "", 0.0, 0.0
+        self._thread = threading.Thread(target=self._work, name="lagrange-mlflow", daemon=True)
+        self._thread.start()
+
+    def start_sweep(self, sweep: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        """See Tracker."""
+        self._say("start", SWEEP_RUN, params=as_params(params), tags=as_tags(tags))
+
+    def start_member(self, number: int, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        """See Tracker."""
+        self._say("start", number, params=as_params(params), tags=as_tags(tags))
+
+    def log(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """See Tracker. Costs tens of microseconds, whatever the server does."""
+        self._say("log", number, epoch=epoch, metrics=as_metrics(metrics))
+
+    def end_member(self, number: int, state: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
+        """See Tracker."""
+        self._say("end", number, state=str(state), metrics=as_metrics(metrics), tags=as_tags(tags))
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """See Tracker. The file is read when it is sent."""
+        self._say("artifact", SWEEP_RUN, path=str(Path(path).absolute()), folder=folder)
+
+    def end_sweep(self, status: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
+        """See Tracker."""
+        self._say("end", SWEEP_RUN, state=str(status), metrics=as_metrics(metrics), tags=as_tags(tags))
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until all is written; False if it took longer than `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        self._hurry.set()
+        self._said.set()
+        with self._idle:
+            while self._spool.unsent_bytes() and self._thread.is_alive():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                self._idle.wait(min(left, 0.5))
+        return not self._spool.unsent_bytes()
+
+    def close(self, timeout_s: float) -> Unsent:
+        """See Tracker. May be called again."""
+        self._asked_to_close = time.monotonic()
+        self._deadline = self._asked_to_close + timeout_s
+        self._closing.set()
+        written = self.flush(timeout_s)
+        self._thread.join(max(0.1, self._deadline - time.monotonic()))
+        left = Unsent(strip_password(self._writer.uri), self._spool.unsent_records(), self._error, tuple(self._writer.refused))
+        if written and not self._thread.is_alive():
+            self._spool.remove()
+        return left
+
+    def _say(self, kind: str, number: int, **rest: Any) -> None:
+        try:
+            self._spool.append({"kind": kind, "run": number, "ms": time.time_ns() // 1_000_000, **rest})
+        except OSError as error:  # a full disk must not end a training for the sake of its picture
+            self._writer.refused.append(f"the spool: {error.strerror}")
+        self._said.set()
+
+    def _work(self) -> None:
+        """Send the spool's tail, round by round, until closed and empty."""
+        failures = 0
+        while True:
+            try:
+                more = self._writer.round()
+                failures, self._error = 0, ""
+            except Exception as error:  # whatever a server or its client does, training goes on
+                more, self._error = False, first_line(error)
+                self._writer.look_again()
+                failures += 1
+            with self._idle:
+                self._idle.notify_all()
+            if self._finished(failures):
+                return
+            if failures:
+                if self._closing.wait(BACKOFF_S[min(failures, len(BACKOFF_S)) - 1]):
+                    time.sleep(0.5)
+            elif not more:
+                self._wait_for_records()
+
+    def _finished(self, failures: int) -> bool:
+        if not self._closing.is_set():
+            return False
+        now = time.monotonic()
+        return not self._spool.unsent_bytes() or now > self._deadline or (failures > 0 and now > self._asked_to_close + GIVE_UP_S)
+
+    def _wait_for_records(self) -> None:
+        self._said.wait()
+        self._hurry.wait(self._interval_s)  # for more of it
+        if not self._closing.is_set():
+            self._hurry.clear()
+        self._said.clear()

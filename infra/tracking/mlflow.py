@@ -1,0 +1,357 @@
+"""MLflow as a sweep writes it: runs found again by their tags, records turned into batches, the client, the UI's command."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from infra.errors import InfraError
+from infra.storage import Home, ready, sqlite_path, strip_password
+from infra.tracking.spool import SWEEP_RUN, Spool
+
+MAX_METRICS: Final = 1000
+MAX_NAMES: Final = 100
+_RUN_STATUS: Final = {"complete": "FINISHED", "stopped": "FINISHED", "running": "RUNNING", "preempted": "KILLED", "interrupted": "KILLED"}
+_REFUSED: Final = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE", "MALFORMED_REQUEST", "RESOURCE_ALREADY_EXISTS")
+
+
+@dataclass
+class _Run:
+    """What a run in MLflow is known to hold."""
+
+    id: str
+    epoch: int = -1
+    started: bool = False
+    ended: str = ""
+    last: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class _News:
+    """What one round has to say about one run."""
+
+    started_ms: int
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    epochs: dict[int, tuple[int, dict[str, float]]] = field(default_factory=dict)
+    final: tuple[int, dict[str, float]] | None = None
+    state: str = ""
+    begins: bool = False
+
+
+class Writer:
+    """Writes records to MLflow. Used by one thread only."""
+
+    def __init__(self, uri: str, artifact_root: Path, spool: Spool, sweep: str, created: str) -> None:
+        self.uri, self._artifact_root, self._spool, self._sweep, self._created = uri, artifact_root, spool, sweep, created
+        self.refused: list[str] = []
+        self._client: Any = None
+        self._experiment = self._experiment_name = ""
+        self._runs: dict[int, _Run] | None = None
+
+    def round(self) -> bool:
+        """Write the next records of the spool; False if there are none.
+
+        Raises whatever the client raises. Nothing is lost then: call `look_again`, and later `round`.
+        """
+        records, offset = self._spool.read()
+        if offset == self._spool.sent:
+            return False
+        if records:
+            self._open(records)
+            for number, news in sorted(_sorted_out(records).items()):  # the sweep's own run is -1, so it comes before its members
+                self._write(number, news)
+            for record in records:
+                if record["kind"] == "artifact":
+                    self._send_artifact(record)
+        self._spool.confirm(offset, {"experiment": self._experiment_name})
+        return True
+
+    def look_again(self) -> None:
+        """After a failure nobody knows what arrived: ask MLflow before the next write."""
+        self._runs = None
+
+    def _open(self, records: list[dict[str, Any]]) -> None:
+        if self._client is None:
+            self._client = _client(self.uri, self._spool.path.parent)
+        if self._runs is None:
+            self._experiment = self._find_experiment(records)
+            self._runs = self._find_runs()
+
+    def _find_experiment(self, records: list[dict[str, Any]]) -> str:
+        start = next((record for record in records if record["kind"] == "start" and record["run"] == SWEEP_RUN), None)
+        said = {} if start is None else {**start["tags"], **start["params"]}
+        parts = [said[key] for key in ("objective", "dataset") if said.get(key)]
+        name = "/".join(["lagrange", *(["-".join(parts)] if parts else [])])
+        name = self._experiment_name = self._experiment_name or (self._spool.progress.get("experiment") if start is None else None) or name
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            location = (self._artifact_root / name).as_uri() if _is_database(self.uri) else None
+            return str(self._client.create_experiment(name, artifact_location=location))
+        if found.lifecycle_stage == "deleted":
+            self._client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+    def _find_runs(self) -> dict[int, _Run]:
+        """What MLflow holds of this sweep, by one search: runs, their newest epoch, how they ended."""
+        wanted = f"tags.`lagrange.sweep` = '{self._sweep}'"
+        if self._created:
+            wanted += f" and tags.`lagrange.created` = '{self._created}'"
+        runs: dict[int, _Run] = {}
+        token: str | None = None
+        while token is None or token:
+            page = self._client.search_runs([self._experiment], wanted, max_results=1000, order_by=["start_time ASC"], page_token=token)
+            for run in page:
+                number = int(run.data.tags.get("lagrange.member", SWEEP_RUN))
+                points = run.data._metric_objs
+                epoch = max((point.step for point in points), default=-1)
+                last = {point.key: point.value for point in points if point.step == epoch}
+                ended = run.data.tags.get("lagrange.ended", "") if run.info.status not in ("RUNNING", "SCHEDULED") else ""
+                runs.setdefault(number, _Run(run.info.run_id, epoch, bool(run.data.params), ended, last))
+            token = page.token or ""
+        return runs
+
+    def _write(self, number: int, news: _News) -> None:
+        assert self._runs is not None
+        run = self._runs.get(number)
+        if run is None:
+            run = self._runs[number] = _Run(self._create(number, news))
+        elif run.ended and not news.state and (news.epochs.keys() - range(run.epoch + 1) or (news.begins and number == SWEEP_RUN)):
+            self._client.update_run(run.id, status="RUNNING")
+            run.ended = ""
+        # a sweep's answer may change when it resumes; a member ends in the same state only once
+        ends = bool(news.state) and (number == SWEEP_RUN or run.ended != news.state)
+        groups = self._new_points(run, news, ends)
+        tags = {**news.tags, "lagrange.ended": news.state} if ends else news.tags if not news.state else {}
+        self._send(run.id, groups, {} if run.started else news.params, tags)
+        run.started = run.started or news.begins
+        if news.epochs and max(news.epochs) > run.epoch:
+            run.epoch = max(news.epochs)
+            run.last = news.epochs[run.epoch][1]
+        if ends:
+            self._client.set_terminated(run.id, _RUN_STATUS.get(news.state, "FAILED"), news.final[0] if news.final else None)
+            run.ended = news.state
+
+    def _create(self, number: int, news: _News) -> str:
+        tags = {"lagrange.sweep": self._sweep, "lagrange.created": self._created}
+        name = self._sweep
+        if number != SWEEP_RUN:
+            assert self._runs is not None
+            if SWEEP_RUN not in self._runs:
+                self._runs[SWEEP_RUN] = _Run(self._create(SWEEP_RUN, _News(news.started_ms)))
+            name = f"{self._sweep}-{number:04d}"
+            tags |= {"lagrange.member": str(number), "mlflow.parentRunId": self._runs[SWEEP_RUN].id}
+        tags = {key: value for key, value in tags.items() if value}
+        return str(self._client.create_run(self._experiment, start_time=news.started_ms, tags=tags, run_name=name).info.run_id)
+
+    def _new_points(self, run: _Run, news: _News, ends: bool) -> list[list[Any]]:
+        """Metric entities in groups of one epoch each, which MLflow then holds wholly or not at all."""
+        from mlflow.entities import Metric
+
+        new = [(epoch, *news.epochs[epoch]) for epoch in sorted(news.epochs) if epoch > run.epoch]
+        if ends and news.final is not None:
+            epoch, last = (new[-1][0], new[-1][2]) if new else (max(run.epoch, 0), run.last)
+            ms, final = news.final
+            # the last epoch's numbers are there already; nan equals itself here
+            new.append((epoch, ms, {key: value for key, value in final.items() if str(last.get(key)) != str(value)}))
+        return [[Metric(key, value, ms, epoch) for key, value in metrics.items()] for epoch, ms, metrics in new]
+
+    def _send(self, run: str, groups: list[list[Any]], params: Mapping[str, str], tags: Mapping[str, str]) -> None:
+        from mlflow.entities import Param, RunTag
+
+        todo_params = [Param(key, value) for key, value in params.items()]
+        todo_tags = [RunTag(key, value) for key, value in tags.items()]
+        for metrics in batches(groups):
+            self._batch(run, metrics, todo_params[:MAX_NAMES], todo_tags[:MAX_NAMES])
+            todo_params, todo_tags = todo_params[MAX_NAMES:], todo_tags[MAX_NAMES:]
+        while todo_params or todo_tags:
+            self._batch(run, [], todo_params[:MAX_NAMES], todo_tags[:MAX_NAMES])
+            todo_params, todo_tags = todo_params[MAX_NAMES:], todo_tags[MAX_NAMES:]
+
+    def _batch(self, run: str, metrics: list[Any], params: list[Any], tags: list[Any]) -> None:
+        """Send one batch; what MLflow refuses for good is found, noted and left out, so that it cannot hold up the rest."""
+        try:
+            self._client.log_batch(run, metrics, params, tags, synchronous=True)
+        except Exception as error:
+            if not _is_refusal(error):
+                raise
+            if self._client.get_run(run).info.lifecycle_stage == "deleted":
+                self.refused.append("a run that was deleted in the UI")
+                return
+            entries = [([item], [], []) for item in metrics] + [([], [item], []) for item in params] + [([], [], [item]) for item in tags]
+            if len(entries) == 1:
+                self.refused.append(first_line(error))
+                return
+            for one_metric, one_param, one_tag in entries:
+                self._batch(run, one_metric, one_param, one_tag)
+
+    def _send_artifact(self, record: Mapping[str, Any]) -> None:
+        assert self._runs is not None
+        if not Path(record["path"]).is_file():
+            self.refused.append(f"the file {Path(record['path']).name} is gone")
+            return
+        if SWEEP_RUN not in self._runs:
+            self._runs[SWEEP_RUN] = _Run(self._create(SWEEP_RUN, _News(record["ms"])))
+        self._client.log_artifact(self._runs[SWEEP_RUN].id, record["path"], record["folder"] or None)
+
+
+def _sorted_out(records: list[dict[str, Any]]) -> dict[int, _News]:
+    """What the records say, run by run. A run of which only artifacts speak is left out."""
+    runs: dict[int, _News] = {}
+    for record in records:
+        if record["kind"] == "artifact":
+            continue
+        news = runs.setdefault(record["run"], _News(record["ms"]))
+        if record["kind"] == "start":
+            news.params |= record["params"]
+            news.tags |= record["tags"]
+            news.begins = True
+            news.state, news.final = "", None
+        elif record["kind"] == "log":
+            news.epochs.setdefault(record["epoch"], (record["ms"], {key: float(value) for key, value in record["metrics"].items()}))
+        else:
+            news.tags |= record["tags"]
+            news.state = record["state"]
+            news.final = (record["ms"], {key: float(value) for key, value in record["metrics"].items()})
+    return runs
+
+
+def batches(groups: list[list[Any]]) -> Iterator[list[Any]]:
+    """Groups joined into batches of at most 1000; a group is cut only if it alone is larger."""
+    batch: list[Any] = []
+    for group in groups:
+        if batch and len(batch) + len(group) > MAX_METRICS:
+            yield batch
+            batch = []
+        batch = batch + group
+        while len(batch) > MAX_METRICS:
+            yield batch[:MAX_METRICS]
+            batch = batch[MAX_METRICS:]
+    if batch:
+        yield batch
+
+
+def _is_refusal(error: Exception) -> bool:
+    return getattr(error, "error_code", None) in _REFUSED
+
+
+def _is_database(uri: str) -> bool:
+    return re.match(r"(sqlite|postgresql|mysql|mssql)", uri) is not None
+
+
+def first_line(error: Exception) -> str:
+    """An error in one line, without passwords."""
+    lines = strip_password(str(error)).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+
+
+def _text(value: Any, longest: int) -> str:
+    text = strip_password(str(value))
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def _key(key: str) -> str:
+    return re.sub(r"[^/\w.\- :]", "_", str(key))[:250]
+
+
+def as_params(params: Mapping[str, Any]) -> dict[str, str]:
+    """Parameters as MLflow takes them, without passwords."""
+    return {_key(key): _text(value, 6000) for key, value in params.items()}
+
+
+def as_tags(tags: Mapping[str, Any]) -> dict[str, str]:
+    """Tags as MLflow takes them, without passwords."""
+    return {_key(key): _text(value, 5000) for key, value in tags.items()}
+
+
+def as_metrics(metrics: Mapping[str, float]) -> dict[str, float | str]:
+    """Metrics with names that MLflow takes, and NaN and ±inf as text, for JSON has none."""
+    numbers = ((_key(key), float(value)) for key, value in metrics.items())
+    return {key: number if math.isfinite(number) else str(number) for key, number in numbers}
+
+
+# --- the client -------------------------------------------------------------------------------------------------------------------------
+
+
+def quiet_environment() -> None:
+    """MLflow neither calls home nor retries by itself: it would block for minutes, and a repeated POST makes a second run."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines a run, into the live table
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+
+
+def _client(uri: str, folder: Path) -> Any:
+    """An MLflow client, after the store has been made. Slow: imports mlflow (1.5 s), makes tables the first time (1.5 s)."""
+    warnings.filterwarnings("ignore", module=r"mlflow\b")  # not catch_warnings: in a thread it would undo what others set meanwhile
+    from mlflow import MlflowClient
+
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    client = MlflowClient(uri, registry_uri=uri)
+    file = sqlite_path(uri)
+    if file is None:
+        client.search_experiments(max_results=1)
+        return client
+    with _alone(ready(file)):
+        with closing(_sqlite(file)) as connection:
+            connection.execute("pragma journal_mode=wal")  # readers (the UI) then never wait for us, nor we for them
+        client.search_experiments(max_results=1)
+    return client
+
+
+def _sqlite(file: Path) -> Any:
+    import sqlite3
+
+    return sqlite3.connect(file, timeout=30)
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """Only one process at a time makes MLflow's tables: its migrations race. The lock dies with the process that holds it."""
+    from filelock import FileLock  # here, because it loads asyncio
+
+    with FileLock(file.with_name(f".{file.name}.lock")):
+        yield
+
+
+def forget(uri: str, sweep: str) -> int:
+    """Mark the runs of a sweep deleted (MLflow's own `gc` frees their space); how many there were. A store that is not there has none."""
+    file = sqlite_path(uri)
+    if file is not None and not file.exists():
+        return 0
+    client, gone = _client(uri, Path()), 0
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    while experiments and (page := client.search_runs(experiments, f"tags.`lagrange.sweep` = '{sweep}'", max_results=1000)):
+        for run in page:
+            client.delete_run(run.info.run_id)
+        gone += len(page)
+    return gone
+
+
+def ui_command(home: Home, port: int = 5000) -> list[str]:
+    """The command that serves MLflow's UI for this home on 127.0.0.1; start it with `ui_environment`.
+
+    Raises InfraError when the home uses a server, which serves the UI itself.
+    """
+    if not _is_database(home.tracking_uri):
+        raise InfraError(
+            f"The UI is served for a database; this home uses a server. Open {strip_password(home.tracking_uri)} in a browser."
+        )
+    return [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+
+
+def ui_environment(home: Home) -> dict[str, str]:
+    """The environment for `ui_command`. It names the store: its URL may hold a password, and everybody can read command lines."""
+    served = {"MLFLOW_BACKEND_STORE_URI": home.tracking_uri, "MLFLOW_DEFAULT_ARTIFACT_ROOT": home.artifacts.as_uri()}
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
+    return {**os.environ, **served, **quiet}

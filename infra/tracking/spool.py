@@ -1,0 +1,112 @@
+"""The spool: a file of records that MLflow has not taken yet, one JSON object a line. It outlives the process that wrote it.
+
+A record has a `kind` (start, log, end, artifact), the `run` it speaks of (a member's number, or `SWEEP_RUN`), the moment it was said in
+`ms` since 1970, and what belongs to its kind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from infra.errors import InfraError
+from infra.storage import ready, replaced
+
+SWEEP_RUN: Final = -1
+"""Stands for the sweep's own run where members have their numbers."""
+MAX_RECORDS: Final = 5000
+"""Records taken from the spool in one round; bounds memory after an outage."""
+
+
+class Spool:
+    """An append-only file of records and a small file of progress: how much of it was sent, and to which experiment.
+
+    `sent` is the offset in bytes up to which all records were sent. Several threads may append; one reads and confirms.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._progress = ready(path), path.with_suffix(".progress")
+        self._lock = threading.Lock()
+        self.progress = self._read_progress()
+        self._file = _append_to(path)
+        self._end: int = self._file.tell()
+        if self._end and not self._ends_whole():
+            self._end += self._file.write(b"\n")  # a killed process left half a record: it becomes a line that is skipped
+        self.sent = min(int(self.progress.get("sent", 0)), self._end)
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Add one record. It survives the process from here on (not a power cut: the catalogue repairs that)."""
+        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        with self._lock:
+            if self._file.closed:
+                return
+            self._end += self._file.write(line)
+
+    def read(self) -> tuple[list[dict[str, Any]], int]:
+        """The next unsent records, and the offset after them."""
+        records: list[dict[str, Any]] = []
+        with self.path.open("rb") as file:
+            file.seek(self.sent)
+            offset = self.sent
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                offset += len(line)
+                with suppress(ValueError):
+                    records.append(json.loads(line))
+                if len(records) >= MAX_RECORDS:
+                    break
+        return records, offset
+
+    def confirm(self, offset: int, facts: Mapping[str, Any]) -> None:
+        """Everything before `offset` was sent; `facts` are kept with that."""
+        self.progress = {**facts, "sent": offset}
+        with replaced(self._progress) as beside:
+            beside.write_text(json.dumps(self.progress))
+        self.sent = offset
+
+    def unsent_bytes(self) -> int:
+        """How much of the file was not sent."""
+        with self._lock:
+            return self._end - self.sent
+
+    def unsent_records(self) -> int:
+        """How many records were not sent."""
+        if not self.unsent_bytes():
+            return 0
+        with self.path.open("rb") as file:
+            file.seek(self.sent)
+            return sum(1 for _ in file)
+
+    def remove(self) -> None:
+        """All was sent: leave nothing behind."""
+        with self._lock:
+            self._file.close()
+            self.path.unlink(missing_ok=True)
+            self._progress.unlink(missing_ok=True)
+        with suppress(OSError):  # another sweep's spool is in there
+            self.path.parent.rmdir()
+
+    def _ends_whole(self) -> bool:
+        with self.path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) == b"\n"
+
+    def _read_progress(self) -> dict[str, Any]:
+        try:
+            return dict(json.loads(self._progress.read_text()))
+        except (OSError, ValueError):
+            return {}
+
+
+def _append_to(path: Path) -> Any:
+    """Open for appending, though another process may be removing the empty folder right now; Windows then says PermissionError."""
+    for _ in range(10):
+        with suppress(FileNotFoundError, PermissionError):
+            return ready(path).open("ab", buffering=0)
+    raise InfraError(f"The spool {path} must be writable; it cannot be opened. Choose another home or set LAGRANGE_HOME.")
