@@ -3,7 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: sweep test test-slow test-cluster test-gpu oracles lint format bench bench-population published clean
+# One thread a process; each test command says at its end how many CPU seconds all its processes took. ARGS='--sample-seed 7' chooses rows.
+export OMP_NUM_THREADS := 1
+PYTEST = $(BIN)/python tests/cpu_seconds.py --name 'make $@' $(BIN)/python -m pytest $(ARGS)
+
+.PHONY: sweep test test-slow test-all test-portable test-cluster test-gpu oracles lint format bench bench-population published clean
 
 # Installs once; again only when what is to be installed changes.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -14,21 +18,31 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 sweep: $(VENV)/.installed
 	$(BIN)/lagrange sweep
 
+# Of long tables (every λ in every place, every model) some rows, others every day; the rest is whole.
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile  # a file's tests may share a Ray or a database
+	$(PYTEST) -n 2 --dist loadfile  # a file's tests may share a Ray or a database
 
+# What takes long: real sweeps of every family, kills at every point. Of long tables some rows, too.
 test-slow: $(VENV)/.installed
-	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
+	$(PYTEST) -m slow -n 2 --dist loadfile
+
+# Both of the above with every row of every table.
+test-all: $(VENV)/.installed
+	$(PYTEST) -m 'not gpu and not cluster' --whole-tables -n 2 --dist loadfile
+
+# The tests that train, with the kernels of other processors, and with four busy processes beside them.
+test-portable: $(VENV)/.installed
+	$(BIN)/python -m tests.portable $(ARGS)
 
 test-cluster: $(VENV)/.installed
-	$(BIN)/python -m pytest -m cluster
+	$(PYTEST) -m cluster
 
 test-gpu: $(VENV)/.installed
-	$(BIN)/python -m pytest -m gpu
+	$(PYTEST) -m gpu
 
 # Every answer that is known in closed form, the slow ones and the real searches among them.
 oracles: $(VENV)/.installed
-	$(BIN)/python -m pytest -m "" tests/objectives/test_*oracles.py tests/objectives/test_sources.py tests/search/test_oracles.py tests/search/test_dirac.py
+	$(PYTEST) -m "" --whole-tables tests/objectives/test_*oracles.py tests/objectives/test_sources.py tests/search/test_oracles.py tests/search/test_dirac.py
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -1,11 +1,17 @@
-"""Shared fixtures. Nothing here needs the network, a GPU or data that is not inside a dependency."""
+"""Shared fixtures, and which rows of a long table run. Nothing here needs the network, a GPU or data that is not inside a dependency."""
 
 from __future__ import annotations
 
 import os
+import random
+import sys
+from collections import defaultdict
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import hypothesis
 import pytest
 
 # One thread a process: two workers and the driver share two cores.
@@ -13,6 +19,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # In the folder above the repository, or wherever the variable says: MNIST and Fashion-MNIST in torchvision's layout.
 DATA = Path(os.environ.get("LAGRANGE_DATA", Path(__file__).parents[2] / "shared" / "data"))
+# What hypothesis finds must be found again by anyone: no memory of earlier runs; and nothing may depend on how fast a machine is.
+hypothesis.settings.register_profile("anywhere", database=None)
+hypothesis.settings.load_profile("anywhere")
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +39,86 @@ def data_root() -> Path:
     if not (DATA / "MNIST" / "raw").exists():
         pytest.skip("no image data: put MNIST in torchvision's layout under $LAGRANGE_DATA")
     return DATA
+
+
+# Tests that train -------------------------------------------------------------------------------------------------------------------------
+
+
+class Steps:
+    """How many steps of training this process has done."""
+
+    taken = 0
+
+
+def pytest_collection_finish() -> None:
+    if "torch" not in sys.modules:
+        return
+    from objectives.training.optimizers import Adam
+
+    plain = Adam.step
+
+    def counted(self: Adam, *values: Any) -> None:
+        Steps.taken += 1
+        plain(self, *values)
+
+    Adam.step = counted  # type: ignore[method-assign]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    before = Steps.taken
+    yield
+    if Steps.taken > before and not item.get_closest_marker("trains"):
+        pytest.fail("it trains, and must bear the mark `trains`, so that `make test-portable` runs it: @pytest.mark.trains")
+
+
+# Long tables ------------------------------------------------------------------------------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--sample-seed", type=int, help="which rows of tables marked `sampled(k)` run; else that of today, so that in k days all do"
+    )
+    parser.addoption("--whole-tables", action="store_true", help="run every row of every table, as `make test-all` does")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # The options go from here to the workers of pytest-xdist, which must all draw the same rows.
+    if config.option.sample_seed is None:
+        config.option.sample_seed = datetime.now(UTC).date().toordinal()
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    rows = "all" if config.option.whole_tables else f"drawn with --sample-seed {config.option.sample_seed}"
+    return f"rows of long tables: {rows}"
+
+
+@pytest.hookimpl(trylast=True)  # after `-m` and `-k`
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of each test marked `sampled(k)` keep one row in k. What is named by `file::test` runs whole."""
+    tables: dict[str, list[Any]] = defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("sampled") and not any("::" in one and item.nodeid.startswith(one) for one in config.args):
+            tables[item.nodeid.partition("[")[0]].append(item)
+    if config.option.whole_tables:
+        return
+    left_out = {item for rows in tables.values() for item in set(rows) - set(drawn(rows, config.option.sample_seed))}
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
+
+
+def drawn(rows: list[Any], seed: int) -> list[Any]:
+    """One row in k, each in one of k seeds that follow one another; tests of one file with the same rows get the same."""
+    (k,) = rows[0].get_closest_marker("sampled").args
+    cycle, turn = divmod(seed, min(k, len(rows)))
+    order = sorted(rows, key=lambda item: str(item.callspec.id))
+    random.Random(f"{cycle} {rows[0].path.name}").shuffle(order)
+    return order[turn :: min(k, len(rows))]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report: Any = yield
+    if report.failed and item.get_closest_marker("sampled") and not item.config.option.whole_tables:
+        report.sections.append(("row of a long table", f"drawn with --sample-seed {item.config.option.sample_seed}"))
+    return report

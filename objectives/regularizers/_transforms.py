@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from objectives.base import Value
 from objectives.draws import Draws
 from objectives.lazy import Tensor, torch
 from objectives.regularizers._truths import Trained
@@ -11,7 +12,7 @@ from objectives.regularizers._truths import Trained
 Shape = tuple[int, int, int]
 SHIFT = 1 / 8  # of the side: 4 pixels of 32, as DiffAugment and CR shift
 CUTOUT = 1 / 2  # side of the square that is cut out, of the image's side
-EAGER = {"n_dis": 5, "lr_ratio": 3.0}  # a discriminator that soon knows 256 images by heart; for effects
+EAGER: dict[str, Value] = {"n_dis": 5, "lr_ratio": 3.0}  # a discriminator that is far ahead of its generator; for effects
 LIGHT = 0.5  # brightness moves by up to half of this either way, in units of the range [0, 1]
 
 

@@ -6,6 +6,7 @@ move, on a small problem that trains in a second.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,7 +50,9 @@ class Trained:
 class Effect:
     """Trained with the knobs `on`, `measure` is higher (`rises`) or lower than trained without, by at least the share `least`.
 
-    `always` holds knobs that both trainings have. Both start from the same seed, on 256 digits images.
+    `always` holds knobs that both trainings have. Both start from the same seed, on as many `images` of digits, and are compared over
+    as many `seeds`, for one training is luck. The share is that of the geometric mean over seeds, or, where the measure may be 0 or
+    negative (`signed`), that of the mean.
     """
 
     objective: str
@@ -59,8 +62,21 @@ class Effect:
     least: float = 0.02
     always: Mapping[str, Value] = field(default_factory=dict)
     epochs: int = 4
+    images: int = 256
+    seeds: int = 8
     model: str | None = None
     likelihood: str | None = None
+    signed: bool = False
+
+    def margins(self, without: Sequence[float], with_it: Sequence[float]) -> list[float]:
+        """By how much each seed passes what is demanded: the mean of these must lie above 0, beyond what the seeds' spread allows."""
+        if self.signed:
+            return [self._way() * (b - a) - self.least * abs(a) for a, b in zip(without, with_it, strict=True)]
+        demanded = math.log1p(self._way() * self.least)
+        return [self._way() * (math.log(b / a) - demanded) for a, b in zip(without, with_it, strict=True)]
+
+    def _way(self) -> int:
+        return 1 if self.rises else -1
 
 
 def context(

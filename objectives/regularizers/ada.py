@@ -109,4 +109,7 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """A discriminator that knows its training images less well from others."""
-    return Effect("gan", {"ada": 0.5, "ada_images": 1e3}, memorized, rises=False, least=0.5, always=EAGER, epochs=20)
+    # 32 images that it sees 100 times: 0.15 ± 0.04 (standard deviation over seeds) without, 0.04 ± 0.03 with.
+    on = {"ada": 0.5, "ada_images": 1e3}
+    always = {**EAGER, "loss": "lsgan"}
+    return Effect("gan", on, memorized, rises=False, least=0.2, always=always, epochs=100, images=32, seeds=16, signed=True)

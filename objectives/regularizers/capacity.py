@@ -104,4 +104,4 @@ def effect() -> Effect:
         return abs(float(trained.reports[-1].metrics["val_kl_nats"]) - 8)
 
     on = {"capacity": 100.0}
-    return Effect("vae", on, distance, False, least=0.5, always={"capacity_nats": 8.0, "beta": 4.0}, epochs=16)
+    return Effect("vae", on, distance, False, least=0.5, always={"capacity_nats": 8.0, "beta": 4.0}, epochs=16, signed=True)

@@ -73,4 +73,4 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """Means whose covariance is nearer to the identity."""
-    return Effect("vae", {"dip_i": 10.0}, of_validation, False, least=0.2, epochs=8)
+    return Effect("vae", {"dip_i": 10.0}, of_validation, False, least=0.1, epochs=8)  # over 24 seeds 0.25 with a standard deviation of 0.05

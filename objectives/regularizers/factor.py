@@ -142,4 +142,4 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """Codes of new images that depend less on one another, as `tc` measures it."""
-    return Effect("vae", {"factor": 20.0}, of_validation, False, least=0.1, epochs=16, always={"beta": 0.1, "latent_dim": 4})
+    return Effect("vae", {"factor": 20.0}, of_validation, False, least=0.1, epochs=16, always={"beta": 0.1, "latent_dim": 4}, signed=True)

@@ -70,4 +70,4 @@ def effect() -> Effect:
         norms = [kernel.flatten(1).norm(dim=1) for kernel in trained.kernels["model"].values()]
         return float(torch.cat([(norm < 0.1 * norm.max()).float() for norm in norms]).mean())
 
-    return Effect("autoencoder", {"group_lasso": 1e-2}, dead, rises=True, always={"lr": 1e-2}, epochs=20)
+    return Effect("autoencoder", {"group_lasso": 1e-2}, dead, rises=True, always={"lr": 1e-2}, epochs=20, signed=True)

@@ -16,6 +16,7 @@ from objectives.base import Knob
 from objectives.lazy import Tensor, torch
 from objectives.regularizers._gradients import on_real
 from objectives.regularizers._rules import Rule, both, sweep
+from objectives.regularizers._transforms import EAGER
 from objectives.regularizers._truths import Effect, Example, context
 from objectives.terms import Context
 
@@ -67,4 +68,4 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """A flatter discriminator at real images, which it saw blurred by noise."""
-    return Effect("gan", {"instance_noise": 0.5}, on_real, rises=False, least=0.1)
+    return Effect("gan", {"instance_noise": 0.5}, on_real, rises=False, least=0.1, always=EAGER, epochs=3, seeds=16)

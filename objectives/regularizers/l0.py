@@ -142,4 +142,4 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """Units that are switched off: columns of the scored kernels that are exactly 0."""
-    return Effect("autoencoder", {"l0": 1.0}, zeros("model"), rises=True, always={"lr": 1e-2}, epochs=40)
+    return Effect("autoencoder", {"l0": 1.0}, zeros("model"), rises=True, always={"lr": 1e-2}, epochs=40, signed=True)

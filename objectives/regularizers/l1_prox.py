@@ -89,4 +89,4 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """Weights that are exactly 0."""
-    return Effect("autoencoder", {"l1_prox": 1e-3}, zeros("model"), rises=True)
+    return Effect("autoencoder", {"l1_prox": 1e-3}, zeros("model"), rises=True, signed=True)

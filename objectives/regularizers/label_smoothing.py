@@ -17,6 +17,7 @@ from objectives.base import Knob, ObjectiveError
 from objectives.lazy import Tensor, torch
 from objectives.losses import GAMES as LOSSES
 from objectives.regularizers._rules import Rule, Seen, sweep
+from objectives.regularizers._transforms import EAGER
 from objectives.regularizers._truths import Effect, Example, Functions, Trained, numbers
 from objectives.terms import Terms
 
@@ -90,10 +91,10 @@ def examples() -> list[Example]:
 
 
 def effect() -> Effect:
-    """Lower logits of real images: D is less sure."""
+    """A discriminator that is far ahead is less sure of real images."""
 
-    def sure(trained: Trained) -> float:
+    def doubt(trained: Trained) -> float:
         with torch.no_grad():
-            return float(trained.net("discriminator", trained.images.val.flatten(1)).sigmoid().mean())
+            return float((-trained.net("discriminator", trained.images.val.flatten(1))).sigmoid().mean())
 
-    return Effect("gan", {"label_smoothing": 0.7}, sure, rises=False, least=0.2, epochs=10)
+    return Effect("gan", {"label_smoothing": 0.7}, doubt, rises=True, least=1.0, always=EAGER, epochs=10, signed=True)

@@ -89,4 +89,4 @@ def effect() -> Effect:
         count = sum(kernel.numel() for kernel in trained.kernels["generator"].values())
         return abs(round(zeros("generator")(trained) * count) - round(0.7 * count))
 
-    return Effect("gan", {"prune": 0.7}, distance, rises=False, least=1.0)
+    return Effect("gan", {"prune": 0.7}, distance, rises=False, least=1.0, signed=True)

@@ -64,4 +64,4 @@ def effect() -> Effect:
     def beyond(trained: Trained) -> float:
         return max(0.0, max(float(kernel.abs().max()) for kernel in trained.kernels["discriminator"].values()) - 0.010001)
 
-    return Effect("gan", {"weight_clip": 100.0}, beyond, rises=False, least=1.0)
+    return Effect("gan", {"weight_clip": 100.0}, beyond, rises=False, least=1.0, signed=True)

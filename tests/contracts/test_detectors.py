@@ -18,6 +18,8 @@ from objectives.detectors import History
 from objectives.registry import names
 from objectives.training.loop import TrainingRun
 
+pytestmark = pytest.mark.trains
+
 REPOSITORY = Path(__file__).parents[2]
 NAMES = names("detector")
 FAMILIES = tuple(dict.fromkeys(family for name in NAMES for family in detectors.module(name).ON))

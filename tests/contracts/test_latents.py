@@ -19,6 +19,8 @@ from objectives.metrics import kid
 from objectives.metrics._subject import Subject
 from objectives.registry import names
 
+pytestmark = pytest.mark.trains
+
 REPOSITORY = Path(__file__).parents[2]
 NAMES = names("latents")
 each = pytest.mark.parametrize("name", NAMES)

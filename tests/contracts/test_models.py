@@ -22,6 +22,8 @@ from objectives.models._convolutional import Deconv
 from search.spec.keys import Spec
 from search.spec.reading import resolve
 
+pytestmark = pytest.mark.trains
+
 LATENT = 6
 SMALL = (1, 8, 8)
 SHAPES = [SMALL, (1, 28, 28), (3, 32, 32), (3, 30, 45), (6, 17, 8), (1, 1, 20), (1, 1, 2)]  # six channels: a pack of two colour images

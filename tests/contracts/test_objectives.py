@@ -13,6 +13,8 @@ import pytest
 from objectives import registry
 from objectives.base import Member, Objective, Run, Settings, State
 
+pytestmark = pytest.mark.trains
+
 NAMES = list(registry.objectives())
 each = pytest.mark.parametrize("name", NAMES)
 

@@ -13,15 +13,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import t as student
 
 from objectives import registry, regularizers
-from objectives.base import Knob, Member, Settings, State, Value
+from objectives.base import Knob, Member, Report, Settings, State, Value
 from objectives.draws import Live
 from objectives.regularizers._truths import Effect, Trained
 from objectives.training import traced
 from objectives.training.loop import TrainingRun
+
+pytestmark = pytest.mark.trains
 
 MODULES = regularizers.modules()
 PLACES = ("autoencoder", "vae", "gan.generator", "gan.discriminator")
@@ -59,12 +63,15 @@ def begin(objective: str, configs: list[dict[str, Value]], *, dtype: str = "floa
     settings |= {"model": "mlp_small" if objective == "gan" else None, "likelihood": likelihood(objective, configs)}
     shared = {"latent_dim": 3, "lr": 3e-3}
     members = [Member(n, {**shared, **config}, seed=100 + n) for n, config in enumerate(configs)]
-    # What is compared is weights and losses: the evaluations would take most of the time.
+    run: TrainingRun = unevaluated(family, dtype)(Settings(**{**settings, **options})).start(members)
+    return run
+
+
+def unevaluated(family: Any, dtype: str = "float32") -> Any:
+    """A family that is trained and not evaluated, where weights and losses are all that is looked at: it would take most of the time."""
     cheap = family.cheap or family.score
     quick = {"evaluate": lambda *_: {cheap: torch.zeros(())}, "finish": lambda self, *_: {self.deciding: 0.0}}
-    kind = type("Tested", (family,), {"dtype": dtype, **quick})
-    run: TrainingRun = kind(Settings(**{**settings, **options})).start(members)
-    return run
+    return type("Tested", (family,), {"dtype": dtype, **quick})
 
 
 def likelihood(objective: str, configs: list[dict[str, Value]]) -> str | None:
@@ -115,6 +122,7 @@ def test_its_values_are_what_they_must_be(module: ModuleType) -> None:
             assert found.shape == (), "a penalty is a scalar"
 
 
+@pytest.mark.sampled(4)
 @having("examples")
 def test_its_gradients_are_those_of_finite_differences(module: ModuleType) -> None:
     for example in module.examples():
@@ -161,6 +169,7 @@ def test_its_off_value_is_its_absence_to_the_bit(objective: str, knob: str) -> N
         assert torch.equal(with_it, without)
 
 
+@pytest.mark.sampled(8)
 @everywhere
 def test_members_together_are_the_members_alone(objective: str, knob: str) -> None:
     """Off, and two values, with seeds and learning rates of their own, in double precision; of what is structural, each value by itself."""
@@ -185,6 +194,7 @@ def test_members_together_are_the_members_alone(objective: str, knob: str) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.sampled(8)
 @everywhere
 def test_a_pack_whose_operations_are_done_again_is_the_pack(objective: str, knob: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """To the bit, in single precision: nothing that it computes is decided outside of what a step is given."""
@@ -226,21 +236,37 @@ def structures(found: regularizers.Regularizer) -> list[dict[str, Value]]:
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
 
+@pytest.mark.sampled(6)
 @having("effect")
-def test_it_moves_what_it_is_there_to_move(module: ModuleType) -> None:
+def test_it_moves_what_it_is_there_to_move(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over seeds that both trainings share: the lower end of a one-sided 95 % interval (Student's t) lies on the demanded side."""
+    monkeypatch.setattr(traced, "AFTER", 10**9)  # to trace costs more than so few steps save
     effect: Effect = module.effect()
-    without, with_it = (effect.measure(trained(effect, knobs)) for knobs in ({}, effect.on))
-    low, high = (without, with_it) if effect.rises else (with_it, without)
-    assert high - low >= effect.least * abs(without), f"without {without:.6g}, with {with_it:.6g}"
-    assert high > low
+    without, with_it = ([effect.measure(one) for one in trained(effect, knobs)] for knobs in ({}, effect.on))
+    margins = np.array(effect.margins(without, with_it))
+    spread = margins.std(ddof=1) / len(margins) ** 0.5
+    lowest = margins.mean() - student.ppf(0.95, len(margins) - 1) * spread
+    assert lowest >= 0, f"without {without}, with {with_it}"
+    assert without != with_it
 
 
-def trained(effect: Effect, knobs: dict[str, Value]) -> Trained:
+def trained(effect: Effect, knobs: dict[str, Value]) -> list[Trained]:
+    """One member a seed, together: they are the members alone."""
     model = effect.model or ("mlp_small" if effect.objective == "gan" else None)
-    settings = Settings({"name": "digits", "train_size": 256}, effect.epochs, model, effect.likelihood, batch_size=32)
-    run: Any = registry.load(effect.objective)(settings).start([Member(0, {"lr": 3e-3, **effect.always, **knobs}, seed=3)])
-    reports = [report for _ in range(effect.epochs) for report in run.step()]
+    settings = Settings({"name": "digits", "train_size": effect.images}, effect.epochs, model, effect.likelihood, batch_size=32)
+    members = [Member(n, {"lr": 3e-3, **effect.always, **knobs}, seed=n) for n in range(effect.seeds)]
+    family = registry.load(effect.objective)
+    run: Any = (unevaluated(family) if effect.objective == "gan" else family)(settings).start(members)
+    reports: dict[int, list[Report]] = {member.number: [] for member in members}
+    while found := run.step():
+        for report in found:
+            reports[report.number].append(report)
+    return [result(run, reports[member.number]) for member in members]
+
+
+def result(run: TrainingRun, reports: list[Report]) -> Trained:
     # What an effect is measured against may be a collapse, which is what the regularizer is there to prevent.
     assert reports[-1].state in (State.COMPLETE, State.COLLAPSED), reports[-1].traceback or reports[-1].reason
-    kernels = {player: layout.kernels(run.ended[0][player]) for player, layout in run.regularization.layouts.items()}
-    return Trained(run.regularization.plain(run.ended[0]), kernels, run.images, reports, run.family)
+    weights = run.ended[reports[-1].number]
+    kernels = {player: layout.kernels(weights[player]) for player, layout in run.regularization.layouts.items()}
+    return Trained(run.regularization.plain(weights), kernels, run.images, reports, run.family)

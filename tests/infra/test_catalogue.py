@@ -458,7 +458,7 @@ def test_only_the_catalogue_knows_sqlalchemy_and_infra_knows_nobody() -> None:
         assert not (names & {"search", "objectives", "torch", "sqlalchemy", "alembic", "mlflow"}) - allowed, file
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(name=st.text(max_size=12))
 def test_no_name_does_harm(name: str) -> None:
     with Catalogue("sqlite://") as catalogue:

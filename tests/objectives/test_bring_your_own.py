@@ -16,6 +16,8 @@ from objectives.base import Member, Settings, State
 from objectives.checks.alive import check
 from objectives.registry import load
 
+pytestmark = pytest.mark.trains
+
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "docs" / "examples"
 DATASETS = ["digits", "mine:images"]

@@ -22,6 +22,8 @@ from objectives.terms import Net
 from objectives.training.built import built, options_of
 from objectives.training.regularization import evaluation_net
 
+pytestmark = pytest.mark.trains
+
 BITS = tuple(PRECISIONS)
 
 
@@ -46,7 +48,7 @@ def test_pruning_keeps_the_largest_of_all_kernels_together_and_no_bias_is_touche
 
 
 @given(st.integers(0, 10_000), st.sampled_from(SHARES))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_pruned_weight_is_never_larger_than_a_kept_one(seed: int, share: float) -> None:
     tensors = drawn(seed)
     kept = small_file.pruned(tensors, share)
@@ -59,7 +61,7 @@ def test_a_pruned_weight_is_never_larger_than_a_kept_one(seed: int, share: float
 
 
 @given(st.integers(0, 10_000), st.floats(1e-6, 1e6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_quantization_errs_by_half_a_step_at_most_and_is_symmetric(seed: int, size: float) -> None:
     weights = size * torch.randn(57, 11, generator=torch.Generator().manual_seed(seed))
     weights[3] = 0

@@ -12,6 +12,8 @@ from objectives import data
 from objectives.base import Settings
 from objectives.registry import load
 
+pytestmark = pytest.mark.trains
+
 PUBLISHED = {"ring": (8, 0.4, 0.01), "grid": (25, 0.1, 0.05)}  # modes, one published unit in the square, standard deviation
 
 

@@ -17,6 +17,8 @@ from objectives.features import classifier as classifiers
 from objectives.metrics import kid
 from tests.contracts.test_data import options_of
 
+pytestmark = pytest.mark.trains
+
 
 @pytest.fixture(scope="module")
 def digits() -> ImageSet:

@@ -23,6 +23,8 @@ from objectives.regularizers._truths import Functions, context, numbers, zero
 from objectives.terms import Terms
 from objectives.training.loop import TrainingRun
 
+pytestmark = pytest.mark.trains
+
 each_game = pytest.mark.parametrize("game", GAMES)
 
 

@@ -30,6 +30,8 @@ from objectives.metrics._estimate import Estimate
 from objectives.metrics._subject import Subject
 from objectives.training.loop import TrainingRun
 
+pytestmark = pytest.mark.trains
+
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

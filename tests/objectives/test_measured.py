@@ -10,6 +10,8 @@ import pytest
 from objectives import registry
 from objectives.base import Member, ObjectiveError, Phase, Report, Settings, State
 
+pytestmark = pytest.mark.trains
+
 DIGITS = {"name": "digits", "train_size": 128}
 
 

@@ -18,6 +18,8 @@ from objectives.models._convolutional import Deconv, Frame, Maps, Pixels
 from objectives.models._layers import softplus_deviation
 from objectives.training.population import Layout
 
+pytestmark = pytest.mark.trains
+
 SHAPE = (1, 8, 8)
 EXPECTED = {"encoder": (64, (3,)), "decoder": (3, (64,))}
 

@@ -11,6 +11,8 @@ from objectives.regularizers import decoupled_wd
 from objectives.terms import Clock, Update
 from objectives.training.optimizers import Adam
 
+pytestmark = pytest.mark.trains
+
 SIZE, STEPS = 7, 40
 
 

@@ -15,6 +15,8 @@ from objectives.base import Member, Report, Settings
 from objectives.families.autoencoder import Autoencoder
 from objectives.training.loop import TrainingRun
 
+pytestmark = pytest.mark.trains
+
 
 class Double(Autoencoder):
     dtype = "float64"

@@ -14,6 +14,8 @@ from PIL import Image
 from objectives.base import ObjectiveError
 from objectives.training.pictures import WIDTH, _grid, save_grid
 
+pytestmark = pytest.mark.trains
+
 
 def read(path: Path) -> np.ndarray:
     with Image.open(path) as picture:
@@ -40,7 +42,7 @@ def test_colours_stay_colours_and_odd_values_are_clipped(tmp_path: Path) -> None
 
 
 @given(st.integers(1, 20), st.sampled_from([1, 3]), st.integers(1, 40), st.integers(1, 40), st.integers(1, 12))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_every_grid_is_wide_enough_and_holds_every_image(n: int, channels: int, height: int, width: int, columns: int) -> None:
     grid = _grid(torch.ones(n, channels, height, width), columns)
     assert grid.shape[1] >= WIDTH and grid.shape[2] == channels

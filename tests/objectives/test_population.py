@@ -12,6 +12,8 @@ from objectives.base import Member, Settings, State
 from objectives.training import judging, loop, optimizers, population
 from objectives.training.loop import TrainingRun
 
+pytestmark = pytest.mark.trains
+
 DIGITS = {"name": "digits", "train_size": 160}
 # λ, learning rate and seed differ from member to member, and dropout is on in some.
 PACKS: dict[str, list[dict[str, float]]] = {
@@ -126,6 +128,7 @@ LAMBDAS = [
 ]
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(("name", "knob"), LAMBDAS, ids=[f"{name}-{knob.name}" for name, knob in LAMBDAS])
 def test_a_pack_is_evaluated_as_each_of_it_would_be(name: str, knob: base.Knob, monkeypatch: pytest.MonkeyPatch) -> None:
     values = [knob.choices[-1]] * 3 if knob.choices else [knob.high] * 3 if knob.structural else [knob.low, knob.high, knob.high]

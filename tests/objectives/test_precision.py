@@ -14,6 +14,8 @@ from objectives.training.precision import products
 from search.errors import SpecError
 from search.spec.reading import read
 
+pytestmark = pytest.mark.trains
+
 DIGITS = {"name": "digits", "train_size": 160}
 CONFIGS: dict[str, list[dict[str, Any]]] = {
     "autoencoder": [{"l2": 1e-3, "dropout": 0.2}, {"rae_gp": 1e-3}],

@@ -17,6 +17,8 @@ from objectives.checks.alive import check
 from objectives.families.pythae import AUTOENCODERS, VARIATIONAL, objective
 from tests.contracts import test_objectives as contract
 
+pytestmark = pytest.mark.trains
+
 installed = pytest.mark.skipif(importlib.util.find_spec("pythae") is None, reason="pythae is not installed: pip install .[pythae]")
 EVERY = [f"pythae:{name}" for name in (*AUTOENCODERS, *VARIATIONAL)]
 SOME = ["pythae:RAE_L2", "pythae:WAE_MMD", "pythae:BetaVAE"]

@@ -12,6 +12,8 @@ from objectives import registry
 from objectives.base import Member, ObjectiveError, PackedRun, Settings
 from objectives.training.loop import TrainingRun
 
+pytestmark = pytest.mark.trains
+
 # λ with a memory (ema of logits, u of a spectral norm), with trained parameters (gates) and with none.
 CONFIGS: dict[str, list[dict[str, Any]]] = {
     "autoencoder": [{"l2": 1e-2, "lr": 1e-3}, {"dropout": 0.3}, {"l1": 1e-3, "lr": 3e-3}, {}],

@@ -16,6 +16,8 @@ from objectives.base import Config, Member, ObjectiveError, Settings
 from objectives.metrics import cas, class_histogram, fid, fid_infinity, kid, mind, modes, prdc
 from objectives.metrics._estimate import Estimate
 
+pytestmark = pytest.mark.trains
+
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

@@ -11,6 +11,8 @@ from objectives import registry
 from objectives.base import Member, Settings
 from objectives.training.loop import TrainingRun
 
+pytestmark = pytest.mark.trains
+
 FAMILIES = ("autoencoder", "vae", "gan")
 DIGITS = {"name": "digits", "train_size": 128}
 
@@ -28,6 +30,7 @@ LAMBDAS = [
 ]
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(("name", "knob"), LAMBDAS, ids=[f"{name}-{knob}" for name, knob in LAMBDAS])
 def test_moving_a_lambda_at_fixed_weights_moves_no_score(name: str, knob: str) -> None:
     found = registry.load(name).knobs[knob]

@@ -17,6 +17,8 @@ from objectives.training import traced
 from objectives.training.loop import TrainingRun
 from objectives.training.traced import Replays, Trace
 
+pytestmark = pytest.mark.trains
+
 FAMILIES = ("autoencoder", "vae", "gan")
 # Noise, a memory, a clock, a norm of its own: what a step may depend on.
 PACKS: dict[str, list[dict[str, Any]]] = {

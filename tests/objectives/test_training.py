@@ -17,6 +17,8 @@ from objectives.draws import stream_seed
 from objectives.regularizers import l2
 from objectives.training.loop import TrainingRun
 
+pytestmark = pytest.mark.trains
+
 FAMILIES = ("autoencoder", "vae", "gan")
 DIGITS = {"name": "digits", "train_size": 128}
 

@@ -12,6 +12,8 @@ from objectives.regularizers._truths import context, zero
 from objectives.terms import Terms, Update
 from objectives.training.optimizers import Adam
 
+pytestmark = pytest.mark.trains
+
 AIM = 2.0
 CURVATURES = torch.tensor([1e-3, 1.0], dtype=torch.float64)  # Σ c(w − 2)²
 DECAY, RATE = 0.01, 0.01

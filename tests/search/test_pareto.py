@@ -57,7 +57,7 @@ def test_the_front_is_what_nothing_else_beats() -> None:
     assert [(point.arm, point.rung) for point in found if point.front] == [("off", "b"), ("min", "a")]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 10_000))
 def test_off_the_front_something_is_better_and_on_it_nothing_is(seed: int) -> None:
     rng = np.random.default_rng(seed)

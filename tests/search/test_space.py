@@ -78,7 +78,7 @@ def knobs(draw: st.DrawFn) -> Knob:
     return Knob("k", "", "", "", 1.0, low=bounds[0], high=bounds[1], log=draw(st.booleans()), integer=integer)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(knobs(), st.floats(0, 1), st.floats(0, 1))
 def test_the_way_through_a_range_is_monotone_and_stays_inside(knob: Knob, a: float, b: float) -> None:
     low, high = knob.low or 0, knob.high or 0
@@ -88,7 +88,7 @@ def test_the_way_through_a_range_is_monotone_and_stays_inside(knob: Knob, a: flo
     assert (at(knob, 0.0), at(knob, 1.0)) == (low, high)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**31 - 1), st.floats(0.01, 0.9), st.floats(1.1, 10.0))
 def test_what_optuna_draws_is_in_the_range_and_off_is_off(seed: int, low: float, high: float) -> None:
     from optuna import create_study
@@ -105,7 +105,7 @@ def test_what_optuna_draws_is_in_the_range_and_off_is_off(seed: int, low: float,
     assert {name: off[name] for name in ("beta", "dropout")} == {"beta": 1.0, "dropout": 0.0}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3))
 def test_clipping_is_idempotent_and_lands_inside(beta: float, latent: float) -> None:
     here = space(search={"beta": {}, "latent_dim": {}, "dropout": [0.0, 0.3]})

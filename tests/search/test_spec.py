@@ -346,19 +346,19 @@ def specs(draw: st.DrawFn) -> Spec:
     return read(mapping)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(specs())
 def test_yaml_there_and_back(spec: Spec) -> None:
     assert read(parse_yaml(spec.to_yaml())) == spec
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(specs())
 def test_resolving_twice_changes_nothing(spec: Spec) -> None:
     assert resolve(spec) == spec
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | words, lambda x: st.lists(x) | st.dictionaries(words, x), max_leaves=8
