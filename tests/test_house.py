@@ -101,6 +101,31 @@ def test_few_imports_wait_inside_functions_or_for_type_checkers() -> None:
     assert (blocks <= 80, late <= 120) == (True, True), f"{blocks} blocks for type checkers, {late} imports of ours inside functions"
 
 
+def test_files_and_classes_can_be_seen_whole() -> None:
+    long = {}
+    for path in files():
+        text = path.read_text(encoding="utf-8")
+        limit = 150 if path == ROOT / "search" / "sweep.py" else 450
+        if (lines := text.count("\n")) > limit:
+            long[str(path.relative_to(ROOT))] = lines
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ClassDef) and (lines := (node.end_lineno or 0) - node.lineno + 1) > 200:
+                long[f"{path.relative_to(ROOT)}: {node.name}"] = lines
+    assert not long
+
+
+def test_functions_are_short() -> None:
+    """The median has 5 lines at most and nine of ten have 16, docstrings and declarations of arguments left out."""
+    lengths = []
+    for path in files():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
+                lengths.append((node.end_lineno or 0) - first.lineno + 1)
+    lengths.sort()
+    assert (lengths[len(lengths) // 2] <= 5, lengths[len(lengths) * 9 // 10] <= 16) == (True, True)
+
+
 def run(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
 

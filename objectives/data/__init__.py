@@ -46,7 +46,7 @@ def module(name: str) -> Any:
 
 def serving(objective: str) -> tuple[str, ...]:
     """The data sets that an objective can be trained on, the one that needs no download first."""
-    found = (name for name in names("dataset") if objective in module(name).DATASET.serves)
+    found = (name for name in names("dataset") if objective in (module(name).DATASET.serves or (objective,)))
     return tuple(sorted(found, key=lambda name: (name != DEFAULT, name)))
 
 

@@ -31,7 +31,7 @@ class Dataset:
     licence: str
     source: str
     needs_root: bool = False
-    serves: tuple[str, ...] = ("autoencoder", "vae", "gan")
+    serves: tuple[str, ...] = ()  # the objectives that alone can be trained on it; empty: any that is trained on images
     options: Mapping[str, Any] = field(default_factory=dict)
     likelihoods: tuple[str, ...] = ("bernoulli", "gaussian")
     signs: bool = False

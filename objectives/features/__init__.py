@@ -1,10 +1,10 @@
 """Features: what generated images are compared in. One file each, and the file name is the name in a spec (`features: NAME`).
 
 A file holds `SUMMARY`, `faults(options) -> list[str]` (torch-free; `options` are the spec's, beyond `name`), `suits(images) -> bool`
-(whether it may be chosen for a data set when the spec names none) and `make(images, cache, options) -> Extractor`. `PREFERENCE` orders the
-files: the first that suits a data set is its default. Labels make the best features, so a classifier comes first, the largest that trains
-in minutes; without labels a random network sees edges and texture, where principal components see blurred means, so `pca` is for data that
-is too small to convolve, and for labelled points. What needs weights of the user's is never a default.
+(whether it may be chosen for a data set when the spec names none), `RANK` and `make(images, cache, options) -> Extractor`. The features of
+the lowest rank that suit a data set are its default. Labels make the best features, so classifiers come first, the largest that trains in
+minutes. Without labels a random network sees edges and texture, where principal components see blurred means. So `pca` is for data that is
+too small to convolve, and for labelled points. What needs weights of the user's is never a default.
 
 A number in features means nothing without them, so an extractor's `label` (name and dimension, and the hash of weights that were
 trained) is part of the name under which the number is told.
@@ -27,7 +27,6 @@ from objectives.registry import names, unknown
 
 CHUNK = 1000  # images per forward pass
 FITTING = 20_000  # training images that features are fitted to, which are not trained by labels
-PREFERENCE = ("stacked", "lenet", "classifier", "pca", "randconv")
 
 
 class Extractor:
@@ -96,6 +95,11 @@ def module(name: str) -> ModuleType:
     return importlib.import_module(f"{__name__}.{name}")
 
 
+def preferred() -> list[str]:
+    """The features by rank: the first that suits a data set is its default."""
+    return sorted(names("features"), key=lambda name: int(module(name).RANK))
+
+
 def faults(options: Mapping[str, Any] | None) -> list[str]:
     """Every fault of a spec's `features`, in words. Imports no torch."""
     if not options:
@@ -114,7 +118,7 @@ def make(images: ImageSet, cache: Path | None, options: Mapping[str, Any] | None
         ObjectiveError: nobody knows the name, or these features do not go with these images.
     """
     given = dict(options or {})
-    name = str(given.pop("name", "")) or next(one for one in PREFERENCE if module(one).suits(images))
+    name = str(given.pop("name", "")) or next(one for one in preferred() if module(one).suits(images))
     found: Extractor = module(name).make(images, cache, given)
     return found
 

@@ -14,6 +14,7 @@ from objectives.features import Extractor, _trained, no_options
 from objectives.features._trained import Recipe
 
 SUMMARY = "last hidden layer of a small classifier (32 or 64 features), trained once per labelled data set"
+RANK = 2
 SMALL = Recipe(version=1, kind="mlp", features=32, epochs=40, learning_rate=0.05, batch=32)
 LARGE = Recipe(version=1, kind="conv", features=64, epochs=3, learning_rate=0.05)
 SMALLEST = 4  # pixels a side that it is the default for: points and vectors are compared as they are (`pca`)

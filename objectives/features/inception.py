@@ -20,6 +20,7 @@ from objectives.lazy import Tensor, functional, nn, torch
 from objectives.registry import unknown
 
 SUMMARY = "2,048 pool3 features of Inception-v3, from weights that you bring (weights: PATH)"
+RANK = 5
 OPTIONS = ("weights",)
 DIM = 2048
 SIDE = 299

@@ -15,6 +15,7 @@ from objectives.features import Extractor, fitting_images, no_options, tensor_ha
 from objectives.lazy import Tensor, double, torch
 
 SUMMARY = "the first 64 principal components of the training images, for any data"
+RANK = 3
 MOST = 64  # components
 TINY = 8  # pixels a side below which it is the default without labels: there is nothing for a convolution to see
 _NOTHING = 1e-10  # a variance below this share of the largest is rounding

@@ -15,6 +15,7 @@ from objectives.features import CHUNK, Extractor, fitting_images, no_options, te
 from objectives.lazy import Tensor, functional, torch
 
 SUMMARY = "64 features of a convolutional network with fixed random weights, for images of any size"
+RANK = 4
 WIDTHS = (32, 64, 128, 128, 128)  # filters of 3×3 per stage; each stage halves the side, until 4 pixels are left
 DIM = 64
 SEED = 0

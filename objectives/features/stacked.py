@@ -18,6 +18,7 @@ from objectives.features import Extractor, _trained, lenet, no_options, whole
 from objectives.lazy import Tensor, torch
 
 SUMMARY = "512 LeNet codes of each channel, for data whose channels are digits (stacked MNIST)"
+RANK = 0
 DIGITS = 10
 
 

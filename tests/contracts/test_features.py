@@ -72,7 +72,6 @@ for name in names("features"):
     found = features.module(name)
     assert found.SUMMARY and callable(found.make), name
     assert features.faults({"name": name, "no_such_option": 1}), name
-assert set(features.PREFERENCE) <= set(names("features"))
 assert "Did you mean 'lenet'" in features.faults({"name": "lennet"})[0]
 assert "torch" not in sys.modules
 """
@@ -96,7 +95,7 @@ def test_each_suits_something(name: str) -> None:
     ],
 )
 def test_the_default_follows_the_data(key: str, name: str) -> None:
-    assert next(one for one in features.PREFERENCE if features.module(one).suits(SETS[key])) == name
+    assert next(one for one in features.preferred() if features.module(one).suits(SETS[key])) == name
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in READY])
