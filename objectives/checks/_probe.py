@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from objectives import base
-from objectives.checks.alive import OWN
+from objectives.checks._measured import OWN
 from objectives.data._kinds import ImageSet
 from objectives.draws import Live
 from objectives.training.loop import TrainingRun

@@ -11,18 +11,18 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from string import Formatter
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from objectives import base, data, latents, metrics, models, registry, regularizers
 from objectives.data._kinds import ImageSet
 from objectives.draws import Draws
+from objectives.families import _prepared
+from objectives.families._prepared import CHEAP_IMAGES
 from objectives.features import Extractor, make
 from objectives.lazy import Tensor
-from objectives.metrics._subject import MOST, Subject
+from objectives.metrics._subject import Subject
 from objectives.models import Parts
 from objectives.terms import Net, Terms
-from objectives.training.mathematics import Mathematics
 
 if TYPE_CHECKING:
     from objectives.training.loop import TrainingRun
@@ -50,8 +50,6 @@ CLIP_NORM = base.Knob(
     log=True,
     source="Pascanu, Mikolov and Bengio 2013",
 )
-FEW_IMAGES = 100  # fewer to validate on are remarked upon
-CHEAP_IMAGES = 2000  # images of a per-epoch evaluation
 
 
 def latent_dim(default: int) -> base.Knob:
@@ -127,20 +125,11 @@ def _on_device(settings: base.Settings) -> base.Settings:
     return replace(settings, device=device_of(settings.device))
 
 
-class Family(base.Objective, Mathematics):
+class Family(base.Objective, _prepared.Preparing):
     """Base of the objectives that train with PyTorch."""
 
-    name: ClassVar[str]
-    knobs: ClassVar[Mapping[str, base.Knob]]
-    metrics: ClassVar[Mapping[str, base.Metric]]
-    score: ClassVar[str]
     cheap: ClassVar[str] = ""  # what schedulers compare after every epoch, where that is not the score
-    default_search: ClassVar[tuple[str, ...]]
-    default_epochs: ClassVar[int]
     default_batch_size: ClassVar[int] = 64
-    models: ClassVar[tuple[str, ...]]
-    datasets: ClassVar[tuple[str, ...]]
-    likelihoods: ClassVar[tuple[str, ...]] = ()
     players: ClassVar[Mapping[str, tuple[str, ...]]]  # who is trained, in the order of their steps, and the parts that each owns
     averaged: ClassVar[Mapping[str, str]] = {}  # players whose exponential moving average is what is scored, and the knob of its decay
     dtype: ClassVar[str] = "float32"
@@ -163,8 +152,8 @@ class Family(base.Objective, Mathematics):
         deciding = metrics.file_of(self.deciding, metrics.measurable(frozenset(self.offers)))
         always = [*self.measures, *([deciding] if deciding else [])]
         # What decides is measured of every complete member; what is asked for beside it, where it is confirmed.
-        wanted = {phase: [] if phase is base.Phase.SEARCH else settings.measure for phase in base.Phase}
-        self.measured = {phase: tuple(dict.fromkeys([*always, *names])) for phase, names in wanted.items()}
+        everything = tuple(dict.fromkeys([*always, *settings.measure]))
+        self.measured = {phase: tuple(always) if phase is base.Phase.SEARCH else everything for phase in base.Phase}
         self.likelihood = settings.likelihood or next(iter(self.likelihoods), "")
         if settings.likelihood and settings.likelihood not in self.likelihoods:
             raise base.ObjectiveError(registry.unknown(f"likelihood of {self.name!r}", settings.likelihood, self.likelihoods))
@@ -198,57 +187,7 @@ class Family(base.Objective, Mathematics):
 
     def prepare(self) -> dict[str, Any]:
         """Load the data and train what is cached; plain facts for the record."""
-        from objectives.training.built import parameter_counts
-
-        images = self.load_data()
-        sizes = parameter_counts(self, images.shape)
-        facts = {"dataset": dict(images.record), "model": self.model, "parameters": sizes, **self.warm_up(images)}
-        extractor = self.features() if self.compares() else None
-        if extractor:
-            facts["features"] = {"label": extractor.label, **extractor.record}
-        if silent := self.misfits(images, extractor):
-            facts["not_measured"] = silent
-        if len(images.val) < FEW_IMAGES:
-            facts["notes"] = [
-                f"only {len(images.val)} validation images: every score, paired seeds too, is about these few; "
-                f"with {FEW_IMAGES} or more an effect says something about new images"
-            ]
-        return {**facts, "labels": self.labels(images)}
-
-    def compares(self) -> bool:
-        """Whether anything that will be measured compares images in features."""
-        return metrics.needs(self.measured[base.Phase.CONFIRM], "features")
-
-    def misfits(self, images: ImageSet, extractor: Extractor | None) -> dict[str, str]:
-        """Metrics of the family's own that say nothing about this data set, and why.
-
-        Raises:
-            ObjectiveError: one of them was asked for, or decides.
-        """
-        found = {name: metrics.misfit(name, images, extractor) for name in self.measured[base.Phase.CONFIRM]}
-        found = {name: reason for name, reason in found.items() if reason}
-        deciding = metrics.file_of(self.deciding, list(found))
-        if wrong := [f"metric {name!r}: {reason}" for name, reason in found.items() if name in self.settings.measure or name == deciding]:
-            raise base.ObjectiveError("\n".join(wrong))
-        return found
-
-    def labels(self, images: ImageSet) -> dict[str, str]:
-        """The full names of metrics: what a number depends on beside the model (features, number of images and of samples).
-
-        A metric of the validation has a twin of the test. Names that need features are left out where nothing is compared in them.
-        """
-        facts = {**({"features": self.features().label} if self.compares() else {}), **self.label_facts()}
-        askable = metrics.measurable(frozenset(self.offers))
-        found = {}
-        for name, metric in self.metrics.items():
-            wanted = {field for _, field, _, _ in Formatter().parse(metric.label) if field}
-            if not metric.label or not wanted <= {"n", *facts}:
-                continue
-            found[name] = metric.label.format(n=min(CHEAP_IMAGES, len(images.val)), **facts)
-            if name.startswith("val_"):
-                n = min(MOST["test"] if metrics.file_of(name, askable) else CHEAP_IMAGES, len(images.test))
-                found[name.replace("val_", "test_", 1)] = metric.label.format(n=n, **facts)
-        return found
+        return _prepared.facts(self)
 
     def label_facts(self) -> dict[str, Any]:
         """What the family's own metrics need in their full names."""

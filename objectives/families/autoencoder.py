@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from objectives import base, data, models
 from objectives.data._kinds import ImageSet
 from objectives.draws import Draws, Fixed
-from objectives.families._family import CHEAP_IMAGES, CLIP_NORM, LR, Family, comparable, knobs_of, latent_dim, metrics_of
+from objectives.families._family import CLIP_NORM, LR, Family, comparable, knobs_of, latent_dim, metrics_of
+from objectives.families._prepared import CHEAP_IMAGES
 from objectives.lazy import Tensor, torch
 from objectives.losses import half_squared_error
 from objectives.metrics import bce, generalization_gap, half_sse, mse_pixel, output_spread

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from objectives import base, data, models, regularizers
 from objectives.data._kinds import ImageSet
 from objectives.draws import Draws, Fixed
-from objectives.families._family import CHEAP_IMAGES, CLIP_NORM, LR, Family, comparable, knobs_of, latent_dim, metrics_of
+from objectives.families._family import CLIP_NORM, LR, Family, comparable, knobs_of, latent_dim, metrics_of
+from objectives.families._prepared import CHEAP_IMAGES
 from objectives.lazy import Tensor, torch
 from objectives.losses import LIKELIHOODS, bernoulli_nats, gaussian_kl_nats, gaussian_nats
 from objectives.metrics import active_units, bits_per_dim, generalization_gap, iwae, kl, neg_elbo, reconstruction

@@ -19,7 +19,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from objectives import registry
 from objectives.base import Member, ObjectiveError, Report
 from objectives.draws import Draws
 from objectives.terms import Update, Values
@@ -111,14 +110,12 @@ class TrainingRun:
 
     def save_picture(self, number: int, path: Path) -> bool:
         """Write a PNG of samples or reconstructions; False where the data are no pictures."""
-        if self.images.shape[0] not in (1, 3) or min(self.images.shape[1:]) < 2:
-            return False
+        pictures = self.images.shape[0] in (1, 3) and min(self.images.shape[1:]) > 1
         with torch.no_grad():
-            shown = self.family.picture(self.regularization.plain(self._weights(number)), self.images)
-        if shown is None:
-            return False
-        save_grid(shown[0], path, shown[1])
-        return True
+            shown = self.family.picture(self.regularization.plain(self._weights(number)), self.images) if pictures else None
+        if shown is not None:
+            save_grid(shown[0], path, shown[1])
+        return shown is not None
 
     # An epoch ---------------------------------------------------------------------------------------------------------------------------
 
@@ -151,7 +148,7 @@ class TrainingRun:
 
     def _update(self, player: str, batch: Tensor) -> Values:
         """One step of one player for every member. Returns the logged scalars, (K,) each."""
-        theta = self.crew.thetas[player]
+        crew = self.crew
 
         def loss(
             thetas: Mapping[str, Tensor | Pieces],
@@ -161,10 +158,9 @@ class TrainingRun:
             memories: Memories,
             epochs: Tensor,
         ) -> tuple[Tensor, tuple[Values, Memories]]:
-            clock = replace(self.crew.clock, epochs=epochs)
-            return self.regularization.loss(player, thetas, batch, draws, knobs, memories, clock, self.crew.steps)
+            clock = replace(crew.clock, epochs=epochs)
+            return self.regularization.loss(player, thetas, batch, draws, knobs, memories, clock, crew.steps)
 
-        crew = self.crew
         kind = (player, self.regularization.due(player, crew.steps))
         gradient, values, crew.memories = gradients(
             loss,
@@ -181,20 +177,19 @@ class TrainingRun:
         )
         if self._clips:
             clip(gradient, self.columns["clip_norm"])
-        optimizer, rate = self.crew.optimizers[player], self.family.rate(player, self.columns)
+        rate = self.family.rate(player, self.columns)
         self._act("before_step", player, rate)
-        optimizer.step(theta, gradient, rate)
+        crew.optimizers[player].step(crew.thetas[player], gradient, rate)
         self._act("after_step", player, rate)
         suffix = f"_{player[0]}" if len(self.family.players) > 1 else ""
         return {name if name.startswith("penalty_") else f"train_{name}{suffix}": value for name, value in values.items()}
 
     def _act(self, hook: str, player: str, rate: Tensor | float) -> None:
         """Regularizers that act on the weights themselves."""
+        crew = self.crew
         for name, found in self.regularization.active(hook, player).items():
-            update = Update(
-                rate, self.masks[player], self.crew.clock, self.crew.step_memories.get(name, {}), self.crew.optimizers[player].scale
-            )
-            getattr(found.module, hook)(self.crew.thetas[player], update, self.columns[name])
+            update = Update(rate, self.masks[player], crew.clock, crew.step_memories.get(name, {}), crew.optimizers[player].scale)
+            getattr(found.module, hook)(crew.thetas[player], update, self.columns[name])
 
     def _average(self) -> None:
         """Exponential moving average of the weights, with a decay that warms up: θ̄ ← aθ̄ + (1 − a)θ, a = min(decay, (1 + t)/(10 + t))."""
@@ -212,30 +207,18 @@ class TrainingRun:
 
     def _keep(self, positions: list[int]) -> None:
         """Go on with the members at `positions`; the scored weights of the others are put aside."""
-        if len(positions) == len(self.crew.living):
-            return
-        for k, living in enumerate(self.crew.living):
-            if k not in positions:
-                self.ended[living.member.number] = self.judge.scored(k)
-        self.crew.keep(positions)
-        self._read_knobs()
+        if len(positions) < len(self.crew.living):
+            gone = {self.crew.living[k].member.number: k for k in range(len(self.crew.living)) if k not in positions}
+            self.ended.update({number: self.judge.scored(k) for number, k in gone.items()})
+            self.crew.keep(positions)
+            self._read_knobs()
 
     def _read_knobs(self) -> None:
         """The living members' knobs: (K,) for the losses; (K, 1), or a number if there is one member, for what acts on flat weights."""
-        known = self.family.knobs
-        for living in self.crew.living:
-            for name in living.member.config:
-                if name not in known:
-                    raise ObjectiveError(registry.unknown(f"knob of the objective {self.family.name!r}", name, list(known)))
-        values = {
-            name: [float(living.member.config.get(name, knob.default)) for living in self.crew.living]
-            for name, knob in known.items()
-            if not knob.structural and not knob.choices
-        }
+        values = self.crew.values(self.family.knobs, self.family.name)
         self.crew.knobs = {name: torch.tensor(value, dtype=self.dtype, device=self.settings.device) for name, value in values.items()}
-        self.columns: dict[str, Tensor | float] = {
-            name: value[0] if len(value) == 1 else self.crew.knobs[name][:, None] for name, value in values.items()
-        }
+        alone = len(self.crew.living) == 1
+        self.columns = {name: value[0] if alone else self.crew.knobs[name][:, None] for name, value in values.items()}
         self._clips = any(values["clip_norm"])
         for optimizer in self.crew.optimizers.values():
             optimizer.betas = self.family.betas(self.columns)
@@ -247,7 +230,7 @@ class TrainingRun:
         """The scored weights of a member, living or ended."""
         if number in self.ended:
             return self.ended[number]
-        found = [k for k, living in enumerate(self.crew.living) if living.member.number == number]
-        if not found:
-            raise ObjectiveError(f"number must be that of a member of this run, one of {sorted(self.members)}; got {number}.")
-        return self.judge.scored(found[0])
+        for k, living in enumerate(self.crew.living):
+            if living.member.number == number:
+                return self.judge.scored(k)
+        raise ObjectiveError(f"number must be that of a member of this run, one of {sorted(self.members)}; got {number}.")

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from objectives.base import Member, ObjectiveError
+from objectives.base import Knob, Member, ObjectiveError
 from objectives.draws import Live
+from objectives.registry import unknown
 from objectives.terms import Clock
 from objectives.training.optimizers import Adam
 from objectives.training.regularization import Memories
@@ -49,6 +50,18 @@ class Crew:
     knobs: dict[str, Tensor] = field(default_factory=dict)
     epoch: int = 0
     steps: int = 0
+
+    def values(self, knobs: Mapping[str, Knob], objective: str) -> dict[str, list[float]]:
+        """The members' value of every knob that is a number and not structural.
+
+        Raises:
+            ObjectiveError: a config names a knob that the objective does not have.
+        """
+        configs = [living.member.config for living in self.living]
+        if strange := [name for config in configs for name in config if name not in knobs]:
+            raise ObjectiveError(unknown(f"knob of the objective {objective!r}", strange[0], list(knobs)))
+        free = {name: knob.default for name, knob in knobs.items() if not knob.structural and not knob.choices}
+        return {name: [float(config.get(name, default)) for config in configs] for name, default in free.items()}
 
     def keep(self, positions: Sequence[int]) -> None:
         """Go on with the members at these positions."""

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 from pathlib import Path
 
-from infra.catalogue import MemberRow, config_hash
-from objectives.base import Config, Phase, Report, State, Value
+from infra.catalogue import MemberRow
+from objectives.base import Config, Phase, Report, State
 from objectives.registry import load
-from search.asking.seeds import derive
-from search.asking.space import OFF_ARM, Space
-from search.asking.study import OFF_EVERY, Study
+from search.asking.space import Space
+from search.asking.study import Study
 from search.choosing import from_members
 from search.choosing.answer import Answer, Candidate, Row, SelectionError
 from search.choosing.candidates import usual
 from search.choosing.verdict import with_test
 from search.running.division import Division
+from search.running.fresh import Fresh
 from search.running.ledger import Ledger
 from search.running.work import Prepared, Progress, Reading, Result, TestRead
 from search.spec.keys import Spec
@@ -89,6 +89,7 @@ class Plan:
         self.problem = ""
         self._weights, self._clock = weights, clock
         self.division = Division(spec, ledger, bundle, workers)
+        self._fresh = Fresh(spec, space, study, ledger)
         self._notes: list[str] = []  # on the data
         self._prepared = self._test_read = False
         self._in_flight: dict[int, int] = {}  # who is trained now, and the first member of their pack
@@ -106,7 +107,7 @@ class Plan:
             left = self.spec.budget.trials - self.searched()
             # Members that passed a rung wait for others to fill a pack with, as long as there are fresh ones to train meanwhile.
             if left > 0 and len(self._queue) < self.division.size(Phase.SEARCH):
-                self._queue += [self._ask() for _ in range(min(left, self.division.size(Phase.SEARCH)))]
+                self._queue += [self._fresh.searched() for _ in range(min(left, self.division.size(Phase.SEARCH)))]
             if self._queue:
                 return Job(Kind.TRAIN, self._take())
         if self._in_flight:
@@ -218,40 +219,13 @@ class Plan:
         self._in_flight[CHORE] = CHORE
         return Job(Kind.PREPARE)
 
-    def _ask(self) -> MemberRow:
-        """A fresh config, committed to the catalogue before anyone trains it."""
-        searched = [row.arm for row in self.ledger.ordered() if row.phase == Phase.SEARCH]
-        number = self.ledger.next_number()
-        # Where each λ is searched alone they take turns: the one with the fewest members is next.
-        arm = OFF_ARM if len(searched) % OFF_EVERY == 0 else min(self.space.arms, key=searched.count)
-        point = self._point(arm, searched)
-        arm = arm if point is None else self.space.arm_of(point)
-        index = searched.count(arm)
-        seed = derive(self.spec.seed, "search")
-        if point is not None:
-            config = self.study.enqueue(number, self.space.complete(point), arm)
-        else:
-            config = self.study.ask(number, arm, index)
-            if arm == OFF_ARM and not self.space.nuisances:
-                seed = derive(self.spec.seed, "search", "off", index)  # one config only: replicates say more than copies
-        return self._commit(number, Phase.SEARCH, arm, config, seed)
-
-    def _point(self, arm: str, searched: Sequence[str]) -> Mapping[str, Value] | None:
-        """The user's own point that is next, if one is left and it is not the off arm's turn."""
-        tried = len(searched) - searched.count(OFF_ARM)
-        return self.spec.points[tried] if arm != OFF_ARM and tried < len(self.spec.points) else None
-
-    def _commit(self, number: int, phase: Phase, arm: str, config: dict[str, Value], seed: int) -> MemberRow:
-        row = MemberRow(number=number, phase=phase.value, arm=arm, config=config, config_hash=config_hash(config), seed=seed)
-        self.ledger.open([row])
-        return row
-
     def _after_search(self) -> Job | Pause:
         """Search is over and nothing runs: confirm, then answer, then read the test split, once."""
         if self.answer is None:
             if not self._chosen and not self._choose():
                 return Pause.DONE
-            if not self.out_of_time() and self._open_confirmations():
+            if not self.out_of_time() and (rows := self._fresh.confirmed(self.candidates)):
+                self._queue += rows
                 return self.next()
             self.answer = self._answer()
         if self._test_read or self.out_of_time():
@@ -272,25 +246,6 @@ class Plan:
         self._chosen = True
         self.ledger.chose(self.candidates)
         return True
-
-    def _open_confirmations(self) -> bool:
-        """Commit the confirmations that are missing; true if there were any. Seeds are fresh: no search member used them."""
-        have = {(row.config_hash, row.seed) for row in self.ledger.rows.values() if row.phase == Phase.CONFIRM}
-        number = self.ledger.next_number()
-        rows: list[MemberRow] = []
-        for index in range(self.spec.confirm.seeds):
-            seed = derive(self.spec.seed, "confirm", index)
-            for candidate in self.candidates:
-                digest = config_hash(candidate.config)
-                if (digest, seed) not in have:
-                    rows.append(
-                        MemberRow(
-                            number + len(rows), candidate.config, seed, phase=Phase.CONFIRM.value, arm=candidate.arm, config_hash=digest
-                        )
-                    )
-        self.ledger.open(rows)
-        self._queue += rows
-        return bool(rows)
 
     def table(self) -> list[Row]:
         """The members as they are chosen among."""

@@ -44,6 +44,7 @@ import torch
 
 from objectives.base import Member, Settings, Value
 from objectives.data._kinds import ImageSet
+from objectives.families._prepared import compares
 from objectives.registry import load
 from objectives.training import calibration, traced
 from objectives.training.loop import TrainingRun
@@ -210,7 +211,7 @@ def measure_row(case: Case, where: Where, widths: Sequence[int], budget_s: float
     """Every width that time and memory allow, the best of them, and the arithmetic of a step."""
     started = time.perf_counter()
     family = family_of(case, where)
-    if family.compares():
+    if compares(family):
         family.features()  # a classifier may be trained here, which is no member's epoch
     config = config_of(family, case)
     prepared_s = time.perf_counter() - started

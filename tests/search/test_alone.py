@@ -15,7 +15,7 @@ from rich.console import Console
 from infra.catalogue import Catalogue
 from infra.storage import Home
 from objectives.base import Phase, Settings, Value
-from objectives.families import _family
+from objectives.families import _prepared
 from objectives.registry import load
 from search.asking.space import Space
 from search.choosing.answer import Answer, Verdict
@@ -282,7 +282,7 @@ def test_what_is_measured_beside_the_score_is_in_the_answer(tmp_path: Path) -> N
 def test_what_is_remarkable_about_the_data_is_said_with_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = load("autoencoder")(Settings({"name": "digits"}, 1))
     assert "notes" not in made.prepare()
-    monkeypatch.setattr(_family, "FEW_IMAGES", 1000)
+    monkeypatch.setattr(_prepared, "FEW_IMAGES", 1000)
     (note,) = made.prepare()["notes"]
     assert "validation images" in note
     with Simulated(tmp_path, SPEC, truth) as sweep:
