@@ -59,10 +59,6 @@ class Space:
             raise KeyError(f"params must be knobs of the objective, {', '.join(self._all)}; got {', '.join(stray)}")
         return {name: _cast(self._all[name], value) for name, value in given.items()}
 
-    def off_config(self, params: Params) -> dict[str, Value]:
-        """The config of the off arm with these nuisance values: every searched λ at its off value, whatever `params` says of it."""
-        return self.config({**params, **self.off_values})
-
     def arm_config(self, params: Params) -> dict[str, Value]:
         """The config of an arm's member from what was asked for it: every searched λ that was not is off."""
         return self.config({**self.off_values, **params})
@@ -75,10 +71,6 @@ class Space:
     def params(self, config: Params) -> dict[str, Value]:
         """The searched part of a config: what Optuna knows of it."""
         return {knob.name: config[knob.name] for knob in self.knobs}
-
-    def nuisance_params(self, config: Params) -> dict[str, Value]:
-        """The searched nuisance values of a config: what Optuna knows of an off-arm config."""
-        return {knob.name: config[knob.name] for knob in self.nuisances}
 
     def complete(self, point: Params) -> dict[str, Value]:
         """A user's first point with a value for every knob of its arm: what it leaves out is the default, moved into the range.
@@ -94,10 +86,6 @@ class Space:
     def contains(self, config: Params) -> bool:
         """True when every searched value lies in this sweep's range or choices (the off arm's usually do not)."""
         return all(knob.name in config and _clip(knob, config[knob.name]) == config[knob.name] for knob in self.knobs)
-
-    def is_off(self, config: Params) -> bool:
-        """True when every searched λ is at its off value."""
-        return all(config.get(name) == value for name, value in self.off_values.items())
 
     def distributions(self, arm: str = SEARCH_ARM) -> dict[str, Any]:
         """Optuna's distribution of each knob that is asked for in an arm; keys are flat."""
