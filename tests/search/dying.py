@@ -1,4 +1,4 @@
-"""Objectives that come to a bad end: one whose first worker dies in the middle of a pack, one that can not be prepared."""
+"""An objective whose first worker dies in the middle of a pack."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import Tensor
 
-from objectives.base import ObjectiveError
 from objectives.families.autoencoder import Autoencoder
 
 
@@ -23,10 +22,3 @@ class DiesOnce(Autoencoder):
             mark.touch()
             os._exit(1)
         return super().evaluate(net, images)
-
-
-class Unready(Autoencoder):
-    """Finds out when it prepares that it can not be trained."""
-
-    def prepare(self) -> dict[str, Any]:
-        raise ObjectiveError("the moon must be full; it is new. Wait a fortnight.")

@@ -20,6 +20,7 @@ from objectives.registry import load
 from search.asking.space import Space
 from search.choosing.answer import Answer, Verdict
 from search.errors import SpecError
+from search.running.where import IN_PROCESS
 from search.spec.reading import read
 from search.sweep import run
 from search.telling import answer_text, lambda_curve
@@ -209,7 +210,7 @@ def test_a_users_points_count_as_turns_of_their_lambda(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("ray_up")
+@pytest.mark.trains
 def test_a_real_sweep_of_compression_answers_for_each_lambda_and_leaves_a_front(tmp_path: Path) -> None:
     home = Home.open(tmp_path / "home")
     spec = {
@@ -218,7 +219,7 @@ def test_a_real_sweep_of_compression_answers_for_each_lambda_and_leaves_a_front(
         "budget": {"trials": 10, "epochs": 4},
         "confirm": {"configs": 5, "seeds": 2},
     }
-    outcome = run(spec, name="s", home=home, workers=1, tracking=False)
+    outcome = run(spec, name="s", home=home, address=IN_PROCESS, tracking=False)
     assert outcome.status == "complete" and outcome.answer is not None, outcome.problem
     assert [one.name for one in outcome.answer.lambdas] == ["l2_g", "l1_prox_g", "group_lasso", "l0"]
     assert all(one.alone is not None and one.verdict for one in outcome.answer.lambdas)

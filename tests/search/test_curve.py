@@ -49,6 +49,7 @@ KINDS: dict[str, dict[str, list[float | None]]] = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("knobs", [[L2], [DROPOUT], [L2, DROPOUT]], ids=["log", "linear", "two"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_answer_is_drawn(kind: str, knobs: list[Knob], tmp_path: Path) -> None:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from infra.storage import Home
+from search.running.where import IN_PROCESS
 from search.sweep import run
-
-pytestmark = pytest.mark.usefixtures("ray_up")
 
 
 def test_a_search_over_r1_finds_critical_damping(tmp_path: Path) -> None:
@@ -21,7 +18,7 @@ def test_a_search_over_r1_finds_critical_damping(tmp_path: Path) -> None:
         "confirm": {"configs": 3, "seeds": 3},
         "scheduler": "none",
     }
-    outcome = run(spec, home=Home.open(tmp_path), workers=2, tracking=False)
+    outcome = run(spec, home=Home.open(tmp_path), address=IN_PROCESS, tracking=False)
     assert outcome.answer is not None, outcome.problem
     assert outcome.answer.verdict == "helps"
     assert 0.8 <= outcome.answer.best["r1"] <= 1.1

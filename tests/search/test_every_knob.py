@@ -13,11 +13,12 @@ from infra.storage import Home
 from objectives import registry
 from objectives.base import Knob
 from search.errors import SpecError
+from search.running.where import IN_PROCESS
 from search.spec.reading import read
 from search.sweep import run
 from search.telling.exports import export
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_up")]
+pytestmark = [pytest.mark.slow, pytest.mark.trains]
 FAMILIES = ("autoencoder", "vae", "gan")
 
 
@@ -66,7 +67,7 @@ def test_every_lambda_is_searched_answered_and_exported(family: str, dataset: st
     root = None if dataset == "digits" else str(request.getfixturevalue("data_root"))
     for number, group in enumerate(groups(family)):
         name, names = f"{family}-{number}", {knob.name for knob in group}
-        outcome = run(spec(family, dataset, group, root), name=name, home=home, workers=2, tracking=False)
+        outcome = run(spec(family, dataset, group, root), name=name, home=home, address=IN_PROCESS, tracking=False)
         assert outcome.answer is not None, outcome
         assert {one.name for one in outcome.answer.lambdas} == names
         assert names <= set(yaml.safe_load(export(name, home=home))["fixed"])

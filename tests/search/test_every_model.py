@@ -13,10 +13,11 @@ import yaml
 from infra.catalogue import Catalogue
 from infra.storage import Home
 from objectives import models
+from search.running.where import IN_PROCESS
 from search.sweep import run
 from search.telling.exports import export
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_up")]
+pytestmark = [pytest.mark.slow, pytest.mark.trains]
 FAMILIES = ("autoencoder", "vae", "gan")
 OWN_SHAPES = {"array_file": (1, 12, 20), "image_folder": (3, 18, 10)}  # of no published data set
 N = 120
@@ -62,7 +63,7 @@ def swept(family: str, model: str, dataset: dict[str, Any], home: Home) -> None:
         "confirm": {"configs": 2, "seeds": 2},
         "check": False,  # that λ acts does not depend on the model
     }
-    outcome = run(spec, name="s", home=home, workers=1, tracking=False)
+    outcome = run(spec, name="s", home=home, address=IN_PROCESS, tracking=False)
     assert outcome.answer is not None, outcome
     assert [one.name for one in outcome.answer.lambdas] == [knob]
     assert yaml.safe_load(export("s", home=home))["model"] == model

@@ -1,20 +1,19 @@
-"""A plan carried out in this process: the same members, decisions and answer as by Ray Tune with one worker, and no Ray."""
+"""A plan carried out in this process, without Ray. That Ray Tune does the same with one worker is in test_on_ray.py."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from infra.catalogue import Catalogue, MemberRow
 from infra.errors import InfraError
 from infra.storage import Home
 from search.running.where import IN_PROCESS
-from search.sweep import Outcome, resume, run
+from search.sweep import resume, run
+from tests.search.kept import kept, said
 
 TOY: dict[str, Any] = {
     "objective": "toy",
@@ -23,48 +22,6 @@ TOY: dict[str, Any] = {
     "budget": {"trials": 12, "epochs": 10},
     "confirm": {"configs": 3, "seeds": 2},
 }
-PACKED: dict[str, Any] = {
-    "objective": "autoencoder",
-    "dataset": {"name": "digits", "train_size": 96},
-    "search": {"l2": {}, "lr": {}},
-    "budget": {"trials": 8, "epochs": 5},
-    "confirm": {"configs": 2, "seeds": 2},
-    "batch_size": 32,
-    "check": False,
-    "pack": 4,
-}
-
-
-def kept(home: Home, name: str) -> tuple[list[MemberRow], list[tuple[int, int, float | None]], Any]:
-    """What a catalogue holds of a sweep, but for what depends on where and how fast it ran."""
-    with Catalogue(home.catalogue_url) as catalogue:
-        rows = [replace(row, seconds=0.0, facts={}, created=None, ended=None) for row in catalogue.members(name)]  # type: ignore[arg-type]
-        reports = [(report.number, report.epoch, report.rung_score) for report in catalogue.reports(name)]
-        return rows, sorted(reports), catalogue.sweep(name).candidates
-
-
-def said(outcome: Outcome) -> dict[str, Any]:
-    """An answer without the seconds that were spent."""
-    assert outcome.answer is not None, outcome.problem
-    found = outcome.answer.to_dict()
-    for phase in found["spent"].values():
-        for state in phase.values():
-            state.pop("seconds")
-    return found
-
-
-@pytest.mark.usefixtures("ray_up")
-@pytest.mark.parametrize(("spec", "seed"), [(TOY, 0), (TOY, 1), (PACKED, 0)], ids=["toy-0", "toy-1", "packs"])
-def test_it_is_what_tune_does_with_one_worker(spec: dict[str, Any], seed: int, tmp_path: Path) -> None:
-    homes = {address: Home.open(tmp_path / str(address)) for address in (None, IN_PROCESS)}
-    found = {
-        address: run({**spec, "seed": seed}, name="s", home=home, workers=1, address=address, tracking=False)
-        for address, home in homes.items()
-    }
-    tuned, here = (kept(home, "s") for home in homes.values())
-    assert here == tuned
-    assert {row.state for row in here[0]} >= {"complete", "stopped"}, "rungs decided something"
-    assert said(found[IN_PROCESS]) == said(found[None])
 
 
 def test_what_was_interrupted_goes_on_to_the_same_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

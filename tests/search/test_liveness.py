@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 from typer.testing import CliRunner
 
 from infra.catalogue import Catalogue
 from infra.storage import Home
 from search.cli import app
+from search.running.where import IN_PROCESS
 from search.sweep import run
 
 PLANTED = "tests.objectives.planted:Planted"
@@ -42,11 +42,10 @@ def test_a_name_that_nobody_knows_is_a_mistake() -> None:
     assert code != 0
 
 
-@pytest.mark.usefixtures("ray_up")
 def test_a_sweep_over_a_dead_lambda_does_not_start(tmp_path: Path) -> None:
     home = Home.open(tmp_path)
     spec = {"objective": PLANTED, "dataset": {"name": "none", "bug": "detached penalty"}, "budget": {"trials": 6, "epochs": 2}}
-    outcome = run(spec, home=home, workers=1, tracking=False)
+    outcome = run(spec, home=home, address=IN_PROCESS, tracking=False)
     assert outcome.status == "failed" and "l2: detached penalty" in outcome.problem and "check=false" in outcome.problem
     with Catalogue(home.catalogue_url) as catalogue:
         assert not catalogue.members(outcome.name)

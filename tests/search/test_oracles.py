@@ -10,9 +10,10 @@ import pytest
 
 from infra.storage import Home
 from search.choosing.answer import Answer
+from search.running.where import IN_PROCESS
 from search.sweep import run
 
-pytestmark = pytest.mark.usefixtures("ray_up")
+pytestmark = pytest.mark.trains
 
 
 def answer(tmp_path: Path, noise_variance: float, latent_dim: int, seed: int = 0) -> Answer:
@@ -27,7 +28,7 @@ def answer(tmp_path: Path, noise_variance: float, latent_dim: int, seed: int = 0
         "scheduler": "none",
         "seed": seed,
     }
-    outcome = run(spec, home=Home.open(tmp_path), workers=2, tracking=False)
+    outcome = run(spec, home=Home.open(tmp_path), address=IN_PROCESS, tracking=False)
     assert outcome.answer is not None, outcome.problem
     return outcome.answer
 

@@ -21,11 +21,13 @@ from objectives.training import traced
 from search.errors import SpecError
 from search.running.pack import Pack
 from search.running.plan import Job, Plan
+from search.running.where import IN_PROCESS
 from search.running.work import Prepared, Progress
 from search.spec.reading import read
 from search.sweep import run
 from tests.search.simulated import Simulated
 
+pytestmark = pytest.mark.trains
 DIGITS = {"name": "digits", "train_size": 96}
 
 
@@ -62,12 +64,11 @@ def made(kind: type = Autoencoder, epochs: int = 4) -> Any:
     return kind(Settings(dataset=DIGITS, epochs=epochs, batch_size=32))
 
 
-@pytest.mark.usefixtures("ray_up")
 def test_a_packed_sweep_trains_the_members_that_an_unpacked_one_does(home: Home) -> None:
     """Without a scheduler and with a sampler that does not adapt, the configs are the same; scores agree within single precision."""
     found = {}
     for width in (1, 4):
-        outcome = run(spec(pack=width, scheduler="none"), name=f"s{width}", home=home)
+        outcome = run(spec(pack=width, scheduler="none"), name=f"s{width}", home=home, address=IN_PROCESS, tracking=False)
         assert outcome.answer is not None, outcome.problem
         found[width] = rows_of(home, f"s{width}")
     assert [row.config for row in found[4]][:8] == [row.config for row in found[1]][:8]
@@ -76,9 +77,10 @@ def test_a_packed_sweep_trains_the_members_that_an_unpacked_one_does(home: Home)
         assert packed.score == pytest.approx(single.score, rel=1e-4)
 
 
-@pytest.mark.usefixtures("ray_up")
 def test_halving_regroups_what_passed_a_rung_and_loses_nobody(home: Home) -> None:
-    outcome = run(spec(pack=4, scheduler="asha", budget={"trials": 16, "epochs": 6}), name="s", home=home)
+    outcome = run(
+        spec(pack=4, scheduler="asha", budget={"trials": 16, "epochs": 6}), name="s", home=home, address=IN_PROCESS, tracking=False
+    )
     assert outcome.answer is not None, outcome.problem
     rows = rows_of(home, "s")
     searched = [row for row in rows if row.phase == "search"]
@@ -91,18 +93,6 @@ def test_halving_regroups_what_passed_a_rung_and_loses_nobody(home: Home) -> Non
         for report in catalogue.reports("s"):
             epochs.setdefault(report.number, []).append(report.epoch)
     assert all(sorted(epochs[row.number]) == list(range(1, row.epochs + 1)) for row in rows), "each epoch once, none left out"
-
-
-@pytest.mark.usefixtures("ray_up")
-def test_a_worker_that_dies_in_the_middle_of_a_pack_loses_no_member(home: Home) -> None:
-    """Its members go on from the last rung; who had ended stays ended, and every epoch is counted once."""
-    outcome = run(spec(objective="tests.search.dying:DiesOnce", pack=4, scheduler="asha"), name="s", home=home, workers=1)
-    assert (home.cache / "died").exists() and outcome.answer is not None, outcome.problem
-    rows = rows_of(home, "s")
-    assert len(rows) == 12 and all(row.state in ("complete", "stopped") for row in rows)
-    with Catalogue(home.catalogue_url) as catalogue:
-        seen = [(report.number, report.epoch) for report in catalogue.reports("s")]
-    assert len(seen) == len(set(seen)) == sum(row.epochs for row in rows)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +213,7 @@ class Cramped(Autoencoder):
         whole, here = type(run)._pass, weakref.proxy(run)
 
         def cramped(steps: int | None) -> Any:
-            if len(here.living) > self.room_before.get(here.epoch, self.room):
+            if len(here.crew.living) > self.room_before.get(here.crew.epoch, self.room):
                 raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
             return whole(here, steps)
 
