@@ -1,4 +1,4 @@
-"""A driver that kills itself with SIGKILL at a named point, for test_resume. Run as a script: HOME NAME POINT COUNT."""
+"""A driver that kills itself with SIGKILL at a named point, for test_resume. Run as a script: HOME POINT COUNT ADDRESS."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from infra.catalogue import Catalogue
 from infra.storage import Home
 from objectives.base import Phase
 from search import sweep
@@ -74,18 +73,10 @@ def plant(point: str, count: int) -> None:
     setattr(owner, name, dying)
 
 
-def main(root: str, name: str, point: str, count: str) -> None:
-    """Start the sweep, or go on with it."""
-    if point != "none":
-        plant(point, int(count))
-    home = Home.open(root)
-    with Catalogue(home.catalogue_url) as catalogue:
-        there = catalogue.has_sweep(name)
-    outcome = (
-        sweep.resume(name, home=home, workers=1, tracking=False)
-        if there
-        else sweep.run(SPEC, name=name, home=home, workers=1, tracking=False)
-    )
+def main(root: str, point: str, count: str, address: str) -> None:
+    """Start the sweep `s`, which ends at the point."""
+    plant(point, int(count))
+    outcome = sweep.run(SPEC, name="s", home=Home.open(root), workers=1, address=None if address == "ray" else address, tracking=False)
     print(outcome.status, outcome.answer and outcome.answer.sentence())
 
 

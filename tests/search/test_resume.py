@@ -14,73 +14,73 @@ import pytest
 from infra.catalogue import Catalogue
 from infra.errors import InfraError
 from infra.storage import Home
-from search.sweep import resume
-from tests.search.killed_driver import POINTS
+from search.running.where import IN_PROCESS
+from search.sweep import resume, run
+from tests.search.kept import kept
+from tests.search.killed_driver import POINTS, SPEC
 
 
-def drive(home: Path, point: str = "none", count: int = 1) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.search.killed_driver", str(home), "s", point, str(count)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
-
-
-def members(home: Path) -> tuple[list[Any], dict[str, Any] | None]:
-    """Everything about members but clock times, and the answer without them."""
-    with Catalogue(Home.open(home).catalogue_url) as catalogue:
-        rows, answer = catalogue.members("s"), catalogue.sweep("s").answer
-        curves = [(report.number, report.epoch, report.rung_score) for report in catalogue.reports("s")]
-    found = [(row.number, row.phase, row.arm, row.config, row.seed, row.state, row.reason, row.score, row.epochs) for row in rows]
-    return [*found, *curves], answer and {key: value for key, value in answer.items() if key != "spent"}
+def everything(home: Home) -> tuple[Any, dict[str, Any] | None]:
+    """All that is kept of the sweep, and its answer, without what was spent: a second try costs."""
+    with Catalogue(home.catalogue_url) as catalogue:
+        answer = catalogue.sweep("s").answer
+    return kept(home, "s"), answer and {key: value for key, value in answer.items() if key != "spent"}
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Any], dict[str, Any] | None]:
-    home = tmp_path_factory.mktemp("undisturbed")
-    done = drive(home)
-    assert done.stdout.startswith("complete"), done.stdout + done.stderr
-    return members(home)
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, dict[str, Any] | None]:
+    home = Home.open(tmp_path_factory.mktemp("undisturbed"))
+    assert run(SPEC, name="s", home=home, address=IN_PROCESS, tracking=False).status == "complete"
+    return everything(home)
 
 
-# The count says which call of the point is the last: seeded, so that deaths fall early, in the middle and late.
+# The count says which call of the point is the last: seeded, so that deaths fall early, in the middle and late. Ray is killed twice.
+COUNTS = dict(zip(POINTS, (5, 4, 6, 3, 1, 2, 1, 1), strict=True))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("point", "count"), list(zip(POINTS, (5, 4, 6, 3, 1, 2, 1, 1), strict=True)))
+@pytest.mark.parametrize(("point", "address"), [*((point, IN_PROCESS) for point in POINTS), ("mid-epoch", None), ("confirm", None)])
 def test_a_driver_killed_at_any_point_resumes_to_the_same_members_and_answer(
-    tmp_path: Path, undisturbed: tuple[list[Any], dict[str, Any] | None], point: str, count: int
+    tmp_path: Path, undisturbed: tuple[Any, dict[str, Any] | None], point: str, address: str | None
 ) -> None:
-    died = drive(tmp_path, point, count)
+    command = [sys.executable, "-m", "tests.search.killed_driver", str(tmp_path), point, str(COUNTS[point]), address or "ray"]
+    died = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert died.returncode == -signal.SIGKILL, died.stdout + died.stderr
-    done = drive(tmp_path)
-    assert done.stdout.startswith("complete"), done.stdout + done.stderr
-    rows, answer = members(tmp_path)
-    assert rows == undisturbed[0]
-    assert answer == undisturbed[1]
+    home = Home.open(tmp_path)
+    assert resume("s", home=home, workers=1, address=address, tracking=False).status == "complete"
+    assert everything(home) == undisturbed
 
 
-def test_a_sweep_whose_driver_is_alive_is_not_resumed_twice_and_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:
+@pytest.mark.parametrize("address", [IN_PROCESS, pytest.param(None, marks=pytest.mark.slow, id="ray")])
+def test_a_sweep_whose_driver_is_alive_is_not_resumed_twice_and_ctrl_c_ends_it_cleanly(tmp_path: Path, address: str | None) -> None:
     script = (
         "from search.sweep import run; from infra.storage import Home; import sys;"
-        "spec = {'objective': 'toy', 'dataset': {'name': 'none', 'seconds_per_epoch': 0.5}, 'budget': {'trials': 50, 'epochs': 50}};"
-        "print(run(spec, name='s', home=Home.open(sys.argv[1]), workers=1, tracking=False).status)"
+        "spec = {'objective': 'toy', 'dataset': {'name': 'none', 'seconds_per_epoch': 0.5}, 'budget': {'trials': 50, 'epochs': 5000}};"
+        f"print(run(spec, name='s', home=Home.open(sys.argv[1]), workers=1, address={address!r}, tracking=False).status)"
     )
     driver = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     try:
         home = Home.open(tmp_path)
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            time.sleep(0.3)
-            if (tmp_path / "lagrange.db").exists():
-                with Catalogue(home.catalogue_url) as catalogue:
-                    if catalogue.has_sweep("s") and catalogue.locked_by("s") and catalogue.reports("s"):
-                        break
+        while driver.poll() is None and not reported(home):
+            time.sleep(0.2)
         with pytest.raises(InfraError, match="one driver at a time"):
             resume("s", home=home, tracking=False)
         driver.send_signal(signal.SIGINT)
-        out, _ = driver.communicate(timeout=60)
+        out, _ = driver.communicate(timeout=600)
     finally:
         driver.kill()
     assert out.strip() == "interrupted"
     with Catalogue(home.catalogue_url) as catalogue:
         assert catalogue.sweep("s").status == "interrupted"
         assert catalogue.locked_by("s") is None
+
+
+def reported(home: Home) -> bool:
+    """Whether a driver has the sweep, and a member of it has reported."""
+    if not (home.root / "lagrange.db").exists():
+        return False
+    with Catalogue(home.catalogue_url) as catalogue:
+        return catalogue.has_sweep("s") and bool(catalogue.locked_by("s") and catalogue.reports("s"))
 
 
 @pytest.mark.slow
