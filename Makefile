@@ -22,11 +22,11 @@ sweep: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(PYTEST) -n 2 --dist loadfile  # a file's tests may share a Ray or a database
 
-# What takes long: real sweeps of every family, kills at every point. Of long tables some rows, too.
+# What takes long: real sweeps of every family, kills at every point. Of long tables some rows, too; of classifiers' recipes a smaller size.
 test-slow: $(VENV)/.installed
-	$(PYTEST) -m slow -n 2 --dist loadfile
+	$(PYTEST) -m 'slow and not whole' -n 2 --dist loadfile
 
-# Both of the above with every row of every table.
+# Both of the above with every row of every table, and with every recipe in its full size.
 test-all: $(VENV)/.installed
 	$(PYTEST) -m 'not gpu and not cluster' --whole-tables -n 2 --dist loadfile
 

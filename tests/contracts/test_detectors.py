@@ -87,6 +87,7 @@ def test_healthy_training_is_left_alone(family: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("lr", [1e-4, 1e-3, 3e-3])
 def test_healthy_training_is_left_alone_at_the_default_budget(family: str, lr: float) -> None:

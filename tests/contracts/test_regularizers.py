@@ -13,10 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from scipy.stats import t as student
 
 from objectives import registry, regularizers
 from objectives.base import Knob, Member, Report, Settings, State, Value
@@ -24,6 +22,7 @@ from objectives.draws import Live
 from objectives.regularizers._truths import Effect, Trained
 from objectives.training import traced
 from objectives.training.loop import TrainingRun
+from tests.objectives.over_seeds import lowest
 
 pytestmark = pytest.mark.trains
 
@@ -243,10 +242,7 @@ def test_it_moves_what_it_is_there_to_move(module: ModuleType, monkeypatch: pyte
     monkeypatch.setattr(traced, "AFTER", 10**9)  # to trace costs more than so few steps save
     effect: Effect = module.effect()
     without, with_it = ([effect.measure(one) for one in trained(effect, knobs)] for knobs in ({}, effect.on))
-    margins = np.array(effect.margins(without, with_it))
-    spread = margins.std(ddof=1) / len(margins) ** 0.5
-    lowest = margins.mean() - student.ppf(0.95, len(margins) - 1) * spread
-    assert lowest >= 0, f"without {without}, with {with_it}"
+    assert lowest(effect.margins(without, with_it)) >= 0, f"without {without}, with {with_it}"
     assert without != with_it
 
 

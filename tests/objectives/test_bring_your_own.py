@@ -52,9 +52,10 @@ def test_it_trains_and_its_lambdas_are_alive(here: Path, dataset: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_every_command_of_the_example_works(here: Path, dataset: str) -> None:
-    """check, sweep, export, train: as its head says, with less to search."""
+    """check, sweep, export, train: as its head says, with less to search; of digits, in one process."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "LAGRANGE_HOME": str(here / "kept"), "MLFLOW_DISABLE_TELEMETRY": "true"}
 
     def lagrange(*words: str) -> str:
@@ -68,8 +69,8 @@ def test_every_command_of_the_example_works(here: Path, dataset: str) -> None:
     )
     assert {row["verdict"] for row in rows} == {"passed"}
     little = ["budget.trials=4", "budget.epochs=2", "confirm.configs=2", "confirm.seeds=2"]
-    few = [] if ":" in dataset else ["dataset={name: digits, train_size: 96}"]
-    assert "beta" in lagrange("sweep", "mine.yaml", "--name", "discs", *(f"--set={one}" for one in (*little, *few)))
+    few = [] if ":" in dataset else ["--set=dataset={name: digits, train_size: 96}", "--address=in-process"]
+    assert "beta" in lagrange("sweep", "mine.yaml", "--name", "discs", *(f"--set={one}" for one in little), *few)
     lagrange("export", "discs", "-o", "best.yaml")
     assert "mine:net" in (here / "best.yaml").read_text()
     assert "promise" in lagrange("train", "best.yaml")

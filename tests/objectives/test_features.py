@@ -87,7 +87,8 @@ def test_kid_in_these_features_finds_bad_images_and_no_fault_with_real_ones(digi
         assert found.se is not None
         return found.value / found.se
 
-    assert abs(score(digits.test)) < 2
+    # The real ones are the same for every classifier; over 12 of them −1.3 with a standard deviation of 0.3.
+    assert abs(score(digits.test)) < 3
     assert score(torch.nn.functional.avg_pool2d(digits.test, 3, stride=1, padding=1)) > 5
     assert score(digits.test[digits.test_labels == 3].repeat(5, 1, 1, 1)) > 5
     assert score(torch.rand(360, 1, 8, 8, generator=torch.Generator().manual_seed(0))) > 5
@@ -101,7 +102,7 @@ def test_what_cannot_be_classified_is_refused(extractor: Extractor) -> None:
 
 
 def test_large_images_get_a_convolutional_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On 2,000 images, to be quick; the whole recipe is the slow test below."""
+    """On 2,000 images, to be quick; the whole recipe is a test below."""
     monkeypatch.setattr(classifiers, "LARGE", dataclasses.replace(classifiers.LARGE, most_images=2000))
     images = data.load(options_of("mnist"))
     found = classifiers.make(images, None, {})
@@ -120,12 +121,23 @@ def test_lenet_has_the_published_layers() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("name", "accuracy"), [("mnist", 0.96), ("fashion_mnist", 0.78)])
+def test_lenet_learns_from_a_tenth_of_its_recipe(name: str, accuracy: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it promises, it promises of the whole recipe: below."""
+    monkeypatch.setattr(lenet, "RECIPE", dataclasses.replace(lenet.RECIPE, most_images=5000))
+    found = lenet.make(data.load(options_of(name)), None, {})
+    assert found.label.startswith("lenet-512@") and found.record["val_accuracy"] > accuracy
+
+
+@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.parametrize(("name", "accuracy"), [("mnist", 0.98), ("fashion_mnist", 0.86)])
 def test_the_whole_recipe_for_large_images(name: str, accuracy: float) -> None:
     assert classifiers.make(data.load(options_of(name)), None, {}).record["val_accuracy"] > accuracy
 
 
 @pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.parametrize(("name", "accuracy"), [("mnist", 0.99), ("fashion_mnist", 0.88)])
 def test_the_whole_recipe_of_lenet(name: str, accuracy: float) -> None:
     images = data.load(options_of(name))

@@ -259,6 +259,7 @@ def test_images_that_are_too_small_are_answered_with_what_fits() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("family", "model"), [("autoencoder", "rae_small"), ("vae", "conv_small"), ("gan", "dcgan_small"), ("gan", "sngan_small")]
 )

@@ -41,8 +41,8 @@ def test_colours_stay_colours_and_odd_values_are_clipped(tmp_path: Path) -> None
     assert picture.shape[2] == 3 and picture[picture.shape[0] // 2, picture.shape[1] // 2].tolist() == [255, 0, 0]
 
 
-@given(st.integers(1, 20), st.sampled_from([1, 3]), st.integers(1, 40), st.integers(1, 40), st.integers(1, 12))
-@settings(max_examples=30)
+@given(st.integers(1, 9), st.sampled_from([1, 3]), st.integers(1, 9), st.integers(1, 40), st.integers(1, 12))
+@settings(max_examples=20)
 def test_every_grid_is_wide_enough_and_holds_every_image(n: int, channels: int, height: int, width: int, columns: int) -> None:
     grid = _grid(torch.ones(n, channels, height, width), columns)
     assert grid.shape[1] >= WIDTH and grid.shape[2] == channels
