@@ -52,10 +52,9 @@ def test_training_again_gives_the_same_weights_and_leaves_the_global_seed_alone(
     assert torch.equal(torch.random.get_rng_state(), before) and torch.get_num_threads() == threads
 
 
-def test_the_cache_is_read_and_a_damaged_one_is_replaced(
-    digits: ImageSet, extractor: Extractor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    written = classifiers.make(digits, tmp_path, {})
+def test_the_cache_is_read_and_a_damaged_one_is_replaced(digits: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(classifiers, "SMALL", dataclasses.replace(classifiers.SMALL, epochs=1))
+    extractor, written = (classifiers.make(digits, cache, {}) for cache in (None, tmp_path))
     (path,) = tmp_path.iterdir()
     assert path.suffix == ".safetensors" and written.record == extractor.record
     content = path.read_bytes()
@@ -101,6 +100,7 @@ def test_what_cannot_be_classified_is_refused(extractor: Extractor) -> None:
         extractor(torch.zeros(3, 1, 28, 28))
 
 
+@pytest.mark.slow
 def test_large_images_get_a_convolutional_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
     """On 2,000 images, to be quick; the whole recipe is a test below."""
     monkeypatch.setattr(classifiers, "LARGE", dataclasses.replace(classifiers.LARGE, most_images=2000))

@@ -148,6 +148,7 @@ def test_a_wasserstein_critic_has_no_best_logits() -> None:
     assert expected("wasserstein", 10 * (P - Q)) > expected("wasserstein", 20 * (P - Q))
 
 
+@pytest.mark.sampled(3)
 @each_game
 def test_every_game_trains_and_members_together_are_the_members_alone(game: str) -> None:
     same_together_as_alone([{"loss": game}, {"loss": game, "lr": 3e-3, "l2_d": 1e-2, "beta1": 0.0, "lr_ratio": 3.0}])
@@ -266,6 +267,7 @@ def dirac_by_our_penalty(gamma: float) -> float:
     return float(at.norm())
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("gamma", "distance"), DISTANCES.items())
 def test_the_dirac_gan_with_our_r1_converges_as_it_must(gamma: float, distance: float) -> None:
     found = dirac_by_our_penalty(gamma)
@@ -314,11 +316,13 @@ def test_penalties_cope_with_packs_and_with_every_corruption() -> None:
     same_together_as_alone([{**config, **dict.fromkeys(penalties, 1.0)}, {**config, "bcr": 1.0, "path_length": 1.0, "ema": 0.9}])
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("penalty", ["r1", "wgan_gp", "cr", "zcr_d"])
 def test_a_neighbours_penalty_does_not_shift_the_dropout_of_a_member_without_it(penalty: str) -> None:
     same_together_as_alone([{"dropout": 0.4, penalty: 0.0}, {"dropout": 0.4, penalty: 1.0}])
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("choice", norm.ANY_MODEL)
 def test_r1_goes_through_normalization_twice_differentiated(choice: str) -> None:
     same_together_as_alone([{"norm_d": choice, "norm_g": choice, "r1": 1.0}, {"norm_d": choice, "norm_g": choice, "wgan_gp": 1.0}])

@@ -30,6 +30,7 @@ def begin(name: str, members: list[Member]) -> TrainingRun:
     return run
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", CONFIGS)
 def test_regrouped_members_are_the_members_alone(name: str, tmp_path: Path) -> None:
     members = [Member(number, config, seed=50 + number) for number, config in enumerate(CONFIGS[name])]

@@ -72,6 +72,7 @@ def test_the_proximal_step_ends_at_the_exact_lasso() -> None:
     assert (found == 0).tolist() == [[False, False], [False, False], [False, False], [True, False]]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("log_alpha", [-4.0, -2.0, 0.0, 1.0, 3.0])
 def test_gates_open_as_often_as_the_penalty_says(log_alpha: float) -> None:
     """P(z > 0) and P(z < 1) by 4 million draws, whose standard error is at most 2.5e-4; the first is also the penalty of one gate."""
