@@ -9,6 +9,6 @@ from scipy.stats import t as student
 
 
 def lowest(margins: Sequence[float]) -> float:
-    """Lower end of a one-sided 95 % interval (Student's t) for the mean over seeds: above 0, that mean is, beyond what their spread allows."""
+    """Lower end of a one-sided 95 % interval for the mean over seeds (Student's t)."""
     found = np.asarray(margins)
     return float(found.mean() - student.ppf(0.95, len(found) - 1) * found.std(ddof=1) / len(found) ** 0.5)
