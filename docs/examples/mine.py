@@ -1,4 +1,4 @@
-"""A model and a data set of your own: what Lagrange does with its own, it does with these. Run in this folder:
+"""A model and a data set of your own. Lagrange treats them like its built-in ones. Run in this folder:
 
 lagrange check vae --model mine:net --dataset mine:images
 lagrange sweep mine.yaml --name discs
@@ -28,7 +28,7 @@ class Encoder(nn.Module):
         self.out = nn.Linear(8 * (height // 2) * (width // 2), 2 * latent_dim)
 
     def forward(self, x, hidden):
-        """`hidden` is what λ does to activations (dropout): pass them through it."""
+        """`hidden` applies a λ on activations (dropout): pass the activations of each hidden layer through it."""
         return self.out(hidden(self.conv(x.view(-1, *self.image)).relu()).flatten(1))
 
 
@@ -42,7 +42,7 @@ class Decoder(nn.Module):
         self.conv = nn.ConvTranspose2d(8, channels, 4, stride=2, padding=1)
 
     def forward(self, z, hidden):
-        """As above."""
+        """`hidden` as in the encoder."""
         return self.conv(hidden(self.grow(z).relu()).view(-1, *self.small)).flatten(1)
 
 

@@ -16,7 +16,7 @@ set -euo pipefail
 source "${VENV:-.venv}/bin/activate"
 export LAGRANGE_STORAGE="${LAGRANGE_STORAGE:-$PWD/mlflow_runs/members}"
 export RAY_USAGE_STATS_ENABLED=0
-# Without a token everybody on the network may run code as you. Every process needs the same two variables.
+# Without a token anybody on the network can run code in your name. Every process needs the same two variables.
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$PWD/.ray-token-$SLURM_JOB_ID"
 (umask 077 && python -c 'import secrets; print(secrets.token_hex(32), end="")' > "$RAY_AUTH_TOKEN_PATH")
 
