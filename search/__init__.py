@@ -33,7 +33,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load what is asked for (PEP 562)."""
+    """Import a name when it is first used (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module 'search' has no attribute {name!r}")
     module, attribute = _HOMES[name]

@@ -1,4 +1,4 @@
-"""Random seeds as functions of names: the same sweep seed always draws the same streams, whoever asks and in whatever order."""
+"""Random seeds as functions of names: one sweep seed always gives the same streams. Who asks, and in which order, does not matter."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The space of a sweep: which knobs are searched and where, and the full config that a sampled point stands for.
+"""The space of a sweep: which knobs are searched and where, and which full config a sampled point stands for.
 
-A λ's off value is not in its range (a log range holds no 0): the *off arm* is scheduled by us, with every searched λ off and the nuisance
-knobs still searched. A λ that the spec fixes is part of the setting, in both arms.
+A λ's off value is not in its range (a log range holds no 0). So the *off arm* is scheduled by us: its members have every searched λ off,
+and the nuisance knobs are still searched. A λ that the spec fixes keeps its fixed value in both arms.
 
-Where a spec asks for `alone`, a searched member has one λ on and the others off: every λ is an arm of its own, `alone:l2`.
+With `alone` in a spec, a searched member has one λ on and the others off. Then every λ is an arm of its own, `alone:l2`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OFF_ARM, SEARCH_ARM, ALONE = "off", "search", "alone"
 
 
 class Space:
-    """The searched knobs of a resolved spec, with this sweep's ranges, and the way from sampled values to configs."""
+    """The searched knobs of a resolved spec, with this sweep's ranges. It turns sampled values into configs."""
 
     def __init__(self, spec: Spec, objective: Any) -> None:
         self._all: Mapping[str, Knob] = objective.knobs
@@ -34,24 +34,24 @@ class Space:
 
     @property
     def arms(self) -> tuple[str, ...]:
-        """The arms of searched members beside the off arm: one, or one for each λ where it is searched alone."""
+        """The arms of searched members beside the off arm: one arm, or one for each λ where each λ is searched alone."""
         return tuple(alone_arm(knob.name) for knob in self.lambdas) if self.alone else (SEARCH_ARM,)
 
     def asked(self, arm: str) -> list[Knob]:
-        """The knobs that a sampler chooses for a member of an arm; the searched λ among the others are off."""
+        """The knobs that a sampler chooses for a member of an arm. All other searched λ are off."""
         lambdas = [knob for knob in self.lambdas if arm in (SEARCH_ARM, alone_arm(knob.name))]
         return [knob for knob in self.knobs if knob in lambdas or knob in self.nuisances]
 
     def arm_of(self, point: Params) -> str:
-        """The arm to which a user's first point belongs: that of the λ that it sets."""
+        """The arm of a user's first point: the arm of the λ that the point sets."""
         if not self.alone:
             return SEARCH_ARM
         return alone_arm(next(knob.name for knob in self.lambdas if knob.name in point))
 
     def config(self, params: Params) -> dict[str, Value]:
-        """A value for every knob of the objective: `params` where given, else fixed, else the default.
+        """A value for every knob of the objective: from `params` where given, else fixed, else the default.
 
-        A value outside the range is taken as it is: the caller may mean the off arm or a point beyond the edge.
+        A value outside the range is kept: the caller may mean the off arm, or a point beyond the edge.
         """
         given = {name: knob.default for name, knob in self._all.items()} | dict(self._fixed) | dict(params)
         stray = sorted(set(given) - set(self._all))
@@ -60,7 +60,7 @@ class Space:
         return {name: _cast(self._all[name], value) for name, value in given.items()}
 
     def arm_config(self, params: Params) -> dict[str, Value]:
-        """The config of an arm's member from what was asked for it: every searched λ that was not is off."""
+        """The config of an arm's member from the values that were asked for. A searched λ that was not asked for is off."""
         return self.config({**self.off_values, **params})
 
     @property
@@ -69,13 +69,13 @@ class Space:
         return {knob.name: _cast(knob, knob.off) for knob in self.lambdas if knob.off is not None}
 
     def params(self, config: Params) -> dict[str, Value]:
-        """The searched part of a config: what Optuna knows of it."""
+        """The searched part of a config: the part that Optuna knows."""
         return {knob.name: config[knob.name] for knob in self.knobs}
 
     def complete(self, point: Params) -> dict[str, Value]:
-        """A user's first point with a value for every knob of its arm: what it leaves out is the default, moved into the range.
+        """A user's first point with a value for every knob of its arm. A missing value is the default, moved into the range.
 
-        Optuna loses the values of a partial or nested point silently, so it is always given all of them.
+        Optuna silently loses the values of a partial or nested point, so it always gets all of them.
         """
         return self.clip({**{knob.name: self._all[knob.name].default for knob in self.asked(self.arm_of(point))}, **point})
 
@@ -84,7 +84,7 @@ class Space:
         return {knob.name: _clip(knob, params[knob.name]) for knob in self.knobs if knob.name in params}
 
     def contains(self, config: Params) -> bool:
-        """True when every searched value lies in this sweep's range or choices (the off arm's usually do not)."""
+        """True when every searched value lies in this sweep's range or choices. (A config of the off arm usually does not.)"""
         return all(knob.name in config and _clip(knob, config[knob.name]) == config[knob.name] for knob in self.knobs)
 
     def distributions(self, arm: str = SEARCH_ARM) -> dict[str, Any]:
@@ -92,12 +92,12 @@ class Space:
         return distributions(self.asked(arm))
 
     def off_distributions(self) -> dict[str, Any]:
-        """The same for the off arm: the nuisance knobs, and empty when none is searched."""
+        """Optuna's distributions for the off arm: the nuisance knobs; empty when none is searched."""
         return self.distributions(OFF_ARM)
 
 
 def alone_arm(name: str) -> str:
-    """The arm of the members that have this λ on and no other."""
+    """The arm of the members that have only this λ on."""
     return f"{ALONE}:{name}"
 
 
@@ -117,7 +117,7 @@ def distributions(knobs: Sequence[Knob]) -> dict[str, Any]:
 
 
 def at(knob: Knob, unit: float) -> Value:
-    """The value of a knob at `unit` in [0, 1] of its range: linear, or geometric on a log range; choices share it evenly."""
+    """The value of a knob at `unit` in [0, 1] of its range: linear, or geometric on a log range. Choices get equal shares of [0, 1]."""
     if knob.choices:
         return knob.choices[min(int(unit * len(knob.choices)), len(knob.choices) - 1)]
     low, high = _low(knob), _high(knob)
@@ -127,7 +127,7 @@ def at(knob: Knob, unit: float) -> Value:
 
 def _with_range(knob: Knob, wanted: Searched) -> Knob:
     if not isinstance(wanted, Range):
-        # A λ keeps its scale, for a curve is drawn through its choices too.
+        # A λ keeps its scale, because a curve is drawn through its choices too.
         scale = knob.log and knob.is_lambda
         return replace(knob, choices=tuple(_cast(knob, value) for value in wanted), low=None, high=None, log=scale)
     if knob.choices:

@@ -1,8 +1,8 @@
-"""Optuna behind one door: ask for a config, tell how a member ended, and be rebuilt at any time from the catalogue's rows.
+"""Everything that touches Optuna: ask for a config, tell how a member ended, and rebuild the study at any time from the catalogue's rows.
 
-The study lives in memory. The catalogue is the truth; `project` writes the same trials into `optuna.db` for whoever opens it with Optuna's
-own tools. The random stream of each ask is a function of (sweep seed, member number), so a study that was rebuilt asks what it would have
-asked.
+The study lives in memory. The catalogue is the truth. `project` writes the same trials into `optuna.db`, for people who open it with
+Optuna's own tools. The random stream of each ask is a function of (sweep seed, member number). So a rebuilt study asks for the same configs
+as the study before it.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from objectives.base import Value
 from search.asking.samplers import sampler_for
 from search.asking.space import OFF_ARM, SEARCH_ARM, Space
 
-# Every sixth searched member is an off arm's: the yardstick is tuned with at least a sixth of the trials.
+# Every sixth searched member belongs to the off arm: the yardstick, too, is tuned with at least a sixth of the trials.
 OFF_EVERY = 6
 
 
 class Study:
-    """The studies of one sweep: one for each arm, over the knobs that are asked for there.
+    """The studies of one sweep: one study for each arm, over the knobs that are asked for in that arm.
 
-    These are all searched knobs, or, where each λ is searched alone, that λ and the nuisance knobs; for the off arm the nuisance knobs.
+    For the off arm these are the nuisance knobs. For other arms they are all searched knobs; or, where each λ is searched alone, the
+    arm's λ and the nuisance knobs.
     """
 
     def __init__(self, space: Space, sampler: str, seed: int, trials: int) -> None:
@@ -47,7 +48,7 @@ class Study:
         return self._space.arm_config(trial.params)
 
     def enqueue(self, number: int, params: Mapping[str, Value], arm: str = SEARCH_ARM) -> dict[str, Value]:
-        """A config the user wants tried first, as a trial of its arm's study."""
+        """A config that the user wants to try first, as a trial of the study of its arm."""
         study = self._studies[arm]
         study.enqueue_trial(dict(params))
         trial = study.ask(self._space.distributions(arm))
@@ -55,7 +56,7 @@ class Study:
         return self._space.arm_config(trial.params)
 
     def tell(self, row: MemberRow) -> None:
-        """How a member ended, in Optuna's words: only a complete member is COMPLETE, a stopped one is PRUNED."""
+        """Tell Optuna how a member ended: only a complete member is COMPLETE; a stopped one is PRUNED."""
         trial = self._open.pop(row.number, None)
         if trial is None:
             return
@@ -65,7 +66,7 @@ class Study:
         self._studies[row.arm].tell(trial, value, state=state)
 
     def rebuild(self, rows: Sequence[MemberRow]) -> None:
-        """Put in what an earlier driver asked and heard, in the order of asking."""
+        """Put in what an earlier driver asked and was told, in the order of asking."""
         import optuna
 
         for row in sorted(rows, key=lambda row: row.number):
@@ -103,7 +104,7 @@ class Study:
 
 
 def _database(url: str) -> Any:
-    """Optuna's database. Two sweeps that make it at the same moment collide in Optuna's migration: the later one tries again."""
+    """Optuna's database. If two sweeps create it at the same moment, Optuna's migration fails for the later one, which tries again."""
     import optuna
 
     for _ in range(4):
@@ -115,7 +116,7 @@ def _database(url: str) -> Any:
 
 
 def forget(url: str, sweep: str) -> None:
-    """Remove a sweep's studies from an Optuna database; a file that is not there is not made."""
+    """Remove a sweep's studies from an Optuna database. A missing file is not created."""
     file = url.removeprefix("sqlite:///")
     if url.startswith("sqlite:///") and not Path(file).exists():
         return
@@ -128,7 +129,7 @@ def forget(url: str, sweep: str) -> None:
 
 
 def _outcome(row: MemberRow) -> tuple[Any, float | None]:
-    """Optuna's state and value. A diverged or collapsed member is worse than anything finite: its λ must not be asked for again."""
+    """Optuna's state and value. A diverged or collapsed member is worse than any finite score, so that its λ is not asked for again."""
     from optuna.trial import TrialState
 
     if row.state == "complete" and row.score is not None and math.isfinite(row.score):

@@ -1,1 +1,1 @@
-"""What the numbers say: which configs to confirm, and what the confirmation says."""
+"""What the numbers say: which configs to confirm, and what the confirmation shows."""

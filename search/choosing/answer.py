@@ -1,4 +1,4 @@
-"""What selection reads and says: rows of members, candidates to confirm, and the answer, which is plain JSON and one plain sentence."""
+"""The input and output of choosing: rows of members, candidates to confirm, and the answer, which is plain JSON and one plain sentence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BAD = ("diverged", "collapsed")
 
 
 class SelectionError(Exception):
-    """There is nothing to choose from: says what was found."""
+    """There is nothing to choose from. The message says what was found."""
 
 
 class Verdict(StrEnum):
@@ -28,9 +28,9 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Row:
-    """One member as selection sees it.
+    """One member as the choice sees it.
 
-    `score` is final (complete members only), `rung_score` the last cheap score that was seen, `curve` all of them by epoch.
+    `score` is the final score (complete members only), `rung_score` the last cheap score that was seen, `curve` all cheap scores by epoch.
     """
 
     number: int
@@ -47,7 +47,7 @@ class Row:
 
     @property
     def ended(self) -> str:
-        """`ok`, `bad` (λ's doing) or `missing`. A complete member without a finite score has diverged, whatever its state says."""
+        """`ok`, `bad` (λ is the cause) or `missing`. A complete member without a finite score has diverged, whatever its state says."""
         if self.state == "complete" and self.score is not None:
             return "ok" if math.isfinite(self.score) else "bad"
         return "bad" if self.state in BAD else "missing"
@@ -64,7 +64,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Effect:
-    """A paired improvement (positive is better) with its 95 % interval; simultaneous over `comparisons` arms."""
+    """A paired improvement (positive is better) with its 95 % interval. The interval is simultaneous over `comparisons` arms."""
 
     mean: float
     low: float
@@ -87,17 +87,17 @@ class Promise:
     seeds: int
 
     def words(self) -> str:
-        """Mean and interval, with digits enough to tell its ends apart."""
+        """Mean and interval, with enough digits to tell the ends apart."""
         width = self.high - self.low
         return f"{number(self.mean, width)} [{number(self.low, width)}, {number(self.high, width)}]"
 
 
 @dataclass(frozen=True)
 class LambdaAnswer:
-    """The best value of one λ and the values not worse than it, NaN where nothing says which. `without`: what its off value would cost.
+    """The best value of one λ, and the values that are not worse; NaN where this is unknown. `without` is the cost of its off value.
 
-    Where each λ was searched alone, `alone` is what its best arm `arm` gains over the off arm, all other λ off in both, with an interval
-    that is simultaneous over the arms of all λ; `verdict` is its own, `score` the arm's mean.
+    Where each λ was searched alone, `alone` is the gain of its best arm `arm` over the off arm. In both arms all other λ are off, and the
+    interval is simultaneous over the arms of all λ. `verdict` is this λ's own verdict, `score` the arm's mean.
     """
 
     name: str
@@ -118,7 +118,7 @@ class LambdaAnswer:
     score: float = math.nan
 
     def interval(self) -> str:
-        """The ends, with ≤ and ≥ where they are open."""
+        """The ends of the interval, with ≤ and ≥ where an end is open."""
         if math.isnan(self.low):
             return "[interval unknown]"
         return f"[{'≤ ' if self.open_low else ''}{number(self.low)}, {'≥ ' if self.open_high else ''}{number(self.high)}]"
@@ -126,7 +126,7 @@ class LambdaAnswer:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a sweep found. `best` is the chosen λ config; `recommended` is the off arm instead where λ hurts, or shows no gain."""
+    """What a sweep found. `best` is the chosen λ config; `recommended` is the same, or the off arm where λ hurts or shows no gain."""
 
     score_name: str
     arm: str
@@ -145,8 +145,8 @@ class Answer:
     spent: dict[str, dict[str, dict[str, float]]]
     notes: list[str] = field(default_factory=list)
     test: dict[str, Any] | None = None
-    score_label: str = ""  # the score's full name: what the number depends on beside the model
-    # What was asked for beside the score: full name -> arm (`chosen`, `off`) -> mean over its seeds, standard error of that, seeds.
+    score_label: str = ""  # the score's full name: it tells what the number depends on beside the model
+    # What `measure` asked for: full name -> arm (`chosen`, `off`) -> mean over the arm's seeds, the mean's standard error, number of seeds.
     measured: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -166,7 +166,7 @@ class Answer:
         parts = {"lambdas": lambdas, "effect": Effect(**plain["effect"]), "promise": Promise(**plain["promise"])}
         for arms in plain.get("measured", {}).values():
             for mean in arms.values():
-                mean.setdefault("n", mean.pop("seeds", 0))  # its name in the first answers that had it
+                mean.setdefault("n", mean.pop("seeds", 0))  # the first answers with `n` called it `seeds`
         return Answer(**{**plain, **parts, "verdict": Verdict(plain["verdict"])})
 
     def sentence(self) -> str:
@@ -193,7 +193,7 @@ class Answer:
         return f"{text} ({self.verdict}; {self.effect.seeds} paired seeds). {promise}"
 
     def _alone_words(self) -> str:
-        """What each λ alone gains over the off arm; a λ that hurts has a negative gain."""
+        """The gain of each λ alone over the off arm. A λ that hurts has a negative gain."""
         said = [f"{one.name} {one.verdict}, {one.alone.words()} at {number(one.value)}" for one in self.lambdas if one.alone]
         known = "best of them" if self.verdict is Verdict.HELPS else "lowest of them, unproven,"
         kept = "every λ off" if self.recommended_arm == "off" else f"{known} {self.arm.partition(':')[2]}"
@@ -202,7 +202,7 @@ class Answer:
 
 
 def number(value: float, known_to: float = math.inf) -> str:
-    """Three significant digits, or as many as a width `known_to` deserves (two of the width's); no needless exponent, ∞ for infinity."""
+    """Three significant digits, or as many as an interval of width `known_to` needs (two digits of the width). ∞ stands for infinity."""
     if math.isnan(value):
         return "unknown"
     if math.isinf(value):

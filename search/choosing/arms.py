@@ -1,4 +1,4 @@
-"""A confirmed arm: what its members scored."""
+"""A confirmed arm: the scores of its members."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from search.choosing.confirm_fit import t_quantile
 
 @dataclass(frozen=True)
 class Arm:
-    """A confirmed arm: its scores by seed, and the seeds that λ lost (`bad`) or that are missing."""
+    """A confirmed arm: its scores by seed, the seeds that λ lost (`bad`), and the seeds that are missing."""
 
     name: str
     config: dict[str, Value]
@@ -25,14 +25,14 @@ class Arm:
 
     @property
     def mean(self) -> float:
-        """Infinite where a seed diverged: never the mean of the survivors."""
+        """The mean score. It is infinite where a seed diverged: the survivors alone are never averaged."""
         if self.bad:
             return math.inf
         return float(np.mean(list(self.scores.values()))) if self.scores else math.nan
 
 
 def paired(differences: Sequence[float], comparisons: int = 1) -> Effect:
-    """Mean and t interval of paired differences: mean ± t(1 − 0.05/(2m), S−1) · s / sqrt(S); open without two pairs."""
+    """Mean and t interval of paired differences: mean ± t(1 − 0.05/(2m), S−1) · s / sqrt(S). Open with fewer than two pairs."""
     count = len(differences)
     mean = float(np.mean(differences)) if count else math.nan
     if count < 2:

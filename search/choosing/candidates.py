@@ -1,15 +1,16 @@
 """Which few configs to confirm on fresh seeds: a pure function of the search's members.
 
-Scores are lower is better and free of every λ. What is declared, not estimated:
+For scores lower is better, and no λ is in a score. Three rules are declared, not estimated:
 
-- a *diverged* or *collapsed* member enters the fit one unit above the worst other one;
+- a *diverged* or *collapsed* member enters the fit one unit above the worst other member;
 - a *stopped* member enters at the final score that its rung scores predict, with the uncertainty of that prediction;
-- a *failed* or *preempted* member says nothing of λ: missing data.
+- a *failed* or *preempted* member says nothing about λ: it is missing data.
 
-Both sides, λ and off, choose their nuisance knobs by one rule from the same information: one fit over the members of both, and the
-combinations with which a member of either trained to its end. They share the combination that is best for both together, unless the fit
-says, by more than one predictive sd, that one side loses by it: then each has its own best. Were each side tuned on its own few trials, the
-luck of these trials would be measured as an effect of λ; were the off arm given what suits λ, so would be that.
+Both sides, λ and off, choose their nuisance knobs by one rule from the same information. The information is one fit over the members of
+both sides. The choice is among the combinations of nuisance knobs with which a member of either side trained to its end. Both sides share
+the combination that is best for both together. If the fit says, by more than one predictive sd, that one side loses by sharing, each side
+has its own best combination. The reason: if each side were tuned on its own few trials, the luck of these trials would be measured as an
+effect of λ. If the off arm got what suits λ, that too would be measured as an effect of λ.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Samplers: where in the space the next config is drawn. One file each, and the file name is the name in a spec: no list is edited.
+"""Samplers: where in the space the next config is drawn. One file each; the file name is the name in a spec, so no list is edited.
 
-A file holds `SAMPLER`, a `SamplerInfo` that says all about it, and `make(seed, knobs, trials, index)`, which returns an Optuna sampler for
-*one* ask. It is made anew for every member, so that its stream is a function of the sweep's seed and the member alone: a sampler that lives
-as long as its process repeats its draws after a restart (a reopened study would try the same configs again). `knobs` are those to draw,
-`trials` what the arm may spend, and `index` counts the members of the arm from 0.
+A file holds `SAMPLER`, a `SamplerInfo` that says all about the sampler, and `make(seed, knobs, trials, index)`. `make` returns an Optuna
+sampler for *one* ask. The sampler is made anew for every member, so its stream is a function of the sweep's seed and the member alone. A
+sampler that lives as long as its process repeats its draws after a restart: a reopened study would try the same configs again. `knobs` are
+the knobs to draw, `trials` is how many trials the arm may spend, and `index` counts the members of the arm from 0.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class SamplerInfo:
     """What `lagrange samplers` prints.
 
-    `adaptive`: the draw depends on how earlier members ended. `sequence`: draws are the points of one sequence, walked by index, so `seed`
-    is the same for all members of an arm; else each member has its own.
+    `adaptive`: the draw depends on how earlier members ended. `sequence`: the draws are the points of one sequence, taken by index; then
+    all members of an arm have the same `seed`. Otherwise each member has its own seed.
     """
 
     name: str
@@ -46,11 +46,11 @@ def sampler_for(
 ) -> Any:
     """The Optuna sampler for one member.
 
-    `number` is the member's in the sweep and seeds the draw. `index` counts the members of its arm from 0 and is where a sequence is (by
-    the member's number an arm would skip the points that fell to the other). `trials` is what the arm may spend.
+    `number` is the member's number in the sweep; it seeds the draw. `index` counts the members of the member's arm from 0; it is the place
+    in a sequence. (Taken by `number`, an arm would skip the points that fell to the other arm.) `trials` is how many the arm may spend.
 
     Raises:
-        ObjectiveError: nobody knows the name.
+        ObjectiveError: there is no sampler of this name.
     """
     if name not in known():
         raise ObjectiveError(unknown("sampler", name, known()))
@@ -62,6 +62,6 @@ def sampler_for(
 
 
 def adaptive(name: str) -> bool:
-    """True for a sampler that learns from how members ended: a pack of its draws must stay small."""
+    """True for a sampler that learns from how members ended. A pack of its draws must stay small."""
     info: SamplerInfo = importlib.import_module(f"{__name__}.{name}").SAMPLER
     return info.adaptive

@@ -1,4 +1,4 @@
-"""An Optuna sampler for one point that is already known: how a sequence is walked by index, whatever the study holds."""
+"""An Optuna sampler for one known point. With it a sequence is taken by index, whatever the study holds."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from objectives.base import Value
 
 
 class Given(BaseSampler):  # type: ignore[misc]  # optuna is untyped to mypy here
-    """Hands out `params`.
+    """Returns `params`.
 
-    Optuna's own grid and quasi-random samplers keep their place in the study's attributes or draw it at random among the open grid
-    points; after a resume, or with two arms in one sweep, that place is not the member's.
+    Optuna's own grid and quasi-random samplers keep their place in the study's attributes, or draw it at random among the open grid
+    points. After a resume, or with two arms in one sweep, that place is not the place of the member.
     """
 
     def __init__(self, params: Mapping[str, Value], distributions: Mapping[str, Any]) -> None:
@@ -31,6 +31,6 @@ class Given(BaseSampler):  # type: ignore[misc]  # optuna is untyped to mypy her
         return {name: self._params[name] for name in search_space}
 
     def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
-        """Never asked in a sweep: every knob of the space is in the point."""
+        """Never called in a sweep: the point has a value for every knob of the space."""
         del study, trial
         raise KeyError(f"the point has {', '.join(self._params) or 'no knobs'}; asked for {param_name!r} in {param_distribution}")

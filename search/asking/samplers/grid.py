@@ -22,7 +22,7 @@ SAMPLER = SamplerInfo(
 
 
 def make(seed: int, knobs: Sequence[Knob], trials: int, index: int) -> Any:
-    """The grid point number `index`; past the last point the walk begins again (a replicate with another random seed)."""
+    """The grid point number `index`. After the last point the grid begins again; that gives a replicate with another random seed."""
     from search.asking.samplers._sequence import Given
 
     return Given(point(seed, knobs, trials, index), distributions(knobs))
@@ -33,7 +33,7 @@ def point(seed: int, knobs: Sequence[Knob], trials: int, index: int) -> dict[str
     axes = levels(knobs, trials)
     size = math.prod(len(axis) for axis in axes)
     order = list(range(size))
-    random.Random(seed).shuffle(order)  # a sweep that is cut short has then seen all of the space, coarsely
+    random.Random(seed).shuffle(order)  # so a sweep that is cut short has seen the whole space coarsely
     rest, found = order[index % size], {}
     for knob, axis in zip(knobs, axes, strict=True):
         rest, position = divmod(rest, len(axis))
@@ -46,7 +46,7 @@ def levels(knobs: Sequence[Knob], trials: int) -> list[list[Value]]:
     counts = [len(knob.choices) if knob.choices else 1 for knob in knobs]
     most = [len(knob.choices) if knob.choices else _distinct(knob) for knob in knobs]
     while True:
-        # The coarsest knob that may still be split goes first, a λ before a nuisance knob.
+        # The coarsest knob that may still be split goes first; a λ goes before a nuisance knob.
         ranked = sorted((count, not knob.is_lambda, place) for place, (count, knob) in enumerate(zip(counts, knobs, strict=True)))
         for count, _, place in ranked:
             if count < most[place] and math.prod(counts) // count * (count + 1) <= trials:

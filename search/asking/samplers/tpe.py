@@ -18,7 +18,7 @@ SAMPLER = SamplerInfo(
 
 
 def make(seed: int, knobs: Sequence[Knob], trials: int, index: int) -> Any:
-    """TPE after a quarter of the trials at random: with Optuna's ten, a sweep of 24 would be half random."""
+    """TPE, after a quarter of the trials at random. With Optuna's default of ten, half of a sweep of 24 would be random."""
     from optuna.samplers import TPESampler
 
     del knobs, index
