@@ -41,21 +41,21 @@ def candidates(
 ) -> list[Candidate]:
     """The configs to confirm on fresh seeds: `off`, `min`, `without:<λ>`, `edge`, `low` and `high`, in this order of priority.
 
-    `min` minimizes a smooth fit of the search scores; `edge` is its 1-SE edge toward more regularization (one λ at a time in `simplify`
-    order); `low` and `high` stand a factor 3 (a quarter of a linear range) outside min..edge. With several λ there is a `without:<λ>` (that
-    λ at its off value) and a `low:<λ>` and `high:<λ>` each. The λ arms share the nuisance knobs of `min`; the off arm too, unless it is
-    clearly better with its own.
+    `min` minimizes a smooth fit of the search scores. `edge` is the 1-SE edge of `min` toward more regularization (one λ at a time, in
+    `simplify` order). `low` and `high` lie a factor 3 (a quarter of a linear range) outside min..edge. With several λ there is for each λ a
+    `without:<λ>` (this λ at its off value), a `low:<λ>` and a `high:<λ>`. The λ arms share the nuisance knobs of `min`. So does the off
+    arm, unless it is clearly better with its own.
 
-    Where each λ was searched `alone`, every λ is a question of one λ, asked of its own members and the off arm's: `off`, then `min:<λ>` of
-    each, then the weaker neighbour, `edge:<λ>` and the stronger one of each, all with the other λ off. A λ of which no member completed is
-    left out.
+    Where each λ was searched `alone`, each λ is decided from its own members and the members of the off arm. The order is `off`, then
+    `min:<λ>` of each λ, then of each λ the weaker neighbour, `edge:<λ>` and the stronger neighbour. All have the other λ off. A λ with no
+    complete member is left out.
 
     Args:
         rows: every member of the search.
-        knobs: the searched knobs, their `low` and `high` the ranges of this sweep.
+        knobs: the searched knobs; their `low` and `high` are the ranges of this sweep.
         fixed: the values of all other knobs.
         configs: how many candidates at most; None means `usual(…)`.
-        simplify: the order in which λ are moved toward more regularization; those left out follow in knob order.
+        simplify: the order in which λ are moved toward more regularization; λ that are not named follow in knob order.
         alone: whether searched members had one λ on at a time.
 
     Raises:
@@ -77,7 +77,7 @@ def candidates(
 
 
 def usual(lambdas: int, alone: bool = False) -> int:
-    """How many configs are confirmed where a spec does not say; with each λ alone the off arm, the best of each, a neighbour of each."""
+    """How many configs are confirmed where a spec does not say. With each λ alone: the off arm, and for each λ its best and a neighbour."""
     if alone:
         return 1 + 2 * lambdas
     return 5 if lambdas == 1 else 3 + 3 * lambdas
@@ -86,8 +86,8 @@ def usual(lambdas: int, alone: bool = False) -> int:
 def _each_alone(rows: Sequence[Row], knobs: Sequence[Knob], lambdas: Sequence[Knob]) -> list[Candidate]:
     """The candidates of every λ alone, by priority: the off arm, all minima, all weaker neighbours, all edges, all stronger neighbours.
 
-    The weaker neighbour is the first: few members tell of each λ, and a λ that is too strong costs far more than one that is too weak
-    (a GAN collapses on some seeds), so that a λ might be called harmful for its minimum's sake alone.
+    The weaker neighbour comes first. Few members tell of each λ, and a λ that is too strong costs far more than a λ that is too weak (a GAN
+    collapses on some seeds). Without the weaker neighbour a λ might be called harmful only because its minimum was misplaced.
     """
     sides = []
     for knob in lambdas:
@@ -122,7 +122,7 @@ def lambdas_of(knobs: Sequence[Knob], simplify: Sequence[str]) -> list[Knob]:
 
 @dataclass(frozen=True)
 class _Fit:
-    """The surface over every λ and nuisance knob, and the combinations of nuisance knobs that trained to the end on either side."""
+    """The fit over every λ and nuisance knob, and the combinations of nuisance knobs that trained to the end on either side."""
 
     surface: Surface
     encoder: Encoder
@@ -133,7 +133,7 @@ class _Fit:
 
 @dataclass(frozen=True)
 class _Side:
-    """λ that are asked about together: the members that tell of them (`rows`, the off arm's among them), and a fit where it can be made."""
+    """λ that are decided together: the members that tell of them (`rows`, with members of the off arm), and a fit if one can be made."""
 
     rows: Sequence[Row]
     knobs: Sequence[Knob]
@@ -152,7 +152,7 @@ class _Side:
 
 
 def _arms(sides: Sequence[_Side]) -> list[list[Candidate]]:
-    """For each side `off`, which is the same for all that have a fit, `min`, and the arms about it."""
+    """For each side: `off`, which is the same config for all sides that have a fit; `min`; and the arms around `min`."""
     tuned = iter(_tuned([side for side in sides if side.fit]))
     columns = []
     for side in sides:
@@ -168,10 +168,10 @@ def _arms(sides: Sequence[_Side]) -> list[list[Candidate]]:
 
 
 def _fit(rows: Sequence[Row], known: Mapping[int, Final], knobs: Sequence[Knob], lambdas: Sequence[Knob]) -> _Fit | None:
-    """The fit over λ and off members alike; None where too few are known.
+    """The fit over λ members and off members alike; None where too few scores are known.
 
-    An off member lies at its off value, or a step below a log range that cannot hold it. It must share its seed with a λ member: one of a
-    seed of its own carries that seed's shift, which a surface would read as an effect.
+    An off member lies at its off value, or a step below a log range that cannot hold the off value. It must share its seed with a λ member.
+    An off member with a seed of its own carries that seed's shift, and the fit would read this shift as an effect of λ.
     """
     seeds = {row.seed for row in rows if row.arm != "off"}
     paired = [row for row in rows if row.arm != "off" or row.seed in seeds]
@@ -184,7 +184,7 @@ def _fit(rows: Sequence[Row], known: Mapping[int, Final], knobs: Sequence[Knob],
     z = scale(scores)
     variance = np.array([known[row.number].variance for row in seen]) * scale.slope(scores) ** 2
     points = encoder([row.config for row in [*seen, *bad, *blind]])
-    # Stopped, and nobody to predict it by: like the median, give or take the spread of all.
+            # Stopped, and no member can predict its score: take the median, with the spread of all scores as its uncertainty.
     guesses = [float(z.max()) + WORST] * len(bad) + [float(np.median(z))] * len(blind)
     doubts = [0.0] * len(bad) + [float(np.var(z))] * len(blind)
     surface = fit_surface(points, np.concatenate([z, guesses]), np.concatenate([variance, doubts]), encoder.longest)
@@ -197,13 +197,13 @@ def _fit(rows: Sequence[Row], known: Mapping[int, Final], knobs: Sequence[Knob],
 
 ALONE = "every λ off; no off member completed, so the nuisance knobs are those of the best λ"
 _Config = dict[str, Value]
-_Excess = tuple[Array, Array]  # of every combination of nuisance knobs over the best one, and its predictive sd
+_Excess = tuple[Array, Array]  # every combination of nuisance knobs: how much worse it is than the best one, and the predictive sd of that
 
 
 def _tuned(sides: Sequence[_Side]) -> list[tuple[_Config, _Config, str]]:
-    """For each side with a fit the off arm, the minimum, and why the off arm is so.
+    """For each side with a fit: the off arm, the minimum, and why the off arm is so.
 
-    All have the nuisance combination that is best for all of them together, or each has its own best where a fit tells them apart.
+    All sides get the nuisance combination that is best for all of them together. Where a fit tells the sides apart, each gets its own best.
     """
     fits = [(side.fit, side.lambdas) for side in sides if side.fit]
     combinations = list({repr(rest): rest for fit, _ in fits for rest in fit.nuisances}.values())
@@ -229,9 +229,9 @@ def _excess(fit: _Fit, side: _Config, combinations: Sequence[_Config]) -> _Exces
 
 
 def _shared(excesses: Sequence[_Excess]) -> int | None:
-    """Which combination is best for all sides together, of those that no fit tells from a side's own best; None where there is none.
+    """The combination that is best for all sides together, among those that no fit tells from a side's own best; None where there is none.
 
-    Two sides are told apart by more than one predictive sd; with more sides the bound widens, so that chance exceeds it as rarely.
+    Two sides are told apart by more than one predictive sd. With more sides the bound is wider, so that chance exceeds it equally rarely.
     """
     if not excesses:
         return None
@@ -242,7 +242,7 @@ def _shared(excesses: Sequence[_Excess]) -> int | None:
 
 
 def _about(fit: _Fit, best: _Config, lambdas: Sequence[Knob]) -> tuple[_Config, str, dict[str, float]]:
-    """The minimum with rounded λ, why it is one, and the u of every λ's 1-SE edge."""
+    """The minimum with rounded λ, why it is the minimum, and for every λ the u of its 1-SE edge."""
     axes = [Axis.of(knob) for knob in lambdas]
     edges, at = {}, dict(best)
     for axis in axes:
@@ -256,7 +256,7 @@ def _about(fit: _Fit, best: _Config, lambdas: Sequence[Knob]) -> tuple[_Config, 
 def _best_members(
     off_rows: Sequence[Row], complete: Sequence[Row], known: Mapping[int, Final], knobs: Sequence[Knob], lambdas: Sequence[Knob]
 ) -> tuple[_Config, _Config, str, str, dict[str, float]]:
-    """Where there is no fit: the best member of either side, with edges a step away."""
+    """The candidates without a fit: the best member of either side, with edges a step away."""
     axes = [Axis.of(knob) for knob in lambdas]
     best, off = (
         {knob.name: min(rows, key=lambda row: (known[row.number].score, row.number)).config[knob.name] for knob in knobs}
@@ -275,7 +275,7 @@ def off_value(knob: Knob) -> float | int:
 
 
 def _off_the_off_value(best: dict[str, Value], lambdas: Sequence[Knob]) -> dict[str, Value]:
-    """A minimum at the off value of every λ (a linear range may hold 0) is moved a third of a step, lest it be a second off arm."""
+    """Move a minimum that has every λ at its off value (a linear range may hold 0) by a third of a step: else it is a second off arm."""
     if any(best[knob.name] != off_value(knob) for knob in lambdas):
         return best
     axis = Axis.of(lambdas[0])
@@ -286,7 +286,7 @@ def _off_the_off_value(best: dict[str, Value], lambdas: Sequence[Knob]) -> dict[
 
 
 def _arms_of(best: dict[str, Value], edges: Mapping[str, float], lambdas: Sequence[Knob]) -> list[Candidate]:
-    """All λ arms but `min`, by priority."""
+    """All λ arms except `min`, by priority."""
     axes = [Axis.of(knob) for knob in lambdas]
     several = len(axes) > 1
     found = []

@@ -1,6 +1,6 @@
 """Axes, and the curve of the score over one λ through confirmed arms.
 
-Plain numbers in, plain numbers out: nothing here knows of sweeps or arms. scipy is imported inside functions, so that importing this module
+Numbers go in and numbers come out: nothing here knows of sweeps or arms. scipy is imported inside functions, so that importing this module
 costs numpy only.
 """
 
@@ -17,10 +17,10 @@ from objectives.base import Knob, Value
 
 Array = NDArray[np.float64]
 
-FACTOR = 3.0  # how far a side arm stands from min..edge on a log axis
-FRACTION = 0.25  # the same on a linear axis, as a part of the range
+FACTOR = 3.0  # how far a side arm lies from min..edge on a log axis
+FRACTION = 0.25  # how far a side arm lies from min..edge on a linear axis, as a part of the range
 FEW = 16  # a whole-numbered λ with fewer values (a switch, a number of cycles) is a list of choices
-DIGITS = 3  # a λ is written with three significant digits: no curve is known better
+DIGITS = 3  # a λ is written with three significant digits, because no curve is known more exactly
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Axis:
 
     @staticmethod
     def of(knob: Knob) -> Axis:
-        """The axis of a numeric knob with a range, or with numbers to choose from."""
+        """The axis of a numeric knob: one with a range, or with numbers as choices."""
         more = -1 if knob.more == "low" else 1
         if knob.choices:
             choices = tuple(sorted(float(value) for value in knob.choices))
@@ -60,7 +60,7 @@ class Axis:
         return math.log(FACTOR) / self.span if self.log else FRACTION
 
     def u(self, value: Value) -> float:
-        """Where a value lies on the axis; outside [0, 1] beyond the range. 0 lies one step below a log range."""
+        """Where a value lies on the axis. A value beyond the range lies outside [0, 1]. 0 lies one step below a log range."""
         x = float(value)
         if self.log and x <= 0.0:
             return -self.step
@@ -72,7 +72,7 @@ class Axis:
         return self.low - slack <= float(value) <= self.high + slack
 
     def exact(self, u: float) -> float:
-        """The value at u, unrounded; at the ends the bounds themselves, not what an exponential makes of them."""
+        """The value at u, not rounded. At the ends it is the bound itself, without the rounding error of an exponential."""
         if u in (0.0, 1.0):
             return self.high if u else self.low
         return self.low * math.exp(u * self.span) if self.log else self.low + u * self.span
@@ -99,9 +99,9 @@ def t_quantile(probability: float, df: int) -> float:
 def weights(nodes: Array, grid: Array, degree: int = 2) -> Array:
     """The smoother W, shape (grid, nodes): W @ y is the smoothest curve through (nodes, y) that leaves polynomials of `degree` exact.
 
-    A spline of kernel |r|³ with drift 1, u, u² (universal kriging; Wahba 1990, Spline Models for Observational Data, ch. 1); with drift
-    1, u it is the natural cubic spline. It is linear in y, so a curve per seed is W @ (that seed's scores) and the paired statistics of a
-    curve are those of its seeds.
+    It is a spline of kernel |r|³ with drift 1, u, u² (universal kriging; Wahba 1990, Spline Models for Observational Data, ch. 1). With
+    drift 1, u it is the natural cubic spline. It is linear in y: the curve of one seed is W @ (that seed's scores). So the paired
+    statistics of a curve are the statistics of the curves of its seeds.
     """
     degree = min(degree, len(nodes) - 1)
     drift, drift_grid = np.vander(nodes, degree + 1), np.vander(grid, degree + 1)
@@ -128,24 +128,26 @@ class LambdaCurve:
 
 
 def lambda_curve(nodes: Array, scores: Array, reference: Array | None = None, level: float = 0.95, size: int = 201) -> LambdaCurve:
-    """The curve, its band, and the values not worse than its minimum by more than their paired interval.
+    """The curve, its band, and the values that are not worse than its minimum by more than their paired interval.
 
-    Bootstrapping seeds estimates the sd of f̂(u) − f̂(û), û being the curve's minimum. f̂ is linear in the scores of a seed, so the limit of
-    infinitely many resamples is known: sd over seeds of the per-seed differences times sqrt((S−1)/S)/sqrt(S). With the small-sample factor
-    sqrt(S/(S−1)) and Student's t in place of the normal this is the paired t interval of the difference, computed here without resampling.
-    A u belongs to the interval while f̂(u) − f̂(û) ≤ t · SE(u), from û outwards. Near û the sd falls like |u − û| and the excess like its
-    square, which makes the interval twice as wide as that of the minimum alone: conservative on purpose. It is widened to hold every arm
-    that is itself not worse than the best arm by more than their paired interval, so that no fit overrules a measurement.
+    Bootstrapping seeds would estimate the sd of f̂(u) − f̂(û), where û is the curve's minimum. f̂ is linear in the scores of a seed, so the
+    limit of infinitely many resamples is known: sd over seeds of the per-seed differences times sqrt((S−1)/S)/sqrt(S). With the
+    small-sample factor sqrt(S/(S−1)), and Student's t in place of the normal, this is the paired t interval of the difference. It is
+    computed here without resampling. A u belongs to the interval while f̂(u) − f̂(û) ≤ t · SE(u), going outwards from û. Near û the sd
+    falls like |u − û| and the excess like its square. This makes the interval twice as wide as the interval of the minimum alone: it is
+    conservative on purpose. The interval is widened to hold every arm that is not worse than the best arm by more than their paired
+    interval. So no fit overrules a measurement.
 
-    Seeds do not measure the error of drawing a curve through four or five arms; without noise it is all there is. Its estimate is how far
-    two other curves lie from the one drawn: |drawn − natural cubic spline| + |drawn − PCHIP| (which never undershoots the arms), at u and
-    at û, added to t · SE(u). On eight smooth curves without noise the interval then holds the minimum in 93 to 100 % of placements of
-    four arms; on a curve whose cliff begins at its very minimum, in 85 %.
+    Seeds do not measure the error of drawing a curve through four or five arms. Without noise this error is the only one. It is estimated
+    by how far two other curves lie from the drawn one: |drawn − natural cubic spline| + |drawn − PCHIP| (PCHIP never undershoots the arms),
+    at u and at û. The estimate is added to t · SE(u). On eight smooth curves without noise the interval then holds the minimum in 93 to 100
+    % of placements of four arms. On a curve with a cliff that begins exactly at its minimum, it holds the minimum in 85 %.
 
     Args:
         nodes: where the arms lie on the axis, in u, shape (n,), increasing, n ≥ 2.
         scores: shape (seeds, n); a row per seed, paired.
-        reference: the scores of the off arm, shape (seeds,): then the band is that of the difference from it; else of the curve itself.
+        reference: the scores of the off arm, shape (seeds,). With it the band is the band of the difference from the off arm; without it,
+            of the curve itself.
     """
     base = int(np.argmin(scores.mean(axis=0)))
     excess = scores - scores[:, [base]]
@@ -174,7 +176,7 @@ def lambda_curve(nodes: Array, scores: Array, reference: Array | None = None, le
 
 
 def _drawn_apart(nodes: Array, means: Array, grid: Array, best: int) -> Array:
-    """How far reasonable curves through the same arms lie from the one drawn, at every u and at the minimum together."""
+    """How far other reasonable curves through the same arms lie from the drawn one: at every u, plus at the minimum."""
     from scipy.interpolate import PchipInterpolator
 
     drawn = weights(nodes, grid) @ means
@@ -184,7 +186,7 @@ def _drawn_apart(nodes: Array, means: Array, grid: Array, best: int) -> Array:
 
 
 def _half_width(samples: Array, quantile: float) -> Array:
-    """t · s / sqrt(S) along the first axis; infinite from one seed."""
+    """t · s / sqrt(S) along the first axis; infinite with one seed."""
     if len(samples) < 2:
         return np.full(samples.shape[1], np.inf)
     half: Array = quantile * samples.std(axis=0, ddof=1) / math.sqrt(len(samples))
@@ -192,14 +194,14 @@ def _half_width(samples: Array, quantile: float) -> Array:
 
 
 def _not_worse(excess: Array, base: int, quantile: float) -> Array:
-    """Which arms are not worse than arm `base` by more than their paired interval, read off the arms themselves."""
+    """The arms that are not worse than arm `base` by more than their paired interval. Measured on the arms, not on the curve."""
     error = _half_width(excess, quantile)
     error[base] = 0.0
     return np.asarray(excess.mean(axis=0) <= error + 1e-12)
 
 
 def _unit(excess: Array, base: int) -> float:
-    """Where an excess stops counting: four times the other arms' usual excess plus its spread over seeds (lower medians)."""
+    """The excess beyond which more hardly counts: four times the other arms' usual excess plus its spread over seeds (lower medians)."""
     others = np.delete(excess, base, axis=1)
     middle = (others.shape[1] - 1) // 2
     spread = others.std(axis=0, ddof=1) if len(others) > 1 else np.zeros(others.shape[1])
@@ -207,7 +209,7 @@ def _unit(excess: Array, base: int) -> float:
 
 
 def _bend(excess: Array, unit: float) -> Array:
-    """c·tanh(e/c) above 0, e below: an arm that explodes does not make the curve ring. On paired excesses, so pairing holds."""
+    """c·tanh(e/c) above 0, e below: an arm that explodes does not make the curve oscillate. Done on paired excesses, so pairing holds."""
     return np.where(excess > 0.0, unit * np.tanh(excess / unit), excess)
 
 
@@ -217,15 +219,15 @@ def _slope(bent: Array, unit: float) -> Array:
 
 
 def _unbend(bent: Array, unit: float) -> Array:
-    """The inverse of `_bend`, up to five units: beyond, nothing is known but that it is bad."""
+    """The inverse of `_bend`, up to five units. Beyond five units nothing is known except that the arm is bad."""
     return np.where(bent > 0.0, unit * np.arctanh(np.clip(bent / unit, 0.0, 0.9999)), bent)
 
 
 def place(axis: Axis, wanted: float, taken: Sequence[float], avoid: Sequence[float] = (), *, near: bool = False) -> float | None:
-    """`wanted` clipped into the range, or, where that repeats a taken point, another: the farthest from all points near them, or, with
-    `near`, the closest to `wanted` that repeats none.
+    """`wanted`, clipped into the range. If that repeats a taken point, another point: the one farthest from all points near them, or, with
+    `near`, the point closest to `wanted` that repeats none.
 
-    `avoid` (the off value, where it lies on the axis) is kept clear of too. None where the range has no room.
+    The points in `avoid` (the off value, where it lies on the axis) are not repeated either. None where the range has no room.
     """
     clipped = min(max(wanted, 0.0), 1.0)
     if axis.choices:
@@ -244,7 +246,7 @@ def place(axis: Axis, wanted: float, taken: Sequence[float], avoid: Sequence[flo
 
 
 def _place_choice(axis: Axis, wanted: float, taken: Sequence[float]) -> float | None:
-    """The choice nearest to `wanted` that is not taken yet; None where all are."""
+    """The choice nearest to `wanted` that is not taken yet; None where all choices are taken."""
     values = {axis.value(u) for u in taken}
     free = [axis.u(choice) for choice in axis.choices if axis.value(axis.u(choice)) not in values]
     return min(free, key=lambda u: abs(u - wanted), default=None)

@@ -1,4 +1,4 @@
-"""From the members of a sweep to its candidates and its answer: what `candidates` and `verdict` need of a spec is put together here."""
+"""From the members of a sweep to its candidates and its answer: here `candidates` and `verdict` get what they need of a spec."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from search.spec.keys import Spec
 
 
 def table(members: Sequence[MemberRow], curves: Mapping[int, Mapping[int, float]], chosen: Sequence[Candidate]) -> list[Row]:
-    """The members as they are chosen among. A confirmed config's arm is the one it has among today's candidates.
+    """The members, as rows for the choice. A confirmed config gets the arm that it has among today's candidates.
 
     `curves` holds the finite rung scores of each member by epoch.
     """
@@ -40,7 +40,7 @@ def table(members: Sequence[MemberRow], curves: Mapping[int, Mapping[int, float]
 
 
 def to_confirm(spec: Spec, space: Space, rows: Sequence[Row]) -> list[Candidate]:
-    """The configs to confirm. Raises SelectionError where nothing can be chosen from."""
+    """The configs to confirm. Raises SelectionError where there is nothing to choose from."""
     searched = {knob.name for knob in space.knobs}
     fixed = {name: value for name, value in space.config({}).items() if name not in searched}
     return candidates.candidates(rows, space.knobs, fixed=fixed, configs=spec.confirm.configs, simplify=spec.simplify, alone=space.alone)
@@ -49,16 +49,16 @@ def to_confirm(spec: Spec, space: Space, rows: Sequence[Row]) -> list[Candidate]
 def answer(
     spec: Spec, space: Space, members: Sequence[MemberRow], rows: Sequence[Row], chosen: Sequence[Candidate], labels: Mapping[str, str]
 ) -> Answer:
-    """What the confirmation says. `labels` are the full names of metrics."""
+    """The answer that the confirmation gives. `labels` are the full names of metrics."""
     name = str(spec.metric)
     found = verdict.answer(rows, space.knobs, chosen, margin=spec.margin, score_name=name, simplify=spec.simplify, alone=space.alone)
     return replace(found, score_label=labels.get(name, ""), measured=_measured(spec, found, members, chosen, labels))
 
 
 def to_read(found: Answer, members: Sequence[MemberRow], chosen: Sequence[Candidate]) -> list[tuple[str, MemberRow]]:
-    """The confirmed members whose weights are scored on the test split, each with its arm: the chosen config's and the off arm's.
+    """The confirmed members whose weights are scored on the test split, each with its arm: members of the chosen config and of the off arm.
 
-    Where each λ was searched alone, those of every λ.
+    Where each λ was searched alone: members of the best arm of every λ, and of the off arm.
     """
     alone = {one.arm for one in found.lambdas if one.alone is not None}
     wanted = {config_hash(one.config): one.arm for one in chosen if one.arm in alone}
@@ -71,7 +71,7 @@ def to_read(found: Answer, members: Sequence[MemberRow], chosen: Sequence[Candid
 def _measured(
     spec: Spec, found: Answer, members: Sequence[MemberRow], chosen: Sequence[Candidate], labels: Mapping[str, str]
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """What was asked for beside the score, over the confirmed seeds of the chosen config and of its off arm."""
+    """What `measure` asked for: means over the confirmed seeds of the chosen config and of its off arm."""
     off = next((candidate.config for candidate in chosen if candidate.arm == OFF_ARM), None)
     arms = {"chosen": found.best, **({OFF_ARM: off} if off is not None else {})}
     told: dict[str, dict[str, dict[str, float]]] = {}
@@ -84,7 +84,7 @@ def _measured(
 
 
 def _confirmed(members: Sequence[MemberRow], digest: str, metric: str) -> list[float]:
-    """A metric of every confirmed member of one config that has it."""
+    """One metric, of every confirmed member of one config that has the metric."""
     rows = [row for row in members if row.phase == Phase.CONFIRM and row.config_hash == digest and row.state == State.COMPLETE]
     values = [row.metrics.get(metric) for row in rows]
     return [float(value) for value in values if value is not None and math.isfinite(value)]

@@ -1,4 +1,4 @@
-"""What the confirmed arms say of one λ: its curve, its interval, and where either ends at an edge of the range."""
+"""What the confirmed arms say about one λ: its curve, its interval, and where one of them ends at an edge of the range."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Curve:
     arms: list[Arm]
     seeds: list[int]
     line: LambdaCurve | None
-    level: float  # what to add to the line, which is relative to its best arm
+    level: float  # the score of the best arm: the line is relative to it, so it must be added to the line
 
 
 def curve_of(knob: Knob, arms: Mapping[str, Arm], chosen: Arm, off: Arm | None) -> Curve:
-    """The curve through the arms that differ from `min` in this λ alone, the off arm too if it lies on the axis and apart."""
+    """The curve through the arms that differ from `min` in this λ alone. The off arm belongs to them if it lies on the axis and apart."""
     axis = Axis.of(knob)
     centre = arms.get("min", chosen)
     sound = [arm for arm in arms.values() if arm.scores and not arm.bad and axis.holds(arm.config[knob.name])]
@@ -35,7 +35,7 @@ def curve_of(knob: Knob, arms: Mapping[str, Arm], chosen: Arm, off: Arm | None) 
     line = sorted({arm.config[knob.name]: arm for arm in reversed(line)}.values(), key=lambda arm: axis.u(arm.config[knob.name]))
     if off in line and len(line) > 2:
         near = min(abs(axis.u(arm.config[knob.name]) - axis.u(off.config[knob.name])) for arm in line if arm is not off)
-        if near < axis.step / 3 - 1e-9:  # the noise between two close nodes would be drawn as a slope
+        if near < axis.step / 3 - 1e-9:  # between two close nodes noise would be drawn as a slope
             line.remove(off)
     paired_off = off if off is not None and off.scores and not off.bad else None
     seeds = shared_seeds([*line, paired_off] if paired_off else line) if line else []
@@ -48,7 +48,7 @@ def curve_of(knob: Knob, arms: Mapping[str, Arm], chosen: Arm, off: Arm | None) 
 
 
 def lambda_answer(knob: Knob, chosen: Arm, curve: Curve, arms: Mapping[str, Arm]) -> LambdaAnswer:
-    """The chosen value of a λ with its interval, and what leaving it out costs where that was tried."""
+    """The chosen value of a λ with its interval, and the cost of leaving it out where that was tried."""
     axis = Axis.of(knob)
     value = float(chosen.config[knob.name])
     without = arms.get(f"without:{knob.name}")
@@ -60,7 +60,7 @@ def lambda_answer(knob: Knob, chosen: Arm, curve: Curve, arms: Mapping[str, Arm]
     if curve.line is not None:
         line = curve.line
         low, high = axis.value(float(line.grid[line.first])), axis.value(float(line.grid[line.last]))
-        if axis.holds(value):  # the choice is known no better than to be itself as good as the best
+        if axis.holds(value):  # the interval must hold the chosen value itself
             low, high = min(low, value), max(high, value)
         open_low, open_high = line.first == 0, line.last == len(line.grid) - 1
     warning = _edge_warning(axis, knob, value, (low, high), (open_low, open_high), curve)
@@ -69,7 +69,7 @@ def lambda_answer(knob: Knob, chosen: Arm, curve: Curve, arms: Mapping[str, Arm]
 
 
 def _edge_warning(axis: Axis, knob: Knob, value: float, interval: tuple[float, float], is_open: tuple[bool, bool], curve: Curve) -> str:
-    """What to do where the interval is open: widen the range if it ends there. A bound at the off value is natural."""
+    """What to do where the interval is open: widen the range if the interval ends at its edge. A bound at the off value is natural."""
     if curve.line is None:
         return f"{axis.name}: no interval, for fewer than two of its values were confirmed on the same seeds"
     said = [] if axis.holds(value) else [f"the best arm has it at {number(value)}, off the range; the interval is that of the range"]

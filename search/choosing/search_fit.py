@@ -1,4 +1,4 @@
-"""The smooth fit over all members of a search: what stopped members would have scored, and a Gaussian process over configs.
+"""The smooth fit over all members of a search: the scores that stopped members would have had, and a Gaussian process over configs.
 
 scikit-learn and scipy are imported inside functions, so that importing this module costs numpy only.
 """
@@ -16,18 +16,18 @@ from objectives.base import Knob, Value
 from search.choosing.answer import Row
 from search.choosing.confirm_fit import Array, Axis
 
-NEIGHBOURS = 8  # how many members with a final score predict that of a stopped one
-# A λ is searched because it may matter. A length scale much longer than its range says that it does not, and puts the minimum at an end of
-# the range, which a few noisy members then decide: half of the range keeps the fit curved.
+NEIGHBOURS = 8  # how many members with a final score predict the final score of a stopped member
+# A λ is searched because it may matter. A length scale much longer than the range of λ says that λ does not matter. It puts the minimum at
+# an end of the range, and a few noisy members decide which end. A limit of half the range keeps the fit curved.
 LONGEST_LAMBDA = 0.5
-LONGEST = 20.0  # that of another column, which may well not matter
+LONGEST = 20.0  # the longest length scale of another column, which may well not matter
 SLOPE_SD = 0.5  # how far final scores are expected to follow rung scores other than one to one
 
 
 class Encoder:
     """Configs as rows of numbers: u for a numeric knob, one column per value for a categorical one. Knows its knobs' order.
 
-    A λ whose off value has no place on its axis (0 on a log range) gets a second column that says whether it is off: the fit learns
+    A λ whose off value has no place on its axis (0 on a log range) gets a second column that says whether the λ is off. So the fit learns
     from the scores whether the low end of the range is as good as off.
     """
 
@@ -67,18 +67,19 @@ class Encoder:
 
 @dataclass(frozen=True)
 class Final:
-    """A member's final score; `variance` is 0 where it was seen, else that of its prediction."""
+    """A member's final score. `variance` is 0 where the score was seen, else the variance of its prediction."""
 
     score: float
     variance: float = 0.0
 
 
 def finals(rows: Sequence[Row]) -> dict[int, Final]:
-    """The final scores of complete members, and those that stopped members would have had, by member number.
+    """The final scores of complete members, and the predicted final scores of stopped members, by member number.
 
-    A stopped member is predicted from its last rung score, by those that have a rung score at the same epoch and a final score. Members
-    stopped latest are predicted first and then help to predict those stopped earlier: if only the survivors of every later rung did, their
-    luck at those rungs would make everyone's prediction too good. A stopped member whose epoch nobody shares is left out.
+    A stopped member is predicted from its last rung score. The donors are the members that have a rung score at the same epoch and a final
+    score. Members that were stopped latest are predicted first; then they help to predict those that were stopped earlier. If only the
+    survivors of every later rung were donors, their luck at those rungs would make everyone's prediction too good. A stopped member is left
+    out if no donor has a score at its epoch.
     """
     known = {row.number: Final(row.score) for row in rows if row.ended == "ok" and row.score is not None}
     curves = {row.number: row.curve or ({row.epochs: row.rung_score} if row.rung_score is not None else {}) for row in rows}
@@ -94,9 +95,9 @@ def finals(rows: Sequence[Row]) -> dict[int, Final]:
 def _predict(donors: Sequence[tuple[float, Final]], at: float) -> Final | None:
     """The final score at rung score `at`: a line through the eight nearest donors, its slope drawn to 1.
 
-    Bayes with a flat prior on the level and slope ~ N(1, ½²), so two donors shift and eight donors regress. The variance is that of one new
-    member, and grows with the distance from the donors. The residual variance s² is that of the least-squares line, of the shift alone for
-    two or three donors, and the squared shift itself for one; predicted donors add their own.
+    Bayes with a flat prior on the level and slope ~ N(1, ½²). So two donors shift the prediction, and eight donors regress it. The variance
+    is the variance of one new member, and it grows with the distance from the donors. The residual variance s² is that of the least-squares
+    line; for two or three donors that of the shift alone; for one donor the squared shift. Predicted donors add their own variance.
     """
     near = sorted(donors, key=lambda donor: (abs(donor[0] - at), donor[0], donor[1].score))[:NEIGHBOURS]
     if not near:
@@ -120,9 +121,9 @@ def _predict(donors: Sequence[tuple[float, Final]], at: float) -> Final | None:
 class Squash:
     """A scale on which an explosion does not flatten the curve: z = log(1 + (s − best) / (q₂₅ − best)).
 
-    Strictly increasing, so no order changes; linear within a quartile of the best, logarithmic beyond. A large λ often costs ten times
-    the minimum, and a Gaussian process on raw scores would then spend all its length scale on that cliff. The lower quartile, not the
-    median, is the unit: more than half a wide range may lie on the cliff.
+    It is strictly increasing, so no order changes. It is linear within a quartile of the best and logarithmic beyond. A large λ often costs
+    ten times the minimum. On raw scores a Gaussian process would then spend all its length scale on that cliff. The unit is the lower
+    quartile, not the median, because more than half of a wide range may lie on the cliff.
     """
 
     best: float
@@ -136,11 +137,11 @@ class Squash:
         return Squash(best, unit if unit > 0.0 else float(np.mean(scores)) - best)
 
     def __call__(self, scores: Array) -> Array:
-        """z of every score; all 0 where the unit is."""
+        """z of every score; all 0 where the unit is 0."""
         return np.log1p((scores - self.best) / self.unit) if self.unit > 0.0 else np.zeros_like(scores)
 
     def slope(self, scores: Array) -> Array:
-        """dz/ds: what turns a score's small standard deviation into that of z."""
+        """dz/ds: the factor from a score's small standard deviation to the standard deviation of z."""
         return 1.0 / (self.unit + scores - self.best) if self.unit > 0.0 else np.zeros_like(scores)
 
 
@@ -161,7 +162,7 @@ class Surface:
         return self.shift + self.scale * np.asarray(self.process.predict(points), dtype=np.float64)
 
     def excess(self, points: Array, at: Array) -> tuple[Array, Array]:
-        """f(x) − f(at) and its predictive sd, for each row x of `points`. The observation noise is not part of f, so it is taken out."""
+        """f(x) − f(at) and its predictive sd, for each row x of `points`. The observation noise is not part of f: it is taken out of the sd."""
         mean, cov = self.process.predict(np.vstack([at, points]), return_cov=True)
         variance = np.diag(cov) - self.noise
         spread = variance[1:] + variance[0] - 2.0 * cov[0, 1:]
@@ -175,7 +176,7 @@ def fit_surface(points: Array, z: Array, variance: Array, longest: Sequence[floa
     Args:
         points: encoded configs, shape (n, columns).
         z: squashed scores, shape (n,).
-        variance: what each z is uncertain by beyond the common white noise, shape (n,): 0 for a score that was seen.
+        variance: the uncertainty of each z beyond the common white noise, shape (n,): 0 for a score that was seen.
         longest: the longest length scale of each column.
     """
     if len(np.unique(points, axis=0)) < 3:
@@ -188,7 +189,7 @@ def fit_surface(points: Array, z: Array, variance: Array, longest: Sequence[floa
     kernel = ConstantKernel(1.0, (0.05, 20.0)) * Matern([0.4] * len(lengths), lengths, nu=2.5) + WhiteKernel(0.1, (1e-3, 2.0))
     process = GaussianProcessRegressor(kernel, alpha=1e-10 + variance / scale**2, n_restarts_optimizer=1, random_state=0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a length scale at its bound (a knob that does not matter) is news, not a fault
+        warnings.simplefilter("ignore")  # a length scale at its bound means that a knob does not matter: no fault
         process.fit(points, (z - shift) / scale)
     return Surface(process, shift, scale, float(process.kernel_.k2.noise_level))
 
@@ -196,7 +197,7 @@ def fit_surface(points: Array, z: Array, variance: Array, longest: Sequence[floa
 def minimum(surface: Surface, encoder: Encoder, axes: Sequence[Axis], nuisances: Sequence[dict[str, Value]]) -> dict[str, Value]:
     """The config with the lowest fitted mean: λ anywhere in the range, nuisance knobs one of the given combinations.
 
-    A Sobol sequence over the λs crossed with the combinations, then one λ at a time on a fine grid.
+    First a Sobol sequence over the λs is crossed with the combinations; then one λ at a time is searched on a fine grid.
     """
     from scipy.stats.qmc import Sobol
 
@@ -213,14 +214,15 @@ def minimum(surface: Surface, encoder: Encoder, axes: Sequence[Axis], nuisances:
 
 
 def lowest(surface: Surface, encoder: Encoder, configs: Sequence[dict[str, Value]]) -> dict[str, Value]:
-    """The config with the lowest fitted mean; the first of equals."""
+    """The config with the lowest fitted mean; among equals the first."""
     return configs[int(np.argmin(surface.mean(encoder(configs))))]
 
 
 def edge(surface: Surface, encoder: Encoder, axis: Axis, at: dict[str, Value], best: dict[str, Value]) -> float:
     """The 1-SE edge: the farthest u on the more regularized side of `at` with f(u) − f(best) within one predictive sd.
 
-    Other knobs are as in `at`. Reached without a gap, so that a poorly known far side does not hide a well known rise before it.
+    Other knobs are as in `at`. All u between `at` and the edge must hold too, so that a poorly known far side does not hide a well known
+    rise before it.
     """
     start = axis.u(at[axis.name])
     path = np.linspace(start, 1.0 if axis.more > 0 else 0.0, 61)

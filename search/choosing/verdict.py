@@ -1,8 +1,8 @@
 """Which λ is best, with what certainty, and was it worth it: pure functions of a table of members.
 
-`candidates` reads the search and says which few configs to confirm on fresh seeds; `answer` reads only the confirmation. Scores are lower
-is better and free of every λ. In the confirmation a *diverged* or *collapsed* member makes its arm unchoosable; it is never averaged away.
-A *failed* or *preempted* one is missing data, and counted as such.
+`candidates` reads the search and says which few configs to confirm on fresh seeds. `answer` reads only the confirmation. For scores lower
+is better, and no λ is in a score. In the confirmation a *diverged* or *collapsed* member means that its arm cannot be chosen; it is never
+averaged away. A *failed* or *preempted* member is missing data, and is counted as such.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ def answer(
 ) -> Answer:
     """What the confirmation says: the λ chosen by the 1-SE rule, its interval, its effect over the off arm, a verdict and a promise.
 
-    Only confirm members count, paired by seed (common random numbers). The chosen arm is picked with the seeds that also test it, so the
-    interval of its effect must hold for every arm that could have been picked: Bonferroni's t, at 1 − 0.05/(2m) with m confirmed λ arms.
-    (m is fixed before any seed is drawn; counting only those that did not diverge would let the data choose m.) Dunnett's quantile would be
-    narrower, but it needs one variance for all arms; here the difference of an arm from the off arm varies the more the farther they are.
+    Only confirm members count, paired by seed (common random numbers). The same seeds choose the arm and test it, so the interval of its
+    effect must hold for every arm that could have been chosen: Bonferroni's t, at 1 − 0.05/(2m) with m confirmed λ arms. (m is fixed before
+    any seed is drawn. If only arms that did not diverge counted, the data would choose m.) Dunnett's quantile would be narrower, but it
+    needs one variance for all arms. Here the difference from the off arm varies more for arms that lie farther from it.
 
     Verdict, with d = off − chosen, [lo, hi] and δ = margin · |off score|: `helps` if lo > 0, `hurts` if hi < 0, `harmless` if [lo, hi] lies
-    within ±δ, else `no evidence`. If the off arm lost seeds to divergence, those pairs are +∞ and the interval is open above: `helps` if
-    lo > 0 over the surviving pairs, or if at least two off seeds diverged (one may be chance) and the survivors do not say that λ hurts.
-    If no λ arm is choosable: `hurts` when λ lost at least two seeds and the off arm none, else `no evidence`.
+    within ±δ, else `no evidence`. If the off arm lost seeds to divergence, those pairs are +∞ and the interval is open above. Then the
+    verdict is `helps` if lo > 0 over the surviving pairs, or if at least two off seeds diverged (one may be chance) and the survivors do
+    not say that λ hurts. If no λ arm can be chosen: `hurts` when λ lost at least two seeds and the off arm none, else `no evidence`.
 
-    `without:<λ>` arms are choosable, as the fully open question is which config to keep; but the 1-SE rule moves toward *more*
-    regularization, so an arm with a λ off is chosen only where it is the best, not for being simpler.
+    `without:<λ>` arms can be chosen too, because the question is which config to keep. But the 1-SE rule moves toward *more*
+    regularization. So an arm with a λ off is chosen only where it is the best, and not because it is simpler.
 
-    Where each λ was searched `alone`, each has a verdict of its own: the 1-SE rule chooses among its arms, which differ from the off arm in
-    this λ only, and the interval of what that arm gains holds for the arms of all λ at once (m counts them all). The arm that gains most
-    is then `best`, and its verdict that of the answer.
+    Where each λ was searched `alone`, each λ has a verdict of its own. The 1-SE rule chooses among its arms, which differ from the off arm
+    in this λ only. The interval of the chosen arm's gain holds for the arms of all λ at once (m counts them all). The arm that gains most
+    is then `best`, and its verdict is the verdict of the answer.
 
-    Recommended is the chosen arm, unless it hurts or has nothing to show: without `helps`, the off arm where it was better on the
+    Recommended is the chosen arm. It is the off arm in two cases: λ hurts; or the verdict is not `helps` and the off arm was better on the
     same seeds.
 
     Without one confirmed seed (none was asked for, or time ran out) the answer is the minimum of the search's fit, with `no evidence`.
@@ -75,7 +75,7 @@ def answer(
     sides = [_asked(group, arms, choosable, alone) for group in ([[knob] for knob in lambdas] if alone else [lambdas])]
     chosen = _lowest([side.chosen for side in sides if side.chosen])
     effect = _against_off(off, chosen, tested, count)
-    said = _judge(effect, delta, off, chosen, tested, [] if alone and chosen else notes)  # its λ will say the same
+    said = _judge(effect, delta, off, chosen, tested, [] if alone and chosen else notes)  # with `alone` each λ adds these notes itself
     best = chosen or _fallback(arms, rows)
     kept = off if off and _rather_off(said, off, effect) else best
     curves, found = {}, []
@@ -113,11 +113,11 @@ def mean_of(values: Sequence[float]) -> dict[str, float]:
 
 
 def with_test(given: Answer, read: Sequence[tuple[str, int, float]], error: str = "") -> Answer:
-    """The answer with its reading of the test split: per arm the scores by seed, and their paired improvement over the off arm.
+    """The answer with its reading of the test split: for each arm the scores by seed, and their paired improvement over the off arm.
 
     Args:
-        given: the answer as chosen on validation; nothing of it changes.
-        read: arm (`chosen`, `off`, or that of a λ that was searched alone), seed and score of each confirmed member that was read.
+        given: the answer as chosen on validation; nothing in it changes.
+        read: arm (`chosen`, `off`, or the arm of a λ that was searched alone), seed and score of each confirmed member that was read.
         error: why the test split could not be read.
     """
     scores: dict[str, dict[int, float]] = {}
@@ -129,7 +129,7 @@ def with_test(given: Answer, read: Sequence[tuple[str, int, float]], error: str 
         test[arm] = {**mean_of(values), "scores": values}
 
     def effect(arm: str) -> dict[str, Any]:
-        """Over the off arm. These are the weights that the choice was made with, so the interval is simultaneous here too."""
+        """The effect over the off arm. The choice was made with these same weights, so the interval is simultaneous here too."""
         seeds = sorted(set(scores[arm]) & set(scores["off"]))
         return asdict(paired([scores["off"][seed] - scores[arm][seed] for seed in seeds], given.effect.comparisons))
 
@@ -142,16 +142,16 @@ def with_test(given: Answer, read: Sequence[tuple[str, int, float]], error: str 
 
 
 def _fixed(rows: Sequence[Row], knobs: Sequence[Knob]) -> dict[str, Value]:
-    """The knobs that no member varies, from the first member."""
+    """The knobs that have one value in all members, from the first member."""
     first = min(rows, key=lambda row: row.number, default=None)
     searched = {knob.name for knob in knobs}
     return {name: value for name, value in first.config.items() if name not in searched} if first else {}
 
 
 def _fallback(arms: Mapping[str, Arm], rows: Sequence[Row]) -> Arm:
-    """What to name where no λ arm can be chosen: the off arm if it trained, else the minimum of the search's fit.
+    """The arm to name where no λ arm can be chosen: the off arm if it trained, else the minimum of the search's fit.
 
-    Where each λ was searched alone, that of the λ with the best member.
+    Where each λ was searched alone: the minimum of the λ with the best member.
     """
     off = arms.get("off")
     if off is not None and off.scores and not off.bad:
@@ -163,9 +163,9 @@ def _fallback(arms: Mapping[str, Arm], rows: Sequence[Row]) -> Arm:
 
 @dataclass(frozen=True)
 class _Asked:
-    """λ that one choice is made for: the arms that tell of them, and the arm chosen by the 1-SE rule, if one can be.
+    """λ that one choice is made for: the arms that tell of them, and the arm chosen by the 1-SE rule, if one can be chosen.
 
-    Where each λ was searched alone, `min:l2` is `min` here, so that this is a sweep of one λ.
+    Where each λ was searched alone, `min:l2` is called `min` here, so that this is a sweep of one λ.
     """
 
     lambdas: Sequence[Knob]
@@ -187,7 +187,7 @@ def _lowest(arms: Sequence[Arm]) -> Arm | None:
 
 
 def _with_verdict(one: LambdaAnswer, side: _Asked, off: Arm | None, comparisons: int, delta: float, notes: list[str]) -> LambdaAnswer:
-    """What a λ alone gains over the off arm, and its verdict. A λ without a confirmed arm has no value."""
+    """The gain of a λ alone over the off arm, and its verdict. A λ without a confirmed arm has no value."""
     own: list[str] = []
     tested = [arm for name, arm in side.arms.items() if name != "off" and (arm.scores or arm.bad)]
     effect = _against_off(off, side.chosen, tested, comparisons)
@@ -219,7 +219,7 @@ def judge(low: float, high: float, delta: float) -> Verdict:
 
 
 def _table(rows: Sequence[Row], cands: Sequence[Candidate], notes: list[str]) -> dict[str, Arm]:
-    """One arm per candidate. A seed trained twice (a resumed sweep) counts once: what ended over what is missing, then the later member."""
+    """One arm per candidate. A seed trained twice (a resumed sweep) counts once: an ended member before a missing one, else the later."""
     table = {}
     for one in cands:
         mine = [row for row in rows if row.phase == "confirm" and row.arm == one.arm]
@@ -238,7 +238,7 @@ def _table(rows: Sequence[Row], cands: Sequence[Candidate], notes: list[str]) ->
 
 
 def _choosable(tested: Sequence[Arm], notes: list[str]) -> list[Arm]:
-    """Arms that lost no seed to λ and share seeds with one another; an arm with less than half of the seeds of the fullest is left out."""
+    """Arms that lost no seed to λ and share seeds with one another. An arm with less than half of the fullest arm's seeds is left out."""
     sound = [arm for arm in tested if arm.scores and not arm.bad]
     fullest = max((len(arm.scores) for arm in sound), default=0)
     kept = [arm for arm in sound if 2 * len(arm.scores) >= fullest]
@@ -249,9 +249,9 @@ def _choosable(tested: Sequence[Arm], notes: list[str]) -> list[Arm]:
 
 
 def _one_se(arms: Sequence[Arm], lambdas: Sequence[Knob]) -> Arm:
-    """The most regularized arm whose mean is within one SE of the best, the SE being that of the paired difference from the best.
+    """The most regularized arm whose mean is within one SE of the best. The SE is that of the paired difference from the best.
 
-    With several λ one at a time: among the arms within one SE keep those with the most of the first λ, then of the second, and so on.
+    Several λ are taken one at a time: of the arms within one SE keep those with the most of the first λ, then of the second, and so on.
     """
     seeds = shared_seeds(arms)
     scores = {arm.name: np.array([arm.scores[seed] for seed in seeds]) for arm in arms}
@@ -278,7 +278,7 @@ def _against_off(off: Arm | None, chosen: Arm | None, tested: Sequence[Arm], com
 
 
 def _rather_off(said: Verdict, off: Arm, effect: Effect) -> bool:
-    """Whether to train without λ: where it hurts, and where nothing says that it helps and on the same seeds the off arm was better."""
+    """Whether to train without λ: λ hurts; or nothing says that it helps, and the off arm was better on the same seeds."""
     return said is Verdict.HURTS or (said is not Verdict.HELPS and bool(off.scores) and effect.mean < 0)
 
 
