@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 class SpecError(Exception):
-    """A user's mistakes in a spec, all of them: each says what must hold, what was given and what to do."""
+    """All of a user's mistakes in a spec. Each says what must hold, what was given and what to do."""
 
     def __init__(self, faults: Sequence[str]) -> None:
         self.faults = list(faults)

@@ -1,4 +1,4 @@
-"""What a sweep would do and how long that takes, before it is started."""
+"""What a sweep would do and how long it would take, before it is started."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from search.spec.keys import Spec
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a sweep would do: members and epochs at most by phase, and how long that takes here. `basis` says what the estimate rests on."""
+    """What a sweep would do: members and epochs by phase (at most), and how long that takes here. `basis`: what the estimate rests on."""
 
     spec: Spec
     members: dict[str, int]
@@ -26,12 +26,12 @@ class DryRun:
     basis: str
 
 
-# Ray, two workers with torch, and the last writes: measured on two cores.
+# Ray, two workers with torch, and the last writes; measured on two cores.
 OVERHEAD_SECONDS = 15.0
 
 
 def dry_run(spec: Spec, *, home: Home | None = None, workers: int | None = None) -> DryRun:
-    """The plan of a sweep and a time estimate, from members of the same kind in the catalogue, else from what is trained here and now."""
+    """The plan of a sweep and a time estimate: from members of the same kind in the catalogue, else from a training here and now."""
     home = home or Home.open()
     members = planned(spec)
     epochs = {phase: count * (spec.budget.epochs or 0) for phase, count in members.items()}

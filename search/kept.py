@@ -1,4 +1,4 @@
-"""The sweeps that a home holds: their names and rows, and the removal of one."""
+"""The sweeps that a home holds: their names, their rows, and how to remove one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def remove(name: str, *, home: Home | None = None) -> list[str]:
 
 
 def refuse_taken(home: Home, names: Iterable[str | None]) -> None:
-    """Raise InfraError where the catalogue cannot be opened, or sweeps hold some of these names; a file that is not there is not made."""
+    """Raise InfraError where the catalogue cannot be opened, or where sweeps hold some of these names. A missing file is not created."""
     with Catalogue(home.catalogue_url, create=False) as catalogue:
         taken = [name for name in names if name is not None and _holds(catalogue, name)]
     if taken:
@@ -45,9 +45,9 @@ def refuse_taken(home: Home, names: Iterable[str | None]) -> None:
 
 
 def _holds(catalogue: Catalogue, name: str) -> bool:
-    """Whether a sweep has this name to itself.
+    """Whether a sweep holds this name.
 
-    One that failed before its first member (a data file that cannot be read, a λ that does nothing) leaves it to the next.
+    A sweep that failed before its first member (a data file that cannot be read, a λ that does nothing) leaves its name to the next sweep.
     """
     if not catalogue.has_sweep(name):
         return False
@@ -55,14 +55,14 @@ def _holds(catalogue: Catalogue, name: str) -> bool:
 
 
 def begin(catalogue: Catalogue, spec: Spec, name: str | None, home: Home, note: Callable[[str], None]) -> str:
-    """Write the row of a sweep that begins; its name, made up where none was given.
+    """Write the row of a sweep that begins. Returns its name, which is made up where none was given.
 
     Raises:
-        InfraError: another driver has taken the name meanwhile.
+        InfraError: another driver has taken the name in the meantime.
     """
     if name and catalogue.has_sweep(name):
         refuse_taken(home, [name])
-        for left in remove(name, home=home):  # it had come to nothing
+        for left in remove(name, home=home):  # the sweep that had this name failed before its first member
             note(left)
     name = name or _free_name(catalogue, spec)
     catalogue.create_sweep(
@@ -79,7 +79,7 @@ def begin(catalogue: Catalogue, spec: Spec, name: str | None, home: Home, note: 
 
 
 def go_on(catalogue: Catalogue, name: str, spec: Spec, trials: int) -> Spec:
-    """The spec of a sweep that goes on with `trials` more configs. More may move the minimum; otherwise what was chosen stays chosen."""
+    """The spec of a sweep that goes on with `trials` more configs. More configs may move the minimum; without them the choice stays."""
     if trials:
         spec = spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": spec.budget.trials + trials})})
         catalogue.update_sweep(name, candidates=None)
@@ -102,6 +102,6 @@ def plain_spec(spec: Spec) -> dict[str, Any]:
 
 
 def remember(catalogue: Catalogue, name: str, problem: str) -> None:
-    """Keep why a sweep failed, for whoever looks at it later; a sweep that went on to its answer has no such reason any more."""
+    """Store why a sweep failed, for people who look at it later. A sweep that went on to its answer no longer has such a reason."""
     facts = {key: value for key, value in catalogue.sweep(name).facts.items() if key != "problem"}
     catalogue.update_sweep(name, facts=facts | ({"problem": problem} if problem else {}))

@@ -1,4 +1,4 @@
-"""Training one config without a sweep: an exported file, or a member again."""
+"""Train one config without a sweep: from an exported file, or from a member of a sweep."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def train(
 ) -> Retrained:
     """Train one config without Ray: an exported file, or the member `NAME/17` of a sweep.
 
-    Without `seed` a seed is drawn that no member used. The result, the weights and a sample grid are written to `out` (default: a folder in
-    the home), and to MLflow.
+    Without `seed` a seed is drawn that no member has used. The result, the weights and a sample grid are written to `out` (default: a
+    folder in the home), and to MLflow.
 
     Raises:
         SpecError: the file has faults or free knobs. InfraError: no such sweep or member.
@@ -100,7 +100,7 @@ def train(
 
 
 def _train(worker: Worker, spec: Spec, listener: Listener, tracker: MlflowTracker | None) -> Report:
-    """The last report of the member that the worker trains."""
+    """Train the member with the worker. Returns the member's last report."""
     last = Report(0, 0, math.nan, state=State.FAILED, reason="the objective reported nothing")
     while True:
         result = worker.step()
@@ -115,7 +115,7 @@ def _train(worker: Worker, spec: Spec, listener: Listener, tracker: MlflowTracke
 
 
 def _target(target: str, home: Home) -> tuple[str, Spec, dict[str, Any], dict[int, float]]:
-    """A title, the spec, the config, and the scores of the seeds that have been trained with it."""
+    """A title, the spec, the config, and the scores of the seeds that have been trained with this config."""
     name, slash, number = target.rpartition("/")
     if slash and number.isdigit() and not Path(target).exists():
         with Catalogue(home.catalogue_url, create=False) as catalogue:

@@ -184,7 +184,7 @@ def _fit(rows: Sequence[Row], known: Mapping[int, Final], knobs: Sequence[Knob],
     z = scale(scores)
     variance = np.array([known[row.number].variance for row in seen]) * scale.slope(scores) ** 2
     points = encoder([row.config for row in [*seen, *bad, *blind]])
-            # Stopped, and no member can predict its score: take the median, with the spread of all scores as its uncertainty.
+    # Stopped, and no member can predict its score: take the median, with the spread of all scores as its uncertainty.
     guesses = [float(z.max()) + WORST] * len(bad) + [float(np.median(z))] * len(blind)
     doubts = [0.0] * len(bad) + [float(np.var(z))] * len(blind)
     surface = fit_surface(points, np.concatenate([z, guesses]), np.concatenate([variance, doubts]), encoder.longest)

@@ -162,7 +162,7 @@ class Surface:
         return self.shift + self.scale * np.asarray(self.process.predict(points), dtype=np.float64)
 
     def excess(self, points: Array, at: Array) -> tuple[Array, Array]:
-        """f(x) − f(at) and its predictive sd, for each row x of `points`. The observation noise is not part of f: it is taken out of the sd."""
+        """f(x) − f(at) and its predictive sd, for each row x of `points`. The sd is without the observation noise."""
         mean, cov = self.process.predict(np.vstack([at, points]), return_cov=True)
         variance = np.diag(cov) - self.noise
         spread = variance[1:] + variance[0] - 2.0 * cov[0, 1:]

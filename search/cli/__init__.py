@@ -1,4 +1,4 @@
-"""The command `lagrange`: parsing and printing only; what it does is in `search` and `infra`.
+"""The command `lagrange`: it only parses and prints. What it does is in `search` and `infra`.
 
 Exit codes: 0 done, 1 the sweep or training failed, 2 the user's mistake (nothing was started), 130 interrupted.
 Everything heavy is imported inside the commands, so that `lagrange --help` costs a tenth of a second.
@@ -19,14 +19,14 @@ from typer.core import TyperGroup
 from search.cli import exists, export, look, sweep
 from search.cli.shared import FAILED, INTERRUPTED, MISTAKE, OK, print_error
 
-# A user's mistakes, by module and class: looked up among what is loaded, so that catching them imports nothing.
+# A user's mistakes, by module and class. They are looked up among the loaded modules, so that catching them imports nothing.
 _MISTAKES = (
     ("search.errors", "SpecError"),
     ("objectives.base", "ObjectiveError"),
     ("infra.errors", "InfraError"),
     ("search.choosing.answer", "SelectionError"),
 )
-# What typer itself turns into an exit code. It has carried its own copy of click since 0.2x, so click's classes are reached through it.
+# Exceptions that typer itself turns into an exit code. Typer has its own copy of click since 0.2x; its classes are reached through typer.
 _CLICKS = tuple(cls for cls in typer.BadParameter.__mro__ if cls not in (Exception, BaseException, object))
 _TYPERS: tuple[type[Exception], ...] = (typer.Exit, typer.Abort, *_CLICKS)
 _EPILOG = (
@@ -35,7 +35,7 @@ _EPILOG = (
 
 
 class _Group(TyperGroup):
-    """Prints a user's mistake as short red lines; `--debug`, anywhere on the line, shows the traceback instead."""
+    """Prints a user's mistake as short red lines. `--debug`, anywhere on the line, shows the traceback instead."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ctx.obj = {"debug": "--debug" in args or bool(os.environ.get("LAGRANGE_DEBUG"))}
@@ -50,7 +50,7 @@ class _Group(TyperGroup):
             print_error("interrupted")
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
-            # The reader has seen enough (`lagrange ls | head`).
+            # The reader of our output has closed it (`lagrange ls | head`).
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(OK) from None
         except Exception as error:
@@ -60,7 +60,7 @@ class _Group(TyperGroup):
 
 
 def _told(error: Exception, debug: bool) -> int:
-    """Print an error for people; the exit code."""
+    """Print an error for people, and return the exit code."""
     if any(isinstance(error, cls) for cls in _loaded_mistakes()):
         for line in getattr(error, "faults", None) or [str(error)]:
             print_error(line)
@@ -124,7 +124,7 @@ for _name, _command in _COMMANDS.items():
 
 
 def main() -> None:
-    """The console script. The current folder is where a user's own `module:Class` lies; console scripts do not put it on the path."""
+    """The console script. It puts the current folder on the path: a user's own `module:Class` lies there."""
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     app(prog_name="lagrange")

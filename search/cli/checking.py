@@ -1,4 +1,4 @@
-"""`lagrange check`: which λs of which objectives are alive, as rows. The proofs are in `objectives/checks/alive.py`."""
+"""`lagrange check`: which λs of which objectives are alive, as rows. `objectives/checks/alive.py` holds the proofs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from objectives.base import Check, Settings
 from objectives.registry import load, objectives
 
-EPOCHS = 10  # schedules (a warm-up) are looked at half-way through so many
+EPOCHS = 10  # schedules (a warm-up) are checked half-way through this many epochs
 
 
 def rows(
@@ -20,12 +20,12 @@ def rows(
     model: str | None = None,
     likelihood: str | None = None,
 ) -> list[dict[str, Any]]:
-    """One row for each λ, `verdict` being passed, failed or unproven; of every objective if none is named.
+    """One row for each λ, with `verdict` passed, failed or unproven. If no objective is named, the rows of every objective.
 
-    A λ that needs a likelihood of its own is checked with that one, unless one was asked for.
+    A λ that needs a certain likelihood is checked with that likelihood, unless the user asked for another.
 
     Raises:
-        ObjectiveError: nobody knows the objective or a λ.
+        ObjectiveError: the objective or a λ does not exist.
     """
     from objectives.checks.alive import check
 
@@ -44,7 +44,7 @@ def _order(row: dict[str, Any]) -> tuple[bool, str]:
 
 
 def _by_likelihood(kind: Any, wanted: list[str], asked: str | None) -> list[tuple[list[str], str | None]]:
-    """The λs, grouped by the likelihood to check them with."""
+    """The λs, grouped by the likelihood with which they are checked."""
     needs: dict[str | None, list[str]] = {}
     for name in wanted:
         own = kind.knobs[name].likelihood if name in kind.knobs else ""

@@ -1,4 +1,4 @@
-"""Units of other projects, for the command line: reads what was typed and asks `objectives.conventions`."""
+"""Units of other projects, for the command line. It reads what was typed and asks `objectives.conventions`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def rows(
     kernels: int | None = None,
     batch: int | None = None,
 ) -> list[Row]:
-    """What parameters of the convention `source` are here, what knobs of ours are in `target`, or the one through the other.
+    """Convert parameters of the convention `source` to our knobs, or our knobs to `target`, or parameters of one convention to the other.
 
     Raises:
         SpecError, ObjectiveError: with every fault.
@@ -54,7 +54,7 @@ def listing(source: str | None) -> list[Row]:
 
 
 def headings(source: str) -> dict[str, str]:
-    """How a convention writes its loss, and what its settings choose among."""
+    """How a convention writes its loss, and what its settings can be."""
     found = {"loss": conventions.loss_of(source)}
     for name, choices in conventions.settings_of(source).items():
         found[f"{name}=…"] = "; ".join(f"{choice} ({meaning})" if meaning else choice for choice, meaning in choices.items())
@@ -81,7 +81,7 @@ def _pairs(pairs: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def _shape(image: str | None) -> tuple[tuple[int, int, int] | None, str]:
-    """Height, width and channels of `HxWxC`; `HxW` has one channel. Or what is wrong with it."""
+    """Height, width and channels of `HxWxC` (`HxW` has one channel), or what is wrong with the text."""
     if image is None:
         return None, ""
     parts = image.lower().replace("×", "x").split("x")

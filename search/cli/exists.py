@@ -91,7 +91,7 @@ def convert(
     batch: Annotated[int | None, typer.Option(help="The batch size.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what the λ of another project is here: --from pytorch-vae kld_weight=0.00025 --image 64x64x3."""
+    """Convert the λ of another project to ours: --from pytorch-vae kld_weight=0.00025 --image 64x64x3."""
     from search.cli import converting as units
 
     if not given:
@@ -106,7 +106,7 @@ def convert(
 
 
 def _print_conventions(name: str | None, as_json: bool) -> None:
-    """All conventions, or the loss, the settings and the parameters of one."""
+    """Print all conventions, or the loss, the settings and the parameters of one."""
     from search.cli import converting as units
 
     found = units.listing(name)

@@ -51,7 +51,7 @@ def train(
     catalogue_url: CatalogueOption = None,
     plain: PlainOption = False,
 ) -> None:
-    """Train one config and hold it to its promise. Needs no Ray."""
+    """Train one config and compare its score with its promise. Needs no Ray."""
     from search.retrain import train as train_one
 
     place = home_of(home, catalogue_url, tracking_uri)

@@ -23,7 +23,7 @@ from search.asking import samplers
 Entry = dict[str, Any]
 Served = Sequence[tuple[str, Any]]  # objectives and their classes
 
-# What the table of a family shows; an entry has more (`lagrange knobs NAME`).
+# The columns that the table of a family shows. An entry has more (`lagrange knobs NAME`).
 COLUMNS: dict[str, tuple[str, ...]] = {
     "knobs": ("name", "off", "range", "formula", "unit", "objectives"),
     "models": ("name", "summary", "objectives"),
@@ -35,14 +35,14 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "latents": ("name", "summary", "source"),
 }
 WHOLE = ("name", "off", "range")  # columns that stay on one line
-LONG = ("conventions", "about")  # what one entry's facts leave to `long`
+LONG = ("conventions", "about")  # facts of an entry that `long` prints as paragraphs
 
 
 def entries(family: str, objective: str | None = None) -> list[Entry]:
-    """Every member of a family (a key of COLUMNS), by name; with `objective`, those that serve it.
+    """All entries of a family (a key of COLUMNS), by name. With `objective`, the entries that serve this objective.
 
     Raises:
-        ObjectiveError: nobody knows the objective.
+        ObjectiveError: the objective does not exist.
     """
     served = _objectives() if objective is None else [(objective, load(objective))]
     found = sorted(_READERS[family](served), key=lambda entry: str(entry["name"]))
@@ -50,16 +50,16 @@ def entries(family: str, objective: str | None = None) -> list[Entry]:
 
 
 def entry(family: str, name: str) -> Entry:
-    """One member of a family; what is asked for as a metric by `measure` is several.
+    """One entry of a family. A name that `measure` takes may stand for several metrics.
 
     Raises:
-        ObjectiveError: nobody knows the name; says what exists and the nearest.
+        ObjectiveError: the name does not exist. The message says what exists and which name is nearest.
     """
     found = {str(one["name"]): one for one in entries(family)}
     if family == "metrics" and (measured := {key: one["summary"] for key, one in found.items() if one["measure"] == name}):
         return {"measure": name, **measured}
     if family == "knobs" and (players := [one for one in (f"{name}_g", f"{name}_d") if one in found]) and name not in found:
-        # A λ that is searched for each player of a GAN by itself, and has no place of its own.
+        # A λ of a GAN that is searched for each player separately, and is no knob itself.
         return {**found[players[0]], "name": name, "knobs": players, "where": "for each player by itself", **_background(players[0])}
     if name not in found:
         raise ObjectiveError(unknown(family.removesuffix("s"), name, list(found)))
@@ -67,14 +67,14 @@ def entry(family: str, name: str) -> Entry:
 
 
 def long(entry: Entry) -> list[str]:
-    """The paragraphs below an entry's facts: what other projects call a knob, and what its file says of it."""
+    """The paragraphs below an entry's facts: the names of a knob in other projects, and what its file says about it."""
     foreign = [f"  {one['convention']:14}  {one['name']:18}  {one['equation']}" for one in entry.get("conventions", ())]
     named = ["\n".join(["In other projects (w: the value there; lagrange convert):", *foreign])] if foreign else []
     return [*named, *([entry["about"]] if entry.get("about") else [])]
 
 
 def _objectives() -> Served:
-    """Ours; first those with the most knobs, of which the others are special cases."""
+    """Our objectives. First those with the most knobs; the others are special cases of these."""
     return sorted(objectives().items(), key=lambda pair: -len(pair[1].knobs))
 
 
@@ -103,7 +103,7 @@ def _range(knob: Knob) -> str:
 def _merged(served: Served, attribute: str, make: Callable[[Any], Entry]) -> list[Entry]:
     """Entries of what the objectives use.
 
-    An objective may redefine a knob (another range, another default): what differs from the first is kept under `differs`.
+    An objective may redefine a knob (another range, another default). Its differences from the first entry are kept under `differs`.
     """
     found: dict[str, Entry] = {}
     first: dict[str, Any] = {}
@@ -124,7 +124,7 @@ def _knobs(served: Served) -> list[Entry]:
 
 
 def _background(name: str) -> Entry:
-    """What the file of a knob says, and its parameters in other projects."""
+    """What the file of a knob says about it, and its parameters in other projects."""
     stem = name.removesuffix("_g").removesuffix("_d")
     about = next(
         (
@@ -149,9 +149,9 @@ def _about(name: str) -> Entry:
 
 
 def _metrics(served: Served) -> list[Entry]:
-    """Every number, and the name under which a spec's `measure` asks for it, if it can be asked for.
+    """Every metric, and the name with which a spec's `measure` asks for it, if there is one.
 
-    Standard errors, reported beside a number as NAME_se, are left out.
+    Standard errors are left out; they are reported beside a metric as NAME_se.
     """
     askable = {metric.name: name for name, module in _files("metric") if hasattr(module, "NEEDS") for metric in declared(name)}
     found = _merged(served, "metrics", lambda metric: _plain(metric) | {"measure": askable.get(metric.name, ""), "objectives": []})
@@ -160,7 +160,7 @@ def _metrics(served: Served) -> list[Entry]:
 
 
 def _models(served: Served) -> list[Entry]:
-    families: dict[str, list[str]] = {}  # a class of ours may be a family's under another question
+    families: dict[str, list[str]] = {}  # one of our classes may be a family that is asked another question
     for name, cls in served:
         families.setdefault(cls.name or name, []).append(name)
     return [
@@ -176,7 +176,7 @@ def _models(served: Served) -> list[Entry]:
 
 
 def _by_objective(module: ModuleType, attribute: str) -> dict[str, str]:
-    """What a model file says for each objective, in words: its published knobs, or its published sizes."""
+    """What a model file says for each objective, in words: its published knobs or its published sizes."""
     found: dict[str, str] = {}
     for objective, said in getattr(module, attribute, {}).items():
         if attribute == "RECIPE":

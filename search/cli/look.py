@@ -1,4 +1,4 @@
-"""Looking at what there is: `lagrange ls`, `show`, `best` and `ui`; and `rm`."""
+"""Commands that look at sweeps: `lagrange ls`, `show`, `best` and `ui`; and `rm`."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def list_sweeps(as_json: JsonOption = False, home: HomeOption = None, catalogue_
 
 
 def _status(catalogue: Any, row: SweepRow) -> str:
-    """A sweep that says `running` without a living driver was killed."""
+    """The status of a sweep. A sweep that says `running` but has no living driver was killed."""
     return "interrupted" if row.status == "running" and not catalogue.locked_by(row.name) else row.status
 
 
@@ -111,7 +111,7 @@ def _members_table(members: Sequence[MemberRow]) -> Any:
 
     table = printing.table("member", "phase", "arm", "state", "score", "epochs", "config", "reason")
     names = list(dict.fromkeys(name for one in members for name in one.config))
-    # What no member varies is in the spec, and in `--member N`.
+    # Values that are the same for all members are not shown here: they are in the spec and in `--member N`.
     varied = [name for name in names if len({one.config.get(name) for one in members}) > 1] or names
     for one in members:
         state = one.state or "open"
@@ -184,7 +184,7 @@ def best(
     table = printing.table("objective", "model", "data set", "best λ", "score", "effect", "verdict", "sweep")
     for row in rows:
         answer = row.answer
-        off = answer.recommended_arm == "off"  # where no λ has anything to show, off is the best value that is known
+        off = answer.recommended_arm == "off"  # where no λ shows a gain, off is the best value that is known
         best = [(one.name, f"{number(one.off)} (off)" if off else number(one.value)) for one in answer.lambdas]
         values = ", ".join(f"{name} = {value}" for name, value in best)
         score = f"{row.score_name} {number(answer.off_score if off else answer.best_score)}"
@@ -194,7 +194,7 @@ def best(
 
 
 def _data_name(spec: Mapping[str, Any]) -> str:
-    """A data set as a table shows it: with its file or folder where the user's own decides what it is."""
+    """A data set as a table shows it. Where the user's own file or folder decides what it is, with that file or folder."""
     dataset = spec.get("dataset") or {}
     own = {"array_file": dataset.get("path"), "image_folder": dataset.get("root")}.get(str(dataset.get("name")))
     return f"{dataset.get('name')} ({Path(own).name})" if own else str(dataset.get("name"))
@@ -219,7 +219,7 @@ def ui(
     if file is not None and not file.exists():
         raise InfraError(f"The MLflow store must exist; {file} does not. Run a sweep first, or give --home.")
     with socket.socket() as probe:
-        if os.name == "posix":  # elsewhere it takes a port from whoever has it
+        if os.name == "posix":  # on other systems this option takes a port away from the process that has it
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -232,7 +232,7 @@ def ui(
 
 
 def _serve(command: Sequence[str], env: Mapping[str, str]) -> int:
-    """Run a server until it ends or we are told to stop. It gets a process group of its own: its children outlive it otherwise."""
+    """Run a server until it ends or we are told to stop. It gets a process group of its own, because its children would outlive it."""
     import signal
     import subprocess
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def console() -> Console:
-    """Standard output. A pipe or a file has no width: tables are then as wide as they need to be, so that grep finds whole lines."""
+    """Standard output. A pipe or a file has no width, so tables there are as wide as they need to be, and grep finds whole lines."""
     from rich.console import Console
 
     return Console() if sys.stdout.isatty() else Console(width=500)
@@ -40,7 +40,7 @@ def entries(found: Sequence[Mapping[str, Any]], columns: Sequence[str], whole: S
 
 
 def facts(found: Mapping[str, Any]) -> None:
-    """A line for each fact; several for one that has several."""
+    """A line for each fact, or several lines for a fact with several values."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -71,7 +71,7 @@ def as_json(value: Any) -> None:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no NaN: None stands for it, and words for the infinities."""
+    """JSON has no NaN and no infinities: None stands for NaN, words stand for the infinities."""
     if isinstance(value, float) and value - value != 0:
         return None if value != value else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, Mapping):

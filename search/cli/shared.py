@@ -1,4 +1,4 @@
-"""What several commands share: options, and where things are."""
+"""What several commands share: options, and the places of things."""
 
 from __future__ import annotations
 
@@ -35,32 +35,32 @@ def print_error(text: str) -> None:
 
 
 def without_passwords(text: str) -> str:
-    """A text that may be shown."""
+    """The text without passwords, so that it may be shown."""
 
     return strip_password(text)
 
 
 def home_of(home: str | None, catalogue_url: str | None = None, tracking_uri: str | None = None, storage: str | None = None) -> Home:
-    """Where a command finds its sweeps."""
+    """The home in which a command finds its sweeps."""
 
     return Home.open(home, catalogue_url=catalogue_url, tracking_uri=tracking_uri, storage=storage)
 
 
 def catalogue_of(home: Home) -> Any:
-    """The catalogue, for looking: nothing is made where there is none."""
+    """The catalogue, for reading. A missing catalogue is not created."""
     from infra.catalogue import Catalogue
 
     return Catalogue(home.catalogue_url, create=False)
 
 
 def shown_home(home: Home) -> str:
-    """The home as a command needs it: empty where it is the default of the current folder."""
+    """The option that names the home in a command that we print; empty for the default home of the current folder."""
     default = Path.cwd() / "mlflow_runs"
     return "" if home.root == default or os.environ.get("LAGRANGE_HOME") else str(home.root)
 
 
 def home_option(home: Home) -> str:
-    """What a command that is shown needs to find the home again."""
+    """The options that a printed command needs to find this home again."""
     shown = shown_home(home)
     return f" --home {shown}" if shown else ""
 
@@ -75,7 +75,7 @@ def shown(plain: bool) -> Iterator[Any]:
 
 
 def usual(objective: str) -> dict[str, Any]:
-    """The defaults of an objective's knobs; none where it can no longer be loaded."""
+    """The defaults of an objective's knobs; empty if the objective can no longer be loaded."""
     from objectives.base import ObjectiveError
     from objectives.registry import load
 

@@ -87,7 +87,7 @@ def sweep(
 
 
 def _print_warnings(specs: Sequence[Spec]) -> None:
-    """What the objectives say against the specs, once, before anything is trained. On standard error: a dry run's output is a spec."""
+    """Print the objectives' warnings once, before training. On standard error, because the output of a dry run is a spec."""
     from search.spec.faults import warnings
 
     for warning in dict.fromkeys(warning for spec in specs for warning in warnings(spec)):
@@ -95,7 +95,7 @@ def _print_warnings(specs: Sequence[Spec]) -> None:
 
 
 def _source(target: str) -> str | Path | dict[str, Any]:
-    """The spec that TARGET stands for."""
+    """The spec that TARGET names."""
     from objectives.registry import names, unknown
     from search.errors import SpecError
     from search.spec.text import presets
@@ -111,7 +111,7 @@ def _source(target: str) -> str | Path | dict[str, Any]:
 
 
 def _names(specs: Sequence[Spec], name: str | None) -> list[str | None]:
-    """One name per sweep: a matrix appends what varies to the name that was asked for."""
+    """One name per sweep. A matrix appends what varies to the name that was asked for."""
     if name is None or len(specs) == 1:
         return [name] * len(specs)
     named = [(spec.objective, spec.model or "", spec.dataset.name or "") for spec in specs]
@@ -124,13 +124,13 @@ def _names(specs: Sequence[Spec], name: str | None) -> list[str | None]:
 def _run_all(
     specs: Sequence[Spec], names: Sequence[str | None], home: Home, workers: int | None, address: str | None, plain: bool
 ) -> list[Outcome]:
-    """One sweep after the other; a matrix shares one running Ray."""
+    """Run one sweep after the other. All sweeps of a matrix share one running Ray."""
     from search.kept import refuse_taken
     from search.sweep import run
 
     outcomes: list[Outcome] = []
     if len(specs) > 1:
-        refuse_taken(home, names)  # all of a matrix, before its first sweep begins; `run` looks up its own
+        refuse_taken(home, names)  # all names of a matrix, before its first sweep begins; `run` checks its own name itself
     with _one_ray(specs, workers, address):
         for spec, name in zip(specs, names, strict=True):
             with shown(plain) as display:
@@ -181,7 +181,7 @@ def resume(
 
 
 def _more_trials(name: str, given: str, home: Home) -> int:
-    """How many configs to add: `+40` adds, `40` is the new total."""
+    """How many configs to add: `+40` adds 40, `40` is the new total."""
     from search.errors import SpecError
 
     if not given.removeprefix("+").isdigit() or int(given) == 0:

@@ -1,1 +1,1 @@
-"""Who trains what, and when."""
+"""Who trains which member, and when."""

@@ -1,4 +1,4 @@
-"""One driver's books, open: ledger, study and plan of a sweep as its catalogue has them, and the desk where jobs become work."""
+"""The books of one driver: a sweep's ledger, study and plan, read from its catalogue; and the desk, which turns jobs into work."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def opened(
     listener: Listener | None = None,
     clock: Callable[[], float] = time.time,
 ) -> tuple[Plan, Desk]:
-    """The plan of a resolved spec and its desk. The wall time of the budget begins now."""
+    """The plan of a resolved spec, and its desk. The wall time of the budget starts now."""
     objective, epochs = load(spec.objective), spec.settings().epochs
     space = Space(spec, objective)
     ledger = Ledger(

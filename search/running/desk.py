@@ -1,4 +1,4 @@
-"""From a job of the plan to the work that a worker gets: settings, paths and milestones are put in here."""
+"""From a job of the plan to the work that a worker gets: here settings, paths and milestones are added."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from search.spec.keys import Spec
 
 
 class Desk:
-    """Where the jobs of one sweep become work: pure, but for what it reads in the ledger."""
+    """Turns the jobs of one sweep into work. It is pure, except that it reads the ledger."""
 
     def __init__(self, name: str, spec: Spec, home: Home, ledger: Ledger, up: Cluster) -> None:
         self.name, self.spec, self.home, self.ledger, self.up = name, spec, home, ledger, up
-        # A remote Ray ships the folder; a local worker imports from where the user stands.
+        # To a remote Ray the folder is shipped; a local worker imports from the user's current folder.
         folder = Path.cwd() if up.local else None
         self._setting = Setting(spec.objective, spec.settings(cache=str(home.cache)), spec.limits.memory_gb, folder)
         self._milestones = tuple(schedulers.make(spec.scheduler, self._setting.settings.epochs).milestones)
@@ -45,15 +45,15 @@ class Desk:
         return Train(self._setting, tuple(assigned), milestones)
 
     def warm(self) -> Warm:
-        """What a worker does that is free while another prepares."""
+        """What a free worker does while another worker prepares."""
         return Warm(self._setting, packs=self._pack() != 1)
 
     def _pack(self) -> int | str:
-        """How many members make a pack. A sweep that goes on keeps its width, for which configs are asked for depends on it."""
+        """How many members make a pack. A sweep that goes on keeps its width, because which configs are asked for depends on the width."""
         return self.ledger.pack_members() or self.spec.pack
 
     def _prepare(self) -> Prepare:
-        """Every worker has a part of each phase."""
+        """The preparation, on the assumption that every worker trains a part of each phase."""
         searched = tuple(self.spec.search or {})
         shares = [-(-members // self.up.workers) for members in planned(self.spec).values()]
         checked = searched if self.spec.check else ()

@@ -13,21 +13,21 @@ from search.spec.keys import Spec
 
 
 class Division:
-    """The packs of one sweep. `width` is how many members train well as one program: measured when the data is prepared."""
+    """The packs of one sweep. `width` is how many members train well as one program; it is measured when the data is prepared."""
 
     def __init__(self, spec: Spec, ledger: Ledger, bundle: Callable[[Config], Hashable], workers: int) -> None:
         self._spec, self._ledger, self.bundle, self._workers = spec, ledger, bundle, workers
         self.width = 1
 
     def size(self, phase: str) -> int:
-        """How many members of a phase make a pack, so that every worker gets equally many packs of one size."""
+        """How many members of a phase make a pack. Every worker then gets equally many packs of one size."""
         rows = sum(row.phase == phase for row in self._ledger.rows.values())
         members = max(rows, self._spec.budget.trials) if phase == Phase.SEARCH else rows
         rounds = math.ceil(members / (self.widest(phase) * self._workers))
         return max(1, math.ceil(members / (rounds * self._workers)))
 
     def next(self, queue: Sequence[MemberRow], to_come: int, busy: int) -> list[MemberRow]:
-        """The members of the queue that are the next pack: of one phase, equally long trained, and alike for the objective.
+        """The members of the queue that are the next pack: of one phase, trained equally long, and of one bundle of the objective.
 
         Args:
             queue: members that wait, in the order of asking; at least one.
@@ -37,9 +37,9 @@ class Division:
         kinds: dict[tuple[object, ...], list[MemberRow]] = {}
         for row in queue:
             kinds.setdefault((row.phase, row.epochs, self.bundle(row.config)), []).append(row)
-        # The fullest pack goes first; the few that passed a rung wait for others that do.
+        # The fullest pack goes first. The few members that passed a rung wait until others pass it too.
         found = max(kinds.values(), key=len) if self.width > 1 else list(queue)
-        # Whoever has nothing to do gets some of what is left.
+        # A worker with nothing to do gets a part of the members that are left.
         share = math.ceil((len(queue) + to_come) / max(1, self._workers - busy))
         alone = self.bundle(found[0].config) is None
         return found[: 1 if alone else min(self.size(found[0].phase), share)]
@@ -47,7 +47,7 @@ class Division:
     def widest(self, phase: str) -> int:
         """How many members of a phase a pack may have.
 
-        An adaptive sampler learns from what was told between asks, so it gives at most a quarter of the trials without a word.
+        An adaptive sampler learns from the ends that it was told of between asks. So at most a quarter of the trials is asked for at once.
         """
         asks = phase == Phase.SEARCH and samplers.adaptive(self._spec.sampler)
         return min(self.width, max(1, self._spec.budget.trials // 4)) if asks else self.width

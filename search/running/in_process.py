@@ -1,8 +1,8 @@
-"""A plan, carried out in this process: one member or pack after another, without Ray.
+"""Carry out a plan in this process: one member or pack after another, without Ray.
 
-For debugging with a breakpoint in a loss, for tests and simulations, and for machines where Ray does not run. Members, decisions and
-answer are those of Ray Tune with one worker. What needs a process of its own is not had: `limits.silence_seconds` and `limits.memory_gb`
-have no effect.
+This is for debugging with a breakpoint in a loss, for tests and simulations, and for machines where Ray does not run. Members, decisions
+and answer are the same as with Ray Tune and one worker. Two limits need a process of their own and have no effect here:
+`limits.silence_seconds` and `limits.memory_gb`.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from search.running.work import Progress, Result, Work
 
 
 class Steps(Protocol):
-    """Who does the work: a `worker.Worker`, or a simulation of one."""
+    """What does the work: a `worker.Worker`, or a simulation of one."""
 
     def begin(self, work: Work) -> None:
         """Take over a piece of work."""
         ...
 
     def step(self) -> Result:
-        """Do it, or a part of it."""
+        """Do the work, or a part of it."""
         ...
 
 
 def carry_out(plan: Plan, desk: Desk, interrupted: Callable[[], bool], worker: Steps | None = None) -> bool:
-    """Do what the plan says until nothing is left; False when it was interrupted."""
+    """Do what the plan says until nothing is left. Returns False when it was interrupted."""
     if worker is None:
         from search.running.worker import Worker
 
@@ -37,7 +37,7 @@ def carry_out(plan: Plan, desk: Desk, interrupted: Callable[[], bool], worker: S
         job = plan.next()
         if job is Pause.DONE:
             return True
-        # Nothing runs beside this, so there is nothing to wait for.
+        # Nothing else runs in this process, so there is nothing to wait for.
         assert isinstance(job, Job)
         desk.ledger.dispatched(job.rows)
         worker.begin(desk.work(job))
@@ -47,7 +47,7 @@ def carry_out(plan: Plan, desk: Desk, interrupted: Callable[[], bool], worker: S
 
 
 def _done(plan: Plan, job: Job, worker: Steps, interrupted: Callable[[], bool]) -> bool:
-    """Step until the job is over; False when it was interrupted. Its members go on from their last checkpoints then."""
+    """Step until the job is over. Returns False when it was interrupted; then its members can go on from their last checkpoints."""
     while not interrupted():
         result = worker.step()
         stopped = plan.stops(job, result)

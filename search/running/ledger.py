@@ -1,6 +1,6 @@
-"""What the driver writes down: every member before its dispatch, every report, every end; the catalogue first, then whoever listens.
+"""What the driver writes down: every member before its dispatch, every report, every end. First to the catalogue, then to those who listen.
 
-The catalogue is the truth; the tracker (MLflow) and the listener (the live display) are told the same afterwards and may lag.
+The catalogue is the truth. The tracker (MLflow) and the listener (the live display) are told the same afterwards and may lag behind.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from search.telling.mirror import final_metrics, final_tags, tracked_params, tra
 
 @dataclass(frozen=True)
 class _Entry:
-    """A member's row as it will stand, and its new reports."""
+    """A member's row after the new reports, and the new reports."""
 
     row: MemberRow
     curve: list[Report]
@@ -33,7 +33,7 @@ class _Entry:
 
 
 class Ledger:
-    """The books of one sweep. `rows` mirrors the catalogue's members, `curves` their finite rung scores by epoch."""
+    """The books of one sweep. `rows` mirrors the catalogue's members; `curves` holds their finite rung scores by epoch."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Ledger:
             if self.rows[report.number].phase == Phase.SEARCH:
                 score = math.nan if report.rung_score is None else report.rung_score
                 scheduler.hear([(report.number, self.rows[report.number].arm, report.epoch, score)])
-        # What an open member has reported is how long it was trained, whoever asks; members that go on together must agree in it.
+        # How long an open member was trained is what it has reported. Members that go on together must agree in it.
         for number, seen in self._seen.items():
             if self.rows[number].state is None:
                 self.rows[number] = replace(self.rows[number], epochs=max(seen))
@@ -75,12 +75,12 @@ class Ledger:
         return max(self.rows, default=-1) + 1
 
     def open(self, rows: Sequence[MemberRow]) -> None:
-        """Commit members before anyone trains them."""
+        """Commit members to the catalogue before anybody trains them."""
         self._catalogue.add_members(self.sweep, rows)
         self.rows.update({row.number: row for row in rows})
 
     def dispatched(self, rows: Sequence[MemberRow]) -> None:
-        """Members go to a worker now."""
+        """Note that these members now go to a worker."""
         for row in rows:
             if row.number not in self._introduced:
                 self._introduced.add(row.number)
@@ -88,16 +88,16 @@ class Ledger:
             self._listener.member(row.number, row.phase, row.arm, row.config)
 
     def decide(self, reports: Mapping[int, Sequence[Report]]) -> set[int]:
-        """The members to stop after these reports of a pack. Confirmations are never stopped by a rung.
+        """The members to stop after these reports of a pack. A rung never stops a confirmation.
 
-        All of a pack are known to a rung before it judges any of them: who was reported first must not matter.
+        A rung hears of all members of a pack before it judges any of them, so the order of the reports does not matter.
         """
         news = [
             (number, self.rows[number].arm, report.epoch, report.rung_score)
             for number, mine in reports.items()
             if self.rows[number].phase == Phase.SEARCH and self.rows[number].state is None
             for report in mine
-            # A report that an earlier driver saw was decided by it: the member is open, so it went on.
+            # An earlier driver has already decided after this report. The member is open, so the decision was to go on.
             if report.state is None and report.epoch not in self._seen.get(number, ())
         ]
         self._scheduler.hear(news)
@@ -109,14 +109,14 @@ class Ledger:
         return stopped
 
     def doom(self, number: int, reason: str) -> None:
-        """Remember why a member is stopped until its reports are in."""
+        """Keep the reason why a member is stopped, until its reports have been written."""
         self._doomed[number] = reason
 
     def record(self, reports: Mapping[int, Sequence[Report]], seconds: float, worker: Mapping[str, Any]) -> set[int]:
-        """Write down what a pack reported, by member, and the ends that this brings; the members that have ended by it.
+        """Write down what a pack reported, by member, and which members end by it. Returns the members that have ended.
 
-        One commit for all of it, so that a kill between a rung's reports and its decision leaves neither or both. `seconds` is what the
-        pack took.
+        All is one commit: a kill between a rung's reports and its decision leaves neither or both. `seconds` is the time that the pack
+        took.
         """
         entries = [
             self._entry(number, mine, seconds / len(reports), worker) for number, mine in reports.items() if self.rows[number].state is None
@@ -127,7 +127,7 @@ class Ledger:
         return {entry.row.number for entry in entries if entry.row.state is not None}
 
     def _entry(self, number: int, reports: Sequence[Report], seconds: float, worker: Mapping[str, Any]) -> _Entry:
-        """A member's row after these reports, and those of them that are news."""
+        """A member's row after these reports, and those of the reports that are new."""
         row = self.rows[number]
         news = [report for report in reports if report.epoch not in self._seen.get(number, ())]
         curve = [report for report in news if math.isfinite(report.rung_score) or report.state is None]
@@ -176,7 +176,7 @@ class Ledger:
         )
 
     def _tell(self, entry: _Entry) -> None:
-        """What is written is said: to the mirror of the catalogue, to MLflow, to whoever listens."""
+        """Tell what was written: to the mirror of the catalogue, to MLflow, to the listeners."""
         row = entry.row
         self.rows[row.number] = row
         self._seen.setdefault(row.number, set()).update(report.epoch for report in entry.curve)
@@ -195,23 +195,23 @@ class Ledger:
         self._listener.ended(row.number, row.state or "", row.score, row.reason)
 
     def chose(self, candidates: Sequence[Candidate]) -> None:
-        """The configs to confirm, with the reason of each."""
+        """Write down the configs to confirm, with the reason of each."""
         plain = [{"arm": candidate.arm, "config": candidate.config, "why": candidate.why} for candidate in candidates]
         self._catalogue.update_sweep(self.sweep, candidates=plain)
         self._listener.phase("confirm", 0, len(candidates))
 
     def facts(self, facts: Mapping[str, Any]) -> None:
-        """What `prepare` said of the data."""
+        """Write down what `prepare` found out about the data."""
         self.labels = {str(name): str(label) for name, label in facts.get("labels", {}).items()}
         self._catalogue.update_sweep(self.sweep, facts=dict(facts))
 
     def pack_members(self) -> int | None:
-        """How many members make a pack, as an earlier driver of the sweep was told; None if none was."""
+        """How many members make a pack, as an earlier driver of the sweep was told; None if it was told nothing."""
         found: int | None = (self._catalogue.sweep(self.sweep).facts or {}).get("pack", {}).get("members")
         return found
 
     def _label_tags(self) -> dict[str, str]:
-        """What a member's numbers are called in full, for MLflow: `label.val_kid` and the like."""
+        """The full names of a member's metrics, for MLflow: `label.val_kid` and the like."""
         return {f"label.{name}": label for name, label in self.labels.items()}
 
     def note(self, text: str) -> None:
@@ -220,17 +220,17 @@ class Ledger:
 
 
 def failures(rows: Sequence[MemberRow]) -> list[str]:
-    """A note for every way in which members ended badly."""
+    """One note for every way in which members ended badly."""
     reasons: dict[tuple[str, str], list[int]] = {}
     for row in rows:
         if row.state in (State.FAILED, State.DIVERGED, State.COLLAPSED, State.PREEMPTED):
-            # The evidence of a collapse differs from member to member; what stands before the colon is what it was.
+            # The evidence of a collapse differs from member to member. The text before the colon names the kind of collapse.
             reason = row.reason.partition(":")[0] if row.state == State.COLLAPSED else row.reason
             reasons.setdefault((row.state, reason), []).append(row.number)
     return [f"{len(numbers)} {state} (member {', '.join(map(str, numbers[:8]))}): {reason}" for (state, reason), numbers in reasons.items()]
 
 
 def why_no_answer(rows: Sequence[MemberRow]) -> str:
-    """Why a sweep that did all it could has none."""
+    """Why a sweep that did all it could has no answer."""
     notes = failures(rows)
     return "no member ended well" + (": " + "; ".join(notes[:3]) if notes else "; the sweep's time may have been too short")

@@ -1,7 +1,7 @@
 """The members that one Ray Tune trial trains: as one program where the objective can do that, else one after another.
 
-A member's checkpoint is its own file, the same whoever trained it. So members can be regrouped at every rung, a pack that failed as one
-program goes on in halves or member by member, and what a worker leaves behind any other can take up.
+A member's checkpoint is its own file; it is the same whatever trained it. So members can be regrouped at every rung. A pack that failed as
+one program goes on in halves or member by member. And what one worker leaves behind, any other worker can continue.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Pack:
 
     Args:
         objective: what they train.
-        members: they agree in the objective's `bundle`.
+        members: the members; they agree in the objective's `bundle`.
         paths: the checkpoint file of each, by number.
     """
 
@@ -29,7 +29,7 @@ class Pack:
         self._objective, self._paths = objective, dict(paths)
         self._members = {member.number: member for member in members}
         self._told: dict[int, list[Report]] = {member.number: [] for member in members}
-        # The last epoch that was ever reported: a member that goes back to its checkpoint catches up with it.
+        # The last epoch that each member has ever reported. A member that goes back to its checkpoint catches up to this epoch.
         self._reached = {member.number: 0 for member in members}
         self._runs: dict[tuple[int, ...], Run] = {}
         self._remarks: list[str] = []
@@ -66,16 +66,16 @@ class Pack:
                     run.save(path)
 
     def remark(self) -> str:
-        """What became of the pack since it was last asked, in words; empty if there is nothing to say."""
+        """What happened to the pack since the last call, in words; empty if there is nothing to say."""
         said, self._remarks = "; ".join(self._remarks), []
         return said
 
     def run_of(self, number: int) -> Run:
-        """The run that a member is in."""
+        """The run that trains a member."""
         return next(run for numbers, run in self._runs.items() if number in numbers)
 
     def _stepped(self, numbers: tuple[int, ...]) -> list[Report]:
-        """An epoch of one run. One in which all failed at once is taken apart."""
+        """One epoch of one run. A run in which all members failed at once is taken apart."""
         found = self._runs[numbers].step()
         reason = found[0].reason if len(numbers) > 1 and found and all(report.state is State.FAILED for report in found) else ""
         if reason and not reason.startswith(SPOILED):
@@ -86,7 +86,7 @@ class Pack:
         return found
 
     def _begin(self, numbers: Sequence[int]) -> None:
-        """Start or take up these members, together those that can go on together: whose checkpoints are of one epoch."""
+        """Start these members or continue them. Members with checkpoints of the same epoch go on together."""
         alike: dict[int, list[int]] = {}
         for number in numbers:
             record = self._record(number) if len(numbers) > 1 else None
@@ -99,14 +99,14 @@ class Pack:
                     self._begin_alone(number)
 
     def _begin_together(self, numbers: list[int], *, taken_up: bool) -> None:
-        """As one program; where memory is too short for that as two, and one after another where it cannot be at all."""
+        """Begin them as one program; as two programs where memory is too short; one after another where they cannot be one program."""
         try:
             run = self._objective.start([self._members[number] for number in numbers])
             if taken_up and isinstance(run, PackedRun):
                 run.restore_each({number: self._paths[number] for number in numbers})
-        except Exception as error:  # what is wrong with a member alone, a torn checkpoint say, will be said of that member
+        except Exception as error:  # a fault of one member alone, such as a torn checkpoint, will be reported for that member
             run, failed, starved = None, f"{type(error).__name__}: {error}", out_of_memory(error)
-        # Not within `except`: the error holds what was begun, and its memory is needed.
+        # Outside of `except`: the error object holds what was begun, and that memory is needed now.
         if run is None:
             parts = _parts(numbers, starved)
             self._remarks.append(f"{len(numbers)} members could not be one program ({failed}); {_how(parts)}")
@@ -122,7 +122,7 @@ class Pack:
                 self._begin_alone(number)
 
     def _begin_alone(self, number: int) -> None:
-        """Continue a member from its checkpoint, if one is there and can be read; else it starts again, with the same numbers."""
+        """Continue a member from its checkpoint if there is a readable one. Else it starts again, with the same numbers."""
         run = self._objective.start([self._members[number]])
         self._told[number] = []
         if (record := self._record(number)) is not None:
@@ -131,13 +131,13 @@ class Pack:
                 self._told[number] = record
             except Exception as error:
                 if out_of_memory(error):
-                    raise  # the checkpoint is sound
+                    raise  # the checkpoint is sound, so the fault lies elsewhere
                 self._paths[number].unlink(missing_ok=True)
                 run = self._objective.start([self._members[number]])
         self._runs[number,] = run
 
     def _record(self, number: int) -> list[Report] | None:
-        """What a member had reported when its checkpoint was written; None where there is no checkpoint."""
+        """What a member had reported when its checkpoint was written; None without a checkpoint."""
         path = self._paths[number]
         record = path.with_suffix(".json")
         if not (path.exists() and record.exists()):
@@ -148,21 +148,21 @@ class Pack:
             return None
 
     def _apart(self, numbers: tuple[int, ...], reason: str) -> list[Report]:
-        """The epoch again from the last checkpoints: what fails all of them at once need not be any one's fault.
+        """Repeat the epoch in parts, from the last checkpoints: when all members fail at once, it need not be the fault of each.
 
-        As two programs where there was no memory for one, else member by member.
+        The parts are two programs where memory was too short for one, else single members.
         """
         open_ones = [number for number in numbers if number in self.living]
         parts = _parts(open_ones, reason.startswith(OUT_OF_MEMORY))
         self._remarks.append(f"{len(open_ones)} members in one program failed ({reason}); {_how(parts)}")
-        del self._runs[numbers]  # first of all, for its memory
+        del self._runs[numbers]  # before anything else, to free its memory
         before = set(self._runs)
         for part in parts:
             self._begin(part)
         return [report for mine in list(self._runs) if mine not in before for report in self._caught_up(mine)]
 
     def _caught_up(self, numbers: tuple[int, ...]) -> list[Report]:
-        """What was reported after the checkpoint, reported again, and an epoch more. The driver keeps the first of each epoch."""
+        """Repeat the reports after the checkpoint, and train one epoch more. Of each epoch the driver keeps the first report."""
         reached, news = max(self._reached[number] for number in numbers), list[Report]()
         while numbers in self._runs and not (news and news[-1].epoch > reached):
             found = self._stepped(numbers)
@@ -173,7 +173,7 @@ class Pack:
 
 
 def _parts(numbers: Sequence[int], starved: bool) -> list[list[int]]:
-    """Two halves of members for which memory was too short, else each by itself."""
+    """Two halves of the members where memory was too short, else each member by itself."""
     middle = (len(numbers) + 1) // 2
     return [list(numbers[:middle]), list(numbers[middle:])] if starved and len(numbers) > 2 else [[number] for number in numbers]
 

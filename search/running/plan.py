@@ -1,7 +1,7 @@
-"""Which member comes next: the phases of a sweep as one question, asked by the searcher and answered from the catalogue's rows.
+"""Which member comes next: all phases of a sweep as one question. Tune's Searcher asks it; the catalogue's rows give the answer.
 
-search → confirm → read the test split → done. The plan has no state that the catalogue lacks: a new driver that loads the rows goes on
-with the decisions the old one would have made.
+search → confirm → read the test split → done. The plan has no state that the catalogue does not have. So a new driver that loads the rows
+makes the same decisions as the old one would have made.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from search.running.work import Prepared, Progress, Reading, Result, TestRead
 from search.spec.keys import Spec
 
 RETRIES = 1  # a member whose worker died is tried once more, from its checkpoint
-CHORE = -1  # in the place of a member's number
+CHORE = -1  # stands where a job has no member's number
 
 
 def alone(config: Config) -> None:
-    """Every member is trained by itself."""
+    """The `bundle` of an objective whose members are always trained one by one."""
 
 
 class Pause(Enum):
-    """Answers of the plan that are no job."""
+    """Answers of the plan that are not jobs."""
 
     WAIT = "wait"
     DONE = "done"
 
 
 class Kind(StrEnum):
-    """What a job is: a pack of members to train, or a chore of the sweep."""
+    """The kind of a job: a pack of members to train, or a chore of the sweep."""
 
     PREPARE = "prepare"
     TRAIN = "train"
@@ -53,7 +53,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Job:
-    """What is next: members to train (`rows`), or weights to score on the test split (`readings`), or neither."""
+    """What comes next: members to train (`rows`), or weights to score on the test split (`readings`), or neither."""
 
     kind: Kind
     rows: tuple[MemberRow, ...] = ()
@@ -61,12 +61,12 @@ class Job:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """The members, in the order of the pack."""
+        """The members' numbers, in the order of the pack."""
         return tuple(row.number for row in self.rows)
 
 
 class Plan:
-    """The next job of one sweep. Single-threaded: everything happens on the driver's thread inside Tune's loop."""
+    """The next job of one sweep. Single-threaded: everything happens on the driver's thread, inside Tune's loop."""
 
     def __init__(
         self,
@@ -84,28 +84,28 @@ class Plan:
     ) -> None:
         self.spec, self.space, self.study, self.ledger, self.deadline = spec, space, study, ledger, deadline
         self.candidates = list(candidates)
-        self._chosen = bool(self.candidates)  # apart from the list, which stays empty where nothing is to be confirmed
+        self._chosen = bool(self.candidates)  # kept beside the list, because the list stays empty where nothing is to be confirmed
         self.answer: Answer | None = None
         self.problem = ""
         self._weights, self._clock = weights, clock
         self.division = Division(spec, ledger, bundle, workers)
         self._fresh = Fresh(spec, space, study, ledger)
-        self._notes: list[str] = []  # on the data
+        self._notes: list[str] = []  # notes about the data
         self._prepared = self._test_read = False
-        self._in_flight: dict[int, int] = {}  # who is trained now, and the first member of their pack
+        self._in_flight: dict[int, int] = {}  # the members in training, each with the first member of its pack
         self._attempts: dict[int, int] = {}
-        # What an earlier driver left open goes first, in the order of asking.
+        # Members that an earlier driver left open go first, in the order of asking.
         self._queue = [row for row in ledger.ordered() if row.state is None]
 
     def next(self) -> Job | Pause:
-        """A job, or why there is none now."""
+        """A job, or the reason why there is none now."""
         if self.problem:
             return Pause.DONE
         if not self._prepared:
             return self._prepare()
         if not self.out_of_time():
             left = self.spec.budget.trials - self.searched()
-            # Members that passed a rung wait for others to fill a pack with, as long as there are fresh ones to train meanwhile.
+            # Members that passed a rung wait until others fill their pack, as long as there are fresh members to train meanwhile.
             if left > 0 and len(self._queue) < self.division.size(Phase.SEARCH):
                 self._queue += [self._fresh.searched() for _ in range(min(left, self.division.size(Phase.SEARCH)))]
             if self._queue:
@@ -132,19 +132,19 @@ class Plan:
         return self.deadline is not None and self._clock() > self.deadline
 
     def ended(self, number: int) -> None:
-        """A member has its state: tell Optuna, and forget that it runs."""
+        """A member has its state: tell Optuna, and note that it no longer runs."""
         self._in_flight.pop(number, None)
         row = self.ledger.rows[number]
         if row.phase == Phase.SEARCH:
             self.study.tell(row)
 
     def passed(self, number: int) -> None:
-        """A member goes on after a rung that others of its pack did not pass: it waits for a new pack."""
+        """A member goes on after a rung, but others of its pack do not. It waits for a new pack."""
         self._in_flight.pop(number, None)
         self._queue.append(self.ledger.rows[number])
 
     def lost(self, job: Job, died: str, why: str = "") -> None:
-        """A job's worker is gone. Its members are tried once more from their checkpoints, unless it was ended by us, which is `why`."""
+        """A job's worker is gone. Its members are tried once more from their checkpoints, unless we ended the worker (`why` says so)."""
         if not job.rows:
             self.problem = f"the sweep's {job.kind} step lost its worker: {why or died}"
             return
@@ -165,7 +165,7 @@ class Plan:
         self.ended(number)
 
     def stops(self, job: Job, result: Result) -> bool:
-        """Whether this report of a job is its last: a rung or the wall time ends members of it, and the others wait for a new pack."""
+        """Whether this report of a job is its last. A rung or the wall time ends some of its members; the others wait for a new pack."""
         if not isinstance(result, Progress):
             return False
         stopped = self.ledger.decide(result.by_member(job.numbers))
@@ -176,7 +176,7 @@ class Plan:
         return bool(stopped)
 
     def heard(self, job: Job, result: Result, stopped: bool = False) -> None:
-        """A worker's word on a job; `stopped` is what `stops` said of it."""
+        """A worker has reported on a job. `stopped` is what `stops` said of this report."""
         if isinstance(result, Prepared):
             self._prepared_with(result)
         elif isinstance(result, TestRead):
@@ -198,7 +198,7 @@ class Plan:
             self.ledger.note(progress.remark)
 
     def _prepared_with(self, said: Prepared) -> None:
-        """Facts of the data for the record, or what is wrong with it."""
+        """Write down facts about the data, or what is wrong with the data."""
         self._in_flight.pop(CHORE, None)
         self._prepared = True
         self.problem = said.error
@@ -220,7 +220,7 @@ class Plan:
         return Job(Kind.PREPARE)
 
     def _after_search(self) -> Job | Pause:
-        """Search is over and nothing runs: confirm, then answer, then read the test split, once."""
+        """The search is over and nothing runs: confirm, then answer, then read the test split once."""
         if self.answer is None:
             if not self._chosen and not self._choose():
                 return Pause.DONE
@@ -248,7 +248,7 @@ class Plan:
         return True
 
     def table(self) -> list[Row]:
-        """The members as they are chosen among."""
+        """The members, as rows for the choice."""
         return from_members.table(self.ledger.ordered(), self.ledger.curves, self.candidates)
 
     def _answer(self) -> Answer:

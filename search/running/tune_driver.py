@@ -1,9 +1,9 @@
-"""A plan, carried out by Ray Tune: a Searcher over the plan, a TrialScheduler over our rungs, a Callback that feeds the plan.
+"""Carry out a plan with Ray Tune: a Searcher over the plan, a TrialScheduler over our rungs, a Callback that feeds the plan.
 
-Each is a thin adapter: Tune decides where and when a job runs, the plan what, the scheduler for how long. A member's state is written by
-what ended it (its own report, the rung that stopped it, the watchdog), so nothing is inferred from Tune's `done`.
+Each is a thin adapter. Tune decides where and when a job runs; the plan decides what runs; the scheduler decides for how long. A member's
+state is written by what ended it (its own report, the rung that stopped it, the watchdog). So nothing is inferred from Tune's `done`.
 
-`search` in the names here is Tune's word: its Searcher is what the plan speaks to Tune through.
+`search` in the names here is Tune's word: the plan speaks to Tune through Tune's Searcher.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from search.running.plan import Job, Kind, Pause, Plan
 from search.running.tune_worker import MemberTrainable
 from search.running.work import Prepared, Result
 
-# How long a sweep waits for the other workers before it goes on with those that are up.
+# How long a sweep waits for the other workers. After that it goes on with the workers that are up.
 START_SECONDS = 30.0
-# Preparing may train a classifier, reading the test split scores many weights, before the one report: so many times longer, then.
+# A chore gives one report, at its end. Preparing may train a classifier, reading the test split scores many weights: so they get more time.
 CHORE_PATIENCE = 10
 
 
 def carry_out(plan: Plan, desk: Desk, interrupted: Callable[[], bool]) -> bool:
-    """Let Ray Tune do what the plan says; False when it was interrupted. One Tune run serves all phases, so workers start once."""
+    """Let Ray Tune do what the plan says. Returns False when it was interrupted. One Tune run serves all phases: workers start once."""
     spec, workers = desk.spec, desk.up.workers
     searcher = PlanSearcher(plan, desk, workers)
     scratch = desk.home.storage / desk.name / ".tune"
@@ -45,7 +45,7 @@ def carry_out(plan: Plan, desk: Desk, interrupted: Callable[[], bool]) -> bool:
             storage_path=str(scratch),
             verbose=0,
             callbacks=[Watch(searcher, spec.limits.silence_seconds, interrupted)],
-            # Retries and checkpoints are ours: they must survive the driver, and Tune's do not.
+            # Retries and checkpoints are ours, because they must survive the driver, and Tune's do not.
             failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),
@@ -60,7 +60,7 @@ def carry_out(plan: Plan, desk: Desk, interrupted: Callable[[], bool]) -> bool:
 
 
 class _Unsaved:
-    """Tune pickles what it is given, for a restore that never happens: a resume starts a new Tune run on what the catalogue has left."""
+    """Gives Tune nothing to pickle. Tune would use it for a restore that never happens: a resume starts a new Tune run on what is left."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -72,18 +72,18 @@ class PlanSearcher(_Unsaved, Searcher):  # type: ignore[misc]
     def __init__(self, plan: Plan, desk: Desk, workers: int) -> None:
         super().__init__()
         self.plan, self._desk, self.workers = plan, desk, workers
-        self.jobs: dict[str, Job | None] = {}  # what each trial does; None: it warms up
-        self.stopped: set[str] = set()  # trials that end at a rung, with members that go on
+        self.jobs: dict[str, Job | None] = {}  # what each trial does; None: the trial warms up its worker
+        self.stopped: set[str] = set()  # trials that end at a rung while members of them go on
         self._open: set[str] = set()
         self._to_warm = self._starting = workers - 1
         self._patience = 0.0
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
-        """Nothing of Tune's is needed: the plan knows the metric and the space."""
+        """Ignores what Tune says: the plan knows the metric and the space."""
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next job; None while there is nothing to do until something ends."""
+        """The next job; None while nothing can be done until something ends."""
         if len(self._open) >= self.workers:
             return None
         job = self.plan.next()
@@ -103,7 +103,7 @@ class PlanSearcher(_Unsaved, Searcher):  # type: ignore[misc]
         return config
 
     def _preparing(self) -> bool:
-        """Whether one worker prepares the data now, which is when the others have time to import and load theirs."""
+        """Whether one worker prepares the data now. Meanwhile the other workers have time to import and to load their data."""
         return any((job := self.jobs[trial_id]) is not None and job.kind is Kind.PREPARE for trial_id in self._open)
 
     def started(self, trial_id: str) -> None:
@@ -112,10 +112,10 @@ class PlanSearcher(_Unsaved, Searcher):  # type: ignore[misc]
             self._starting -= 1
 
     def workers_up(self) -> bool:
-        """Whether every worker has been started, or had its time for that.
+        """Whether every worker has started, or has had its time to start.
 
-        A worker that is free meanwhile would get the job of one that still starts, and Tune would end that one: short members would all be
-        trained by the first worker.
+        A worker that is free earlier would get the job of a worker that still starts, and Tune would end the one that starts. Then the
+        first worker would train all short members.
         """
         self._patience = self._patience or time.monotonic() + START_SECONDS
         return self._starting <= 0 or time.monotonic() > self._patience
@@ -142,8 +142,8 @@ class Rungs(_Unsaved, FIFOScheduler):  # type: ignore[misc]
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Keep every worker for the whole sweep.
 
-        Left alone, Tune keeps one idle worker: when several members end in the same turn of its loop, as at the end of the search, it ends
-        the other workers and starts new ones, which takes longer than a short training. It has no public setting for this.
+        By itself Tune keeps one idle worker. When several members end in the same turn of its loop, as at the end of the search, Tune ends
+        the other workers and starts new ones. That takes longer than a short training. Tune has no public setting for this.
         """
         super().on_trial_add(tune_controller, trial)
         cache = getattr(tune_controller, "_actor_cache", None)
@@ -152,7 +152,7 @@ class Rungs(_Unsaved, FIFOScheduler):  # type: ignore[misc]
             self._kept = True
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """STOP when a rung or the wall time says so; the ledger remembers why until the callback ends the member."""
+        """STOP when a rung or the wall time says so. The ledger keeps the reason until the callback ends the member."""
         job, said = self._searcher.jobs[trial.trial_id], result["result"]
         if isinstance(said, Prepared):
             return str(TrialScheduler.STOP if said.error or self._searcher.workers_up() else TrialScheduler.CONTINUE)
@@ -187,12 +187,12 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
         return self._silence_seconds * (CHORE_PATIENCE if job is not None and job.kind is not Kind.TRAIN else 1)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """The clock of silence starts when the worker has the job."""
+        """The time of silence is counted from the moment when the worker has the job."""
         self._heard[trial.trial_id] = time.monotonic()
         self._searcher.started(trial.trial_id)
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
-        """What a worker says is told to the plan; that the data is ready, when every worker is up."""
+        """Tell the plan what a worker reports. That the data is ready is told only when every worker is up."""
         self._heard[trial.trial_id] = time.monotonic()
         job = self._searcher.jobs[trial.trial_id]
         said: Result = result["result"]
@@ -200,11 +200,11 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
             self._searcher.plan.heard(job, said, trial.trial_id in self._searcher.stopped)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """No longer watched."""
+        """The trial is no longer watched."""
         self._heard.pop(trial.trial_id, None)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """The worker process is gone: by our hand (silence), by the kernel's, or with its node."""
+        """The worker process is gone: we ended it (silence), or the kernel did, or its node is gone."""
         self._heard.pop(trial.trial_id, None)
         job = self._searcher.jobs[trial.trial_id]
         if job is not None:
@@ -219,7 +219,7 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
 
 
 class Interrupted(Exception):  # noqa: N818 - nothing went wrong
-    """The user asked the sweep to stop; everything it did is in the catalogue."""
+    """The user asked the sweep to stop. Everything that it did is in the catalogue."""
 
 
 def _last_words(trial: Any) -> str:

@@ -14,7 +14,7 @@ from search.running.worker import Worker
 
 
 class MemberTrainable(tune.Trainable):  # type: ignore[misc]
-    """One Tune trial: one piece of work. Its process serves many trials one after another."""
+    """One Tune trial is one piece of work. The process serves many trials, one after another."""
 
     _worker: Worker | None = None
     _prepared: Result | None
@@ -34,7 +34,7 @@ class MemberTrainable(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         """A step of the worker: its result, and whether the trial is over."""
         assert self._worker is not None
-        if self._work.setting.memory_gb:  # a member that asks for more fails by itself; else the kernel or Ray would end a neighbour
+        if self._work.setting.memory_gb:  # so a member that asks for more fails by itself; else the kernel or Ray would end a neighbour
             machine.limit_memory(self._work.setting.memory_gb)
         if isinstance(self._work, Prepare):
             return {"done": False, "result": self._prepared_once(self._worker)}  # the driver ends it
@@ -42,7 +42,7 @@ class MemberTrainable(tune.Trainable):  # type: ignore[misc]
         return {"done": result.done if isinstance(result, Progress) else True, "result": result}
 
     def _prepared_once(self, worker: Worker) -> Result:
-        """Facts of the data; asked again, the same, after a moment."""
+        """Facts about the data. Asked again, it gives the same facts after a moment."""
         if self._prepared is None:
             self._prepared = worker.step()
         else:

@@ -1,4 +1,4 @@
-"""Where a sweep runs: on a local Ray, on a cluster that is up, or in this process; and how it is asked to stop."""
+"""Where a sweep runs: on a local Ray, on a cluster that is up, or in this process. And how it is asked to stop."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from search.spec.keys import Spec
 from search.telling.listener import Listener, Silent
 
 IN_PROCESS = "in-process"
-# What the driver needs later and Ray's start leaves time to import.
+# Modules that the driver needs later. While Ray starts there is time to import them.
 AHEAD = ("sklearn.gaussian_process", "matplotlib.figure")
 
 
 def is_remote(address: str | None) -> bool:
-    """Whether members are trained on machines that this one cannot look into."""
+    """Whether members are trained on other machines, whose files this machine cannot see."""
     return address not in (None, IN_PROCESS)
 
 
 @dataclass(frozen=True)
 class Where:
-    """Where a sweep runs: how many workers, on which Ray (None: a local one; `in-process`: none), watched by whom."""
+    """Where a sweep runs: how many workers, on which Ray (None: a local one; `in-process`: none), and who listens."""
 
     home: Home
     workers: int | None = None
@@ -44,14 +44,14 @@ class Where:
         """The workers, until the sweep is over.
 
         Raises:
-            InfraError: there is no Ray at the address, none can be started, or more workers are asked of this process than one.
+            InfraError: no Ray at the address, none can be started, or more than one worker was asked of this process.
         """
         if self.address == IN_PROCESS:
             if self.workers not in (None, 1):
                 raise InfraError(f"Members are trained one after another in this process; got workers {self.workers}. Leave workers out.")
             yield Cluster(None, 1, {})
             return
-        tracking.quiet_environment()  # Ray imports MLflow too, tracking or not
+        tracking.quiet_environment()  # Ray imports MLflow too, with or without tracking
         own = Path.cwd() if spec.own and is_remote(self.address) else None
         ahead = ("mlflow",) * self.tracking + AHEAD
         cpu, gpu = spec.resources.cpu, spec.resources.gpu
@@ -59,7 +59,7 @@ class Where:
             yield found
 
     def carry_out(self, plan: Plan, desk: Desk, interrupted: Callable[[], bool]) -> bool:
-        """Have the plan done; False when it was interrupted."""
+        """Carry out the plan. Returns False when it was interrupted."""
         if self.address == IN_PROCESS:
             from search.running import in_process as carrier
         else:

@@ -1,7 +1,7 @@
-"""What goes to a worker, and what comes back: plain, frozen and validated, and all of it here.
+"""What goes to a worker, and what comes back. All of it is in this file, and is plain, frozen and validated.
 
-The plan says what is next (`plan.Job`); `Desk` makes of it what a worker needs: a kind of `Work`. A worker answers with the `Result` that
-belongs to it.
+The plan says what comes next (`plan.Job`). `Desk` turns that into what a worker needs: a kind of `Work`. A worker answers with the `Result`
+that belongs to this kind.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CHECKED = ConfigDict(extra="forbid", revalidate_instances="always")
 
 @dataclass(frozen=True, config=CHECKED)
 class Setting:
-    """What all work of one sweep shares. `folder` is where a user's own module lies; None where it was shipped to the node."""
+    """What all work of one sweep shares. `folder` holds a user's own module; None where the module was shipped to the node."""
 
     objective: str
     settings: Settings
@@ -31,7 +31,7 @@ class Setting:
 
 @dataclass(frozen=True, config=CHECKED)
 class Assigned:
-    """A member to be trained, and where its files go. Weights and a picture are kept of confirmed members only."""
+    """A member to be trained, and where its files go. Weights and a picture are kept only of confirmed members."""
 
     member: Member
     checkpoint: Path
@@ -41,7 +41,7 @@ class Assigned:
 
 @dataclass(frozen=True, config=CHECKED)
 class Reading:
-    """Saved weights to be scored on the test split: of which arm, trained with which seed and config."""
+    """Saved weights to be scored on the test split: their arm, and the seed and config of their training."""
 
     arm: str
     seed: int
@@ -53,8 +53,8 @@ class Reading:
 class Prepare:
     """Load the data, prove that each λ in `check` is alive, and say how many members make a pack.
 
-    `pack` is what the spec says. `widest` and `to_train` bound what is worth measuring: no pack will have more members than `widest`, and
-    this worker is to train `to_train` members in all.
+    `pack` is what the spec says. `widest` and `to_train` limit what is worth measuring: no pack will have more members than `widest`, and
+    this worker will train `to_train` members in all.
     """
 
     setting: Setting
@@ -67,7 +67,7 @@ class Prepare:
 
 @dataclass(frozen=True, config=CHECKED)
 class Warm:
-    """Load the data, and what the first pack would wait for, while another worker prepares."""
+    """Load the data and what the first pack needs, while another worker prepares."""
 
     setting: Setting
     packs: bool = False
@@ -95,7 +95,7 @@ Work = Prepare | Warm | Train | ReadTest
 
 @dataclass(frozen=True, config=CHECKED)
 class Prepared:
-    """Facts for the record, or why the sweep cannot go on."""
+    """Facts for the record, or the reason why the sweep cannot go on."""
 
     facts: dict[str, Any] = field(default_factory=dict)
     error: str = ""
@@ -104,12 +104,12 @@ class Prepared:
 
 @dataclass(frozen=True, config=CHECKED)
 class Warmed:
-    """Nothing to say."""
+    """The answer to `Warm`. It says nothing."""
 
 
 @dataclass(frozen=True, config=CHECKED)
 class Progress:
-    """What a pack has reported since the last time. `seconds` is what it took; `remark` says what became of the pack, if that is news."""
+    """What a pack has reported since the last `Progress`. `seconds`: the time it took. `remark`: news of the pack, if there is any."""
 
     reports: tuple[Report, ...] = ()
     done: bool = False
@@ -118,13 +118,13 @@ class Progress:
     worker: Mapping[str, str | int] = field(default_factory=dict)
 
     def by_member(self, numbers: tuple[int, ...]) -> dict[int, list[Report]]:
-        """The reports of each of these members, in this order; none of one that had ended before."""
+        """The reports of each of these members, in this order. A member that had ended before has none."""
         return {number: [report for report in self.reports if report.number == number] for number in numbers}
 
 
 @dataclass(frozen=True, config=CHECKED)
 class Scored:
-    """One reading, with its scores by metric; `score` decides."""
+    """One reading, with its scores by metric. The metric named in `score` decides."""
 
     reading: Reading
     scores: dict[str, float]
@@ -132,7 +132,7 @@ class Scored:
 
 @dataclass(frozen=True, config=CHECKED)
 class TestRead:
-    """The scores on the test split, or why it could not be read."""
+    """The scores on the test split, or why the split could not be read."""
 
     scored: tuple[Scored, ...] = ()
     error: str = ""

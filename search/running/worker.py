@@ -1,7 +1,7 @@
-"""What a worker does: one piece of work after another, step by step. It knows nothing of Ray, and whoever drives it may be this process.
+"""What a worker does: one piece of work after another, step by step. It knows nothing of Ray, and this process itself may drive it.
 
-One `step` trains until the driver has to decide who goes on, or for a second, so that a short epoch does not cost a round trip. Whatever a
-member raises becomes a report with a state.
+One `step` trains until the driver has to decide who goes on, or for one second, so that a short epoch does not cost a round trip. Whatever
+a member raises becomes a report with a state.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Worker:
     """Does work in this process. One objective, with its data on the device, serves all members of a sweep.
 
     Args:
-        place: where it is, for the record of every member that it trains.
-        report_seconds: how long a step trains at most before it reports.
+        place: where the worker is, for the record of every member that it trains.
+        report_seconds: how long a step trains, at most, before it reports.
     """
 
     def __init__(self, place: Mapping[str, str | int] | None = None, report_seconds: float = REPORT_SECONDS) -> None:
@@ -54,11 +54,11 @@ class Worker:
         self._pack: Pack | None = None
 
     def begin(self, work: Work) -> None:
-        """Take over a piece of work. Costly things wait for `step`, where failing is a result."""
+        """Take over a piece of work. Costly things wait for `step`, where a failure is a result."""
         self._work, self._pack, self._saved_at = work, None, time.monotonic()
 
     def step(self) -> Result:
-        """Do the work, or train until the next decision; a training is over when its `Progress` is done."""
+        """Do the work, or train until the next decision. A training is over when its `Progress` is done."""
         work = self._work
         if isinstance(work, Train):
             return self._trained(work)
@@ -83,7 +83,7 @@ class Worker:
         return Prepared({**facts, "check": _checked(objective, work.check), "pack": _pack_of(objective, work)})
 
     def _objective(self, setting: Setting) -> Objective:
-        """The objective of a piece of work, made once for each settings."""
+        """The objective of a piece of work. It is made once for each setting."""
         folder = str(setting.folder) if setting.folder else ""
         if folder and folder not in sys.path:
             sys.path.insert(0, folder)
@@ -115,7 +115,7 @@ class Worker:
         if self._pack is None:
             paths = {one.member.number: one.checkpoint for one in work.assigned}
             self._pack = Pack(self._objective(work.setting), [one.member for one in work.assigned], paths)
-            reports = self._pack.history()  # the driver may not have heard what was reported before the checkpoint
+            reports = self._pack.history()  # the driver may not have heard the reports before the checkpoint
             if _at_rung(reports, work):
                 return reports
         pack, started, at_rung = self._pack, time.monotonic(), False
@@ -130,7 +130,7 @@ class Worker:
         return reports
 
     def _keep(self, work: Train, reports: Sequence[Report]) -> None:
-        """Weights and a picture, for those members that are to leave them and ended well."""
+        """Write weights and a picture, for members that must leave them and that ended well."""
         assert self._pack is not None
         complete = {report.number for report in reports if report.state is State.COMPLETE}
         for one in work.assigned:
@@ -143,13 +143,13 @@ class Worker:
 
 
 def _at_rung(reports: Sequence[Report], work: Train) -> bool:
-    """Whether the last of these reports reach an epoch at which the driver decides who goes on."""
+    """Whether the last report of some member is of an epoch at which the driver decides who goes on."""
     last = {report.number: report for report in reports}
     return any(report.epoch in work.milestones and report.state is None for report in last.values())
 
 
 def _pack_of(objective: Objective, work: Prepare) -> dict[str, Any]:
-    """How many members make a pack: what the spec says, or what trains fastest here."""
+    """How many members make a pack: the number in the spec, or the number that trains fastest here."""
     if work.pack != "auto":
         return {"members": min(work.pack, work.widest), "why": "as the spec says"}
     if work.widest < 2:
@@ -158,7 +158,7 @@ def _pack_of(objective: Objective, work: Prepare) -> dict[str, Any]:
 
 
 def _checked(objective: Objective, searched: Sequence[str]) -> dict[str, str]:
-    """What the check of each searched λ found. A λ that does nothing, or something else, ends the sweep before it has cost anything."""
+    """What the check of each searched λ found. If a λ does nothing, or the wrong thing, the sweep ends before it has cost anything."""
     lambdas = [name for name in searched if name in objective.knobs and objective.knobs[name].off is not None]
     found = check(objective, lambdas) if lambdas else []
     dead = [f"{one.knob}: {one.fault}: {one.message}" for one in found if not one.passed]
@@ -168,7 +168,7 @@ def _checked(objective: Objective, searched: Sequence[str]) -> dict[str, str]:
 
 
 def failure(number: int, error: BaseException) -> Report:
-    """The report of a member that raised: out of memory is named as such. The driver knows how far it had come."""
+    """The report of a member that raised an error. Out of memory has a name of its own. The driver knows how far the member had come."""
     text = f"{type(error).__name__}: {error}"
     reason = f"{OUT_OF_MEMORY}: {text}" if out_of_memory(error) else text
     return Report(number, 0, float("nan"), state=State.FAILED, reason=reason[:500], traceback=traceback.format_exc())
