@@ -1,8 +1,8 @@
 """The main job on one page: spec → search → confirm → decide → export. Read this file first.
 
-`run` starts a sweep and `resume` goes on with one. Both end in `_drive`: it opens the books (`running/books.py`), has the plan carried out
-(`running/plan.py` says what comes next, `running/worker.py` what a worker does), and hands the answer to whoever asked
-(`choosing/verdict.py` makes it, `telling/` passes it on).
+`run` starts a sweep and `resume` goes on with one. Both end in `_drive`. It opens the books (`running/books.py`). It has the plan carried
+out (`running/plan.py` says what comes next, `running/worker.py` what a worker does). Then it hands the answer over (`choosing/verdict.py`
+makes the answer, `telling/` passes it on).
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from search.spec.reading import read, resolve
 from search.telling import exports, mirror
 from search.telling.listener import Listener, Silent, introduction
 
-CLOSE_SECONDS = 30.0  # how long MLflow may take for what it has not been told yet
+CLOSE_SECONDS = 30.0  # how long MLflow may take for records that it has not been told yet
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a sweep ended. `status` is complete, interrupted or failed; `problem` says why it failed; `notes` are worth reading."""
+    """How a sweep ended. `status` is complete, interrupted or failed. `problem` says why it failed. `notes` are remarks for the user."""
 
     name: str
     status: str
@@ -59,19 +59,19 @@ def run(
 
     Args:
         spec: what to search: a Spec, a mapping, or a YAML file.
-        name: the sweep's name; one is made up from objective and data set if it is not given.
+        name: the sweep's name; if it is not given, one is made from objective and data set.
         home: where everything is kept (default: ./mlflow_runs).
         workers: members trained at once (default: as many as the cores allow).
         address: a Ray cluster that is up (`auto` or host:port), or `in-process` for no Ray at all; None starts a local one.
-        listener: told of everything as it happens.
-        tracking: False keeps MLflow out.
+        listener: is told of everything as it happens.
+        tracking: False switches MLflow off.
 
     Raises:
         SpecError: the spec has faults (all are listed). InfraError: the name is taken, or a store or the cluster cannot be reached.
     """
     where = Where(home or Home.open(), workers, address, listener or Silent(), tracking)
     spec = resolve(spec, remote=is_remote(address)) if isinstance(spec, Spec) else read(spec, remote=is_remote(address))
-    # What can be refused is refused first, and workers start before the first row: a sweep that cannot start leaves nothing behind.
+    # First everything is checked that can be refused. Workers start before the first row: a sweep that cannot start leaves nothing behind.
     name = name and sweep_name(name)
     kept.refuse_taken(where.home, [name])
     with where.up(spec) as up, Catalogue(where.home.catalogue_url) as catalogue:
@@ -89,7 +89,7 @@ def resume(
     listener: Listener | None = None,
     tracking: bool = True,
 ) -> Outcome:
-    """Go on with a sweep from its catalogue; `trials` more configs are searched than its spec asked for.
+    """Go on with a sweep from its catalogue. `trials` more configs are searched than its spec asked for.
 
     Raises:
         InfraError: no such sweep, or its driver is alive.
@@ -108,7 +108,7 @@ def resume(
 
 
 def _drive(name: str, spec: Spec, where: Where, catalogue: Catalogue, up: Cluster) -> Outcome:
-    """One driver's life: the books are opened, the plan is carried out, the answer is stored and told."""
+    """What one driver does: it opens the books, carries out the plan, stores the answer and tells it."""
     started = time.time()
     with catalogue.lock(name), stop_signals() as interrupted:
         tracker = mirror.mirrored(name, spec, where.home, catalogue) if where.tracking else NullTracker()
@@ -131,7 +131,7 @@ def _drive(name: str, spec: Spec, where: Where, catalogue: Catalogue, up: Cluste
 
 
 def _finish(desk: Desk, catalogue: Catalogue, tracker: Tracker, plan: Plan, status: str) -> list[str]:
-    """Store the answer first, then its projections: files, MLflow, Optuna. What a projection cannot take is a note, not a failure."""
+    """Store the answer first, then its projections: files, MLflow, Optuna. If a projection fails, that is a note and not a failure."""
     name, home, notes = desk.name, desk.home, failures(desk.ledger.ordered())
     if plan.answer is not None:
         plan.answer = replace(plan.answer, notes=[*plan.answer.notes, *notes])

@@ -1,12 +1,12 @@
-"""Schedulers: which members are worth their next epochs. One file each, and the file name is the name in a spec: no list is edited.
+"""Schedulers: which members are worth their next epochs. One file each; the file name is the name in a spec, so no list is edited.
 
-A file holds `SCHEDULER`, a `SchedulerInfo`, and a class `Scheduler(epochs)` as `SchedulerProtocol` says. It is pure: whoever carries a
-sweep out asks it and does as it says. The contract suite holds each file to this:
+A file holds `SCHEDULER`, a `SchedulerInfo`, and a class `Scheduler(epochs)` with the methods of `SchedulerProtocol`. The class is pure:
+what carries a sweep out asks it and does as it says. The contract suite tests each file for this:
 
-- milestones ascend, and all lie before the last epoch; between them it has no opinion;
-- a decision depends on what was told, not on the order or the groups in which it was told, for packs report together and a driver that is
-  resumed tells all again;
-- every arm is judged among its own, so that the off arm is not stopped by what it is the yardstick of;
+- milestones ascend, and all lie before the last epoch; between them the scheduler decides nothing;
+- a decision depends on what was told, not on the order or the groups in which it was told, because packs report together, and a resumed
+  driver tells everything again;
+- every arm is judged only against itself, so that the off arm is not stopped by the arms for which it is the yardstick;
 - a lower score is better and NaN is the worst; the best of an arm goes on;
 - a reason begins with the scheduler's name and names the epoch.
 """
@@ -37,11 +37,11 @@ class SchedulerProtocol(Protocol):
     milestones: tuple[int, ...]
 
     def hear(self, reports: Iterable[tuple[int, str, int, float]]) -> None:
-        """Take in what an earlier driver saw: (number, arm, epoch, rung score)."""
+        """Take in what an earlier driver was told: (number, arm, epoch, rung score)."""
         ...
 
     def decide(self, number: int, arm: str, epoch: int, score: float) -> str:
-        """The reason to stop a member after this epoch; empty: it goes on."""
+        """The reason to stop a member after this epoch; empty if the member goes on."""
         ...
 
 

@@ -1,7 +1,8 @@
 """Asynchronous successive halving (Li et al. 2020, arXiv 1810.05934): early stopping at geometrically spaced rungs.
 
-Ours, and not Ray Tune's, because rungs must survive a restart (they are rebuilt from the catalogue's reports), a member's state must be
-written by what ended it, and the off arm must not be stopped by the arms it is the yardstick of: every arm is halved among its own.
+It is ours, and not Ray Tune's, for three reasons. Rungs must survive a restart (they are rebuilt from the catalogue's reports). A member's
+state must be written by what ended it. And the off arm must not be stopped by the arms for which it is the yardstick: every arm is halved
+by itself.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ SCHEDULER = SchedulerInfo(
     source="Li et al. 2020, arXiv 1810.05934",
 )
 REDUCTION = 3
-# GAN scores are not monotone early on: nothing is judged before a fifth of the budget.
+# The scores of a GAN are not monotone early on, so nothing is judged before a fifth of the budget.
 GRACE_SHARE = 0.2
 
 

@@ -10,7 +10,7 @@ from search.spec.keys import Range, Searched, Spec
 
 
 def with_defaults(spec: Spec, objective: type[Objective]) -> Spec:
-    """The spec with everything the objective decides written out."""
+    """The spec, with everything written out that the objective decides."""
     knobs = objective.knobs
     search = {name: _written_out(knobs[name], wanted) for name, wanted in searched_knobs(spec, objective).items()}
     model = spec.model or next(iter(objective.models), None)
@@ -42,7 +42,7 @@ def _written_out(knob: Knob, wanted: Searched) -> Searched:
 
 
 def default_dataset(objective: type[Objective]) -> str:
-    """`digits` where the objective takes it, for it needs no download; `none` for an objective without data."""
+    """`digits` where the objective takes it, because it needs no download. `none` for an objective without data."""
     known = objective.datasets
     return "digits" if "digits" in known else known[0] if known else "none"
 
@@ -55,12 +55,12 @@ def searched_knobs(spec: Spec, objective: type[Objective]) -> dict[str, Searched
 
 
 def default_knobs(objective: type[Objective]) -> tuple[str, ...]:
-    """What is searched where a spec names nothing."""
+    """The knobs that are searched where a spec names none."""
     return objective.default_search or tuple(name for name, knob in objective.knobs.items() if knob.is_lambda)
 
 
 def searched_alone(spec: Spec, objective: type[Objective]) -> list[str]:
-    """The λ that are searched one at a time; empty where they are searched together. One λ is always alone."""
+    """The λ that are searched one at a time; empty where they are searched together. A single λ is always searched alone."""
     knobs = objective.knobs
     lambdas = [name for name in searched_knobs(spec, objective) if name in knobs and knobs[name].is_lambda]
     wanted = spec.alone if spec.alone is not None else objective.default_alone
@@ -68,7 +68,7 @@ def searched_alone(spec: Spec, objective: type[Objective]) -> list[str]:
 
 
 def bounds(knob: Knob, wanted: Range) -> tuple[float, float, bool]:
-    """Low, high and log of a searched knob: the spec's where it says so, else the knob's own."""
+    """Low, high and log of a searched knob: from the spec where it gives them, else the knob's own."""
     low = wanted.low if wanted.low is not None else knob.low
     high = wanted.high if wanted.high is not None else knob.high
     if low is None or high is None:

@@ -1,4 +1,4 @@
-"""What is wrong with a spec, all of it: each fault says what must hold, what was given and what to do."""
+"""All that is wrong with a spec: each fault says what must hold, what was given and what to do."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from search.spec.keys import Purpose, Range, Resources, Scalar, Searched, Spec
 
 # The off arm needs a config, and a curve over λ needs three more.
 MIN_TRIALS = 4
-# A log or integer range may leave the knob's own range by this factor; beyond it lies a typing error.
+# A log or integer range may go beyond the knob's own range by this factor. A value beyond that is a typing error.
 STRETCH = 1000.0
 
 
 def warnings(spec: Spec) -> list[str]:
-    """What the objective says against a resolved spec without refusing it; worth reading before training starts."""
+    """What the objective says against a resolved spec without refusing it. A user should read it before training starts."""
     return [conflict.message for conflict in conflicts(spec, load(spec.objective)) if conflict.level == "warning"]
 
 
 def knob_faults(spec: Spec, objective: type[Objective], purpose: Purpose) -> list[str]:
-    """Faults of what is searched, fixed and tried first."""
+    """Faults in the knobs that are searched, fixed or tried first."""
     knobs = objective.knobs
     searched = searched_knobs(spec, objective)
     faults = []
@@ -53,7 +53,7 @@ def knob_faults(spec: Spec, objective: type[Objective], purpose: Purpose) -> lis
 
 
 def _alone_faults(spec: Spec, objective: type[Objective]) -> list[str]:
-    """Too few members or confirmed configs for every λ to have some, and first points of more λ than one."""
+    """Too few members or confirmed configs for every λ to get some; or first points that set more than one λ."""
     lambdas = searched_alone(spec, objective)
     if not lambdas:
         return []
@@ -77,7 +77,7 @@ def conflicts(spec: Spec, objective: type[Objective]) -> list[Conflict]:
     if not lambdas:
         return objective.conflicts(intent)
     found = []
-    for name in lambdas:  # what is never on together is in no conflict
+    for name in lambdas:  # λ that are never on together have no conflict
         others = set(lambdas) - {name}
         on = {other: values for other, values in intent.on.items() if other not in others}
         found += objective.conflicts(replace(intent, on=on, searched=intent.searched - others))
@@ -85,7 +85,7 @@ def conflicts(spec: Spec, objective: type[Objective]) -> list[Conflict]:
 
 
 def _intent(spec: Spec, objective: type[Objective]) -> Intent:
-    """What a spec, resolved or not, is about to do. What is unknown is left out: it is a fault of its own."""
+    """What a spec, resolved or not, is about to do. Unknown names are left out: they are faults of their own."""
     knobs = objective.knobs
     searched = searched_knobs(spec, objective)
     values = {name: _possible(knob, searched.get(name), spec.fixed.get(name, knob.default)) for name, knob in knobs.items()}
@@ -106,7 +106,7 @@ def _intent(spec: Spec, objective: type[Objective]) -> Intent:
 
 
 def _possible(knob: Knob, wanted: Searched | None, value: Scalar) -> tuple[Value, ...]:
-    """The values that a knob may take: the choices, or the ends of the range, or the one value where it is not searched."""
+    """The values that a knob may take: its choices, the ends of its range, or its one value where it is not searched."""
     if wanted is None:
         return (value,)
     if not isinstance(wanted, Range):
@@ -157,7 +157,7 @@ def _range_faults(where: str, knob: Knob, wanted: Range) -> list[str]:
 
 
 def _meaningful(knob: Knob) -> tuple[float, float]:
-    """The widest range that can mean something for this knob: a fraction stays below 1, what is positive stays so."""
+    """The widest range that makes sense for this knob: a fraction stays below 1, and a positive quantity stays positive."""
     if knob.low is None or knob.high is None:
         return -math.inf, math.inf
     if knob.integer and (knob.low, knob.high) == (0, 1):
@@ -171,7 +171,7 @@ def _meaningful(knob: Knob) -> tuple[float, float]:
 
 
 def _value_faults(where: str, knob: Knob, value: Scalar) -> list[str]:
-    """Faults of one value of a knob: its kind, and whether it can mean anything. The off value and the default always do."""
+    """Faults of one value of a knob: its kind, and whether it makes sense. The off value and the default always make sense."""
     if knob.choices:
         return [] if value in knob.choices else [f"{where} must be one of {list(knob.choices)}; got {value!r}. Choose one of them."]
     if isinstance(value, bool | str):
@@ -249,7 +249,7 @@ def _data_faults(spec: Spec, objective: type[Objective], remote: bool) -> list[s
     options = {**spec.dataset.model_dump(), "name": name}
     likelihoods = objective.likelihoods
     likelihood = spec.likelihood or next(iter(likelihoods), "")
-    known_one = likelihood if likelihood in ("", *likelihoods) else None  # what nobody knows is a fault of its own
+    known_one = likelihood if likelihood in ("", *likelihoods) else None  # an unknown likelihood is a fault of its own
     found = [] if remote else data.check(options, spec.batch_size, known_one)
     shape = None if found or remote else data.shape_of(options)
     return found + _model_faults(spec, objective, kinds, shape)
@@ -310,7 +310,7 @@ def _resource_faults(resources: Resources, remote: bool) -> list[str]:
 
 
 def has_gpu() -> bool:
-    """True where this machine shows an accelerator; asked of the system, for importing torch costs seconds."""
+    """True where this machine has an accelerator. It asks the system, because importing torch takes seconds."""
     if any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/kfd").exists():
         return True
     try:

@@ -17,13 +17,13 @@ DEFAULT_EPOCHS = 20
 
 
 class _Part(BaseModel):
-    """A block of the spec: frozen, and a key that nobody knows is a fault."""
+    """A block of the spec. It is frozen, and an unknown key is a fault."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Range(_Part):
-    """Where a knob is searched; what is left out is the knob's own."""
+    """Where a knob is searched. A missing end is the knob's own."""
 
     low: float | None = None
     high: float | None = None
@@ -31,7 +31,7 @@ class Range(_Part):
 
 
 class DatasetSpec(_Part):
-    """The data set; keys beyond these belong to the data set's own file."""
+    """The data set. Other keys than these belong to the data set's own file."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -41,7 +41,7 @@ class DatasetSpec(_Part):
 
 
 class Budget(_Part):
-    """`trials` searched configs (off arm included) of `epochs` each; `wall_minutes` bounds search and confirmation together."""
+    """`trials` searched configs (off arm included) of `epochs` each. `wall_minutes` limits search and confirmation together."""
 
     trials: int = 24
     epochs: int | None = Field(default=None, ge=1)
@@ -49,14 +49,14 @@ class Budget(_Part):
 
 
 class Confirm(_Part):
-    """`configs` configs, the off arm among them, on `seeds` fresh seeds each. None: as many as the λs need; 0 of either: none."""
+    """`configs` configs, the off arm among them, on `seeds` fresh seeds each. None: as many as the λs need. 0 of either: none."""
 
     configs: int | None = None
     seeds: int = 5
 
 
 class Resources(_Part):
-    """What one training occupies, and where it runs: `auto` is the accelerator that torch finds where GPUs are asked for, else the CPU."""
+    """What one training occupies, and where it runs. `auto`: the accelerator that torch finds if GPUs are asked for, else the CPU."""
 
     cpu: float = Field(default=1, gt=0)
     gpu: float = Field(default=0, ge=0)
@@ -64,21 +64,21 @@ class Resources(_Part):
 
 
 class Limits(_Part):
-    """When a training is ended for its neighbours' sake: no report for so many seconds, or more memory than this."""
+    """When a training is ended to protect its neighbours: no report for so many seconds, or more memory than this."""
 
     silence_seconds: float = Field(default=600, gt=0)
     memory_gb: float | None = Field(default=None, gt=0)
 
 
 def _scalar(given: Any) -> Any:
-    """A knob's value: number, text or truth value, kept as it is (pydantic's union would report one error per member)."""
+    """A knob's value: number, text or truth value. It is kept as it is, because pydantic's union would report one error per member."""
     if not isinstance(given, bool | int | float | str) or (isinstance(given, float) and not math.isfinite(given)):
         raise ValueError("must be a finite number or a word")
     return given
 
 
 def _kind(given: Any) -> str | None:
-    """Which of the two ways of saying where a knob is searched."""
+    """Which of the two forms is used to say where a knob is searched."""
     return "range" if isinstance(given, Mapping | Range) else "choices" if isinstance(given, list | tuple) else None
 
 
@@ -99,7 +99,7 @@ Searched = Annotated[
 
 
 class Spec(_Part):
-    """A sweep, as its YAML says it. Build one with `Spec.read`, which resolves and checks it."""
+    """A sweep, as its YAML says it. Build a spec with `Spec.read`, which resolves and checks it."""
 
     objective: str
     model: str | None = None
@@ -156,12 +156,12 @@ class Spec(_Part):
         return {name: {} if value is None else value for name, value in given.items()} if isinstance(given, Mapping) else given
 
     def to_yaml(self) -> str:
-        """The spec as YAML that `reading.read` reads back to an equal spec."""
+        """The spec as YAML. `reading.read` reads it back to an equal spec."""
         return to_yaml(self.model_dump(exclude_none=True))
 
     @property
     def own(self) -> bool:
-        """Whether something of it is written `package.module:name`: a module of the user's, which a remote Ray must be sent."""
+        """Whether a part of the spec is written `package.module:name`: a module of the user's, which must be sent to a remote Ray."""
         return any(":" in part for part in (self.objective, self.model or "", self.dataset.name or ""))
 
     @property
@@ -171,7 +171,7 @@ class Spec(_Part):
         return named if named != "auto" else "accelerator" if self.resources.gpu else "cpu"
 
     def settings(self, *, cache: str | None = None) -> Settings:
-        """What the objective is built from: everything about a training that is not a knob."""
+        """What the objective is built from: everything about a training except the knobs."""
         return Settings(
             dataset=self.dataset.model_dump(),
             epochs=self.budget.epochs or DEFAULT_EPOCHS,

@@ -1,4 +1,4 @@
-"""From a YAML file or a mapping to a resolved spec; every fault of it is reported at once."""
+"""From a YAML file or a mapping to a resolved spec. All its faults are reported at once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read(
 ) -> Spec:
     """The resolved spec of a YAML file or mapping, with `overrides` such as `search.beta.low=0.1`.
 
-    `purpose="train"` accepts a spec without a searched λ. With `remote`, devices and data are not looked for on this machine.
+    `purpose="train"` accepts a spec without a searched λ. With `remote`, this machine is not searched for devices and data.
 
     Raises:
         SpecError: with every fault of the spec.
@@ -57,7 +57,7 @@ def resolve(spec: Spec, *, purpose: Purpose = "sweep", remote: bool = False) -> 
 def expand(
     source: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), *, purpose: Purpose = "sweep", remote: bool = False
 ) -> list[Spec]:
-    """One resolved spec per combination of `matrix` (lists of objective, model, dataset); a spec without one gives itself.
+    """One resolved spec for each combination of `matrix` (lists of objective, model, dataset). A spec without `matrix` gives itself.
 
     Raises:
         SpecError: with the faults of every combination, impossible combinations among them.
@@ -88,7 +88,7 @@ def _deep_copy(value: Any) -> Any:
 
 
 def _override(raw: dict[str, Any], override: str) -> list[str]:
-    """Apply `a.b.c=value` in place; the faults of the override."""
+    """Apply `a.b.c=value` in place. Returns the faults of the override."""
     path, equals, text = override.partition("=")
     keys = path.strip().split(".")
     if not equals or not all(keys):
@@ -117,7 +117,7 @@ def _override(raw: dict[str, Any], override: str) -> list[str]:
 
 
 def _default_search(raw: Mapping[str, Any]) -> tuple[str, ...]:
-    """What the objective searches by default, so that an override of one knob's range does not drop the others."""
+    """The knobs that the objective searches by default, so that an override of one knob's range does not drop the others."""
     try:
         objective = load(str(raw.get("objective")))
     except ObjectiveError:
@@ -127,7 +127,7 @@ def _default_search(raw: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _parse(raw: dict[str, Any]) -> tuple[Spec | None, list[str]]:
-    """The spec and its faults of form. A faulty value is dropped and the rest parsed, so that one fault does not hide the others."""
+    """The spec and its faults of form. A faulty value is dropped and the rest is parsed, so that one fault does not hide the others."""
     faults: list[str] = []
     for _ in range(100):
         try:
@@ -139,7 +139,7 @@ def _parse(raw: dict[str, Any]) -> tuple[Spec | None, list[str]]:
                 if message not in faults:
                     faults.append(message)
                 _drop(raw, fault["loc"])
-            # Without an objective the rest can still be checked, as far as it does not depend on one.
+            # Without an objective the rest can still be checked, as far as it does not depend on an objective.
             raw.setdefault("objective", "")
             if len(faults) == before:
                 break
@@ -175,7 +175,7 @@ def _form_fault(fault: Any) -> str:
 
 
 def _is_branch(part: Any) -> bool:
-    """True for the tag by which pydantic names a branch of `Searched`, which is no key of the spec."""
+    """True for the tag with which pydantic names a branch of `Searched`. The tag is no key of the spec."""
     return part in ("range", "choices")
 
 
@@ -193,13 +193,13 @@ def _keys(path: Sequence[str]) -> list[str]:
 
 
 def _drop(raw: Any, loc: Sequence[Any]) -> None:
-    """Remove what a fault points at; pydantic's union branches in `loc` are no keys and are skipped."""
+    """Remove the value that a fault points at. Pydantic's union branches in `loc` are no keys and are skipped."""
     steps = [part for part in loc if not (_is_branch(part))]
     for depth, step in enumerate(steps):
         last = depth == len(steps) - 1
         if isinstance(raw, dict) and step in raw:
             if last and depth == 1 and steps[0] == "search":
-                raw[step] = {}  # the knob stays searched, else "no λ is searched" would follow from the fault
+                raw[step] = {}  # the knob stays searched; else the fault would cause a second one, "no λ is searched"
                 return
             if last or not isinstance(raw[step], dict | list):
                 del raw[step]

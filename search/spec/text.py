@@ -15,7 +15,7 @@ _FLOAT = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as people write it: 1e-4 is a number (YAML 1.1 reads it as text), and a key given twice is a fault."""
+    """YAML as people write it: 1e-4 is a number (YAML 1.1 reads it as text), and a key that is given twice is a fault."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -26,10 +26,10 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes what `_Loader` would read as a number."""
+    """Puts quotes around text that `_Loader` would read as a number."""
 
     def ignore_aliases(self, data: Any) -> bool:
-        """Write a value out each time: anchors are hard to read."""
+        """Write every value out: YAML's anchors are hard to read."""
         return True
 
 
@@ -38,7 +38,7 @@ for _class in (_Loader, _Dumper):
 
 
 def to_yaml(plain: dict[str, Any]) -> str:
-    """Plain data as YAML that `parse_yaml` reads back to the same."""
+    """Plain data as YAML. `parse_yaml` reads it back to the same data."""
     return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
 
 
@@ -48,7 +48,7 @@ def parse_yaml(text: str) -> Any:
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML file, or a SpecError that says what is wrong with the file."""
+    """The mapping in a YAML file. Raises a SpecError that says what is wrong with the file."""
     try:
         found = parse_yaml(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

@@ -1,1 +1,1 @@
-"""Who hears of a sweep, and what it leaves behind."""
+"""Who is told about a sweep, and what a sweep leaves behind."""

@@ -25,9 +25,9 @@ _VERDICTS = {
 def print_answer(
     console: Console, name: str, answer: Answer, notes: Iterable[str] = (), home: str = "", usual: Mapping[str, Any] | None = None
 ) -> None:
-    """The answer, as a person wants to read it: what to use, how sure, was it worth it, what it cost, where to look next.
+    """The answer as a person wants to read it: what to use, how sure that is, whether λ was worth it, what it cost, where to look next.
 
-    `usual` are the defaults of the objective's knobs, which are not repeated.
+    `usual` are the defaults of the objective's knobs; they are not repeated.
     """
     colour, meaning = _VERDICTS[answer.verdict]
     console.print()
@@ -132,7 +132,7 @@ def _estimate(value: Any) -> str:
 def _spent_line(states: Mapping[str, Mapping[str, float]]) -> str:
     total = states.get("total", {})
     members = max(total.get("members", 0), 1)
-    # How often training came to nothing is a result, too.
+    # How often a training gave no result is a result, too.
     share = {state: f" ({100 * entry['members'] / members:.0f} %)" for state, entry in states.items() if state in BAD}
     by_state = ", ".join(f"{entry['members']:.0f}{share.get(state, '')} {state}" for state, entry in states.items() if state != "total")
     whole = f"{total.get('members', 0):.0f} members, {total.get('epochs', 0):.0f} epochs, {duration(total.get('seconds', 0))} of training"

@@ -1,6 +1,6 @@
-"""What a sweep leaves behind: the best config as a spec with no free knob, the reports, and training from either.
+"""What a sweep leaves behind: the best config as a spec with no free knob, and the reports.
 
-The exported file *is* a sweep spec, so `lagrange train best.yaml` runs the code that the sweep ran: the same objective, the same loop.
+The exported file *is* a sweep spec. So `lagrange train best.yaml` runs the code that the sweep ran: the same objective, the same loop.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def export(name: str, path: str | Path | None = None, *, home: Home | None = Non
 
 
 def export_all(folder: str | Path, *, home: Home | None = None) -> list[Path]:
-    """One file for the best config of each objective, model and data set, into `folder`."""
+    """Write one file for the best config of each objective, model and data set into `folder`."""
     home = home or Home.open()
     written = []
     for row in best(home=home):
@@ -98,7 +98,7 @@ def export_all(folder: str | Path, *, home: Home | None = None) -> list[Path]:
 
 
 def best(objective: str | None = None, dataset: str | None = None, *, home: Home | None = None) -> list[BestRow]:
-    """The best λ per model: of every objective, model and data set, the answered sweep whose recommended config scores best."""
+    """The best λ of every objective, model and data set: from the answered sweep whose recommended config scores best."""
     home = home or Home.open()
     found: dict[tuple[str, ...], BestRow] = {}
     with Catalogue(home.catalogue_url, create=False) as catalogue:
@@ -114,7 +114,7 @@ def best(objective: str | None = None, dataset: str | None = None, *, home: Home
 
 
 def write_reports(name: str, spec: Spec, answer: Answer, table: Sequence[Row], catalogue: Catalogue, home: Home) -> list[Path]:
-    """The exported config, the answer, the λ curve, and quality against cost where the objective trades one for the other; their paths."""
+    """Write the exported config, the answer, the λ curve, and quality against cost (if the objective trades them). Returns their paths."""
     from search.telling import lambda_curve
 
     folder = home.reports(name)
@@ -131,7 +131,7 @@ def write_reports(name: str, spec: Spec, answer: Answer, table: Sequence[Row], c
 def _write_trade(
     folder: Path, title: str, answer: Answer, table: Sequence[Row], trade: tuple[str, str, str], members: Sequence[MemberRow]
 ) -> list[Path]:
-    """Quality against cost of the confirmed arms; nothing where none was confirmed."""
+    """Write quality against cost of the confirmed arms; nothing where none was confirmed."""
     from search.telling import pareto
 
     metrics = {member.number: member.metrics for member in members}
@@ -145,11 +145,11 @@ def _write_trade(
 
 
 def to_yaml(mapping: Mapping[str, Any]) -> str:
-    """YAML in the order of the spec, floats written so that every reader sees floats."""
+    """YAML in the order of the spec. Floats are written so that every YAML reader reads them as floats."""
     return yaml.safe_dump(dict(mapping), sort_keys=False, allow_unicode=True, width=120)
 
 
 def write(path: Path, text: str) -> None:
-    """Write a text whole or not at all."""
+    """Write a text completely or not at all."""
     with replaced(path) as beside:
         beside.write_text(text, encoding="utf-8")

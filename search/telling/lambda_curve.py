@@ -1,4 +1,4 @@
-"""The λ curve as a picture: what the search saw, what the confirmation measured, and how far the best λ is known.
+"""The λ curve as a picture: what the search saw, what the confirmation measured, and how exactly the best λ is known.
 
 Uses matplotlib's object interface on the Agg canvas: no display, no global state, safe in any thread.
 """
@@ -12,9 +12,9 @@ from typing import Any
 
 from search.choosing.answer import Answer, LambdaAnswer, Row, number
 
-# Okabe and Ito's palette: told apart with any colour vision.
+# The palette of Okabe and Ito: people with any kind of colour vision can tell its colours apart.
 BLUE, ORANGE, GREEN, RED, GREY, INK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8A8A8A", "#222222"
-# How a search member ended: label, marker, colour, filled. What has no score is drawn at the upper rim.
+# How a search member ended: label, marker, colour, filled. A member without a score is drawn at the upper rim.
 ENDED = {
     "complete": ("search: complete", "o", GREY, True),
     "stopped": ("search: stopped, last score", "o", GREY, False),
@@ -27,9 +27,9 @@ DPI = 150
 def draw(answer: Answer, rows: Sequence[Row], path: Path, title: str = "") -> Path:
     """Write the λ curve of an answer as a PNG, one panel per λ; returns `path`.
 
-    Bars and band are 95 % intervals of the *difference from the off arm*, drawn at the off arm's level: where they lie below its line, λ
-    improves the score. The off arm therefore has no band of its own; the shade around it is the margin ±δ. The vertical axis spans
-    what the confirmation saw; search members above it are drawn at the rim.
+    Bars and band are 95 % intervals of the *difference from the off arm*, drawn at the off arm's level. Where they lie below its line, λ
+    improves the score. So the off arm has no band of its own; the shade around it is the margin ±δ. The vertical axis spans the scores of
+    the confirmation. Search members above it are drawn at the rim.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -55,7 +55,7 @@ def draw(answer: Answer, rows: Sequence[Row], path: Path, title: str = "") -> Pa
 
 
 def _score_label(name: str, full: str = "") -> str:
-    """The full name where there is one, else `val_neg_elbo_nats` as `val neg elbo (nats)`."""
+    """The full name if there is one, else `val_neg_elbo_nats` as `val neg elbo (nats)`."""
     if full:
         return f"{full}, lower is better"
     words = name.split("_")
@@ -64,7 +64,7 @@ def _score_label(name: str, full: str = "") -> str:
 
 
 def _vertical(answer: Answer, rows: Sequence[Row]) -> tuple[float, float]:
-    """What the confirmation spans, cut above where one arm explodes, with room for the search's better half."""
+    """The range of the confirmation, cut above where one arm explodes, with room for the better half of the search."""
     means = sorted(float(arm["mean"]) for arm in answer.arms if math.isfinite(arm["mean"]))
     searched = sorted(float(row.score) for row in rows if row.phase == "search" and row.ended == "ok" and row.score is not None)
     seen = means + searched[: (len(searched) + 1) // 2]
@@ -95,7 +95,7 @@ def _panel(panel: Any, answer: Answer, one: LambdaAnswer, rows: Sequence[Row], l
 
 
 def _tells_of(one: LambdaAnswer, row: Row) -> bool:
-    """Whether a member has this λ on; where each λ was searched alone, most have another."""
+    """Whether a member has this λ on. Where each λ was searched alone, most members have another λ on."""
     return row.arm != "off" and one.name in row.config and (one.alone is None or float(row.config[one.name]) != one.off)
 
 
@@ -162,7 +162,7 @@ def _line(panel: Any, curve: dict[str, Any], limits: tuple[float, float]) -> Non
     if not curve["grid"]:
         return
     if all(math.isfinite(y) for y in (*curve["low"], *curve["high"])):
-        inside = [y <= limits[1] for y in curve["mean"]]  # a band about a line outside the frame would enter it as a spike
+        inside = [y <= limits[1] for y in curve["mean"]]  # else the band around a line outside of the frame would enter it as a spike
         panel.fill_between(curve["grid"], curve["low"], curve["high"], where=inside, color=BLUE, alpha=0.16, lw=0, zorder=4)
     panel.plot(curve["grid"], curve["mean"], color=BLUE, lw=2.0, zorder=5, label="fit (band: 95 %, against off)")
 
@@ -179,7 +179,7 @@ def _arms(panel: Any, curve: dict[str, Any], limits: tuple[float, float]) -> Non
             panel.plot([point["value"]] * 2, [point["low"], point["high"]], color=BLUE, lw=1.6, zorder=6, solid_capstyle="butt")
         style = {"marker": "o" if inside else "^", "ms": 7.5, "mfc": "white", "mec": BLUE, "mew": 1.8}
         panel.plot([point["value"]], [y], ls="none", zorder=7, label="confirmed on fresh seeds", **style)
-        # Names stand outside the curve, where neighbours do not meet; but not outside the frame.
+        # Names stand outside of the curve, where they do not meet their neighbours, but inside of the frame.
         at = panel.transData.transform((point["value"], y))[0] - panel.transAxes.transform((0.0, 0.0))[0]
         left = point["value"] < middle[0] and at > 0.1 * panel.bbox.width
         below = not inside or y > limits[1] - 0.08 * (limits[1] - limits[0])

@@ -31,7 +31,7 @@ class Listener(Protocol):
         """How far a phase is."""
 
     def note(self, text: str) -> None:
-        """Something worth saying."""
+        """A remark for the user."""
 
     def finished(self, answer: Any) -> None:
         """The answer is there."""

@@ -1,7 +1,7 @@
 """What a person sees of a sweep: live progress, and the answer.
 
-On a terminal a table is redrawn in place; elsewhere (a log file, CI) a line is printed every few seconds, and one for every member that
-ended badly. `Display` is a listener of the sweep (`search.ledger.Listener`); it reads and never decides.
+On a terminal a table is redrawn in place. Elsewhere (a log file, CI) a line is printed every few seconds, and one for every member that
+ended badly. `Display` is a listener of the sweep (`search.telling.listener.Listener`): it reads and never decides.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class _Member:
 
 @dataclass
 class _Books:
-    """Everything the display knows. Counted from events only."""
+    """Everything that the display knows. It is counted from events only."""
 
     info: dict[str, Any] = field(default_factory=dict)
     running: dict[int, _Member] = field(default_factory=dict)
@@ -56,13 +56,13 @@ class _Books:
     values: dict[str, set[Any]] = field(default_factory=dict)
 
     def config_text(self, config: Mapping[str, Any]) -> str:
-        """A config without the knobs that no member of this sweep has varied."""
+        """A config without the knobs that had one and the same value in all members so far."""
         varied = {name: value for name, value in config.items() if len(self.values.get(name, ())) > 1}
         return config_text(varied or config)
 
 
 class Display:
-    """A listener that shows a sweep on `console`; `plain` forces lines. Use as a context manager, so that the terminal is given back."""
+    """A listener that shows a sweep on `console`; `plain` forces lines. Use it as a context manager, so that the terminal is given back."""
 
     def __init__(self, console: Console | None = None, *, plain: bool | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.console = console or Console()
@@ -88,7 +88,7 @@ class Display:
         self.close()
         self._books, self._began, self._failures = _Books(info=dict(info)), self._clock(), 0
         self._books.totals["search"] = int(info.get("trials", 0))
-        # What an earlier driver did is done, though this display has not seen it.
+        # What an earlier driver did counts as done, though this display has not seen it.
         self._books.ended["search"] = min(int(info.get("done", 0)), self._books.totals["search"])
         if self.plain:
             self._line(self._title())
@@ -100,7 +100,7 @@ class Display:
         """A member is about to be trained."""
         books = self._books
         if not books.running and not books.epochs_seen:
-            self._began = self._clock()  # starting Ray and preparing the data says nothing of the members
+            self._began = self._clock()  # the time before this (starting Ray, preparing the data) tells nothing about the members
         books.running[number] = _Member(str(phase), arm, dict(config))
         for name, value in config.items():
             books.values.setdefault(name, set()).add(value)
@@ -129,7 +129,7 @@ class Display:
             self._now_and_then(self._progress())
 
     def phase(self, name: str, done: int, total: int) -> None:
-        """How far a phase is. A confirmation is announced in configs, each of which is trained on every seed."""
+        """How far a phase is. A confirmation is announced as a number of configs; each of them is trained on every seed."""
         books = self._books
         total *= int(books.info.get("seeds") or 1) if name == "confirm" else 1
         books.totals[name], books.ended[name] = total, max(done, books.ended[name])
@@ -137,13 +137,13 @@ class Display:
             self._line(f"{name}: {done} of {total}")
 
     def note(self, text: str) -> None:
-        """Something worth saying."""
+        """A remark for the user."""
         self._books.notes.append(text)
         if self.plain:
             self._line(text)
 
     def finished(self, answer: Any) -> None:
-        """The answer is there: the live table makes room for it (`print_answer` prints it)."""
+        """The answer is there: the live table is taken away (`print_answer` prints the answer)."""
         del answer
         if self.plain and self._books.info:
             self._line(self._progress())
@@ -170,7 +170,8 @@ class Display:
     def seconds_left(self) -> float | None:
         """An estimate from the epochs per second so far; None before the first member has ended.
 
-        A searched member is taken to cost what the ended ones cost on average (a scheduler stops many), a confirmation its whole budget.
+        A searched member is assumed to take as many epochs as ended members took on average (a scheduler stops many). A confirmation is
+        assumed to take its whole budget.
         """
         books, elapsed = self._books, self._clock() - self._began
         ended = sum(books.states.values())
@@ -203,7 +204,7 @@ class Display:
 
     def _counts(self) -> str:
         books = self._books
-        states = Counter(books.states) + Counter(books.info.get("states", {}))  # an earlier driver's too
+        states = Counter(books.states) + Counter(books.info.get("states", {}))  # with the members of an earlier driver
         parts = [f"{count} {state}" for state, count in sorted(states.items())]
         if books.best is not None:
             score, number, member = books.best
@@ -273,7 +274,7 @@ def score_text(score: float | None) -> str:
 
 
 def config_text(config: Mapping[str, Any], usual: Mapping[str, Any] | None = None) -> str:
-    """A config on one line; of what is as `usual`, only that there is more."""
+    """A config on one line. Values equal to `usual` are not listed; the line only says that there are more."""
     if usual:
         told = {name: value for name, value in config.items() if name not in usual or usual[name] != value}
         return ", ".join(filter(None, (config_text(told), "the others at their defaults" if len(told) < len(config) else "")))

@@ -1,4 +1,4 @@
-"""What MLflow is told of a sweep: a mirror of the catalogue, which may lag behind it."""
+"""What MLflow is told about a sweep: a mirror of the catalogue, which may lag behind it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from search.spec.keys import Spec
 
 
 def tracked_params(row: MemberRow) -> dict[str, Any]:
-    """A member's config for MLflow, with log10 of every positive number beside it: its charts have linear axes."""
+    """A member's config for MLflow. Every positive number also gets its log10, because MLflow's charts have linear axes."""
     params: dict[str, Any] = dict(row.config)
     for name, value in row.config.items():
         if isinstance(value, float) and value > 0:
@@ -22,7 +22,7 @@ def tracked_params(row: MemberRow) -> dict[str, Any]:
 
 
 def tracked_tags(sweep: str, row: MemberRow) -> dict[str, str]:
-    """What an MLflow user filters members by."""
+    """The tags by which an MLflow user filters members."""
     return {
         "phase": row.phase,
         "arm": row.arm,
@@ -34,7 +34,7 @@ def tracked_tags(sweep: str, row: MemberRow) -> dict[str, str]:
 
 
 def final_metrics(row: MemberRow) -> dict[str, float]:
-    """The last numbers of a member: those that are finite, and its score."""
+    """The last metrics of a member, as far as they are finite, and its score."""
     final = {key: value for key, value in row.metrics.items() if math.isfinite(value)}
     return final if row.score is None else {**final, "score": row.score}
 
@@ -57,7 +57,7 @@ def mirrored(name: str, spec: Spec, home: Home, catalogue: Catalogue) -> Tracker
 
 
 def repair(name: str, catalogue: Catalogue, tracker: Tracker) -> None:
-    """Tell MLflow again what the catalogue holds; the tracker leaves out what is there."""
+    """Tell MLflow again what the catalogue holds. The tracker leaves out what MLflow already has."""
     curves: dict[int, list[Any]] = {}
     for report in catalogue.reports(name):
         curves.setdefault(report.number, []).append(report)
@@ -72,7 +72,7 @@ def repair(name: str, catalogue: Catalogue, tracker: Tracker) -> None:
 
 
 def end(tracker: Tracker, status: str, answer: Answer | None) -> None:
-    """How a sweep ended, and what it says."""
+    """Tell MLflow how a sweep ended, and what its answer says."""
     summary = {} if answer is None else {"effect": answer.effect.mean, "best_score": answer.best_score, "off_score": answer.off_score}
     tags = {} if answer is None else {"verdict": str(answer.verdict), "answer": answer.sentence()}
     tracker.end_sweep(status, {key: value for key, value in summary.items() if value is not None and math.isfinite(value)}, tags)

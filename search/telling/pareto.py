@@ -1,9 +1,9 @@
 """Quality against cost: which confirmed arm gives the most for what it costs, as a table and a picture.
 
-An objective that declares a `trade`, (quality, cost, budget), measures both on every rung of a ladder, under names that differ in how they
-begin: `val_kid_s90_int8` with `bytes_s90_int8`. A point is an arm on a rung, its means over the confirmed seeds. It is on the front if no
-other point is at least as good in both and better in one; lower is better in both. The front is read off means, and so is optimistic where
-points are many and seeds few; what is tested is the score at the budget.
+An objective may declare a `trade`: (quality, cost, budget). It then measures quality and cost on every rung of a ladder. The names of the
+two metrics differ only in how they begin: `val_kid_s90_int8` and `bytes_s90_int8`. A point is one arm on one rung, with its means over the
+confirmed seeds. A point is on the front if no other point is at least as good in both and better in one; lower is better in both. The front
+is read from means. So it is optimistic where points are many and seeds few. The score at the budget is what is tested.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from search.choosing.answer import Answer, Row, number
 from search.choosing.confirm_fit import t_quantile
 from search.telling.lambda_curve import BLUE, DPI, GREEN, GREY, INK, ORANGE, RED
 
-Trade = tuple[str, str, str]  # the names with which metrics begin, of quality and of cost; and the metric that holds the budget of the cost
+Trade = tuple[str, str, str]  # how the metrics of quality and of cost begin, and the metric that holds the budget of the cost
 COLOURS = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9", "#F0E442")  # Okabe and Ito's
 
 
@@ -41,7 +41,7 @@ class Point:
 
 
 def points(rows: Sequence[Row], metrics: Mapping[int, Mapping[str, float]], trade: Trade) -> list[Point]:
-    """Every confirmed arm on every rung, the cheapest first. An arm that lost a seed to divergence or collapse has none."""
+    """Every confirmed arm on every rung, the cheapest first. An arm that lost a seed to divergence or collapse has no points."""
     quality, cost, _ = trade
     confirmed = [row for row in rows if row.phase == "confirm" and row.arm != "dropped"]
     lost = {row.arm for row in confirmed if row.ended == "bad"}
@@ -56,7 +56,7 @@ def points(rows: Sequence[Row], metrics: Mapping[int, Mapping[str, float]], trad
 
 
 def _rungs(measured: Sequence[Mapping[str, float]], quality: str, cost: str) -> list[str]:
-    """What follows both names, of the rungs that every seed has."""
+    """The endings of both names, for the rungs that every seed has."""
     if not measured:
         return []
     tails = [name.removeprefix(cost) for name in measured[0] if name.startswith(cost)]
@@ -96,8 +96,8 @@ def _lambdas(arm: str, answer: Answer) -> str:
 def draw(found: Sequence[Point], answer: Answer, path: Path, trade: Trade, budget: float | None = None, title: str = "") -> Path:
     """Write quality against cost as a PNG; returns `path`.
 
-    A line joins the rungs of an arm that no other rung of it dominates: of the off arm and the chosen arm of each λ with 95 % intervals
-    over seeds, of the other arms in grey. The points on the front of all arms are ringed.
+    A line joins the rungs of an arm that no other rung of this arm dominates. The off arm and the chosen arm of each λ have 95 % intervals
+    over seeds; the other arms are grey. The points on the front of all arms are ringed.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
