@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.catalogue import MemberRow
-from objectives.base import Value
+from objectives.base import State, Value
 from search.asking.samplers import sampler_for
 from search.asking.space import OFF_ARM, SEARCH_ARM, Space
 
@@ -132,10 +132,10 @@ def _outcome(row: MemberRow) -> tuple[Any, float | None]:
     """Optuna's state and value. A diverged or collapsed member is worse than any finite score, so that its λ is not asked for again."""
     from optuna.trial import TrialState
 
-    if row.state == "complete" and row.score is not None and math.isfinite(row.score):
+    if row.state == State.COMPLETE and row.score is not None and math.isfinite(row.score):
         return TrialState.COMPLETE, row.score
-    if row.state in ("diverged", "collapsed", "complete"):
+    if row.state in (State.DIVERGED, State.COLLAPSED, State.COMPLETE):
         return TrialState.COMPLETE, float("inf")
-    if row.state == "stopped":
+    if row.state == State.STOPPED:
         return TrialState.PRUNED, None
     return TrialState.FAIL, None

@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from objectives.base import Value
+from objectives.base import State, Value
+from search.asking.space import OFF_ARM
 
-BAD = ("diverged", "collapsed")
+LOST_TO_LAMBDA = (State.DIVERGED, State.COLLAPSED)
 
 
 class SelectionError(Exception):
@@ -48,9 +49,9 @@ class Row:
     @property
     def ended(self) -> str:
         """`ok`, `bad` (λ is the cause) or `missing`. A complete member without a finite score has diverged, whatever its state says."""
-        if self.state == "complete" and self.score is not None:
+        if self.state == State.COMPLETE and self.score is not None:
             return "ok" if math.isfinite(self.score) else "bad"
-        return "bad" if self.state in BAD else "missing"
+        return "bad" if self.state in LOST_TO_LAMBDA else "missing"
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ class Answer:
             amount, low, high = -amount, -high, -low
         size = f"{number(amount)} [{number(low)}, {number(high)}]{' ' + unit if unit else ''}"
         name = self.score_name or "the score"
-        kept = f"; keep {off}" if self.recommended_arm == "off" else ""
+        kept = f"; keep {off}" if self.recommended_arm == OFF_ARM else ""
         text = {
             Verdict.HELPS: f"{values} improves {name} by {size} over {off}",
             Verdict.HURTS: f"{values} worsens {name} by {size} against {off}{kept}",
@@ -196,7 +197,7 @@ class Answer:
         """The gain of each λ alone over the off arm. A λ that hurts has a negative gain."""
         said = [f"{one.name} {one.verdict}, {one.alone.words()} at {number(one.value)}" for one in self.lambdas if one.alone]
         known = "best of them" if self.verdict is Verdict.HELPS else "lowest of them, unproven,"
-        kept = "every λ off" if self.recommended_arm == "off" else f"{known} {self.arm.partition(':')[2]}"
+        kept = "every λ off" if self.recommended_arm == OFF_ARM else f"{known} {self.arm.partition(':')[2]}"
         name = self.score_name or "the score"
         return f"Gain in {name} of each λ alone over every λ off: {'; '.join(said)} ({self.effect.seeds} paired seeds). Kept: {kept}."
 

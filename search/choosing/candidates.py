@@ -22,7 +22,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from objectives.base import Knob, Value
+from objectives.base import Knob, Phase, State, Value
+from search.asking.space import OFF_ARM, alone_arm
 from search.choosing.answer import Candidate, Row, SelectionError
 from search.choosing.confirm_fit import Array, Axis, place
 from search.choosing.search_fit import Encoder, Final, Squash, Surface, edge, finals, fit_surface, lowest, minimum
@@ -61,9 +62,9 @@ def candidates(
     Raises:
         SelectionError: no searched knob is a λ, or no λ member completed.
     """
-    ordered = sorted((row for row in rows if row.phase == "search"), key=lambda row: row.number)
+    ordered = sorted((row for row in rows if row.phase == Phase.SEARCH), key=lambda row: row.number)
     lambdas = lambdas_of(knobs, simplify)
-    search = [row for row in ordered if row.arm != "off"]
+    search = [row for row in ordered if row.arm != OFF_ARM]
     if not any(row.ended == "ok" for row in search):
         counts = counts_of(row.state for row in search) or "none was trained"
         raise SelectionError(f"at least one λ member must complete before one can be chosen; of {len(search)}: {counts}")
@@ -91,8 +92,8 @@ def _each_alone(rows: Sequence[Row], knobs: Sequence[Knob], lambdas: Sequence[Kn
     """
     sides = []
     for knob in lambdas:
-        mine = [row for row in rows if row.arm in ("off", f"alone:{knob.name}")]
-        if any(row.ended == "ok" for row in mine if row.arm != "off"):
+        mine = [row for row in rows if row.arm in (OFF_ARM, alone_arm(knob.name))]
+        if any(row.ended == "ok" for row in mine if row.arm != OFF_ARM):
             sides.append(_Side.of(mine, [other for other in knobs if other is knob or not other.is_lambda], [knob]))
     found: list[Candidate] = []
     ranked: dict[int, list[Candidate]] = {}
@@ -148,7 +149,7 @@ class _Side:
 
     @property
     def off_rows(self) -> list[Row]:
-        return [row for row in self.rows if row.arm == "off" and row.number in self.known]
+        return [row for row in self.rows if row.arm == OFF_ARM and row.number in self.known]
 
 
 def _arms(sides: Sequence[_Side]) -> list[list[Candidate]]:
@@ -160,10 +161,10 @@ def _arms(sides: Sequence[_Side]) -> list[list[Candidate]]:
             off, best, off_why = next(tuned)
             best, why, edges = _about(side.fit, best, side.lambdas)
         else:
-            complete = [row for row in side.rows if row.arm != "off" and row.ended == "ok"]
+            complete = [row for row in side.rows if row.arm != OFF_ARM and row.ended == "ok"]
             off, best, off_why, why, edges = _best_members(side.off_rows, complete, side.known, side.knobs, side.lambdas)
         best = _off_the_off_value(best, side.lambdas)
-        columns.append([Candidate("off", off, off_why), Candidate("min", best, why), *_arms_of(best, edges, side.lambdas)])
+        columns.append([Candidate(OFF_ARM, off, off_why), Candidate("min", best, why), *_arms_of(best, edges, side.lambdas)])
     return columns
 
 
@@ -173,11 +174,11 @@ def _fit(rows: Sequence[Row], known: Mapping[int, Final], knobs: Sequence[Knob],
     An off member lies at its off value, or a step below a log range that cannot hold the off value. It must share its seed with a λ member.
     An off member with a seed of its own carries that seed's shift, and the fit would read this shift as an effect of λ.
     """
-    seeds = {row.seed for row in rows if row.arm != "off"}
-    paired = [row for row in rows if row.arm != "off" or row.seed in seeds]
+    seeds = {row.seed for row in rows if row.arm != OFF_ARM}
+    paired = [row for row in rows if row.arm != OFF_ARM or row.seed in seeds]
     seen = [row for row in paired if row.number in known]
     bad = [row for row in paired if row.ended == "bad"]
-    blind = [row for row in paired if row.state == "stopped" and row.number not in known]
+    blind = [row for row in paired if row.state == State.STOPPED and row.number not in known]
     encoder = Encoder(knobs, [row.config for row in [*seen, *bad, *blind]])
     scores = np.array([known[row.number].score for row in seen])
     scale = Squash.of(scores)
@@ -195,7 +196,7 @@ def _fit(rows: Sequence[Row], known: Mapping[int, Final], knobs: Sequence[Knob],
     return _Fit(surface, encoder, list(combinations.values()), len(seen), predicted) if surface else None
 
 
-ALONE = "every λ off; no off member completed, so the nuisance knobs are those of the best λ"
+NO_OFF_MEMBER = "every λ off; no off member completed, so the nuisance knobs are those of the best λ"
 _Config = dict[str, Value]
 _Excess = tuple[Array, Array]  # every combination of nuisance knobs: how much worse it is than the best one, and the predictive sd of that
 
@@ -217,7 +218,9 @@ def _tuned(sides: Sequence[_Side]) -> list[tuple[_Config, _Config, str]]:
     whose = "its own, clearly better for it"
     if (shared := _shared([*of_bests, *of_offs])) is not None:
         chosen, for_off, whose = [shared] * len(fits), shared, "those of min, for the fit tells no other from them"
-    why = f"every λ off; the nuisance knobs are {whose} ({len(combinations)} combinations trained on either side)" if known else ALONE
+    why = (
+        f"every λ off; the nuisance knobs are {whose} ({len(combinations)} combinations trained on either side)" if known else NO_OFF_MEMBER
+    )
     return [
         ({**off, **combinations[for_off]}, {**best, **combinations[mine]}, why) for off, best, mine in zip(offs, bests, chosen, strict=True)
     ]
@@ -263,7 +266,7 @@ def _best_members(
         for rows in (complete, off_rows or complete)
     )
     away = {axis.name: axis.u(best[axis.name]) + axis.more * axis.step for axis in axes}
-    off_why = f"every λ off; the best of {len(off_rows)} off members" if off_rows else ALONE
+    off_why = f"every λ off; the best of {len(off_rows)} off members" if off_rows else NO_OFF_MEMBER
     off = {**off, **{knob.name: off_value(knob) for knob in lambdas}}
     return off, best, off_why, "the best member: too few completed for a fit", away
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from objectives.base import Knob, Value
+from objectives.base import Knob, State, Value
 from search.choosing.answer import Row
 from search.choosing.confirm_fit import Array, Axis
 
@@ -83,7 +83,7 @@ def finals(rows: Sequence[Row]) -> dict[int, Final]:
     """
     known = {row.number: Final(row.score) for row in rows if row.ended == "ok" and row.score is not None}
     curves = {row.number: row.curve or ({row.epochs: row.rung_score} if row.rung_score is not None else {}) for row in rows}
-    stopped = [row.number for row in rows if row.state == "stopped" and curves[row.number]]
+    stopped = [row.number for row in rows if row.state == State.STOPPED and curves[row.number]]
     last = {number: max(curves[number]) for number in stopped}
     for epoch in sorted(set(last.values()), reverse=True):
         donors = [(curves[number][epoch], final) for number, final in sorted(known.items()) if epoch in curves[number]]

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from objectives.base import Knob, Value
+from objectives.base import Knob, Phase, Value
+from search.asking.space import OFF_ARM
 from search.choosing.answer import Answer, Candidate, Effect, LambdaAnswer, Promise, Row, Verdict, number
 from search.choosing.arms import Arm, differences, paired, shared_seeds
 from search.choosing.candidates import candidates, counts_of, lambdas_of
@@ -67,8 +68,8 @@ def answer(
     arms = _table(rows, cands, notes)
     if not any(arm.scores for arm in arms.values()):
         notes.append("no confirm member completed: the best λ is the minimum of the search's fit, unconfirmed")
-    off = arms.get("off")
-    tested = [arm for name, arm in arms.items() if name != "off" and (arm.scores or arm.bad)]
+    off = arms.get(OFF_ARM)
+    tested = [arm for name, arm in arms.items() if name != OFF_ARM and (arm.scores or arm.bad)]
     choosable = _choosable(tested, notes)
     count = max(len(tested), 1)
     delta = margin * abs(float(np.mean(list(off.scores.values())))) if off and off.scores else math.nan
@@ -130,10 +131,10 @@ def with_test(given: Answer, read: Sequence[tuple[str, int, float]], error: str 
 
     def effect(arm: str) -> dict[str, Any]:
         """The effect over the off arm. The choice was made with these same weights, so the interval is simultaneous here too."""
-        seeds = sorted(set(scores[arm]) & set(scores["off"]))
-        return asdict(paired([scores["off"][seed] - scores[arm][seed] for seed in seeds], given.effect.comparisons))
+        seeds = sorted(set(scores[arm]) & set(scores[OFF_ARM]))
+        return asdict(paired([scores[OFF_ARM][seed] - scores[arm][seed] for seed in seeds], given.effect.comparisons))
 
-    if "chosen" in scores and "off" in scores:
+    if "chosen" in scores and OFF_ARM in scores:
         test["effect"] = effect("chosen")
         arms = {one.name: "chosen" if one.arm == given.arm else one.arm for one in given.lambdas if one.alone}
         alone = {name: effect(arm) for name, arm in arms.items() if arm in scores}
@@ -153,10 +154,10 @@ def _fallback(arms: Mapping[str, Arm], rows: Sequence[Row]) -> Arm:
 
     Where each λ was searched alone: the minimum of the λ with the best member.
     """
-    off = arms.get("off")
+    off = arms.get(OFF_ARM)
     if off is not None and off.scores and not off.bad:
         return off
-    searched = sorted((row for row in rows if row.phase == "search" and row.ended == "ok"), key=lambda row: (row.score, row.number))
+    searched = sorted((row for row in rows if row.phase == Phase.SEARCH and row.ended == "ok"), key=lambda row: (row.score, row.number))
     minima = [f"min:{row.arm.partition(':')[2]}" if ":" in row.arm else "min" for row in searched]
     return next((arms[name] for name in [*minima, "min"] if name in arms), next(iter(arms.values())))
 
@@ -175,7 +176,7 @@ class _Asked:
 
 def _asked(lambdas: Sequence[Knob], arms: Mapping[str, Arm], choosable: Sequence[Arm], alone: bool) -> _Asked:
     tail = f":{lambdas[0].name}" if alone else ""
-    mine = {name.removesuffix(tail): arm for name, arm in arms.items() if name == "off" or name.endswith(tail)}
+    mine = {name.removesuffix(tail): arm for name, arm in arms.items() if name == OFF_ARM or name.endswith(tail)}
     eligible = [arm for arm in mine.values() if arm in choosable]
     return _Asked(lambdas, mine, _one_se(eligible, lambdas) if eligible else None)
 
@@ -189,7 +190,7 @@ def _lowest(arms: Sequence[Arm]) -> Arm | None:
 def _with_verdict(one: LambdaAnswer, side: _Asked, off: Arm | None, comparisons: int, delta: float, notes: list[str]) -> LambdaAnswer:
     """The gain of a λ alone over the off arm, and its verdict. A λ without a confirmed arm has no value."""
     own: list[str] = []
-    tested = [arm for name, arm in side.arms.items() if name != "off" and (arm.scores or arm.bad)]
+    tested = [arm for name, arm in side.arms.items() if name != OFF_ARM and (arm.scores or arm.bad)]
     effect = _against_off(off, side.chosen, tested, comparisons)
     said = _judge(effect, delta, off, side.chosen, tested, own)
     notes += [note for note in (f"{one.name}: {text}" for text in own) if note not in notes]
@@ -222,7 +223,7 @@ def _table(rows: Sequence[Row], cands: Sequence[Candidate], notes: list[str]) ->
     """One arm per candidate. A seed trained twice (a resumed sweep) counts once: an ended member before a missing one, else the later."""
     table = {}
     for one in cands:
-        mine = [row for row in rows if row.phase == "confirm" and row.arm == one.arm]
+        mine = [row for row in rows if row.phase == Phase.CONFIRM and row.arm == one.arm]
         mine.sort(key=lambda row: (row.ended != "missing", row.number))
         last = {row.seed: row for row in mine}
         scores = {seed: row.score for seed, row in sorted(last.items()) if row.ended == "ok" and row.score is not None}
@@ -232,7 +233,7 @@ def _table(rows: Sequence[Row], cands: Sequence[Candidate], notes: list[str]) ->
         if missing:
             notes.append(f"arm {one.arm}: {len(missing)} of {len(last)} seeds are missing ({counts_of(missing)}); their pairs are left out")
         if bad:
-            so = "" if one.arm == "off" else ": not choosable"
+            so = "" if one.arm == OFF_ARM else ": not choosable"
             notes.append(f"arm {one.arm} diverged or collapsed on {len(bad)} of {len(last)} seeds{so}")
     return table
 

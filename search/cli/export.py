@@ -52,13 +52,14 @@ def train(
     plain: PlainOption = False,
 ) -> None:
     """Train one config and compare its score with its promise. Needs no Ray."""
+    from objectives.base import State
     from search.retrain import train as train_one
 
     place = home_of(home, catalogue_url, tracking_uri)
     with shown(plain) as display:
         result = train_one(target, home=place, seed=seed, out=output, listener=display)
     printing.facts(_retrained_facts(result))
-    if result.state != "complete":
+    if result.state != State.COMPLETE:
         print_error(f"the training ended {result.state}: {result.reason}")
         raise typer.Exit(FAILED)
 

@@ -167,6 +167,7 @@ def best(
     catalogue_url: CatalogueOption = None,
 ) -> None:
     """The best λ per model: one row for each objective, model and data set."""
+    from search.asking.space import OFF_ARM
     from search.choosing.answer import number
     from search.telling.answer_text import effect_text
     from search.telling.exports import best as best_rows
@@ -184,7 +185,7 @@ def best(
     table = printing.table("objective", "model", "data set", "best λ", "score", "effect", "verdict", "sweep")
     for row in rows:
         answer = row.answer
-        off = answer.recommended_arm == "off"  # where no λ shows a gain, off is the best value that is known
+        off = answer.recommended_arm == OFF_ARM  # where no λ shows a gain, off is the best value that is known
         best = [(one.name, f"{number(one.off)} (off)" if off else number(one.value)) for one in answer.lambdas]
         values = ", ".join(f"{name} = {value}" for name, value in best)
         score = f"{row.score_name} {number(answer.off_score if off else answer.best_score)}"

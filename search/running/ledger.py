@@ -198,7 +198,7 @@ class Ledger:
         """Write down the configs to confirm, with the reason of each."""
         plain = [{"arm": candidate.arm, "config": candidate.config, "why": candidate.why} for candidate in candidates]
         self._catalogue.update_sweep(self.sweep, candidates=plain)
-        self._listener.phase("confirm", 0, len(candidates))
+        self._listener.phase(Phase.CONFIRM, 0, len(candidates))
 
     def facts(self, facts: Mapping[str, Any]) -> None:
         """Write down what `prepare` found out about the data."""

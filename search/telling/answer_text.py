@@ -11,8 +11,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from objectives.base import Phase
+from search.asking.space import OFF_ARM
 from search.choosing.answer import Answer, Effect, LambdaAnswer, Verdict, number
-from search.telling.live import BAD, config_text, duration
+from search.telling.live import ENDED_BADLY, config_text, duration
 
 _VERDICTS = {
     Verdict.HELPS: ("green", "λ is worth it: the interval of its effect lies above 0"),
@@ -55,7 +57,7 @@ def _facts(answer: Answer, usual: Mapping[str, Any] | None) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    off = answer.recommended_arm == "off"
+    off = answer.recommended_arm == OFF_ARM
     together = [one for one in answer.lambdas if one.alone is None]
     rows: list[tuple[str, str]] = [(f"best {one.name}", _off_line(one, answer) if off else _lambda_line(one)) for one in together]
     rows += [(f"{one.name} alone", _alone_line(one, answer)) for one in answer.lambdas if one.alone is not None]
@@ -70,7 +72,7 @@ def _facts(answer: Answer, usual: Mapping[str, Any] | None) -> Table:
     rows += [("measured", _measured_line(name, arms)) for name, arms in answer.measured.items()]
     rows += [
         (f"spent: {phase}", _spent_line(states))
-        for phase, states in sorted(answer.spent.items(), key=lambda item: (item[0] == "total", item[0] != "search"))
+        for phase, states in sorted(answer.spent.items(), key=lambda item: (item[0] == "total", item[0] != Phase.SEARCH))
     ]
     for title, text in rows:
         table.add_row(title, escape(text))
@@ -116,7 +118,7 @@ def _test_line(test: Mapping[str, Any] | None) -> str:
         return "not read"
     if "error" in test:
         return f"could not be read: {test['error']}"
-    parts = [f"{arm} {_estimate(test[arm])}" for arm in ("chosen", "off") if arm in test]
+    parts = [f"{arm} {_estimate(test[arm])}" for arm in ("chosen", OFF_ARM) if arm in test]
     effect = test.get("effect", test.get("improvement"))
     if isinstance(effect, Mapping):
         parts.append(f"effect {number(effect['mean'])} [{number(effect['low'])}, {number(effect['high'])}]")
@@ -133,7 +135,7 @@ def _spent_line(states: Mapping[str, Mapping[str, float]]) -> str:
     total = states.get("total", {})
     members = max(total.get("members", 0), 1)
     # How often a training gave no result is a result, too.
-    share = {state: f" ({100 * entry['members'] / members:.0f} %)" for state, entry in states.items() if state in BAD}
+    share = {state: f" ({100 * entry['members'] / members:.0f} %)" for state, entry in states.items() if state in ENDED_BADLY}
     by_state = ", ".join(f"{entry['members']:.0f}{share.get(state, '')} {state}" for state, entry in states.items() if state != "total")
     whole = f"{total.get('members', 0):.0f} members, {total.get('epochs', 0):.0f} epochs, {duration(total.get('seconds', 0))} of training"
     return f"{whole} ({by_state})" if by_state else whole

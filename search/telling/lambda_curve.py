@@ -6,20 +6,22 @@ Uses matplotlib's object interface on the Agg canvas: no display, no global stat
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from objectives.base import Phase, State
+from search.asking.space import OFF_ARM
 from search.choosing.answer import Answer, LambdaAnswer, Row, number
 
 # The palette of Okabe and Ito: people with any kind of colour vision can tell its colours apart.
 BLUE, ORANGE, GREEN, RED, GREY, INK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8A8A8A", "#222222"
 # How a search member ended: label, marker, colour, filled. A member without a score is drawn at the upper rim.
-ENDED = {
-    "complete": ("search: complete", "o", GREY, True),
-    "stopped": ("search: stopped, last score", "o", GREY, False),
-    "diverged": ("search: diverged", "x", RED, True),
-    "collapsed": ("search: collapsed", "+", RED, True),
+ENDED: Mapping[str, tuple[str, str, str, bool]] = {
+    State.COMPLETE: ("search: complete", "o", GREY, True),
+    State.STOPPED: ("search: stopped, last score", "o", GREY, False),
+    State.DIVERGED: ("search: diverged", "x", RED, True),
+    State.COLLAPSED: ("search: collapsed", "+", RED, True),
 }
 DPI = 150
 
@@ -66,7 +68,7 @@ def _score_label(name: str, full: str = "") -> str:
 def _vertical(answer: Answer, rows: Sequence[Row]) -> tuple[float, float]:
     """The range of the confirmation, cut above where one arm explodes, with room for the better half of the search."""
     means = sorted(float(arm["mean"]) for arm in answer.arms if math.isfinite(arm["mean"]))
-    searched = sorted(float(row.score) for row in rows if row.phase == "search" and row.ended == "ok" and row.score is not None)
+    searched = sorted(float(row.score) for row in rows if row.phase == Phase.SEARCH and row.ended == "ok" and row.score is not None)
     seen = means + searched[: (len(searched) + 1) // 2]
     if not seen:
         return 0.0, 1.0
@@ -96,7 +98,7 @@ def _panel(panel: Any, answer: Answer, one: LambdaAnswer, rows: Sequence[Row], l
 
 def _tells_of(one: LambdaAnswer, row: Row) -> bool:
     """Whether a member has this λ on. Where each λ was searched alone, most members have another λ on."""
-    return row.arm != "off" and one.name in row.config and (one.alone is None or float(row.config[one.name]) != one.off)
+    return row.arm != OFF_ARM and one.name in row.config and (one.alone is None or float(row.config[one.name]) != one.off)
 
 
 def _frame(panel: Any, one: LambdaAnswer, curve: dict[str, Any], rows: Sequence[Row], limits: tuple[float, float]) -> None:
@@ -139,11 +141,11 @@ def _members(panel: Any, one: LambdaAnswer, rows: Sequence[Row], limits: tuple[f
     for state, (label, marker, colour, filled) in ENDED.items():
         points = []
         for row in rows:
-            if row.phase != "search" or row.state != state or not _tells_of(one, row):
+            if row.phase != Phase.SEARCH or row.state != state or not _tells_of(one, row):
                 continue
-            score = row.score if state == "complete" else row.rung_score if state == "stopped" else None
+            score = row.score if state == State.COMPLETE else row.rung_score if state == State.STOPPED else None
             at = float(row.config[one.name])
-            if state in ("complete", "stopped") and (score is None or not math.isfinite(score) or score > rim):
+            if state in (State.COMPLETE, State.STOPPED) and (score is None or not math.isfinite(score) or score > rim):
                 beyond.append(at)
             else:
                 points.append((at, rim if score is None else score))
@@ -192,7 +194,7 @@ def _arms(panel: Any, curve: dict[str, Any], limits: tuple[float, float]) -> Non
 
 def _best(panel: Any, answer: Answer, one: LambdaAnswer, limits: tuple[float, float]) -> None:
     """The interval as a bar along the lower rim, open ends as arrows; the best λ as a line that rises from it."""
-    if answer.arm == "off" or math.isnan(one.value) or (one.log and one.value <= 0):
+    if answer.arm == OFF_ARM or math.isnan(one.value) or (one.log and one.value <= 0):
         return
     y = limits[0] + 0.03 * (limits[1] - limits[0])
     if not math.isnan(one.low):

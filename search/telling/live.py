@@ -20,13 +20,22 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from objectives.base import Phase, State
+from search.asking.space import OFF_ARM
 from search.choosing.answer import number
 
 PLAIN_SECONDS = 3.0
 SHOWN_MEMBERS = 8
 SHOWN_FAILURES = 5
-COLOURS = {"complete": "green", "stopped": "yellow", "diverged": "red", "collapsed": "red", "failed": "red", "preempted": "magenta"}
-BAD = ("diverged", "collapsed", "failed")
+COLOURS: Mapping[str, str] = {
+    State.COMPLETE: "green",
+    State.STOPPED: "yellow",
+    State.DIVERGED: "red",
+    State.COLLAPSED: "red",
+    State.FAILED: "red",
+    State.PREEMPTED: "magenta",
+}
+ENDED_BADLY = (State.DIVERGED, State.COLLAPSED, State.FAILED)
 
 
 @dataclass
@@ -87,9 +96,9 @@ class Display:
         """A sweep begins or goes on."""
         self.close()
         self._books, self._began, self._failures = _Books(info=dict(info)), self._clock(), 0
-        self._books.totals["search"] = int(info.get("trials", 0))
+        self._books.totals[Phase.SEARCH] = int(info.get("trials", 0))
         # What an earlier driver did counts as done, though this display has not seen it.
-        self._books.ended["search"] = min(int(info.get("done", 0)), self._books.totals["search"])
+        self._books.ended[Phase.SEARCH] = min(int(info.get("done", 0)), self._books.totals[Phase.SEARCH])
         if self.plain:
             self._line(self._title())
         else:
@@ -117,13 +126,13 @@ class Display:
     def ended(self, number: int, state: str, score: float | None, reason: str) -> None:
         """A member has its state."""
         books = self._books
-        member = books.running.pop(number, _Member("search", "", {}))
+        member = books.running.pop(number, _Member(Phase.SEARCH, "", {}))
         books.states[state] += 1
         books.ended[member.phase] += 1
         books.epochs_of_ended[member.phase] += member.epoch
-        if state == "complete" and score is not None and member.phase == "search":
+        if state == State.COMPLETE and score is not None and member.phase == Phase.SEARCH:
             self._keep_best(number, member, score)
-        if state in BAD:
+        if state in ENDED_BADLY:
             self._failed(number, state, reason)
         if self.plain:
             self._now_and_then(self._progress())
@@ -131,7 +140,7 @@ class Display:
     def phase(self, name: str, done: int, total: int) -> None:
         """How far a phase is. A confirmation is announced as a number of configs; each of them is trained on every seed."""
         books = self._books
-        total *= int(books.info.get("seeds") or 1) if name == "confirm" else 1
+        total *= int(books.info.get("seeds") or 1) if name == Phase.CONFIRM else 1
         books.totals[name], books.ended[name] = total, max(done, books.ended[name])
         if self.plain:
             self._line(f"{name}: {done} of {total}")
@@ -162,7 +171,7 @@ class Display:
 
     def _keep_best(self, number: int, member: _Member, score: float) -> None:
         books = self._books
-        if member.arm == "off":
+        if member.arm == OFF_ARM:
             books.off_best = score if books.off_best is None else min(score, books.off_best)
         elif books.best is None or score < books.best[0]:
             books.best = (score, number, member)
@@ -178,15 +187,15 @@ class Display:
         if not ended or not books.epochs_seen or elapsed <= 0:
             return None
         epochs = int(books.info.get("epochs") or 1)
-        usual = books.epochs_of_ended["search"] / max(sum(books.states.values()) - books.ended["confirm"], 1) or epochs
-        searching = max(books.totals.get("search", 0) - books.ended["search"], 0) * usual
-        confirming = max(self._confirmations() - books.ended["confirm"], 0) * epochs
+        usual = books.epochs_of_ended[Phase.SEARCH] / max(sum(books.states.values()) - books.ended[Phase.CONFIRM], 1) or epochs
+        searching = max(books.totals.get(Phase.SEARCH, 0) - books.ended[Phase.SEARCH], 0) * usual
+        confirming = max(self._confirmations() - books.ended[Phase.CONFIRM], 0) * epochs
         under_way = sum(member.epoch for member in list(books.running.values()))
         return max(searching + confirming - under_way, 0.0) * elapsed / books.epochs_seen
 
     def _confirmations(self) -> int:
         guess = 5 * int(self._books.info.get("seeds") or 0)
-        return self._books.totals.get("confirm", int(self._books.info.get("confirm", guess)))
+        return self._books.totals.get(Phase.CONFIRM, int(self._books.info.get("confirm", guess)))
 
     # --- how it is said -------------------------------------------------------------------------------------------------------------------
 
@@ -258,7 +267,7 @@ class Display:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-_PHASES = {"search": "searched", "confirm": "confirmed"}
+_PHASES: Mapping[str, str] = {Phase.SEARCH: "searched", Phase.CONFIRM: "confirmed"}
 
 
 def duration(seconds: float) -> str:

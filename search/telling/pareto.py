@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from objectives.base import Phase
+from search.asking.space import OFF_ARM
 from search.choosing.answer import Answer, Row, number
 from search.choosing.confirm_fit import t_quantile
 from search.telling.lambda_curve import BLUE, DPI, GREEN, GREY, INK, ORANGE, RED
@@ -43,7 +45,7 @@ class Point:
 def points(rows: Sequence[Row], metrics: Mapping[int, Mapping[str, float]], trade: Trade) -> list[Point]:
     """Every confirmed arm on every rung, the cheapest first. An arm that lost a seed to divergence or collapse has no points."""
     quality, cost, _ = trade
-    confirmed = [row for row in rows if row.phase == "confirm" and row.arm != "dropped"]
+    confirmed = [row for row in rows if row.phase == Phase.CONFIRM and row.arm != "dropped"]
     lost = {row.arm for row in confirmed if row.ended == "bad"}
     found = []
     for arm in dict.fromkeys(row.arm for row in confirmed if row.arm not in lost):
@@ -108,7 +110,7 @@ def draw(found: Sequence[Point], answer: Answer, path: Path, trade: Trade, budge
     panel.set_xscale("log")
     if all(point.quality > 0 for point in found):
         panel.set_yscale("log")
-    shown = ["off", *(one.arm for one in answer.lambdas if one.arm), answer.arm]
+    shown = [OFF_ARM, *(one.arm for one in answer.lambdas if one.arm), answer.arm]
     colours = dict(zip(dict.fromkeys(shown), [INK, *COLOURS, *[GREY] * len(shown)], strict=False))
     for arm in dict.fromkeys(point.arm for point in found):
         _line(panel, [point for point in found if point.arm == arm], colours.get(arm), _lambdas(arm, answer))
