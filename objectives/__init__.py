@@ -1,6 +1,6 @@
-"""What is trained. `base.py` is what a search sees of it; `training/loop.py` is where members are trained.
+"""What is trained. `base.py` is what a search sees of it. `training/loop.py` trains the members.
 
-A family may be imported without its folder, as `from objectives.vae import VAE`.
+A family may be imported without its folder: `from objectives.vae import VAE`.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ _FAMILIES = Path(__file__).parent / "families"
 
 
 class _Short(MetaPathFinder, Loader):
-    """Finds `objectives.vae` where `objectives.families.vae` is."""
+    """Finds `objectives.vae` in `objectives.families.vae`."""
 
     def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """The short name of a family's file; anything else is found by others."""
+        """Handles the short name of a family's file; other finders handle all other names."""
         package, _, name = fullname.rpartition(".")
         known = package == __name__ and not name.startswith("_") and (_FAMILIES / f"{name}.py").is_file()
         return ModuleSpec(fullname, self) if known else None
 
     def exec_module(self, module: ModuleType) -> None:
-        """All names of the file itself."""
+        """Copies all names of the file itself."""
         found = importlib.import_module(f"{__name__}.families.{module.__name__.rpartition('.')[2]}")
         vars(module).update({name: value for name, value in vars(found).items() if not name.startswith("__")})
 

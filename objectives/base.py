@@ -1,10 +1,10 @@
 """The interface between what is trained and what searches.
 
-All that `search` may ask of an objective is in this file, with defaults, and nothing here needs torch: the driver of a sweep reads knobs,
+This file holds all that `search` may ask of an objective, with defaults. Nothing here needs torch: the driver of a sweep reads knobs,
 metrics and names, and never trains.
 
 A *knob* is a hyperparameter with a range, a unit and a direction. A *member* is one training: a config and a random seed, in a phase.
-An *objective* starts a *run* of several members, which yields one *report* per living member and epoch. How a member ended is its *state*.
+An *objective* starts a *run* of several members. The run gives one *report* per living member and epoch. How a member ended is its *state*.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ Shape = tuple[int, int, int]  # of an image: channels, height, width
 
 
 class ObjectiveError(Exception):
-    """A user's mistake about what is trained: says what must hold, what was given and what to do."""
+    """A user's mistake about what is trained. The message says what must hold, what was given and what to do."""
 
 
 class SpoiledError(ObjectiveError):
-    """What was trained so far is wrong, and is to be thrown away."""
+    """What was trained so far is wrong and must be thrown away."""
 
 
 class Phase(StrEnum):
@@ -38,7 +38,7 @@ class Phase(StrEnum):
 
 
 class State(StrEnum):
-    """How a member ended. Written by what ended it, never inferred afterwards."""
+    """How a member ended. It is written by what ended the member, and never inferred afterwards."""
 
     COMPLETE = "complete"
     STOPPED = "stopped"
@@ -50,12 +50,12 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Knob:
-    """A hyperparameter: its range, its unit and which end regularizes more.
+    """A hyperparameter: its range, its unit, and which end regularizes more.
 
-    `off` is the value at which a λ does not regularize (0 for penalties, noise and dropout, 1 for β, one of the choices); None marks a
-    nuisance knob, which is searched too but is not the question. `default` is used where a spec neither searches nor fixes the knob.
+    `off` is the value at which a λ does not regularize (0 for penalties, noise and dropout, 1 for β, one of the choices). None marks a
+    nuisance knob: it is searched too, but it is not the question. `default` is used where a spec neither searches nor fixes the knob.
     `more` names the end of the range that is *more regularized*; nuisance knobs have none. A knob with `choices` is categorical and has no
-    range. `structural` knobs change tensor shapes or the code that runs: members that differ in them cannot be stacked.
+    range. `structural` knobs change tensor shapes or the code that runs, so members that differ in one cannot be stacked.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Knob:
     integer: bool = False
     choices: tuple[Value, ...] = ()
     structural: bool = False
-    likelihood: str = ""  # the only one it works with, if there is one
+    likelihood: str = ""  # the only likelihood with which the knob works, if there is one
     where: str = "any"
     cost: str = "0"
     source: str = ""
@@ -93,7 +93,7 @@ class Metric:
     decides: bool = False
     costly: bool = False
     source: str = ""
-    label: str = ""  # the full name, with {features}, {n} and {k} to be filled in: a number without them cannot be compared
+    label: str = ""  # the full name, with {features}, {n} and {k} to fill in: without these, two numbers cannot be compared
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,8 @@ class Report:
     """What one member says after one epoch.
 
     `rung_score` is the cheap, λ-free score that schedulers compare (lower is better; NaN only together with a state). `metrics` holds
-    everything worth a curve. The last report of a member carries its `state`, the `reason` in words, and, if COMPLETE, the final `score`.
+    every number that deserves a curve. The last report of a member has its `state`, the `reason` in words, and, if COMPLETE, the final
+    `score`.
     """
 
     number: int
@@ -124,30 +125,30 @@ class Report:
     traceback: str = ""
 
 
-OUT_OF_MEMORY = "out of memory"  # how the reason begins of a member that failed for it: a matter of where it ran
-SPOILED = "trained wrongly"  # and of one whose earlier epochs are wrong too, so that nothing of it may go on
+OUT_OF_MEMORY = "out of memory"  # how the reason begins if memory was too short: the place of the training is the cause, not λ
+SPOILED = "trained wrongly"  # how the reason begins if earlier epochs are wrong too, so that nothing of the member may go on
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory was too short, of the processor or of a device."""
+    """Whether an error says that memory was too short, on the processor or on a device."""
     signs = ("out of memory", "can't allocate memory", "Cannot allocate memory", "STATUS_ALLOC_FAILED")
     return isinstance(error, MemoryError) or any(sign in str(error) for sign in signs)
 
 
-Precision = Literal["float32", "tf32", "bfloat16"]  # of the products of a training; see `training/precision.py`
+Precision = Literal["float32", "tf32", "bfloat16"]  # of the products in a training; see `training/precision.py`
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything about a training that is not a knob: plain data, so that it travels to any worker.
+    """Everything about a training that is not a knob. It is plain data, so that it can be sent to any worker.
 
-    `dataset` has at least the key `name`; `root` is a folder or None; `train_size` an int or None; further keys belong to the data set.
-    `score` is `last` or `best_epoch`; `metric` names the deciding metric (None: the objective's own). `cache` is a folder for what is
-    computed once per data set (classifier features). `measure` names metrics beside the objective's own, measured when a confirmed or
-    retrained member is complete. `features` says in what features generated images are compared (`name`, and what that needs; None: the
-    data set's own); `latents` names the density from which codes are drawn where the model itself has none (None: the family's own).
-    `precision` is that of the products of training: float32, tf32 or bfloat16 (`objectives/training/precision.py`). `device` is torch's
-    name of one, or `accelerator`: the one that torch finds where the training runs.
+    `dataset` has at least the key `name`. `root` is a folder or None, `train_size` an int or None; further keys belong to the data set.
+    `score` is `last` or `best_epoch`. `metric` names the deciding metric (None: the objective's own). `cache` is a folder for results that
+    are computed once per data set (classifier features). `measure` names metrics beside the objective's own; they are measured when a
+    confirmed or retrained member is complete. `features` names the features in which generated images are compared (`name`, and its
+    options; None: the data set's own). `latents` names the density from which codes are drawn where the model has none (None: the family's
+    own). `precision` is the precision of the products in a training: float32, tf32 or bfloat16 (`objectives/training/precision.py`).
+    `device` is torch's name of a device, or `accelerator`: the accelerator that torch finds where the training runs.
     """
 
     dataset: Mapping[str, Any]
@@ -170,9 +171,9 @@ class Settings:
 class Intent:
     """What a sweep is about to do, as far as an objective may object before anything is trained.
 
-    `on` holds, for every λ that may differ from its off value and every nuisance knob, the values that it may take: the choices, the fixed
-    value or the default, or the two ends of a searched range. `searched` names those that are searched. `first_rung` is the epoch after
-    which the scheduler may first stop a member (None: never).
+    `on` holds the values that a knob may take, for every nuisance knob and for every λ that may differ from its off value. The values are
+    the choices, the fixed value or the default, or the two ends of a searched range. `searched` names the searched knobs. `first_rung` is
+    the first epoch after which the scheduler may stop a member (None: it never stops one).
     """
 
     model: str | None
@@ -188,7 +189,7 @@ class Intent:
 
 @dataclass(frozen=True)
 class Conflict:
-    """Knobs that do not go together. An error refuses the sweep; a warning is said before it starts. `rule` is the rule's name."""
+    """Knobs that do not go together. An error refuses the sweep; a warning is printed before the sweep starts. `rule` names the rule."""
 
     level: Literal["error", "warning"]
     rule: str
@@ -200,15 +201,15 @@ class Run(Protocol):
     """Members in training. Not thread-safe; one run per worker process at a time."""
 
     def step(self) -> list[Report]:
-        """Train every living member for one epoch; one report each. Empty when none lives."""
+        """Train every living member for one epoch. Returns one report for each; an empty list when no member lives."""
         ...
 
     def stop(self, number: int) -> None:
-        """Take a member out of the run; the caller records why."""
+        """Take a member out of the run. The caller records why."""
         ...
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint from which `restore` goes on to the same numbers. Atomic: a torn file is never left at `path`."""
+        """Write a checkpoint. `restore` goes on from it to the same numbers. Atomic: `path` never holds a torn file."""
         ...
 
     def restore(self, path: Path) -> None:
@@ -220,31 +221,31 @@ class Run(Protocol):
         ...
 
     def save_picture(self, number: int, path: Path) -> bool:
-        """Write a PNG of samples or reconstructions; False where the objective has no picture."""
+        """Write a PNG of samples or reconstructions. Returns False where the objective has no picture."""
         ...
 
 
 @runtime_checkable
 class PackedRun(Run, Protocol):
-    """A run whose members can be trained as one program and regrouped: a checkpoint is a member's, whatever run wrote it."""
+    """A run whose members can be trained as one program and regrouped. A checkpoint belongs to one member, whatever run wrote it."""
 
     def save_each(self, paths: Mapping[int, Path]) -> None:
         """Write a checkpoint for each of these living members, by number: the same file that the member alone would have written."""
         ...
 
     def restore_each(self, paths: Mapping[int, Path]) -> None:
-        """Continue every member of the run from a checkpoint of its own; they must be of one epoch."""
+        """Continue every member of the run from its own checkpoint. All checkpoints must be of one epoch."""
         ...
 
 
 class Objective:
-    """What is trained and how it is scored: all that `search` may ask of it, and what holds where a class says nothing.
+    """What is trained and how it is scored: all that `search` may ask of it, with defaults.
 
-    A user's own class need not inherit this: `registry.load` adds what it lacks. It must have `knobs`, `metrics`, `score`, `start` and
-    `read_test`. The class attributes must be readable without torch.
+    A user's own class need not inherit from this class: `registry.load` adds what it lacks. It must have `knobs`, `metrics`, `score`,
+    `start` and `read_test`. The class attributes must be readable without torch.
     """
 
-    name: ClassVar[str] = ""  # of the family whose models and regularizers it has; empty: none
+    name: ClassVar[str] = ""  # the family whose models and regularizers it has; empty: none
     knobs: ClassVar[Mapping[str, Knob]] = {}
     metrics: ClassVar[Mapping[str, Metric]] = {}
     score: ClassVar[str] = ""  # the metric that decides where a spec names none
@@ -255,7 +256,7 @@ class Objective:
     datasets: ClassVar[tuple[str, ...]] = ()
     likelihoods: ClassVar[tuple[str, ...]] = ()
     precisions: ClassVar[tuple[str, ...]] = ("float32",)
-    trade: ClassVar[tuple[str, str, str] | None] = None  # the metrics of quality, of cost, and of the cost that may be spent
+    trade: ClassVar[tuple[str, str, str] | None] = None  # the metrics of quality, of cost, and of the cost that is allowed
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -264,47 +265,47 @@ class Objective:
 
     @classmethod
     def conflicts(cls, intent: Intent) -> list[Conflict]:
-        """What does not go together in a sweep: errors first, then warnings."""
+        """Knobs that do not go together in a sweep: errors first, then warnings."""
         return []
 
     @classmethod
     def measure_faults(cls, wanted: Sequence[str]) -> list[str]:
-        """Names in `measure` that are no metric, or none that can be measured of this objective."""
+        """Names in `measure` that are no metrics, or that cannot be measured on this objective."""
         return []
 
     @classmethod
     def bundle(cls, config: Config) -> Hashable:
-        """Members that agree in this may be trained as one program (`PackedRun`). None: every member is trained by itself."""
+        """Members with the same bundle may be trained as one program (`PackedRun`). None: every member is trained by itself."""
         return None
 
     # On a worker ------------------------------------------------------------------------------------------------------------------------
 
     def prepare(self) -> dict[str, Any]:
-        """Load and hash the data, train what is cached; returns plain facts for the record. Raises ObjectiveError on a user's mistake."""
+        """Load and hash the data, train what is cached. Returns plain facts for the record. Raises ObjectiveError on a user's mistake."""
         return {}
 
     def load_data(self) -> object:
-        """Load what members need, ahead of them; nothing where there is nothing to load."""
+        """Load what members need before they need it. Does nothing where there is nothing to load."""
         return None
 
     def rehearse(self) -> None:
-        """Do, ahead of the first pack, what a process does once."""
+        """Do what a process does only once, before the first pack needs it."""
 
     def calibrate(self, searched: Sequence[str], widest: int, members: int) -> dict[str, Any]:
         """How many members train fastest as one program.
 
         Args:
             searched: the knobs that the sweep searches.
-            widest: no pack will have more members.
-            members: how many this worker is to train in all.
+            widest: no pack will have more members than this.
+            members: how many members this worker will train in all.
 
         Returns:
-            `members`, and `why` in words; `rates`, where some were measured: member-epochs per second by width.
+            `members`, and `why` in words. If rates were measured, `rates`: member-epochs per second by width.
         """
         return {"members": 1, "why": "the objective trains one member at a time"}
 
     def epoch_seconds(self, config: Config) -> float:
-        """About what an epoch of one member takes here: the second one, for the first warms up."""
+        """About how long an epoch of one member takes here. The second epoch is timed, because the first one warms up."""
         run = self.start([Member(0, config, 0)])
         run.step()
         started = time.monotonic()
@@ -312,11 +313,11 @@ class Objective:
         return time.monotonic() - started
 
     def probes(self, config: Config) -> Mapping[str, Probe]:
-        """One held-still batch per player, for the check that every λ is alive; none where nothing can be proven."""
+        """One fixed batch per player, for the check that every λ is alive. Empty where nothing can be proven."""
         return {}
 
     def start(self, members: Sequence[Member]) -> Run:
-        """Begin training `members`, which agree in every structural knob."""
+        """Begin to train `members`. They have the same value of every structural knob."""
         raise NotImplementedError
 
     def read_test(self, config: Config, weights: Path) -> dict[str, float]:
@@ -326,19 +327,19 @@ class Objective:
 
 @runtime_checkable
 class Probe(Protocol):
-    """One batch of a player's training, held still: the same images and the same random draws at every call (torch, double precision).
+    """One fixed batch of a player's training: the same images and the same random draws at every call (torch, double precision).
 
-    An objective with `probes(config)`, one per player, can be checked: that each λ is alive. A probe may also have `frozen()`, tensors by
-    name that are not trained; `optimizer(config)`, the torch optimizer that would train it; `absent(config)`, the loss without what
-    `config` has off; `moved(off, on)`, whether a few steps with one config end elsewhere than with the other.
+    An objective with `probes(config)`, one per player, can be checked for λ that are alive. A probe may also have four more methods.
+    `frozen()`: tensors by name that are not trained. `optimizer(config)`: the torch optimizer that would train it. `absent(config)`: the
+    loss without the terms that `config` has off. `moved(off, on)`: whether a few steps with one config end elsewhere than with the other.
     """
 
     def parameters(self) -> Mapping[str, Any]:
-        """The trained leaf tensors by name; the check moves them in place, and back."""
+        """The trained leaf tensors by name. The check moves them in place, and moves them back."""
         ...
 
     def loss(self, config: Config) -> Any:
-        """The 0-dim tensor that training descends, at the current parameters. What `config` leaves out is at its default."""
+        """The 0-dim tensor that training descends, at the current parameters. A knob that `config` leaves out is at its default."""
         ...
 
     def score(self, config: Config) -> float:
@@ -348,7 +349,7 @@ class Probe(Protocol):
 
 @dataclass(frozen=True)
 class Check:
-    """What the check of one λ says: `fault` names the bug, `message` is the evidence; `proven` is False where it could not be tried."""
+    """The check of one λ: `fault` names the bug, `message` is the evidence. `proven` is False where nothing could be tried."""
 
     knob: str
     passed: bool

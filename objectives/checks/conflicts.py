@@ -1,9 +1,10 @@
-"""Which knobs do not go together, and why: said before a sweep spends hours on them. Pure, and readable without torch.
+"""Which knobs do not go together, and why. It is said before a sweep spends hours on them. Pure, and readable without torch.
 
-The file of a λ says what that λ does not go with (`CONFLICTS`, see `objectives/regularizers`). Here are the rules about no single λ: about
-two kinds of λ (`TRAITS`), and about the game of a GAN.
+The file of a λ says what that λ does not go with (`CONFLICTS`, see `objectives/regularizers`). The rules here are not about one λ. They are
+about two kinds of λ (`TRAITS`), and about the game of a GAN.
 
-Two known traps need no rule: scores hold no λ, so a warm-up of β cannot be stopped on the wrong objective, and FID refuses too few images.
+Two known traps need no rule. Scores hold no λ, so a warm-up of β cannot make a scheduler stop the wrong members. And FID itself refuses too
+few images.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from objectives import regularizers
 from objectives.base import Conflict, Intent
 from objectives.regularizers._rules import Rule, Seen, sweep
 
-GRACE_SHARE = 0.2  # of the epochs, before which a GAN's score says little
+GRACE_SHARE = 0.2  # share of the epochs: before it a GAN's score says little
 
 
 def conflicts(objective: str, intent: Intent) -> list[Conflict]:
-    """Every rule that an intent breaks, errors first."""
+    """Every rule that this intent breaks, errors first."""
     seen = Seen(objective, intent, regularizers.modules())
     found = [Conflict(rule.level, rule.name, rule.message.format(place)) for rule in RULES for place in dict.fromkeys(rule.places(seen))]
     return sorted(found, key=lambda conflict: conflict.level != "error")
@@ -84,5 +85,5 @@ ACROSS = (
         kept=sweep("gan", "l2_d", facts={"first_rung": 8}),
     ),
 )
-# Those of the λ in the order of their names, then those about no single one.
+# First the rules of each λ, in the order of their names; then the rules that are about no single λ.
 RULES: tuple[Rule, ...] = (*(rule for file in regularizers.modules().values() for rule in getattr(file, "CONFLICTS", ())), *ACROSS)

@@ -1,24 +1,25 @@
-"""What the λ of other projects, and of the source documents, are in Lagrange's units. Imports nothing heavy.
+"""How the λ of other projects, and of the source documents, convert to Lagrange's units. Imports nothing heavy.
 
 Canonical units, per image and averaged over the batch:
 
     loss = R + β·KL + Σ λ·Ω,    R = ½ Σ_pixels (x − x̂)² (σ = 1) or −log p(x|z),    KL summed over latents
 
-with Ω(l2) = ½ Σ ‖W‖² over kernels, Ω(latent_l2) = ½ ‖z‖², Ω(r1) = ½ E‖∇D‖². Where a project's loss is s times R plus w times a term that is
-c times Ω, its λ is w·c/s: the whole loss is s times ours, and Adam does not see s. A coupled weight decay (Adam's `weight_decay`) is a term
-of the loss and is divided by s as well; a decoupled one (AdamW) is not.
+with Ω(l2) = ½ Σ ‖W‖² over kernels, Ω(latent_l2) = ½ ‖z‖², Ω(r1) = ½ E‖∇D‖². Let a project's loss be s times R plus w times a term that is
+c times Ω. Then its λ is w·c/s: the whole loss is s times ours, and Adam does not see s. A coupled weight decay (Adam's `weight_decay`) is a
+term of the loss and is divided by s as well. A decoupled one (AdamW) is not.
 
 Symbols: w the value given; D = H·W·C the values of an image; d the size of the latent; n the number of kernels; SSE = Σ_pixels (x − x̂)².
 
 A file is one project. It holds
 
-- `CONVENTIONS`: a tuple of `Convention`, nearly always one: how the project writes its loss in one line, its settings, and its parameters,
-  each with an equation and the same as one line of code. What was not looked up is marked `unverified` in its source;
-- `losses()`: the same losses as that project computes them, as code (`Foreign`); torch is imported inside it. The contract suite
-  holds each to be a multiple of ours with the converted λ, so a parameter with an equation and no loss is a failing test.
+- `CONVENTIONS`: a tuple of `Convention`, nearly always one. A `Convention` says in one line how the project writes its loss. It lists the
+  project's settings and its parameters, each parameter with an equation and the same equation as one line of code. What was not looked up
+  is marked `unverified` in its source;
+- `losses()`: the same losses as code, as the project computes them (`Foreign`); torch is imported inside `losses`. The contract suite
+  tests that each is a multiple of our loss with the converted λ. So a parameter with an equation but no loss is a failing test.
 
-The folder is the registry: to add a project is to add a file. `_equations.py` is what several files share, `_machine.py` how a
-parameter becomes a knob and back, `_world.py` the random numbers that losses are computed on.
+The folder is the registry: to add a project is to add a file. `_equations.py` holds what several files share. `_machine.py` turns a
+parameter into a knob and back. `_world.py` holds the random numbers on which losses are computed.
 """
 
 from __future__ import annotations
@@ -52,13 +53,13 @@ def convert(convention: str, given: Mapping[str, str], size: Size | None = None)
     """What the parameters `given` (values and settings, as text) of a convention are in Lagrange's units.
 
     Raises:
-        ConventionError: with every fault: an unknown name, no number, something an equation needs, or a term that has no equivalent.
+        ConventionError: with every fault: an unknown name, no number, a missing need of an equation, or a term that has no equivalent.
     """
     return _convert(_convention(convention), given, size or Size())
 
 
 def restore(convention: str, given: Mapping[str, str], size: Size | None = None) -> list[Converted]:
-    """The inverse: what the knobs `given` are called, and how much they are, in a convention.
+    """The inverse: the names and values in a convention that the knobs `given` have.
 
     Raises:
         ConventionError: with every fault.
@@ -70,7 +71,7 @@ def entries(convention: str | None = None) -> list[dict[str, Any]]:
     """All conventions as plain data, or the parameters of one.
 
     Raises:
-        ConventionError: nobody knows the convention.
+        ConventionError: there is no such convention.
     """
     if convention is not None:
         return [_entry(one) for one in _convention(convention).parameters]
@@ -78,7 +79,7 @@ def entries(convention: str | None = None) -> list[dict[str, Any]]:
 
 
 def settings_of(convention: str) -> dict[str, dict[str, str]]:
-    """The settings of a convention: each one's choices and what they mean, the usual one first."""
+    """The settings of a convention: for each setting its choices and their meaning, the usual choice first."""
     return {one.name: dict(one.choices) for one in _convention(convention).settings}
 
 

@@ -28,12 +28,12 @@ def of_mean(case: Case) -> float:
 
 
 def alpha_as_gamma(case: Case) -> str:
-    """The same, asked from the other side."""
+    """The same condition for the other parameter."""
     return gamma_as_alpha(Case(case.number("gamma"), case.size, {"alpha": case.value}))
 
 
 def gamma_as_alpha(case: Case) -> str:
-    """A fault where mutual information and dimension-wise KL have different weights: no β and tc say that."""
+    """A fault where mutual information and dimension-wise KL have different weights: no β and tc can express that."""
     if case.number("alpha") == case.value:
         return ""
     return (

@@ -1,4 +1,4 @@
-"""How parameters of another project's loss become knobs, and back: the machinery under the files of this folder."""
+"""How parameters of another project's loss become knobs, and back: the machinery that the files of this folder use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Option = float | str
 
 
 class ConventionError(ObjectiveError):
-    """A user's mistakes in what is to be converted, all of them."""
+    """All of a user's mistakes in what is to be converted."""
 
     def __init__(self, faults: Sequence[str]) -> None:
         self.faults = list(faults)
@@ -24,7 +24,7 @@ class ConventionError(ObjectiveError):
 
 @dataclass(frozen=True)
 class Size:
-    """What an equation may need beside the value. Counts; None: not given. `pixels` is H·W·C where `image` (H, W, C) is not given."""
+    """What an equation may need beside the value. All are counts; None: not given. `pixels` is H·W·C; `image` (H, W, C) gives it too."""
 
     image: tuple[int, int, int] | None = None
     pixels: int | None = None
@@ -37,7 +37,7 @@ class Size:
         return getattr(self, need) is not None or (need == "pixels" and self.image is not None)
 
 
-# What to write where a need is missing, and what it is.
+# For each need: what to write where it is missing, and what it is.
 NEEDS = {
     "image": ("--image HxWxC", "the loss is averaged over the pixels of an image"),
     "pixels": ("--image HxWxC (or --pixels N)", "the loss is averaged over the D values of an image"),
@@ -104,12 +104,12 @@ def _given(value: T | None) -> T:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of a convention, and the knob that it is here.
+    """One parameter of a convention, and the knob that it corresponds to here.
 
-    `result` is the equation as code; None: nothing here corresponds, and `note` says why. `needs` are keys of NEEDS; `uses` are other
-    parameters with their defaults (None: must be given), and `absorbs` those of them that mean nothing beside this one. `when` limits the
-    parameter to choices of settings. `inverse` is needed where the equation is not affine. A value below `low` is refused. What carries a
-    name or a bound from one side to the other is no term of a loss (`is_term`), so no loss can show it.
+    `result` is the equation as code. None: nothing here corresponds, and `note` says why. `needs` are keys of NEEDS. `uses` are other
+    parameters with their defaults (None: must be given); `absorbs` are those that have no meaning of their own beside this one. `when`
+    limits the parameter to choices of settings. `inverse` is needed where the equation is not affine. A value below `low` is refused. A
+    parameter that only carries a name or a bound to the other side is no term of a loss (`is_term`), so no loss can show it.
     """
 
     name: str
@@ -149,11 +149,11 @@ class Convention:
 
 @dataclass(frozen=True)
 class Foreign:
-    """One loss as a project computes it: with the numbers `given`, as typed, it is a multiple of ours with the converted λ.
+    """One loss as a project computes it. With the numbers `given`, as typed, it is a multiple of our loss with the converted λ.
 
-    `loss`, `base` and `terms` are functions of a `World` (`_world.py`) that return a scalar tensor. `base` is what stands beside the terms
-    in our loss (None: ½SSE), `beta` the weight of a KL that the project's loss holds without a parameter, and `terms` are our terms, by
-    knob, where they are others than in `_world.OMEGA`.
+    `loss`, `base` and `terms` are functions of a `World` (`_world.py`) that return a scalar tensor. `base` is the part of our loss beside
+    the terms (None: ½SSE). `beta` is the weight of a KL that the project's loss holds without a parameter. `terms` are our terms, by knob,
+    where they differ from those in `_world.OMEGA`.
     """
 
     convention: str
@@ -166,7 +166,7 @@ class Foreign:
 
 @dataclass(frozen=True)
 class Converted:
-    """`name` = `value` on one side is `target` = `result` on the other. `where` lists what the equation was given, assumptions included."""
+    """`name` = `value` on one side is `target` = `result` on the other. `where` lists the inputs of the equation, assumptions included."""
 
     convention: str
     loss: str
@@ -187,7 +187,7 @@ def convert(found: Convention, given: Mapping[str, str], size: Size) -> list[Con
     """What the parameters `given` (values and settings, as text) of a convention are in Lagrange's units.
 
     Raises:
-        ConventionError: with every fault: an unknown name, no number, something an equation needs, or a term that has no equivalent.
+        ConventionError: with every fault: an unknown name, no number, a missing need of an equation, or a term that has no equivalent.
     """
     settings, faults = _settings(found, given)
     values = _values(found, given, faults)
@@ -214,7 +214,7 @@ def convert(found: Convention, given: Mapping[str, str], size: Size) -> list[Con
 
 
 def restore(found: Convention, given: Mapping[str, str], size: Size) -> list[Converted]:
-    """The inverse: what the knobs `given` are called, and how much they are, in a convention. Every parameter that can say it is listed.
+    """The inverse: the names and values in a convention that the knobs `given` have. Every parameter that can express a knob is listed.
 
     Raises:
         ConventionError: with every fault.
@@ -234,7 +234,7 @@ def restore(found: Convention, given: Mapping[str, str], size: Size) -> list[Con
             answers = [_restore_one(found, one, wanted, settings, size) for one in _saying(found, name, settings, faults)]
             able = [one for one in answers if isinstance(one, Converted)]
             restored += able
-            # A parameter that lacks something is left out where another says the same.
+            # A parameter that lacks a need is left out if another parameter expresses the same.
             faults += [] if able else [fault for one in answers if not isinstance(one, Converted) for fault in one]
     if faults:
         raise ConventionError(list(dict.fromkeys(faults)))
@@ -242,7 +242,7 @@ def restore(found: Convention, given: Mapping[str, str], size: Size) -> list[Con
 
 
 def _saying(found: Convention, knob: str, settings: Mapping[str, str], faults: list[str]) -> list[Parameter]:
-    """The parameters that say `knob` by themselves under these settings; adds to `faults` where there is none."""
+    """The parameters that express `knob` by themselves under these settings. Adds to `faults` where there is none."""
     able = [one for one in found.parameters if one.knob == knob and one.result is not None and one.check is None]
     sayers = [one for one in able if _fits(one, settings)]
     if not sayers:
@@ -252,7 +252,7 @@ def _saying(found: Convention, knob: str, settings: Mapping[str, str], faults: l
 
 
 def parameter_names(found: Convention) -> list[str]:
-    """The names of a convention's parameters; one name may be several parameters, told apart by settings."""
+    """The names of a convention's parameters. One name may stand for several parameters, which settings tell apart."""
     return list(dict.fromkeys(one.name for one in found.parameters))
 
 
@@ -300,7 +300,7 @@ def _fits(parameter: Parameter, settings: Mapping[str, str]) -> bool:
 
 
 def _inferred(found: Convention, names: Sequence[str], settings: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """The settings with those that were left out: the first choice that has every parameter; and those whose other choices mean another."""
+    """The settings, with missing ones filled in: the first choice that has every parameter. And the settings whose other choices matter."""
     known, assumed = dict(settings), {}
     for setting in found.settings:
         if setting.name in known:
@@ -339,7 +339,7 @@ def _nowhere(found: Convention, name: str, settings: Mapping[str, str]) -> str:
 def _case(
     found: Convention, parameter: Parameter, value: float, values: Mapping[str, float], settings: Mapping[str, str], size: Size
 ) -> Case | list[str]:
-    """Everything the equation of a parameter may use, or what is missing."""
+    """Everything that the equation of a parameter may use, or what is missing."""
     faults = []
     for need in parameter.needs:
         if not size.has(need):
@@ -394,7 +394,7 @@ def _told(found: Convention, parameter: Parameter, case: Case, name: str, target
 
 
 def _solved(parameter: Parameter, case: Case) -> float:
-    """Where an affine equation reaches the value of `case`."""
+    """The w at which an affine equation has the value of `case`."""
     if parameter.result is None:
         raise LookupError("only a parameter with an equation can be solved for")
     at_0, at_1 = (parameter.result(Case(value, case.size, case.options)) for value in (0.0, 1.0))
@@ -402,7 +402,7 @@ def _solved(parameter: Parameter, case: Case) -> float:
 
 
 def _where(parameter: Parameter, case: Case) -> dict[str, Option]:
-    """What the equation was given beside the value: symbols, other parameters, and settings that choose among equations."""
+    """The inputs of the equation beside the value: symbols, other parameters, and settings that choose among equations."""
     symbols: dict[str, Option] = {}
     for need in parameter.needs:
         if need == "image":

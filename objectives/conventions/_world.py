@@ -1,6 +1,7 @@
-"""Random numbers that a loss is made of, our terms of them, and what several projects write alike: what a foreign loss is held against.
+"""Random numbers for losses, our terms computed on them, and code that several projects share. Foreign losses are compared with these
+terms.
 
-A convention's file gives its losses as functions of a `World` (see `Foreign` in `_machine.py`); nothing here is trained.
+A convention's file gives its losses as functions of a `World` (see `Foreign` in `_machine.py`). Nothing here is trained.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ SIZE = Size(image=(H, W, C), latent=LATENT, kernels=3, batch=B)
 
 
 class World:
-    """Random numbers that a loss is made of. Leaves are what a training would change."""
+    """Random numbers on which a loss is computed. The leaves are the tensors that a training would change."""
 
     def __init__(self) -> None:
         make = torch.Generator().manual_seed(0)
@@ -158,7 +159,7 @@ def lecam(w: World) -> Tensor:
 
 Term = Callable[[World], Tensor]
 
-# Our terms, unweighted, by the knob that weighs each. A file whose project computes one in another way says so in `Foreign.terms`.
+# Our terms, unweighted, by the knob that weighs each. A file whose project computes a term in another way says so in `Foreign.terms`.
 OMEGA: dict[str, Term] = {
     "beta": lambda w: w.kl.mean(),
     "capacity": lambda w: (w.kl - 3.0).abs().mean(),
@@ -195,7 +196,7 @@ def tc_loss(alpha: float, beta: float, gamma: float) -> Term:
     return lambda w: alpha * w.parts[0] + beta * w.parts[1] + gamma * w.parts[2]
 
 
-# The KL as the sum of its three parts, where a project estimates them on the batch.
+# The KL as the sum of its three parts, for projects that estimate the parts on the batch.
 MC_KL: dict[str, Term] = {"beta": lambda w: torch.stack(w.parts).sum()}
 
 
@@ -205,5 +206,5 @@ def sse(w: World) -> Tensor:
 
 
 def decay(kernels: list[Tensor], weight: float) -> Tensor:
-    """The function whose gradient is what torch's coupled weight decay adds."""
+    """The function whose gradient torch's coupled weight decay adds."""
     return torch.stack([(0.5 * weight * one * one).sum() for one in kernels]).sum()
