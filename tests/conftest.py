@@ -20,7 +20,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # In the folder above the repository, or wherever the variable says: MNIST and Fashion-MNIST in torchvision's layout.
 DATA = Path(os.environ.get("LAGRANGE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 # What hypothesis finds must be found again by anyone: no memory of earlier runs; and nothing may depend on how fast a machine is.
-hypothesis.settings.register_profile("anywhere", database=None)
+hypothesis.settings.register_profile("anywhere", database=None, deadline=None)
 hypothesis.settings.load_profile("anywhere")
 
 

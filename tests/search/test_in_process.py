@@ -52,7 +52,7 @@ def test_what_was_interrupted_goes_on_to_the_same_answer(tmp_path: Path, monkeyp
 def test_it_needs_neither_ray_nor_torch_for_what_needs_neither(tmp_path: Path) -> None:
     code = (
         "import sys; from search import run; from infra.storage import Home\n"
-        f"outcome = run({TOY | {'sampler': 'random'}!r}, home=Home.open({str(tmp_path)!r}), address='in-process', tracking=False)\n"
+        f"outcome = run({TOY | {'sampler': 'random', 'budget': {'trials': 6, 'epochs': 2}}!r}, home=Home.open({str(tmp_path)!r}), address='in-process', tracking=False)\n"
         "print(outcome.status, sorted({'ray', 'torch', 'mlflow'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])

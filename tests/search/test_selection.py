@@ -143,7 +143,7 @@ def test_an_arm_that_explodes_neither_bends_the_curve_nor_shrinks_the_interval()
     assert curve.mean.min() > -0.43 / 3
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000), st.sampled_from([0.01, 0.1, 1.0]))
 def test_the_chosen_value_lies_in_its_interval(seed: int, sd: float) -> None:
     rng = np.random.default_rng(seed)
@@ -461,7 +461,7 @@ def test_the_promise_holds_for_a_new_seed() -> None:
 # ------------------------------------------------------------------------------------------------ invariances
 
 
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(st.integers(0, 10_000), st.randoms(use_true_random=False))
 def test_the_order_of_rows_changes_nothing(seed: int, shuffle: random.Random) -> None:
     rows = simulated_search(parabola(0.3), 20, seed)
@@ -483,7 +483,7 @@ def scaled(table: list[list[int]], shift: float, scale: float, margin: float) ->
     return ask({arm: [100 + shift + scale * x for x in values] for arm, values in zip(FIVE, table, strict=True)}, margin=margin)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(tables, st.sampled_from([-64.0, 32.0, 1024.0]))
 def test_a_constant_added_to_all_scores_changes_no_effect(table: list[list[int]], shift: float) -> None:
     # Without a margin: δ is a fraction of the off arm's score, the one thing that may depend on the origin.
@@ -492,7 +492,7 @@ def test_a_constant_added_to_all_scores_changes_no_effect(table: list[list[int]]
     assert (one.effect.low, one.effect.high) == pytest.approx((other.effect.low, other.effect.high), abs=1e-8)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(tables)
 def test_the_unit_of_the_score_changes_neither_choice_nor_verdict(table: list[list[int]]) -> None:
     # A power of two scales floating point numbers exactly. 100·3 keeps the ratio to the origin.
