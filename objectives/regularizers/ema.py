@@ -31,5 +31,6 @@ ELSEWHERE = True
 
 def effect() -> Effect:
     """Weights that are scored lie nearer to where they began: they are an average over the way."""
-    # Weights grow from the start; later the way turns, and norms say less.
+    # Seen after one epoch, in which weights grow from the start: 1.5 % less. After two epochs it is not seen, and after eight it is again.
+    # So this shows that an average is scored, not that averages have smaller norms.
     return Effect("gan", {"ema": 0.999}, squared_norm("generator"), rises=False, least=0.005, always={"ema": 0.0}, epochs=1)

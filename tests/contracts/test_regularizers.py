@@ -121,7 +121,7 @@ def test_its_values_are_what_they_must_be(module: ModuleType) -> None:
             assert found.shape == (), "a penalty is a scalar"
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @having("examples")
 def test_its_gradients_are_those_of_finite_differences(module: ModuleType) -> None:
     for example in module.examples():
@@ -140,6 +140,7 @@ def test_it_maps_over_members(module: ModuleType) -> None:
             torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-9, msg=partial("{}: {}".format, example.why))
 
 
+@pytest.mark.sampled(2)
 @everywhere
 def test_its_off_value_is_its_absence_to_the_bit(objective: str, knob: str) -> None:
     """One batch, the same weights and draws: the loss with the regularizer computed at its off value, and without it."""
@@ -168,7 +169,7 @@ def test_its_off_value_is_its_absence_to_the_bit(objective: str, knob: str) -> N
         assert torch.equal(with_it, without)
 
 
-@pytest.mark.sampled(8)
+@pytest.mark.sampled(12)
 @everywhere
 def test_members_together_are_the_members_alone(objective: str, knob: str) -> None:
     """Off, and two values, with seeds and learning rates of their own, in double precision; of what is structural, each value by itself."""
@@ -235,7 +236,7 @@ def structures(found: regularizers.Regularizer) -> list[dict[str, Value]]:
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(12)
 @having("effect")
 def test_it_moves_what_it_is_there_to_move(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over seeds that both trainings share: the lower end of a one-sided 95 % interval (Student's t) lies on the demanded side."""

@@ -131,7 +131,7 @@ LAMBDAS = [
 ]
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize(("name", "knob"), LAMBDAS, ids=[f"{name}-{knob.name}" for name, knob in LAMBDAS])
 def test_a_pack_is_evaluated_as_each_of_it_would_be(name: str, knob: base.Knob, monkeypatch: pytest.MonkeyPatch) -> None:
     values = [knob.choices[-1]] * 3 if knob.choices else [knob.high] * 3 if knob.structural else [knob.low, knob.high, knob.high]

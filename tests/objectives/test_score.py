@@ -30,7 +30,7 @@ LAMBDAS = [
 ]
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize(("name", "knob"), LAMBDAS, ids=[f"{name}-{knob}" for name, knob in LAMBDAS])
 def test_moving_a_lambda_at_fixed_weights_moves_no_score(name: str, knob: str) -> None:
     found = registry.load(name).knobs[knob]
