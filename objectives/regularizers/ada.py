@@ -109,7 +109,8 @@ def examples() -> list[Example]:
 
 def effect() -> Effect:
     """A discriminator that knows its training images less well from others."""
-    # 32 images that it sees 100 times: 0.15 ± 0.04 (standard deviation over seeds) without, 0.04 ± 0.03 with.
+    # Seen with 32 images, 100 epochs and the lsgan loss: 0.15 ± 0.04 (standard deviation over seeds) without, 0.04 ± 0.03 with. Not seen
+    # with the non-saturating loss in the same time, nor with 256 images and 20 epochs, where D knows nothing by heart yet.
     on = {"ada": 0.5, "ada_images": 1e3}
     always = {**EAGER, "loss": "lsgan"}
     return Effect("gan", on, memorized, rises=False, least=0.2, always=always, epochs=100, images=32, seeds=16, signed=True)
