@@ -1,20 +1,20 @@
 """Data sets: one file each, and the file name is the name in a spec.
 
 A data file holds `DATASET` (facts, readable without torch), `check(options)` (every fault of the options at once, without torch) and
-`load(options, device)`, which returns an `ImageSet`. Splits are fixed: the same images are trained on, chosen on and tested on, whatever
-the sweep, so that scores of different sweeps can be compared. It may hold
+`load(options, device)`, which returns an `ImageSet`. Splits are fixed: in every sweep the same images are trained on, validated on and
+tested on, so that scores of different sweeps can be compared. A data file may also hold
 
-- `shape_of(options)` and `train_size_of(options)`, where these depend on options or files: read from headers, without torch, so that a
-  spec that cannot work is refused before anything is loaded. They are asked only where `check` found no fault;
-- `write_sample(root) -> options`: writes a tiny valid instance of the files under the folder `root` and returns the options that load it.
-  The contract suite reads it where the real files are not at hand.
+- `shape_of(options)` and `train_size_of(options)`, where these depend on options or files. They read headers, without torch, so that a
+  spec that cannot work is refused before anything is loaded. They are called only where `check` found no fault;
+- `write_sample(root) -> options`: writes a tiny valid instance of the files under the folder `root`, and returns the options that load it.
+  The contract suite reads it where the real files are missing.
 
-Common options: `train_size` keeps the first training images. `binarize`, of gray and colour images: `static` draws every pixel once, 1
-with the probability of its value, the same draw whatever `train_size`; `dynamic` leaves the images as they are and says that the VAE's
-likelihood `bernoulli` redraws them for every training batch, which it does anyway; so it is refused where nobody would. `hold_out`, of
-images with classes, keeps one class out of every split.
+Common options. `train_size` keeps the first training images. `binarize` is for gray and colour images: `static` draws every pixel once, 1
+with the probability of its value; the draw does not depend on `train_size`. `dynamic` leaves the images as they are, and says that the
+VAE's likelihood `bernoulli` redraws them for every training batch. It does so anyway; so `dynamic` is refused where nothing would redraw
+them. `hold_out` is for images with classes: it keeps one class out of every split.
 
-A data set of one's own is written `package.module:function`: see `_own.py`.
+A data set of your own is written `package.module:function`: see `_own.py`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from objectives.registry import names, unknown
 
 
 def module(name: str) -> Any:
-    """The data file called `name`, or the like of one for a user's function; imports no torch.
+    """The data file called `name`, or an object like it for a user's function. Imports no torch.
 
     Raises:
         ObjectiveError: no data set has this name, or the function cannot be imported.
@@ -51,7 +51,7 @@ def serving(objective: str) -> tuple[str, ...]:
 
 
 def shape_of(options: Mapping[str, Any]) -> tuple[int, int, int] | None:
-    """(channels, height, width) of the images that these options load, as far as it can be known without loading them; else None."""
+    """(channels, height, width) of the images that these options load, if that is known without loading them; else None."""
     found = module(str(options.get("name", "")))
     shape: tuple[int, int, int] | None = getattr(found, "shape_of", lambda _: found.DATASET.shape)(options)
     return shape
@@ -67,8 +67,8 @@ def train_size_of(options: Mapping[str, Any]) -> int | None:
 def check(options: Mapping[str, Any], batch_size: int | None = None, likelihood: str | None = None) -> list[str]:
     """Every fault of a spec's data-set options, in words; empty when `load` would accept them. Imports no torch.
 
-    `batch_size` is the spec's, if it names one: a minibatch must not be larger than the training split. `likelihood` is that of the
-    objective, "" where it has none and None where nobody knows.
+    `batch_size` is the spec's batch size, if it gives one: a minibatch must not be larger than the training split. `likelihood` is the
+    objective's likelihood: "" where it has none, None where it is unknown.
     """
     try:
         found = module(str(options.get("name", "")))
@@ -81,14 +81,14 @@ def check(options: Mapping[str, Any], batch_size: int | None = None, likelihood:
 
 
 def located(options: Mapping[str, Any]) -> dict[str, str]:
-    """The options that name a file or folder relative to the current folder, made absolute: a worker stands elsewhere."""
+    """Options that name a file or folder relative to the current folder, made absolute: a worker has another current folder."""
     own = ("root",) if options.get("root") else ("path",)
     paths = {key: Path(options[key]).expanduser() for key in own if isinstance(options.get(key), str)}
     return {key: str(path.absolute()) for key, path in paths.items() if not path.is_absolute() and path.exists()}
 
 
 def likelihood_faults(dataset: Dataset, options: Mapping[str, Any], likelihood: str) -> list[str]:
-    """Why data like these do not go with a likelihood ("": the objective has none)."""
+    """Why such data do not go with a likelihood ("": the objective has none)."""
     faults = []
     if likelihood and likelihood not in dataset.likelihoods:
         suited = " or ".join(dataset.likelihoods)

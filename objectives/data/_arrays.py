@@ -1,4 +1,4 @@
-"""Images that a user hands over as an array: what must hold, told in words, and the one form that they are brought into.
+"""Images that a user hands over as an array: the faults of such an array, in words, and its conversion to one form.
 
 Accepted: whole numbers 0..255, floats in [0, 1] or truth values, of shape (n, H, W), (n, C, H, W) or (n, H, W, C). Imports no torch.
 """
@@ -19,7 +19,7 @@ FORM = "(n, height, width), (n, channels, height, width) or (n, height, width, c
 
 
 def header_faults(dtype: np.dtype[Any], shape: tuple[int, ...], layout: str | None) -> list[str]:
-    """What is wrong with images of this type and shape, without a look at them."""
+    """What is wrong with images of this type and shape, without reading them."""
     faults = []
     if dtype.kind not in "uifb":
         kind = {"O": "Python objects", "c": "complex numbers", "U": "text", "S": "text", "V": "records"}.get(dtype.kind, str(dtype))
@@ -38,7 +38,7 @@ def header_faults(dtype: np.dtype[Any], shape: tuple[int, ...], layout: str | No
 
 
 def shape_of(shape: tuple[int, ...], layout: str | None) -> tuple[int, int, int]:
-    """(channels, height, width) of images of such a shape, in which `header_faults` finds no fault."""
+    """(channels, height, width) of images of such a shape. `header_faults` must have found no fault in it."""
     if len(shape) == 3:
         return (1, shape[1], shape[2])
     last = layout == "NHWC" if layout else shape[3] in CHANNELS
@@ -49,7 +49,7 @@ def value_faults(images: NDArray[Any]) -> list[str]:
     """What is wrong with the values of images that have the right type and shape."""
     import numpy as np
 
-    low, high = images.min(), images.max()  # NaN, if there is one
+    low, high = images.min(), images.max()  # NaN, if the images contain one
     if not (np.isfinite(low) and np.isfinite(high)):
         count = int(images.size - np.isfinite(images).sum())
         return [f"pixels must be finite; got {count:,} of {images.size:,} that are NaN or infinite. Repair or drop these images."]
@@ -75,7 +75,7 @@ def label_faults(dtype: np.dtype[Any], shape: tuple[int, ...], n: int) -> list[s
 
 
 def as_pixels(images: NDArray[Any], layout: str | None) -> tuple[Pixels, int]:
-    """Faultless images as (n, C, H, W) and the value of white: bytes and 255, truth values and 1, or float32 and 1."""
+    """Images without faults as (n, C, H, W), and the value of white: bytes and 255, truth values and 1, or float32 and 1."""
     import numpy as np
 
     shape = shape_of(images.shape, layout)

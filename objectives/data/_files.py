@@ -1,6 +1,7 @@
-"""Files that torchvision knows how to fetch, where torchvision keeps them: looked for, and downloaded if that is asked for.
+"""Files that torchvision can fetch, in the place where torchvision keeps them. They are looked for, and downloaded if that is asked for.
 
-They are read by us rather than by torchvision: it costs no import, files on a read-only disk work, and a subset in the same layout is fine.
+We read the files ourselves, not through torchvision. That needs no import, works on a read-only disk, and accepts a subset in the same
+layout.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from objectives.data._options import faults_of
 
 @dataclass(frozen=True)
 class Layout:
-    """`files` (or folders) below `<root>/<folder>`; `fetch(root)` downloads them. A name followed by .gz does as well."""
+    """`files` (or folders) below `<root>/<folder>`; `fetch(root)` downloads them. A file may also have its name followed by .gz."""
 
     folder: str
     files: tuple[str, ...]
@@ -44,7 +45,7 @@ class Layout:
 
 
 def check(dataset: Dataset, layout: Layout, options: Mapping[str, Any], sizes: Callable[[Any], Mapping[str, int]]) -> list[str]:
-    """Every fault of the options. The files are looked for, unless they are to be downloaded; `sizes(root)` reads their headers."""
+    """Every fault of the options. Files are looked for, unless they will be downloaded. `sizes(root)` reads their headers."""
     root = options.get("root")
     if not isinstance(root, str | os.PathLike) or not str(root):
         rule = f"root must be the folder that holds {layout.folder or ', '.join(layout.files)} (torchvision's layout)"
@@ -64,9 +65,9 @@ def check(dataset: Dataset, layout: Layout, options: Mapping[str, Any], sizes: C
 
 
 def fetched(dataset: Dataset, layout: Layout, root: Any) -> None:
-    """Download what is missing by torchvision, which checks its md5, into a folder of this process, then rename it into place.
+    """Download missing files through torchvision, which checks their md5, into a folder of this process. Then rename them into place.
 
-    Several workers may start at once: each renames whole files, so none reads a torn one.
+    Several workers may start at once. Each renames whole files, so no worker reads a torn file.
 
     Raises:
         ObjectiveError: the files cannot be fetched.
@@ -87,7 +88,7 @@ def fetched(dataset: Dataset, layout: Layout, root: Any) -> None:
 
 
 def _move(source: Path, folder: Path) -> None:
-    """Rename a file or folder; one that another process put there meanwhile stays."""
+    """Rename a file or folder. If another process has put one there in the meantime, that one stays."""
     try:
         source.replace(folder / source.name)
     except OSError:

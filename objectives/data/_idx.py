@@ -1,4 +1,4 @@
-"""MNIST and its kin: the four IDX files in torchvision's layout, `<root>/<folder>/raw/`, plain or gzipped."""
+"""MNIST and similar data sets: four IDX files in torchvision's layout, `<root>/<folder>/raw/`, plain or gzipped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from objectives.data._image_set import image_set
 from objectives.data._kinds import Dataset, ImageSet
 from objectives.data._options import digest, refuse
 
-VAL_SHARE = 6  # one image in so many of the published training file validates
+VAL_SHARE = 6  # one of so many images of the published training file is for validation
 SIZES = {"train": 50_000, "val": 10_000, "test": 10_000}
 SIDE = 28
 
@@ -41,10 +41,10 @@ class Source:
         return _shares.official_sizes(counts[0], counts[2], VAL_SHARE)
 
     def read(self, root: Any, classes: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], dict[str, NDArray[np.int64]]]:
-        """Pixels (n, 28, 28) and labels (n,), those to train before those to test, and the positions of each split.
+        """Pixels (n, 28, 28) and labels (n,), training images before test images, and the positions of each split.
 
         Raises:
-            ObjectiveError: a file is cut short, or not an IDX file of such images and labels.
+            ObjectiveError: a file is cut short, or is no IDX file of such images and labels.
         """
         import numpy as np
 
@@ -60,7 +60,7 @@ class Source:
 
 
 class Functions(NamedTuple):
-    """What the file of a data set holds beside `DATASET`."""
+    """The functions that the file of a data set holds beside `DATASET`."""
 
     check: Callable[[Mapping[str, Any]], list[str]]
     train_size_of: Callable[[Mapping[str, Any]], int]
@@ -69,7 +69,7 @@ class Functions(NamedTuple):
 
 
 def functions(dataset: Dataset, source: Source) -> Functions:
-    """Those of a data set in four such files."""
+    """The functions for a data set in four such files."""
     return Functions(
         partial(check, dataset, source),
         partial(train_size_of, dataset, source),
@@ -79,7 +79,7 @@ def functions(dataset: Dataset, source: Source) -> Functions:
 
 
 def torchvision_source(kind: str) -> Source:
-    """The files of a class of torchvision that is laid out as MNIST is."""
+    """The files of a torchvision class with the same layout as MNIST."""
 
     def fetch(root: str) -> None:
         from torchvision import datasets
@@ -96,7 +96,7 @@ def check(dataset: Dataset, source: Source, options: Mapping[str, Any]) -> list[
 
 
 def train_size_of(dataset: Dataset, source: Source, options: Mapping[str, Any]) -> int:
-    """The number of training images of the files, or the published one where they are still to be downloaded."""
+    """The number of training images in the files, or the published number where the files are still to be downloaded."""
     root = options["root"]
     return dataset.sizes["train"] if source.layout.missing(root) else source.sizes(root)["train"]
 
@@ -114,7 +114,7 @@ def load(dataset: Dataset, source: Source, options: Mapping[str, Any], device: s
 
 
 def write_sample(source: Source, root: Path, classes: int) -> dict[str, Any]:
-    """Files of 120 and 30 squares, a place for each label; labels gzipped."""
+    """Write files of 120 and 30 squares; the label gives the place of the square; labels gzipped."""
     import numpy as np
 
     for (images, labels), n, gray in zip((source.layout.files[:2], source.layout.files[2:]), (120, 30), (50, 200), strict=True):

@@ -1,4 +1,4 @@
-"""From arrays of pixels to an `ImageSet`: what all data sets that hold pixels share."""
+"""From arrays of pixels to an `ImageSet`. All data sets of pixels share this code."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def image_set(
     classes: int | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> ImageSet:
-    """The splits at the positions `index`; `train_size` keeps the first of the training positions, and only what is kept is taken.
+    """The splits at the positions `index`. `train_size` keeps the first of the training positions. Only kept images are taken.
 
     `take(positions)` returns new arrays (n, H, W) or (n, C, H, W): 8-bit in 0..white, or float32 in [0, 1] with white = 1. `labels` are
-    those of all positions, or None. `classes` is their number, if it is not the data set's own; `facts` goes into the record.
+    the labels of all positions, or None. `classes` is their number, if it is not the data set's own. `facts` goes into the record.
 
     A class that `hold_out` names is in no split; its validation and test images are put aside. Labels keep their numbers. Pixels become
-    float32 once, after the split is cut, and on the CPU: the division rounds alike for every device.
+    float32 once, after the split is cut, and on the CPU: so the division rounds alike for every device.
 
     Raises:
         ObjectiveError: `train_size` or `hold_out` does not fit what the files hold.
@@ -84,7 +84,7 @@ Positions = Mapping[str, "NDArray[np.int64]"]
 def _kept(
     dataset: Dataset, options: Mapping[str, Any], labels: NDArray[Any] | None, index: Positions, classes: int | None
 ) -> tuple[Positions, Positions]:
-    """The positions of each split, and those of the class that is held out, if one is: `val_novel` and `test_novel`."""
+    """The positions of each split. If a class is held out, also the positions of its images: `val_novel` and `test_novel`."""
     held, known, novel = options.get("hold_out"), dict(index), {}
     if held is not None:
         if labels is None:
@@ -101,9 +101,9 @@ def _kept(
 
 
 def binarized(pixels: Pixels, white: int, stream: int) -> NDArray[np.uint8]:
-    """Every pixel 1 with the probability pixel / white, else 0: drawn once, image after image, so fewer images are drawn alike.
+    """Every pixel is 1 with the probability pixel / white, else 0. It is drawn once, image after image: fewer images get the same draws.
 
-    Pixels that are 0 and 1 already stay what they are, and so do these when a Bernoulli likelihood redraws them.
+    Pixels that are already 0 and 1 stay as they are. They also stay so when a Bernoulli likelihood redraws them.
     """
     import numpy as np
 

@@ -18,9 +18,9 @@ DEFAULT = "digits"  # ships inside a dependency
 class Dataset:
     """Facts about a data set. `options` maps each option beyond `name`, `root` and `train_size` to its default.
 
-    `shape`, `classes` and `sizes` are those of the default options and the published files; where the user's files decide, `shape` is
-    None and `sizes` empty. `likelihoods` are those under which a VAE of such data means something. `signs` says that the images are digits
-    or letters: a mirrored one is another sign or none.
+    `shape`, `classes` and `sizes` are those of the default options and the published files. Where the user's files decide, `shape` is None
+    and `sizes` empty. `likelihoods` are the likelihoods that make sense for a VAE on such data. `signs` says that the images are digits or
+    letters: a mirrored sign is another sign or none.
     """
 
     name: str
@@ -42,8 +42,8 @@ class ImageSet:
     """Three splits in memory, one tensor each.
 
     `train`, `val` and `test` are float32 (n, C, H, W) in [0, 1], unless the data set says that it is real-valued. Labels are int64 (n,).
-    A target is what a reconstruction is compared with where that is not the input itself: same shape as the split, or None.
-    `val_novel` and `test_novel` are the images of a class that is held out of all three splits, for metrics of anomalies alone.
+    A target is the image with which a reconstruction is compared, if that is not the input: same shape as the split, or None.
+    `val_novel` and `test_novel` are the images of a class that is held out of all three splits; only metrics of anomalies use them.
     `index` holds each split's positions in the source, int64 (n,); no position is in two splits. `record` is plain data for the
     catalogue: name, options, sizes, `sha256` per split, and `source_sha256`, which does not depend on `train_size`.
     """

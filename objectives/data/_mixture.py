@@ -17,7 +17,7 @@ from objectives.data._options import digest, faults_of, number_fault, record
 from objectives.lazy import torch
 
 SIZES = {"train": 10_000, "val": 2_000, "test": 10_000}
-MARGIN_STDS = 6.0  # between the outermost centres and the edge of the square: no point is cut off
+MARGIN_STDS = 6.0  # between the outermost centres and the edge of the square, so that no point is cut off
 
 
 def options(modes: int, std: float) -> dict[str, Any]:
@@ -37,9 +37,9 @@ def check(dataset: Dataset, given: Mapping[str, Any], widest: float) -> list[str
 
 
 def load(dataset: Dataset, given: Mapping[str, Any], centres: NDArray[np.float64], scale: float, device: str) -> ImageSet:
-    """Points (n, 1, 1, 2) in the unit square and the number of the mode of each. Each split has its own random stream.
+    """Points (n, 1, 1, 2) in the unit square, and for each point the number of its mode. Each split has its own random stream.
 
-    `centres` (k, 2) are in published units, of which one is `scale` in the square; the origin is its middle.
+    `centres` (k, 2) are in published units; one published unit is `scale` in the square. The origin is the middle of the square.
     """
     import numpy as np
 

@@ -15,14 +15,14 @@ from objectives.registry import unknown
 
 COMMON = ("name", "root", "train_size")
 PIXELS: Mapping[str, Any] = {"binarize": None}  # the options of data sets that hold pixels in [0, 1]
-LABELLED: Mapping[str, Any] = {"hold_out": None}  # and of those of them that may have classes
+LABELLED: Mapping[str, Any] = {"hold_out": None}  # the options of data sets that may have classes
 BINARIZE = ("static", "dynamic")
 BINARIZE_SEED = 0
-FEWEST = 2  # images of a split: a variance needs two
+FEWEST = 2  # images of a split, because a variance needs two
 
 
 def faults_of(dataset: Dataset, options: Mapping[str, Any], available: int | None = None) -> list[str]:
-    """Faults that any data set can have: an unknown option, a wrong name, a train_size out of range, a word that is none.
+    """Faults that any data set can have: an unknown option, a wrong name, a train_size out of range, an unknown word.
 
     `available` is the number of training images, where that depends on an option or on files.
     """
@@ -40,7 +40,7 @@ def faults_of(dataset: Dataset, options: Mapping[str, Any], available: int | Non
 
 
 def train_size_faults(dataset: Dataset, options: Mapping[str, Any], available: int | None) -> list[str]:
-    """The fault of `train_size`; `available` is None where nobody knows yet how many training images there are."""
+    """The fault of `train_size`. `available` is None while the number of training images is unknown."""
     size, most = options.get("train_size"), float("inf") if available is None else available
     if size is None or (isinstance(size, int) and not isinstance(size, bool) and FEWEST <= size <= most):
         return []
@@ -50,7 +50,7 @@ def train_size_faults(dataset: Dataset, options: Mapping[str, Any], available: i
 
 
 def hold_out_faults(dataset: Dataset, options: Mapping[str, Any], classes: int | None) -> list[str]:
-    """The fault of `hold_out`; `classes` is None where nobody knows yet how many there are."""
+    """The fault of `hold_out`. `classes` is None while the number of classes is unknown."""
     held = options.get("hold_out")
     in_range = isinstance(held, int) and not isinstance(held, bool) and 0 <= held < (float("inf") if classes is None else classes)
     if held is None or in_range:
@@ -60,7 +60,7 @@ def hold_out_faults(dataset: Dataset, options: Mapping[str, Any], classes: int |
 
 
 def choice_fault(dataset: Dataset, options: Mapping[str, Any], key: str, known: Sequence[Any]) -> list[str]:
-    """The fault of an option that must be one of a few values, or none."""
+    """The fault of an option that must have one of a few values; empty if it has."""
     value = options.get(key, dataset.options[key])
     if any(value is one or (isinstance(one, str) and value == one) for one in known):
         return []
@@ -71,7 +71,7 @@ def choice_fault(dataset: Dataset, options: Mapping[str, Any], key: str, known: 
 def number_fault(
     dataset: Dataset, options: Mapping[str, Any], key: str, low: float, integer: bool, high: float = float("inf")
 ) -> list[str]:
-    """The fault of a numeric option that must be at least `low` and at most `high`, or none."""
+    """The fault of a numeric option that must be at least `low` and at most `high`; empty if it is."""
     value = options.get(key, dataset.options[key])
     right_type = isinstance(value, int) or (isinstance(value, float) and not integer)
     if isinstance(value, bool) or not right_type or not low <= value <= high or value == float("inf"):
@@ -83,13 +83,13 @@ def number_fault(
 
 
 def refuse(faults: Sequence[str]) -> None:
-    """Raise all faults as one error; nothing when there are none."""
+    """Raise all faults as one error. Does nothing when there are none."""
     if faults:
         raise ObjectiveError("\n".join(faults))
 
 
 def permutation(n: int, seed: int = 0) -> NDArray[np.int64]:
-    """A permutation of 0..n-1 that never changes: NumPy freezes the stream of RandomState, not that of Generator."""
+    """A permutation of 0..n-1 that never changes: NumPy keeps the stream of RandomState fixed, but not the stream of Generator."""
     import numpy as np
 
     return np.random.RandomState(seed).permutation(n).astype(np.int64)

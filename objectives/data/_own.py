@@ -4,10 +4,10 @@
         ...
         return images, labels                  # (n, C, H, W) or (n, H, W), an array or a tensor; labels (n,) may be left out
 
-Images are whole numbers 0..255, floats in [0, 1] or truth values. Whatever the spec says beyond `name`, `train_size`, `val_size`,
-`test_size` and `binarize` is handed over by keyword; so is `root`, if the function takes it. It must return the same images whenever it is
-called: every process calls it once, and splits are cut by a fixed permutation. A module that imports torch only inside functions keeps a
-sweep's driver light.
+Images are whole numbers 0..255, floats in [0, 1] or truth values. The function gets by keyword every option of the spec except `name`,
+`train_size`, `val_size`, `test_size` and `binarize`. It also gets `root`, if it has such a parameter. It must return the same images at
+every call: every process calls it once, and splits are cut by a fixed permutation. Import torch only inside functions, so that a sweep's
+driver stays light.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ OURS = (*COMMON, *_shares.SHARES, *PIXELS, *LABELLED)
 
 
 class Own:
-    """What a data file holds, for a user's function."""
+    """The functions of a data file, for a user's function."""
 
     def __init__(self, name: str) -> None:
         self._function = registry.attribute("dataset", name)
@@ -38,7 +38,7 @@ class Own:
         self.DATASET = Dataset(name, summary, None, None, {}, "your own", name, options=options)
 
     def check(self, options: Mapping[str, Any]) -> list[str]:
-        """Faults of the options; what the function returns is known when it is loaded."""
+        """Faults of the options. What the function returns is known only when it is loaded."""
         name = self.DATASET.name
         ours = {key: value for key, value in options.items() if key in OURS}
         faults = faults_of(self.DATASET, ours) + _shares.faults(name, options, None)
@@ -49,10 +49,10 @@ class Own:
         return faults
 
     def shape_of(self, options: Mapping[str, Any]) -> None:
-        """Nobody knows before the function is called."""
+        """None: the shape is unknown before the function is called."""
 
     def train_size_of(self, options: Mapping[str, Any]) -> None:
-        """Nobody knows before the function is called."""
+        """None: the size is unknown before the function is called."""
 
     def load(self, options: Mapping[str, Any], device: str = "cpu") -> ImageSet:
         """Images (n, C, H, W) in [0, 1]: 60 % to train, 20 % to validate, 20 % to test, unless `val_size` and `test_size` say otherwise.
@@ -101,7 +101,7 @@ class Own:
 
 
 def _array(found: Any) -> NDArray[Any]:
-    """An array of what may be a tensor."""
+    """Convert to an array; the input may be a tensor."""
     import numpy as np
 
     return np.asarray(found.detach().cpu().numpy() if hasattr(found, "detach") else found)

@@ -1,4 +1,4 @@
-"""Image files to arrays of bytes, several at once; every file that cannot be read is named. Imports PIL inside functions only."""
+"""Image files to arrays of bytes, several at once. Every unreadable file is named. Imports PIL inside functions only."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
 
-THREADS = 4  # PIL decodes outside the interpreter's lock
-SHOWN = 5  # faults that are told; there may be thousands
+THREADS = 4  # PIL decodes without the interpreter's lock
+SHOWN = 5  # faults that are named in the message; there may be thousands
 GRAY = frozenset({"1", "L", "LA"})
 COLOUR = frozenset({"RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "HSV", "LAB"})
 
 
 def read(paths: Sequence[Path], make: Callable[[Image], Image], remedy: str) -> NDArray[np.uint8]:
-    """The images of `paths`, (n, C, H, W): each opened, made to fit by `make`, which may raise ObjectiveError, and decoded.
+    """The images of `paths`, (n, C, H, W). Each is opened, changed by `make`, which may raise ObjectiveError, and decoded.
 
     Raises:
-        ObjectiveError: files that are no images, are cut short, or that `make` refuses; the first few are named, and `remedy` is said.
+        ObjectiveError: files that are no images, are cut short, or that `make` refuses. The first few are named, and `remedy` is added.
     """
     import numpy as np
 
@@ -52,10 +52,10 @@ def read(paths: Sequence[Path], make: Callable[[Image], Image], remedy: str) -> 
 
 
 def channels_of(image: Image) -> int:
-    """1 of a gray image and 3 of one in colour.
+    """1 for a gray image and 3 for a colour image.
 
     Raises:
-        ObjectiveError: pixels that are no bytes.
+        ObjectiveError: the pixels are no bytes.
     """
     if image.mode in GRAY:
         return 1

@@ -1,6 +1,6 @@
-"""Three splits of images that come in one heap: a fixed permutation, of which `test_size` go to the test, `val_size` to the validation.
+"""Three splits of images that come as one set. A fixed permutation decides: `test_size` go to the test, `val_size` to the validation.
 
-The test split is cut first and the validation split next, so that neither moves when fewer images are trained on. Imports no torch.
+The test split is cut first and the validation split next, so that neither changes when fewer images are trained on. Imports no torch.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def positions(options: Mapping[str, Any], n: int) -> dict[str, NDArray[np.int64]
 
 
 def official(n_train: int, n_test: int, share: int) -> dict[str, NDArray[np.int64]]:
-    """The splits of a published training file, of which one part in `share` validates, followed by a published test file."""
+    """The splits of a published training file followed by a published test file. One part in `share` of the training file validates."""
     import numpy as np
 
     order, val = permutation(n_train), n_train // share

@@ -1,7 +1,7 @@
 """Images of your own in one file, `.npz` or `.npy`, of any size, with labels or without.
 
-Accepted are whole numbers 0..255, floats in [0, 1] or truth values, of shape (n, H, W), (n, C, H, W) or (n, H, W, C). The images are cut
-into train, validation and test by a fixed permutation. Files are read without unpickling, so one from anywhere is safe to try.
+Accepted are whole numbers 0..255, floats in [0, 1] or truth values, of shape (n, H, W), (n, C, H, W) or (n, H, W, C). A fixed permutation
+cuts the images into train, validation and test. Files are read without unpickling, so a file from anywhere is safe to try.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Header(NamedTuple):
 
 
 def check(options: Mapping[str, Any]) -> list[str]:
-    """Every fault of the options and of what the file says of its arrays; their values are looked at when they are loaded.
+    """Every fault of the options, and of the headers of the arrays. The values of the arrays are checked when they are loaded.
 
     `path` is relative to `root`, if one is given. `images` and `labels` are keys of an .npz: by default the usual names, or the only array.
     """
@@ -168,7 +168,7 @@ def _headers(path: Path) -> dict[str, Header]:
 
 
 def _header(file: IO[bytes], size: int) -> Header:
-    """The header of an .npy; raises ValueError if `size` bytes cannot be it and its array."""
+    """The header of an .npy. Raises ValueError if `size` bytes cannot hold the header and its array."""
     from numpy.lib import format as npy
 
     readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
@@ -183,7 +183,7 @@ def _header(file: IO[bytes], size: int) -> Header:
 
 
 def _read(path: Path, key: str) -> NDArray[Any]:
-    """One array, whole; its checksum is proven, where the file has one."""
+    """One array, whole. Its checksum is checked, if the file has one."""
     import numpy as np
 
     try:

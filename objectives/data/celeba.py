@@ -1,7 +1,7 @@
 """202,599 aligned photographs of faces: the middle 178×178 pixels, resized to `size`.
 
-Unlabelled, unless `attribute` names one of its 40 binary attributes (Male, Smiling, …). The splits are the published ones. At 64×64 the
-whole of it takes 10 GB as float32, and decoding takes minutes in every process: with `train_size`, only what is kept is read.
+Without labels, unless `attribute` names one of its 40 binary attributes (Male, Smiling, …). The splits are the published ones. At 64×64 the
+whole set takes 10 GB as float32, and decoding takes minutes in every process. With `train_size` only the kept images are read.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def load(options: Mapping[str, Any], device: str = "cpu") -> ImageSet:
 
     root, attribute = options["root"], options.get("attribute")
     _files.fetched(DATASET, LAYOUT, root)
-    refuse(check(options))  # the attributes' names are in a file that may be new
+    refuse(check(options))  # again: the names of the attributes are in a file that may have just been downloaded
     named, part = _partition(root)
     index = {split: np.flatnonzero(part == number).astype(np.int64) for number, split in enumerate(SPLITS)}
     size, labels = shape_of(options)[1], None

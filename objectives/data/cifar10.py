@@ -1,7 +1,7 @@
 """60,000 colour photographs of 32×32 pixels, in 10 classes.
 
-The files are pickles, which can run any code when they are read. They are read by an unpickler that knows arrays, numbers, texts and lists
-and refuses everything else, so a file from anywhere is safe to try.
+The files are pickles. Reading a pickle can run any code. So they are read by an unpickler that accepts arrays, numbers, texts and lists and
+refuses everything else. A file from anywhere is therefore safe to try.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ LAYOUT = _files.Layout("cifar-10-batches-py", (*TRAIN, "test_batch"), _fetch)
 
 
 def check(options: Mapping[str, Any]) -> list[str]:
-    """Every fault of the options, missing files included. A pickle has no header: how many images there are is known when it is read."""
+    """Every fault of the options, missing files included. A pickle has no header: the number of images is known only after reading."""
     return _files.check(DATASET, LAYOUT, options, lambda _: DATASET.sizes)
 
 
@@ -86,7 +86,7 @@ def write_sample(root: Path) -> dict[str, Any]:
 
 
 class _Plain(pickle.Unpickler):
-    """Reads arrays and plain values; whatever else a pickle asks for is refused."""
+    """Reads arrays and plain values. Everything else that a pickle asks for is refused."""
 
     def find_class(self, module: str, name: str) -> Any:
         """The few callables that an array in a pickle needs."""

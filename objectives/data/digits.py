@@ -49,8 +49,8 @@ def load(options: Mapping[str, Any], device: str = "cpu") -> ImageSet:
 def _read() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Pixels (1797, 8, 8), whole numbers 0..16, and labels (1797,).
 
-    Reads scikit-learn's file directly, for importing sklearn.datasets costs each worker 1.5 s and 100 MB; imports it where the file is
-    not where it is known to be.
+    Reads scikit-learn's file directly, because importing sklearn.datasets costs each worker 1.5 s and 100 MB. If the file is not in its
+    usual place, sklearn.datasets is imported.
     """
     import numpy as np
 

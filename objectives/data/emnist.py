@@ -1,7 +1,7 @@
-"""Handwritten letters and digits of 28×28 gray pixels: the six ways in which EMNIST is cut (option `split`).
+"""Handwritten letters and digits of 28×28 gray pixels: the six ways in which EMNIST is split (option `split`).
 
-The files hold columns before rows, so that an image that is read as MNIST's are lies on its side; here they are turned upright, which
-torchvision does not do. Labels start at 0 also for `letters`, whose files start at 1.
+The files hold columns before rows: an image that is read like one of MNIST lies on its side. Here the images are turned upright;
+torchvision does not do that. Labels start at 0, also for `letters`, whose files start at 1.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from objectives.data import _files, _idx, _shares
 from objectives.data._kinds import Dataset, ImageSet
 from objectives.data._options import LABELLED, PIXELS, choice_fault, refuse
 
-# Of each split: classes, and images of the published training and test files.
+# For each split: the number of classes, and of images in the published training and test files.
 PUBLISHED = {
     "balanced": (47, 112_800, 18_800),
     "byclass": (62, 697_932, 116_323),

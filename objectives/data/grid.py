@@ -1,4 +1,4 @@
-"""Twenty-five Gaussians on a square grid, in the plane: a GAN that drops modes is seen at once.
+"""Twenty-five Gaussians on a square grid in the plane. A GAN that drops modes is recognized at once.
 
 As published, the centres are 2 apart, from −4 to 4, and the modes have a standard deviation of 0.05; the grid goes from 0.1 to 0.9 in the
 unit square. PacGAN trains on 100,000 points: `n_train: 100000`. Source of the numbers: the configuration files of PacGAN (Lin et al., arXiv
@@ -18,7 +18,7 @@ from objectives.data import _mixture
 from objectives.data._kinds import Dataset, ImageSet
 from objectives.data._options import refuse
 
-WIDEST = 1 / _mixture.MARGIN_STDS  # half the distance of two centres is left around the grid
+WIDEST = 1 / _mixture.MARGIN_STDS  # the margin around the grid is half the distance of two centres
 DATASET = Dataset(
     name="grid",
     summary="points of 25 Gaussians on a square grid: real-valued, in the unit square; the modes that a GAN finds can be counted",

@@ -1,8 +1,8 @@
-"""Images of your own in a folder: a subfolder for each class (the layout of torchvision's ImageFolder), or flat and unlabelled.
+"""Images of your own in a folder: a subfolder for each class (the layout of torchvision's ImageFolder), or all in one folder, unlabelled.
 
-Without `size`, all images must agree in height and width; with it, each is cropped in the middle to the same proportions and resized
-(bicubic). Without `channels`, all must be gray or all in colour. Transparency is dropped. Files that are no images by their names, and
-whatever begins with a dot, are passed over. The images are cut into train, validation and test by a fixed permutation of the sorted files.
+Without `size`, all images must have the same height and width. With `size`, each image is cropped in the middle to the same proportions and
+resized (bicubic). Without `channels`, all must be gray or all in colour. Transparency is dropped. Files whose names are not those of
+images, and names that begin with a dot, are ignored. A fixed permutation of the sorted files cuts them into train, validation and test.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Found(NamedTuple):
 
 
 def check(options: Mapping[str, Any]) -> list[str]:
-    """Every fault of the options and of the folder; of the files, the first is opened, the others when they are loaded."""
+    """Every fault of the options and of the folder. Only the first file is opened; the others are opened when they are loaded."""
     wrong = choice_fault(DATASET, options, "channels", (None, 1, 3)) + _shares.faults("image_folder", options, None)
     wrong += _size_faults(options.get("size"))
     try:
@@ -59,7 +59,7 @@ def check(options: Mapping[str, Any]) -> list[str]:
 
 
 def shape_of(options: Mapping[str, Any]) -> tuple[int, int, int]:
-    """(channels, height, width): what the options say, else what the first image has."""
+    """(channels, height, width): from the options, else from the first image."""
     size, channels = _pair(options.get("size")), options.get("channels")
     if size is None or channels is None:
         first = _listed(options).paths[0]
@@ -172,7 +172,7 @@ def _look(path: Path) -> tuple[int, int, int]:
 
 
 def _fitted(image: Image, shape: tuple[int, int, int], resized: bool, converted: bool) -> Image:
-    """An image of the wanted shape; one that has another is refused, unless the options ask for it to be changed."""
+    """An image of the wanted shape. An image of another shape is refused, unless the options ask to change it."""
     from PIL import ImageOps
     from PIL.Image import Resampling
 

@@ -1,7 +1,7 @@
 """Low-rank signal plus white noise: the data set whose best λ is known in advance.
 
-X = S + N with S of rank k and N of variance s² per coordinate. A linear autoencoder with ½ mean squared error and ½λ‖W‖², trained to
-reproduce X, shrinks each direction of signal variance e by 1 − λ/(e + s²); judged on the clean S, the best shrinkage is Wiener's
+X = S + N with S of rank k and N of variance s² per coordinate. Take a linear autoencoder with ½ mean squared error and ½λ‖W‖². Trained to
+reproduce X, it shrinks each direction of signal variance e by 1 − λ/(e + s²). Judged on the clean S, the best shrinkage is Wiener's
 e/(e + s²). Both agree in every direction exactly at **λ\\* = s²** (n → ∞, latent size k). At s² = 0 the best λ is 0. The stationary points
 are those of Kunin et al., Loss landscapes of regularized linear autoencoders, arXiv 1901.08168.
 """
@@ -57,7 +57,7 @@ def train_size_of(options: Mapping[str, Any]) -> int:
 
 
 def signal_variances(rank: int) -> NDArray[np.float64]:
-    """The eigenvalues e of the signal's covariance, (rank,): rank, rank − 1, …, 1. Well apart, so that the directions are told apart."""
+    """The eigenvalues e of the signal's covariance, (rank,): rank, rank − 1, …, 1. Far apart, so that directions can be told apart."""
     import numpy as np
 
     return np.arange(rank, 0, -1, dtype=np.float64)

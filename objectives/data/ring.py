@@ -1,4 +1,4 @@
-"""Eight Gaussians on a circle, in the plane: a GAN that drops modes is seen at once.
+"""Eight Gaussians on a circle in the plane. A GAN that drops modes is recognized at once.
 
 As published, the circle has radius 1 and the modes a standard deviation of 0.01; radius 1 is 0.4 in the unit square. PacGAN trains on
 100,000 points: `n_train: 100000`. Source of the numbers: the configuration files of PacGAN (Lin et al., arXiv 1712.04086); the mixture

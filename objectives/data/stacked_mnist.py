@@ -1,7 +1,7 @@
 """Three random MNIST digits as the channels of one colour image: a thousand modes, one for each number from 000 to 999.
 
-The digits of the training stacks are MNIST's training images, those of validation and test its validation and test images. A published run
-has 128,000 stacks (`n_train: 128000`, 1.2 GB in memory) and counts the modes among 26,000 samples.
+The stacks for training are made of MNIST's training images; those for validation and test of its validation and test images. A published
+run has 128,000 stacks (`n_train: 128000`, 1.2 GB in memory) and counts the modes among 26,000 samples.
 Source: Metz et al., Unrolled GANs, arXiv 1611.02163; the numbers: Lin et al., PacGAN, arXiv 1712.04086.
 """
 
@@ -53,7 +53,7 @@ def train_size_of(options: Mapping[str, Any]) -> int:
 
 
 def load(options: Mapping[str, Any], device: str = "cpu") -> ImageSet:
-    """Images (n, 3, 28, 28) in [0, 1]; the label of a stack is the number that its channels spell. Each split has its own random stream.
+    """Images (n, 3, 28, 28) in [0, 1]. A stack's label is the number that its channels spell. Each split has its own random stream.
 
     Raises:
         ObjectiveError: an option is wrong, or MNIST's files under `root` are missing or damaged.

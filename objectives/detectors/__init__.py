@@ -1,13 +1,18 @@
-"""Collapse detectors: what ends a member as `collapsed`, with the evidence. One file each; every file that acts on a family is asked after
+"""Collapse detectors. They end a member as `collapsed`, with the evidence. One file each; every file that acts on a family is asked after
 every epoch.
 
-A file holds `SUMMARY`, `ON` (objectives), `READS` (the metrics of a member's reports that it looks at), `find(history) -> str`, a pure
-function (the evidence in words that begin with the file's name, in plain writing, and a colon; or nothing), and `PLANTED`: knobs with which
-a short training on digits ends so, to which its contract suite holds it.
+A file holds
 
-A collapse is not a bad score: it is a model that has stopped doing what it is for, so the score it happens to have says nothing of how
-good that λ could be. Nor is it a slow start, which looks the same for a while: before half of its epochs nobody has collapsed, nor on fewer
-than three evaluations in a row; and a member is only ended early where no schedule can turn it round. Imports no torch.
+- `SUMMARY`;
+- `ON`: the objectives on which it acts;
+- `READS`: the metrics of a member's reports that it reads;
+- `find(history) -> str`: a pure function. It returns the evidence in words, which begin with the file's name in plain writing and a colon;
+  or an empty string;
+- `PLANTED`: knobs with which a short training on digits collapses in this way. The contract suite trains with them.
+
+A collapse is not a bad score. A collapsed model has stopped doing what it is for. So its score says nothing about how good its λ could be.
+A collapse is not a slow start either, which looks the same for a while. So no member has collapsed before half of its epochs, nor on fewer
+than three evaluations in a row. And a member is ended early only where no schedule can still change it. Imports no torch.
 """
 
 from __future__ import annotations
@@ -22,15 +27,15 @@ from types import ModuleType
 from objectives.base import Value
 from objectives.registry import names
 
-FEWEST = 3  # evaluations in a row that must agree
-SHARE = 0.2  # and of the training
+FEWEST = 3  # at least so many evaluations in a row must agree
+SHARE = 0.2  # and at least this share of the training
 
 
 @dataclass(frozen=True)
 class History:
     """A member so far: the metrics of each epoch, from the first; its budget and config.
 
-    `rest` is the epoch from which every schedule of its loss stands still, infinite for one that never does.
+    `rest` is the epoch after which no schedule of its loss changes any more; infinite if one always changes.
     """
 
     metrics: Sequence[Mapping[str, float]]
@@ -45,7 +50,7 @@ class History:
 
     @property
     def over(self) -> bool:
-        """Whether training is done: what is found now is what the member is."""
+        """Whether training is done, so that what is found now is final."""
         return self.epoch >= self.epochs
 
     def length(self, share: float = SHARE, fewest: int = FEWEST) -> int:
@@ -53,11 +58,11 @@ class History:
         return max(fewest, math.ceil(share * self.epochs))
 
     def last(self, count: int) -> Sequence[Mapping[str, float]]:
-        """The last `count` evaluations, none where one of them lies in the first half of training."""
+        """The last `count` evaluations; none where one of them lies in the first half of training."""
         return self.metrics[-count:] if self.epoch - count >= self.epochs / 2 else ()
 
     def settled(self, name: str, count: int) -> bool:
-        """Whether nothing can turn the last `count` evaluations round: training is over, or schedules rest and `name` does not rise."""
+        """Whether nothing can change the last `count` evaluations: training is over, or schedules have ended and `name` does not rise."""
         return self.over or (self.epoch - count >= self.rest and self.metrics[-1][name] <= self.metrics[-count][name])
 
     def span(self, count: int) -> str:
@@ -82,7 +87,7 @@ def reads(objective: str) -> tuple[str, ...]:
 
 
 def find(objective: str, history: History) -> str:
-    """The evidence of the first detector that finds a collapse, or nothing. A detector whose metrics are not reported is not asked."""
+    """The evidence of the first detector that finds a collapse, or "". A detector whose metrics are not reported is not asked."""
     for detector in acting_on(objective):
         if history.metrics and set(detector.READS) <= set(history.metrics[-1]):
             evidence: str = detector.find(history)

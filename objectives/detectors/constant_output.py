@@ -1,8 +1,8 @@
-"""Constant output of an autoencoder: whatever the image is, its reconstruction is the mean image.
+"""Constant output of an autoencoder: for every image the reconstruction is the mean image.
 
-The variance of reconstructions, summed over pixels, is below a thousandth of that of the images, for a fifth of the training at its end,
-and does not rise. So ends a penalty on weights or codes that is larger than what the data have to say: a linear autoencoder is dead where
-λ passes the largest eigenvalue of its data (Kunin et al., arXiv 1901.08168).
+The variance of reconstructions, summed over pixels, is below a thousandth of the variance of the images. It is so for the last fifth of the
+training, and it does not rise. The cause is a penalty on weights or codes that is larger than what the data can outweigh: a linear
+autoencoder has a constant output where λ is above the largest eigenvalue of its data (Kunin et al., arXiv 1901.08168).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PLANTED = {"l2": 3.0, "lr": 5e-3}
 
 
 def find(history: History) -> str:
-    """The evidence, or nothing."""
+    """The evidence, or an empty string."""
     count = history.length()
     seen = [one["val_output_spread"] for one in history.last(count)]
     if not seen or not max(seen) < SPREAD or not history.settled("val_output_spread", count):

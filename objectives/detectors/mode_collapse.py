@@ -1,12 +1,13 @@
-"""Mode collapse of a GAN: the generator makes one image, or a handful, whatever its noise.
+"""Mode collapse of a GAN: the generator makes one image, or a few, whatever its noise is.
 
-`val_diversity` compares how much generated images differ with how much real ones do, in the features of the score. Two ways lead there:
+`val_diversity` compares how much generated images differ with how much real images differ, in the features of the score. There are two
+forms:
 
-- *one point*: below 0.001 for the last fifth of the training. No generator starts so low (a fresh one has some 0.01), and where all samples
-  are one the gradient of their differences is gone;
-- *lost*: below 0.05 for that long, after more than 0.25. Samples that only begin to differ after half of the training were never lost.
+- *one point*: below 0.001 for the last fifth of the training. No generator starts so low (a fresh one has about 0.01). Where all samples
+  are one, the gradient of their differences is gone;
+- *lost*: below 0.05 for that long, after more than 0.25. Samples that begin to differ only after half of the training were never lost.
 
-A GAN swings, so the second is said of a member that is done; it may be found again before.
+A GAN swings and may recover. So the second form is reported only of a member that is done.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ PLANTED = {"l2_g": 10.0, "lr": 1e-2}
 
 
 def find(history: History) -> str:
-    """The evidence, or nothing."""
+    """The evidence, or an empty string."""
     count = history.length()
     seen = [one["val_diversity"] for one in history.last(count)]
     if not seen:

@@ -1,8 +1,9 @@
-"""Posterior collapse: the encoder says nothing of the image, and the decoder is a model without latents.
+"""Posterior collapse: the encoder says nothing about the image, and the decoder is a model without latents.
 
-No unit is active (the mean of none moves by a variance of 0.01 from image to image) and the whole KL is below 0.05 nats, for a fifth of
-the training at its end. Before half of the training, in a warm-up or a cycle of β, or while the KL rises, it may still be a start.
-It is a finding, not always a failure: for data whose largest eigenvalue is below β times the decoder's variance, it is the optimum.
+No unit is active: no posterior mean varies from image to image by a variance of 0.01. And the whole KL is below 0.05 nats. Both hold for
+the last fifth of the training. Before half of the training, in a warm-up or a cycle of β, or while the KL rises, it may still be a slow
+start. A collapse is a finding, not always a failure: for data whose largest eigenvalue is below β times the decoder's variance, it is the
+optimum.
 Source: Bowman et al. 2016; threshold of linear models: Lucas et al., arXiv 1911.02469.
 """
 
@@ -18,7 +19,7 @@ PLANTED = {"beta": 10.0, "lr": 5e-3}
 
 
 def find(history: History) -> str:
-    """The evidence, or nothing."""
+    """The evidence, or an empty string."""
     count = history.length()
     seen = history.last(count)
     if not seen or any(one["val_active_units"] > 0 or not one["val_kl_nats"] < NATS for one in seen):

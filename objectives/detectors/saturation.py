@@ -1,10 +1,10 @@
 """Saturation of a GAN's discriminator: it has won, and the generator learns no more.
 
-Over the last quarter of the training, in the median, its loss is below a tenth of what it is where it cannot tell real from generated,
-and it rates a real image above a generated one in 999 of 1,000 pairs; meanwhile KID never gains a tenth on its earlier best, and is on
-average above half of what it was after the first epoch: nothing worth having was learnt. A discriminator that is sure while samples improve
-is none of this (well separated distributions are told apart by many a healthy GAN), and D may be beaten again, so it is said of a member
-that is done. A Wasserstein critic has no loss at which it has won. Source: Arjovsky and Bottou, arXiv 1701.04862.
+Three facts about the last quarter of the training show it. In the median, the discriminator's loss is below a tenth of its loss where it
+cannot tell real from generated. In the median, it rates a real image above a generated one in 999 of 1,000 pairs. And KID never gains a
+tenth on its earlier best, and is on average above half of its value after the first epoch: nothing useful was learnt. A discriminator that
+is sure while samples improve is not saturated: many healthy GANs tell well separated distributions apart. D may also be beaten again, so
+only a member that is done is reported. A Wasserstein critic has no loss at which it has won. Source: Arjovsky and Bottou, arXiv 1701.04862.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LOSS, SURE, GAINED, LEARNT = 0.1, 0.999, 0.1, 0.5
 
 
 def find(history: History) -> str:
-    """The evidence, or nothing."""
+    """The evidence, or an empty string."""
     count = history.length(share=0.25, fewest=5)
     even = GAMES[str(history.config.get("loss", DEFAULT_GAME))].even
     seen = history.last(count)
