@@ -1,11 +1,11 @@
-"""Random numbers, handed in from outside: a loss never draws for itself.
+"""Random numbers come from outside: a loss never draws for itself.
 
 Every *use* of randomness (initialization, data order, reparametrization noise, dropout masks, …) has its own stream, seeded by (member
-seed, name of the stream). Hence two members of the same seed see the same initialization, data order and noise whatever their λ are (common
-random numbers, which pair their scores), and switching dropout on does not shift the noise of anything else.
+seed, name of the stream). So two members of the same seed see the same initialization, data order and noise, whatever their λ are (common
+random numbers, which pair their scores). And switching dropout on does not shift the noise of anything else.
 
-A single member draws `Live`. For a population, `Listing` writes down once which draws a loss asks for, `Live` draws them for each
-member, and `Tape` replays the stack inside `torch.func.vmap`, where drawing is impossible.
+A single member draws with `Live`. For a population, `Listing` writes down once which draws a loss asks for, `Live` draws them for each
+member, and `Tape` hands them out again inside `torch.func.vmap`, where drawing is impossible.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ class Draws:
     def dropout(self, x: Tensor, p: Tensor | float, stream: str = "dropout") -> Tensor:
         """Inverted dropout, y = x ⊙ m / (1 − p) with m ~ Bernoulli(1 − p), so that E[y] = x.
 
-        The mask is u ≥ p for uniform u: members that differ in p share u, and p = 0 returns x to the bit.
+        The mask is u ≥ p for uniform u. So members that differ in p share u, and p = 0 returns x to the bit.
         """
         keep = self.uniform(x.shape, stream) >= p
         return x * keep / (1 - p)
 
 
 class Live(Draws):
-    """Draws from the streams of one member, each a generator of its own that is made when it is first asked for."""
+    """Draws from the streams of one member. Each stream is a generator of its own, made when it is first asked for."""
 
     def __init__(self, seed: int, device: str = "cpu", dtype: torch.dtype | None = None) -> None:
         self.seed = seed
@@ -89,18 +89,18 @@ class Live(Draws):
         return draw(request.shape, generator=self.generator(request.stream), device=self.device, dtype=self.dtype)
 
     def state(self) -> dict[str, Tensor]:
-        """Where every stream stands."""
+        """The position of every stream."""
         return {stream: generator.get_state() for stream, generator in self._generators.items()}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Go on from where `state` was taken; streams that did not exist then start afresh."""
+        """Go on from the positions in `state`. Streams that did not exist then start from their beginning."""
         self._generators = {}
         for stream, value in state.items():
             self.generator(stream).set_state(value)
 
 
 class Listing(Draws):
-    """Writes down what is asked for, and answers with zeros."""
+    """Writes down which draws are asked for, and answers with zeros."""
 
     def __init__(self, like: Tensor) -> None:
         self.requests: list[Request] = []
@@ -112,7 +112,7 @@ class Listing(Draws):
 
 
 class Tape(Draws):
-    """Replays recorded numbers in the order of their recording."""
+    """Hands out recorded numbers, in the order of their recording."""
 
     def __init__(self, numbers: Sequence[Tensor]) -> None:
         self._numbers = iter(numbers)
@@ -122,7 +122,7 @@ class Tape(Draws):
 
 
 class Fixed(Draws):
-    """Evaluation: the same numbers at every call, for every member and on every device; dropout is the identity."""
+    """For evaluation: the same numbers at every call, for every member and on every device. Dropout is the identity."""
 
     def __init__(self, name: str, like: Tensor) -> None:
         self._live = Live(stream_seed(0, name), "cpu", like.dtype)
@@ -137,12 +137,12 @@ class Fixed(Draws):
 
 
 def record(live: Live, requests: Sequence[Request]) -> list[Tensor]:
-    """Draw what a `Listing` wrote down, for one member."""
+    """Draw, for one member, what a `Listing` wrote down."""
     return [live._draw(request) for request in requests]
 
 
 def initialized(seed: int, build: Any) -> Any:
-    """Call `build()` with torch's global generator at the member's `init` stream, and put the global generator back.
+    """Call `build()` with torch's global generator at the member's `init` stream. Then put the global generator back.
 
     Layers initialize themselves on the CPU from the global generator, so the same seed gives the same weights on every device.
     """

@@ -1,4 +1,4 @@
-"""Members whose state is a function of their config, seed and epoch: a run that computes it anew at every epoch. Pure Python."""
+"""Members whose state is a function of their config, seed and epoch. A run computes it anew at every epoch. Pure Python."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from objectives.base import Member, ObjectiveError, Report
 class ComputedRun:
     """An implementation of `base.Run` for objectives that need no training, such as those with closed-form answers.
 
-    `report` says where a member is after so many epochs; a report with a state is the member's last.
+    `report` gives a member's report after so many epochs. A report with a state is the member's last.
     """
 
     def __init__(self, objective: str, members: Sequence[Member], report: Callable[[Member, int], Report]) -> None:
@@ -44,7 +44,7 @@ class ComputedRun:
         """Go on from a checkpoint.
 
         Raises:
-            ObjectiveError: it is one of other members.
+            ObjectiveError: the checkpoint is of other members.
         """
         state = json.loads(path.read_text())
         known = {member.number: member.seed for member in self.members.values()}
@@ -53,7 +53,7 @@ class ComputedRun:
         self.epoch, self.living = state["epoch"], state["living"]
 
     def save_weights(self, number: int, path: Path) -> None:
-        """Write what `read_test` needs, which is a seed, for there are no weights. JSON, whatever the suffix."""
+        """Write what `read_test` needs: a seed, because there are no weights. JSON, whatever the suffix."""
         member = self.members[number]
         _write(path, {"objective": self.objective, "config": dict(member.config), "seed": member.seed})
 

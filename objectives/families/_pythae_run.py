@@ -1,8 +1,8 @@
-"""Members in training with pythae's models: what `training/loop.py` does, with a loss that pythae computes and torch's own Adam.
+"""Members in training with pythae's models: like `training/loop.py`, but pythae computes the loss, and torch's own Adam takes the steps.
 
-pythae draws from torch's global generator. Each member has its own state of it, put in place for its epochs and kept with the checkpoint:
-a member is the same alone, among others, and after an interruption. Initialization, data order and binarization come from the member's
-streams, as everywhere: the same as those of `vae` and `autoencoder` for the same seed.
+pythae draws from torch's global generator. Each member has its own state of this generator. It is put in place for the member's epochs and
+kept with the checkpoint. So a member is the same alone, among others, and after an interruption. Initialization, data order and
+binarization come from the member's streams, as everywhere: for the same seed they are the same as those of `vae` and `autoencoder`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class NotFiniteError(ArithmeticError):
 
 
 def assembled(objective: Any, config: base.Config, parts: Parts, shape: tuple[int, int, int], device: str) -> Any:
-    """pythae's model of this config around the parts of one of our models. Draws nothing."""
+    """pythae's model of this config around the parts of one of our models. Draws no random numbers."""
     from pythae import models
     from pythae.models.base.base_utils import ModelOutput
     from pythae.models.nn import BaseDecoder, BaseEncoder
@@ -74,12 +74,12 @@ def assembled(objective: Any, config: base.Config, parts: Parts, shape: tuple[in
         own["reconstruction_loss"] = "bce" if objective.likelihood == "bernoulli" else "mse"
     size = int(options_of(objective, config)["latent_dim"])
     model = kind(facts(input_dim=shape, latent_dim=size, **own), encoder=Encoder(), decoder=Decoder())
-    model.device = device  # which pythae's own trainer sets, and RAE_GP reads
+    model.device = device  # pythae's own trainer sets it, and RAE_GP reads it
     return model
 
 
 def adam(objective: Any, config: base.Config, model: Any) -> torch.optim.Adam:
-    """The optimizer of pythae's trainer: Adam, with a weight decay of the decoder's own for RAE_L2."""
+    """The optimizer of pythae's trainer: Adam. For RAE_L2 the decoder has a weight decay of its own."""
     knobs = {name: config.get(name, objective.knobs[name].default) for name in ("lr", "weight_decay")}
     decay = float(knobs["weight_decay"])
     extra = float(config.get("reg_weight", objective.knobs["reg_weight"].default)) if objective.pythae == "RAE_L2" else 0.0
@@ -91,7 +91,7 @@ def adam(objective: Any, config: base.Config, model: Any) -> torch.optim.Adam:
 
 
 class Learner:
-    """One member's model, optimizer, and place in torch's own random numbers."""
+    """One member's model, optimizer, and position in torch's own random numbers."""
 
     def __init__(self, objective: Any, member: base.Member, parts: Parts, shape: tuple[int, int, int], device: str) -> None:
         self.objective, self.parts, self.device = objective, parts, device
@@ -100,7 +100,7 @@ class Learner:
         self.random = torch.Generator(device).manual_seed(stream_seed(member.seed, "pythae")).get_state()
 
     def epoch(self, rows: Tensor, order: Tensor, size: int, number: int, streams: Live) -> Tensor:
-        """Train on the rows (n, D) in this order; the mean loss. An output that is not finite ends the epoch with NaN."""
+        """Train on the rows (n, D) in this order. Returns the mean loss. An output that is not finite ends the epoch with NaN."""
         losses = []
         with self._own_random_numbers():
             for start in range(0, len(rows) - size + 1, size):
@@ -118,7 +118,7 @@ class Learner:
         return torch.stack(losses).mean()
 
     def state(self, members: Tensor) -> dict[str, Any]:
-        """Plain tensors and numbers; the learner is of one member, so there is nothing to choose."""
+        """Plain tensors and numbers. The learner has one member, so `members` selects nothing."""
         return {"parts": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "random": self.random}
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -138,7 +138,7 @@ class Learner:
 
 
 class PythaeRun(TrainingRun):
-    """Members in training, one after the other within an epoch. Its checkpoints hold the learners as optimizers."""
+    """Members in training, one after the other within an epoch. Its checkpoints hold the learners in the place of optimizers."""
 
     def _begin(self) -> None:
         family, shape, device = self.family, self.images.shape, self.settings.device
@@ -152,7 +152,7 @@ class PythaeRun(TrainingRun):
         living = [Living(member, Live(member.seed, device, self.dtype)) for member in self.members.values()]
         learners: Any = {str(number): learner for number, learner in self.learners.items()}
         clock = Clock(torch.zeros((), dtype=self.dtype, device=device), self.settings.epochs)
-        # There are no regularizers of ours and no averages.
+        # This run has no regularizers of ours and no averages.
         self.crew = Crew(living, {}, {}, {}, {}, learners, clock)
         self.judge = _Judge(self)
 
@@ -185,7 +185,7 @@ class _Judge(Judge):
 
 
 class PythaeProbe:
-    """An implementation of `base.Probe`: pythae's loss of a few images, in double precision."""
+    """An implementation of `base.Probe`: pythae's loss on a few images, in double precision."""
 
     def __init__(self, objective: Any, config: base.Config) -> None:
         self._objective, self._config = objective, dict(config)
@@ -200,7 +200,7 @@ class PythaeProbe:
         return {f"{part}.{name}": p for part, module in self._parts.items() for name, p in module.named_parameters()}
 
     def loss(self, config: base.Config) -> Tensor:
-        """What pythae descends on the batch."""
+        """The loss that pythae descends on the batch."""
         rows, device = self._images.train.flatten(1), self._objective.settings.device
         x = self._objective._observed(rows, Live(SEED, device, torch.float64)) if hasattr(self._objective, "_observed") else rows.clone()
         epoch = max(1, round(PROGRESS * self._objective.settings.epochs))

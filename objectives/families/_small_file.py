@@ -4,10 +4,10 @@
     quantized   per tensor q = round(w/Δ), Δ = max|w|/127: |w − qΔ| ≤ Δ/2, and 0 stays 0
     encoded     a file that describes itself; `decoded` reads back every value that was written (−0 as 0)
 
-A tensor is written whole, or as a bitmap of what is not 0 with the values of that alone, whichever is shorter. Either is a stream of bytes
-that is stored or compressed, whichever is shorter: by Huffman codes alone, by deflate, and bitmaps by LZMA too. (Values of a trained
-layer hardly repeat, so looking for repetitions makes them longer: on 1.5 million Gaussian weights in int8, 90 % of them pruned, Huffman
-codes take 3 % less than LZMA in a thirtieth of the time. A bitmap repeats where whole rows or columns are 0.)
+A tensor is written whole, or as a bitmap of what is not 0 together with the values that are not 0. The shorter form is taken. Either form
+is a stream of bytes. A stream is stored or compressed, whichever is shorter: by Huffman codes alone, by deflate, and bitmaps by LZMA too.
+(The values of a trained layer hardly repeat, so a search for repetitions makes them longer. On 1.5 million Gaussian weights in int8, 90 %
+of them pruned, Huffman codes take 3 % less than LZMA in a thirtieth of the time. A bitmap repeats where whole rows or columns are 0.)
 
 Source: magnitude pruning Han et al. 2015 (without fine-tuning: weights are taken as they were trained); symmetric quantization after
 training, Krishnamoorthi 2018, arXiv 1806.08342, section 3.1.
@@ -49,18 +49,18 @@ class Quantized:
 
 
 def is_kernel(tensor: Tensor) -> bool:
-    """True for what is pruned and quantized: weights of rank ≥ 2. Biases and the scales of norms are few, and stay as they are."""
+    """True for tensors that are pruned and quantized: weights of rank ≥ 2. Biases and the scales of norms are few, and stay as they are."""
     return tensor.ndim > 1
 
 
 def pruned(tensors: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
-    """The tensors with round(share·n) of all n kernel weights at 0, the smallest of all kernels together; of equals, the first."""
+    """The tensors with round(share·n) of all n kernel weights at 0: the smallest over all kernels together; among equals, the first."""
     kernels = [tensor.reshape(-1) for tensor in tensors.values() if is_kernel(tensor)]
     sizes = torch.cat(kernels).abs() if kernels else torch.zeros(0)
     kept = torch.ones_like(sizes, dtype=torch.bool)
     kept[sizes.argsort(stable=True)[: round(share * len(sizes))]] = False
     masks = iter(torch.split(kept, [len(kernel) for kernel in kernels]))
-    # Not w·m, which is −0 where w < 0.
+    # Not w·m, because that is −0 where w < 0.
     return {
         name: tensor.masked_fill(~next(masks).view(tensor.shape), 0.0) if is_kernel(tensor) else tensor for name, tensor in tensors.items()
     }
@@ -87,7 +87,7 @@ def encoded(tensors: Mapping[str, Tensor], bits: int) -> bytes:
 
 
 def decoded(data: bytes) -> dict[str, Tensor]:
-    """What `encoded` wrote, as float32 tensors.
+    """The tensors that `encoded` wrote, as float32.
 
     Raises:
         ValueError: these bytes are no such file, or not all of one.
@@ -118,7 +118,7 @@ def _values(reader: _Reader, kind: int, count: int) -> NDArray[np.generic]:
 
 
 def _shorter(values: NDArray[np.generic]) -> tuple[int, list[bytes]]:
-    """The kind of a tensor and its streams: whole, or bitmap and values."""
+    """The kind of a tensor and its streams: the whole tensor, or a bitmap and values."""
     kind = INT8 if values.dtype == np.int8 else FLOAT
     kept = values != 0
     whole = [_stream(values.tobytes(), _HUFFMAN, _DEFLATE)]
@@ -150,13 +150,13 @@ _DECODERS: dict[int, Callable[[bytes], bytes]] = {
 
 
 def _stream(data: bytes, *coders: Coder) -> bytes:
-    """Method, length, and the bytes as the shortest coder leaves them."""
+    """Method, length, and the bytes after the coder that makes them shortest."""
     method, shortest = min([(STORED, data), *((method, encode(data)) for method, encode in coders)], key=lambda found: len(found[1]))
     return struct.pack("<BI", method, len(shortest)) + shortest
 
 
 class _Reader:
-    """Goes through a file from its start."""
+    """Reads a file from its start to its end."""
 
     def __init__(self, data: bytes, at: int) -> None:
         self._data, self._at = data, at

@@ -1,23 +1,24 @@
 """Compression: a GAN whose generator is judged after it was made small. The score is its quality *at a given number of bytes*.
 
-"L2 compresses a generator" is a claim about files, so files are what is measured. The scored generator goes through a ladder:
+"L2 compresses a generator" is a claim about files, so this objective measures files. The scored generator goes through a ladder:
 
     magnitude pruning to s ∈ {0, 0.5, 0.7, 0.8, 0.9, 0.95} of all its kernel weights (what is exactly 0 already counts among them)
     × kernels in 32-bit floats or in int8 (symmetric, one scale per tensor, after training)
     → written to a file as short as a lossless coding makes it → read back → evaluated: KID on the noise that is always the same
 
-and on either precision there is one rung more, the *fit*: pruned just so far that the file has at most `byte_budget` times the bytes of the
-model in floats. The lower KID of the two fits is the score, `val_kid_at_bytes`. Every member is so compared at the same number of bytes
-(within one per cent below the budget), with no rung that one member just reaches and another just misses; it contains no λ.
+Each precision has one rung more, the *budget rung*: the generator is pruned just so far that the file has at most `byte_budget` times the
+bytes of the model in floats. The lower KID of the two budget rungs is the score, `val_kid_at_bytes`. So every member is compared at the
+same number of bytes (within one per cent below the budget). There is no rung that one member just reaches and another just misses. The
+score contains no λ.
 
-After every epoch schedulers see `val_kid_pruned`, the KID of the generator pruned, in memory, by about what the budget will ask: members
-that lose least by pruning go on, which are not those that are best before it.
+After every epoch schedulers see `val_kid_pruned`: the KID of the generator after pruning, in memory, by about what the budget will need. So
+the members that go on are those that lose least by pruning. They are not always those that are best before it.
 
-The budget counts from the model at its default structure, so that members which differ in `latent_dim` have the same. The knob
-`byte_budget` says what is asked, and must not be searched: more bytes are always better.
+The budget is counted from the model at its default structure, so that members which differ in `latent_dim` have the same budget. The knob
+`byte_budget` is part of the question and must not be searched: more bytes are always better.
 
-What the λ of a generator do for it: `l2_g` makes weights small, not 0, which is worth something only where pruning follows;
-`l1_prox_g` makes exact zeros, `group_lasso` small rows, `l0` columns of zeros. They are searched each alone, in one sweep.
+What the λ of a generator do for compression: `l2_g` makes weights small, not 0, which helps only where pruning follows; `l1_prox_g` makes
+exact zeros, `group_lasso` small rows, `l0` columns of zeros. Each is searched alone, all in one sweep.
 
 Sources: Han et al. 2015 (magnitude pruning); Krishnamoorthi 2018 (int8 after training); Binkowski et al. 2018 (KID).
 """
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 PART = "generator"
 SHARES = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95)
 PRECISIONS = {32: "fp32", 8: "int8"}
-CLOSE = 0.01  # how far below the budget the file of a fit may end
+CLOSE = 0.01  # how far below the budget the file of a budget rung may end
 TRIES = 24
 FLOAT_BYTES = 4
 CODE_BITS = 7.0  # entropy of an int8 code that is not 0, about
@@ -65,12 +66,12 @@ BUDGET = base.Knob(
 
 
 def rung(share: float, bits: int) -> str:
-    """The name of a rung of the ladder, `s90_int8`: what `val_kid_` and `bytes_` are followed by."""
+    """The name of a rung of the ladder, `s90_int8`; it follows `val_kid_` and `bytes_`."""
     return f"s{100 * share:.0f}_{PRECISIONS[bits]}"
 
 
 def fit(bits: int) -> str:
-    """The name of the rung that fits the budget."""
+    """The name of the budget rung in this precision."""
     return f"fit_{PRECISIONS[bits]}"
 
 
@@ -114,12 +115,12 @@ class Compression(GAN):
     score = "val_kid_at_bytes"
     cheap = "val_kid_pruned"
     default_search = ("l2_g", "l1_prox_g", "group_lasso", "l0")
-    default_alone = True  # one λ at a time is on: which of them compresses is the question
-    trade: ClassVar[tuple[str, str, str]] = ("val_kid", "bytes", "budget_bytes")  # quality against cost, and where the budget stands
+    default_alone = True  # one λ at a time is on, because the question is which λ compresses
+    trade: ClassVar[tuple[str, str, str]] = ("val_kid", "bytes", "budget_bytes")  # quality, cost, and the metric that holds the budget
 
     @classmethod
     def conflicts(cls, intent: base.Intent) -> list[base.Conflict]:
-        """Those of a GAN, and a budget that would be searched."""
+        """The conflicts of a GAN, and an error if the budget is searched."""
         message = f"{BUDGET.name} says at how many bytes the score is taken, and more are always better: fix it instead of searching it."
         searched = [base.Conflict("error", "searched_budget", message)] if BUDGET.name in intent.searched else []
         return [*searched, *super().conflicts(intent)]
@@ -128,7 +129,7 @@ class Compression(GAN):
         """Begin training.
 
         Raises:
-            ObjectiveError: what is never pruned (biases, norms) fills the budget already.
+            ObjectiveError: the parts that are never pruned (biases, norms) fill the budget already.
         """
         run = super().start(members)
         if members:
@@ -175,7 +176,7 @@ class Compression(GAN):
         return float(super().evaluate(net, images)["val_kid"])
 
     def budget_bytes(self, shape: tuple[int, int, int], options: base.Config) -> int:
-        """The bytes that an encoded generator may have, the same for every member: counted from the model at its default structure."""
+        """The bytes that an encoded generator may have: the same for every member, counted from the model at its default structure."""
         from objectives.training.built import parameter_counts
 
         return int(float(options[BUDGET.name]) * FLOAT_BYTES * parameter_counts(self, shape)[PART])
@@ -186,7 +187,7 @@ class Compression(GAN):
 
         budget = self.budget_bytes(shape, options)
         parameters = initialized(0, lambda: built(self, shape, options))[PART].named_parameters()
-        # Fresh biases and norms may be constants, which take no room; trained ones are numbers like any.
+        # Fresh biases and norms may be constants, which take no room. Trained ones are ordinary numbers.
         shaped = {name: torch.randn(value.shape, generator=torch.Generator().manual_seed(0)) for name, value in parameters}
         least = len(_small_file.encoded(_small_file.pruned(shaped, 1.0), 8))
         if least > budget:
@@ -197,9 +198,9 @@ class Compression(GAN):
 
 
 def likely_share(budget: float) -> float:
-    """How much a budget of so many bytes for four asks to prune: where H₂(p) + 7p bits, of place and int8 code, are what a weight may have.
+    """The share that must be pruned for a budget of so many bytes for four. A weight may have H₂(p) + 7p bits, of place and int8 code.
 
-    p is the share that is kept, H₂ the entropy of a coin with that chance; by halving, for the left side rises with p as far as 0.99.
+    p is the share that is kept, H₂ the entropy of a coin with that chance. Found by halving, because the left side rises with p up to 0.99.
     """
     low, high = 0.0, 0.99
     for _ in range(30):
@@ -210,7 +211,7 @@ def likely_share(budget: float) -> float:
 
 
 class Press:
-    """One generator on its way into files in `folder`. The files' bytes are what counts, and what is read back is what is evaluated."""
+    """One generator on its way into files in `folder`. The bytes of the files count, and what is read back is evaluated."""
 
     def __init__(self, net: Net, folder: Path) -> None:
         self._net, self._folder = net, folder
@@ -219,7 +220,7 @@ class Press:
         self._count = sum(kernel.numel() for kernel in self._kernels)
 
     def facts(self) -> dict[str, float]:
-        """What training alone has left: sizes, zeros, work."""
+        """The result of training alone: sizes, zeros, work."""
         parameters = sum(value.numel() for value in self._tensors.values())
         return {
             "dense_bytes": float(FLOAT_BYTES * parameters),
@@ -246,9 +247,9 @@ class Press:
         return self._net.having(PART, {name: read[name].to(value) for name, value in before.items()})
 
     def fit(self, bits: int, budget: int) -> float:
-        """The least pruning whose file has at most `budget` bytes, to within a hundredth of them.
+        """The least pruning whose file has at most `budget` bytes, to within a hundredth of `budget`.
 
-        Between two known sizes by false position and halving in turn: sizes fall with pruning in nearly a straight line.
+        The search between two known sizes takes false position and halving in turn: sizes fall with pruning in nearly a straight line.
         """
 
         def size(share: float) -> int:
@@ -271,9 +272,9 @@ class Press:
 
 
 def multiply_adds(net: Net, nonzero: bool = False) -> float:
-    """Multiply-adds of the generator's kernels for one image; with `nonzero`, of the weights that are not 0.
+    """Multiply-adds of the generator's kernels for one image. With `nonzero`, only of the weights that are not 0.
 
-    A weight of a linear layer acts once, that of a convolution at every place of its output (transposed: of its input).
+    A weight of a linear layer acts once. A weight of a convolution acts at every place of its output (transposed: of its input).
     """
     kernels = _kernels(net)
     places = dict.fromkeys(kernels, 1.0)

@@ -4,13 +4,14 @@ Data are a point at 0, the generator is a point θ, the discriminator is D(x) = 
 
     D minimizes  softplus(−ψ·0) + softplus(ψθ) + ½γψ²,        G minimizes  −softplus(ψθ)        (the slope of D is ψ, so R1 = ½ψ²)
 
-and both descend at once: θ ← θ + hσ(ψθ)ψ, ψ ← ψ − h(σ(ψθ)θ + γψ), σ the logistic function. Around the equilibrium (0, 0), where σ = ½,
-this is a linear system with the matrix [[0, ½], [−½, −γ]] and the eigenvalues −γ/2 ± √(γ²/4 − ¼). Without R1 it circles, and, for steps
-are finite, drifts outward; up to γ = 1 it spirals in at the rate γ/2; beyond that one direction is ever slower, at about 1/(4γ). The
+and both descend at once: θ ← θ + hσ(ψθ)ψ, ψ ← ψ − h(σ(ψθ)θ + γψ), σ the logistic function. Around the equilibrium (0, 0), where σ = ½, this
+is a linear system with the matrix [[0, ½], [−½, −γ]] and the eigenvalues −γ/2 ± √(γ²/4 − ¼). Without R1 the game circles. Because steps are
+finite, it drifts outward. Up to γ = 1 it spirals in at the rate γ/2. Beyond γ = 1 one direction becomes ever slower, at about 1/(4γ). The
 damping is critical, and convergence fastest, at **γ\\* = 1** (a little below in finite steps from a finite distance).
 
-The score is log₁₀ of the distance from the equilibrium after 400 steps, for distances differ by factors. A game begins at (θ, ψ) = (−1, 1),
-turned by a random angle of its seed, of standard deviation `spread`. From (−1, 1) itself with h = 0.1, the distances after 400 steps are
+The score is log₁₀ of the distance from the equilibrium after 400 steps, because distances differ by factors. A game begins at
+(θ, ψ) = (−1, 1), turned by a random angle of its seed with standard deviation `spread`. From (−1, 1) itself with h = 0.1, the distances
+after 400 steps are
 
     γ     0      0.5       0.9       1         2         10
           2.1    4.6·10⁻⁵  5.5·10⁻⁹  3.1·10⁻⁸  4.7·10⁻³  0.37
@@ -36,7 +37,7 @@ from objectives.regularizers import r1
 STEPS = 400
 STEP_SIZE = 0.1
 START = (-1.0, 1.0)
-FAR = 1e6  # a distance at which the game has diverged: a step of γ > 2/h overshoots
+FAR = 1e6  # at this distance the game has diverged: a step of γ > 2/h overshoots
 OPTIONS: dict[str, Any] = {"name": "none", "root": None, "train_size": None, "spread": 0.1}
 
 Point = tuple[float, float]  # (θ, ψ)
@@ -51,7 +52,7 @@ def move(point: Point, gamma: float, h: float = STEP_SIZE) -> Point:
 
 
 def play(point: Point, gamma: float, steps: int, h: float = STEP_SIZE) -> Point:
-    """Where the game is after some steps; it stops where it has diverged."""
+    """The state of the game after some steps. It stops where it has diverged."""
     for _ in range(steps):
         if math.hypot(*point) > FAR:
             break
@@ -95,7 +96,7 @@ class Dirac(base.Objective):
         return ComputedRun("dirac", members, self._report)
 
     def read_test(self, config: base.Config, weights: Path) -> dict[str, float]:
-        """The score of a game from a start that is not that of validation: there is no model to keep, only where it leads to."""
+        """The score of a game from another start than that of validation. There is no model to keep, only the end of the game."""
         saved = json.loads(weights.read_text())
         value = self.after(config, int(saved["seed"]), STEPS, "test")
         return {"score": value, "test_log_distance": value}
@@ -109,7 +110,7 @@ class Dirac(base.Objective):
         return math.log10(max(math.hypot(*play(first, gamma, steps, h)), 1e-300))
 
     def _report(self, member: Member, epoch: int) -> Report:
-        """Where a game is after an equal share of the 400 steps for each epoch; replaying it from its start takes microseconds."""
+        """The report of a game after an equal share of the 400 steps for each epoch. It is played again from its start (microseconds)."""
         epochs = self.settings.epochs
         value = self.after(member.config, member.seed, round(STEPS * epoch / epochs))
         report = Report(member.number, epoch, value, {"log_distance": value})

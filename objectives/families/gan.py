@@ -1,9 +1,9 @@
-"""GAN: discriminator and generator in turn, on logits. The knob `loss` says which game they play; the default is the non-saturating one,
+"""GAN: discriminator and generator in turn, on logits. The knob `loss` says which game they play. The default is the non-saturating game,
 
     discriminator:  E softplus(−D(x)) + E softplus(D(G(z)))        generator:  E softplus(−D(G(z)))
 
-What is scored is the exponential moving average of the generator, on noise that never changes: the mean KID of the last evaluations, for a
-GAN's curve is not monotone. Source: Goodfellow et al. 2014; score: Binkowski et al. 2018; averaging: Yazıcı et al. 2019.
+The exponential moving average of the generator is scored, on noise that never changes. The score is the mean KID of the last evaluations,
+because a GAN's curve is not monotone. Source: Goodfellow et al. 2014; score: Binkowski et al. 2018; averaging: Yazıcı et al. 2019.
 """
 
 from __future__ import annotations
@@ -110,14 +110,14 @@ class GAN(Family):
         return columns["lr"] * columns["lr_ratio"] if player == "discriminator" else columns["lr"]
 
     def betas(self, columns: Mapping[str, Tensor | float]) -> tuple[Tensor | float, float]:
-        """β₁ is a knob: the longer memory of 0.9 makes the game swing."""
+        """β₁ is a knob, because the longer memory of 0.9 makes the game swing."""
         return columns["beta1"], 0.999
 
     def loss(self, player: str, net: Net, batch: Tensor, draws: Draws, knobs: Mapping[str, Tensor]) -> Terms:
         """The loss of one player on a batch of real images (B, D) and as many generated ones.
 
-        `values`: `latent` z (B, latent_dim), `fake` G(z) (B, D), `seen_fake` what D saw of it, `on_fake` its logits (n,); for the
-        discriminator, and for both in a relativistic game, `real`, `seen_real` and `on_real` likewise. n = B but for packing.
+        `values`: `latent` z (B, latent_dim), `fake` G(z) (B, D), `seen_fake` what D saw of it, `on_fake` its logits (n,). For the
+        discriminator, and for both players in a relativistic game, also `real`, `seen_real` and `on_real`. n = B, except with packing.
         """
         game = losses.GAMES[str(net.options["loss"])]
         z = draws.normal((len(batch), net.latent_dim), "latent")
@@ -141,12 +141,12 @@ class GAN(Family):
         return {"val_kid": kid.measure(subject)["kid"].value, "val_diversity": diversity.measure(subject)["diversity"].value}
 
     def finish(self, net: Net, images: ImageSet, rungs: Sequence[float]) -> dict[str, float]:
-        """Mean KID of the last evaluations; its standard error is that of the last one alone."""
+        """Mean KID of the last evaluations. Its standard error is that of the last evaluation alone."""
         count = min(5, math.ceil(self.settings.epochs / 5))
         return {"val_kid": sum(rungs[-count:]) / len(rungs[-count:])}
 
     def test(self, net: Net, images: ImageSet) -> dict[str, float]:
-        """Everything is measured by `measures`."""
+        """Empty: `measures` names all metrics of the test split."""
         return {}
 
     def picture(self, net: Net, images: ImageSet) -> tuple[Tensor, int] | None:
@@ -159,9 +159,9 @@ class GAN(Family):
         return net.in_chunks(("generator",), z).view(n, *images.shape)
 
     def anomaly(self, net: Net, images: ImageSet, x: Tensor) -> Tensor:
-        """−D(x) of images x (n, C, H, W); a discriminator of packs sees each image beside copies of itself.
+        """−D(x) of images x (n, C, H, W). With `packing`, D sees each image beside copies of itself.
 
-        D is trained to tell the generator's images, which are none of them novel, so this may well be no better than chance.
+        D is trained to recognize the generator's images, and none of these is novel. So this may be no better than chance.
         """
         return -net.in_chunks(("discriminator",), x.flatten(1).repeat(1, int(net.options.get("packing", 1))))
 

@@ -1,11 +1,10 @@
-"""pythae's models as objectives: `objective: pythae:BetaVAE`. What they are, readable without torch and without pythae.
+"""pythae's models as objectives: `objective: pythae:BetaVAE`. This file says what they are, readable without torch and without pythae.
 
-The loss is pythae's own, with its parameters under its own names (a knob's summary says which knob of ours it is, by
-`conventions/pythae.py`). The network is one of ours (or the user's `package.module:function`), and so are data, scores and metrics: a
-likelihood at β = 1 with fixed binarization, or ½SSE, which can be compared with what `vae` and `autoencoder` reach. `_pythae_run.py`
-trains.
+The loss is pythae's own, with its parameters under its own names. (A knob's summary says which knob of ours it is, by
+`conventions/pythae.py`.) The network is one of ours, or the user's `package.module:function`. Data, scores and metrics are ours too: a
+likelihood at β = 1 with fixed binarization, or ½SSE. They can be compared with what `vae` and `autoencoder` reach. `_pythae_run.py` trains.
 
-Here are the models that one Adam trains and whose posterior is Gaussian beside a standard normal prior, or a point. Not here: adversaries
+Here are the models that one Adam trains and whose posterior is a point, or Gaussian with a standard normal prior. Not here: adversaries
 (Adversarial_AE, FactorVAE, VAEGAN), flows and Hamiltonian steps (HVAE, RHVAE, VAE_IAF, VAE_LinNF), learned priors (VAMP), spheres and
 hyperbolic spaces (SVAE, PoincareVAE), codebooks (VQVAE), PIWAE, which trains encoder and decoder on two losses, and MSSSIM_VAE, which needs
 large images.
@@ -33,7 +32,7 @@ SOURCE = "pythae 0.1.2 (clementchadebec/benchmark_VAE)"
 
 
 def _knob(name: str, summary: str, formula: str, default: float, low: float, high: float, **facts: Any) -> base.Knob:
-    """A parameter of pythae, on a log scale and a nuisance unless `facts` say otherwise. The default is pythae's own."""
+    """A parameter of pythae, on a log scale and a nuisance knob unless `facts` say otherwise. The default is pythae's own."""
     return base.Knob(name, summary, formula, "1", default, low, high, **{"log": True, "source": SOURCE, **facts})
 
 
@@ -50,7 +49,7 @@ _SAMPLES = _knob("number_samples", "importance samples of the bound that is trai
 _GRADIENTS = _knob("number_gradient_estimates", "bounds that are averaged", "M", 5, 1, 20, integer=True)
 _C = _knob("C", "capacity that the KL is held at", "C", 50.0, 5, 100)
 _WARMUP = _knob("warmup_epoch", "epochs over which C is reached", "T", 25, 1, 200, integer=True)
-# A model's own parameters; `latent_dim`, `lr` and `weight_decay` are everyone's, the reconstruction's loss is the spec's likelihood.
+# Each model's own parameters. All have `latent_dim`, `lr` and `weight_decay`. The reconstruction's loss is the spec's likelihood.
 AUTOENCODERS: Mapping[str, tuple[base.Knob, ...]] = {
     "AE": (),
     "RAE_L2": (_lambda("reg_weight", "weight decay of the decoder's Adam", "w·½‖θ_dec‖²", 1e-7, 1e-7, 1e-1), _EMBEDDING),
@@ -60,14 +59,14 @@ AUTOENCODERS: Mapping[str, tuple[base.Knob, ...]] = {
 VARIATIONAL: Mapping[str, tuple[base.Knob, ...]] = {
     "VAE": (),
     "BetaVAE": (_lambda("beta", "weight of the KL", "w·KL", 1.0, 1e-2, 1e1, off=1.0),),
-    # The loss has no other term for the KL, so off is the value that pythae ships.
+    # The loss has no other term for the KL, so the off value is the value that pythae ships.
     "DisentangledBetaVAE": (_lambda("beta", "weight that holds the KL at C", "w·|KL − C|", 10.0, 1, 1e3, off=10.0), _C, _WARMUP),
     "BetaTCVAE": (
         _lambda("beta", "weight of the total correlation", "w·TC", 1.0, 1, 1e1, off=1.0),
         _lambda("alpha", "weight of the mutual information", "w·MI", 1.0, 1e-2, 1e1, off=1.0),
         _lambda("gamma", "weight of the dimension-wise KL", "w·dimKL", 1.0, 1e-2, 1e1, off=1.0),
     ),
-    # pythae ships lbd = 0.001, which beside alpha = 0 weighs the MMD with −0.999: here its default is 1, where there is no MMD.
+    # pythae ships lbd = 0.001. Beside alpha = 0 that weighs the MMD with −0.999. So the default here is 1, where there is no MMD.
     "INFOVAE_MMD": (
         _lambda("lbd", "weight of the MMD, less 1 − α", "(α + w − 1)·MMD²", 1.0, 1, 1e3, off=1.0),
         _knob("alpha", "share by which the KL is lowered", "(1 − w)·KL", 0.0, 0, 0.95, log=False),
@@ -80,7 +79,7 @@ VARIATIONAL: Mapping[str, tuple[base.Knob, ...]] = {
 
 
 class PythaeModel:
-    """What all of them have in common; mixed into the family whose scores and metrics a model has."""
+    """What all of them have in common. It is mixed into the family whose scores and metrics a model has."""
 
     pythae: ClassVar[str]  # the class in pythae.models
     evaluates_together: ClassVar[bool] = False
@@ -93,14 +92,14 @@ class PythaeModel:
         return PythaeRun(self, members)  # type: ignore[arg-type]  # a Family by the class that it is mixed into
 
     def probes(self, config: base.Config) -> Mapping[str, PythaeProbe]:
-        """A held-still batch of pythae's loss."""
+        """One fixed batch of pythae's loss."""
         from objectives.families._pythae_run import PythaeProbe
 
         return {"model": PythaeProbe(self, config)}
 
     @classmethod
     def bundle(cls, config: base.Config) -> None:
-        """Its losses draw random numbers for themselves, which no mapping over members can do: each member has a run of its own."""
+        """Its losses draw random numbers for themselves, and no mapping over members can do that. So each member has a run of its own."""
         return None
 
     def calibrate(self, searched: Sequence[str], widest: int, members: int) -> dict[str, Any]:
@@ -137,7 +136,7 @@ def objective(model: str) -> type[base.Objective]:
 
 
 def _summary(model: str, knob: base.Knob) -> str:
-    """What a parameter is, and by the table of conventions which knob of ours and how much of it."""
+    """What a parameter is. By the table of conventions, also which knob of ours it is, and how much of it."""
     for one in PYTHAE.parameters:
         mine = one.name == knob.name and model in one.when.get("model", (model,))
         if mine and "old_mse" not in one.when.get("reconstruction_loss", ()):

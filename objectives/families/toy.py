@@ -8,12 +8,14 @@ An unknown mean s, drawn with E[s²] = S, is seen n times through noise of varia
 dR/dλ = 0 gives 2λS(1 + λ) = 2(λ²S + σ²/n), so **λ\\* = σ²/(nS)** and R(λ\\*) = S·λ\\*/(1 + λ\\*). The off value has R(0) = σ²/n, which
 is larger by the factor 1 + λ\\*: the relative gain of regularizing is λ\\*/(1 + λ\\*).
 
-The rest imitates training. The learning rate has an optimum of its own and adds a penalty quadratic in log lr; epochs approach the risk
-geometrically; a seed shifts all configs alike (common random numbers), so differences between configs of one seed are free of it.
+The rest imitates training. The learning rate has an optimum of its own and adds a penalty that is quadratic in log lr. Epochs approach the
+risk geometrically. A seed shifts all configs alike (common random numbers), so differences between configs of one seed are free of this
+shift.
 
 Options of the data set `none`: `signal` S, `noise` σ²/n, `seed_spread` and `own_spread` (standard deviations of the shift that a seed
-gives to all configs, and of one that each config draws alone), `seconds_per_epoch`, and planted faults: `fault` (one of raise, nan, hang,
-oom, exit), `fault_at` (an epoch, default 2), `fault_members` (member numbers, default all), `fault_above` (a fault for λ above it only).
+gives to all configs, and of the shift that each config draws alone), `seconds_per_epoch`, and planted faults: `fault` (one of raise, nan,
+hang, oom, exit), `fault_at` (an epoch, default 2), `fault_members` (member numbers, default all), `fault_above` (a fault only for λ above
+this value).
 """
 
 from __future__ import annotations
@@ -64,7 +66,7 @@ def best_lambda(signal: float = 1.0, noise: float = 0.1) -> float:
 
 
 class Toy(base.Objective):
-    """Ridge shrinkage of a noisy mean: the fake of every search test."""
+    """Ridge shrinkage of a noisy mean: the stand-in for a training in the tests of search."""
 
     knobs: ClassVar[Mapping[str, Knob]] = {
         "l2": Knob(
@@ -119,13 +121,13 @@ class Toy(base.Objective):
         return ComputedRun("toy", members, self._report)
 
     def read_test(self, config: base.Config, weights: Path) -> dict[str, float]:
-        """The risk with a shift of the seed that is not that of validation."""
+        """The risk with another shift of the seed than in validation."""
         saved = json.loads(weights.read_text())
         value = self.final(config, int(saved["seed"]), "test")
         return {"score": value, "test_risk": value}
 
     def final(self, config: base.Config, seed: int, split: str) -> float:
-        """What a member approaches: R(λ), what the learning rate adds, and the shifts of its seed."""
+        """The score that a member approaches: R(λ), plus what the learning rate adds, plus the shifts of its seed."""
         o = self.options
         lam, lr = (float(config.get(name, self.knobs[name].default)) for name in ("l2", "lr"))
         shift = random.Random(f"{seed}/{split}").gauss(0, o["seed_spread"])
@@ -154,7 +156,7 @@ class Toy(base.Objective):
         return Report(member.number, epoch, value, metrics, State.COMPLETE if done else None, score=value if done else None)
 
     def _fault(self, member: Member, epoch: int) -> bool:
-        """Do what is planted for this member and epoch; True if its score becomes NaN."""
+        """Cause the fault that is planted for this member and epoch. Returns True if its score becomes NaN."""
         o = self.options
         spared = o["fault_members"] is not None and member.number not in o["fault_members"]
         if o["fault_above"] is not None and float(member.config.get("l2", 0.0)) <= o["fault_above"]:
@@ -171,7 +173,7 @@ def _raise() -> None:
 
 
 def _oom() -> None:
-    """Ask for 64 GiB: fails under a limit on the process's memory, and costs nothing without one, for nobody touches it."""
+    """Ask for 64 GiB. This fails under a limit on the process's memory. Without a limit it costs nothing: nobody uses the memory."""
     bytearray(2**36)
 
 
