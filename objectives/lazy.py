@@ -1,7 +1,7 @@
 """torch, loaded when it is first used.
 
-The driver of a sweep reads knobs, metrics and models, and never trains. Importing torch costs seconds and half a gigabyte. So a file that
-such a driver reads takes torch from here: `from objectives.lazy import Tensor, nn, torch`. `Tensor` is for annotations only.
+The driver of a sweep reads knobs, metrics and models, and never trains. Importing torch costs seconds and half a gigabyte. So files that
+such a driver reads take torch from here: `from objectives.lazy import Tensor, nn, torch`. `Tensor` is for annotations only.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 else:
 
     class _Later:
-        """A module that is imported when something of it is first asked for."""
+        """A module that is imported when one of its names is first asked for."""
 
         def __init__(self, name: str) -> None:
             self._name = name
 
         def __getattr__(self, attribute: str) -> Any:
             found = getattr(importlib.import_module(self._name), attribute)
-            setattr(self, attribute, found)  # the next time it is an attribute like any other
+            setattr(self, attribute, found)  # from now on it is an ordinary attribute
             return found
 
     torch, nn, functional = _Later("torch"), _Later("torch.nn"), _Later("torch.nn.functional")

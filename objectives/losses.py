@@ -1,9 +1,9 @@
 """Losses: likelihoods of autoencoders, and the games that a GAN may play.
 
-Likelihoods p(x | z) are minus the log of each, in nats per image, summed over pixels.
+A likelihood here is −log p(x | z) in nats per image, summed over pixels.
 
-Only a real likelihood may be quoted in nats: Bernoulli needs binary images (cross-entropy on gray pixels is no likelihood: its minimum is
-above zero), and a Gaussian needs its normalizer.
+Only a real likelihood may be quoted in nats. Bernoulli needs binary images (cross-entropy on gray pixels is no likelihood: its minimum is
+above zero). A Gaussian needs its normalizer.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def gaussian_kl_nats(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 # A game is a function of the logits D(·) of real and generated images, averaged over the batch. The scale of D differs from game to
-# game, so a λ that was found in one (R1's, LeCam's) says nothing about another.
+# game. So a λ that was found in one game (R1's, LeCam's) says nothing about another game.
 DEFAULT_GAME = "non_saturating"
 
 
@@ -52,7 +52,7 @@ class Game:
     """`discriminator(on_real, on_fake)` and `generator(on_real, on_fake)`, both to be minimized; logits (n,) → scalar.
 
     `relative` says that the generator's loss needs the logits of real images too. `even` is the least loss of a discriminator that cannot
-    tell real from generated images, where the loss of one that can comes down to 0; None where it has no least.
+    tell real from generated images; the loss of one that can tell them comes down to 0. None where there is no least loss.
     """
 
     formula: str

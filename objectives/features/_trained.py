@@ -1,7 +1,8 @@
 """Features of a classifier that is trained once per data set, cached and hashed: what `classifier`, `lenet` and `stacked` share.
 
-A number in these features means nothing without the classifier, so its weights' hash and its accuracy belong in every record beside it.
-Inception's features are no use on small gray images; the authors of KID score MNIST with a LeNet for the same reason.
+Two numbers in such features can be compared only if the classifier is the same. So the hash of its weights and its accuracy stand in every
+record beside the number. Inception's features are of no use on small gray images; the authors of KID score MNIST with a LeNet for this
+reason.
 Source: LeCun et al., Gradient-based learning applied to document recognition, 1998; Binkowski et al., arXiv 1801.01401, section 5.
 """
 
@@ -20,7 +21,7 @@ from objectives.data._kinds import ImageSet
 from objectives.features import CHUNK, Extractor, tensor_hash, whole
 from objectives.lazy import Tensor, nn, torch
 
-_LEAK = 0.1  # below zero: with a plain ReLU up to half of so few features die in training, and their covariance is singular
+_LEAK = 0.1  # slope below zero: with a plain ReLU up to half of so few features die in training, and their covariance is singular
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,12 @@ class Recipe:
 
 
 def labelled(images: ImageSet) -> bool:
-    """Whether there is something to classify."""
+    """Whether the images have labels to classify."""
     return images.train_labels is not None and images.val_labels is not None and images.classes is not None
 
 
 def extractor(images: ImageSet, cache: Path | None, recipe: Recipe) -> Extractor:
-    """What a classifier of this recipe computes before its last layer, with the class scores that follow from it.
+    """What a classifier of this recipe computes before its last layer, together with the class scores that follow from it.
 
     Raises:
         ObjectiveError: the data set has no labels.
@@ -59,10 +60,10 @@ def label_of(recipe: Recipe, facts: Mapping[str, Any]) -> str:
 
 
 def classifier(images: ImageSet, cache: Path | None, recipe: Recipe) -> tuple[nn.Sequential, dict[str, Any]]:
-    """The classifier of a data set, on the device of its images, and its facts: from `cache` if it is there, else trained and put there.
+    """The classifier of a data set, on the device of its images, and its facts. It is read from `cache`, or trained and written there.
 
-    It is trained on the data set's own training images, the first `most_images` whatever `train_size` says, so that sweeps which train
-    models on fewer images are scored in the same features. Processes that share `cache` may call this at once.
+    It is trained on the data set's own training images: the first `most_images`, whatever `train_size` says. So sweeps that train models
+    on fewer images are scored in the same features. Processes that share `cache` may call this at once.
 
     Raises:
         ObjectiveError: the data set has no labels.
@@ -92,7 +93,7 @@ def _key(images: ImageSet, recipe: Recipe) -> str:
 
 
 def _network(shape: tuple[int, int, int], classes: int, recipe: Recipe) -> nn.Sequential:
-    """Layers from centred images (n, C, H, W) to classes; the last is linear, and what enters it are the features."""
+    """Layers from centred images (n, C, H, W) to classes. The last layer is linear; its input are the features."""
     channels, height, width = shape
     if recipe.kind == "mlp":
         body: list[nn.Module] = [nn.Flatten(), nn.Linear(channels * height * width, 128), nn.ReLU(), nn.Linear(128, recipe.features)]
@@ -111,7 +112,7 @@ def _network(shape: tuple[int, int, int], classes: int, recipe: Recipe) -> nn.Se
 
 
 def trained(images: ImageSet, recipe: Recipe) -> tuple[nn.Sequential, dict[str, Any]]:
-    """Train on the CPU with one thread and a fixed seed: the same weights on the same machine, whoever trains them."""
+    """Train on the CPU with one thread and a fixed seed. So any process on the same machine gets the same weights."""
     full = whole(images)
     if full.train_labels is None or full.val_labels is None or full.classes is None:
         raise ObjectiveError("classifier features need labelled images; got none.")
@@ -132,7 +133,7 @@ def trained(images: ImageSet, recipe: Recipe) -> tuple[nn.Sequential, dict[str, 
 
 
 def fitted(x: Tensor, y: Tensor, shape: tuple[int, int, int], classes: int, recipe: Recipe) -> nn.Sequential:
-    """A network of the recipe, trained on images x (n, C, H, W) and classes y (n,), both on the CPU; the global generator is left alone."""
+    """A network of the recipe, trained on images x (n, C, H, W) and classes y (n,), both on the CPU. Leaves the global generator alone."""
     with one_thread(), torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(recipe.seed)
         network = _network(shape, classes, recipe)
@@ -141,9 +142,9 @@ def fitted(x: Tensor, y: Tensor, shape: tuple[int, int, int], classes: int, reci
 
 
 def _fit(network: nn.Sequential, x: Tensor, y: Tensor, recipe: Recipe) -> None:
-    """Cross-entropy by gradient descent with momentum 0.9, the learning rate falling along a line to zero.
+    """Cross-entropy by gradient descent with momentum 0.9. The learning rate falls along a line to zero.
 
-    Written out, for importing torch.optim takes longer than training on the digits.
+    The steps are written out here, because importing torch.optim takes longer than training on the digits.
     """
     parameters = list(network.parameters())
     velocities = [torch.zeros_like(parameter) for parameter in parameters]
@@ -160,7 +161,7 @@ def _fit(network: nn.Sequential, x: Tensor, y: Tensor, recipe: Recipe) -> None:
 def _rescale(network: nn.Sequential, x: Tensor) -> None:
     """Give features a mean square of 1 over the training images, and undo it in the last layer: the class scores stay as they are.
 
-    KID's kernel adds 1 to x·y/d, so it depends on the scale of features, which training leaves to chance.
+    KID's kernel adds 1 to x·y/d. So KID depends on the scale of features, and training leaves this scale to chance.
     """
     before, last = network[-3], network[-1]
     with torch.no_grad():
@@ -178,7 +179,7 @@ def centred(images: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Sums are ordered differently with more threads, and then weights differ in the last digit."""
+    """Use one thread: with more threads sums are ordered differently, and then weights differ in the last digit."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -188,7 +189,7 @@ def one_thread() -> Iterator[None]:
 
 
 def _write(path: Path, network: nn.Sequential, facts: Mapping[str, Any]) -> None:
-    """Write weights and record as one file, which appears whole or not at all."""
+    """Write weights and record as one file, completely or not at all."""
     from safetensors.torch import save_file
 
     with replaced(path) as temporary:
@@ -196,7 +197,7 @@ def _write(path: Path, network: nn.Sequential, facts: Mapping[str, Any]) -> None
 
 
 def _read(path: Path, images: ImageSet, recipe: Recipe) -> tuple[nn.Sequential, dict[str, Any]] | None:
-    """The cached classifier, or None where there is none or its weights do not have the hash that was written with them."""
+    """The cached classifier. None where there is none, or where its weights do not have the hash that was written with them."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file() or images.classes is None:

@@ -1,6 +1,6 @@
 """Features of a small classifier: a network with one hidden layer below 16 pixels a side, a small convolutional one above.
 
-It trains in seconds to a minute on one thread, whatever the size of the images, where a LeNet would take many.
+It trains in seconds to a minute on one thread, whatever the size of the images. A LeNet would take many minutes.
 """
 
 from __future__ import annotations

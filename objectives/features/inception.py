@@ -1,9 +1,9 @@
 """Inception-v3's pool3 features, 2,048 of them, from weights that the user brings: `features: {name: inception, weights: PATH}`.
 
-Two layouts are known. *FID weights* (of pytorch-fid and torch-fidelity, converted from the graph of Heusel et al.) have 1,008 classes and a
-network whose poolings differ from torchvision's; published FIDs are in these. *torchvision's* `inception_v3` has 1,000 classes; its
-features are as good, but a number in them is no published FID, and the label says which it is. Gray images become three equal channels,
-and all are resized to 299 by bilinear interpolation without antialiasing (half-pixel centres; TensorFlow 1's graph has its own).
+Two layouts are known. *FID weights* (of pytorch-fid and torch-fidelity, converted from the graph of Heusel et al.) have 1,008 classes. The
+poolings of their network differ from torchvision's. Published FIDs use these weights. *torchvision's* `inception_v3` has 1,000 classes. Its
+features are as good, but a number in them is no published FID. The label names the layout. Gray images become three equal channels. All
+images are resized to 299 by bilinear interpolation without antialiasing (half-pixel centres; TensorFlow 1's graph has its own).
 Source: Szegedy et al., arXiv 1512.00567; Heusel et al., arXiv 1706.08500; on resizing: Parmar et al., arXiv 2104.11222.
 """
 
@@ -51,7 +51,7 @@ def make(images: ImageSet, cache: Path | None, options: Mapping[str, Any]) -> Ex
     """The extractor of gray or colour images of any size.
 
     Raises:
-        ObjectiveError: the images have neither one channel nor three, or the weights are missing or of something else.
+        ObjectiveError: the images do not have one or three channels, or the weights are missing or are of something else.
     """
     if wrong := faults(options):
         raise ObjectiveError("\n".join(wrong))

@@ -1,4 +1,4 @@
-"""The 512 last hidden codes of a LeNet: what the authors of KID score MNIST in, and large enough to tell good samples from better ones.
+"""The 512 last hidden codes of a LeNet. The authors of KID score MNIST in them. They are enough to tell good samples from better ones.
 
 Layers: 32 filters of 5×5 – pool – 64 of 5×5 – pool – 512 – classes, without padding, ReLU, images centred to [−½, ½]. Two epochs of
 momentum 0.9 in batches of 32, the learning rate falling along a line from 0.03 to 0: 99.1 % on MNIST, in a minute and a half on one thread.

@@ -1,7 +1,7 @@
-"""Principal components of the training images: features of any data, two-dimensional points included, that need no labels.
+"""Principal components of the training images: features of any data, two-dimensional points included. They need no labels.
 
-They are linear: a number in them compares means, covariances and third moments of pixels, not what an image shows. For points that is
-all there is to compare; for images it is a coarse measure.
+They are linear: a number in them compares means, covariances and third moments of pixels, not what an image shows. For points there is
+nothing more to compare. For images it is a coarse measure.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Features of a convolutional network that was never trained: they have seen no label and no image, so nothing of the data leaks into them.
+"""Features of a convolutional network that was never trained. It has seen no label and no image, so nothing of the data leaks into them.
 
-A control: what holds in trained features and in these does not hang on the classifier. Random features rank generators sensibly where
-no suitable classifier exists. Source: Naeem et al., arXiv 2002.09797, section 5.3 (random embeddings).
+They are a control: a result that holds in trained features and in these does not depend on the classifier. Random features rank generators
+sensibly where no suitable classifier exists. Source: Naeem et al., arXiv 2002.09797, section 5.3 (random embeddings).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def suits(images: ImageSet) -> bool:
 
 
 def make(images: ImageSet, cache: Path | None, options: Mapping[str, Any]) -> Extractor:
-    """64 features: each has mean 0 and variance 1 over the training images, else what all images have in common would drown the rest."""
+    """64 features. Each has mean 0 and variance 1 over the training images, or what all images have in common would hide the rest."""
     weights = _weights(images.shape)
     sample = torch.cat([_forward(part.float().cpu(), weights) for part in torch.split(fitting_images(images), CHUNK)]).double()
     spread = sample.std(0, correction=0)

@@ -1,7 +1,7 @@
-"""Features of stacked digits: each channel is a digit of its own, so one LeNet of single channels looks at each in turn.
+"""Features of stacked digits: each channel is a digit of its own, so one LeNet for single channels looks at each channel in turn.
 
-A classifier of all 1,000 combinations would see 50 images of each; one of the ten digits sees thousands, and three right answers are one
-right combination. Labels are read as the number that the digits write, the first channel's digit first.
+A classifier of all 1,000 combinations would see 50 images of each. A classifier of the ten digits sees thousands, and three right answers
+are one right combination. A label is read as the number that the digits write, the first channel's digit first.
 Source: Metz et al., arXiv 1611.02163 (stacked MNIST); Lin et al. (PacGAN), arXiv 1712.04086, section 4.
 """
 

@@ -1,9 +1,9 @@
-"""Densities of codes, fitted after training: what makes a generator of an autoencoder. One file each, and the file name is the name in a
+"""Densities of codes, fitted after training: they make a generator of an autoencoder. One file each, and the file name is the name in a
 spec (`latents: NAME`).
 
-A file holds `SUMMARY`, `SOURCE` and `fit(codes) -> sample`, where `codes` are those of training images, (n, z), finite and at least
-`LEAST` of them (2 where the file does not say), and `sample(m, draws)` returns m new codes (m, z) from the draws that it is handed and from
-nothing else. Latents that are dead, the same for every image, stay at their value. Imports torch inside functions only.
+A file holds `SUMMARY`, `SOURCE` and `fit(codes) -> sample`. `codes` are the codes of training images, (n, z), finite and at least
+`LEAST` of them (2 where the file does not say). `sample(m, draws)` returns m new codes (m, z) from the draws that it is handed, and from
+nothing else. A dead latent, the same for every image, keeps its value. Imports torch inside functions only.
 Source: Ghosh et al., From variational to deterministic autoencoders, arXiv 1903.12436, section 4 (ex-post density estimation).
 """
 
@@ -22,10 +22,10 @@ Sample = Callable[[int, "Draws"], "Tensor"]
 
 
 def module(name: str) -> ModuleType:
-    """The file called `name`; imports no torch.
+    """The file called `name`. Imports no torch.
 
     Raises:
-        ObjectiveError: nobody knows the name.
+        ObjectiveError: there is no such file.
     """
     known = names("latents")
     if name not in known:
@@ -37,7 +37,7 @@ def fit(name: str, codes: Tensor) -> Sample:
     """A sampler of codes like these (n, z).
 
     Raises:
-        ObjectiveError: nobody knows the name, there are too few codes, or some are not finite.
+        ObjectiveError: the name does not exist, there are too few codes, or some are not finite.
     """
     found = module(name)
     least = getattr(found, "LEAST", 2)

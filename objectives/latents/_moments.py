@@ -1,4 +1,4 @@
-"""What the densities of codes share: mean, root of the covariance, and which latents are alive. In float64."""
+"""What the densities of codes share: mean, root of the covariance, and which latents vary. In float64."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ DEAD = 1e-7  # of a latent's size: a standard deviation below this is the roundi
 
 
 def mean_and_root(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (z,) of codes (n, z) and a root L (z, z) of their covariance, Σ = LLᵀ; by eigenvalues, for dead latents make Σ singular."""
+    """Mean (z,) of codes (n, z) and a root L (z, z) of their covariance, Σ = LLᵀ. By eigenvalues, because dead latents make Σ singular."""
     x = double(x)
     values, vectors = torch.linalg.eigh(x.T.cov().reshape(x.shape[1], -1))
     return x.mean(0), vectors * values.clamp(min=0).sqrt() @ vectors.T

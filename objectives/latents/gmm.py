@@ -1,7 +1,7 @@
 """A mixture of ten Gaussians with full covariances, fitted to the training codes by expectation maximization.
 
-Latents are divided by their standard deviations first, so that the regularization of covariances (1e-6) means the same for each, and dead
-ones are left out. scikit-learn fits, from a fixed start; the samples are drawn here, from the draws that are handed in.
+Latents are first divided by their standard deviations, so that the regularization of covariances (1e-6) means the same for each. Dead
+latents are left out. scikit-learn fits, from a fixed start. The samples are drawn here, from the draws that are handed in.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from objectives.latents._moments import alive
 from objectives.lazy import Tensor, double, torch
 
 COMPONENTS = 10
-LEAST = 2 * COMPONENTS  # below two codes for each a mixture is a list of codes
+LEAST = 2 * COMPONENTS  # with fewer than two codes for each component a mixture is a list of codes
 SUMMARY = f"a mixture of {COMPONENTS} Gaussians with full covariances (scikit-learn)"
 SOURCE = "Ghosh et al., arXiv 1903.12436, section 4 (10 components)"
 
@@ -43,7 +43,7 @@ def _mixture(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     from sklearn.mixture import GaussianMixture
 
     with warnings.catch_warnings():
-        # Fewer distinct codes than components, or 100 rounds without convergence: still a density, and a worse one scores worse.
+        # Fewer distinct codes than components, or 100 rounds without convergence: it is still a density, and a worse one scores worse.
         warnings.simplefilter("ignore", ConvergenceWarning)
         found = GaussianMixture(COMPONENTS, covariance_type="full", random_state=0).fit(x.cpu().numpy())
     weights, means, covariances = (torch.from_numpy(value).to(x) for value in (found.weights_, found.means_, found.covariances_))

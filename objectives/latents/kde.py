@@ -3,8 +3,8 @@
     z = μ + (x_i − μ + h·Lε) / √(1 + h²),    LLᵀ = Σ,    h = n^(−1/(z + 4))
 
 h is Scott's rule: best for Gaussian codes, too wide for codes in clusters. A kernel estimate has (1 + h²) times the covariance of the
-codes, a half more with a thousand codes of 16 latents, and codes that are too far out decode into nothing; hence the division, by which
-samples keep the mean and the covariance of the codes. In many latents h is near 1, and the samples are nearly one Gaussian's.
+codes: a half more with a thousand codes of 16 latents. Codes that are too far out decode into nothing. The division prevents this: samples
+keep the mean and the covariance of the codes. With many latents h is near 1, and the samples are nearly those of one Gaussian.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""N(0, I): the prior of a VAE, and no density of an autoencoder's codes at all. What the fitted ones are compared with."""
+"""N(0, I): the prior of a VAE. It is no density of an autoencoder's codes; the fitted densities are compared with it."""
 
 from __future__ import annotations
 

@@ -1,17 +1,17 @@
 """Metrics: one file each, with `METRIC` (facts, readable without torch) and `estimate`, a pure function of tensors in float64.
 
-`estimate` returns a value with its standard error over images, where one exists. That error says how well the *validation images* pin the
-number down for one trained model; seeds, not images, are the unit that a sweep's answer counts.
+`estimate` returns a value with its standard error over images, where one exists. This error says how exactly the *validation images*
+determine the number for one trained model. A sweep's answer counts seeds, not images.
 
-A metric that any family can be asked for (a spec's `measure:`, or its `metric:` where it decides) has two things more:
+A spec can ask any family for some metrics (`measure:`, or `metric:` where the metric decides). Their files have two things more:
 
-- `NEEDS`: what it takes of a `subject.Subject`, a subset of what `metrics/_subject.py` lists;
-- `measure(subject)`: estimates by name without the split's prefix (`METRIC` of `val_kid` answers under `kid`). `ALSO` declares the
-  metrics beyond `METRIC` that it returns.
+- `NEEDS`: what the metric takes from a `subject.Subject`, a subset of the list in `metrics/_subject.py`;
+- `measure(subject)`: estimates by name, without the split's prefix (`METRIC` of `val_kid` has the name `kid`). `ALSO` declares the metrics
+  beyond `METRIC` that it returns.
 
-It may have `misfit(images, extractor) -> str`: why it says nothing about a data set, in words, or an empty string. Asked before anything is
-trained; the extractor is None for a metric that does not need `features`. `METRIC.label` is the number's full name: what it depends on
-beside the model (`{features}`, `{n}`) is filled in when the data are known.
+A file may have `misfit(images, extractor) -> str`: why the metric says nothing about a data set, in words, or an empty string. It is called
+before anything is trained; the extractor is None for a metric that does not need `features`. `METRIC.label` is the number's full name: what
+it depends on beside the model (`{features}`, `{n}`) is filled in when the data are known.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from objectives.data._kinds import ImageSet
 from objectives.features import Extractor
 from objectives.metrics._subject import Subject
 
-OF_DATA = ("labels", "features")  # what metrics need of the data set, not of the model
+OF_DATA = ("labels", "features")  # needs that the data set fills, not the model
 
 
 def module(name: str) -> ModuleType:
@@ -36,24 +36,24 @@ def module(name: str) -> ModuleType:
 
 @lru_cache
 def measurable(offers: frozenset[str]) -> tuple[str, ...]:
-    """The metrics that a family which offers this can be asked for; labels and features are a matter of the data set."""
+    """The metrics that can be asked for if a family offers this. Labels and features depend on the data set."""
     known = ((name, module(name)) for name in registry.names("metric"))
     return tuple(name for name, found in known if hasattr(found, "NEEDS") and set(found.NEEDS) <= {*offers, *OF_DATA})
 
 
 def declared(name: str) -> tuple[base.Metric, ...]:
-    """Every number that a metric file answers with."""
+    """Every number that a metric file returns."""
     found = module(name)
     return (found.METRIC, *getattr(found, "ALSO", ()))
 
 
 def file_of(metric: str, among: Sequence[str]) -> str | None:
-    """The metric file that answers under `metric` (`val_kid`), or None."""
+    """The metric file that returns `metric` (`val_kid`), or None."""
     return next((name for name in among if metric in {one.name for one in declared(name)}), None)
 
 
 def needs(names: Collection[str], what: str) -> bool:
-    """Whether any of these metric files takes this."""
+    """Whether any of these metric files needs this."""
     return any(what in module(name).NEEDS for name in names)
 
 

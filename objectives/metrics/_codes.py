@@ -8,10 +8,10 @@ from objectives.metrics._subject import Subject
 
 
 def standardized(train: Tensor, *others: Tensor) -> list[Tensor]:
-    """Codes (n, z) in float64, each latent minus its mean and over its standard deviation on the training codes; dead ones are left out.
+    """Codes (n, z) in float64: each latent minus its mean and over its standard deviation on the training codes. Dead latents are left out.
 
-    Without it the weight penalty of a probe and the distance of neighbours would depend on the scale of latents, which training leaves to
-    chance and λ changes. If all are dead one column of zeros is left: nothing to tell images apart by.
+    Otherwise the weight penalty of a probe and the distance of neighbours would depend on the scale of latents. Training leaves this scale
+    to chance, and λ changes it. If all latents are dead, one column of zeros is left: nothing to tell images apart by.
     """
     live = alive(train)
     x = double(train.detach())
@@ -22,6 +22,6 @@ def standardized(train: Tensor, *others: Tensor) -> list[Tensor]:
 
 
 def standardized_of(subject: Subject) -> tuple[Tensor, Tensor]:
-    """Training codes and those of the subject's split."""
+    """The training codes, and the codes of the subject's split."""
     train, own = standardized(subject.codes("train"), subject.codes(subject.split))
     return train, own

@@ -35,7 +35,7 @@ def mean(x: Tensor) -> Estimate:
 
 
 def features(x: Tensor, name: str) -> Tensor:
-    """x (n, d) in float64; anything of another rank is refused."""
+    """x (n, d) in float64. A tensor of another rank is refused."""
     if x.ndim != 2 or len(x) < 2:
         raise ObjectiveError(f"{name} must be features of shape (n, d) with n at least 2; got shape {tuple(x.shape)}.")
     return double(x.detach())

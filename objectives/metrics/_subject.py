@@ -1,14 +1,14 @@
-"""A trained model as metrics see it: real images, generated ones, codes, labels and features, each computed when it is first asked for.
+"""A trained model as metrics see it: real images, generated ones, codes, labels and features. Each is computed when it is first asked for.
 
-A metric that any family can be asked for names what it takes in `NEEDS`; a family says what it has in `offers`:
+A metric that any family can be asked for lists its needs in `NEEDS`. A family lists what it has in `offers`:
 
 - `samples`: generated images;
 - `codes`: what the encoder makes of an image (of a VAE, the posterior mean);
 - `posterior`: mean and log-variance of a Gaussian q(z|x);
 - `likelihood`: an upper bound on −log p(x) of given images, in nats;
 - `anomaly`: how strange an image is to the model;
-- `labels`: the data set's, which not every data set has;
-- `features`: what the samples and the real images are compared in.
+- `labels`: the data set's labels, which not every data set has;
+- `features`: the features in which samples and real images are compared.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from objectives.lazy import Tensor
 from objectives.terms import Net
 from objectives.training.mathematics import Mathematics
 
-# Images that are compared or encoded: a validation is repeated for every member, the test split is read once, a probe is fitted to codes.
+# How many images are compared or encoded: validation is repeated for every member, the test split is read once, a probe is fitted to codes.
 MOST = {"val": 2000, "test": 10_000, "train": 10_000}
 
 
 class Subject:
-    """One model of weights that will not change, on one split (`val` or `test`) of its data set."""
+    """One model with fixed weights, on one split (`val` or `test`) of its data set."""
 
     def __init__(self, family: Mathematics, net: Net, images: ImageSet, split: str) -> None:
         self.family, self.net, self.images, self.split = family, net, images, split
@@ -61,7 +61,7 @@ class Subject:
 
     @property
     def density(self) -> bool:
-        """Whether `neg_log_likelihood` is that of a density, and not of a probability."""
+        """Whether `neg_log_likelihood` is the likelihood of a density, and not of a probability."""
         return self.family.density
 
     def neg_log_likelihood(self, x: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class Subject:
 
     @cached_property
     def novel(self) -> Tensor:
-        """Images (n, C, H, W) of the class that the data set holds out, as many as are compared of the known ones at most."""
+        """Images (n, C, H, W) of the class that the data set holds out: at most as many as known images are compared."""
         found: Tensor | None = getattr(self.images, f"{self.split}_novel")
         if found is None or not len(found):
             raise ObjectiveError("a metric of anomalies needs a class that is held out: add hold_out: CLASS to the data set's options.")
@@ -94,7 +94,7 @@ class Subject:
 
     @cached_property
     def extractor(self) -> Extractor:
-        """What turns images into the features they are compared in."""
+        """Turns images into the features in which they are compared."""
         return self.family.features()
 
     @cached_property

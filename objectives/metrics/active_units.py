@@ -31,7 +31,7 @@ NEEDS = ("posterior",)
 
 
 def measure(subject: Subject) -> dict[str, Estimate]:
-    """The count, and that at a tenth and at ten times the threshold: three points of the curve, which say whether the threshold matters."""
+    """The count at the threshold, a tenth of it and ten times it: three points of the curve, which show whether the threshold matters."""
     mu, _ = subject.posterior
     return {
         "active_units": estimate(mu),
@@ -41,10 +41,10 @@ def measure(subject: Subject) -> dict[str, Estimate]:
 
 
 def curve(mu: Tensor) -> Tensor:
-    """Var_x(E_q[z_j]), largest first, in float64: posterior means (n, z) -> (z,). Says how near the count is to its threshold."""
+    """Var_x(E_q[z_j]), largest first, in float64: posterior means (n, z) -> (z,). Shows how near the count is to its threshold."""
     return double(mu.detach()).var(0, correction=1).sort(descending=True).values
 
 
 def estimate(mu: Tensor, threshold: float = THRESHOLD) -> Estimate:
-    """The count at `threshold`, from posterior means (n, z). A count has no standard error worth the name."""
+    """The count at `threshold`, from posterior means (n, z). A count has no useful standard error."""
     return Estimate(float((curve(mu) > threshold).sum()))

@@ -1,7 +1,7 @@
-"""Anomaly detection: does a model find images of a class stranger that it was not trained on?
+"""Anomaly detection: does a model find images of a class that it was not trained on stranger than others?
 
-The data set's option `hold_out: CLASS` takes a class out of every split and puts its validation and test images aside; nothing but this
-metric sees them. What an image is scored by is the family's: reconstruction error, −ELBO, −D(x).
+The data set's option `hold_out: CLASS` takes a class out of every split and puts its validation and test images aside. Only this metric
+sees them. The family says how an image is scored: by reconstruction error, −ELBO, or −D(x).
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def measure(subject: Subject) -> dict[str, Estimate]:
 def estimate(known: Tensor, novel: Tensor) -> Estimate:
     """1 − AUROC of scores (n,) of known and (m,) of novel images (or (n, ...), to be summed), with DeLong's standard error.
 
-    Each known image has the share of novel ones that score lower, each novel one the share of known ones that score higher; the variance
-    of the area is the sum of the variances of these two means.
+    For each known image take the share of novel images that score lower; for each novel image the share of known images that score higher.
+    The variance of the area is the sum of the variances of these two means.
     """
     known, novel = per_image(known), per_image(novel)
     of_known, of_novel = 1 - _below(known, novel), _below(novel, known)

@@ -1,7 +1,7 @@
-"""Binary cross-entropy of a reconstruction: the other loss that autoencoders are quoted by.
+"""Binary cross-entropy of a reconstruction: the other loss that is quoted for autoencoders.
 
-Pixels are targets between 0 and 1. For gray ones the smallest value is not 0 but the entropy of the pixels, so this is no likelihood and
-not to be compared with nats; nor does a λ found beside it carry over to the squared error.
+Pixels are targets between 0 and 1. For gray pixels the smallest value is not 0 but the entropy of the pixels. So this is no likelihood and
+must not be compared with nats. A λ found beside it does not carry over to the squared error either.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Bits per dimension: the negative log-likelihood in the unit of lossless compression, per pixel and channel.
 
-Of a Bernoulli likelihood of binarized images it is the same number in another unit. A Gaussian is a density, and a density of pixels that
-take L values bounds no code length; so every pixel is spread uniformly over its cell first (dequantization: y = (k + u)/L for the k-th of L
-gray levels) and log₂ L bits are added. With 8 bits to a channel that is the convention of the literature. Always IWAE: an upper bound.
+For a Bernoulli likelihood of binarized images it is the same number in another unit. A Gaussian is a density. A density of pixels that take
+L values bounds no code length. So every pixel is first spread uniformly over its cell (dequantization: y = (k + u)/L for the k-th of L gray
+levels), and log₂ L bits are added. With 8 bits per channel this is the convention of the literature. Always IWAE: an upper bound.
 """
 
 from __future__ import annotations

@@ -1,16 +1,17 @@
-"""What generated images are worth to a classifier: trained with them, how much better does it know real ones?
+"""What generated images are worth to a classifier: how much better does it know real images after training with generated ones?
 
-Generators here are unconditional, so their images have no class of their own, while the published scores (Shmelkov et al.: train on
-generated, test on real, and the reverse; Ravuri and Vinyals: CAS) need one. A small classifier f₀ sees ten real images per class; f₁ sees
-them and as many generated images as the split has, labelled by f₀. The gain is accuracy(f₁) − accuracy(f₀) on real images of the split,
-paired by image. No label beyond the ten per class enters, so a gain is the generator's, which has seen all images and no label.
+Generators here are unconditional, so their images have no class of their own. The published scores (Shmelkov et al.: train on generated,
+test on real, and the reverse; Ravuri and Vinyals: CAS) need a class. So a small classifier f₀ is trained on ten real images per class. f₁
+is trained on the same images and on as many generated images as the split has, labelled by f₀. The gain is accuracy(f₁) − accuracy(f₀) on
+real images of the split, paired by image. No label enters beyond the ten per class. So a gain comes from the generator, which has seen all
+images and no label.
 
-Not GAN-train with the labels of a classifier that has seen every training label: labels teach whatever the images are. On the digits a
-classifier of uniform noise, so labelled, knows 83 % of real images, for that is distillation, and says nothing of the generator.
+This is not GAN-train with the labels of a classifier that has seen every training label. Such labels teach, whatever the images are. On the
+digits, a classifier of uniform noise with such labels knows 83 % of real images. That is distillation and says nothing about the generator.
 
-Pitfalls: the gain is small, often below 0, for f₀'s mistakes are f₁'s lessons; its standard error is over the images of the split, while
-another seed of the classifiers moves it by about a point; a generator that copies training images scores well. It is no distance, so it
-does not decide.
+Pitfalls: the gain is small and often below 0, because f₁ learns f₀'s mistakes. Its standard error is over the images of the split; another
+seed of the classifiers moves it by about a point. A generator that copies training images scores well. It is no distance, so it does not
+decide.
 Source: Ravuri and Vinyals, arXiv 1905.10887; Shmelkov et al., arXiv 1807.09499; pseudo-labels: Lee 2013.
 """
 
@@ -28,7 +29,7 @@ from objectives.metrics._estimate import Estimate, mean
 from objectives.metrics._subject import Subject
 
 PER_CLASS = 10
-STEPS = 500  # minibatches of every classifier, so that none is trained longer for having more images
+STEPS = 500  # minibatches of every classifier, so that more images do not mean a longer training
 MOST_CLASSES = 100
 METRIC = Metric(
     name="val_generated_gain",
@@ -64,7 +65,7 @@ def misfit(images: ImageSet, extractor: Extractor | None) -> str:
 
 
 def measure(subject: Subject) -> dict[str, Estimate]:
-    """Both, on the real images of the split."""
+    """The gain and the accuracy, on the real images of the split."""
     images, samples = subject.images, subject.samples.detach()
     few, labels = few_real(images)
     f_0 = _taught(few, labels, images)

@@ -1,6 +1,6 @@
-"""Which classes are generated, and how often, by a classifier that is frozen: mode collapse in numbers.
+"""Which classes are generated, and how often, according to a frozen classifier: mode collapse in numbers.
 
-Generated images get the class with the highest score; the shares q of the classes are compared with the shares p of the training labels.
+Generated images get the class with the highest score. The shares q of the classes are compared with the shares p of the training labels.
 The classifier's own mistakes are in q: with accuracy a, up to 1 − a of the total variation. On stacked MNIST the 1,000 combinations of
 three digits are the modes that the literature counts. Sampling alone gives a χ² of about (classes − 1)/n.
 Source: Santurkar et al., arXiv 1711.00970 (class shares); Che et al., arXiv 1612.02136; Lin et al., arXiv 1712.04086 (modes, reverse KL).
@@ -67,7 +67,7 @@ def misfit(images: ImageSet, extractor: Extractor | None) -> str:
 
 
 def measure(subject: Subject) -> dict[str, Estimate]:
-    """All four, of as many samples as the split has images, against the labels of all training images."""
+    """All four metrics, of as many samples as the split has images, against the labels of all training images."""
     labels = subject.images.train_labels
     if labels is None:
         raise ObjectiveError("classes of generated images need labelled images.")
@@ -91,7 +91,7 @@ def shares(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 def estimate(scores: Tensor, labels: Tensor) -> Estimate:
     """Total variation between the classes of scores (n, C) and of labels (m,), and its standard error over images.
 
-    The error is of first order, the signs of q_c − p_c held fixed; where the two agree it is too wide rather than too narrow.
+    The error is of first order: the signs of q_c − p_c are held fixed. Where q and p agree, it is too wide rather than too narrow.
     """
     q, p = shares(scores, labels)
     sign = (q - p).sign()

@@ -1,4 +1,4 @@
-"""How much generated images differ from one another, compared with real ones: near 0 a generator makes one image, whatever its noise."""
+"""How much generated images differ from one another, relative to real images. Near 0 a generator makes one image, whatever its noise is."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def misfit(images: ImageSet, extractor: Extractor | None) -> str:
 
 
 def too_few(images: ImageSet, extractor: Extractor | None, times: int) -> str:
-    """What is wrong where a split has no more images than `times` the number of features; else nothing."""
+    """The fault where a split has no more images than `times` the number of features; else an empty string."""
     n = min(min(MOST[split], len(getattr(images, split))) for split in ("val", "test"))
     dim = 0 if extractor is None else extractor.dim
     if n > times * dim:
@@ -50,7 +50,7 @@ def too_few(images: ImageSet, extractor: Extractor | None, times: int) -> str:
 
 
 def measure(subject: Subject) -> dict[str, Estimate]:
-    """FID and its floor, where there are more images than features; it says nothing where a covariance would be singular."""
+    """FID and its floor, where there are more images than features. Else nothing: a covariance would be singular."""
     fake, real = subject.sample_features, subject.real_features
     if min(len(fake), len(real)) <= fake.shape[1]:
         return {}
@@ -60,8 +60,8 @@ def measure(subject: Subject) -> dict[str, Estimate]:
 def estimate(fake: Tensor, real: Tensor) -> Estimate:
     """FID of features (n, d) and (m, d), and its standard error over images.
 
-    The error is of first order: what one more image would change. It says how far repeated draws scatter where the sets differ; the bias,
-    which all draws share, is `floor`, and where the sets agree it is the larger of the two.
+    The error is of first order: what one more image would change. It says how far repeated draws scatter where the sets differ. All draws
+    share a bias, `floor`. Where the sets agree, the bias is larger than the error.
 
     Raises:
         ObjectiveError: there are not more images than features, so a covariance would be singular.

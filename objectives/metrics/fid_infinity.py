@@ -1,4 +1,4 @@
-"""FID without most of its bias: a line through FIDs of fewer images each, read off where there would be infinitely many."""
+"""FID without most of its bias: a line through FIDs of fewer images each, extended to infinitely many images."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def measure(subject: Subject) -> dict[str, Estimate]:
 def estimate(fake: Tensor, real: Tensor) -> Estimate:
     """FID∞ of features (n, d) and (m, d), with the standard error of FID's first order (which every part of the data shares).
 
-    Both sets are cut into k disjoint parts, k = 1 … 5 as far as each part has more images than features; FID of k parts is the mean over
-    them, and a least-squares line in k (that is 1/n) ends at k = 0. Images are dealt to the parts in turn, in their order. The line leaves
-    what falls faster than 1/n: with parts barely larger than d, a few per cent of the bias.
+    Both sets are cut into k disjoint parts, k = 1 … 5, as far as each part has more images than features. FID of k parts is the mean over
+    them. A least-squares line in k (that is 1/n) is extended to k = 0. Images are dealt to the parts in turn, in their order. The line
+    keeps the part of the bias that falls faster than 1/n: with parts barely larger than d, a few per cent of the bias.
 
     Raises:
         ObjectiveError: half of the images are not more than the features.

@@ -29,9 +29,9 @@ def measure(subject: Subject) -> dict[str, Estimate]:
 def estimate(fake: Tensor, real: Tensor, block: int = BLOCK) -> Estimate:
     """Unbiased MMD² of features (n, d) and (m, d), and its jackknife standard error.
 
-    Both sets are cut, in their order, into disjoint blocks of at most `block` rows, equally many in each; the value is the mean over the
-    blocks. Disjoint blocks are independent, so their squared errors add (errors over overlapping subsets, as other codes print, are none).
-    Where the two distributions agree the jackknife is too wide rather than too narrow.
+    Both sets are cut, in their order, into disjoint blocks of at most `block` rows, equally many blocks in each. The value is the mean over
+    the blocks. Disjoint blocks are independent, so their squared errors add. (Other codes print the spread over overlapping subsets; that
+    is no standard error.) Where the two distributions agree, the jackknife is too wide rather than too narrow.
     """
     fake, real = features(fake, "KID: fake"), features(real, "KID: real")
     if fake.shape[1] != real.shape[1]:

@@ -26,7 +26,7 @@ ALSO = (
     ),
 )
 NEEDS = ("posterior",)
-NOTHING = 1e-12  # nats: below, shares are shares of rounding errors
+NOTHING = 1e-12  # nats: below this, shares are shares of rounding errors
 
 
 def measure(subject: Subject) -> dict[str, Estimate]:

@@ -47,7 +47,7 @@ def estimate(wrong: Tensor) -> Estimate:
 
 
 def predicted(train: Tensor, labels: Tensor, codes: Tensor) -> Tensor:
-    """The class (m,) with most votes among the k nearest of n training codes; of equals the smallest label. All vote where n < k."""
+    """The class (m,) with most votes among the k nearest of n training codes; among equals the smallest label. All vote where n < k."""
     classes = int(labels.max()) + 1
     found = []
     for rows in torch.split(codes, ROWS):

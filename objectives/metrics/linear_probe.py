@@ -51,7 +51,7 @@ def estimate(wrong: Tensor) -> Estimate:
 
 
 def predicted(train: Tensor, labels: Tensor, codes: Tensor) -> Tensor:
-    """Classes (m,) of codes (m, z), by a regression on training codes (n, z) and labels (n,). Folds without a class are not made."""
+    """Classes (m,) of codes (m, z), by a regression on training codes (n, z) and labels (n,). No fold lacks a class."""
     import numpy as np
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
@@ -61,7 +61,7 @@ def predicted(train: Tensor, labels: Tensor, codes: Tensor) -> Tensor:
     if len(np.unique(y)) < 2:
         return labels[:1].expand(len(codes))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the weakest penalties may need longer; then they do not win
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the weakest penalties may not converge in time; then they are not chosen
         warnings.simplefilter("ignore", FutureWarning)
         model = LogisticRegressionCV(Cs=STRENGTHS, cv=FOLDS, max_iter=200) if fewest >= FOLDS else LogisticRegression(max_iter=200)
         model.fit(x, y)

@@ -30,9 +30,9 @@ def measure(subject: Subject) -> dict[str, Estimate]:
 def estimate(fake: Tensor, real: Tensor) -> Estimate:
     """3d times the mean of squared 1-D Wasserstein distances of features (n, d) and (m, d), with its standard error over images.
 
-    The directions are the same at every call. In one dimension the best coupling pairs sorted values, so where the sets differ by a shift
-    δ alone the value is 3‖δ‖² up to the choice of directions. The error is of first order: each image moves the value by a Kantorovich
-    potential, whose variance over images it is; where the two sets agree, bias is larger than this error.
+    The directions are the same at every call. In one dimension the best coupling pairs sorted values. So where the sets differ only by a
+    shift δ, the value is 3‖δ‖² up to the choice of directions. The error is of first order: each image moves the value by a Kantorovich
+    potential, and the error comes from the variance of this potential over images. Where the two sets agree, the bias is larger than this error.
     """
     x, y = features(fake, "MIND: fake"), features(real, "MIND: real")
     if x.shape[1] != y.shape[1]:

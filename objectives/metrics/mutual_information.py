@@ -1,10 +1,10 @@
-"""How much a VAE's code says about which image it came from, and how far the codes of all images are from the prior.
+"""How much a VAE's code says about the image from which it came, and how far the codes of all images are from the prior.
 
     E_x KL(q(z|x) ‖ p(z))  =  I(x; z)  +  KL(q(z) ‖ p(z)),        q(z) = mean of q(z|x) over images
 
-The mean over images is taken over those that are measured, each with one sample of z. An image is always among them, so the estimate
-never exceeds log n (7.6 nats for 2,000 images): beyond some nats it tells n and not the model, and KL(q(z) ‖ p(z)) takes the rest. Compare
-at equal n, and read it where the KL is small: near collapse. In expectation it lies below the truth.
+The mean over images is taken over the measured images, each with one sample of z. An image is always among them, so the estimate never
+exceeds log n (7.6 nats for 2,000 images). Above some nats it shows n and not the model, and KL(q(z) ‖ p(z)) takes the rest. Compare at
+equal n, and use it where the KL is small: near collapse. In expectation it lies below the truth.
 """
 
 from __future__ import annotations

@@ -17,5 +17,5 @@ METRIC = Metric(
 
 
 def estimate(neg_log_likelihood: Tensor, kl: Tensor) -> Estimate:
-    """Mean over images of reconstruction + KL; each (n,), or (n, ...) to be summed. The error counts that the two go together."""
+    """Mean over images of reconstruction + KL; each (n,), or (n, ...) to be summed. The error respects that the two are correlated."""
     return mean(per_image(neg_log_likelihood) + per_image(kl))

@@ -1,4 +1,4 @@
-"""How much reconstructions differ from image to image: near 0 an autoencoder answers with one image, the mean."""
+"""How much reconstructions differ from image to image. Near 0 an autoencoder gives one image for all, the mean."""
 
 from __future__ import annotations
 

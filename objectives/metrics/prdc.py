@@ -1,10 +1,10 @@
-"""Precision, recall, density and coverage: whether samples look real, and whether what is real is sampled, told apart.
+"""Precision, recall, density and coverage. They tell apart whether samples look real, and whether all that is real is sampled.
 
-A set's manifold is the union of the balls around its features that reach to their k-th nearest neighbour. k is 3 for precision and recall
-and 5 for density and coverage, as published. Balls are closed, as in both papers: a sample that equals a real image is on the manifold
-(`prdc` uses `<`, by which two identical sets score 0; torch-fidelity uses `<=`). "Closed" holds up to rounding of squared distances.
+A set's manifold is the union of the balls around its features; each ball reaches to the k-th nearest neighbour. k is 3 for precision and
+recall and 5 for density and coverage, as published. Balls are closed, as in both papers: a sample that equals a real image is on the
+manifold. (`prdc` uses `<`, so two identical sets score 0; torch-fidelity uses `<=`.) "Closed" holds up to rounding of squared distances.
 
-Higher is better, so none of them decides. Density depends on the number of images below 10,000, coverage hardly; recall falls with the
+Higher is better, so none of the four decides. Below 10,000 images density depends on their number, coverage hardly. Recall falls with the
 number of features.
 Source: Kynkäänniemi et al., arXiv 1904.06991, equations 1 to 3; Naeem et al., arXiv 2002.09797, equations 3 and 4.
 """
@@ -86,12 +86,12 @@ def estimate(fake: Tensor, real: Tensor) -> Estimate:
 
 
 def compare(fake: Tensor, real: Tensor, k: int = NEIGHBOURS, k_dc: int = NEIGHBOURS_DC, groups: int = GROUPS) -> dict[str, Tensor]:
-    """All four, (1 + groups,) each: of everything, then without each of the groups of both sets (none of them where there are few images).
+    """All four, (1 + groups,) each: of all images, then without each group of both sets (no groups where there are few images).
 
     In float64, from a thousand rows of distances at a time.
 
     Raises:
-        ObjectiveError: a set has not more than k images, or the features are unlike.
+        ObjectiveError: a set has not more than k images, or the features are of different sizes.
     """
     x, y = features(real, "precision and recall: real"), features(fake, "precision and recall: fake")
     if x.shape[1] != y.shape[1]:
@@ -131,9 +131,9 @@ def _without(index: Tensor, g: int) -> Tensor:
 
 
 def _with_error(shares: Tensor) -> Estimate:
-    """The value and its jackknife error over groups, which is too wide (up to twice) rather than too narrow.
+    """The value and its jackknife error over groups. The error is too wide (up to twice) rather than too narrow.
 
-    The error of a mean over images, with the balls held fixed, is too narrow: they move with the images.
+    The error of a mean over images with the balls held fixed is too narrow, because the balls move with the images.
     """
     groups = len(shares) - 1
     if not groups:
@@ -142,9 +142,9 @@ def _with_error(shares: Tensor) -> Estimate:
 
 
 def _radii(x: Tensor, neighbours: tuple[int, ...], groups: int) -> list[Tensor]:
-    """Squared distance of every row of x (n, d) to its k-th nearest other row, (1 + G, n) for each k: of all rows, then without a group.
+    """Squared distance of every row of x (n, d) to its k-th nearest other row, (1 + G, n) for each k: of all rows, then without each group.
 
-    What is left out has no ball: −∞. A few neighbours more than k are kept, of which those of a group are then struck out.
+    A row that is left out has no ball: −∞. A few more than k neighbours are kept; those of the left-out group are then removed.
     """
     most = min(len(x), max(neighbours) + 1 + (SPARE if groups else 0))
     tops = [squared.topk(most, dim=1, largest=False, sorted=True) for _, squared, _ in _distances(x, x)]  # itself is the nearest
