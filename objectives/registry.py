@@ -1,4 +1,4 @@
-"""What exists, by name: an extension is one public file of its folder, and the file name is the name in a spec."""
+"""What exists, by name: every extension is one public file in the folder of its kind, and the file name is the name in a spec."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ PACKAGES = {
 
 
 def names(kind: str, package: str | None = None) -> list[str]:
-    """The names of a kind of extension, that of `PACKAGES` or in a package of its own: one public module each."""
+    """The names of a kind of extension: one public module each, in the folder that `PACKAGES` names or in `package`."""
     folder = importlib.import_module(package or PACKAGES[kind])
     return sorted(entry.name for entry in pkgutil.iter_modules(folder.__path__) if not entry.ispkg and not entry.name.startswith("_"))
 
 
-MANY = 30  # names that are listed where one of them is near
+MANY = 30  # how many names are listed, at most, if one of them is near
 
 
 def unknown(kind: str, given: str, known: Sequence[str]) -> str:
-    """The message for a name that nobody knows: the rule, the value, what exists and the nearest name."""
+    """The message for an unknown name: the rule, the value, what exists and the nearest name."""
     near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    # Nobody reads a hundred names for the one that was meant.
+    # A user does not read a hundred names to find the one that was meant.
     there = f"the {len(known)} that exist" if near and len(known) > MANY else ", ".join(sorted(known)) or "(none)"
     return f"{kind} must be one of {there}; got {given!r}.{hint}"
 
@@ -45,7 +45,7 @@ def load(name: str) -> type[Objective]:
     """The objective class of a name: a file of `families`, what such a file makes (`pythae:BetaVAE`), or a user's `package.module:Class`.
 
     Raises:
-        ObjectiveError: nobody knows the name, the module cannot be imported, or the class lacks part of the protocol.
+        ObjectiveError: the name does not exist, the module cannot be imported, or the class lacks part of the protocol.
     """
     first, colon, rest = name.partition(":")
     known = names("objective")
@@ -61,13 +61,13 @@ def load(name: str) -> type[Objective]:
 
 
 def objectives() -> dict[str, type[Objective]]:
-    """Our objectives by name. What a file makes for a name behind a colon (`pythae:BetaVAE`) is not among them."""
+    """Our objectives by name. Objectives with a colon (`pythae:BetaVAE`), which a file makes, are not among them."""
     files = {name: importlib.import_module(f"{PACKAGES['objective']}.{name}") for name in names("objective")}
     return {name: file.OBJECTIVE for name, file in files.items() if hasattr(file, "OBJECTIVE")}
 
 
 def attribute(kind: str, name: str) -> Any:
-    """What a user's `package.module:attribute` names.
+    """The object that a user's `package.module:attribute` names.
 
     Raises:
         ObjectiveError: the module cannot be imported, or has no such attribute.
@@ -85,7 +85,7 @@ def attribute(kind: str, name: str) -> Any:
 
 
 def _load_users(name: str) -> type[Objective]:
-    """A user's class, with the interface's defaults behind it."""
+    """A user's class, completed with the interface's defaults."""
     found = attribute("objective", name)
     wanted = ["knobs", "metrics", "score", "start", "read_test"]
     missing = [one for one in wanted if not hasattr(found, one)]

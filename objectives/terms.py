@@ -21,7 +21,7 @@ from objectives.lazy import Tensor, nn, torch
 Corrupt = Callable[[Tensor], Tensor]
 Values = dict[str, Tensor]
 Shape = tuple[int, int, int]
-CHUNK = 2000  # images that a part is called with at once where no gradient is needed
+CHUNK = 2000  # images in one call of a part, at most, where no gradient is needed
 
 
 def as_is(x: Tensor) -> Tensor:
@@ -30,9 +30,9 @@ def as_is(x: Tensor) -> Tensor:
 
 
 class Net:
-    """A model with the parameters of one member. `net("decoder", z)` calls a part, with dropout only where training switched it on.
+    """A model with the parameters of one member. `net("decoder", z)` calls a part; dropout acts only where training switched it on.
 
-    `shape` is that of an image (channels, height, width), `latent_dim` the size of z, `options` the structural knobs of the run.
+    `shape` is the shape of an image (channels, height, width), `latent_dim` the size of z, `options` the structural knobs of the run.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class Net:
     def __call__(self, part: str, x: Tensor) -> Tensor:
         """The output of a part for a batch x."""
         inputs = (x, self._hidden.get(part, as_is))
-        # No parameter is shared between layers, and looking for shared ones costs as much as a small layer.
+        # Layers share no parameter here, and a search for shared ones costs as much as a small layer.
         out: Tensor = torch.func.functional_call(self._parts[part], dict(self.parameters[part]), inputs, tie_weights=False)
         return out
 
     def in_chunks(self, parts: Sequence[str], x: Tensor) -> Tensor:
-        """One part after another for at most 2,000 rows of x at a time: a convolution's activations are many times its input.
+        """One part after another, for at most 2,000 rows of x at a time: a convolution's activations are many times larger than its input.
 
         A part that normalizes by the batch sees these rows as its batches. Members of a pack that are evaluated as one program do so beside
         each other; `training.TOGETHER` says how many.
@@ -71,7 +71,7 @@ class Net:
         return found[0] if len(found) == 1 else torch.cat(found)
 
     def module(self, part: str) -> nn.Module:
-        """The module of a part, for its structure: the parameters that it holds are not these."""
+        """The module of a part, for its structure. The parameters that it holds are not those of this model."""
         return self._parts[part]
 
     def having(self, part: str, parameters: Mapping[str, Tensor]) -> Net:
@@ -81,13 +81,13 @@ class Net:
         return twin
 
     def corrupt(self, part: str, x: Tensor) -> Tensor:
-        """The input of a part as training shows it: with input noise where a regularizer adds some, else x itself."""
+        """The input of a part as training shows it: with input noise where a regularizer adds noise, else x itself."""
         return self._inputs.get(part, as_is)(x)
 
 
 @dataclass(frozen=True)
 class Clock:
-    """How far a training is: `epochs` done, a 0-dim tensor that counts parts of an epoch, of `total_epochs`."""
+    """How far a training is: `epochs` done, a 0-dim tensor that also counts parts of an epoch, of `total_epochs`."""
 
     epochs: Tensor
     total_epochs: int
@@ -99,7 +99,7 @@ class Clock:
 
 
 class Memory(Mapping[str, Tensor]):
-    """What one regularizer of one member remembers from step to step (a running mean, an estimate of a singular vector)."""
+    """What one regularizer of one member keeps from step to step (a running mean, an estimate of a singular vector)."""
 
     def __init__(self, values: Mapping[str, Tensor] | None = None) -> None:
         self._values: dict[str, Tensor] = dict(values or {})
@@ -122,8 +122,9 @@ class Memory(Mapping[str, Tensor]):
 class Context:
     """What a regularizer may use beside its arguments. Names are its own, without the suffix `_g` or `_d` of a GAN's player.
 
-    `knobs` holds its λ and its companions (0-dim tensors), `options` the structural ones; `trained` its own trained parameters; `player`
-    is whom it acts on. `training` is False where weights are made ready for an evaluation, and in an evaluation, which draws nothing.
+    `knobs` holds its λ and its companions (0-dim tensors), `options` the structural knobs. `trained` holds its own trained parameters.
+    `player` is the player on whom it acts. `training` is False where weights are prepared for an evaluation, and in an evaluation; there
+    nothing is drawn.
     """
 
     draws: Draws
@@ -141,9 +142,9 @@ class Context:
 class Terms:
     """What a loss hands to the penalties.
 
-    `data` is the unregularized loss, a scalar averaged over the batch; `values` holds the family's own quantities (each family's `loss`
-    says which); `kernels` the weights of rank ≥ 2 of the player in training by their full names; `net` the model as training sees it.
-    `factors` multiply the λ of the penalties that they name (a warm-up of β). `logged` holds scalars that are logged and nothing else.
+    `data` is the unregularized loss, a scalar averaged over the batch. `values` holds the family's own quantities (each family's `loss`
+    lists them). `kernels` are the weights of rank ≥ 2 of the player in training, by their full names. `net` is the model as training sees
+    it. `factors` multiply the λ of the penalties that they name (a warm-up of β). `logged` holds scalars that are only logged.
     """
 
     data: Tensor
@@ -170,9 +171,9 @@ def _one() -> Tensor:
 
 @dataclass(frozen=True)
 class Update:
-    """What a regularizer that acts on the weights may use. Everything is for θ of shape (K, P): scalars per member are (K, 1) or floats.
+    """What a regularizer that acts on the weights may use. θ has shape (K, P). Scalars per member are (K, 1), or floats.
 
-    `kernels` is a 0/1 mask (P,); `memory` holds (K, …) tensors, written in place; `scale()` is what Adam divided by in the step just made,
+    `kernels` is a 0/1 mask (P,). `memory` holds (K, …) tensors, which are written in place. `scale()` is the divisor of Adam's last step,
     √v̂ + ε (K, P).
     """
 

@@ -32,7 +32,8 @@ def estimate(fake: Tensor, real: Tensor) -> Estimate:
 
     The directions are the same at every call. In one dimension the best coupling pairs sorted values. So where the sets differ only by a
     shift δ, the value is 3‖δ‖² up to the choice of directions. The error is of first order: each image moves the value by a Kantorovich
-    potential, and the error comes from the variance of this potential over images. Where the two sets agree, the bias is larger than this error.
+    potential, and the error comes from the variance of this potential over images. Where the two sets agree, the bias
+    is larger than this error.
     """
     x, y = features(fake, "MIND: fake"), features(real, "MIND: real")
     if x.shape[1] != y.shape[1]:

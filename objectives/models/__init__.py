@@ -1,19 +1,19 @@
 """Models: one file each, and the file name is the name in a spec.
 
-A file holds `BUILD`, which maps the objectives it serves to a function `(shape, latent_dim) -> dict of named parts`; `shape` is that of an
-image (channels, height, width). It may hold
+A file holds `BUILD`. For each objective that the model serves, `BUILD` has a function `(shape, latent_dim) -> dict of named parts`; `shape`
+is the shape of an image (channels, height, width). A file may also hold
 
-- `accepts(shape) -> bool`, without which every shape is fine, and `FITS`, which says so in words;
-- `RECIPE`: objective -> {knob: value}, what was published with the architecture (its spectral norm, its game, its learning rate). A spec
-  fixes these where it neither searches nor fixes the knob itself;
+- `accepts(shape) -> bool` (without it every shape is accepted), and `FITS`, which says the same in words;
+- `RECIPE`: objective -> {knob: value}, the values that were published with the architecture (its spectral norm, its game, its learning
+  rate). They are fixed where a spec neither searches nor fixes the knob;
 - `PUBLISHED`: objective -> (shape, latent_dim, {part: number of parameters}), as published or counted from the published sizes.
 
-Which parts, an objective says itself: `parts(shape, latent_dim)` of its class. They take and give flat images, (n, D) with
-D = channels · height · width. A part is called as `part(x, hidden)`, and passes every hidden activation through `hidden` (dropout). Its
-only state is its parameters: no buffers, so batch normalization is by the batch at hand (`track_running_stats=False`), and no random
-numbers. What parts of one player share (tied weights) is one parameter. torch is imported inside the functions only.
+The objective says which parts it needs: `parts(shape, latent_dim)` of its class. Parts take and give flat images, (n, D) with D = channels
+· height · width. A part is called as `part(x, hidden)`, and passes every hidden activation through `hidden` (dropout). Its only state is
+its parameters. It has no buffers, so batch normalization is by the current batch (`track_running_stats=False`), and it draws no random
+numbers. A parameter that parts of one player share (tied weights) is one parameter. torch is imported inside the functions only.
 
-A model of one's own is written `package.module:function`; the function is what `BUILD` holds, and what it returns is tried out on zeros.
+A model of your own is written `package.module:function`. The function is like the functions in `BUILD`; its parts are tried out on zeros.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from objectives import base, registry
 from objectives.base import Shape
 from objectives.lazy import nn
 
-# By name: the numbers that a part takes for an image, and the shape that it gives for one.
+# By the name of a part: how many numbers it takes for an image, and the shape that it gives for one.
 Parts = Mapping[str, tuple[int, tuple[int, ...]]]
 
 
@@ -38,7 +38,7 @@ def serving(objective: str, first: str = "") -> tuple[str, ...]:
 
 
 def faults(name: str, objective: str, shape: Shape | None = None) -> list[str]:
-    """What is wrong with training this model for an objective, on images of this shape if it is known. Imports no torch."""
+    """What is wrong with training this model for an objective, on images of this shape if the shape is known. Imports no torch."""
     try:
         _module(name, objective)
     except base.ObjectiveError as error:
@@ -58,11 +58,12 @@ def recipe(name: str, objective: str) -> Mapping[str, base.Value]:
 
 
 def build(name: str, objective: str, shape: Shape, latent_dim: int, expected: Parts | None = None) -> Mapping[str, nn.Module]:
-    """The freshly initialized parts of a model. A user's are tried out: whether they are what the objective expects, if it says so.
+    """The freshly initialized parts of a model. A user's parts are tried out: whether they are what the objective expects, if it says so.
 
     Raises:
-        base.ObjectiveError: no such model, one of another objective, one that cannot take such images, or a user's that is not what the
-            objective expects: every fault in one message.
+        base.ObjectiveError: no such model, a model of another objective, a model that cannot take such images, or a user's model that is
+        not
+            what the objective expects. Every fault is in one message.
     """
     if wrong := faults(name, objective, shape):
         raise base.ObjectiveError(wrong[0])
@@ -79,7 +80,7 @@ def _accepts(name: str, objective: str, shape: Shape) -> bool:
 
 
 def _module(name: str, objective: str) -> Any:
-    """The file of a model, or the like of one for a user's function."""
+    """The file of a model, or an object like it for a user's function."""
     if ":" in name:
         return SimpleNamespace(BUILD={objective: _users(name)})
     known = serving(objective)
@@ -90,7 +91,7 @@ def _module(name: str, objective: str) -> Any:
 
 
 def _users(name: str) -> Any:
-    """A user's function; whatever its module raises when it is imported is a mistake of theirs."""
+    """A user's function. Any error that its module raises on import is the user's mistake."""
     try:
         return registry.attribute("model", name)
     except base.ObjectiveError:

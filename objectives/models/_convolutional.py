@@ -1,7 +1,7 @@
 """Layers of convolutional models. Every part takes and gives flat images, (n, D); inside they are maps (n, C, H, W).
 
-Any image fits: a `Frame` pads it with zeros, which are black, to the multiple that the halvings need, and cuts what was generated back
-to the image. So a network of 32 × 32 pixels takes 28 × 28 ones as it is published, and has the same parameters for both.
+Any image fits. A `Frame` pads it with zeros, which are black, to the multiple that the halvings need, and cuts generated images back to the
+size of an image. So a network for 32 × 32 pixels takes 28 × 28 ones as it is published, and has the same parameters for both.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from objectives.models._layers import Act, Hidden, Stack
 
 @dataclass(frozen=True)
 class Frame:
-    """Images of a shape (channels, height, width), in the middle of a frame whose sides are multiples of a number."""
+    """Images of a shape (channels, height, width), in the middle of a frame. The sides of the frame are multiples of a number."""
 
     shape: tuple[int, int, int]
     multiple: int = 1
 
     @property
     def channels(self) -> int:
-        """Of an image; packing multiplies them."""
+        """Channels of an image; packing multiplies them."""
         return self.shape[0]
 
     @property
     def rows(self) -> int:
-        """Of the frame."""
+        """Rows of the frame."""
         return self.shape[1] + self._more(self.shape[1])
 
     @property
     def columns(self) -> int:
-        """Of the frame."""
+        """Columns of the frame."""
         return self.shape[2] + self._more(self.shape[2])
 
     def area(self, scale: int) -> int:
@@ -94,10 +94,10 @@ class Cut(nn.Module):
 
 
 class Deconv(nn.Module):
-    """A transposed convolution whose kernel is (outputs, inputs, size, size), as that of every other layer.
+    """A transposed convolution whose kernel is (outputs, inputs, size, size), like the kernel of every other layer.
 
-    torch's is (inputs, outputs, …); a row of a kernel would then be an input, and row norms, singular values of (filters, rest) and gates
-    of inputs would mean something else than they say. Starts as torch's does. Enlarges by `stride`, with the border of TensorFlow's `same`.
+    torch's kernel is (inputs, outputs, …). A row of it is an input, so row norms, singular values of (filters, rest) and gates of inputs
+    would not mean what they say. Starts as torch's does. Enlarges by `stride`, with the border of TensorFlow's `same`.
     """
 
     def __init__(self, inputs: int, outputs: int, size: int, stride: int = 2, bias: bool = True) -> None:

@@ -33,8 +33,8 @@ class Chain(nn.Module):
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(a, b, bias=bias) for a, b in pairwise(widths))
-        # Statistics of the batch, at evaluation too: running statistics would be a second, unscored state of the model that members of a
-        # population share, and a generator is always evaluated on one large fixed batch of noise.
+        # Statistics of the batch, at evaluation too. Running statistics would be a second, unscored state of the model, which members of a
+        # population share. And a generator is always evaluated on one large fixed batch of noise.
         norms = [nn.BatchNorm1d(width, track_running_stats=False) for width in widths[1:-1]] if normalize else []
         self.norms = nn.ModuleList(norms)
         self._activation, self._output = activation, output
@@ -50,7 +50,7 @@ class Chain(nn.Module):
 
 
 class Hooked(nn.Module):
-    """A layer that holds hidden activations, and so is called as layer(x, hidden)."""
+    """A layer with hidden activations. It is therefore called as layer(x, hidden)."""
 
 
 class Hidden(Hooked):
@@ -78,7 +78,7 @@ class Act(nn.Module):
 
 
 class Stack(nn.Module):
-    """Layers one after the other; those that hold hidden activations are handed the hook."""
+    """Layers one after the other. Layers with hidden activations get the hook."""
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class Maxout(nn.Module):
 
 
 class Tied(nn.Module):
-    """A decoder that uses the kernel of an encoder's linear layer the other way round: one parameter for both, which has one gradient."""
+    """A decoder that uses the kernel of an encoder's linear layer transposed: one parameter for both, with one gradient."""
 
     def __init__(self, layer: nn.Module, output: Callable[[Tensor], Tensor]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A user's model is tried out before it is trained: named parts, and one pass of zeros through each. Ours have the contract suite."""
+"""A user's model is tried out before it is trained: named parts, and one pass of zeros through each. The contract suite tests ours."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def built(name: str, make: Callable[..., Any], shape: tuple[int, int, int], late
     """What a user's function returns for these images, if it is what the objective expects.
 
     Raises:
-        ObjectiveError: it is not, or the function raises; all faults in one message.
+        ObjectiveError: it is something else, or the function raises. All faults are in one message.
     """
     call = f"model {name!r}: {name.partition(':')[2]}({shape}, {latent_dim})"
     try:

@@ -1,8 +1,8 @@
 """The contractive autoencoder's net: D - 1000 - D with sigmoids, and one kernel for both ways: x̂ = σ(Wᵀσ(Wx + b) + c).
 
-z is the hidden layer, 1000 units, more than there are pixels: what keeps it from copying is its λ, `contractive` (CAE) or `mask_noise`,
-`input_noise` (DAE). Tied weights are part of that: with kernels of their own, the encoder shrinks and the decoder grows by as much, and
-the contraction costs nothing. The decoder's kernel is the encoder's parameter: penalties on weights count it once, as the encoder's, and
+z is the hidden layer, 1000 units, more than there are pixels. Only its λ keeps it from copying: `contractive` (CAE), or `mask_noise` and
+`input_noise` (DAE). Tied weights are part of that. With kernels of their own, the encoder shrinks, the decoder grows by as much, and the
+contraction costs nothing. The decoder's kernel is the encoder's parameter: penalties on weights count it once, as the encoder's, and
 `l2_decoder` finds nothing to act on. Starts with torch's default for the encoder. Source: Rifai et al. 2011; Vincent et al. 2010 (1000
 hidden units, tied). Its λ was chosen by classification, so there is no recipe for it.
 """

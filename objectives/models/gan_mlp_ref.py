@@ -1,8 +1,8 @@
 """The usual GAN of multilayer perceptrons: generator z - 128 - 256 - 512 - 1024 - D, discriminator D - 512 - 256 - 1, z = 100.
 
-Batch normalization stands before the leaky ReLU, after all layers but the first, and its ε is 0.8: the value is in the place of the ε in
-that code, where a momentum was meant perhaps, and it is part of how these nets train. So is that biases stand before a normalization,
-which takes them out again. Starts with torch's defaults. Source: eriklindernoren/PyTorch-GAN, `families/gan.py`.
+Batch normalization stands before the leaky ReLU, after all layers but the first. Its ε is 0.8: in that code the value stands in the place
+of ε, where perhaps a momentum was meant. It is part of how these nets train. So are biases before a normalization, which takes them out
+again. Starts with torch's defaults. Source: eriklindernoren/PyTorch-GAN, `families/gan.py`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a run begins with: a family's model, its first weights, the options that its members share; and saved weights, read again."""
+"""What a run begins with: a family's model, its first weights, and the options that its members share. Also reads saved weights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from objectives.training.regularization import Memories, Regularization, evaluat
 
 
 def built(family: Mathematics, shape: base.Shape, options: base.Config) -> dict[str, nn.Module]:
-    """The freshly initialized parts of a family's model; a player whose regularizer changes what it takes (packing) gets that."""
+    """The freshly initialized parts of a family's model. A part is built for what it takes after its player's regularizer (packing)."""
     latent_dim = int(options["latent_dim"])
     parts = dict(models.build(family.model, family.name, shape, latent_dim, family.parts(shape, latent_dim)))
     for name, found in regularizers.acting_on(family.name, tuple(family.players)).items():
@@ -39,7 +39,7 @@ def built(family: Mathematics, shape: base.Shape, options: base.Config) -> dict[
 def begun(
     family: Mathematics, members: Sequence[Member], images: ImageSet, options: base.Config, dtype: torch.dtype
 ) -> tuple[Crew, Regularization]:
-    """Members at their first step, each with weights of its own seed, and their regularizers, bound to the model."""
+    """Members at their first step, each with weights of its own seed; and their regularizers, bound to the model."""
     device = family.settings.device
     living = [Living(member, Live(member.seed, device, dtype)) for member in members]
     build = partial(built, family, images.shape, options)
@@ -80,7 +80,7 @@ def options_of(family: Mathematics, config: base.Config) -> dict[str, base.Value
 
 
 def shared_options(family: Mathematics, members: Sequence[Member]) -> dict[str, base.Value]:
-    """The members' common structural knobs; they must agree in every one, for one tensor holds all of them."""
+    """The members' common structural knobs. Members must agree in every one, because one tensor holds all of them."""
     for name, knob in family.knobs.items():
         values = {member.config.get(name, knob.default) for member in members} if knob.structural else set()
         if len(values) > 1:
@@ -107,10 +107,10 @@ ACCELERATOR = "accelerator"
 
 
 def device_of(wanted: str) -> str:
-    """The device that a name of the settings stands for in this process.
+    """The device that a name in the settings means in this process.
 
     Raises:
-        ObjectiveError: torch does not find it here.
+        ObjectiveError: torch does not find the device here.
     """
     found = [name for name, there in DEVICES.items() if there()]
     if wanted == ACCELERATOR and torch.accelerator.is_available():

@@ -1,4 +1,4 @@
-"""What a run writes to disk: checkpoints, which hold plain tensors, numbers and words only, and the weights that are scored."""
+"""What a run writes to disk: checkpoints, which hold only plain tensors, numbers and words, and the weights that are scored."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def read_together(paths: Sequence[Path], device: str) -> dict[str, Any]:
     """One state of the members of several checkpoints.
 
     Raises:
-        ObjectiveError: they differ in their epoch.
+        ObjectiveError: the checkpoints are of different epochs.
     """
     states = [read(path, device) for path in paths]
     epochs = sorted({state["epoch"] for state in states})
@@ -49,7 +49,7 @@ def write_weights(parameters: Mapping[str, Mapping[str, Tensor]], facts: Mapping
 
 
 def _joined(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One state of all members: lists end to end, tensors along the axis of members, and what is one number for all from the first."""
+    """One state of all members: lists are joined, tensors joined along the axis of members; common numbers are the first one's."""
 
     def join(values: Sequence[Any]) -> Any:
         first = values[0]

@@ -23,8 +23,8 @@ from objectives.training.population import each
 from objectives.training.precision import products
 from objectives.training.regularization import Memories, Regularization
 
-BLOW_UP = 1e3  # a training loss this many times its first value (or this large, if that was below 1) has diverged
-TOGETHER = 4_000  # images that members evaluate as one program, at most, for a convolution's activations are many times its input
+BLOW_UP = 1e3  # a member has diverged if its training loss is this many times its first value (or this large, if that was below 1)
+TOGETHER = 4_000  # images that members evaluate as one program, at most: a convolution's activations are many times larger than its input
 
 
 class Judge:
@@ -35,15 +35,15 @@ class Judge:
         self.regularization, self.crew, self.device = regularization, crew, crew.clock.epochs.device
 
     def reports(self, trained: Values) -> list[Report]:
-        """Evaluate every living member and report; a member that has diverged or is done gets its state."""
+        """Evaluate every living member and report. A member that has diverged or is done gets its state."""
         with torch.no_grad(), products("float32", self.settings.device):
             columns = {**trained, **self.evaluated_together()}
-            # The one time per epoch that the host waits for the device.
+            # Only here, once per epoch, the host waits for the device.
             table = torch.stack([column.to(self.crew.clock.epochs) for column in columns.values()]).T.tolist()
             return [self._report(k, dict(zip(columns, row, strict=True))) for k, row in enumerate(table)]
 
     def evaluated_together(self) -> Values:
-        """What every living member reports after an epoch, (K,) each: as one program where the family's `evaluate` can be mapped."""
+        """What every living member reports after an epoch, (K,) each. It is one program where the family's `evaluate` can be mapped."""
         if len(self.crew.living) > 1 and self.family.evaluates_together:
             crew = self.crew
             state = (crew.thetas, crew.averages, crew.knobs, crew.memories)
@@ -57,7 +57,7 @@ class Judge:
         return self.family.evaluate(self.regularization.plain(self.current(k)), self.images)
 
     def _evaluated(self, *own: Any) -> Values:
-        """The same of one model's θ, averages, knobs and memories."""
+        """The metrics of one model, from its θ, averages, knobs and memories."""
         found = self.family.evaluate(self.regularization.plain(self.working(*own)), self.images)
         return {name: torch.as_tensor(value, device=self.device) for name, value in found.items()}
 
@@ -83,7 +83,7 @@ class Judge:
         return self._complete(k, report) if self.crew.epoch >= self.settings.epochs else report
 
     def _collapse(self, living: Living) -> str:
-        """The evidence that a member's training has come to nothing. One that is scored by an epoch before its collapse is sound."""
+        """The evidence that a member has collapsed. A member that is scored by an epoch before its collapse is sound."""
         settings, config = self.settings, living.member.config
         on = regularizers.acting_on(self.family.name, tuple(self.family.players))
         values = {name: config.get(name, found.knob.default) for name, found in on.items() if found.has("rest")}
@@ -93,7 +93,7 @@ class Judge:
         return "" if sound else detectors.find(self.family.name, history)
 
     def _complete(self, k: int, report: Report) -> Report:
-        """The last report of a member that trained to the end: every metric, of the weights that are scored."""
+        """The last report of a member that trained to the end: every metric of the scored weights."""
         living = self.crew.living[k]
         rungs = [min(living.rungs)] if living.best is not None else living.rungs
         try:
@@ -120,15 +120,15 @@ class Judge:
             return self.working(thetas, averages, knobs, memories)
 
     def scored(self, k: int) -> dict[str, Tensor]:
-        """Member k's weights that are scored: those of its best epoch where that was asked for, else the current ones."""
+        """Member k's scored weights: of its best epoch if the settings say so, else the current ones."""
         best = self.crew.living[k].best
         return self.current(k) if best is None else best
 
     def working(
         self, thetas: Mapping[str, Tensor], averages: Mapping[str, Tensor], knobs: Mapping[str, Tensor], memories: Memories
     ) -> dict[str, Tensor]:
-        """One model's weights as they are evaluated: averaged where the family averages, and with every reparametrization worked in."""
-        # A weight that a regularizer holds at exactly 0 is 0 in the average too, which would only creep towards it.
+        """One model's weights as they are evaluated: averaged where the family averages, and with every reparametrization applied."""
+        # A weight that a regularizer holds at exactly 0 is set to 0 in the average too. Otherwise the average would only creep towards 0.
         kept = {player: averages[player] * (theta != 0) if player in averages else theta for player, theta in thetas.items()}
         return self.regularization.evaluated(kept, knobs, memories, self.crew.clock, Fixed("evaluation", self.crew.clock.epochs))
 

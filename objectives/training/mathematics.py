@@ -1,6 +1,6 @@
 """What training asks of a family: the mathematics of one model, and a few facts about it.
 
-Nothing here knows of loops, members, checkpoints or optimizers. A family's file writes these functions for one model; `loop.py` trains
+Nothing here knows of loops, members, checkpoints or optimizers. A family's file writes these functions for one model. `loop.py` trains
 many members with them. `families/_family.py` holds the defaults.
 """
 
@@ -22,28 +22,28 @@ if TYPE_CHECKING:
 
 
 class Mathematics(Protocol):
-    """A family as training sees it. n images, D = channels · height · width numbers an image, z latents, K members."""
+    """A family as training sees it. n images, D = channels · height · width numbers per image, z latents, K members."""
 
     name: ClassVar[str]
     knobs: ClassVar[Mapping[str, base.Knob]]
     score: ClassVar[str]
-    cheap: ClassVar[str]  # what schedulers compare after every epoch, where that is not the score
+    cheap: ClassVar[str]  # the metric that schedulers compare after every epoch, if it is not the score
     default_batch_size: ClassVar[int]
-    players: ClassVar[Mapping[str, tuple[str, ...]]]  # who is trained, in the order of their steps, and the parts that each owns
-    averaged: ClassVar[Mapping[str, str]]  # players whose exponential moving average is what is scored, and the knob of its decay
+    players: ClassVar[Mapping[str, tuple[str, ...]]]  # the players, in the order of their steps, and the parts that each owns
+    averaged: ClassVar[Mapping[str, str]]  # players whose exponential moving average is scored, and the knob of its decay
     dtype: ClassVar[str]
-    evaluates_together: ClassVar[bool]  # `evaluate` makes tensors of tensors only, so that it can be mapped over members
+    evaluates_together: ClassVar[bool]  # `evaluate` only makes tensors from tensors, so it can be mapped over members
     settings: base.Settings
     model: str
     likelihood: str
     deciding: str  # the metric that decides
-    measured: Mapping[base.Phase, tuple[str, ...]]  # the metric files that are measured of a complete member
-    traces: dict[Hashable, Trace]  # what its mapped losses do, kept for all runs of this process
-    density: bool  # whether its likelihood is that of real-valued pixels
+    measured: Mapping[base.Phase, tuple[str, ...]]  # the metric files that are measured on a complete member
+    traces: dict[Hashable, Trace]  # the traces of its mapped losses, kept for all runs of this process
+    density: bool  # whether its likelihood is a density of real-valued pixels
 
     @classmethod
     def parts(cls, shape: base.Shape, latent_dim: int) -> Parts:
-        """The parts that its models have: the numbers that each takes for an image, and the shape that it gives for one."""
+        """The parts that its models have: how many numbers each takes for an image, and the shape that it gives for one."""
         ...
 
     def load_data(self) -> ImageSet:
@@ -51,13 +51,13 @@ class Mathematics(Protocol):
         ...
 
     def features(self) -> Extractor:
-        """What images are compared in."""
+        """The features in which images are compared."""
         ...
 
     # How the players move ---------------------------------------------------------------------------------------------------------------
 
     def every(self, player: str, options: base.Config) -> int:
-        """A player moves once in so many minibatches."""
+        """A player takes a step once in so many minibatches."""
         ...
 
     def rate(self, player: str, columns: Mapping[str, Tensor | float]) -> Tensor | float:
@@ -75,11 +75,11 @@ class Mathematics(Protocol):
         ...
 
     def evaluate(self, net: Net, images: ImageSet) -> dict[str, Tensor | float]:
-        """Cheap, λ-free metrics for a report; the one named `self.cheap` (else `self.score`) is what schedulers compare."""
+        """Cheap, λ-free metrics for a report. Schedulers compare the one named `self.cheap` (else `self.score`)."""
         ...
 
     def evaluated_images(self, images: ImageSet, options: base.Config) -> int:
-        """How many images `evaluate` shows a network at once, at most; `options` are the structural knobs."""
+        """How many images `evaluate` shows a network at once, at most. `options` are the structural knobs."""
         ...
 
     def finish(self, net: Net, images: ImageSet, rungs: Sequence[float]) -> dict[str, float]:

@@ -19,7 +19,7 @@ class Adam:
         self.steps = 0
         self.mean = torch.zeros_like(theta)
         self.square = torch.zeros_like(theta)
-        self._scale = torch.zeros_like(theta)  # memory as long as θ that is new in each step costs more than what is done in it
+        self._scale = torch.zeros_like(theta)  # kept: new memory as long as θ in each step would cost more than the arithmetic in it
 
     def step(self, theta: Tensor, gradient: Tensor, lr: Tensor | float) -> None:
         """Move `theta` in place. `lr` and β₁ are floats, or (K, 1) beside θ of shape (K, P)."""
@@ -35,7 +35,7 @@ class Adam:
             theta.addcdiv_(self.mean, scale, value=-rate)
 
     def scale(self) -> Tensor:
-        """What the last step divided the mean gradient by, √v̂ + ε: shape of θ. The next step overwrites it."""
+        """The divisor of the mean gradient in the last step, √v̂ + ε: shape of θ. The next step overwrites it."""
         return torch.sqrt(self.square, out=self._scale).div_((1 - self.betas[1] ** max(self.steps, 1)) ** 0.5).add_(self.eps)
 
     def keep(self, members: Tensor) -> None:
@@ -58,7 +58,7 @@ class Adam:
 
 
 def clip(gradient: Tensor, longest: Tensor | float) -> None:
-    """Rescale gradients in place, each member's by its own Euclidean norm: g ← g·min(1, c/‖g‖). c = 0 is no limit, to the bit.
+    """Rescale gradients in place, each member's by its own Euclidean norm: g ← g·min(1, c/‖g‖). c = 0 sets no limit, to the bit.
 
     `gradient` is (K, P), `longest` a float or (K, 1). A gradient that is not finite stays so.
     """

@@ -17,11 +17,11 @@ WIDTH = 300  # pixels: what a grid has at least, so that 8×8 images can be seen
 def save_grid(images: Tensor, path: Path, columns: int = 8) -> None:
     """Write images (n, C, H, W) in [0, 1], C = 1 or 3, as one PNG, row by row, with a line of gray between them.
 
-    Small images are enlarged by a whole factor without smoothing, so that a pixel stays a square and the grid is at least 300 pixels wide.
-    Values outside [0, 1] are clipped; NaN is black. The file appears whole or not at all.
+    Small images are enlarged by a whole factor without smoothing. So a pixel stays a square and the grid is at least 300 pixels wide.
+    Values outside [0, 1] are clipped; NaN is black. The file is written completely or not at all.
 
     Raises:
-        ObjectiveError: the shape is not that of pictures, there is none, or `columns` is below 1.
+        ObjectiveError: the shape is not that of pictures, there are no images, or `columns` is below 1.
     """
     if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape or columns < 1:
         rule = "a grid needs images of shape (n, 1 or 3, H, W), n at least 1, and columns at least 1"

@@ -1,7 +1,7 @@
-"""K members at once. The only file that knows the member axis.
+"""K members at once. Only this file knows the member axis.
 
 Losses are written for one model. Here the parameters of each player are one flat vector θ, shape (P,), and a population is θ of shape
-(K, P): one member is evaluated directly, several through `torch.func.vmap` of the gradient of the very same function.
+(K, P). One member is evaluated directly; several are evaluated through `torch.func.vmap` of the gradient of the very same function.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Loss = Callable[
 
 
 class Layout:
-    """Where each parameter of one player lies in its flat vector. One that two of its parts share (tied weights) lies there once."""
+    """Where each parameter of one player lies in its flat vector. A parameter that two parts share (tied weights) lies there once."""
 
     def __init__(self, parts: Parts) -> None:
         named = [((part, name), p) for part, module in parts.items() for name, p in module.named_parameters()]
@@ -47,11 +47,11 @@ class Layout:
         return torch.cat([parts[part].get_parameter(name).detach().reshape(-1) for part, name in self.names])
 
     def unflatten(self, theta: Tensor) -> dict[str, dict[str, Tensor]]:
-        """Views of θ (P,) by part and parameter name. What lies behind them (parameters that a regularizer trains) is left alone."""
+        """Views of θ (P,) by part and parameter name. Parameters behind them, which regularizers train, are not among the views."""
         return self.tree(torch.split(theta[: self.size], self.sizes))
 
     def tree(self, pieces: Pieces) -> dict[str, dict[str, Tensor]]:
-        """The parameters by part and name, of θ's pieces; further pieces are left alone."""
+        """The parameters by part and name, from θ's pieces. Further pieces are ignored."""
         found: dict[str, dict[str, Tensor]] = {}
         for (part, name), shape, piece in zip(self.names, self.shapes, pieces, strict=False):
             found.setdefault(part, {})[name] = piece.view(shape)
@@ -59,7 +59,7 @@ class Layout:
         return found
 
     def tie(self, parameters: dict[str, dict[str, Tensor]]) -> None:
-        """Put what is shared under all its names."""
+        """Put each shared parameter under all its names."""
         for (part, name), (owner, key) in self.tied.items():
             parameters.setdefault(part, {})[name] = parameters[owner][key]
 
@@ -80,7 +80,7 @@ class Layout:
 
 @dataclass
 class Scratch:
-    """What is kept from step to step for speed: traced losses, which draws each kind of loss asks for, and where gradients are written."""
+    """What is kept from step to step for speed: traced losses, the draws that each kind of loss asks for, and the memory for gradients."""
 
     replays: Replays
     listed: dict[Any, list[Request]] = field(default_factory=dict)
@@ -133,7 +133,7 @@ def gradients(
     mapped = torch.func.vmap(torch.func.grad(own, has_aux=True), in_dims=(0, 0, 0, 0, 0, 0, None))
     others = {name: theta for name, theta in thetas.items() if name != player}
     gradient, (values, memories) = scratch.replays(key, mapped, thetas[player], others, batch, tape, dict(knobs), memories, epochs)
-    # The gradient is used up before the next call overwrites it; these are kept.
+    # The gradient is used before the next call overwrites it; the other results are kept.
     return gradient, _cloned(values), {name: _cloned(memory) for name, memory in memories.items()}
 
 
@@ -141,9 +141,9 @@ def each(function: Callable[..., Values], state: Sequence[Any], at_once: int) ->
     """`function` of each member's part of `state`, trees of tensors (K, …), without gradients; results (K, …).
 
     Args:
-        function: of one model; it makes tensors of tensors, and may draw from generators of its own, the same for all members.
+        function: for one model. It makes tensors from tensors, and may draw from generators of its own, the same for all members.
         state: its arguments.
-        at_once: no more members than this are one program, for the memory of what `function` keeps meanwhile.
+        at_once: at most so many members are one program, because of the memory that `function` needs meanwhile.
     """
     with torch.no_grad():
         found: Values = torch.func.vmap(function, randomness="same", chunk_size=max(1, at_once))(*state)
@@ -151,7 +151,7 @@ def each(function: Callable[..., Values], state: Sequence[Any], at_once: int) ->
 
 
 def rehearse() -> None:
-    """Map a function for the first time in this process."""
+    """Map a function once, so that this process has imported what mapping needs."""
     torch.func.vmap(torch.func.grad(torch.square))(torch.zeros(2))
 
 
@@ -167,12 +167,12 @@ def _one(
     epochs: Tensor,
     scratch: Scratch,
 ) -> tuple[Tensor, Values, Memories]:
-    """A population of one: ordinary autograd of the pieces of θ, without the mapping and its cost."""
+    """A population of one: ordinary autograd of the pieces of θ, without mapping and its cost."""
     first = _first(thetas, batch, knobs, memories, stream)
     pieces = tuple(piece.detach().requires_grad_() for piece in cut(player, first[0][player]))
     total, (values, after) = loss({**first[0], player: pieces}, *first[1:], epochs)
     found = torch.autograd.grad(total, pieces, allow_unused=True, materialize_grads=True)
-    # Memory as long as θ that is new in each step costs more than what is done in it.
+    # New memory as long as θ in each step would cost more than the arithmetic in it.
     if player not in scratch.gradients:
         scratch.gradients[player] = torch.empty_like(first[0][player])
     gradient = torch.cat(found, out=scratch.gradients[player])
@@ -185,7 +185,7 @@ def _cloned(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _requests(loss: Loss, thetas: Thetas, batch: Tensor, knobs: Mapping[str, Tensor], memories: Memories, epochs: Tensor) -> list[Request]:
-    """The draws that `loss` asks for, in their order: found by running it once on member 0. They depend on shapes and not on numbers."""
+    """The draws that `loss` asks for, in their order. Found by running it once on member 0: draws depend on shapes, not on numbers."""
     listing = Listing(like=next(iter(thetas.values())))
     with torch.no_grad():
         loss(*_first(thetas, batch, knobs, memories, listing), epochs)

@@ -1,7 +1,7 @@
-"""In what numbers the products of a training are computed: matrices and convolutions, those of penalties too.
+"""The precision of the products in a training: matrices and convolutions, also those of penalties.
 
-Whatever the choice, weights, the moments of Adam and every evaluation are float32, so a score always means the same. What is computed of
-products may stay as coarse as they are: a loss that is logged, never one that decides.
+With any choice, weights, the moments of Adam and every evaluation are float32, so a score always means the same. A number that is computed
+from products may stay as coarse as they are: a loss that is logged may, a loss that decides may not.
 
     float32    every product in full; TF32, which convolutions use by default on an NVIDIA GPU, is off
     tf32       19-bit factors and float32 sums, on NVIDIA GPUs from Ampere on; elsewhere it changes nothing
@@ -25,7 +25,7 @@ def products(precision: Precision, device: str) -> Iterator[None]:
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
     try:
-        # A cast that autocast keeps for later would be kept across the members of a map.
+        # Autocast would keep a cast for later, and so across the members of a map.
         with torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=False):
             yield
     finally:

@@ -1,7 +1,7 @@
-"""The regularizers of one run at work: which are on, what each sees, and what the network becomes through them.
+"""The regularizers of one run at work: which are on, what each sees, and how they change the network.
 
-Everything here is about one model. `loop.py` asks for the loss of one player and for the weights that are evaluated, and
-`population.py` maps the loss over members.
+Everything here is about one model. `loop.py` asks for the loss of one player and for the weights that are evaluated. `population.py` maps
+the loss over members.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Memories = dict[str, dict[str, Tensor]]  # regularizer -> name -> tensor
 
 @dataclass(frozen=True)
 class Moment:
-    """What changes from step to step for one model: its random draws, its knobs, the clock, and the memories, which hooks write into."""
+    """What changes from step to step for one model: its random draws, its knobs, the clock, and the memories, which hooks write."""
 
     draws: Draws
     knobs: Knobs
@@ -36,7 +36,7 @@ class Moment:
 
 
 class Regularization:
-    """The regularizers of a run, bound to its model. Functions of parameters, knobs and draws; the only state is which ones are on."""
+    """The regularizers of a run, bound to its model. Functions of parameters, knobs and draws. The only state: which are on."""
 
     def __init__(self, family: Mathematics, parts: Mapping[str, nn.Module], shape: Shape, latent_dim: int, options: base.Config) -> None:
         self.family, self.parts, self.shape, self.latent_dim = family, parts, shape, latent_dim
@@ -48,7 +48,7 @@ class Regularization:
         self.unused: frozenset[str] = frozenset()  # knobs of regularizers that are off
 
     def switch(self, configs: Sequence[base.Config]) -> None:
-        """Only what any of these configs has on is computed from now on."""
+        """From now on only regularizers that any of these configs has on are computed."""
         self.on = {
             name: found
             for name, found in self.all.items()
@@ -61,18 +61,18 @@ class Regularization:
         return {name: found for name, found in self.on.items() if found.has(hook) and player in (None, found.player)}
 
     def due(self, player: str, step: int) -> frozenset[str]:
-        """The penalties of a player that are computed in this step; some are every so many steps of the player only."""
+        """The penalties of a player that are computed in this step. Some are computed only every so many steps of the player."""
         own_step = step // self.family.every(player, self.options)
         return frozenset(name for name, found in self.active("penalty", player).items() if own_step % self.every(found) == 0)
 
     def every(self, found: Regularizer) -> int:
-        """Every how many steps of its player a penalty is computed, and so how many it stands for."""
+        """A penalty is computed once in so many steps of its player, and then stands for all of them."""
         return int(self.options[found.interval]) if found.interval else 1
 
     # What is kept -----------------------------------------------------------------------------------------------------------------------
 
     def flatten(self, player: str, parts: Mapping[str, nn.Module], draws: Live) -> Tensor:
-        """A player's freshly built parameters, and behind them those that its regularizers train, as one vector (P,)."""
+        """A player's freshly built parameters, and behind them the parameters that its regularizers train, as one vector (P,)."""
         layout = self.layouts[player]
         theta = layout.flatten({name: parts[name] for name in self.family.players[player]})
         found = [theta]
@@ -105,7 +105,7 @@ class Regularization:
     ) -> tuple[Tensor, tuple[Values, Memories]]:
         """What `player` descends on a batch (B, D), the scalars to log, and the new memories. A player's θ is whole (P,) or in pieces."""
         moment = Moment(draws, knobs, clock, {name: Memory(memories.get(name)) for name in self.on})
-        # Once: the gradient of a second cut would be a second vector as long as θ.
+        # Cut only once: the gradient of a second cut would be a second vector as long as θ.
         pieces = {name: self.cut(name, theta) if isinstance(theta, Tensor) else theta for name, theta in thetas.items()}
         parameters, trained = self._tree(pieces), self._trained(pieces)
 
@@ -151,13 +151,13 @@ class Regularization:
         return {part: named for player, layout in self.layouts.items() for part, named in layout.tree(pieces[player]).items()}
 
     def _kernels(self, player: str, parameters: Parameters) -> dict[str, Tensor]:
-        """The weights of rank ≥ 2 of one player, by their full names; one that parts share, once."""
+        """The weights of rank ≥ 2 of one player, by their full names. A weight that parts share is listed once."""
         named = (((part, key), value) for part in self.family.players[player] for key, value in parameters[part].items())
         tied = self.layouts[player].tied
         return {f"{part}.{key}": value for (part, key), value in named if value.ndim > 1 and (part, key) not in tied}
 
     def _net(self, parameters: Parameters, moment: Moment, trained: Mapping[str, Mapping[str, Tensor]], training: bool) -> Net:
-        """The model of these parameters as training sees it, or with its reparametrizations only."""
+        """The model with these parameters as training sees it, or with its reparametrizations only."""
         computed = {part: dict(named) for part, named in parameters.items()}
         for name, found in self.active("weights").items():
             kernels = self._kernels(found.player, computed)
@@ -189,11 +189,11 @@ class Regularization:
         return apply
 
     def _value(self, name: str, knobs: Knobs) -> Tensor | base.Value:
-        """A λ as its hooks see it: a 0-dim tensor, or a plain value if it is structural and so the same for all members."""
+        """A λ as its hooks see it: a 0-dim tensor. A structural λ, which is the same for all members, is a plain value."""
         return knobs[name] if name in knobs else self.options[name]
 
     def _trained(self, pieces: Mapping[str, Pieces]) -> dict[str, dict[str, Tensor]]:
-        """Regularizer -> its own trained parameters: what lies in θ behind the model's."""
+        """Regularizer -> its own trained parameters: those that lie in θ behind the model's parameters."""
         found: dict[str, dict[str, Tensor]] = {}
         for player, entries in self.trained.items():
             behind = pieces[player][len(self.layouts[player].sizes) :]
