@@ -1,6 +1,6 @@
-"""A batch of a family's training, held still: what the check that λ is alive looks at.
+"""One fixed batch of a family's training. The check that λ is alive works on it.
 
-The loss is that of training (`Regularization.loss`) on the first images, with the member's own first draws, in double precision.
+The loss is the loss of training (`Regularization.loss`) on the first images, with the member's own first draws, in double precision.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from objectives.training.mathematics import Mathematics
 IMAGES = 16
 SPLIT = 128  # images of each split that a probe loads
 SEED = 0
-PROGRESS = 0.3  # of the training: inside a warm-up and inside a cycle
+PROGRESS = 0.3  # share of the training that is done: inside a warm-up and inside a cycle
 SETTLING = 100
 
 
@@ -41,7 +41,7 @@ class FamilyProbe:
         self._family: Any = type(type(family).__name__, (type(family),), own)(family.settings)
         self._run = self._begin(config)
         theta = self._run.crew.thetas[player][0].clone()
-        # Weights at their first values are special (biases of 0, gates alike); a nudge makes them general.
+        # First weights are special (biases of 0, equal gates). A small random change makes them general.
         nudge = torch.randn(theta.shape, generator=torch.Generator().manual_seed(SEED), dtype=torch.float64).to(theta)
         theta = theta + 0.01 * nudge
         layout = self._run.regularization.layouts[player]
@@ -50,7 +50,7 @@ class FamilyProbe:
         self._leaves = {name: piece.view(shapes[name]).clone().requires_grad_() for name, piece in named.items()}
         self._leaves[OWN] = theta[layout.size :].clone().requires_grad_()
         self._memories = {name: {key: value[0] for key, value in memory.items()} for name, memory in self._run.crew.memories.items()}
-        for _ in range(SETTLING if self._memories else 0):  # a running mean or a singular vector is one only after a while
+        for _ in range(SETTLING if self._memories else 0):  # a running mean or a singular vector is right only after some steps
             self.loss(config)
             self._memories = self._after
         for name, found in self._run.regularization.on.items():
@@ -58,19 +58,19 @@ class FamilyProbe:
                 self._memories[name][key] = torch.full_like(self._memories[name][key], value)
 
     def parameters(self) -> Mapping[str, Tensor]:
-        """The player's parameters, and as one vector those that regularizers train."""
+        """The player's parameters, and the parameters that regularizers train, as one vector."""
         return self._leaves
 
     def loss(self, config: base.Config) -> Tensor:
-        """What the player descends on the batch; what the probe's own config has on is computed, at its off value too."""
+        """The loss that the player descends on the batch. Terms that are on in the probe's own config are computed, also at off values."""
         return self._loss(config, [self._config, config])
 
     def absent(self, config: base.Config) -> Tensor:
-        """The loss without whatever `config` has off."""
+        """The loss without the terms that `config` has off."""
         return self._loss(config, [config])
 
     def unit(self, config: base.Config, name: str) -> float:
-        """What one unit of a λ adds: its penalty as it is logged, times the steps that it stands for."""
+        """What one unit of a λ adds: its penalty as it is logged, times the steps for which it stands."""
         self._loss(config, [config])
         regularization = self._run.regularization
         return float(self._logged[f"penalty_{name}"].detach()) * regularization.every(regularization.all[name])
@@ -120,6 +120,6 @@ class FamilyProbe:
 
 
 def _few(images: ImageSet) -> ImageSet:
-    """The first images of each split: double precision is dear."""
+    """The first images of each split, because double precision is slow."""
     names = ("train", "val", "test", "train_target", "val_target", "test_target")
     return replace(images, **{name: value[:SPLIT] for name in names if (value := getattr(images, name)) is not None})

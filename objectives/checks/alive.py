@@ -1,11 +1,11 @@
-"""Is λ alive? Proof on one batch that every λ does what its place in the loss says.
+"""Is λ alive? The check proves on one batch that every λ does what its place in the loss says.
 
-For each λ: it changes the loss and its gradient; the gradient agrees with a finite difference of the loss, second derivatives included;
-its off value equals the penalty's absence; a λ that multiplies a penalty does so linearly, and with the penalty's own definition where
-Lagrange has one of that name; and at fixed weights the score does not move with it.
+For each λ it proves five things. λ changes the loss and its gradient. The gradient agrees with a finite difference of the loss, second
+derivatives included. The off value equals the penalty's absence. A λ that multiplies a penalty does so linearly; where Lagrange has a
+penalty of that name, the penalty agrees with its definition. And at fixed weights the score does not change with λ.
 
-The batch and its random draws are held still by a *probe* (`base.Probe`), which every objective that trains with PyTorch here has, and a
-user's own objective may have: `probes(config) -> {player: Probe}`. What cannot be proven without one is said so.
+The batch and its random draws are held fixed by a *probe* (`base.Probe`). Every objective here that trains with PyTorch has probes. A
+user's own objective may have them: `probes(config) -> {player: Probe}`. What cannot be proven without a probe is reported as not proven.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def check(objective: Objective, names: Sequence[str] | None = None) -> list[Chec
 
 
 def _has_no_probes(objective: Objective) -> bool:
-    """What is refused with every λ at its default is a mistake in the settings, and no fault of a λ. Anything else is told of each λ."""
+    """Whether nothing can be proven. An error with every λ at its default is a mistake in the settings. Other errors are reported per λ."""
     try:
         return not objective.probes({})
     except base.ObjectiveError:
@@ -49,7 +49,7 @@ def _has_no_probes(objective: Objective) -> bool:
 def _checked(objective: Objective, knob: Knob) -> Check:
     try:
         return _Subject(objective, knob).verdict()
-    except base.ObjectiveError as error:  # the knob cannot be used here (an instance norm without feature maps): said, not proven
+    except base.ObjectiveError as error:  # the knob cannot be used here (an instance norm without feature maps): reported as not proven
         return Check(knob.name, True, "", f"not applicable: {error}", proven=False)
     except Exception as error:
         return Check(knob.name, False, "raises", f"the loss with {knob.name} on raised {type(error).__name__}: {error}")
@@ -80,7 +80,7 @@ class _Subject(Measured):
     # Faults -----------------------------------------------------------------------------------------------------------------------------
 
     def _score(self, probe: Probe) -> Check | None:
-        """At fixed weights the score is the same for every λ; a structural knob is part of the model that is scored."""
+        """At fixed weights the score is the same for every λ. (A structural knob is part of the scored model.)"""
         if self.knob.structural:
             return None
         scores = [probe.score({self.name: value}) for value in (off_value(self.knob), self.low, self.high)]
@@ -107,7 +107,7 @@ class _Subject(Measured):
     decayed = False
 
     def _acts_outside_the_loss(self) -> bool:
-        """Regularizers that move the weights themselves, or are averaged in: a step with and without them differs."""
+        """For regularizers that move the weights themselves, or are averaged in: a step with them and a step without them differ."""
         found = self.built_in
         if self.decayed:
             return True
@@ -130,7 +130,7 @@ class _Subject(Measured):
         return self._failed("unused coefficient", f"{said}. Multiply the penalty by the knob's value.")
 
     def _absence(self, probe: Probe) -> Check | None:
-        """The loss with λ computed at its off value is, to the bit, the loss without it."""
+        """The loss with λ computed at its off value equals, to the bit, the loss without λ."""
         absent = getattr(probe, "absent", None)
         if absent is None or self.knob.structural:
             return None

@@ -70,7 +70,7 @@ def latent_dim(default: int) -> base.Knob:
 
 
 def knobs_of(objective: str, players: Sequence[str], nuisance: Sequence[base.Knob]) -> dict[str, base.Knob]:
-    """Nuisance knobs and those of every regularizer that says it acts on the objective."""
+    """The nuisance knobs, and the knobs of every regularizer that acts on the objective."""
     found = {knob.name: knob for knob in nuisance}
     for regularizer in regularizers.acting_on(objective, tuple(players)).values():
         found.update({knob.name: knob for knob in (regularizer.knob, *regularizer.companions)})
@@ -78,7 +78,7 @@ def knobs_of(objective: str, players: Sequence[str], nuisance: Sequence[base.Kno
 
 
 def comparable(images: ImageSet) -> int:
-    """How many training images a generalization gap is measured on: as many as there are to validate, but not few."""
+    """On how many training images a generalization gap is measured: as many as there are for validation, but not few."""
     return max(len(images.val), CHEAP_IMAGES)
 
 
@@ -109,7 +109,7 @@ def metrics_of(
 
 @lru_cache(maxsize=2)
 def extractor(options: str, device: str, cache: str | None, features: str) -> Extractor:
-    """What a data set's images are compared in, once per process: worker processes are reused by many members."""
+    """The features in which a data set's images are compared. Made once per process, because many members use one worker process."""
     return make(loaded(options, device), Path(cache) if cache else None, json.loads(features))
 
 
@@ -134,14 +134,14 @@ class Family(base.Objective, _prepared.Preparing):
     averaged: ClassVar[Mapping[str, str]] = {}  # players whose exponential moving average is what is scored, and the knob of its decay
     dtype: ClassVar[str] = "float32"
     precisions: ClassVar[tuple[str, ...]] = get_args(base.Precision)
-    offers: ClassVar[tuple[str, ...]] = ()  # what metrics may take of it: see `metrics/_subject.py`
-    density = False  # whether its likelihood is that of real-valued pixels; for families that offer one
-    evaluates_together: ClassVar[bool] = False  # `evaluate` makes tensors of tensors only, so that it can be mapped over members
-    measures: ClassVar[tuple[str, ...]] = ()  # metric files measured for every complete member
+    offers: ClassVar[tuple[str, ...]] = ()  # what the family offers to metrics: see `metrics/_subject.py`
+    density = False  # whether its likelihood is a density of real-valued pixels; for families that offer a likelihood
+    evaluates_together: ClassVar[bool] = False  # `evaluate` only makes tensors from tensors, so it can be mapped over members
+    measures: ClassVar[tuple[str, ...]] = ()  # metric files that are measured for every complete member
 
     def __init__(self, settings: base.Settings) -> None:
         self.settings = settings if settings.device == "cpu" else _on_device(settings)
-        self.traces: dict[Hashable, Trace] = {}  # what its mapped losses do, kept for all runs of this process
+        self.traces: dict[Hashable, Trace] = {}  # the traces of its mapped losses, kept for all runs of this process
         self.model = settings.model or self.models[0]
         self.deciding = settings.metric or self.score
         deciders = [name for name, metric in self.metrics.items() if metric.decides]
@@ -164,7 +164,7 @@ class Family(base.Objective, _prepared.Preparing):
 
     @classmethod
     def measure_faults(cls, wanted: Sequence[str]) -> list[str]:
-        """Names that are no metric, or none that this family can be asked for."""
+        """Names that are no metrics, or that this family cannot be asked for."""
         known = metrics.measurable(frozenset(cls.offers))
         return [
             registry.unknown(f"measure: a metric that {cls.name!r} can be asked for", name, known) for name in wanted if name not in known
@@ -194,7 +194,7 @@ class Family(base.Objective, _prepared.Preparing):
         return {}
 
     def features(self) -> Extractor:
-        """What images are compared in."""
+        """The features in which images are compared."""
         return extractor(self.options_key(), self.settings.device, self.settings.cache, json.dumps(dict(self.settings.features or {})))
 
     def warm_up(self, images: ImageSet) -> dict[str, Any]:
@@ -215,7 +215,7 @@ class Family(base.Objective, _prepared.Preparing):
 
     @classmethod
     def bundle(cls, config: base.Config) -> tuple[base.Value, ...]:
-        """Members that agree in this can be trained as one pack: structural knobs, and which regularizers with a state are on."""
+        """Members with the same bundle can be trained as one pack: the structural knobs, and which regularizers with a state are on."""
         structural = [config.get(name, knob.default) for name, knob in cls.knobs.items() if knob.structural]
         stateful = [
             name
@@ -226,19 +226,19 @@ class Family(base.Objective, _prepared.Preparing):
         return (*structural, *stateful)
 
     def rehearse(self) -> None:
-        """Let this process import what the first pack would wait for: torch's mapping of functions takes seconds to import."""
+        """Import in this process what the first pack needs: torch's mapping of functions takes seconds to import."""
         from objectives.training import population
 
         population.rehearse()
 
     def calibrate(self, searched: Sequence[str], widest: int, members: int) -> dict[str, Any]:
-        """How many of the `members` that are to be trained here, at most `widest`, train fastest as one program, with the figures."""
+        """How many of the `members` to be trained here, at most `widest`, train fastest as one program, with the figures."""
         from objectives.training import calibration
 
         return calibration.measure(self, searched, widest, members)
 
     def epoch_seconds(self, config: base.Config) -> float:
-        """About what an epoch of one member takes here."""
+        """About how long an epoch of one member takes here."""
         from objectives.training import calibration
 
         return calibration.epoch_seconds(self, config)
@@ -251,7 +251,7 @@ class Family(base.Objective, _prepared.Preparing):
         return conflicts.conflicts(cls.name, intent)
 
     def probes(self, config: base.Config) -> Mapping[str, base.Probe]:
-        """One held-still batch per player, for the check that every λ is alive."""
+        """One fixed batch per player, for the check that every λ is alive."""
         from objectives.checks import _probe
 
         return _probe.of(self, config)
@@ -264,7 +264,7 @@ class Family(base.Objective, _prepared.Preparing):
     # How the players move ---------------------------------------------------------------------------------------------------------------
 
     def every(self, player: str, options: base.Config) -> int:
-        """A player moves once in so many minibatches."""
+        """A player takes a step once in so many minibatches."""
         return 1
 
     def rate(self, player: str, columns: Mapping[str, Tensor | float]) -> Tensor | float:
@@ -314,7 +314,7 @@ class Family(base.Objective, _prepared.Preparing):
         raise NotImplementedError
 
     def anomaly(self, net: Net, images: ImageSet, x: Tensor) -> Tensor:
-        """How strange images x (n, C, H, W) are, (n,): higher is stranger; for families that offer it."""
+        """How strange images x (n, C, H, W) are, (n,): higher is stranger. For families that offer it."""
         raise NotImplementedError
 
     def sampler(self, net: Net, images: ImageSet) -> latents.Sample:
@@ -322,5 +322,5 @@ class Family(base.Objective, _prepared.Preparing):
         return latents.fit(self.settings.latents or "gaussian", Subject(self, net, images, "val").codes("train"))
 
     def picture(self, net: Net, images: ImageSet) -> tuple[Tensor, int] | None:
-        """Images (n, C, H, W) in [0, 1] and how many go in a row; None if there is nothing to see."""
+        """Images (n, C, H, W) in [0, 1] and how many stand in a row. None if there is no picture."""
         return None

@@ -1,6 +1,6 @@
 """Autoencoder: x̂ = decoder(encoder(x)), trained on ½‖x̂ − x‖² per image and scored by the same on validation images.
 
-Where a data set has clean targets, training still sees the noisy image only, and the score is the distance to the clean one.
+If a data set has clean targets, training still sees only the noisy image, and the score is the distance to the clean one.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Autoencoder(Family):
         """Every metric, on the whole validation split and about as many training images."""
         found = self._on_split(net, images, "val")
         val, train = images.val.flatten(1), images.train[: comparable(images)].flatten(1)
-        gap = [half_squared_error(_reconstruct(net, x), x) for x in (val, train)]  # both against the input, which training sees
+        gap = [half_squared_error(_reconstruct(net, x), x) for x in (val, train)]  # both against the input, as in training
         return {
             **found,
             **half_sse.estimate(_reconstruct(net, train), train).as_metrics("train_half_sse"),
@@ -120,7 +120,7 @@ def _reconstruct(net: Net, x: Tensor) -> Tensor:
 
 
 def _target(images: ImageSet, split: str) -> Tensor:
-    """The clean images where the data set has them, else the images."""
+    """The clean images if the data set has them, else the images."""
     target: Tensor | None = getattr(images, f"{split}_target")
     return getattr(images, split) if target is None else target
 

@@ -1,10 +1,11 @@
 """Variational autoencoder: −E_q log p(x|z) + β·KL(q(z|x) ‖ p(z)), scored by the likelihood that it gives to new images.
 
-The score is the importance-weighted estimate of −log p(x), not −ELBO: −ELBO is what β = 1 minimizes, so it would choose β = 1 nearly
-always. Schedulers compare −ELBO (at β = 1, whatever β was trained with), for it is cheap. Both can decide.
+The score is the importance-weighted estimate of −log p(x), not −ELBO. −ELBO is what β = 1 minimizes, so it would choose β = 1 nearly
+always. Schedulers compare −ELBO, because it is cheap; it is taken at β = 1, whatever β was in training. A spec may let either of the two
+decide.
 
-Likelihoods: `bernoulli` on binarized images (redrawn for every training batch, fixed for validation and test), or `gaussian` of variance 1;
-with `optimal_sigma`, of the variance that is best on training images.
+Likelihoods: `bernoulli` on binarized images (redrawn for every training batch, fixed for validation and test), or `gaussian` of variance 1.
+With `optimal_sigma` the Gaussian has the variance that is best on training images.
 Source: Kingma & Welling 2014; β: Higgins et al. 2017; the importance-weighted bound: Burda et al. 2016.
 """
 
@@ -63,7 +64,7 @@ class VAE(Family):
         return {"encoder": (size, (2 * latent_dim,)), "decoder": (latent_dim, (size,))}
 
     def warm_up(self, images: ImageSet) -> dict[str, Any]:
-        """Refuse a Bernoulli likelihood of what is no probability, and bits of what are no gray levels."""
+        """Refuse a Bernoulli likelihood for values that are no probabilities, and bits for pixels that are no gray levels."""
         low, high = float(images.train.min()), float(images.train.max())
         if self.likelihood == "bernoulli" and not 0 <= low <= high <= 1:
             rule = "the likelihood 'bernoulli' needs pixels in [0, 1]"
@@ -73,7 +74,7 @@ class VAE(Family):
         return {"likelihood": self.likelihood}
 
     def start(self, members: Sequence[base.Member]) -> TrainingRun:
-        """Begin training; a regularizer that needs another likelihood is refused."""
+        """Begin training. A regularizer that needs another likelihood is refused."""
         for name, found in regularizers.acting_on(self.name, tuple(self.players)).items():
             needed = getattr(found.module, "LIKELIHOODS", self.likelihoods)
             on = any(not found.idle(member.config.get(name, found.knob.default)) for member in members)
@@ -109,7 +110,7 @@ class VAE(Family):
         }
 
     def evaluated_images(self, images: ImageSet, options: base.Config) -> int:
-        """With its own σ, which is measured on training images, those too."""
+        """With a σ of its own, also the training images on which σ is measured."""
         return min(CHEAP_IMAGES, max(len(images.val), len(images.train) if options.get("optimal_sigma") else 0))
 
     def finish(self, net: Net, images: ImageSet, rungs: Sequence[float]) -> dict[str, float]:
@@ -147,7 +148,7 @@ class VAE(Family):
 
     @property
     def density(self) -> bool:  # type: ignore[override]
-        """A Gaussian is one; a Bernoulli gives binary images a probability."""
+        """A Gaussian likelihood is a density; a Bernoulli likelihood gives binary images a probability."""
         return self.likelihood != "bernoulli"
 
     def neg_log_likelihood(self, net: Net, images: ImageSet, x: Tensor, name: str) -> Tensor:
@@ -175,7 +176,7 @@ class VAE(Family):
         }
 
     def _variance(self, net: Net, images: ImageSet) -> Tensor | None:
-        """The decoder's σ² where it is trained at its optimum: the mean squared error of at most 2,000 training images. None is 1."""
+        """The decoder's σ² where it is trained at its optimum: the mean squared error of at most 2,000 training images. None means 1."""
         if not net.options.get("optimal_sigma"):
             return None
         x, out, _, _ = self._sampled(net, images.train[:CHEAP_IMAGES], "sigma")
@@ -187,7 +188,7 @@ class VAE(Family):
         return self._neg_log_likelihood(out, x, variance), gaussian_kl_nats(mean, log_variance).sum(-1), mean
 
     def _sampled(self, net: Net, images: Tensor, split: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Images as the likelihood sees them, the decoder's output of one z each, and the posterior. A split's noise never changes."""
+        """Images as the likelihood sees them, the decoder's output for one z each, and the posterior. A split's noise never changes."""
         draws = Fixed(f"vae/{split}", images)
         x = self._observed(images.flatten(1), draws)
         noise = draws.normal((len(x), net.latent_dim), "latent")
@@ -212,7 +213,7 @@ class VAE(Family):
         return torch.cat(found)
 
     def _observed(self, x: Tensor, draws: Draws) -> Tensor:
-        """What the likelihood is about: for Bernoulli, binary pixels that are 1 with the probability of their gray value."""
+        """The x of the likelihood. For Bernoulli: binary pixels that are 1 with the probability of their gray value."""
         if self.likelihood != "bernoulli":
             return x
         return (draws.uniform(x.shape, "binarize") < x).to(x.dtype)

@@ -52,7 +52,7 @@ class TrainingRun:
         self._read_knobs()
 
     def _begin(self) -> None:
-        """Every member's first weights, from its own seed; the optimizers, and what regularizers remember."""
+        """Every member's first weights, from its own seed; the optimizers; and the first memories of regularizers."""
         family, members = self.family, list(self.members.values())
         self.crew, self.regularization = begun(family, members, self.images, self.options, self.dtype)
         self.masks = {player: layout.kernel_mask(self.crew.thetas[player][0]) for player, layout in self.regularization.layouts.items()}
@@ -61,19 +61,19 @@ class TrainingRun:
     # The interface ----------------------------------------------------------------------------------------------------------------------
 
     def step(self) -> list[Report]:
-        """Train every living member for one epoch; one report each. Empty when none lives."""
+        """Train every living member for one epoch. Returns one report for each; an empty list when no member lives."""
         if not self.crew.living:
             return []
         self.crew.epoch += 1
         try:
             reports = self.judge.reports(self._train_epoch())
-        except Exception as error:  # a user's penalty or model may raise anything; how a member ended is data
+        except Exception as error:  # a user's penalty or model may raise anything; it becomes the state of the member
             reports = [failure(living.member.number, self.crew.epoch, error) for living in self.crew.living]
         self._keep([k for k, report in enumerate(reports) if report.state is None])
         return reports
 
     def stop(self, number: int) -> None:
-        """Take a member out of the run; its weights stay readable. A member that has ended already is left as it is."""
+        """Take a member out of the run. Its weights stay readable. A member that has already ended is left as it is."""
         self._keep([k for k, living in enumerate(self.crew.living) if living.member.number != number])
 
     def save(self, path: Path) -> None:
@@ -93,7 +93,7 @@ class TrainingRun:
                 checkpoint.write(self.crew.state([k]), paths[living.member.number])
 
     def restore_each(self, paths: Mapping[int, Path]) -> None:
-        """Continue every member of the run from a checkpoint of its own, whatever run wrote it; they must be of one epoch.
+        """Continue every member of the run from its own checkpoint, whatever run wrote it. All checkpoints must be of one epoch.
 
         Raises:
             ObjectiveError: a checkpoint is another member's, or they differ in their epoch.
@@ -120,11 +120,11 @@ class TrainingRun:
     # An epoch ---------------------------------------------------------------------------------------------------------------------------
 
     def train_steps(self, count: int) -> None:
-        """Some steps of an epoch, without judging: what a calibration times."""
+        """Some steps of an epoch, without judging. A calibration times them."""
         self._train_epoch(count)
 
     def _train_epoch(self, steps: int | None = None) -> Values:
-        """One pass over the training images, or `steps` of it; the mean of each logged scalar, (K,), still on the device."""
+        """One pass over the training images, or `steps` of it. Returns the mean of each logged scalar, (K,), still on the device."""
         with products(self.settings.precision, self.settings.device):
             return self._pass(steps)
 
@@ -134,7 +134,7 @@ class TrainingRun:
         orders = torch.stack([torch.randperm(n, generator=living.streams.generator("order")) for living in self.crew.living])
         orders = orders.to(self.rows.device)  # (K, n)
         logged: dict[str, list[Tensor]] = {}
-        # Minibatches all have one size; the images left over differ from epoch to epoch.
+        # All minibatches have one size. Which images are left over differs from epoch to epoch.
         for start in list(range(0, n - size + 1, size))[:steps]:
             batch = self.rows[orders[:, start : start + size]]  # (K, B, D)
             self.crew.clock.epochs.fill_(self.crew.epoch - 1 + start / n)

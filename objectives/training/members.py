@@ -1,4 +1,4 @@
-"""The members of a run that are still in training, with everything that their next step depends on."""
+"""The members of a run that are still in training, with everything on which their next step depends."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from objectives.training.regularization import Memories
 
 @dataclass
 class Living:
-    """A member in training: its random streams, the cheap score of every epoch, what detectors of collapse look at, and the weights of its
-    best epoch if those will be scored."""
+    """A member in training: its random streams, the cheap score of every epoch, the metrics that detectors of collapse read, and the
+    weights of its best epoch if those will be scored."""
 
     member: Member
     streams: Live
@@ -36,8 +36,8 @@ class Living:
 class Crew:
     """The living members of a run. Tensors of K members have a first axis of length K.
 
-    `thetas` are each player's weights (K, P), `averages` their moving averages, `memories` and `step_memories` what regularizers remember,
-    `knobs` the members' values (K,).
+    `thetas` are each player's weights (K, P), `averages` their moving averages. `memories` and `step_memories` are what regularizers keep.
+    `knobs` are the members' values (K,).
     """
 
     living: list[Living]
@@ -99,7 +99,7 @@ class Crew:
         }
 
     def load(self, state: Mapping[str, Any], known: Mapping[int, Member], device: str, dtype: torch.dtype, path: Path) -> None:
-        """Take over what `state` returned of some of the members in `known`; `path` is where it was read.
+        """Take over what `state` returned for some of the members in `known`. `path` is the file from which it was read.
 
         Raises:
             ObjectiveError: it is of other members.
@@ -116,7 +116,7 @@ class Crew:
         self.living = []
         for position, (number, seed) in enumerate(state["members"]):
             streams = Live(seed, device, dtype)
-            # Generator states live on the CPU, whatever the device of the generator.
+            # Generator states are on the CPU, whatever the device of the generator.
             streams.load_state({name: value.cpu() for name, value in state["streams"][position].items()})
             kept = (state[key][position] for key in ("rungs", "first_loss", "best", "history"))
             self.living.append(Living(known[number], streams, *kept))
