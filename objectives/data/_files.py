@@ -31,7 +31,7 @@ class Layout:
         return Path(root).expanduser() / self.folder
 
     def path(self, root: Any, name: str) -> Path:
-        """One of the files, plain or packed."""
+        """One of the files, plain or with .gz."""
         plain = self.at(root) / name
         return plain if plain.exists() else plain.with_name(f"{name}.gz")
 

@@ -1,15 +1,16 @@
 """Regularizers: one file each, and the file name is the name in a spec. To add one is to add a file: no list is edited.
 
-All that a file may hold is listed here. Whatever else is in it is its own affair: nobody outside asks for it.
+All that a file may hold is listed here. Anything else in a file is private: no other file asks for it.
 
 What it is
 - `KNOB`: its λ, a `base.Knob`;
-- `COMPANIONS`: a tuple of further knobs that belong to it (none is a λ); `COMPANIONS_ON` says, by name, where one acts that has no meaning
-  in all the places of `ON`; `INTERVAL` names the one that says every how many steps the penalty is computed, to weigh as much more;
+- `COMPANIONS`: a tuple of further knobs that belong to it (none is a λ). `COMPANIONS_ON` says, by name, where a companion acts if it has no
+  meaning in all the places of `ON`. `INTERVAL` names the companion that says how often the penalty is computed: once in so many steps, with
+  so many times the weight;
 - `ON`: what it may act on: `"autoencoder"`, `"vae"`, `"gan.generator"`, `"gan.discriminator"`. If it fits both players of a GAN it becomes
   two knobs, with the suffixes `_g` and `_d`;
 - `LIKELIHOODS`: the likelihoods beside which it has a meaning, if not all: others are refused where it is on;
-- `ANY_MODEL`: of a choice, the values that every model can train with, if not all (maps to normalize one by one are not in every model);
+- `ANY_MODEL`: of a choice, the values that every model can train with, if not all (not every model has maps that can be normalized);
 - `DEFAULT_ON`: why it is on unless a spec says otherwise, in words. A λ without this has its off value as its default.
 
 What it does: one or more of these functions (`Context`, `Terms` and `Update` are in `objectives/terms.py`)
@@ -75,7 +76,7 @@ HOOKS = ("penalty", "adjust", "observe", "auxiliary", "augment", "corrupt", "lay
 
 @dataclass(frozen=True)
 class Regularizer:
-    """A regularizer on one player of one objective. `suffix` is what its knobs' names end with: `_g`, `_d` or nothing."""
+    """A regularizer on one player of one objective. `suffix` is the end of its knobs' names: `_g`, `_d` or nothing."""
 
     knob: base.Knob
     player: str
@@ -93,12 +94,12 @@ class Regularizer:
 
     @property
     def own_names(self) -> dict[str, str]:
-        """The names of its knobs in the objective, by the names its file gives them."""
+        """The names of its knobs in the objective, by the names that its file gives them."""
         return {knob.name.removesuffix(self.suffix): knob.name for knob in (self.knob, *self.companions)}
 
     @property
     def interval(self) -> str | None:
-        """The name of the companion that says every how many steps the penalty is computed."""
+        """The name of the companion that says once in how many steps the penalty is computed."""
         own = getattr(self.module, "INTERVAL", None)
         return None if own is None else self.own_names[own]
 
@@ -110,7 +111,7 @@ def modules() -> dict[str, ModuleType]:
 
 @lru_cache
 def acting_on(objective: str, players: tuple[str, ...]) -> Mapping[str, Regularizer]:
-    """The regularizers of an objective by knob name: `l2`, or `l2_g` and `l2_d` for a GAN. Read once, for it is asked often."""
+    """The regularizers of an objective by knob name: `l2`, or `l2_g` and `l2_d` for a GAN. Read once, because this is called often."""
     found = {}
     for module in modules().values():
         places = {player: objective if len(players) == 1 else f"{objective}.{player}" for player in players}

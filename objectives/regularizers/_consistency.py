@@ -1,4 +1,4 @@
-"""How much a discriminator's logits move when its input is shifted a little: what CR and bCR penalize."""
+"""How much a discriminator's logits change when its input is shifted a little. CR and bCR penalize this."""
 
 from __future__ import annotations
 

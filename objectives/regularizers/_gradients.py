@@ -1,4 +1,4 @@
-"""Slopes of a discriminator: what every gradient penalty is made of."""
+"""Slopes of a discriminator. Every gradient penalty is made of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from objectives.lazy import Tensor, torch
 from objectives.regularizers._truths import Functions, Trained, context, numbers, zero
 from objectives.terms import Terms
 
-EPSILON = 1e-4  # under the root of a slope, whose gradient is infinite at 0 otherwise; that of compare_gan
+EPSILON = 1e-4  # under the root of a slope, whose gradient would be infinite at 0; the value of compare_gan
 
 
 def squared_slopes(terms: Terms, x: Tensor) -> Tensor:

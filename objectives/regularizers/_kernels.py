@@ -14,7 +14,7 @@ FIRST = 100  # power iterations for the first estimate
 def singular(kernel: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """σ ≈ uᵀWv and the next v, by one step of power iteration: u = Wv/‖Wv‖, v ← Wᵀu/‖Wᵀu‖, as torch does.
 
-    The gradient flows through W alone; u and v are constants, whose own change σ does not feel at its maximum.
+    The gradient flows through W alone. u and v are constants: at the maximum of σ, a small change of u and v does not change σ.
     """
     rows = kernel.flatten(1)
     fixed = rows.detach()

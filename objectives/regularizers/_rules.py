@@ -1,7 +1,7 @@
-"""The words in which a λ's file says what it does not go with (`CONFLICTS`). Readable without torch.
+"""The parts from which a λ's file builds its rules about what it does not go with (`CONFLICTS`). Readable without torch.
 
-A rule finds *places*: where it applies, as a text that goes into its message. In a GAN a λ may exist for both players (`l2_g`, `l2_d`);
-two λ meet where their suffixes agree, or where one has none because it exists for one player only.
+A rule finds *places*: where it applies, as a text that goes into its message. In a GAN a λ may exist for both players (`l2_g`, `l2_d`). Two
+λ meet where their suffixes agree, or where one has no suffix because it exists for one player only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from objectives.base import Intent, Value
 
 @dataclass(frozen=True)
 class Seen:
-    """An intent as rules look at it. `files` are those of all λ, by name: what each says of itself."""
+    """An intent as rules look at it. `files` are the files of all λ, by name: they hold what each λ says about itself."""
 
     objective: str
     intent: Intent
@@ -71,10 +71,11 @@ def sweep(
 
 @dataclass(frozen=True)
 class Rule:
-    """One incompatibility. `places` yields where it applies, and each place fills the braces of `message`.
+    """Two or more knobs that do not go together. `places` yields where the rule applies; each place fills the braces of `message`.
 
-    An error refuses the sweep: the same thing is counted twice, or a knob has no meaning beside another. A warning is said once: it trains,
-    but the λ curve may not measure what one thinks. `broken` is a sweep that breaks the rule in one place, `kept` one like it that passes.
+    An error refuses the sweep: the same thing is counted twice, or a knob has no meaning beside another. A warning is said once: the sweep
+    trains, but the λ curve may not measure what one expects. `broken` is a sweep that breaks the rule in one place; `kept` is a similar
+    sweep that passes.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Transforms of images (B, D) whose strength is a tensor and whose random numbers are handed in: they work on the device and under vmap."""
+"""Transforms of images (B, D). Their strength is a tensor, random numbers are handed in: so they work on the device and under vmap."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from objectives.lazy import Tensor, torch
 from objectives.regularizers._truths import Trained
 
 Shape = tuple[int, int, int]
-SHIFT = 1 / 8  # of the side: 4 pixels of 32, as DiffAugment and CR shift
-CUTOUT = 1 / 2  # side of the square that is cut out, of the image's side
+SHIFT = 1 / 8  # of the side: 4 pixels of 32, as in DiffAugment and CR
+CUTOUT = 1 / 2  # side of the square that is cut out, as a share of the image's side
 EAGER: dict[str, Value] = {"n_dis": 5, "lr_ratio": 3.0}  # a discriminator that is far ahead of its generator; for effects
-LIGHT = 0.5  # brightness moves by up to half of this either way, in units of the range [0, 1]
+LIGHT = 0.5  # brightness changes by up to half of this in both directions, in units of the range [0, 1]
 
 
 def shifted(x: Tensor, shape: Shape, draws: Draws, stream: str) -> Tensor:
-    """Every image moved by a whole number of pixels per axis, up to an eighth of the side and at least one; what enters is 0.
+    """Every image moved by a whole number of pixels per axis: up to an eighth of the side, and at least up to one. Pixels that enter are 0.
 
-    x may be packed: rows (n, m·D) are n·m images.
+    Rows of x may hold several images (`packing`): (n, m·D) are n·m images.
     """
     images = x.reshape(-1, *shape)
     for axis in (2, 3):
@@ -80,7 +80,7 @@ def _moved(images: Tensor, axis: int, u: Tensor) -> Tensor:
 
 
 def _span(side: int, u: Tensor) -> Tensor:
-    """Which pixels of a side the cutout takes, (n, side): its middle lies anywhere on the side."""
+    """The pixels of a side that the cutout takes, (n, side). The middle of the cutout lies anywhere on the side."""
     size = round(CUTOUT * side)
     first = ((side + 1 - size % 2) * u).floor() - size // 2
     position = torch.arange(side, device=u.device) - first[:, None]
@@ -88,7 +88,7 @@ def _span(side: int, u: Tensor) -> Tensor:
 
 
 def memorized(trained: Trained) -> float:
-    """How much better a discriminator likes its training images than validation images, on average, in logits; for effects."""
+    """How much more a discriminator likes its training images than validation images, on average, in logits; for effects."""
     with torch.no_grad():
         train, val = (trained.net("discriminator", images.flatten(1)).mean() for images in (trained.images.train, trained.images.val))
     return float(train - val)

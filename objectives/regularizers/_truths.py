@@ -1,6 +1,6 @@
-"""What a regularizer's file says of itself beforehand, and its contract suite holds it to.
+"""What a regularizer's file states beforehand. Its contract suite tests the regularizer against it.
 
-`examples()` returns values known in closed form or computed in another way; `effect()` says which quantity the regularizer is there to
+`examples()` returns values that are known in closed form, or computed in another way. `effect()` says which quantity the regularizer must
 move, on a small problem that trains in a second.
 """
 
@@ -37,7 +37,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Trained:
-    """A member after training: the network that is scored, its weights by player as plain kernels, the data, and its reports."""
+    """A member after training: the scored network, its weights by player as plain kernels, the data, and its reports."""
 
     net: Net
     kernels: Mapping[str, Mapping[str, Tensor]]
@@ -48,10 +48,10 @@ class Trained:
 
 @dataclass(frozen=True)
 class Effect:
-    """Trained with the knobs `on`, `measure` is higher (`rises`) or lower than trained without, by at least the share `least`.
+    """Trained with the knobs `on`, `measure` is higher (`rises`) or lower than without them, by at least the share `least`.
 
-    `always` holds knobs that both trainings have. Both start from the same seed, on as many `images` of digits, and are compared over
-    as many `seeds`, for one training is luck. The share is that of the geometric mean over seeds, or, where the measure may be 0 or
+    `always` holds knobs that both trainings have. Both start from the same seed, on `images` images of digits. They are compared over
+    `seeds` seeds, because one training alone is luck. The share is that of the geometric mean over seeds, or, where the measure may be 0 or
     negative (`signed`), that of the mean.
     """
 
@@ -69,7 +69,7 @@ class Effect:
     signed: bool = False
 
     def margins(self, without: Sequence[float], with_it: Sequence[float]) -> list[float]:
-        """By how much each seed passes what is demanded: the mean of these must lie above 0, beyond what the seeds' spread allows."""
+        """By how much each seed exceeds what is demanded. The mean of these must lie above 0, by more than the seeds' spread allows."""
         if self.signed:
             return [self._way() * (b - a) - self.least * abs(a) for a, b in zip(without, with_it, strict=True)]
         demanded = math.log1p(self._way() * self.least)

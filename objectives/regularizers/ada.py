@@ -1,14 +1,15 @@
-"""ADA, adaptive augmentation of what the discriminator sees: as much as it takes to keep D from knowing its training images by heart.
+"""ADA, adaptive augmentation of what the discriminator sees. It augments just enough to keep D from knowing its training images by heart.
 
     p ← clip(p + sign(r − r_t)·B/N, 0, 1) after each step of D,    r = E sign(D(x)) on real images,    N = `ada_images`
 
-λ is the target r_t. r is 0 where D is undecided and 1 where it calls every training image real; above r_t, p rises. The augmentations are
+λ is the target r_t. r is 0 where D is undecided, and 1 where D calls every training image real. Above r_t, p rises. The augmentations are
 those of `diffaug`, each with probability p (the paper's pipeline is longer; its target of .6 was found with it). p begins at 0.
-A *lower* target augments more; r never exceeds 1, hence 1 is off. N is how many images D sees while p goes from 0 to 1: 500,000 in the
+A *lower* target augments more. r never exceeds 1, so 1 is off. N is how many images D sees while p goes from 0 to 1: 500,000 in the
 paper, of 25 million; the default here is for shorter trainings.
 Units: r_t is a mean sign. Where: the discriminator's input, in both players' steps. Cost: 10–30 %.
 
-Pitfalls: r needs logits that are positive for real images: not those of a Wasserstein critic, which have no zero. Not beside `diffaug`.
+Pitfalls: r needs logits that are positive for real images. A Wasserstein critic has no such logits, because they have no zero. Not beside
+`diffaug`.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ COMPANIONS = (
     ),
 )
 ON = ("gan.discriminator",)
-PROBED = {"p": 0.5}  # at which `lagrange check` looks: the first p is 0, and changes nothing
+PROBED = {"p": 0.5}  # the value at which `lagrange check` looks: the first p is 0, and changes nothing
 CONFLICTS = (
     Rule(
         "augmented_twice",

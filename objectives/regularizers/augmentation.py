@@ -2,8 +2,8 @@
 
     T_m: rotation by U(−15°, 15°)·m about the middle, then a shift by U(−3/28, 3/28)·m of the side along each axis; bilinear, black enters
 
-The augmented image is what is reconstructed, too. At m = 1 a digit of 28 pixels moves by up to 3 of them; each image has its own random
-numbers, drawn anew in every step. Nothing is flipped: see `flip`.
+The augmented image is also the target of the reconstruction. At m = 1 a digit of 28 pixels moves by up to 3 of them. Each image has its own
+random numbers, drawn anew in every step. Nothing is flipped: see `flip`.
 Units: m is a share of the full transform. Where: training images of autoencoders and VAEs; on the device, one strength per member.
 Not for GANs: augmenting the real images only teaches the generator to draw augmented ones (`diffaug`, `ada` augment both). Cost: 10–30 %.
 

@@ -2,8 +2,8 @@
 
     bCR = E (D(x) − D(Tx))² + E (D(G(z)) − D(T G(z)))²,    T as in `cr`
 
-It holds CR's term on real images: `bcr` takes the place of `cr`, and both at once would count that term twice (an error). The paper has a λ
-for each term and uses the same for both (10); here it is one. Units, cost of one evaluation, dropout and scale: see `cr`.
+It contains CR's term on real images. So `bcr` takes the place of `cr`; both at once would count that term twice (an error). The paper has a
+λ for each term and uses the same value for both (10); here there is one λ. Units, cost of one evaluation, dropout and scale: see `cr`.
 Where: the discriminator; G is held fixed. Cost: 100 % of D's step (two evaluations more).
 """
 

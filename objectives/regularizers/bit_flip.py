@@ -1,10 +1,11 @@
 """Bit-flip noise: each pixel that the encoder sees is flipped, x → 1 − x, with probability p; the target stays clean.
 
-For binary images, as a VAE with Bernoulli likelihood sees them, it is the natural corruption; a gray pixel is mirrored at ½. Published
-as a guard against overfitting of static binarization. p = ½ would leave no information.
+For binary images, as a VAE with Bernoulli likelihood sees them, this is the natural corruption. A gray pixel is mirrored at ½. It was
+published as a guard against overfitting of static binarization. p = ½ would leave no information.
 
 Source: Im et al. 2017 (denoising criterion for VAEs); Vincent et al. 2008. Input of an autoencoder or VAE with pixels in [0, 1]; 1 %.
-Pitfalls: for real-valued data 1 − x is no flip; with it a VAE's training loss is no bound on log p(x) any more (scores see no noise).
+Pitfalls: for real-valued data 1 − x is no flip. With bit flips a VAE's training loss is no bound on log p(x) any more (scores see no
+noise).
 """
 
 from __future__ import annotations

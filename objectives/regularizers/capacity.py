@@ -2,12 +2,12 @@
 
     loss = −E log p(x|z) + γ·|KL − C_t|,        C_t = C·min(1, 2·progress)
 
-KL is the mean over the batch of the sum over latents, so one image may say more than C and another less. Where γ is on it *replaces* β·KL:
-β is then without effect. The penalty that is logged is |KL − C_t|.
+KL is the mean over the batch of the sum over latents, so one image may have more than C and another less. Where γ is on it *replaces* β·KL;
+β is then without effect. The logged penalty is |KL − C_t|.
 
 Source: Burgess et al. 2018, equation 8. disentanglement_lib has γ = 1000 and C of 5, 10, 25, 50, 75, 100 nats, and lets C grow over a
 number of steps; pythae takes |KL − C| of each image before the mean. Latent space of a VAE; costs nothing.
-Pitfall: a C above what the decoder can use is filled with noise; below a nat or so nothing is learnt, whatever γ is.
+Pitfall: if C is above what the decoder can use, noise fills it. If C is below about one nat, nothing is learnt, whatever γ is.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def penalty(terms: Terms) -> Tensor:
 
 
 def adjust(terms: Terms, value: Tensor | float) -> Terms:
-    """β·KL gives way where γ is on."""
+    """Where γ is on, β·KL is removed."""
     kl = terms.values["kl"]
     return terms.scaled("beta", torch.where(torch.as_tensor(value) == 0, torch.ones_like(kl), torch.zeros_like(kl)))
 

@@ -2,12 +2,12 @@
 
     CR = E (D(x) − D(Tx))²,    T a shift by up to an eighth of the side (at least one pixel), both ways, zeros entering
 
-Units: squared logits; λ = 10 in the paper and in StudioGAN. The paper's T flips too; here it does not, for a mirrored digit is no digit.
-x is what D saw (after instance noise and augmentation), and packed images are shifted one by one. With dropout in D the two evaluations
-have masks of their own, so their difference is penalized too.
-Where: the discriminator. Cost: 50 % of its step (one evaluation more).
+Units: squared logits; λ = 10 in the paper and in StudioGAN. The paper's T also flips. Here T does not, because a mirrored digit is no
+digit. x is what D saw (after instance noise and augmentation). With `packing`, images are shifted one by one. With dropout in D the two
+evaluations have different masks, so the difference between masks is penalized too. Where: the discriminator. Cost: 50 % of its step (one
+evaluation more).
 
-Pitfalls: it makes D invariant to the shift, so that G may shift what it draws; bCR and zCR were made to answer that. The scale of the
+Pitfalls: it makes D invariant to the shift, so G may shift what it draws; bCR and zCR were made to prevent that. The scale of the
 logits, and with it λ, differs from game to game.
 """
 

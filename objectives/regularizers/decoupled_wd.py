@@ -1,7 +1,7 @@
-"""Decoupled weight decay: what AdamW does, a different regularizer from L2 in the loss.
+"""Decoupled weight decay, as in AdamW. It is a different regularizer from L2 in the loss.
 
-Adam divides the gradient of an L2 penalty by √v̂ together with that of the data, so weights with large gradients are decayed less; the
-decoupled decay shrinks every weight by the same factor 1 − ηλ.
+Adam divides the gradient of an L2 penalty by √v̂, together with the gradient of the data. So weights with large gradients are decayed less.
+The decoupled decay shrinks every weight by the same factor 1 − ηλ.
 """
 
 from __future__ import annotations

@@ -2,12 +2,12 @@
 
     λ_od Σ_{i≠j} Cov_ij² + λ_d Σ_i (Cov_ii − 1)²,        Cov = Cov_x(μ(x)) over the batch
 
-The knob is λ_od, its companion the ratio λ_d/λ_od, 10 as in the paper's experiments. It acts beside β·KL and on
-the aggregate only: single posteriors stay free, so reconstructions suffer less than from a large β.
+The knob is λ_od, its companion the ratio λ_d/λ_od, 10 as in the paper's experiments. It acts beside β·KL and only on the aggregate. Single
+posteriors stay free, so reconstructions suffer less than from a large β.
 
 Source: Kumar et al. 2018, equation 6; disentanglement_lib: λ_od of 1 to 50, λ_d = 10·λ_od. Latent space of a VAE; 2 %.
-Pitfalls: a covariance of a batch of B has rank B − 1 at most, so B should exceed the latent size; a variance of *means* of 1 leaves no room
-for posterior variance beside an aggregate of variance 1, which is what `dip_ii` mends.
+Pitfalls: a covariance of a batch of B has rank B − 1 at most, so B should exceed the latent size. If the *means* have variance 1, an
+aggregate of variance 1 leaves no room for posterior variance; `dip_ii` corrects this.
 """
 
 from __future__ import annotations

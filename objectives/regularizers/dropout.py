@@ -21,7 +21,7 @@ KNOB = Knob(
     cost="1–3 %",
     source="Srivastava et al. 2014",
 )
-# Not on a GAN's generator: its output noise is what the discriminator judges.
+# Not on a GAN's generator, because the discriminator would judge the noise in its output.
 ON = ("autoencoder", "vae", "gan.discriminator")
 
 

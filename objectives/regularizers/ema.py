@@ -1,7 +1,7 @@
-"""Exponential moving average of the generator's weights: what is scored is the average, what is trained is not touched.
+"""Exponential moving average of the generator's weights: the average is scored; the trained weights are not changed.
 
-The decay warms up, min(a, (1 + t)/(10 + t)) after t steps, so that the first weights are forgotten soon. A GAN without it (a = 0) is scored
-on the last iterate of a game that swings, which is why the default is on.
+The decay warms up, min(a, (1 + t)/(10 + t)) after t steps, so that the first weights are forgotten soon. Without the average (a = 0) a GAN
+is scored on the last step of a game that swings. So the average is on by default.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""FactorVAE: the total correlation of the codes by the density ratio of an adversary, which is trained beside the model.
+"""FactorVAE: the total correlation of the codes, from the density ratio of an adversary that is trained beside the model.
 
     loss = … + β·KL + γ·TC,        TC ≈ mean(l₀(z) − l₁(z))
 
-l₀, l₁ are the logits of "a code" and "each latent from another image" of an MLP z - 256 - 256 - 2 with leaky ReLU of slope 0.2. Its own
-loss is the cross-entropy between codes and permuted codes (½ each), in which z is a constant; in the penalty the adversary is. Where it is
-optimal, l₀ − l₁ = log q(z)/Π q(z_j).
+l₀, l₁ are the logits of "a code" and "each latent from another image" of an MLP z - 256 - 256 - 2 with leaky ReLU of slope 0.2. The
+adversary's own loss is the cross-entropy between codes and permuted codes (½ each); z is a constant in it. In the penalty the adversary is
+a constant. Where the adversary is optimal, l₀ − l₁ = log q(z)/Π q(z_j).
 
 Source: Kim & Mnih 2018, algorithm 2; γ of 10 to 100 there, 6.4 and 35 in its text. Latent space of a VAE; one more, small network: 30–40 %.
-What differs: the paper permutes the codes of a second batch and has an adversary of six layers of 1,000 with Adam(1e-4, β₁ = 0.5); here the
+What differs: the paper permutes the codes of a second batch, and its adversary has six layers of 1,000 with Adam(1e-4, β₁ = 0.5). Here the
 same batch is permuted, and the adversary moves with the model's own Adam and learning rate. Pitfall: early on the adversary knows nothing,
-so the penalty is noise; `tc` estimates the same quantity without one.
+so the penalty is noise; `tc` estimates the same quantity without an adversary.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def adversary(z: Tensor, trained: Mapping[str, Tensor]) -> Tensor:
 
 
 def penalty(terms: Terms) -> Tensor:
-    """mean(l₀ − l₁): what the adversary takes the total correlation for."""
+    """mean(l₀ − l₁): the adversary's estimate of the total correlation."""
     fixed = {name: value.detach() for name, value in terms.context.trained.items()}
     logits = adversary(terms.values["latent"], fixed)
     return (logits[:, 0] - logits[:, 1]).mean()

@@ -2,11 +2,11 @@
 
     x ← x mirrored left to right, with probability p
 
-Source document S4 augments so. It is wrong for digits: a mirrored 2 is no digit, and 6 and 9 do not survive it either; a model that must
-also explain mirrored images has less left for the others, and a search over p should answer 0 there (a warning says so before). It is here
-so that this can be tested, and for photographs, where left and right mean nothing.
-Units: a probability; ½ forgets left and right altogether. Where: training images of autoencoders and VAEs; not of GANs, whose generator
-would learn to draw mirrored images. Cost: 1 %.
+Source document S4 augments in this way. For digits it is wrong: a mirrored 2 is no digit, and a mirrored 6 or 9 is none either. A model
+that must also explain mirrored images has less capacity left for the others. So a search over p should answer 0 for digits (a warning says
+so before). The knob exists so that this can be tested, and for photographs, where left and right mean nothing. Units: a probability; ½
+forgets left and right altogether. Where: training images of autoencoders and VAEs; not of GANs, whose generator would learn to draw
+mirrored images. Cost: 1 %.
 """
 
 from __future__ import annotations

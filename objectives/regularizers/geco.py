@@ -1,4 +1,4 @@
-"""GECO: the KL is minimized under a constraint on the reconstruction, whose multiplier finds its own value.
+"""GECO: the KL is minimized under a constraint on the reconstruction. The constraint's multiplier finds its own value.
 
     loss = β·KL + λ_t·(½SSE − ½Dκ²),        λ_{t+1} = λ_t · exp(ν·clip(C̄_t, ±1)),        C = SSE/(Dκ²) − 1
 
@@ -6,12 +6,13 @@
 violation (decay 0.9), ν = 0.01: λ_t grows while the error is above κ, and falls once it is below. It starts at 1 and stays within
 1e-4 … 1e4. For a unit Gaussian likelihood λ_t = 1/β: GECO is a β-VAE whose β is chosen by a target that has a unit.
 
-`more`: a larger κ allows more error, leaves the KL more room and so regularizes more. κ = 0 is off, plain training; it is *not* the
-limit of small κ, which is an autoencoder. Where on, it replaces the likelihood in training, a Bernoulli one too; scores use the likelihood.
+`more`: a larger κ allows more error and leaves the KL more room, so it regularizes more. κ = 0 is off, plain training. This is *not* the
+limit of small κ, which is an autoencoder. Where κ is on, the constraint replaces the likelihood in training, also a Bernoulli likelihood.
+Scores use the likelihood.
 
-Source: Rezende & Viola 2018, algorithm 1; there C is not divided by Dκ² and the average decays with 0.99: dividing makes one ν fit images
-of every size. Decoder of a VAE; costs nothing. Pitfalls: a κ below what the model can reach drives λ_t to its bound, where the KL does not
-count; a κ above the data's standard deviation drives it to the other, and the codes collapse. Fix β at 1.
+Source: Rezende & Viola 2018, algorithm 1. There C is not divided by Dκ² and the average decays with 0.99. The division makes one ν fit
+images of every size. Decoder of a VAE; costs nothing. Pitfalls: a κ below what the model can reach drives λ_t to its upper bound, where the
+KL does not count. A κ above the data's standard deviation drives λ_t to its lower bound, and the codes collapse. Fix β at 1.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Group lasso: the norms of whole rows or filters, so that units die as a whole and can be cut out of the network.
+"""Group lasso: a penalty on the norms of whole rows or filters, so that units die as a whole and can be cut out of the network.
 
-A group is what makes one output unit: a row of a linear layer, a filter of a convolution. The factor √|g|, the root of the group's size,
-makes groups of different size pay the same per weight. The gradient λ√|g|·w/‖W_g‖ has constant length, which a unit of little use cannot
-withstand; within a surviving group it shrinks but does not thin out.
+A group makes one output unit: a row of a linear layer, or a filter of a convolution. The factor √|g|, the root of the group's size, makes
+groups of different size pay the same per weight. The gradient λ√|g|·w/‖W_g‖ has constant length; a unit of little use cannot resist it.
+Within a surviving group the penalty shrinks weights but sets none to 0.
 
 Source: Yuan & Lin 2006; on filters Wen et al. 2016. The range is recalled, not looked up. As with every subgradient, Adam brings groups
-near 0, not to exactly 0: they hover at about the learning rate. A small ε under the root keeps the gradient finite at 0. Kernels of a
+near 0, not to exactly 0: they stay at about the learning rate. A small ε under the root keeps the gradient finite at 0. Kernels of a
 normalized layer (BatchNorm, `norm`) keep their function when scaled, so there the penalty only sets the effective learning rate.
 """
 
@@ -30,7 +30,7 @@ KNOB = Knob(
     cost="1–2 %",
     source="Yuan & Lin 2006; Wen et al. 2016",
 )
-# Where one wants a smaller network: what draws or rebuilds images.
+# On parts that draw or rebuild images: there one wants a smaller network.
 ON = ("autoencoder", "vae", "gan.generator")
 EPS = 1e-12
 

@@ -1,8 +1,8 @@
-"""Instance noise: Gaussian noise on what the discriminator sees, real and generated, that fades to nothing over the training.
+"""Instance noise: Gaussian noise on what the discriminator sees, real and generated images, which fades to nothing over the training.
 
     x̃ = x + σ_t ε,    ε ~ N(0, I),    σ_t = σ₀·(1 − t/T)
 
-It makes the two distributions overlap while they are far apart, so that D's slope tells G where to go; `input_noise` is the same without
+It makes the two distributions overlap while they are far apart, so that D's slope tells G where to go. `input_noise` is the same without
 fading. Units: pixel values in [0, 1]. Where: the discriminator's input, in both players' steps. Cost: 1 %.
 
 Pitfalls: noise that has not faded (a stopped training) leaves G no reason to draw fine detail. Not beside `input_noise` on D (an error).

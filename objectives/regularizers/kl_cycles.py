@@ -1,12 +1,12 @@
-"""Cyclical schedule of the KL: training is M cycles, and in each β grows from 0 to its value over the first half and then stays.
+"""Cyclical schedule of the KL: training is M cycles. In each cycle β grows from 0 to its value over the first half and then stays.
 
     β_t = β·min(1, 2·frac(M·progress))
 
 Each restart lets the decoder use latents again that the last cycle closed. M = 1 is a warm-up over half of the training. `more` is the
 larger number of cycles: β is at 0 more often. Together with `kl_warmup` the two factors would multiply.
 
-Source: Fu et al. 2019 (M = 4, R = ½, linear). Latent space of a VAE; costs nothing.
-Pitfall: in the rise of a cycle the model is that of a smaller β. The last epoch, which is scored, ends a cycle; rungs are −ELBO at β = 1.
+Source: Fu et al. 2019 (M = 4, R = ½, linear). Latent space of a VAE; costs nothing. Pitfall: while β rises in a cycle, the model is that of
+a smaller β. The last epoch, which is scored, ends a cycle; rungs are −ELBO at β = 1.
 """
 
 from __future__ import annotations

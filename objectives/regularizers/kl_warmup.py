@@ -1,13 +1,13 @@
 """KL warm-up: β grows linearly from 0 to its value over the first T epochs.
 
-    β_t = β·min(1, t/T),        t in epochs, counted in parts of one
+    β_t = β·min(1, t/T),        t in epochs, fractions included
 
-Without it the KL may push latents onto the prior before the decoder has learnt to use them. `more` is the longer warm-up: further from
-plain training, although β is smaller for longer. With cycles of β (`kl_cycles`) the two factors would multiply.
+Without it the KL may push latents onto the prior before the decoder has learnt to use them. `more` is the longer warm-up: it is further
+from plain training, although β is smaller for longer. With cycles of β (`kl_cycles`) the two factors would multiply.
 
 Source: Bowman et al. 2016; Sønderby et al. 2016 (200 epochs); VampPrior code 100 epochs. Latent space of a VAE; costs nothing.
-Pitfall: the loss of a warming epoch is too good. Scores and rungs here are −ELBO at β = 1 whatever t is, so an early epoch does not win.
-A T beyond the end of training never reaches β.
+Pitfall: the loss of an epoch in the warm-up is too good. Scores and rungs here are −ELBO at β = 1 whatever t is, so an early epoch does not
+win. If T is beyond the end of training, β is never reached.
 """
 
 from __future__ import annotations

@@ -45,11 +45,11 @@ KNOB = Knob(
     cost="3–5 %",
     source="Louizos et al. 2018",
 )
-# Where one wants a smaller network: what draws or rebuilds images.
+# On parts that draw or rebuild images: there one wants a smaller network.
 ON = ("autoencoder", "vae", "gan.generator")
 B, GAMMA, ZETA = 2 / 3, -0.1, 1.1
 LOWEST, HIGHEST = math.log(1e-2), math.log(1e2)
-DROPPED, DROPPED_FIRST = 0.5, 0.2  # how probably a gate is closed in the first step, roughly; of the first layer
+DROPPED, DROPPED_FIRST = 0.5, 0.2  # about how probably a gate is closed in the first step: in general, and in the first layer
 EPS = 1e-6  # keeps u off 0 and 1
 
 

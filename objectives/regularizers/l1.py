@@ -1,8 +1,8 @@
 """L1 (lasso) penalty on the kernels, in the loss.
 
-The subgradient λ·sign(w) makes weights small but, with Adam, not exactly zero: they hover around 0 at about the learning rate. On
-digits (256 images, 40 epochs, η = 3e-3, λ = 1e-2) 93 % of the weights end below 1e-3 in size and none at 0; with `l1_prox` the
-same λ leaves 98 % at exactly 0. Whoever counts zeros after this penalty must name a threshold.
+The subgradient λ·sign(w) makes weights small. But with Adam they do not become exactly zero: they stay at about the learning rate. On
+digits (256 images, 40 epochs, η = 3e-3, λ = 1e-2) 93 % of the weights end below 1e-3 in size and none at 0. With `l1_prox` the same λ
+leaves 98 % at exactly 0. To count zeros after this penalty one must name a threshold.
 """
 
 from __future__ import annotations

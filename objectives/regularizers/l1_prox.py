@@ -1,11 +1,12 @@
-"""L1 by its proximal step: after Adam's step each kernel's weights are moved toward 0 by a threshold, and what is nearer becomes exactly 0.
+"""L1 by its proximal step: after Adam's step each kernel's weights move toward 0 by a threshold. A weight nearer than that becomes exactly
+0.
 
     w ← S_τ(w) = sign(w)·max(|w| − τ, 0),  τ = ηλ/(√v̂ + ε)
 
-Adam divides the gradient by √v̂ + ε; the threshold is divided by the same, for the step is the proximal map in the metric in which Adam
-moves. A weight then rests at 0 exactly where the data's gradient is smaller than λ in size, which is the optimum of data + λΣ|w|: the same
-λ and the same minimum as `l1`, with zeros that are zeros. A weight that gets no gradient at all (a pixel that is always black) is set to 0
-at once, whatever λ > 0.
+Adam divides the gradient by √v̂ + ε. The threshold is divided by the same number, because the step is the proximal map in the metric in
+which Adam moves. A weight then rests at 0 exactly where the data's gradient is smaller than λ in size. That is the optimum of data + λΣ|w|:
+the same λ and the same minimum as `l1`, but with exact zeros. A weight that gets no gradient at all (a pixel that is always black) is set
+to 0 at once, for any λ > 0.
 
 Source: soft thresholding, Daubechies et al. 2004; in Adam's metric, Yun et al. 2021 (ProxGen). Plain SGD would use τ = ηλ.
 A generator is scored by an average over time; a weight that is 0 at that moment is 0 in the average too.

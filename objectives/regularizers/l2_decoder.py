@@ -1,6 +1,6 @@
-"""L2 penalty on the decoder's kernels alone: what keeps the decoder of a regularized autoencoder (RAE-L2) smooth.
+"""L2 penalty on the decoder's kernels alone. It keeps the decoder of a regularized autoencoder (RAE-L2) smooth.
 
-An autoencoder can undo any pressure on its codes by a decoder with larger weights, so the penalty on codes (`latent_l2`) needs this one
+An autoencoder can undo any pressure on its codes by a decoder with larger weights. So the penalty on codes (`latent_l2`) needs this penalty
 beside it. Biases are left alone, as in `l2`.
 
 Units: ½λ‖W‖² beside ½·SSE, so the gradient is λW. The paper's SSE + β‖z‖²/2 + λ‖θ_Dec‖² is twice that with the same λ. pythae's

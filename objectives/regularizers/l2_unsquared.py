@@ -1,8 +1,8 @@
-"""The Euclidean norm of all kernels as one vector, not squared: what the source documents' `λ·torch.norm(parameters)` meant.
+"""The Euclidean norm of all kernels as one vector, not squared. The source documents' `λ·torch.norm(parameters)` meant this.
 
-It is *not* weight decay. Its gradient λ·w/‖w‖ has length λ wherever w is, so it pulls large weights no harder than small ones and, unlike
-½λ‖w‖², holds the whole vector at 0 once the data's gradient there is shorter than λ. It equals weight decay of strength λ/‖w‖, which grows
-as the weights shrink.
+It is *not* weight decay. Its gradient λ·w/‖w‖ has length λ wherever w is, so it pulls large weights no harder than small ones. Unlike
+½λ‖w‖², it holds the whole vector at 0 once the data's gradient there is shorter than λ. It equals weight decay of strength λ/‖w‖, which
+grows as the weights shrink.
 
 Source: the code of the source documents on GANs (λ_G, λ_D) and on autoencoders, which raises an error as written (`torch.norm` of a list).
 A small ε under the root keeps the gradient finite at w = 0.

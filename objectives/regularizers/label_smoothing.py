@@ -2,11 +2,10 @@
 
     E[a·softplus(−D(x)) + (1 − a)·softplus(D(x))] = E softplus(−D(x)) + (1 − a)·E D(x),    for softplus(t) − softplus(−t) = t
 
-so it adds (1 − a) E D(x) to D's loss, and to a relativistic one (1 − a) E[D(x) − D(G(z))]. The best D is log(a p_data/p_model) where it
-was log(p_data/p_model) for generated images of the same density as before: no longer sure on real images. Generated images keep the
-label 0 (smoothing both changes the optimum toward G's own modes).
-Units: a is a probability; off is 1. Where: the discriminator of a logistic game (non_saturating, minimax, relativistic); the others have no
-labels, and refuse it. Cost: 0.
+So it adds (1 − a) E D(x) to D's loss, and (1 − a) E[D(x) − D(G(z))] to a relativistic one. Without it the best D is log(p_data/p_model).
+With it the best D is log(a p_data/p_model), for generated images of the same density as before: D is no longer sure on real images.
+Generated images keep the label 0 (smoothing both changes the optimum toward G's own modes). Units: a is a probability; off is 1. Where: the
+discriminator of a logistic game (non_saturating, minimax, relativistic); the others have no labels, and refuse it. Cost: 0.
 """
 
 from __future__ import annotations

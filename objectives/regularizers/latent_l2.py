@@ -2,8 +2,8 @@
 
     ½λ·E‖z‖²
 
-Without it (or a penalty on the decoder) an autoencoder may spread its codes at will, and a penalty on the decoder alone is dodged
-by longer codes. For a VAE it would be a part of the KL, ½‖μ‖², once more, so it acts on autoencoders only.
+Without it (or a penalty on the decoder) an autoencoder may spread its codes without limit. A penalty on the decoder alone is evaded by
+longer codes. For a VAE it would count a part of the KL, ½‖μ‖², a second time, so it acts on autoencoders only.
 
 Source: Ghosh et al. 2020 (RAE), which writes β/2·‖z‖² beside SSE. Codes of an autoencoder; 1 %.
 Conversions: beside SSE = 2·½SSE (the paper, pythae's embedding_weight w), λ = w/2. The official Keras code adds w·mean over d latents of z²

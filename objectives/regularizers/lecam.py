@@ -1,11 +1,11 @@
-"""LeCam: the discriminator's logits are held near a moving average of what it said about the other kind of image.
+"""LeCam: the discriminator's logits are held near a moving average of its logits on the other kind of image.
 
     LeCam = E relu(D(x) − a_F)² + E relu(a_R − D(G(z)))²,    a_R, a_F: moving averages of E D(x) and E D(G(z)), decay `lecam_decay`
 
-The relu is in the authors' code and not in the preprint: without it, D would be pulled toward a_F from below as well. The averages are
+The relu is in the authors' code and not in the preprint. Without it, D would be pulled toward a_F from below as well. The averages are
 those of the steps before, and pass no gradient. Until `lecam_start`, a share of the training, they follow the last batch and the penalty is
-0, as in the authors' code (there: 1,000 iterations).
-Units: squared logits; published λ 0.1–0.3 (StudioGAN the same). Where: the discriminator. Cost: 1 %.
+0, as in the authors' code (there: 1,000 iterations). Units: squared logits; published λ 0.1–0.3 (StudioGAN the same). Where: the
+discriminator. Cost: 1 %.
 
 Pitfalls: the scale of the logits, and with it λ, differs from game to game; made for little data.
 """

@@ -2,11 +2,11 @@
 
     x̃ = x ⊙ m,    m ~ Bernoulli(1 − p) per pixel, no rescaling
 
-The denoising autoencoder of Vincent et al., who mask; `input_noise` adds Gaussian noise instead. Unlike dropout, kept pixels are not
-scaled up, so that the input at evaluation is one that training has seen (with p = 0).
-Units: a probability. Where: the encoder's input of autoencoders and VAEs. Cost: 1 %.
+This is the denoising autoencoder of Vincent et al.; `input_noise` adds Gaussian noise instead. Unlike in dropout, kept pixels are not
+scaled up, so the input at evaluation is like an input in training (with p = 0). Units: a probability. Where: the encoder's input of
+autoencoders and VAEs. Cost: 1 %.
 
-Pitfalls: on images with a black background most masked pixels were 0 before, so that p says more there than it does.
+Pitfalls: on images with a black background most masked pixels were already 0, so p looks stronger than it is.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Normalization of every hidden activation: batch, layer, instance or group. A choice, not a strength.
+"""Normalization of every hidden activation: batch, layer, instance or group. It is a choice, not a strength.
 
     y = (x − E x) / √(Var x + 10⁻⁵),    E and Var over …
 
@@ -7,16 +7,16 @@
     instance   the pixels of a map, for each image and map; an activation without maps (n, F) has none and is refused
     group      the units, or maps with their pixels, of a group, for each image; `norm_groups` groups, or the nearest smaller divisor
 
-It acts after the activation function and has no scale and shift of its own: the linear layer that follows absorbs them. Where a model
-normalizes already (the generator of the model `mlp`), this comes on top.
-Units: none, and no end is the more regularized one. Where: hidden activations of every network, one choice per player in a GAN.
-Structural: members that differ in it are not stacked. Cost: 3–8 %.
+It acts after the activation function and has no scale and shift of its own, because the linear layer that follows absorbs them. Where a
+model already normalizes (the generator of the model `mlp`), this comes in addition. Units: none, and no end is the more regularized one.
+Where: hidden activations of every network, one choice per player in a GAN. Structural: members that differ in it are not stacked. Cost: 3–8
+%.
 
-Caveats. `batch` uses the statistics of the batch at hand, at evaluation too, as the project's GAN generator does: running statistics would
+Caveats. `batch` uses the statistics of the current batch, at evaluation too, as the project's GAN generator does. Running statistics would
 be a state of the model that is neither trained nor scored. So a score depends on which images are evaluated together (the splits and their
-order are fixed, so it is reproducible), and one image alone cannot be evaluated. Under `batch` a discriminator couples images: gradient
-penalties are per image and want `layer`, `group` or none. The length of a kernel before a normalization matters little, so a weight penalty
-on it sets the effective learning rate, not the capacity (biases soften both).
+order are fixed, so it is reproducible), and one image alone cannot be evaluated. Under `batch` a discriminator couples images. Gradient
+penalties are per image, so they want `layer`, `group` or none. The length of a kernel before a normalization matters little. So a weight
+penalty on it sets the effective learning rate, not the capacity (biases weaken both effects).
 """
 
 from __future__ import annotations

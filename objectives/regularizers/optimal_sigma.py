@@ -1,13 +1,13 @@
-"""σ-VAE: the decoder's variance is the best one for each batch, in closed form, so that nobody has to choose β or σ.
+"""σ-VAE: for each batch the decoder's variance is the best one, in closed form. So nobody has to choose β or σ.
 
     −log p(x|z) = (D/2)(log 2πσ̂² + 1),        σ̂² = mean over batch and pixels of (x − x̂)²
 
-A switch. The off arm has σ = 1. What is scored is the likelihood of the model that was trained: at evaluation σ̂² is estimated on at most
-2,000 training images, once, and used for validation and test images alike, so scores of both arms are nats of real densities.
+It is a switch. The off arm has σ = 1. The score is the likelihood of the model that was trained. At evaluation σ̂² is estimated once, on at
+most 2,000 training images, and used for validation and test images alike. So scores of both arms are nats of real densities.
 
 Source: Rybkin et al. 2021 (optimal σ-VAE). Decoder of a VAE with a Gaussian likelihood: a Bernoulli has no variance, and is refused.
 Costs nothing in training, an evaluation of 2,000 more images per epoch. Relation to β: at its optimum it trains as β = σ̂² does with σ = 1.
-Pitfalls: do not search β with it; where the decoder can copy its input, σ̂ → 0 and the loss has no lower bound.
+Pitfalls: do not search β with it. Where the decoder can copy its input, σ̂ → 0 and the loss has no lower bound.
 With `geco`, which replaces the same term, this one wins.
 """
 

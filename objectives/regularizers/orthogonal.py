@@ -1,12 +1,13 @@
 """Orthogonal regularization: kernels whose rows (or columns) are orthonormal keep the length of what passes through them.
 
-`full`: ‖G − I‖²_F with G the smaller of WWᵀ and WᵀW, which alone can equal I. The two differ by a constant, |rows − columns|, so the
-gradient, 4(WWᵀ − I)W, is that of ‖WᵀW − I‖²_F whatever the shape. `off_diagonal`: ‖G ⊙ (1 − I)‖²_F, angles only, lengths are free; the
-form that BigGAN settled on, because fixed lengths cost quality. BigGAN's code takes WWᵀ (rows) always, which is the smaller one for its
+`full`: ‖G − I‖²_F with G the smaller of WWᵀ and WᵀW; only the smaller one can equal I. The two penalties differ by a constant, |rows −
+columns|, so the gradient, 4(WWᵀ − I)W, is that of ‖WᵀW − I‖²_F for any shape. `off_diagonal`: ‖G ⊙ (1 − I)‖²_F, angles only, lengths are
+free. BigGAN chose this form, because fixed lengths cost quality. BigGAN's code always takes WWᵀ (rows), which is the smaller one for its
 convolutions, and adds the gradient 2·(WWᵀ ⊙ (1 − I))W, that of half this penalty: its 1e-4 is λ = 5e-5 here.
 
 A convolution's kernel counts as the matrix (filters, rest). Source: Brock et al. 2017 (full), Brock et al. 2019 (off-diagonal). The usual
-1e-4 is recalled, not looked up. Cost: one product of matrices per kernel, whatever the batch, so small batches and wide layers feel it.
+1e-4 is recalled, not looked up. Cost: one product of matrices per kernel, whatever the batch is. So it costs most for small batches and
+wide layers.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Packing (PacGAN): the discriminator judges m images at once, and so sees when a generator always draws the same.
+"""Packing (PacGAN): images are shown to the discriminator together, m at once. So it sees when a generator always draws the same.
 
     D(x₁, …, xₘ), the m images side by side as channels: (B, C·H·W) → (⌊B/m⌋, mC·H·W)
 
-What does not fill a pack is left out of the step. All m images of a pack are real or all are generated. m changes the shape of D's first
-layer, so members that differ in it are not stacked; m = 1 is plain. It acts after every other corruption of D's input, for hooks run in the
-alphabetical order of their files; whatever looks at images afterwards (CR, the gradient penalties) gets packs.
-Units: images a pack. Where: the discriminator's input; evaluation does not use D. Cost: 1–5 %.
+Images that do not fill a group of m are left out of the step. All m images of a group are real, or all are generated. m changes the shape
+of D's first layer, so members that differ in m are not stacked; m = 1 is plain. Packing acts after every other corruption of D's input,
+because hooks run in the alphabetical order of their files. Whatever looks at images afterwards (CR, the gradient penalties) gets groups.
+Units: images in a group. Where: the discriminator's input; evaluation does not use D. Cost: 1–5 %.
 
-Pitfalls: D has B/m examples a step instead of B, so its gradient is noisier; the paper keeps the number of packs by larger batches.
+Pitfalls: D has B/m examples a step instead of B, so its gradient is noisier; the paper keeps the number of groups by larger batches.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ def takes(shape: tuple[int, int, int], value: int) -> tuple[int, int, int]:
 
 
 def corrupt(x: Tensor, context: Context, value: int) -> Tensor:
-    """Images (B, D) as packs (⌊B/m⌋, mD)."""
-    packs = len(x) // int(value)
-    return x[: packs * int(value)].reshape(packs, -1)
+    """Images (B, D) in groups (⌊B/m⌋, mD)."""
+    groups = len(x) // int(value)
+    return x[: groups * int(value)].reshape(groups, -1)
 
 
 def examples() -> list[Example]:
-    """Seven images of 1×1×2 in packs of three: the images of a pack are its channels."""
+    """Seven images of 1×1×2 in groups of three: the images of a group are its channels."""
     x = torch.arange(14).double().view(7, 2)
 
     def found(x: Tensor) -> Tensor:

@@ -1,14 +1,13 @@
-"""Path length: equal steps in the latent space shall be equally long in the image.
+"""Path length: equal steps in the latent space should be equally long in the image.
 
     PL = E (‖Jᵀy‖ − a)²,    J = ∂G/∂z,    y ~ N(0, I)/√(H·W),    a: moving average of E‖Jᵀy‖, decay 0.99
 
-Units: image values in [0, 1], where StyleGAN2's span about [−1, 1]: lengths here are half of its, so our λ is 4 times its. If lazy,
-`path_length_interval`, it is computed in every n-th step of the generator and weighted n-fold. The average is that of the steps before,
-passes no gradient, and begins with the first batch (StyleGAN2's begins with 0, which first shrinks paths: short trainings would see nothing
-else).
-Where: the generator; here z, in StyleGAN2 its mapped w. Cost: 60 % of G's step, divided by the interval.
+Units: image values in [0, 1]. StyleGAN2's values span about [−1, 1]: lengths here are half of its lengths, so our λ is 4 times its λ. In
+the lazy form, `path_length_interval`, it is computed in every n-th step of the generator and weighted n-fold. The average is that of the
+steps before, passes no gradient, and begins with the first batch. (StyleGAN2's average begins with 0, which first shrinks paths; short
+trainings would see nothing else.) Where: the generator; here z, in StyleGAN2 its mapped w. Cost: 60 % of G's step, divided by the interval.
 
-Pitfalls: batch normalization in G couples a batch's latents, so that J holds more than an image's own; it is what training sees.
+Pitfalls: batch normalization in G couples a batch's latents, so J holds more than an image's own derivatives; training sees the same.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Magnitude pruning, then fine-tuning: half-way through the training the smallest weights are set to 0 and stay there.
 
-In the first half nothing happens. At the first step of the second half the share s of the player's kernel weights that is smallest in
-size, over all its kernels together, is chosen; these weights are 0 from then on, and the others go on training. At the end exactly
-s·n of the n weights are zero (rounded): s is a sparsity, not a pressure. Compare other ways to small networks (`l1_prox`, `group_lasso`,
-`l0`, or `l2`, which makes weights small but not 0) with it at equal sparsity; the score is that of the pruned network.
+In the first half nothing happens. At the first step of the second half, over all kernels of the player together, the share s of weights
+that is smallest in size is chosen. These weights are 0 from then on, and the others go on training. At the end exactly s·n of the n weights
+are zero (rounded): s is a sparsity, not a pressure. Compare it with other ways to small networks (`l1_prox`, `group_lasso`, `l0`, or `l2`,
+which makes weights small but not 0) at equal sparsity. The score is that of the pruned network.
 
 Source: Han et al. 2015; GANs keep their quality to about 70 % (Chen et al. 2021, abstract). A generator is scored by an average over time,
-which has the same zeros. What a scheduler stops before the half was never pruned, so let it judge later than that. A
+which has the same zeros. A member that a scheduler stops before the half was never pruned, so let the scheduler judge later than that. A
 training of one epoch with one minibatch has no second half.
 """
 
@@ -31,9 +31,9 @@ KNOB = Knob(
     cost="0–1 %",
     source="Han et al. 2015",
 )
-# Where one wants a smaller network: what draws or rebuilds images.
+# On parts that draw or rebuild images: there one wants a smaller network.
 ON = ("autoencoder", "vae", "gan.generator")
-MOMENT = 0.5  # of the training
+MOMENT = 0.5  # share of the training
 
 
 def step_memory(theta: Tensor) -> dict[str, Tensor]:

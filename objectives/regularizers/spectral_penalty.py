@@ -3,8 +3,8 @@
     ½ Σ_l σ(W_l)²,  gradient σ·uvᵀ
 
 Unlike `spectral_norm`, which fixes σ, it shrinks σ by degrees. σ is estimated by power iteration, one step per training step, from singular
-vectors that are remembered (Yoshida & Miyato 2017): W moves little in a step, so the estimate, always a lower bound, keeps up. The gradient
-flows through uᵀWv with u and v constant, which is exact where they have settled. They start settled (100 iterations at the beginning).
+vectors that are kept (Yoshida & Miyato 2017). W moves little in a step, so the estimate, always a lower bound, stays close. The gradient
+flows through uᵀWv with u and v constant, which is exact where they have converged. They start converged (100 iterations at the beginning).
 
 A convolution's kernel counts as the matrix (filters, rest). That is the norm of the reshaped kernel, not of the convolution as a map of
 images. Cost: as spectral normalization, two products of matrix and vector per kernel. Range and usual 1e-2: recalled, not looked up.

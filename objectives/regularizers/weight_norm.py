@@ -1,12 +1,12 @@
-"""Weight normalization: every row's direction and length are trained apart, W = g·v/‖v‖.
+"""Weight normalization: direction and length of every row are trained separately, W = g·v/‖v‖.
 
-A row is what makes one output unit: a row of a linear layer, a filter of a convolution; g has one number per row and starts at ‖v‖, so that
-the network starts as the plain one. It is a switch, not a strength: what it changes is how the optimizer moves. The gradient of v is
-orthogonal to v, so v only ever grows, and the direction's learning rate η/‖v‖² falls by itself. The strength that goes with it
-is `weight_norm_l2`, a penalty on g alone.
+A row makes one output unit: a row of a linear layer, or a filter of a convolution. g has one number per row and starts at ‖v‖, so the
+network starts as the plain one. It is a switch, not a strength: it changes how the optimizer moves. The gradient of v is orthogonal to v.
+So v only ever grows, and the direction's learning rate η/‖v‖² falls by itself. The strength that belongs to it is `weight_norm_l2`, a
+penalty on g alone.
 
 Source: Salimans & Kingma 2016, as in `torch.nn.utils.parametrizations.weight_norm` (dim 0). The start that depends on data is left
-out. Structural, for it adds trained parameters.
+out. Structural, because it adds trained parameters.
 
 Pitfall: the length of v has no effect, so `l2`, `l1` or weight decay, which act on v, only set the effective learning rate.
 """

@@ -2,9 +2,9 @@
 
     ½ Σ g² = ½ Σ ‖W‖²,  W = g·v/‖v‖
 
-It is computed from the weights W that the network computes with: their rows are g long, so the sum is that of g², and since W does not
-depend on the length of v the gradient reaches g alone. It is what `l2`, which sees the raw v, cannot do beside `weight_norm`.
-Without `weight_norm` W is the raw weight, and this is `l2`.
+It is computed from the weights W with which the network computes. Their rows have length g, so the sum is that of g². W does not depend on
+the length of v, so the gradient reaches g alone. `l2` sees the raw v and cannot do this beside `weight_norm`. Without `weight_norm` W is
+the raw weight, and this is `l2`.
 
 Source: weight normalization is Salimans & Kingma 2016; the range of λ is that of the project's reference. Unit as for `l2`: the gradient is
 λg, so a code that adds λΣg² has half the λ. Beside `l0` the gates count: W is the gated and normalized weight.

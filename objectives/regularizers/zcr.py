@@ -1,14 +1,15 @@
-"""zCR: latent consistency. The discriminator should not see a small step in the latent space, the generator should show it.
+"""zCR: latent consistency. A small step in the latent space should not change D's logits, and should change G's image.
 
     discriminator:  zcr_d = E (D(G(z)) − D(G(z + σε)))²        generator:  zcr_g = −E ‖G(z) − G(z + σε)‖²,    ε ~ N(0, I)
 
 σ is `zcr_radius` (one for each player). Units: zcr_d squared logits; zcr_g squared pixel values, *summed* over pixels, images in [0, 1].
-Published λ: 20 on D and .5 on G, where StudioGAN averages over the D values of an image and its images span [−1, 1]: our λ_g is 4/D times
-its (`lagrange convert` divides by D and leaves the range alone). zcr_g is negative and is bounded because images are.
+Published λ: 20 on D and .5 on G. StudioGAN averages over the D values of an image, and its images span [−1, 1]: our λ_g is 4/D times its λ
+(`lagrange convert` divides by D and leaves the range alone). zcr_g is negative, and it is bounded because images are bounded.
 Where: both players. Cost: D 100 % (a second generated batch), G 50–100 %.
 
-Pitfalls: where D sees images with instance noise or augmentation, the second batch gets its own, so that consistency under those is asked
-for as well. The generator is penalized for standing still, so a large λ_g makes it jump where neighbours should be alike.
+Pitfalls: where D sees images with instance noise or augmentation, the second batch gets its own. So consistency under noise and
+augmentation is asked for as well. The generator is penalized for standing still, so a large λ_g makes it jump where neighbours should be
+alike.
 """
 
 from __future__ import annotations
