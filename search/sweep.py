@@ -1,6 +1,6 @@
 """The main job on one page: spec → search → confirm → decide → export. Read this file first.
 
-`run` starts a sweep and `resume` goes on with one. Both end in `_drive`. It opens the books (`running/books.py`). It has the plan carried
+`run` starts a sweep and `resume` goes on with one. Both end in `_drive`. It opens the books (`running/driver.py`). It has the plan carried
 out (`running/plan.py` says what comes next, `running/worker.py` what a worker does). Then it hands the answer over (`choosing/verdict.py`
 makes the answer, `telling/` passes it on).
 """
@@ -20,8 +20,8 @@ from infra.storage import Home, strip_passwords, sweep_name
 from infra.tracking import NullTracker, Tracker
 from search import kept
 from search.choosing.answer import Answer
-from search.running import books
-from search.running.desk import Desk
+from search.running import driver
+from search.running.dispatch import Dispatch
 from search.running.ledger import failures, why_no_answer
 from search.running.plan import Plan
 from search.running.where import Where, is_remote, stop_signals
@@ -112,31 +112,31 @@ def _drive(name: str, spec: Spec, where: Where, catalogue: Catalogue, up: Cluste
     started = time.time()
     with catalogue.lock(name), stop_signals() as interrupted:
         tracker = mirror.mirrored(name, spec, where.home, catalogue) if where.tracking else NullTracker()
-        plan, desk = books.opened(name, spec, where.home, catalogue, up, tracker=tracker, listener=where.listener)
-        where.listener.started(introduction(name, spec, up.workers, desk.ledger.ordered()))
+        plan, dispatch = driver.opened(name, spec, where.home, catalogue, up, tracker=tracker, listener=where.listener)
+        where.listener.started(introduction(name, spec, up.workers, dispatch.ledger.ordered()))
         try:
-            status = "complete" if where.carry_out(plan, desk, interrupted) else "interrupted"
+            status = "complete" if where.carry_out(plan, dispatch, interrupted) else "interrupted"
         except BaseException:
             catalogue.update_sweep(name, status="interrupted")
             tracker.close(1.0)
             raise
         problem = ""
         if status == "complete" and plan.answer is None:
-            status, problem = "failed", plan.problem or why_no_answer(desk.ledger.ordered())
+            status, problem = "failed", plan.problem or why_no_answer(dispatch.ledger.ordered())
         kept.remember(catalogue, name, problem)
-        notes = _finish(desk, catalogue, tracker, plan, status)
+        notes = _finish(dispatch, catalogue, tracker, plan, status)
     if plan.answer is not None:
         where.listener.finished(plan.answer)
     return Outcome(name, status, plan.answer, problem, time.time() - started, tuple(notes))
 
 
-def _finish(desk: Desk, catalogue: Catalogue, tracker: Tracker, plan: Plan, status: str) -> list[str]:
+def _finish(dispatch: Dispatch, catalogue: Catalogue, tracker: Tracker, plan: Plan, status: str) -> list[str]:
     """Store the answer first, then its projections: files, MLflow, Optuna. If a projection fails, that is a note and not a failure."""
-    name, home, notes = desk.name, desk.home, failures(desk.ledger.ordered())
+    name, home, notes = dispatch.name, dispatch.home, failures(dispatch.ledger.ordered())
     if plan.answer is not None:
         plan.answer = replace(plan.answer, notes=[*plan.answer.notes, *notes])
         catalogue.update_sweep(name, answer=plan.answer.to_dict())
-        for path in exports.write_reports(name, desk.spec, plan.answer, plan.table(), catalogue, home):
+        for path in exports.write_reports(name, dispatch.spec, plan.answer, plan.table(), catalogue, home):
             tracker.artifact(path)
     if status == "complete":
         try:

@@ -18,7 +18,7 @@ A file is one project. It holds
 - `losses()`: the same losses as code, as the project computes them (`Foreign`); torch is imported inside `losses`. The contract suite
   tests that each is a multiple of our loss with the converted λ. So a parameter with an equation but no loss is a failing test.
 
-The folder is the registry: to add a project is to add a file. `_equations.py` holds what several files share. `_machine.py` turns a
+The folder is the registry: to add a project is to add a file. `_equations.py` holds what several files share. `_parameters.py` turns a
 parameter into a knob and back. `_world.py` holds the random numbers on which losses are computed.
 """
 
@@ -30,9 +30,9 @@ from functools import lru_cache
 from types import MappingProxyType, ModuleType
 from typing import Any
 
-from objectives.conventions._machine import NEEDS, Convention, ConventionError, Converted, Parameter, Size, parameter_names
-from objectives.conventions._machine import convert as _convert
-from objectives.conventions._machine import restore as _restore
+from objectives.conventions._parameters import NEEDS, Convention, ConventionError, Converted, Parameter, Size, parameter_names
+from objectives.conventions._parameters import convert as _convert
+from objectives.conventions._parameters import restore as _restore
 from objectives.registry import names, unknown
 
 __all__ = ["ConventionError", "Converted", "Size", "convert", "entries", "files", "loss_of", "restore", "settings_of", "table"]

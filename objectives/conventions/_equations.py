@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from objectives.conventions._machine import Case
+from objectives.conventions._parameters import Case
 
 ADAM_ALL = "Adam decays biases and normalization too; l2 acts on kernels"
 

@@ -1,7 +1,7 @@
 """Random numbers for losses, our terms computed on them, and code that several projects share. Foreign losses are compared with these
 terms.
 
-A convention's file gives its losses as functions of a `World` (see `Foreign` in `_machine.py`). Nothing here is trained.
+A convention's file gives its losses as functions of a `World` (see `Foreign` in `_parameters.py`). Nothing here is trained.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 
-from objectives.conventions._machine import Size
+from objectives.conventions._parameters import Size
 from objectives.lazy import Tensor, functional, torch
 
 B, H, W, C, LATENT = 6, 3, 4, 2, 5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from objectives.conventions._equations import same
-from objectives.conventions._machine import Convention, Foreign, Parameter, Setting
+from objectives.conventions._parameters import Convention, Foreign, Parameter, Setting
 from objectives.conventions._world import d_loss
 from objectives.lazy import torch
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from objectives.conventions._equations import double, same
-from objectives.conventions._machine import Convention, Foreign, Parameter, Setting
+from objectives.conventions._parameters import Convention, Foreign, Parameter, Setting
 from objectives.conventions._world import d_loss
 
 _SOURCE = "LMescheder/GAN_stability, gan_training/train.py"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from objectives.conventions._equations import ADAM_ALL, double, of_mean, same
-from objectives.conventions._machine import Convention, Foreign, Parameter, Setting
+from objectives.conventions._parameters import Convention, Foreign, Parameter, Setting
 from objectives.conventions._world import bce, d_loss, decay, g_loss, half_sse, squares
 from objectives.lazy import torch
 

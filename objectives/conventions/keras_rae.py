@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from objectives.conventions._equations import of_mean
-from objectives.conventions._machine import Convention, Foreign, Parameter, Setting
+from objectives.conventions._parameters import Convention, Foreign, Parameter, Setting
 from objectives.conventions._world import B, C, H, W, World, mmd, squares
 from objectives.lazy import Tensor
 

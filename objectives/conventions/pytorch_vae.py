@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from objectives.conventions._equations import alpha_as_gamma, gamma_as_alpha, of_mean, same
-from objectives.conventions._machine import Case, Convention, Foreign, Parameter, Setting
+from objectives.conventions._parameters import Case, Convention, Foreign, Parameter, Setting
 from objectives.conventions._world import MC_KL, B, decay, mmd_without_diagonal, tc_loss
 
 _SOURCE = "PyTorch-VAE (AntixK), models"

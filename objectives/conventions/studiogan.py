@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from objectives.conventions._equations import ADAM_ALL, reciprocal, same
-from objectives.conventions._machine import Case, Convention, Foreign, Parameter
+from objectives.conventions._parameters import Case, Convention, Foreign, Parameter
 from objectives.conventions._world import d_loss, decay, g_loss, lecam
 from objectives.lazy import torch
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from objectives.conventions._equations import ADAM_ALL, of_mean, same
-from objectives.conventions._machine import Case, Convention, Foreign, Parameter, Setting
+from objectives.conventions._parameters import Case, Convention, Foreign, Parameter, Setting
 from objectives.conventions._world import decay, half_sse, sse
 
 

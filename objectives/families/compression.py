@@ -187,7 +187,7 @@ class Compression(GAN):
 
         budget = self.budget_bytes(shape, options)
         parameters = initialized(0, lambda: built(self, shape, options))[PART].named_parameters()
-        # Fresh biases and norms may be constants, which take no room. Trained ones are ordinary numbers.
+        # NewMembers biases and norms may be constants, which take no room. Trained ones are ordinary numbers.
         shaped = {name: torch.randn(value.shape, generator=torch.Generator().manual_seed(0)) for name, value in parameters}
         least = len(_small_file.encoded(_small_file.pruned(shaped, 1.0), 8))
         if least > budget:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from search.running.desk import Desk
+from search.running.dispatch import Dispatch
 from search.running.plan import Job, Pause, Plan
 from search.running.work import Progress, Result, Work
 
@@ -27,7 +27,7 @@ class Steps(Protocol):
         ...
 
 
-def carry_out(plan: Plan, desk: Desk, interrupted: Callable[[], bool], worker: Steps | None = None) -> bool:
+def carry_out(plan: Plan, dispatch: Dispatch, interrupted: Callable[[], bool], worker: Steps | None = None) -> bool:
     """Do what the plan says until nothing is left. Returns False when it was interrupted."""
     if worker is None:
         from search.running.worker import Worker
@@ -39,8 +39,8 @@ def carry_out(plan: Plan, desk: Desk, interrupted: Callable[[], bool], worker: S
             return True
         # Nothing else runs in this process, so there is nothing to wait for.
         assert isinstance(job, Job)
-        desk.ledger.dispatched(job.rows)
-        worker.begin(desk.work(job))
+        dispatch.ledger.dispatched(job.rows)
+        worker.begin(dispatch.work(job))
         if not _done(plan, job, worker, interrupted):
             return False
     return False

@@ -23,8 +23,8 @@ from search.choosing.answer import Answer, Candidate, Row, SelectionError
 from search.choosing.candidates import usual
 from search.choosing.verdict import with_test
 from search.running.division import Division
-from search.running.fresh import Fresh
 from search.running.ledger import Ledger
+from search.running.new_members import NewMembers
 from search.running.work import Prepared, Progress, Reading, Result, TestRead
 from search.spec.keys import Spec
 
@@ -89,7 +89,7 @@ class Plan:
         self.problem = ""
         self._weights, self._clock = weights, clock
         self.division = Division(spec, ledger, bundle, workers)
-        self._fresh = Fresh(spec, space, study, ledger)
+        self._new = NewMembers(spec, space, study, ledger)
         self._notes: list[str] = []  # notes about the data
         self._prepared = self._test_read = False
         self._in_flight: dict[int, int] = {}  # the members in training, each with the first member of its pack
@@ -107,7 +107,7 @@ class Plan:
             left = self.spec.budget.trials - self.searched()
             # Members that passed a rung wait until others fill their pack, as long as there are fresh members to train meanwhile.
             if left > 0 and len(self._queue) < self.division.size(Phase.SEARCH):
-                self._queue += [self._fresh.searched() for _ in range(min(left, self.division.size(Phase.SEARCH)))]
+                self._queue += [self._new.searched() for _ in range(min(left, self.division.size(Phase.SEARCH)))]
             if self._queue:
                 return Job(Kind.TRAIN, self._take())
         if self._in_flight:
@@ -224,7 +224,7 @@ class Plan:
         if self.answer is None:
             if not self._chosen and not self._choose():
                 return Pause.DONE
-            if not self.out_of_time() and (rows := self._fresh.confirmed(self.candidates)):
+            if not self.out_of_time() and (rows := self._new.confirmed(self.candidates)):
                 self._queue += rows
                 return self.next()
             self.answer = self._answer()

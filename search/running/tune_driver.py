@@ -20,7 +20,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from search.running.desk import Desk
+from search.running.dispatch import Dispatch
 from search.running.plan import Job, Kind, Pause, Plan
 from search.running.tune_worker import MemberTrainable
 from search.running.work import Prepared, Result
@@ -31,11 +31,11 @@ START_SECONDS = 30.0
 CHORE_PATIENCE = 10
 
 
-def carry_out(plan: Plan, desk: Desk, interrupted: Callable[[], bool]) -> bool:
+def carry_out(plan: Plan, dispatch: Dispatch, interrupted: Callable[[], bool]) -> bool:
     """Let Ray Tune do what the plan says. Returns False when it was interrupted. One Tune run serves all phases: workers start once."""
-    spec, workers = desk.spec, desk.up.workers
-    searcher = PlanSearcher(plan, desk, workers)
-    scratch = desk.home.storage / desk.name / ".tune"
+    spec, workers = dispatch.spec, dispatch.up.workers
+    searcher = PlanSearcher(plan, dispatch, workers)
+    scratch = dispatch.home.storage / dispatch.name / ".tune"
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
     tuner = tune.Tuner(
         tune.with_resources(MemberTrainable, {"cpu": spec.resources.cpu, "gpu": spec.resources.gpu}),
@@ -69,9 +69,9 @@ class _Unsaved:
 class PlanSearcher(_Unsaved, Searcher):  # type: ignore[misc]
     """Hands the plan's jobs to Tune as trial configs, at most `workers` at a time."""
 
-    def __init__(self, plan: Plan, desk: Desk, workers: int) -> None:
+    def __init__(self, plan: Plan, dispatch: Dispatch, workers: int) -> None:
         super().__init__()
-        self.plan, self._desk, self.workers = plan, desk, workers
+        self.plan, self._dispatch, self.workers = plan, dispatch, workers
         self.jobs: dict[str, Job | None] = {}  # what each trial does; None: the trial warms up its worker
         self.stopped: set[str] = set()  # trials that end at a rung while members of them go on
         self._open: set[str] = set()
@@ -90,11 +90,11 @@ class PlanSearcher(_Unsaved, Searcher):  # type: ignore[misc]
         if job is Pause.DONE:
             return str(Searcher.FINISHED)
         if isinstance(job, Job):
-            self._desk.ledger.dispatched(job.rows)
-            return self._given(trial_id, job, {"work": self._desk.work(job)})
+            self._dispatch.ledger.dispatched(job.rows)
+            return self._given(trial_id, job, {"work": self._dispatch.work(job)})
         if self._to_warm and self._preparing():
             self._to_warm -= 1
-            return self._given(trial_id, None, {"work": self._desk.warm()})
+            return self._given(trial_id, None, {"work": self._dispatch.warm()})
         return None
 
     def _given(self, trial_id: str, job: Job | None, config: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from infra import cluster, tracking
 from infra.cluster import Cluster
 from infra.errors import InfraError
 from infra.storage import Home
-from search.running.desk import Desk
+from search.running.dispatch import Dispatch
 from search.running.plan import Plan
 from search.spec.keys import Spec
 from search.telling.listener import Listener, Silent
@@ -58,13 +58,13 @@ class Where:
         with cluster.connect(self.address, workers=self.workers, cpu=cpu, gpu=gpu, folder=own, ahead=ahead) as found:
             yield found
 
-    def carry_out(self, plan: Plan, desk: Desk, interrupted: Callable[[], bool]) -> bool:
+    def carry_out(self, plan: Plan, dispatch: Dispatch, interrupted: Callable[[], bool]) -> bool:
         """Carry out the plan. Returns False when it was interrupted."""
         if self.address == IN_PROCESS:
             from search.running import in_process as carrier
         else:
             from search.running import tune_driver as carrier  # type: ignore[no-redef]
-        return carrier.carry_out(plan, desk, interrupted)
+        return carrier.carry_out(plan, dispatch, interrupted)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from infra.storage import Home
 from objectives.base import Member, Report, State, Value
 from objectives.families.toy import BEST_LR, LR_COST, best_lambda, risk
 from search.asking import samplers as samplers_
-from search.running import books
+from search.running import driver
 from search.running.in_process import carry_out
 from search.running.work import Prepared, Progress, Result, Train, Work
 from search.spec.reading import read
@@ -145,12 +145,12 @@ def search(problem: Problem, sampler: str, trials: int, width: int, seed: int) -
             "seed": seed,
         }
     )
-    plan, desk = books.opened("s", spec, Home.open("nowhere"), cast(Catalogue, Forgetful()), Cluster(None, 1, {}))
+    plan, dispatch = driver.opened("s", spec, Home.open("nowhere"), cast(Catalogue, Forgetful()), Cluster(None, 1, {}))
     plan.division.bundle = lambda _: 0  # any configs may be one pack
     if sampler.endswith(UNCAPPED):
         plan.division.widest = lambda phase: width  # type: ignore[method-assign]
     worker = Scores(problem, width, seed)
-    carry_out(plan, desk, lambda: sum(worker.widths) >= trials, worker=worker)
+    carry_out(plan, dispatch, lambda: sum(worker.widths) >= trials, worker=worker)
     return Searched([dict(row.config) for row in plan.ledger.ordered()], worker.widths)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from objectives import conventions
 from objectives.conventions import Size, convert, restore
-from objectives.conventions._machine import NEEDS, Case, Convention, Foreign, Parameter
+from objectives.conventions._parameters import NEEDS, Case, Convention, Foreign, Parameter
 from objectives.conventions._world import LATENT, OMEGA, SIZE, B, C, D, H, W, World, half_sse
 from objectives.registry import load
 

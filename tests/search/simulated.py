@@ -15,7 +15,7 @@ from infra.cluster import Cluster
 from infra.storage import Home
 from objectives.base import Knob, Member, Report, State, Value
 from search.choosing.answer import Answer, Candidate, Row
-from search.running import books
+from search.running import driver
 from search.running.in_process import carry_out
 from search.running.work import Prepared, Progress, ReadTest, Result, Scored, TestRead, Train, Work
 from search.schedulers.asha import Scheduler as Halving
@@ -90,7 +90,7 @@ class Simulated:
         self.catalogue = Catalogue(f"sqlite:///{folder / 'simulated.db'}")
         if not self.catalogue.has_sweep("s"):
             self.catalogue.create_sweep(SweepRow("s", {}))
-        self.plan, self.desk = books.opened("s", self.spec, Home.open(folder), self.catalogue, Cluster(None, 1, {}))
+        self.plan, self.dispatch = driver.opened("s", self.spec, Home.open(folder), self.catalogue, Cluster(None, 1, {}))
         self.space, self.study, self.ledger = self.plan.space, self.plan.study, self.plan.ledger
 
     def __enter__(self) -> Simulated:
@@ -102,7 +102,7 @@ class Simulated:
     def run(self, jobs: int = 10_000) -> Answer | None:
         """Do at most so many jobs; the answer, if it is there."""
         last = self._steps + jobs
-        carry_out(self.plan, self.desk, lambda: self._steps >= last, worker=self)
+        carry_out(self.plan, self.dispatch, lambda: self._steps >= last, worker=self)
         return self.plan.answer
 
     def begin(self, work: Work) -> None:

@@ -31,12 +31,12 @@ def test_what_was_interrupted_goes_on_to_the_same_answer(tmp_path: Path, monkeyp
 
     real, steps = in_process.carry_out, [0]
 
-    def stops(plan: Any, desk: Any, interrupted: Any) -> bool:
+    def stops(plan: Any, dispatch: Any, interrupted: Any) -> bool:
         def soon() -> bool:
             steps[0] += 1
             return bool(interrupted()) or steps[0] % 9 == 0
 
-        return real(plan, desk, soon)
+        return real(plan, dispatch, soon)
 
     monkeypatch.setattr(in_process, "carry_out", stops)
     outcome = run(TOY, name="s", home=home, address=IN_PROCESS, tracking=False)
@@ -50,9 +50,10 @@ def test_what_was_interrupted_goes_on_to_the_same_answer(tmp_path: Path, monkeyp
 
 
 def test_it_needs_neither_ray_nor_torch_for_what_needs_neither(tmp_path: Path) -> None:
+    spec = TOY | {"sampler": "random", "budget": {"trials": 6, "epochs": 2}}
     code = (
         "import sys; from search import run; from infra.storage import Home\n"
-        f"outcome = run({TOY | {'sampler': 'random', 'budget': {'trials': 6, 'epochs': 2}}!r}, home=Home.open({str(tmp_path)!r}), address='in-process', tracking=False)\n"
+        f"outcome = run({spec!r}, home=Home.open({str(tmp_path)!r}), address='in-process', tracking=False)\n"
         "print(outcome.status, sorted({'ray', 'torch', 'mlflow'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])

@@ -14,7 +14,6 @@ import pytest
 from infra.catalogue import Catalogue, MemberRow
 from infra.storage import Home
 from search import sweep
-from search.running import books
 from search.running.ledger import Ledger
 from search.running.where import IN_PROCESS
 from search.sweep import Outcome
@@ -121,12 +120,12 @@ def test_the_wall_time_ends_what_both_workers_train(home: Home, monkeypatch: pyt
         return 100.0 if begun == 2 else 0.0
 
     def opened(*given: Any, **named: Any) -> Any:
-        plan, desk = real(*given, **named)
-        ledgers.append(desk.ledger)
-        return plan, desk
+        plan, dispatch = real(*given, **named)
+        ledgers.append(dispatch.ledger)
+        return plan, dispatch
 
-    real = partial(books.opened, clock=clock)
-    monkeypatch.setattr(books, "opened", opened)
+    real = partial(driver.opened, clock=clock)
+    monkeypatch.setattr(driver, "opened", opened)
     budget = {"trials": 200, "epochs": 100_000, "wall_minutes": 1}
     outcome, rows = toy(home, dataset={"name": "none", "seconds_per_epoch": 0.2}, budget=budget, scheduler="none")
     assert [row.state for row in rows] == ["stopped"] * 2

@@ -21,7 +21,7 @@ from infra.storage import Home
 from objectives.base import ObjectiveError, Phase
 from objectives.families import toy
 from search import retrain, sweep
-from search.running import books, worker
+from search.running import worker
 from search.running.where import IN_PROCESS
 from search.sweep import Outcome
 from search.telling import exports
@@ -233,7 +233,7 @@ def test_the_wall_time_ends_a_sweep_and_every_member_has_its_state(home: Home, m
     clock = Clock()
     monkeypatch.setattr(toy, "time", SimpleNamespace(sleep=clock.sleep))
     monkeypatch.setattr(worker, "time", SimpleNamespace(monotonic=clock))  # it reports after a second: every second epoch
-    monkeypatch.setattr(books, "opened", partial(books.opened, clock=clock))
+    monkeypatch.setattr(driver, "opened", partial(driver.opened, clock=clock))
     budget = {"trials": 200, "epochs": 100, "wall_minutes": 0.4}  # a member would take 70 s, the sweep may take 24
     outcome, (row,) = run(home, dataset={"name": "none", "seconds_per_epoch": 0.7}, budget=budget, scheduler="none")
     assert (row.state, row.epochs) == ("stopped", 36) and row.reason.startswith("budget:")

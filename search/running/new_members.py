@@ -1,4 +1,4 @@
-"""Fresh members: which config and which seed, committed to the catalogue before anyone trains them."""
+"""NewMembers members: which config and which seed, committed to the catalogue before anyone trains them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from search.running.ledger import Ledger
 from search.spec.keys import Spec
 
 
-class Fresh:
+class NewMembers:
     """The source of one sweep's members."""
 
     def __init__(self, spec: Spec, space: Space, study: Study, ledger: Ledger) -> None:

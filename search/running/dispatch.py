@@ -14,7 +14,7 @@ from search.running.work import Assigned, Prepare, ReadTest, Setting, Train, War
 from search.spec.keys import Spec
 
 
-class Desk:
+class Dispatch:
     """Turns the jobs of one sweep into work. It is pure, except that it reads the ledger."""
 
     def __init__(self, name: str, spec: Spec, home: Home, ledger: Ledger, up: Cluster) -> None:

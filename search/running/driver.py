@@ -1,4 +1,4 @@
-"""The books of one driver: a sweep's ledger, study and plan, read from its catalogue; and the desk, which turns jobs into work."""
+"""The books of one driver: a sweep's ledger, study and plan, read from its catalogue; and the dispatch, which turns jobs into work."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from search import schedulers
 from search.asking.space import Space
 from search.asking.study import Study
 from search.choosing.answer import Candidate
-from search.running.desk import Desk
+from search.running.dispatch import Dispatch
 from search.running.ledger import Ledger
 from search.running.plan import Plan
 from search.spec.keys import Spec
@@ -32,8 +32,8 @@ def opened(
     tracker: Tracker | None = None,
     listener: Listener | None = None,
     clock: Callable[[], float] = time.time,
-) -> tuple[Plan, Desk]:
-    """The plan of a resolved spec, and its desk. The wall time of the budget starts now."""
+) -> tuple[Plan, Dispatch]:
+    """The plan of a resolved spec, and its dispatch. The wall time of the budget starts now."""
     objective, epochs = load(spec.objective), spec.settings().epochs
     space = Space(spec, objective)
     ledger = Ledger(
@@ -59,4 +59,4 @@ def opened(
         workers=up.workers,
         clock=clock,
     )
-    return plan, Desk(name, spec, home, ledger, up)
+    return plan, Dispatch(name, spec, home, ledger, up)
