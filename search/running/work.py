@@ -1,7 +1,7 @@
 """What goes to a worker, and what comes back. All of it is in this file, and is plain, frozen and validated.
 
-The plan says what comes next (`plan.Job`). `Dispatch` turns it into what a worker needs: a kind of `Work`. A worker answers with the `Result`
-that belongs to this kind.
+The plan says what comes next (`plan.Job`). `Dispatch` turns it into what a worker needs: a kind of `Work`. A worker answers with the
+`Result` that belongs to this kind.
 """
 
 from __future__ import annotations

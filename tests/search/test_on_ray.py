@@ -14,6 +14,7 @@ import pytest
 from infra.catalogue import Catalogue, MemberRow
 from infra.storage import Home
 from search import sweep
+from search.running import driver
 from search.running.ledger import Ledger
 from search.running.where import IN_PROCESS
 from search.sweep import Outcome

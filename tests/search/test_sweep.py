@@ -21,7 +21,7 @@ from infra.storage import Home
 from objectives.base import ObjectiveError, Phase
 from objectives.families import toy
 from search import retrain, sweep
-from search.running import worker
+from search.running import driver, worker
 from search.running.where import IN_PROCESS
 from search.sweep import Outcome
 from search.telling import exports
