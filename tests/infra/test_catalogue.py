@@ -87,6 +87,7 @@ _JSON = st.recursive(
 )
 
 
+@settings(max_examples=40)
 @given(_JSON)
 def test_json_comes_back_and_is_standard(value: Any) -> None:
     def refuse(constant: str) -> None:

@@ -135,7 +135,7 @@ def test_it_survives_being_stored_and_is_said_in_one_line_for_each(answer: Answe
     assert lambda_curve.draw(answer, swept.plan.table(), tmp_path / "curve.png").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("killed_after", [3, 17, 33, 50])
+@pytest.mark.parametrize("killed_after", [17, 50])
 def test_a_sweep_that_is_killed_goes_on_to_the_same_answer(killed_after: int, answer: Answer, tmp_path: Path) -> None:
     with Simulated(tmp_path, SPEC, truth) as first:
         first.run(killed_after)

@@ -18,6 +18,7 @@ SPEC: dict[str, Any] = {
     "objective": "toy",
     "dataset": {"name": "none", "noise": 0.5},
     "search": {"l2": {}},
+    "sampler": "random",
     "budget": {"trials": 12, "epochs": 4, "wall_minutes": 60},
     "confirm": {"configs": 5, "seeds": 3},
     "limits": {"memory_gb": 8},
@@ -28,18 +29,31 @@ from infra.storage import Home
 from search import run
 
 outcome = run({spec!r}, name="s", home=Home.open({home!r}), workers=1, address={address!r}, tracking=False)
-loaded = [name for name in ("fcntl", "resource") if name in sys.modules]
+loaded = [name for name in ("fcntl", "resource", "ray", "torch", "mlflow") if name in sys.modules]
 print(json.dumps([outcome.status, outcome.problem, outcome.answer and outcome.answer.best["l2"], loaded]))
 """
 # Ray is another's work and finds on this system what it looks for; what is hidden then is hidden from us.
 RAY = "import ray.tune"
 
 
-@pytest.mark.parametrize(("address", "first"), [("in-process", ""), pytest.param(None, RAY, marks=pytest.mark.slow, id="ray")])
-def test_a_sweep_runs_without_what_only_linux_has(address: str | None, first: str, tmp_path: Path) -> None:
-    code = "\n".join([first, HIDDEN, SWEEP.format(spec=SPEC, home=str(tmp_path), address=address)])
+def best(address: str | None, folder: Path, before: str = "") -> tuple[float, list[str]]:
+    """The λ that a sweep finds in a fresh process, and what is loaded in the end of what is hidden or heavy."""
+    code = "\n".join([before, HIDDEN, SWEEP.format(spec=SPEC, home=str(folder), address=address)])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    status, problem, best, loaded = json.loads(done.stdout.splitlines()[-1])
-    assert (status, problem, loaded) == ("complete", "", []), "else nothing was hidden"
-    assert abs(math.log10(best / best_lambda(1.0, 0.5))) < 0.3
+    status, problem, found, loaded = json.loads(done.stdout.splitlines()[-1])
+    assert (status, problem) == ("complete", "")
+    return found, loaded
+
+
+def test_a_sweep_in_this_process_needs_neither_that_nor_ray_nor_torch(tmp_path: Path) -> None:
+    found, loaded = best("in-process", tmp_path)
+    assert abs(math.log10(found / best_lambda(1.0, 0.5))) < 0.3
+    assert loaded == []
+
+
+@pytest.mark.slow
+def test_a_sweep_on_a_local_ray_does_without_it(tmp_path: Path) -> None:
+    found, loaded = best(None, tmp_path, RAY)
+    assert abs(math.log10(found / best_lambda(1.0, 0.5))) < 0.3
+    assert not {"fcntl", "resource"} & set(loaded), "else nothing was hidden"

@@ -56,15 +56,16 @@ def home(tmp_path: Path) -> Home:
     return Home.open(tmp_path / "home")
 
 
+HALVED: dict[str, Any] = {
+    **TOY,
+    "search": {"l2": {}, "lr": {}},
+    "dataset": {"name": "none", "noise": 0.5},
+    "budget": {"trials": 12, "epochs": 10},
+}
+
+
 @pytest.mark.trains
-@pytest.mark.parametrize(
-    "spec",
-    [
-        {**TOY, "search": {"l2": {}, "lr": {}}, "dataset": {"name": "none", "noise": 0.5}, "budget": {"trials": 12, "epochs": 10}},
-        PACKED,
-    ],
-    ids=["toy", "packs"],
-)
+@pytest.mark.parametrize("spec", [pytest.param(HALVED, id="toy"), pytest.param(PACKED, id="packs", marks=pytest.mark.slow)])
 def test_one_worker_does_what_this_process_does(spec: dict[str, Any], home: Home, tmp_path: Path) -> None:
     """The same members, decisions and answer."""
     tuned, _ = run(home, spec, workers=1)
@@ -95,6 +96,7 @@ def test_a_member_whose_worker_dies_ends_failed_and_the_sweep_goes_on(home: Home
     assert all(row.state in ("complete", "stopped") for row in rows if row.number != 1)
 
 
+@pytest.mark.slow
 def test_a_hanging_member_is_ended_and_the_others_go_on(home: Home) -> None:
     """Defect V: silence is nobody's business but ours."""
     outcome, rows = toy(
@@ -104,6 +106,7 @@ def test_a_hanging_member_is_ended_and_the_others_go_on(home: Home) -> None:
     assert rows[1].state == "failed" and "no report for 12 s" in rows[1].reason
 
 
+@pytest.mark.slow
 def test_out_of_memory_ends_two_members_and_no_neighbour(home: Home) -> None:
     """Defect R: two members that ask for too much at once fail by themselves."""
     outcome, rows = toy(home, dataset={"name": "none", "fault": "oom", "fault_at": 2, "fault_members": [1, 2]}, limits={"memory_gb": 3})
@@ -112,6 +115,7 @@ def test_out_of_memory_ends_two_members_and_no_neighbour(home: Home) -> None:
     assert all("out of memory" in rows[number].reason for number in (1, 2))
 
 
+@pytest.mark.slow
 def test_the_wall_time_ends_what_both_workers_train(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """The time is over once two members have reported, however long that takes. A member would train for hours."""
     ledgers: list[Ledger] = []
@@ -134,6 +138,7 @@ def test_the_wall_time_ends_what_both_workers_train(home: Home, monkeypatch: pyt
     assert outcome.status == "failed" and "must complete" in outcome.problem
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_in_the_middle_of_a_pack_loses_no_member(home: Home) -> None:
     """Its members go on from the last rung; who had ended stays ended, and every epoch is counted once."""
     outcome, rows = run(home, {**PACKED, "objective": "tests.search.dying:DiesOnce", "search": {"l2": {}}, "sampler": "random"}, workers=1)

@@ -34,7 +34,8 @@ def answer(tmp_path: Path, noise_variance: float, latent_dim: int, seed: int = 0
     return outcome.answer
 
 
-@pytest.mark.parametrize("noise_variance", [0.5, pytest.param(1.5, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("noise_variance", [0.5, 1.5])
 def test_on_noisy_data_the_best_lambda_is_the_noise_variance(tmp_path: Path, noise_variance: float) -> None:
     """Shrinkage 1 − λ/(e + s²) is Wiener's e/(e + s²) for every direction iff λ = s² (n → ∞, latent size = rank)."""
     found = answer(tmp_path, noise_variance, latent_dim=5)

@@ -393,7 +393,7 @@ def test_an_off_arm_next_to_the_minimum_does_not_bend_the_curve() -> None:
 
 # ------------------------------------------------------------------------------------------------ known truths, many sweeps
 
-SWEEPS = 240
+SWEEPS = 160
 
 
 def simulated_sweep(curve: Curve, seed: int, sd: float = 0.1, seeds: int = 5, cands: list[Candidate] | None = None) -> Answer:

@@ -78,17 +78,17 @@ def knobs(draw: st.DrawFn) -> Knob:
     return Knob("k", "", "", "", 1.0, low=bounds[0], high=bounds[1], log=draw(st.booleans()), integer=integer)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(knobs(), st.floats(0, 1), st.floats(0, 1))
 def test_the_way_through_a_range_is_monotone_and_stays_inside(knob: Knob, a: float, b: float) -> None:
     low, high = knob.low or 0, knob.high or 0
     first, second = at(knob, min(a, b)), at(knob, max(a, b))
     assert low <= first <= second <= high  # type: ignore[operator]
     assert isinstance(first, int) == knob.integer
-    assert (at(knob, 0.0), at(knob, 1.0)) == (low, high)
+    assert (at(knob, 0.0), at(knob, 1.0)) == pytest.approx((low, high), rel=1e-15 if knob.integer else 1e-12)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.integers(0, 2**31 - 1), st.floats(0.01, 0.9), st.floats(1.1, 10.0))
 def test_what_optuna_draws_is_in_the_range_and_off_is_off(seed: int, low: float, high: float) -> None:
     from optuna import create_study

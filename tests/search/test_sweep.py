@@ -28,12 +28,12 @@ from search.telling import exports
 
 
 def spec(**changes: Any) -> dict[str, Any]:
-    """A toy sweep of 12 trials and 5 confirmed configs."""
+    """A toy sweep of 8 trials and 3 confirmed configs."""
     base: dict[str, Any] = {
         "objective": "toy",
         "search": {"l2": {}},
-        "budget": {"trials": 12, "epochs": 6},
-        "confirm": {"configs": 5, "seeds": 3},
+        "budget": {"trials": 8, "epochs": 6},
+        "confirm": {"configs": 3, "seeds": 2},
     }
     return {**base, **changes}
 
@@ -54,7 +54,11 @@ def home(tmp_path: Path) -> Home:
 
 
 Halved = tuple[Home, Outcome, list[MemberRow]]
-HALVED: dict[str, Any] = {"search": {"l2": {}, "lr": {}}, "budget": {"trials": 18, "epochs": 12}}
+HALVED: dict[str, Any] = {
+    "search": {"l2": {}, "lr": {}},
+    "budget": {"trials": 18, "epochs": 12},
+    "confirm": {"configs": 3, "seeds": 3},
+}
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +76,8 @@ def copied(halved: Halved, tmp_path: Path) -> Home:
 
 def test_the_toys_best_lambda_is_found_and_helps(home: Home) -> None:
     """λ* = σ²/(nS) = 0.5 in closed form; the verdict against λ = 0 is `helps`, for R(0)/R(λ*) = 1 + λ*."""
-    outcome, rows = run(home, dataset={"name": "none", "noise": 0.5}, budget={"trials": 24, "epochs": 6}, scheduler="none")
+    whole = {"budget": {"trials": 24, "epochs": 6}, "confirm": {"configs": 5, "seeds": 3}}
+    outcome, rows = run(home, dataset={"name": "none", "noise": 0.5}, scheduler="none", **whole)
     answer = outcome.answer
     assert answer is not None and answer.verdict == "helps"
     truth = toy.best_lambda(1.0, 0.5)
