@@ -30,7 +30,7 @@ def settings(family: str, **more: Any) -> Settings:
 LAMBDAS = [(family, knob) for family in FAMILIES for knob in registry.load(family).knobs.values() if knob.off is not None]
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(("family", "knob"), LAMBDAS, ids=[f"{family}-{knob.name}" for family, knob in LAMBDAS])
 def test_every_lambda_of_ours_is_alive(family: str, knob: base.Knob) -> None:
     (found,) = check(registry.load(family)(settings(family, likelihood=knob.likelihood or None)), [knob.name])
