@@ -60,7 +60,7 @@ def allowed(family: str, knobs: list[Knob]) -> bool:
     return True
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(9)
 @pytest.mark.parametrize("dataset", ["digits", "mnist", "fashion_mnist"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_lambda_is_searched_answered_and_exported(family: str, dataset: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:

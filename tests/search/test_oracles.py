@@ -35,6 +35,7 @@ def answer(tmp_path: Path, noise_variance: float, latent_dim: int, seed: int = 0
 
 
 @pytest.mark.slow
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("noise_variance", [0.5, 1.5])
 def test_on_noisy_data_the_best_lambda_is_the_noise_variance(tmp_path: Path, noise_variance: float) -> None:
     """Shrinkage 1 − λ/(e + s²) is Wiener's e/(e + s²) for every direction iff λ = s² (n → ∞, latent size = rank)."""

@@ -88,7 +88,7 @@ def test_two_sweeps_in_one_folder_work_at_the_same_time(tmp_path: Path) -> None:
     """Two drivers, two Rays, one catalogue, one MLflow store and one Optuna database, all made by whoever comes first."""
     script = (
         "from search.sweep import run; from infra.storage import Home; import sys;"
-        "spec = {'objective': 'toy', 'budget': {'trials': 8, 'epochs': 5}, 'confirm': {'configs': 3, 'seeds': 2}};"
+        "spec = {'objective': 'toy', 'budget': {'trials': 5, 'epochs': 3}, 'confirm': {'configs': 2, 'seeds': 2}};"
         "outcome = run(spec, name=sys.argv[2], home=Home.open(sys.argv[1]), workers=1); print(outcome.status, outcome.notes)"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
