@@ -21,6 +21,8 @@ from tests.benchmarks.population import (
     turn,
 )
 
+pytestmark = pytest.mark.trains
+
 RANDOM = Where(data=None, device="cpu", train_size=64)
 
 
