@@ -59,6 +59,7 @@ assert "torch" not in sys.modules
     subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
 
 
+@pytest.mark.sampled(2)
 @each
 def test_it_reads_what_its_families_report_in_every_epoch(name: str) -> None:
     found: ModuleType = detectors.module(name)
@@ -67,6 +68,7 @@ def test_it_reads_what_its_families_report_in_every_epoch(name: str) -> None:
         assert set(found.READS) <= set(report.metrics) <= set(registry.load(family).metrics)
 
 
+@pytest.mark.sampled(2)
 @each
 def test_the_planted_collapse_ends_the_member_with_the_evidence(name: str) -> None:
     """And not before three evaluations of the second half of the training."""

@@ -169,7 +169,7 @@ def test_its_off_value_is_its_absence_to_the_bit(objective: str, knob: str) -> N
         assert torch.equal(with_it, without)
 
 
-@pytest.mark.sampled(12)
+@pytest.mark.sampled(24)
 @everywhere
 def test_members_together_are_the_members_alone(objective: str, knob: str) -> None:
     """Off, and two values, with seeds and learning rates of their own, in double precision; of what is structural, each value by itself."""

@@ -148,7 +148,7 @@ def test_a_wasserstein_critic_has_no_best_logits() -> None:
     assert expected("wasserstein", 10 * (P - Q)) > expected("wasserstein", 20 * (P - Q))
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @each_game
 def test_every_game_trains_and_members_together_are_the_members_alone(game: str) -> None:
     same_together_as_alone([{"loss": game}, {"loss": game, "lr": 3e-3, "l2_d": 1e-2, "beta1": 0.0, "lr_ratio": 3.0}])
@@ -267,7 +267,7 @@ def dirac_by_our_penalty(gamma: float) -> float:
     return float(at.norm())
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(("gamma", "distance"), DISTANCES.items())
 def test_the_dirac_gan_with_our_r1_converges_as_it_must(gamma: float, distance: float) -> None:
     found = dirac_by_our_penalty(gamma)

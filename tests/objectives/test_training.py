@@ -40,6 +40,7 @@ def pack(count: int, **config: Any) -> list[Member]:
     return [Member(number, config, seed=number) for number in range(count)]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize(("count", "score"), [(1, "last"), (3, "best_epoch")])
 def test_resumed_training_gives_the_same_bits(name: str, count: int, score: str, tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def trained(beta: float) -> Optimum:
     return Optimum(weight, float(values["data"]), float(values["penalty_beta"]), means, regularization, theta, family)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("beta", [0.5, 1.0, 2.0, 3.0, 5.0])
 def test_the_linear_vae_is_as_in_closed_form(beta: float) -> None:
     found = trained(beta)
