@@ -78,7 +78,7 @@ assert not heavy, heavy
 def test_facts_are_complete(name: str) -> None:
     facts = data.module(name).DATASET
     assert set(facts.sizes) == (set(SPLITS) if facts.shape else set()), "files decide either both, or none"
-    assert all(getattr(facts, field) for field in ("summary", "licence", "source", "serves", "likelihoods"))
+    assert all(getattr(facts, field) for field in ("summary", "licence", "source", "likelihoods"))
     assert not set(facts.options) & {"name", "root", "train_size"}
 
 
