@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -34,10 +35,21 @@ HOMES = {
 }
 
 
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    return list(ast.walk(tree(path)))
+
+
+@cache
 def imports(path: Path) -> set[str]:
     """Every module that a file imports, anywhere in it, for type checkers too."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -94,9 +106,8 @@ def test_few_imports_wait_inside_functions_or_for_type_checkers() -> None:
     """Each of them is there for a library that must stay unloaded."""
     blocks, late = 0, 0
     for path in files():
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        blocks += sum(isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" for node in ast.walk(tree))
-        inside = {node for function in ast.walk(tree) if isinstance(function, ast.FunctionDef) for node in ast.walk(function)}
+        blocks += sum(isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" for node in nodes(path))
+        inside = {node for function in nodes(path) if isinstance(function, ast.FunctionDef) for node in ast.walk(function)}
         late += sum(isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] in PACKAGES for node in inside)
     assert (blocks <= 80, late <= 120) == (True, True), f"{blocks} blocks for type checkers, {late} imports of ours inside functions"
 
@@ -108,7 +119,7 @@ def test_files_and_classes_can_be_seen_whole() -> None:
         limit = 150 if path == ROOT / "search" / "sweep.py" else 450
         if (lines := text.count("\n")) > limit:
             long[str(path.relative_to(ROOT))] = lines
-        for node in ast.walk(ast.parse(text)):
+        for node in nodes(path):
             if isinstance(node, ast.ClassDef) and (lines := (node.end_lineno or 0) - node.lineno + 1) > 200:
                 long[f"{path.relative_to(ROOT)}: {node.name}"] = lines
     assert not long
@@ -118,7 +129,7 @@ def test_functions_are_short() -> None:
     """The median has 5 lines at most and nine of ten have 16, docstrings and declarations of arguments left out."""
     lengths = []
     for path in files():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes(path):
             if isinstance(node, ast.FunctionDef):
                 first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
                 lengths.append((node.end_lineno or 0) - first.lineno + 1)
@@ -166,13 +177,17 @@ def test_the_public_names_of_search_exist() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@cache
+def existing() -> tuple[set[str], set[str]]:
+    """The names of all files, and of all functions and classes in tests."""
+    found = {path.name for folder in (*PACKAGES, "tests") for path in (ROOT / folder).rglob("*.py")}
+    return found, {node.name for path in (ROOT / "tests").rglob("*.py") for node in nodes(path) if hasattr(node, "name")}
+
+
 # The log names files as they were on the day.
 @pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md") if path.stem != "log")])
 def test_the_files_and_tests_that_a_page_names_exist(page: str) -> None:
-    files = {path.name for folder in (*PACKAGES, "tests") for path in (ROOT / folder).rglob("*.py")}
-    known = {
-        node.name for path in (ROOT / "tests").rglob("*.py") for node in ast.walk(ast.parse(path.read_text())) if hasattr(node, "name")
-    }
+    files, known = existing()
     missing = []
     for named in re.findall(r"`([^`\s]+)`", (ROOT / page).read_text(encoding="utf-8")):
         if named.endswith(".py"):
