@@ -216,6 +216,7 @@ def test_a_pack_whose_operations_are_done_again_is_the_pack(objective: str, knob
 STATEFUL = {place: one for place, one in FOUND.items() if {"memory", "step_memory", "parameters"} & set(dir(one.module))}
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("objective", "knob"), STATEFUL, ids=[f"{objective}-{knob}" for objective, knob in STATEFUL])
 def test_a_training_that_was_interrupted_goes_on_as_if_it_had_not_been(objective: str, knob: str, tmp_path: Path) -> None:
     """What it remembers, and what it trains beside the model, is in the checkpoint: the same weights to the bit."""

@@ -41,6 +41,7 @@ def test_it_is_about_forty_lines() -> None:
     assert len(code) - len(documentation.splitlines()) <= 42
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_it_trains_and_its_lambdas_are_alive(here: Path, dataset: str) -> None:
     objective = load("vae")(Settings({"name": dataset, "train_size": 96}, epochs=2, model="mine:net", batch_size=32))

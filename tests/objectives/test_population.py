@@ -36,7 +36,7 @@ def members(name: str) -> list[Member]:
     return [Member(number, config, seed=100 + number) for number, config in enumerate(PACKS[name])]
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(("name", "model"), [("autoencoder", "mlp"), ("vae", "mlp400"), ("gan", "mlp_small"), ("gan", "mlp")])
 def test_fused_equals_single(name: str, model: str) -> None:
     pack = members(name)
