@@ -136,7 +136,7 @@ def _run_all(
             with shown(plain) as display:
                 outcome = run(spec, name=name, home=home, workers=workers, address=address, listener=display)
             outcomes.append(outcome)
-            _print_outcome(outcome, home, spec.objective)
+            _print_outcome(outcome, home, spec.objective, address)
             if outcome.status == "interrupted":
                 break
     return outcomes
@@ -176,7 +176,7 @@ def resume(
         outcome = go_on(name, home=place, trials=more, workers=workers, address=address, listener=display)
     with catalogue_of(place) as catalogue:
         objective = catalogue.sweep(name).objective
-    _print_outcome(outcome, place, objective)
+    _print_outcome(outcome, place, objective, address)
     _exit([outcome])
 
 
@@ -195,7 +195,7 @@ def _more_trials(name: str, given: str, home: Home) -> int:
     return int(given) - have
 
 
-def _print_outcome(outcome: Outcome, home: Home, objective: str) -> None:
+def _print_outcome(outcome: Outcome, home: Home, objective: str, address: str | None) -> None:
     from search.telling.answer_text import print_answer
     from search.telling.live import duration
 
@@ -206,7 +206,10 @@ def _print_outcome(outcome: Outcome, home: Home, objective: str) -> None:
         for note in outcome.notes:
             console.print(f"note: {without_passwords(note)}", markup=False, style="yellow", soft_wrap=True)
     if outcome.status == "interrupted":
-        print_error(f"{outcome.name} was interrupted; nothing is lost. Go on with: lagrange resume {outcome.name}{home_option(home)}")
+        where = f" --address {address}" if address else ""
+        print_error(
+            f"{outcome.name} was interrupted; nothing is lost. Go on with: lagrange resume {outcome.name}{home_option(home)}{where}"
+        )
     elif outcome.status == "failed":
         print_error(f"{outcome.name} failed: {outcome.problem}")
         print_error(f"See every member's state and reason: lagrange show {outcome.name}{home_option(home)}")

@@ -51,6 +51,10 @@ class Where:
                 raise InfraError(f"Members are trained one after another in this process; got workers {self.workers}. Leave workers out.")
             yield Cluster(None, 1, {})
             return
+        if self.address not in (None, "auto") and ":" not in str(self.address):
+            raise InfraError(
+                f"The address must be auto, HOST:PORT or {IN_PROCESS}; got {self.address!r}. Without one a local Ray is started."
+            )
         tracking.quiet_environment()  # Ray imports MLflow too, with or without tracking
         own = Path.cwd() if spec.own and is_remote(self.address) else None
         ahead = ("mlflow",) * self.tracking + AHEAD

@@ -51,3 +51,9 @@ def test_there_is_one_worker_and_no_more(tmp_path: Path) -> None:
     with pytest.raises(InfraError, match="got workers 2"):
         run(TOY, name="s", home=Home.open(tmp_path), workers=2, address=IN_PROCESS, tracking=False)
     assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+
+@pytest.mark.parametrize("address", ["in-proces", "here", "10.0.0.1"])
+def test_an_address_that_is_none_says_what_there_is(address: str, tmp_path: Path) -> None:
+    with pytest.raises(InfraError, match=f"HOST:PORT or {IN_PROCESS}; got '{address}'"):
+        run(TOY, name="s", home=Home.open(tmp_path), address=address, tracking=False)
