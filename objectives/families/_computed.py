@@ -7,8 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from objectives import registry
 from objectives._files import replaced
 from objectives.base import Member, ObjectiveError, Report
+
+
+def options(objective: str, known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the dataset `none` of an objective was given, over the options that it knows. Raises ObjectiveError for others."""
+    for key in given:
+        if key not in known:
+            raise ObjectiveError(registry.unknown("option of dataset 'none'", key, list(known)))
+    if given.get("name", "none") != "none":
+        raise ObjectiveError(registry.unknown(f"dataset of the objective '{objective}'", str(given["name"]), ("none",)))
+    return {**known, **given}
 
 
 class ComputedRun:

@@ -29,9 +29,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from objectives import base, registry
-from objectives.base import Knob, Member, Metric, ObjectiveError, Report, State
-from objectives.families._computed import ComputedRun
+from objectives import base
+from objectives.base import Knob, Member, Metric, Report, State
+from objectives.families._computed import ComputedRun, options
 from objectives.regularizers import r1
 
 STEPS = 400
@@ -79,12 +79,7 @@ class Dirac(base.Objective):
 
     def __init__(self, settings: base.Settings) -> None:
         self.settings = settings
-        unknown = [key for key in settings.dataset if key not in OPTIONS]
-        if unknown:
-            raise ObjectiveError(registry.unknown("option of dataset 'none'", unknown[0], list(OPTIONS)))
-        self.options = {**OPTIONS, **settings.dataset}
-        if self.options["name"] not in self.datasets:
-            raise ObjectiveError(registry.unknown("dataset of the objective 'dirac'", str(self.options["name"]), self.datasets))
+        self.options = options("dirac", OPTIONS, settings.dataset)
 
     def prepare(self) -> dict[str, Any]:
         """The options and the known answer."""

@@ -32,7 +32,7 @@ from typing import Any, ClassVar
 
 from objectives import base, registry
 from objectives.base import OUT_OF_MEMORY, Knob, Member, Metric, ObjectiveError, Report, State, out_of_memory
-from objectives.families._computed import ComputedRun
+from objectives.families._computed import ComputedRun, options
 
 BEST_LR = 1e-2
 FIRST_EXCESS = 3.0  # how far above its risk a member starts, in units of S
@@ -80,7 +80,7 @@ class Toy(base.Objective):
             log=True,
             off=0.0,
             more="high",
-            source="closed form in objectives/toy.py",
+            source="closed form in objectives/families/toy.py",
         ),
         "lr": Knob(name="lr", summary="learning rate", formula="η", unit="1", default=BEST_LR, low=1e-4, high=1.0, log=True),
     }
@@ -99,12 +99,7 @@ class Toy(base.Objective):
 
     def __init__(self, settings: base.Settings) -> None:
         self.settings = settings
-        unknown = [key for key in settings.dataset if key not in OPTIONS]
-        if unknown:
-            raise ObjectiveError(registry.unknown("option of dataset 'none'", unknown[0], list(OPTIONS)))
-        self.options = {**OPTIONS, **settings.dataset}
-        if self.options["name"] not in self.datasets:
-            raise ObjectiveError(registry.unknown("dataset of the objective 'toy'", str(self.options["name"]), self.datasets))
+        self.options = options("toy", OPTIONS, settings.dataset)
         if self.options["fault"] not in (None, *FAULTS):
             raise ObjectiveError(registry.unknown("fault", str(self.options["fault"]), FAULTS))
 
