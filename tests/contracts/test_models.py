@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -37,8 +38,13 @@ def build(name: str, family: str, shape: base.Shape, latent_dim: int = LATENT, s
 
 
 def without_memory(name: str, family: str, shape: base.Shape, latent_dim: int = LATENT) -> dict[str, nn.Module]:
-    with torch.device("meta"):
+    """Parts whose parameters have a shape and no values. To draw values for the meta device loads a fifth of torch, so none are drawn."""
+    with torch.device("meta"), patch.object(Tensor, "normal_", undrawn), patch.object(Tensor, "uniform_", undrawn):
         return dict(models.build(name, family, shape, latent_dim))
+
+
+def undrawn(tensor: Tensor, *values: object, **options: object) -> Tensor:
+    return tensor
 
 
 def parts_of(family: str, shape: base.Shape) -> models.Parts:

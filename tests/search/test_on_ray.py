@@ -76,6 +76,7 @@ def test_one_worker_does_what_this_process_does(spec: dict[str, Any], home: Home
     assert said(here) == said(tuned)
 
 
+@pytest.mark.slow
 def test_two_workers_serve_all_phases(home: Home) -> None:
     """A process that knows torch and the data is worth keeping, even when both members end at once and nothing is waiting.
 
@@ -87,6 +88,7 @@ def test_two_workers_serve_all_phases(home: Home) -> None:
     assert len({row.facts["pid"] for row in rows}) <= 2
 
 
+@pytest.mark.slow
 def test_a_member_whose_worker_dies_ends_failed_and_the_sweep_goes_on(home: Home) -> None:
     """Defect T: a dead worker is data of its member, and of no other."""
     outcome, rows = toy(home, dataset={"name": "none", "fault": "exit", "fault_at": 2, "fault_members": [1]})
