@@ -59,7 +59,7 @@ assert "torch" not in sys.modules
     subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @each
 def test_it_reads_what_its_families_report_in_every_epoch(name: str) -> None:
     found: ModuleType = detectors.module(name)
@@ -68,7 +68,7 @@ def test_it_reads_what_its_families_report_in_every_epoch(name: str) -> None:
         assert set(found.READS) <= set(report.metrics) <= set(registry.load(family).metrics)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @each
 def test_the_planted_collapse_ends_the_member_with_the_evidence(name: str) -> None:
     """And not before three evaluations of the second half of the training."""
@@ -89,7 +89,7 @@ def test_healthy_training_is_left_alone(family: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("lr", [1e-4, 1e-3, 3e-3])
 def test_healthy_training_is_left_alone_at_the_default_budget(family: str, lr: float) -> None:

@@ -105,7 +105,7 @@ def test_what_needs_something_of_the_user_says_what(name: str) -> None:
         features.make(SETS["colour"], None, {"name": name})
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 def test_images_become_rows_of_finite_numbers(made: tuple[str, ImageSet, Extractor]) -> None:
     _, images, extractor = made
     given = images.val.clone().requires_grad_()
@@ -115,7 +115,7 @@ def test_images_become_rows_of_finite_numbers(made: tuple[str, ImageSet, Extract
     assert float(found.square().mean()) == pytest.approx(1, abs=0.6), "KID's kernel depends on the scale of features"
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 def test_a_row_depends_on_its_own_image_only(made: tuple[str, ImageSet, Extractor]) -> None:
     _, images, extractor = made
     found = extractor(images.val)
@@ -124,7 +124,7 @@ def test_a_row_depends_on_its_own_image_only(made: tuple[str, ImageSet, Extracto
     assert (found[:1] - found[1:]).abs().max() > 1e-3, "images that differ have features that differ"
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 def test_the_same_features_are_made_again(made: tuple[str, ImageSet, Extractor]) -> None:
     name, images, extractor = made
     torch.manual_seed(3)
@@ -135,7 +135,7 @@ def test_the_same_features_are_made_again(made: tuple[str, ImageSet, Extractor])
     assert torch.equal(torch.random.get_rng_state(), before) and torch.get_num_threads() == threads
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 def test_label_and_record_are_plain_and_say_which_features_they_are(made: tuple[str, ImageSet, Extractor]) -> None:
     _, _, extractor = made
     assert json.loads(json.dumps(extractor.record)) == extractor.record
@@ -144,7 +144,7 @@ def test_label_and_record_are_plain_and_say_which_features_they_are(made: tuple[
     assert extractor.record["dim"] == extractor.dim
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 def test_other_shapes_are_refused(made: tuple[str, ImageSet, Extractor]) -> None:
     _, images, extractor = made
     channels, height, width = images.shape
@@ -154,14 +154,14 @@ def test_other_shapes_are_refused(made: tuple[str, ImageSet, Extractor]) -> None
         extractor(torch.zeros(2, channels + 1, height, width))
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 def test_features_of_a_split_are_computed_once(made: tuple[str, ImageSet, Extractor]) -> None:
     _, images, extractor = made
     assert extractor.of_split(images, "val", 5) is extractor.of_split(images, "val", 5)
     assert torch.allclose(extractor.of_split(images, "val", 5), extractor(images.val[:5]), atol=1e-6)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 def test_class_scores_are_there_or_refused(made: tuple[str, ImageSet, Extractor]) -> None:
     _, images, extractor = made
     if extractor.classify is None:
@@ -191,7 +191,7 @@ def subject(request: pytest.FixtureRequest) -> Subject:
     return subject_of(request.param)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 def test_metrics_answer_with_the_names_that_they_declare_and_touch_nothing(subject: Subject) -> None:
     asked = metrics.measurable(frozenset(subject.family.offers))
     assert {"kid", "fid"} <= set(asked)

@@ -121,7 +121,7 @@ def test_every_model_serves_a_family() -> None:
         assert parts_of(family, SMALL), f"{family} must say of which parts its models are"
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @each
 def test_parts_have_the_shapes_that_the_family_expects(name: str, family: str) -> None:
     accepted = 0
@@ -161,7 +161,7 @@ def test_what_was_published_with_it_is_a_spec(name: str, family: str) -> None:
         assert inside, knob
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @each_small
 def test_its_numbers_are_finite_and_generated_images_are_in_the_unit_interval(small: Small) -> None:
     for part, module in small.parts.items():
@@ -172,7 +172,7 @@ def test_its_numbers_are_finite_and_generated_images_are_in_the_unit_interval(sm
             assert 0 <= float(out.min()) <= float(out.max()) <= 1
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @each_light
 def test_a_seed_is_an_initialization_and_there_is_no_hidden_state(name: str, family: str) -> None:
     first, again, other = (build(name, family, SMALL, seed=seed) for seed in (1, 1, 2))
@@ -182,7 +182,7 @@ def test_a_seed_is_an_initialization_and_there_is_no_hidden_state(name: str, fam
         assert any(not torch.equal(p, q) for p, q in zip(module.parameters(), other[part].parameters(), strict=True))
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @each_small
 def test_every_parameter_has_a_gradient(small: Small) -> None:
     """Finite, and not zero but for biases that a normalization behind them takes out again, which then change nothing at all."""
@@ -203,7 +203,7 @@ def test_every_parameter_has_a_gradient(small: Small) -> None:
                 torch.testing.assert_close(moved, before, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @each_small
 def test_every_hidden_activation_passes_through_the_hook(small: Small) -> None:
     """Behind a hook that makes zeros nothing of the image is left, but in the shortcuts of residual networks (1 × 1 convolutions)."""
@@ -244,7 +244,7 @@ def _same_for_all(x: Tensor) -> bool:
     return torch.allclose(x, x[:1].expand_as(x), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @each_light
 def test_mapped_equals_one_by_one(name: str, family: str) -> None:
     """Output and gradient of two sets of parameters, in double precision."""
@@ -268,7 +268,7 @@ def test_mapped_equals_one_by_one(name: str, family: str) -> None:
                 torch.testing.assert_close(mapped[key][k], value, rtol=1e-9, atol=1e-9 * scale, msg=f"{part}.{key}")
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @each_light
 def test_it_trains_alone_and_in_a_population(name: str, family: str) -> None:
     family_class: Any = registry.load(family)

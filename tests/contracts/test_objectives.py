@@ -49,7 +49,7 @@ def test_its_attributes_agree_with_one_another(name: str) -> None:
         assert knob.is_lambda or knob.more is None, "a nuisance knob has no regularized end"
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @each
 def test_members_train_to_the_end_and_report_declared_metrics_only(name: str) -> None:
     objective = make(name)
@@ -66,7 +66,7 @@ def test_members_train_to_the_end_and_report_declared_metrics_only(name: str) ->
     assert run.step() == []
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @each
 def test_a_seed_is_a_training(name: str) -> None:
     first, again = (make(name).start(members(1)).step() for _ in range(2))
@@ -74,7 +74,7 @@ def test_a_seed_is_a_training(name: str) -> None:
     assert make(name).start([Member(10, {}, seed=99)]).step()[0].rung_score != first[0].rung_score
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @each
 def test_a_checkpoint_goes_on_to_the_same_reports(name: str, tmp_path: Path) -> None:
     run, resumed = make(name).start(members()), make(name).start(members())
@@ -84,7 +84,7 @@ def test_a_checkpoint_goes_on_to_the_same_reports(name: str, tmp_path: Path) -> 
     assert [resumed.step(), resumed.step()] == [run.step(), run.step()]
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @each
 def test_a_stopped_member_reports_no_more(name: str) -> None:
     run = make(name).start(members())
@@ -96,7 +96,7 @@ def test_a_stopped_member_reports_no_more(name: str) -> None:
     assert run.step() == []
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @each
 def test_the_test_split_is_scored_from_saved_weights(name: str, tmp_path: Path) -> None:
     objective = make(name, epochs=1)

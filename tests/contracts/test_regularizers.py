@@ -121,7 +121,7 @@ def test_its_values_are_what_they_must_be(module: ModuleType) -> None:
             assert found.shape == (), "a penalty is a scalar"
 
 
-@pytest.mark.sampled(8)
+@pytest.mark.sampled(12)
 @having("examples")
 def test_its_gradients_are_those_of_finite_differences(module: ModuleType) -> None:
     for example in module.examples():
@@ -140,7 +140,7 @@ def test_it_maps_over_members(module: ModuleType) -> None:
             torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-9, msg=partial("{}: {}".format, example.why))
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @everywhere
 def test_its_off_value_is_its_absence_to_the_bit(objective: str, knob: str) -> None:
     """One batch, the same weights and draws: the loss with the regularizer computed at its off value, and without it."""
@@ -194,7 +194,7 @@ def test_members_together_are_the_members_alone(objective: str, knob: str) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.sampled(8)
+@pytest.mark.sampled(12)
 @everywhere
 def test_a_pack_whose_operations_are_done_again_is_the_pack(objective: str, knob: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """To the bit, in single precision: nothing that it computes is decided outside of what a step is given."""
@@ -216,7 +216,7 @@ def test_a_pack_whose_operations_are_done_again_is_the_pack(objective: str, knob
 STATEFUL = {place: one for place, one in FOUND.items() if {"memory", "step_memory", "parameters"} & set(dir(one.module))}
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(("objective", "knob"), STATEFUL, ids=[f"{objective}-{knob}" for objective, knob in STATEFUL])
 def test_a_training_that_was_interrupted_goes_on_as_if_it_had_not_been(objective: str, knob: str, tmp_path: Path) -> None:
     """What it remembers, and what it trains beside the model, is in the checkpoint: the same weights to the bit."""

@@ -36,7 +36,7 @@ def members(name: str) -> list[Member]:
     return [Member(number, config, seed=100 + number) for number, config in enumerate(PACKS[name])]
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(("name", "model"), [("autoencoder", "mlp"), ("vae", "mlp400"), ("gan", "mlp_small"), ("gan", "mlp")])
 def test_fused_equals_single(name: str, model: str) -> None:
     pack = members(name)
@@ -69,7 +69,7 @@ def distance(name: str, configs: list[dict[str, float]]) -> float:
     return found
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("name", PACKS)
 def test_each_member_is_clipped_by_its_own_norm(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert distance(name, CLIPPED) < 1e-9
@@ -81,7 +81,7 @@ def test_each_member_is_clipped_by_its_own_norm(name: str, monkeypatch: pytest.M
     assert distance(name, CLIPPED) > 1e-6, "a norm that members share is seen"
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", ["vae", "gan"])
 def test_a_draw_that_members_share_is_seen(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     configs: list[dict[str, float]] = [{}, {"lr": 3e-3}]

@@ -37,7 +37,7 @@ class Fake:
 # ---- errors ------------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(("metric", "repeats"), [(fid, 200), (fid_infinity, 150), (mind, 40)])
 def test_the_standard_error_says_how_far_repeated_samples_scatter(metric: Any, repeats: int) -> None:
     """Sets that differ in their spread alone, so that the error is that of covariances."""

@@ -48,7 +48,7 @@ def traces(run: TrainingRun) -> list[Trace]:
     return found
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_pack_replayed_is_the_pack_mapped(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(traced, "AFTER", NEVER)
@@ -206,7 +206,7 @@ def emulated(action: Callable[[], Sequence[Tensor]]) -> tuple[Callable[[], None]
     return launch, results
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_captured_pack_is_the_pack_mapped(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(traced, "AFTER", NEVER)
