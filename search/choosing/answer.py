@@ -56,11 +56,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A config to confirm, and why."""
+    """A config to train on fresh seeds, and why. `final`: it is one of those that the verdict compares."""
 
     arm: str
     config: dict[str, Value]
     why: str
+    final: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,18 @@
-"""A confirmed arm: the scores of its members."""
+"""An arm on fresh seeds: the scores of its members, and what differences between two arms say."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from objectives.base import Value
-from search.choosing.answer import Effect
-from search.choosing.confirm_fit import t_quantile
+from objectives.base import Phase, Value
+from search.choosing.answer import Candidate, Effect, Promise, Row
+
+CONFIDENCE = 0.05  # the probability of error of an interval that is not a look of the race
 
 
 @dataclass(frozen=True)
@@ -22,30 +24,89 @@ class Arm:
     scores: dict[int, float]
     bad: tuple[int, ...]
     states: dict[str, int]
+    missing: tuple[str, ...] = ()
 
     @property
     def mean(self) -> float:
-        """The mean score. It is infinite where a seed diverged: the survivors alone are never averaged."""
-        if self.bad:
-            return math.inf
+        """The mean score of the seeds that were not lost; NaN where there is none."""
         return float(np.mean(list(self.scores.values()))) if self.scores else math.nan
 
+    @property
+    def error(self) -> float:
+        """The standard error of the mean; NaN with fewer than two seeds."""
+        values = list(self.scores.values())
+        return float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
 
-def paired(differences: Sequence[float], comparisons: int = 1) -> Effect:
-    """Mean and t interval of paired differences: mean ± t(1 − 0.05/(2m), S−1) · s / sqrt(S). Open with fewer than two pairs."""
+    @property
+    def seeds(self) -> int:
+        """How many seeds trained or were lost to λ."""
+        return len(self.scores) + len(self.bad)
+
+
+def arm_of(candidate: Candidate, rows: Sequence[Row], seeds: Collection[int] | None = None) -> Arm:
+    """The arm of a candidate from its confirmed members, on these seeds only.
+
+    A seed trained twice (a resumed sweep) counts once: an ended member before a missing one, else the later.
+    """
+    mine = [row for row in rows if row.phase == Phase.CONFIRM and row.arm == candidate.arm and (seeds is None or row.seed in seeds)]
+    mine.sort(key=lambda row: (row.ended != "missing", row.number))
+    last = {row.seed: row for row in mine}
+    scores = {seed: row.score for seed, row in sorted(last.items()) if row.ended == "ok" and row.score is not None}
+    bad = tuple(sorted(seed for seed, row in last.items() if row.ended == "bad"))
+    missing = tuple(row.state for row in last.values() if row.ended == "missing")
+    states = dict(sorted(Counter(row.state for row in last.values()).items()))
+    return Arm(candidate.arm, dict(candidate.config), scores, bad, states, missing)
+
+
+def paired(differences: Sequence[float], comparisons: int = 1, error: float = CONFIDENCE) -> Effect:
+    """Mean and t interval of paired differences: mean ± t(1 − error/(2m), S−1) · s / sqrt(S), m = `comparisons` (Bonferroni).
+
+    Open with fewer than two pairs.
+    """
     count = len(differences)
     mean = float(np.mean(differences)) if count else math.nan
     if count < 2:
         return Effect(mean, -math.inf, math.inf, count, comparisons)
-    half = t_quantile(1 - 0.025 / comparisons, count - 1) * float(np.std(differences, ddof=1)) / math.sqrt(count)
+    half = t_quantile(1 - error / (2 * comparisons), count - 1) * float(np.std(differences, ddof=1)) / math.sqrt(count)
     return Effect(mean, mean - half, mean + half, count, comparisons)
 
 
 def differences(off: Arm, arm: Arm) -> list[float]:
-    """Improvement over the off arm on every seed that both have."""
+    """Improvement over the off arm on every seed on which both trained."""
     return [off.scores[seed] - arm.scores[seed] for seed in sorted(set(off.scores) & set(arm.scores))]
 
 
-def shared_seeds(arms: Sequence[Arm]) -> list[int]:
-    """The seeds that all of these arms have."""
-    return sorted(set.intersection(*(set(arm.scores) for arm in arms)))
+def losses(off: Arm, arm: Arm) -> tuple[int, int]:
+    """On how many seeds the off arm was lost and the other arm was not; and the reverse."""
+    return len(set(off.bad) & set(arm.scores)), len(set(arm.bad) & set(off.scores))
+
+
+def sign_test(more: int, less: int) -> float:
+    """The two-sided p-value of the exact sign test: 2 · P(X ≤ min), X ~ Binomial(more + less, ½), at most 1 (McNemar's exact test)."""
+    count, few = more + less, min(more, less)
+    return min(1.0, 2.0 * sum(math.comb(count, k) for k in range(few + 1)) / 2**count)
+
+
+def promise(scores: Sequence[float]) -> Promise:
+    """The 95 % prediction interval for one new seed: mean ± t(.975, S−1) · s · sqrt(1 + 1/S)."""
+    count = len(scores)
+    mean = float(np.mean(scores)) if count else math.nan
+    if count < 2:
+        return Promise(mean, -math.inf, math.inf, count)
+    half = t_quantile(0.975, count - 1) * float(np.std(scores, ddof=1)) * math.sqrt(1 + 1 / count)
+    return Promise(mean, mean - half, mean + half, count)
+
+
+def mean_of(values: Sequence[float]) -> dict[str, float]:
+    """Mean, its standard error (NaN for one value) and how many values."""
+    error = float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return {"mean": float(np.mean(values)), "se": error, "n": len(values)}
+
+
+def t_quantile(probability: float, df: int) -> float:
+    """Student's t; infinite without degrees of freedom, so that an interval from one seed is open."""
+    if df < 1:
+        return math.inf
+    from scipy.stats import t
+
+    return float(t.ppf(probability, df))

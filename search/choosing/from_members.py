@@ -9,9 +9,11 @@ from dataclasses import replace
 from infra.catalogue import MemberRow, config_hash
 from objectives import metrics
 from objectives.base import Phase, State
+from search.asking.seeds import derive
 from search.asking.space import OFF_ARM, Space
-from search.choosing import candidates, verdict
+from search.choosing import candidates, race, verdict
 from search.choosing.answer import Answer, Candidate, Row
+from search.choosing.arms import mean_of
 from search.spec.keys import Spec
 
 
@@ -41,17 +43,53 @@ def table(members: Sequence[MemberRow], curves: Mapping[int, Mapping[int, float]
 
 def to_confirm(spec: Spec, space: Space, rows: Sequence[Row]) -> list[Candidate]:
     """The configs to confirm. Raises SelectionError where there is nothing to choose from."""
+    if 0 in (spec.confirm.configs, spec.confirm.seeds):
+        return []
     searched = {knob.name for knob in space.knobs}
     fixed = {name: value for name, value in space.config({}).items() if name not in searched}
     return candidates.candidates(rows, space.knobs, fixed=fixed, configs=spec.confirm.configs, simplify=spec.simplify, alone=space.alone)
 
 
+def finalists(spec: Spec, space: Space, rows: Sequence[Row], found: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates with their finalists marked."""
+    lambdas = candidates.lambdas_of(space.knobs, spec.simplify)
+    return race.finalists(found, rows, space.knobs, lambdas, alone=space.alone, simpler=spec.prefer == "simpler")
+
+
+def screening_seeds(spec: Spec) -> list[int]:
+    """The seeds of the race's first round."""
+    return [derive(spec.seed, "confirm", "screen", index) for index in range(spec.confirm.screen)]
+
+
+def final_seeds(spec: Spec, look: race.Look) -> list[int]:
+    """The seeds of the race's second round. No earlier look used them."""
+    return [derive(spec.seed, "confirm", look.used + index) for index in range(spec.confirm.seeds)]
+
+
 def answer(
-    spec: Spec, space: Space, members: Sequence[MemberRow], rows: Sequence[Row], chosen: Sequence[Candidate], labels: Mapping[str, str]
+    spec: Spec,
+    space: Space,
+    members: Sequence[MemberRow],
+    rows: Sequence[Row],
+    chosen: Sequence[Candidate],
+    labels: Mapping[str, str],
+    look: race.Look,
+    *,
+    error: float | None = None,
 ) -> Answer:
-    """The answer that the confirmation gives. `labels` are the full names of metrics."""
+    """The answer that the race gives. `labels` are the full names of metrics; `error` is the look's own where None is given."""
     name = str(spec.metric)
-    found = verdict.answer(rows, space.knobs, chosen, margin=spec.margin, score_name=name, simplify=spec.simplify, alone=space.alone)
+    found = verdict.answer(
+        rows,
+        space.knobs,
+        chosen,
+        margin=spec.margin,
+        score_name=name,
+        simplify=spec.simplify,
+        alone=space.alone,
+        seeds=set(final_seeds(spec, look)),
+        error=look.error if error is None else error,
+    )
     return replace(found, score_label=labels.get(name, ""), measured=_measured(spec, found, members, chosen, labels))
 
 
@@ -63,7 +101,7 @@ def to_read(found: Answer, members: Sequence[MemberRow], chosen: Sequence[Candid
     alone = {one.arm for one in found.lambdas if one.alone is not None}
     wanted = {config_hash(one.config): one.arm for one in chosen if one.arm in alone}
     wanted[config_hash(found.best)] = "chosen"
-    wanted |= {config_hash(one.config): OFF_ARM for one in chosen if one.arm == OFF_ARM}
+    wanted |= {config_hash(one.config): OFF_ARM for one in chosen if race.is_off(one) and one.final}
     complete = (row for row in members if row.phase == Phase.CONFIRM and row.state == State.COMPLETE)
     return [(wanted[row.config_hash], row) for row in complete if row.config_hash in wanted]
 
@@ -72,14 +110,14 @@ def _measured(
     spec: Spec, found: Answer, members: Sequence[MemberRow], chosen: Sequence[Candidate], labels: Mapping[str, str]
 ) -> dict[str, dict[str, dict[str, float]]]:
     """What `measure` asked for: means over the confirmed seeds of the chosen config and of its off arm."""
-    off = next((candidate.config for candidate in chosen if candidate.arm == OFF_ARM), None)
+    off = next((one.config for one in chosen if race.is_off(one) and one.final), None)
     arms = {"chosen": found.best, **({OFF_ARM: off} if off is not None else {})}
     told: dict[str, dict[str, dict[str, float]]] = {}
     for name in (metric.name for file in spec.measure for metric in metrics.declared(file)):
         for arm, config in arms.items():
             values = _confirmed(members, config_hash(config), name)
             if values:
-                told.setdefault(labels.get(name, name), {})[arm] = verdict.mean_of(values)
+                told.setdefault(labels.get(name, name), {})[arm] = mean_of(values)
     return told
 
 

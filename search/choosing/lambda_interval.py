@@ -1,101 +1,105 @@
-"""What the confirmed arms say about one λ: its curve, its interval, and where one of them ends at an edge of the range."""
+"""The interval of a λ and the curve of the score over it, both read off the surface of all members."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from objectives.base import Knob
+from objectives.base import Knob, Value
 from search.choosing.answer import LambdaAnswer, number
-from search.choosing.arms import Arm, differences, paired, shared_seeds
+from search.choosing.arms import Arm
 from search.choosing.candidates import off_value
-from search.choosing.confirm_fit import Array, Axis, LambdaCurve, lambda_curve
+from search.modelling.axis import Axis
+from search.modelling.minimum import numeric
+from search.modelling.process import Array
+from search.modelling.surface import Surface
+
+GRID, DRAWS = 121, 4000
+LEVEL = 0.95
+NEAR = 0.05  # an arm is a point of the curve if its other knobs differ by less than this part of their ranges
 
 
-@dataclass(frozen=True)
-class Curve:
-    """A λ curve with its arms; None where fewer than two arms share two seeds."""
+def lambda_answer(knob: Knob, config: Mapping[str, Value], surface: Surface | None) -> LambdaAnswer:
+    """The chosen value of a λ with its interval. The other knobs are as in `config`.
 
-    arms: list[Arm]
-    seeds: list[int]
-    line: LambdaCurve | None
-    level: float  # the score of the best arm: the line is relative to it, so it must be added to the line
-
-
-def curve_of(knob: Knob, arms: Mapping[str, Arm], chosen: Arm, off: Arm | None) -> Curve:
-    """The curve through the arms that differ from `min` in this λ alone. The off arm belongs to them if it lies on the axis and apart."""
-    axis = Axis.of(knob)
-    centre = arms.get("min", chosen)
-    sound = [arm for arm in arms.values() if arm.scores and not arm.bad and axis.holds(arm.config[knob.name])]
-    line = [arm for arm in sound if all(arm.config[name] == centre.config[name] for name in centre.config if name != knob.name)]
-    line = sorted({arm.config[knob.name]: arm for arm in reversed(line)}.values(), key=lambda arm: axis.u(arm.config[knob.name]))
-    if off in line and len(line) > 2:
-        near = min(abs(axis.u(arm.config[knob.name]) - axis.u(off.config[knob.name])) for arm in line if arm is not off)
-        if near < axis.step / 3 - 1e-9:  # between two close nodes noise would be drawn as a slope
-            line.remove(off)
-    paired_off = off if off is not None and off.scores and not off.bad else None
-    seeds = shared_seeds([*line, paired_off] if paired_off else line) if line else []
-    if len(line) < 2 or not seeds:
-        return Curve(line, seeds, None, math.nan)
-    scores: Array = np.array([[arm.scores[seed] for arm in line] for seed in seeds])
-    reference = np.array([paired_off.scores[seed] for seed in seeds]) if paired_off else None
-    nodes = np.array([axis.u(arm.config[knob.name]) for arm in line])
-    return Curve(line, seeds, lambda_curve(nodes, scores, reference), float(scores.mean(axis=0).min()))
+    The interval holds the λ with the least expected score with probability 0.95: curves are drawn from the posterior distribution of the
+    surface, and their minima are counted. It is open at an end of the range where more than 2.5 % of the minima lie.
+    """
+    axis, value = Axis.of(knob), float(config[knob.name])
+    off, ends = float(off_value(knob)), (axis.low, axis.high)
+    if surface is None:
+        warning = f"{knob.name}: no interval, for too few members completed"
+        return LambdaAnswer(knob.name, value, off, math.nan, math.nan, True, True, warning, None, knob.unit, knob.log, ends)
+    path = _path(axis)
+    minima = _minima(surface, [{**config, knob.name: axis.exact(float(u))} for u in path])
+    tail = (1 - LEVEL) / 2
+    ordered = np.sort(path[minima])
+    low, high = float(ordered[math.floor(tail * (DRAWS - 1))]), float(ordered[math.ceil((1 - tail) * (DRAWS - 1))])
+    open_low, open_high = float(np.mean(minima == 0)) > tail, float(np.mean(minima == len(path) - 1)) > tail
+    if axis.holds(value):
+        low, high = min(low, axis.u(value)), max(high, axis.u(value))
+    warning = _warning(knob, axis, value, (open_low, open_high))
+    return LambdaAnswer(
+        knob.name, value, off, axis.value(low), axis.value(high), open_low, open_high, warning, None, knob.unit, knob.log, ends
+    )
 
 
-def lambda_answer(knob: Knob, chosen: Arm, curve: Curve, arms: Mapping[str, Arm]) -> LambdaAnswer:
-    """The chosen value of a λ with its interval, and the cost of leaving it out where that was tried."""
-    axis = Axis.of(knob)
-    value = float(chosen.config[knob.name])
-    without = arms.get(f"without:{knob.name}")
-    centre = arms.get("min")
-    cost = None
-    if without is not None and centre is not None and not without.bad and not centre.bad and without.scores:
-        cost = paired(differences(without, centre))
-    low, high, open_low, open_high = math.nan, math.nan, True, True
-    if curve.line is not None:
-        line = curve.line
-        low, high = axis.value(float(line.grid[line.first])), axis.value(float(line.grid[line.last]))
-        if axis.holds(value):  # the interval must hold the chosen value itself
-            low, high = min(low, value), max(high, value)
-        open_low, open_high = line.first == 0, line.last == len(line.grid) - 1
-    warning = _edge_warning(axis, knob, value, (low, high), (open_low, open_high), curve)
-    ends = (axis.low, axis.high)
-    return LambdaAnswer(knob.name, value, float(off_value(knob)), low, high, open_low, open_high, warning, cost, knob.unit, knob.log, ends)
+def _path(axis: Axis) -> Array:
+    return np.array([axis.u(choice) for choice in axis.choices]) if axis.choices else np.linspace(0.0, 1.0, GRID)
 
 
-def _edge_warning(axis: Axis, knob: Knob, value: float, interval: tuple[float, float], is_open: tuple[bool, bool], curve: Curve) -> str:
-    """What to do where the interval is open: widen the range if the interval ends at its edge. A bound at the off value is natural."""
-    if curve.line is None:
-        return f"{axis.name}: no interval, for fewer than two of its values were confirmed on the same seeds"
-    said = [] if axis.holds(value) else [f"the best arm has it at {number(value)}, off the range; the interval is that of the range"]
-    for end, bound, confirmed, still_open in zip(("low", "high"), (axis.low, axis.high), interval, is_open, strict=True):
-        near_bound = axis.holds(value) and abs(axis.u(value) - axis.u(bound)) < 0.01
-        at_bound = near_bound or (still_open and abs(axis.u(confirmed) - axis.u(bound)) < 0.01)
-        if bound == knob.off:
+def _minima(surface: Surface, configs: Sequence[Mapping[str, Value]]) -> Any:
+    """Where each of many curves that the posterior distribution allows has its minimum, as an index into `configs`, shape (DRAWS,)."""
+    points = surface.encoder(configs)
+    covariance = surface.process.covariance(points)
+    values, vectors = np.linalg.eigh(covariance)
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    draws = np.random.default_rng(0).normal(size=(DRAWS, len(points))) @ root.T
+    return np.argmin(surface.level(configs) + draws, axis=1)
+
+
+def _warning(knob: Knob, axis: Axis, value: float, is_open: tuple[bool, bool]) -> str:
+    """What to do where the interval is open: widen the range. A range that ends at the off value ends there by nature."""
+    said = [] if axis.holds(value) else [f"the chosen value {number(value)} lies off the range; the interval is that of the range"]
+    for end, bound, still_open in zip(("low", "high"), (axis.low, axis.high), is_open, strict=True):
+        if not still_open or bound == knob.off or axis.choices:
             continue
-        if at_bound:
-            what = "the best value lies" if near_bound else "the interval runs past"
-            said.append(f"{what}{' at' if near_bound else ''} the {end} end of the range: widen {end} beyond {number(bound)}")
-        elif still_open:
-            said.append(f"{number(confirmed)}, the {end}est confirmed value, is not worse than the best: the interval is open there")
-    return f"{axis.name}: {'; '.join(said)}" if said else ""
+        at = axis.holds(value) and abs(axis.u(value) - axis.u(bound)) < 0.01
+        what = f"the best value lies at the {end} end of the range" if at else f"the best value may lie beyond the {end} end of the range"
+        said.append(f"{what}: widen {end} beyond {number(bound)}")
+    return f"{knob.name}: {'; '.join(said)}" if said else ""
 
 
-def picture(knob: Knob, curve: Curve, off: Arm | None) -> dict[str, Any]:
-    """The curve in absolute scores. Bands and bars are intervals of the difference from the off arm, drawn at the off arm's level."""
-    points = []
-    for arm in curve.arms:
-        gain = paired(differences(off, arm)) if off and off.scores and not off.bad else None
-        half = (gain.high - gain.low) / 2 if gain else math.nan
-        at = {"arm": arm.name, "value": float(arm.config[knob.name])}
-        points.append({**at, "mean": arm.mean, "low": arm.mean - half, "high": arm.mean + half})
-    if curve.line is None:
+def picture(knob: Knob, config: Mapping[str, Value], surface: Surface | None, arms: Sequence[Arm], knobs: Sequence[Knob]) -> dict[str, Any]:
+    """The curve over λ in scores, with the other knobs as in `config`: expected score, its 95 % band, and the arms that lie on it."""
+    points = [_point(knob, arm) for arm in arms if arm.scores and not arm.bad and _beside(arm.config, config, knob, knobs)]
+    if surface is None:
         return {"grid": [], "mean": [], "low": [], "high": [], "points": points}
-    axis, line = Axis.of(knob), curve.line
-    lines = {name: [float(y) + curve.level for y in getattr(line, name)] for name in ("mean", "low", "high")}
-    return {"grid": [axis.exact(float(u)) for u in line.grid], **lines, "points": points}
+    axis = Axis.of(knob)
+    configs = [{**config, knob.name: axis.exact(float(u))} for u in _path(axis)]
+    encoded = surface.encoder(configs)
+    mean, sd = surface.process.mean(encoded), surface.process.sd(encoded)
+    lines = {"mean": mean, "low": mean - 1.96 * sd, "high": mean + 1.96 * sd}
+    found = {name: [float(y) for y in surface.score(line)] for name, line in lines.items()}
+    return {"grid": [float(one[knob.name]) for one in configs], **found, "points": points}
+
+
+def _point(knob: Knob, arm: Arm) -> dict[str, Any]:
+    half = 1.96 * arm.error if len(arm.scores) > 1 else math.nan
+    return {"arm": arm.name, "value": float(arm.config[knob.name]), "mean": arm.mean, "low": arm.mean - half, "high": arm.mean + half}
+
+
+def _beside(left: Mapping[str, Value], right: Mapping[str, Value], knob: Knob, knobs: Sequence[Knob]) -> bool:
+    """Whether two configs differ in this λ alone, or nearly so. λ off, where it has no place on the axis, is no point of the curve."""
+    if not Axis.of(knob).holds(left[knob.name]):
+        return False
+    for other in knobs:
+        a, b = left[other.name], right[other.name]
+        if other is knob or a == b:
+            continue
+        if not numeric(other) or abs(Axis.of(other).u(a) - Axis.of(other).u(b)) > NEAR:
+            return False
+    return True

@@ -40,10 +40,9 @@ class NewMembers:
         self._ledger.open([row])
         return row
 
-    def confirmed(self, candidates: Sequence[Candidate]) -> list[MemberRow]:
+    def confirmed(self, candidates: Sequence[Candidate], seeds: Sequence[int]) -> list[MemberRow]:
         """The confirmations that are missing: each candidate on each seed. Seeds are fresh: no member of the search used them."""
         have = {(row.config_hash, row.seed) for row in self._ledger.rows.values() if row.phase == Phase.CONFIRM}
-        seeds = [derive(self._spec.seed, "confirm", index) for index in range(self._spec.confirm.seeds)]
         missing = [(one, seed) for seed in seeds for one in candidates if (config_hash(one.config), seed) not in have]
         first = self._ledger.next_number()
         rows = [

@@ -18,7 +18,7 @@ from objectives.base import Config, Phase, Report, State
 from objectives.registry import load
 from search.asking.space import Space
 from search.asking.study import Study
-from search.choosing import from_members
+from search.choosing import from_members, race, verdict
 from search.choosing.answer import Answer, Candidate, Row, SelectionError
 from search.choosing.candidates import usual
 from search.choosing.verdict import with_test
@@ -29,6 +29,7 @@ from search.running.work import Prepared, Progress, Reading, Result, TestRead
 from search.spec.keys import Spec
 
 RETRIES = 1  # a member whose worker died is tried once more, from its checkpoint
+FINALISTS = 2  # so many candidates need no first round to be chosen from
 CHORE = -1  # stands where a job has no member's number
 
 
@@ -78,12 +79,13 @@ class Plan:
         *,
         deadline: float | None = None,
         candidates: Sequence[Candidate] = (),
+        look: race.Look = race.Look(),
         bundle: Callable[[Config], Hashable] = alone,
         workers: int = 1,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.spec, self.space, self.study, self.ledger, self.deadline = spec, space, study, ledger, deadline
-        self.candidates = list(candidates)
+        self.candidates, self.look = list(candidates), look
         self._chosen = bool(self.candidates)  # kept beside the list, because the list stays empty where nothing is to be confirmed
         self.answer: Answer | None = None
         self.problem = ""
@@ -224,7 +226,7 @@ class Plan:
         if self.answer is None:
             if not self._chosen and not self._choose():
                 return Pause.DONE
-            if not self.out_of_time() and (rows := self._new.confirmed(self.candidates)):
+            if not self.out_of_time() and (rows := self._round()):
                 self._queue += rows
                 return self.next()
             self.answer = self._answer()
@@ -236,6 +238,26 @@ class Plan:
             return Pause.DONE
         self._in_flight[CHORE] = CHORE
         return Job(Kind.READ_TEST, readings=readings)
+
+    def _round(self) -> list[MemberRow]:
+        """The members of the race's next round; empty where there is none."""
+        if not self.candidates:
+            return []
+        if not race.decided(self.candidates):
+            several = len(self.candidates) > FINALISTS
+            if several and (rows := self._new.confirmed(self.candidates, from_members.screening_seeds(self.spec))):
+                return rows
+            self.candidates = from_members.finalists(self.spec, self.space, self.table(), self.candidates)
+            self.ledger.chose(self.candidates)
+        finalists = [one for one in self.candidates if one.final]
+        seeds = from_members.final_seeds(self.spec, self.look)
+        first = race.early(len(seeds))
+        if rows := self._new.confirmed(finalists, seeds[:first]):
+            return rows
+        missing = {row.seed for row in self.ledger.rows.values()}.isdisjoint(seeds[first:])
+        if missing and verdict.settled(self._answer(race.EARLY)):
+            return []
+        return self._new.confirmed(finalists, seeds)
 
     def _choose(self) -> bool:
         try:
@@ -251,9 +273,9 @@ class Plan:
         """The members, as rows for the choice."""
         return from_members.table(self.ledger.ordered(), self.ledger.curves, self.candidates)
 
-    def _answer(self) -> Answer:
+    def _answer(self, error: float | None = None) -> Answer:
         members, labels = self.ledger.ordered(), self.ledger.labels
-        found = from_members.answer(self.spec, self.space, members, self.table(), self.candidates, labels)
+        found = from_members.answer(self.spec, self.space, members, self.table(), self.candidates, labels, self.look, error=error)
         return replace(found, notes=[*self._notes, *found.notes])
 
     def _readings(self, answer: Answer) -> tuple[Reading, ...]:
@@ -264,5 +286,8 @@ class Plan:
 def planned(spec: Spec) -> dict[str, int]:
     """How many members each phase will have."""
     lambdas = len(Space(spec, load(spec.objective)).lambdas)
-    configs = spec.confirm.configs if spec.confirm.configs is not None else usual(lambdas, bool(spec.alone))
-    return {Phase.SEARCH: spec.budget.trials, Phase.CONFIRM: configs * spec.confirm.seeds}
+    alone, confirm = bool(spec.alone), spec.confirm
+    configs = confirm.configs if confirm.configs is not None else usual(lambdas, alone)
+    finalists = min(configs, 1 + lambdas if alone else 2 + (lambdas if lambdas > 1 else 0))
+    screened = configs * confirm.screen if configs > FINALISTS and confirm.seeds else 0
+    return {Phase.SEARCH: spec.budget.trials, Phase.CONFIRM: screened + finalists * confirm.seeds}

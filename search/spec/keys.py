@@ -49,10 +49,14 @@ class Budget(_Part):
 
 
 class Confirm(_Part):
-    """`configs` configs, the off arm among them, on `seeds` fresh seeds each. None: as many as the λs need. 0 of either: none."""
+    """The race on fresh seeds: `configs` configs, the off arm among them, on `screen` seeds each; then the finalists on `seeds` seeds each.
+
+    `configs` None: as many as the λs need. 0 configs or 0 seeds: no race. `screen` 0: the finalists are chosen without a first round.
+    """
 
     configs: int | None = None
-    seeds: int = 5
+    screen: int = Field(default=2, ge=0)
+    seeds: int = 7
 
 
 class Resources(_Part):
@@ -118,6 +122,7 @@ class Spec(_Part):
     features: dict[str, Any] | None = None
     latents: str | None = None
     margin: float = Field(default=0.01, ge=0)
+    prefer: Literal["best", "simpler"] = "best"
     simplify: tuple[str, ...] = ()
     alone: bool | None = None
     resources: Resources = Resources()

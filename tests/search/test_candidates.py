@@ -12,7 +12,8 @@ import pytest
 from objectives.base import Knob, Value
 from search.choosing.answer import Row, SelectionError
 from search.choosing.candidates import candidates
-from search.choosing.search_fit import Squash, finals
+from search.choosing.search_fit import finals
+from search.modelling.squash import Squash
 from tests.search.simulated import ACT, BETA, DROPOUT, L2, LR, by_arm, halved_search, parabola, simulated_search, vae
 
 

@@ -20,8 +20,9 @@ from objectives.base import Knob, Value
 from search.choosing.answer import Answer, Candidate, Row, Verdict
 from search.choosing.arms import paired
 from search.choosing.candidates import candidates
-from search.choosing.confirm_fit import Axis, lambda_curve, weights
+from search.choosing.confirm_fit import lambda_curve, weights
 from search.choosing.verdict import answer, judge, promise, with_test
+from search.modelling.axis import Axis
 from tests.search.simulated import BETA, DROPOUT, L2, Curve, by_arm, parabola, simulated_search
 
 

@@ -1,0 +1,48 @@
+"""Configs as rows of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from objectives.base import Knob, Value
+from search.modelling.axis import Axis
+from search.modelling.process import Array
+
+
+class Encoder:
+    """Configs as rows of numbers: u for a numeric knob, one column per value for a categorical one. Knows its knobs' order.
+
+    A λ whose off value has no place on its axis (0 on a log range) gets a second column that says whether the λ is off. So the fit learns
+    from the scores whether the low end of the range is as good as off.
+    """
+
+    def __init__(self, knobs: Sequence[Knob], configs: Sequence[Mapping[str, Value]]) -> None:
+        self.knobs = list(knobs)
+        self.levels: dict[str, list[Value]] = {}
+        for knob in self.knobs:
+            if not knob.is_lambda and (knob.choices or knob.low is None or knob.high is None):
+                seen = {repr(config[knob.name]): config[knob.name] for config in configs}
+                self.levels[knob.name] = list(knob.choices) or [seen[key] for key in sorted(seen)]
+        self._axes = {knob.name: Axis.of(knob) for knob in self.knobs if knob.name not in self.levels}
+        logs = [name for name, axis in self._axes.items() if axis.log]
+        self.flags = {name for name in logs if any(float(config[name]) <= 0.0 for config in configs)}
+
+    def __call__(self, configs: Sequence[Mapping[str, Value]]) -> Array:
+        """One row per config, shape (n, columns)."""
+        rows = [[x for knob in self.knobs for x in self._columns(knob, config[knob.name])] for config in configs]
+        return np.array(rows, dtype=np.float64)
+
+    @property
+    def growing(self) -> list[int]:
+        """The columns along which the noise may grow: those of the λ."""
+        widths = [len(self.levels.get(knob.name, [0])) + (knob.name in self.flags) for knob in self.knobs]
+        places = np.cumsum([0, *widths])
+        return [int(place) for knob, place in zip(self.knobs, places, strict=False) if knob.is_lambda and knob.name not in self.levels]
+
+    def _columns(self, knob: Knob, value: Value) -> list[float]:
+        if knob.name in self.levels:
+            return [float(value == level) for level in self.levels[knob.name]]
+        flag = [float(float(value) <= 0.0)] if knob.name in self.flags else []
+        return [self._axes[knob.name].u(value), *flag]

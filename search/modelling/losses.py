@@ -1,0 +1,27 @@
+"""How likely a training of a config ends without a score: it diverges or collapses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from search.modelling.process import Array
+
+WIDTH = 0.12  # how far a loss tells of its neighbours, as a part of the range
+RARE, WEIGHT = 0.05, 1.0  # before any training is seen: this likely, as if so many trainings had said so
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Trainings by encoded config, shape (n, columns), and whether each was lost, shape (n,)."""
+
+    points: Array
+    lost: Array
+
+    def probability(self, points: Array) -> Array:
+        """(WEIGHT·RARE + Σ k lost) / (WEIGHT + Σ k) at each row, k = exp(−½ |x − x_i|² / WIDTH²): a local share of losses, shape (n,)."""
+        squares = ((points[:, None, :] - self.points[None, :, :]) ** 2).sum(axis=2)
+        near = np.exp(-0.5 * squares / WIDTH**2)
+        found: Array = (WEIGHT * RARE + near @ self.lost) / (WEIGHT + near.sum(axis=1))
+        return found

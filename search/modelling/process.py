@@ -1,0 +1,204 @@
+"""A Gaussian process over configs, with the noise of trainings in it. Numbers go in and numbers come out.
+
+A training of config x with seed s ends with
+
+    y = m + f(x) + g_s(x) + ε,        all independent and normal, with mean 0
+
+- m ~ N(0, 1) is the level, and f the score that the seeds have in common: Matérn-5/2 with variance a² and a length scale for each column;
+- g_s is what seed s adds: the same for two trainings of one config, alike for neighbours, and little for configs far apart. Its covariance
+  is c(x) c(x') (SHIFT + (1 − SHIFT) exp(−½ |x − x'|² / REACH²)) within a seed and 0 between two seeds;
+- ε is what no seed explains, with standard deviation e(x).
+
+The noise may grow along λ: c(x) = c·exp(b·x), e(x) = e·exp(b·x), x counted from the middle of the range. All parameters are those with
+the greatest posterior density under weak priors (`_PRIORS`); a few trainings say too little to do without. Then trainings that lie far
+from what the others say get a larger variance, as if ε had Student's t distribution with five degrees of freedom (expectation
+maximization: Lange, Little and Taylor 1989, JASA 84).
+
+scikit-learn's processes have no noise that a seed shares and no noise that grows; libraries that have both load torch, which costs the
+driver of a sweep seconds. Source: Rasmussen and Williams 2006, Gaussian Processes for Machine Learning, ch. 2 and 5.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+SHIFT, REACH = 0.15, 0.3
+TAILS = 5.0  # degrees of freedom of ε
+JITTER = 1e-8
+# Mean and standard deviation of each parameter's logarithm (of b itself); scores have variance 1, and each column a range of 1.
+_PRIORS = {"a": (0.0, 0.7), "length": (math.log(0.5), 0.6), "c": (math.log(0.2), 1.0), "e": (math.log(0.2), 1.0), "b": (0.0, 0.7)}
+EVALUATIONS = 60
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Trainings that ended with a score: encoded configs (n, columns), standardized scores (n,), seeds (n,), and the variance of each score
+    beyond the noise (n,): 0 where it was seen, not predicted."""
+
+    points: Array
+    scores: Array
+    seeds: NDArray[np.int64]
+    doubts: Array
+
+
+@dataclass(frozen=True)
+class Process:
+    """A fitted process. All values are in the units of the scores that it was given."""
+
+    seen: Seen
+    parameters: Array
+    growing: tuple[int, ...]
+    _inverse: Array
+    _weights: Array
+
+    def mean(self, points: Array) -> Array:
+        """The posterior mean of m + f at each row, shape (n,)."""
+        found: Array = self._prior(points, self.seen.points) @ self._weights
+        return found
+
+    def covariance(self, points: Array) -> Array:
+        """The posterior covariance of m + f between the rows, shape (n, n)."""
+        across = self._prior(points, self.seen.points)
+        found: Array = self._prior(points, points) - across @ self._inverse @ across.T
+        return found
+
+    def sd(self, points: Array) -> Array:
+        """The posterior standard deviation of m + f at each row, shape (n,)."""
+        across = self._prior(points, self.seen.points)
+        prior = 1.0 + math.exp(2 * self.parameters[0])
+        found: Array = np.sqrt(np.maximum(prior - np.einsum("ij,ij->i", across @ self._inverse, across), 1e-12))
+        return found
+
+    def noise(self, points: Array) -> Array:
+        """The standard deviation of one training with a new seed around m + f at each row, shape (n,)."""
+        c, e, b = _noise_parameters(self.parameters, points.shape[1], self.growing)
+        return np.asarray(math.hypot(c, e) * np.exp((points[:, list(self.growing)] - 0.5) @ b))
+
+    def told(self, point: Array, score: float, noise: float) -> Process:
+        """The process after one more training at `point` that ended with `score`, its parameters as they are."""
+        more = Seen(
+            np.vstack([self.seen.points, point]),
+            np.append(self.seen.scores, score),
+            np.append(self.seen.seeds, self.seen.seeds.min(initial=0) - 1),
+            np.append(self.seen.doubts, noise**2),
+        )
+        return _solved(more, self.parameters, self.growing)
+
+    def _prior(self, left: Array, right: Array) -> Array:
+        columns = left.shape[1]
+        return 1.0 + _matern(left, right, math.exp(self.parameters[0]), np.exp(self.parameters[1 : 1 + columns]))[0]
+
+
+def fit(seen: Seen, growing: Sequence[int] = (), start: Array | None = None) -> Process:
+    """The process with the most likely parameters.
+
+    Args:
+        seen: at least one training.
+        growing: the columns along which the noise may grow.
+        start: parameters to begin with beside the usual ones, such as those of a fit to one training less.
+    """
+    from scipy.optimize import minimize
+
+    columns, growing = seen.points.shape[1], tuple(growing)
+    means, sds = _priors(columns, len(growing))
+    fixed = _Fixed.of(seen)
+    starts = [means] if start is None else [start, means]
+    found = [
+        minimize(
+            _objective,
+            one,
+            args=(seen, fixed, means, sds, growing),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=list(zip(means - 4 * sds, means + 4 * sds, strict=True)),
+            options={"maxfun": EVALUATIONS},
+        )
+        for one in starts
+    ]
+    parameters = min(found, key=lambda one: float(one.fun)).x
+    process = _solved(seen, parameters, growing)
+    for _ in range(3):
+        process = _without_outliers(process, seen)
+    return process
+
+
+def _priors(columns: int, growing: int) -> tuple[Array, Array]:
+    names = ["a", *["length"] * columns, "c", "e", *["b"] * growing]
+    return np.array([_PRIORS[name][0] for name in names]), np.array([_PRIORS[name][1] for name in names])
+
+
+def _noise_parameters(parameters: Array, columns: int, growing: Sequence[int]) -> tuple[float, float, Array]:
+    c, e = np.exp(parameters[1 + columns : 3 + columns])
+    return float(c), float(e), parameters[3 + columns : 3 + columns + len(growing)]
+
+
+def _matern(left: Array, right: Array, a: float, lengths: Array) -> tuple[Array, Array, Array]:
+    """a² (1 + √5 r + 5 r²/3) exp(−√5 r); what its derivative by the logarithm of a length shares; and the squared differences by column."""
+    squares = ((left[:, None, :] - right[None, :, :]) / lengths) ** 2
+    r = math.sqrt(5.0) * np.sqrt(squares.sum(axis=2))
+    decay = a * a * np.exp(-r)
+    return decay * (1.0 + r + r * r / 3.0), decay * (1.0 + r) * (5.0 / 3.0), squares
+
+
+@dataclass(frozen=True)
+class _Fixed:
+    """What no parameter changes: the shape of g's covariance, and the places from the middle of the range."""
+
+    shared: Array
+    middle: Array
+
+    @staticmethod
+    def of(seen: Seen) -> _Fixed:
+        squares = ((seen.points[:, None, :] - seen.points[None, :, :]) ** 2).sum(axis=2)
+        same = seen.seeds[:, None] == seen.seeds[None, :]
+        return _Fixed(same * (SHIFT + (1 - SHIFT) * np.exp(-0.5 * squares / REACH**2)), seen.points - 0.5)
+
+
+def _covariance(parameters: Array, seen: Seen, fixed: _Fixed, growing: tuple[int, ...]) -> tuple[Array, list[Array]]:
+    """The covariance of all scores, and its derivative by each parameter."""
+    columns = seen.points.shape[1]
+    smooth, shared, squares = _matern(seen.points, seen.points, math.exp(parameters[0]), np.exp(parameters[1 : 1 + columns]))
+    c, e, b = _noise_parameters(parameters, columns, growing)
+    grown = np.exp(fixed.middle[:, list(growing)] @ b)
+    seeds = c * c * fixed.shared * np.outer(grown, grown)
+    own = np.diag(e * e * grown**2)
+    derivatives = [2 * smooth, *(shared * squares[:, :, column] for column in range(columns)), 2 * seeds, 2 * own]
+    derivatives += [(seeds + own) * (fixed.middle[:, [at]] + fixed.middle[:, at]) for at in growing]
+    return 1.0 + smooth + seeds + own + np.diag(seen.doubts + JITTER), derivatives
+
+
+def _objective(parameters: Array, seen: Seen, fixed: _Fixed, means: Array, sds: Array, growing: tuple[int, ...]) -> tuple[float, Array]:
+    """The negative log posterior density up to a constant, and its gradient."""
+    covariance, derivatives = _covariance(parameters, seen, fixed, growing)
+    off = (parameters - means) / sds
+    factor = np.linalg.cholesky(covariance)
+    inverse = np.linalg.inv(covariance)
+    weights = inverse @ seen.scores
+    value = 0.5 * float(seen.scores @ weights) + float(np.log(np.diag(factor)).sum()) + 0.5 * float(off @ off)
+    slope = inverse - np.outer(weights, weights)
+    gradient = np.array([0.5 * float(np.sum(slope * one)) for one in derivatives]) + off / sds
+    return value, gradient
+
+
+def _solved(seen: Seen, parameters: Array, growing: tuple[int, ...]) -> Process:
+    covariance, _ = _covariance(parameters, seen, _Fixed.of(seen), growing)
+    inverse = np.asarray(np.linalg.inv(covariance), dtype=np.float64)
+    return Process(seen, parameters, growing, inverse, inverse @ seen.scores)
+
+
+def _without_outliers(process: Process, seen: Seen) -> Process:
+    """The process with a larger variance for scores that lie far from what the other scores say of them (leave-one-out residuals)."""
+    precision = np.diag(process._inverse)
+    surprise = process._weights**2 / precision  # squared residuals over their variance
+    heavier = np.maximum((TAILS + surprise) / (TAILS + 1.0) - 1.0, 0.0)
+    columns = seen.points.shape[1]
+    _, e, b = _noise_parameters(process.parameters, columns, process.growing)
+    own = (e * np.exp((seen.points[:, list(process.growing)] - 0.5) @ b)) ** 2
+    doubts = seen.doubts + np.where(heavier > 0.5, heavier, 0.0) * own
+    return _solved(Seen(seen.points, seen.scores, seen.seeds, doubts), process.parameters, process.growing)

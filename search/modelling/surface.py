@@ -1,0 +1,86 @@
+"""What a score would be at every config: the process over all trainings of a sweep, in the scale of `Squash`, and the likelihood of a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from objectives.base import Knob, Value
+from search.modelling.encoder import Encoder
+from search.modelling.losses import Losses
+from search.modelling.process import Array, Process, Seen, fit
+from search.modelling.squash import Squash
+
+Config = Mapping[str, Value]
+FEWEST = 3  # distinct configs with a score, below which nothing is fitted
+LOSS = 5.0  # what a certain loss costs, in standard deviations of one training
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training as the surface sees it: `score` None where it was lost to its config, `doubt` the variance of a predicted score."""
+
+    config: Config
+    seed: int
+    score: float | None
+    doubt: float = 0.0
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A fitted surface. Levels are in squashed, standardized units; only differences of levels mean something."""
+
+    encoder: Encoder
+    process: Process
+    losses: Losses
+    squash: Squash
+    shift: float
+    scale: float
+
+    @staticmethod
+    def of(trainings: Sequence[Training], knobs: Sequence[Knob], start: Array | None = None) -> Surface | None:
+        """The surface of these trainings; None where fewer than three distinct configs have a score."""
+        seen = [one for one in trainings if one.score is not None]
+        encoder = Encoder(knobs, [one.config for one in trainings])
+        if not seen or len(np.unique(encoder([one.config for one in seen]), axis=0)) < FEWEST:
+            return None
+        scores = np.array([one.score for one in seen], dtype=np.float64)
+        squash = Squash.of(scores)
+        z = squash(scores)
+        shift, scale = float(np.mean(z)), float(np.std(z)) or 1.0
+        doubts = np.array([one.doubt for one in seen]) * (squash.slope(scores) / scale) ** 2
+        known = Seen(
+            encoder([one.config for one in seen]), (z - shift) / scale, np.array([one.seed for one in seen], dtype=np.int64), doubts
+        )
+        losses = Losses(encoder([one.config for one in trainings]), np.array([float(one.score is None) for one in trainings]))
+        return Surface(encoder, fit(known, encoder.growing, start), losses, squash, shift, scale)
+
+    def level(self, configs: Sequence[Config]) -> Array:
+        """The expected level of each config, with what its losses cost, shape (n,)."""
+        points = self.encoder(configs)
+        lost = self.losses.probability(points)
+        usual = float(self.losses.probability(self.losses.points).min())
+        return self.process.mean(points) + LOSS * self.noise * np.maximum(lost - usual, 0.0)
+
+    def lost(self, configs: Sequence[Config]) -> Array:
+        """How likely each config is lost, shape (n,)."""
+        return self.losses.probability(self.encoder(configs))
+
+    def score(self, levels: Array) -> Array:
+        """The scores that belong to these levels."""
+        return self.squash.inverse(self.shift + self.scale * levels)
+
+    @property
+    def noise(self) -> float:
+        """The standard deviation of one training at the best config that was trained."""
+        points = self.process.seen.points
+        return float(self.process.noise(points[[int(np.argmin(self.process.mean(points)))]])[0])
+
+    def excess(self, configs: Sequence[Config], at: Config) -> tuple[Array, Array]:
+        """How much worse each config is expected to be than `at`, and the posterior sd of that, both shape (n,); without losses."""
+        points = self.encoder([at, *configs])
+        mean, covariance = self.process.mean(points), self.process.covariance(points)
+        spread = np.diag(covariance)[1:] + covariance[0, 0] - 2.0 * covariance[0, 1:]
+        return mean[1:] - mean[0], np.sqrt(np.maximum(spread, 0.0))
