@@ -160,6 +160,11 @@ def test_listings_print_json_and_every_entry_in_detail(family: str) -> None:
     assert entries[0]["summary"][:40] in lagrange(family, entries[0]["name"]).stdout
 
 
+def test_a_summary_that_is_longer_than_a_line_of_its_file_is_told_whole() -> None:
+    assert "is all the latent space there is." in lagrange("models", "shallow").stdout
+    assert "is all the latent space there is." in lagrange("models").stdout
+
+
 def test_a_knob_shows_formula_unit_off_value_range_and_source() -> None:
     beta = json.loads(lagrange("knobs", "beta", "--json").stdout)
     knob = load("vae").knobs["beta"]
