@@ -22,10 +22,11 @@ from rich.text import Text
 
 from objectives.base import Phase, State
 from search.asking.space import OFF_ARM
-from search.choosing.answer import number
+from search.choosing.answer import more, number
 
 PLAIN_SECONDS = 3.0
 SHOWN_MEMBERS = 8
+SHOWN_NOTES = 3
 SHOWN_FAILURES = 5
 COLOURS: Mapping[str, str] = {
     State.COMPLETE: "green",
@@ -68,6 +69,13 @@ class _Books:
         """A config without the knobs that had one and the same value in all members so far."""
         varied = {name: value for name, value in config.items() if len(self.values.get(name, ())) > 1}
         return config_text(varied or config)
+
+    def last_notes(self) -> list[Text]:
+        """The newest notes, and how many there were before them."""
+        notes = list(self.notes)
+        earlier = len(notes) - SHOWN_NOTES
+        told = [Text(f"… and {earlier} earlier note{'s' if earlier > 1 else ''}", style="dim")] if earlier > 0 else []
+        return [*told, *(Text(note, style="yellow") for note in notes[-SHOWN_NOTES:])]
 
 
 class Display:
@@ -161,11 +169,12 @@ class Display:
     def __rich__(self) -> ConsoleRenderable:
         """The live table."""
         parts: list[ConsoleRenderable] = [Text(self._title(), style="bold"), self._bars(), Text(self._counts())]
-        running = sorted(list(self._books.running.items())[:SHOWN_MEMBERS])
+        running = list(self._books.running.items())
         if running:
-            parts.append(self._running_table(running))
-        parts += [Text(note, style="yellow") for note in self._books.notes[-3:]]
-        return Group(*parts)
+            parts.append(self._running_table(sorted(running[:SHOWN_MEMBERS])))
+        if len(running) > SHOWN_MEMBERS:
+            parts.append(Text(more(len(running) - SHOWN_MEMBERS), style="dim"))
+        return Group(*parts, *self._books.last_notes())
 
     # --- what was counted -----------------------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from infra.catalogue import MemberRow
 from search.choosing.answer import Answer, Effect, LambdaAnswer, Promise, Verdict
+from search.running.ledger import failures, why_no_answer
 from search.telling.answer_text import print_answer
 from search.telling.live import SHOWN_FAILURES, Display, duration, sparkline
 
@@ -218,6 +220,22 @@ def test_a_terminal_gets_a_table_and_its_cursor_back() -> None:
     text = out.getvalue()
     assert "searched" in text and "1 of 4" in text and "beta" in text
     assert text.rstrip().endswith("\x1b[?25h") or "\x1b[?25h" in text.rpartition("\x1b[?25l")[2]
+
+
+def test_a_list_that_is_cut_says_how_much_is_left_out() -> None:
+    display, _, out = watched(terminal=True)
+    with display:
+        display.started(INFO)
+        for number in range(14):
+            display.member(number, "search", "search", {"beta": 0.7})
+            display.note(f"note {number}")
+        display.console.print(display)
+    assert "… and 6 more" in out.getvalue() and "… and 11 earlier notes" in out.getvalue()
+    rows = [MemberRow(number, {}, 0, state="failed", reason="boom") for number in range(14)]
+    assert failures(rows) == ["14 failed (member 0, 1, 2, 3, 4, 5, 6, 7, … and 6 more): boom"]
+    assert failures(rows[:8]) == ["8 failed (member 0, 1, 2, 3, 4, 5, 6, 7): boom"], "a whole list is not cut"
+    several = [replace(row, reason=f"boom {row.number}") for row in rows[:5]]
+    assert why_no_answer(several).endswith("1 failed (member 2): boom 2; … and 2 more")
 
 
 def test_the_terminal_is_given_back_when_the_sweep_fails() -> None:
