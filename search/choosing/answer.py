@@ -147,6 +147,7 @@ class Answer:
     notes: list[str] = field(default_factory=list)
     test: dict[str, Any] | None = None
     score_label: str = ""  # the score's full name: it tells what the number depends on beside the model
+    # `test` holds the arms `chosen` (the λ that was judged) and `off`, and the one of them that is exported once more, as `recommended`.
     # What `measure` asked for: full name -> arm (`chosen`, `off`) -> mean over the arm's seeds, the mean's standard error, number of seeds.
     measured: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
 

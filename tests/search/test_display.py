@@ -130,6 +130,14 @@ def test_the_test_split_is_always_accounted_for(test: dict[str, Any] | None, wor
     assert words in printed(answer(test=test))
 
 
+def test_where_off_is_exported_its_test_score_is_called_exported_and_the_judged_lambda_is_not_chosen() -> None:
+    text = printed(answer(verdict=Verdict.HURTS, recommended_arm="off", recommended={"beta": 1.0, "lr": 0.001}))
+    assert "exported (off) 104.00 ± 0.5, best λ 102.00 ± 0.4, effect of best λ 2 [1, 3]" in text
+    assert "FID[lenet, n=9]: exported (off) 3.00 ± 0.2, best λ 2.00 ± 0.1 (" in text and "chosen" not in text
+    alike = printed(answer(arm="off", recommended_arm="off"))  # no λ arm could be chosen: there is no best λ to tell of
+    assert "FID[lenet, n=9]: exported (off) 3.00 ± 0.2 (" in alike
+
+
 def test_an_answer_without_numbers_prints() -> None:
     nothing = answer(effect=Effect(math.nan, -math.inf, math.inf, 0), off_score=math.nan, promise=Promise(math.nan, -math.inf, math.inf, 1))
     assert "unknown [−∞, ∞]" in printed(nothing)
