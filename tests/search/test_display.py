@@ -14,7 +14,9 @@ from rich.console import Console
 from infra.catalogue import MemberRow
 from search.choosing.answer import Answer, Effect, LambdaAnswer, Promise, Verdict
 from search.running.ledger import failures, why_no_answer
+from search.spec.reading import read
 from search.telling.answer_text import print_answer
+from search.telling.listener import introduction
 from search.telling.live import SHOWN_FAILURES, Display, duration, sparkline
 
 INFO = {
@@ -205,6 +207,24 @@ def test_a_resumed_sweep_counts_what_was_done_before() -> None:
     display.started({**INFO, "done": 3})
     display.finished(None)
     assert "3/4 searched" in out.getvalue()
+
+
+def test_a_resumed_sweep_remembers_the_best_members_and_the_confirmation_of_before() -> None:
+    spec = read({"objective": "toy", "budget": {"trials": 4}})
+    rows = [
+        MemberRow(0, {"l2": 0.0, "lr": 0.01}, 1, arm="off", state="complete", score=0.5),
+        MemberRow(1, {"l2": 0.2, "lr": 0.01}, 2, arm="search", state="complete", score=0.4),
+        *(MemberRow(number, {"l2": 0.3, "lr": 0.01}, 3, arm="search", state="stopped") for number in (2, 3)),
+    ]
+    display, _, out = watched()
+    display.started(introduction("s", spec, 1, rows))
+    display.finished(None)
+    last = out.getvalue().splitlines()[-1]
+    assert "best with λ on 0.4 (member 1: l2=0.2)" in last and "best with λ off 0.5" in last and "confirmed" not in last
+    confirmed = [MemberRow(4 + one, {"l2": 0.2}, 7, phase="confirm", state=state) for one, state in enumerate(("complete", None))]
+    display.started(introduction("s", spec, 1, [*rows, *confirmed]))
+    display.finished(None)
+    assert "4/4 searched · 1/2 confirmed" in out.getvalue().splitlines()[-1]
 
 
 def test_bad_ends_are_told_at_once_and_then_counted() -> None:
