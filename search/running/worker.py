@@ -66,7 +66,9 @@ class Worker:
             return self._chore(work)
         except Exception as error:
             said, told = str(error) or type(error).__name__, traceback.format_exc()
-            return TestRead((), said, told) if isinstance(work, ReadTest) else Prepared({}, said, told)
+            if isinstance(work, ReadTest):
+                return TestRead((), said, told)
+            return Prepared({}, said, told, refused=isinstance(error, ObjectiveError))
 
     # Chores -----------------------------------------------------------------------------------------------------------------------------
 
