@@ -20,6 +20,7 @@ from infra.catalogue import Catalogue, MemberRow
 from infra.errors import InfraError
 from infra.storage import Home
 from objectives.base import ObjectiveError, Phase
+from objectives.checks import device
 from objectives.families import toy
 from search import retrain, sweep
 from search.cli import app
@@ -213,6 +214,17 @@ def test_a_mistake_that_only_the_preparation_finds_is_refused_and_nothing_of_it_
     assert left <= {"lagrange.db", "lagrange.db-shm", "lagrange.db-wal"}, "no files, and nothing in MLflow"
     told = CliRunner().invoke(app, ["sweep", UNREADY, "--address", IN_PROCESS, "--home", str(home.root)])
     assert told.exit_code == 2 and "was refused: the moon must be full" in told.stderr
+
+
+@pytest.mark.parametrize("named", ["cuda", "mps", "xpu"])
+@pytest.mark.parametrize("objective", ["toy", "vae"])
+def test_a_device_that_torch_does_not_find_is_refused(home: Home, monkeypatch: pytest.MonkeyPatch, objective: str, named: str) -> None:
+    monkeypatch.setattr(device, "DEVICES", {"cpu": lambda: True, named: lambda: False})
+    outcome = sweep.run({"objective": objective, "resources": {"device": named}}, home=home, address=IN_PROCESS, tracking=False)
+    assert outcome.status == "refused"
+    assert f"device must be one that torch finds here, cpu; got '{named}'. Set resources.device" in outcome.problem
+    with Catalogue(home.catalogue_url) as catalogue:
+        assert not catalogue.sweeps()
 
 
 def test_a_sweep_that_goes_on_is_kept_though_it_is_refused(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
