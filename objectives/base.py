@@ -269,6 +269,11 @@ class Objective:
         return []
 
     @classmethod
+    def dataset_faults(cls, options: Mapping[str, Any]) -> list[str]:
+        """What is wrong with the options of a data set that the objective makes by itself, and that is no file of `data/`."""
+        return []
+
+    @classmethod
     def measure_faults(cls, wanted: Sequence[str]) -> list[str]:
         """Names in `measure` that are no metrics, or that cannot be measured on this objective."""
         return []

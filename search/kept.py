@@ -47,7 +47,7 @@ def refuse_taken(home: Home, names: Iterable[str | None]) -> None:
 def _holds(catalogue: Catalogue, name: str) -> bool:
     """Whether a sweep holds this name.
 
-    A sweep that failed before its first member (a data file that cannot be read, a λ that does nothing) leaves its name to the next sweep.
+    A sweep that failed before its first member (preparing the data took too much memory) leaves its name to the next sweep.
     """
     if not catalogue.has_sweep(name):
         return False
@@ -76,6 +76,12 @@ def begin(catalogue: Catalogue, spec: Spec, name: str | None, home: Home, note: 
         )
     )
     return name
+
+
+def take_back(catalogue: Catalogue, name: str, home: Home) -> None:
+    """Remove a sweep that its objective refused, so that it has no member. MLflow and Optuna were told nothing of it."""
+    catalogue.delete_sweep(name)
+    home.remove_sweep(name)
 
 
 def go_on(catalogue: Catalogue, name: str, spec: Spec, trials: int) -> Spec:

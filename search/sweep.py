@@ -22,8 +22,8 @@ from search import kept
 from search.choosing.answer import Answer
 from search.running import driver
 from search.running.dispatch import Dispatch
-from search.running.ledger import failures, why_no_answer
-from search.running.plan import Plan
+from search.running.ledger import failures
+from search.running.plan import Plan, ended
 from search.running.where import Where, is_remote, stop_signals
 from search.spec.keys import Spec
 from search.spec.reading import read, resolve
@@ -35,14 +35,14 @@ CLOSE_SECONDS = 30.0  # how long MLflow may take for records that it has not bee
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a sweep ended. `status` is complete, interrupted or failed. `problem` says why it failed. `notes` are remarks for the user."""
+    """How a sweep ended: complete, interrupted, failed, or refused. (Its objective found a mistake; a new sweep is not kept then.)"""
 
     name: str
     status: str
     answer: Answer | None = None
-    problem: str = ""
+    problem: str = ""  # why it failed or was refused
     seconds: float = 0.0
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # remarks for the user
 
 
 def run(
@@ -76,7 +76,10 @@ def run(
     kept.refuse_taken(where.home, [name])
     with where.up(spec) as up, Catalogue(where.home.catalogue_url) as catalogue:
         name = kept.begin(catalogue, spec, name, where.home, where.listener.note)
-        return _drive(name, spec, where, catalogue, up)
+        outcome = _drive(name, spec, where, catalogue, up)
+        if outcome.status == "refused":
+            kept.take_back(catalogue, name, where.home)
+        return outcome
 
 
 def resume(
@@ -115,16 +118,13 @@ def _drive(name: str, spec: Spec, where: Where, catalogue: Catalogue, up: Cluste
         plan, dispatch = driver.opened(name, spec, where.home, catalogue, up, tracker=tracker, listener=where.listener)
         where.listener.started(introduction(name, spec, up.workers, dispatch.ledger.ordered()))
         try:
-            status = "complete" if where.carry_out(plan, dispatch, interrupted) else "interrupted"
+            status, problem = ended(plan, where.carry_out(plan, dispatch, interrupted))
         except BaseException:
             catalogue.update_sweep(name, status="interrupted")
             tracker.close(1.0)
             raise
-        problem = ""
-        if status == "complete" and plan.answer is None:
-            status, problem = "failed", plan.problem or why_no_answer(dispatch.ledger.ordered())
         kept.remember(catalogue, name, problem)
-        notes = _finish(dispatch, catalogue, tracker, plan, status)
+        notes = _finish(dispatch, catalogue, tracker, plan, "failed" if status == "refused" else status)
     if plan.answer is not None:
         where.listener.finished(plan.answer)
     return Outcome(name, status, plan.answer, problem, time.time() - started, tuple(notes))

@@ -138,11 +138,20 @@ class MlflowTracker:
     """One sweep in MLflow: a parent run for the sweep, a child run for each member.
 
     `tracking_uri` is a server or a database; `artifact_root` is used only for a database. `spool` is a folder on a local disk. `created`
-    tells sweeps apart that had the same name one after the other. The process must be the sweep's only driver.
+    tells sweeps apart that had the same name one after the other. The process must be the sweep's only driver. Without `at_once` MLflow
+    hears nothing before the first member: a sweep that has none is not shown.
     """
 
     def __init__(
-        self, tracking_uri: str, artifact_root: Path, spool: Path, sweep: str, *, created: str = "", interval_s: float = INTERVAL_S
+        self,
+        tracking_uri: str,
+        artifact_root: Path,
+        spool: Path,
+        sweep: str,
+        *,
+        created: str = "",
+        interval_s: float = INTERVAL_S,
+        at_once: bool = True,
     ) -> None:
         quiet_environment()
         self._spool = Spool(spool / f"{sweep_name(sweep)}.jsonl")
@@ -151,7 +160,8 @@ class MlflowTracker:
         self._said, self._hurry, self._closing, self._idle = threading.Event(), threading.Event(), threading.Event(), threading.Condition()
         self._error, self._asked_to_close, self._deadline = "", 0.0, 0.0
         self._thread = threading.Thread(target=self._work, name="lagrange-mlflow", daemon=True)
-        self._thread.start()
+        if at_once:
+            self._thread.start()
 
     def start_sweep(self, sweep: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """See Tracker."""
@@ -192,6 +202,9 @@ class MlflowTracker:
 
     def close(self, timeout_s: float) -> Unsent:
         """See Tracker. May be called again."""
+        if self._thread.ident is None:  # it was never started
+            self._spool.remove()
+            return Unsent()
         self._asked_to_close = time.monotonic()
         self._deadline = self._asked_to_close + timeout_s
         self._closing.set()
@@ -207,6 +220,8 @@ class MlflowTracker:
             self._spool.append({"kind": kind, "run": number, "ms": time.time_ns() // 1_000_000, **rest})
         except OSError as error:  # a full disk must not end a training for the sake of its picture
             self._writer.refused.append(f"the spool: {error.strerror}")
+        if self._thread.ident is None and number != SWEEP_RUN:
+            self._thread.start()
         self._said.set()
 
     def _work(self) -> None:

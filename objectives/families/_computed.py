@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,32 @@ from objectives.base import Member, ObjectiveError, Report
 
 
 def options(objective: str, known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """What the dataset `none` of an objective was given, over the options that it knows. Raises ObjectiveError for others."""
-    for key in given:
-        if key not in known:
-            raise ObjectiveError(registry.unknown("option of dataset 'none'", key, list(known)))
-    if given.get("name", "none") != "none":
-        raise ObjectiveError(registry.unknown(f"dataset of the objective '{objective}'", str(given["name"]), ("none",)))
+    """What the dataset `none` of an objective was given, over the options that it knows.
+
+    Raises:
+        ObjectiveError: an option is not known, or has a value that it cannot have.
+    """
+    if faults := option_faults(objective, known, given):
+        raise ObjectiveError("\n".join(faults))
     return {**known, **given}
+
+
+def option_faults(objective: str, known: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the options of the dataset `none`. An option whose default is a number must be one, and at least 0."""
+    faults = [registry.unknown("option of dataset 'none'", str(key), list(known)) for key in given if key not in known]
+    if given.get("name", "none") != "none":
+        faults.append(registry.unknown(f"dataset of the objective '{objective}'", str(given["name"]), ("none",)))
+    for key, value in given.items():
+        default = known.get(key)
+        if isinstance(default, int | float) and not _amount(value, whole=isinstance(default, int)):
+            kind = "a whole number" if isinstance(default, int) else "a number"
+            faults.append(f"dataset.{key} must be {kind} of at least 0; got {value!r}. The default is {default!r}.")
+    return faults
+
+
+def _amount(value: object, whole: bool) -> bool:
+    right = isinstance(value, int) or (isinstance(value, float) and not whole)
+    return right and not isinstance(value, bool) and 0 <= value < math.inf  # type: ignore[operator]
 
 
 class ComputedRun:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from objectives import base, data, latents, metrics, models, registry, regularizers
+from objectives.checks.device import device_of
 from objectives.data._kinds import ImageSet
 from objectives.draws import Draws
 from objectives.families import _prepared
@@ -119,12 +120,6 @@ def loaded(options: str, device: str) -> ImageSet:
     return data.load(json.loads(options), device)
 
 
-def _on_device(settings: base.Settings) -> base.Settings:
-    from objectives.training.built import device_of
-
-    return replace(settings, device=device_of(settings.device))
-
-
 class Family(base.Objective, _prepared.Preparing):
     """Base of the objectives that train with PyTorch."""
 
@@ -140,7 +135,7 @@ class Family(base.Objective, _prepared.Preparing):
     measures: ClassVar[tuple[str, ...]] = ()  # metric files that are measured for every complete member
 
     def __init__(self, settings: base.Settings) -> None:
-        self.settings = settings if settings.device == "cpu" else _on_device(settings)
+        self.settings = replace(settings, device=device_of(settings.device))
         self.traces: dict[Hashable, Trace] = {}  # the traces of its mapped losses, kept for all runs of this process
         self.model = settings.model or self.models[0]
         self.deciding = settings.metric or self.score

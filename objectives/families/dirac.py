@@ -31,7 +31,7 @@ from typing import Any, ClassVar
 
 from objectives import base
 from objectives.base import Knob, Member, Metric, Report, State
-from objectives.families._computed import ComputedRun, options
+from objectives.families._computed import ComputedRun, option_faults, options
 from objectives.regularizers import r1
 
 STEPS = 400
@@ -80,6 +80,11 @@ class Dirac(base.Objective):
     def __init__(self, settings: base.Settings) -> None:
         self.settings = settings
         self.options = options("dirac", OPTIONS, settings.dataset)
+
+    @classmethod
+    def dataset_faults(cls, options: Mapping[str, Any]) -> list[str]:
+        """Options that do not exist, or with values that they cannot have."""
+        return option_faults("dirac", OPTIONS, options)
 
     def prepare(self) -> dict[str, Any]:
         """The options and the known answer."""

@@ -32,7 +32,7 @@ from typing import Any, ClassVar
 
 from objectives import base, registry
 from objectives.base import OUT_OF_MEMORY, Knob, Member, Metric, ObjectiveError, Report, State, out_of_memory
-from objectives.families._computed import ComputedRun, options
+from objectives.families._computed import ComputedRun, option_faults
 
 BEST_LR = 1e-2
 FIRST_EXCESS = 3.0  # how far above its risk a member starts, in units of S
@@ -99,9 +99,24 @@ class Toy(base.Objective):
 
     def __init__(self, settings: base.Settings) -> None:
         self.settings = settings
-        self.options = options("toy", OPTIONS, settings.dataset)
-        if self.options["fault"] not in (None, *FAULTS):
-            raise ObjectiveError(registry.unknown("fault", str(self.options["fault"]), FAULTS))
+        if faults := self.dataset_faults(settings.dataset):
+            raise ObjectiveError("\n".join(faults))
+        self.options = {**OPTIONS, **settings.dataset}
+
+    @classmethod
+    def dataset_faults(cls, options: Mapping[str, Any]) -> list[str]:
+        """Options that do not exist, or with values that they cannot have."""
+        faults = option_faults("toy", OPTIONS, options)
+        if options.get("signal") == 0:  # λ* = σ²/(nS)
+            faults.append(f"dataset.signal must be above 0; got {options['signal']!r}. The default is {OPTIONS['signal']!r}.")
+        if options.get("fault") not in (None, *FAULTS):
+            faults.append(registry.unknown("fault", str(options["fault"]), FAULTS))
+        above, members = options.get("fault_above"), options.get("fault_members")
+        if above is not None and (isinstance(above, bool) or not isinstance(above, int | float)):
+            faults.append(f"dataset.fault_above must be a number; got {above!r}. Leave it out for a fault at every λ.")
+        if members is not None and not isinstance(members, list | tuple):
+            faults.append(f"dataset.fault_members must be a list of numbers; got {members!r}. Leave it out for a fault of every member.")
+        return faults
 
     def prepare(self) -> dict[str, Any]:
         """The options and the known answer."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -95,33 +95,6 @@ def converted(images: ImageSet, dtype: torch.dtype) -> ImageSet:
     names = ("train", "val", "test", "train_target", "val_target", "test_target", "val_novel", "test_novel")
     converted: dict[str, Any] = {name: value.to(dtype) for name in names if (value := getattr(images, name)) is not None}
     return replace(images, **converted)
-
-
-DEVICES: dict[str, Callable[[], bool]] = {
-    "cpu": lambda: True,
-    "cuda": torch.cuda.is_available,
-    "mps": torch.backends.mps.is_available,
-    "xpu": torch.xpu.is_available,
-}
-ACCELERATOR = "accelerator"
-
-
-def device_of(wanted: str) -> str:
-    """The device that a name in the settings means in this process.
-
-    Raises:
-        ObjectiveError: torch does not find the device here.
-    """
-    found = [name for name, there in DEVICES.items() if there()]
-    if wanted == ACCELERATOR and torch.accelerator.is_available():
-        return torch.accelerator.current_accelerator().type  # type: ignore[union-attr]
-    kind = wanted.partition(":")[0]
-    if kind in found:
-        return wanted
-    raise ObjectiveError(
-        f"device must be one that torch finds here, {', '.join(found)}; got {wanted!r}. "
-        "Set resources.device to one of them (and resources.gpu to 0 for cpu), or install a torch that is built for the device."
-    )
 
 
 def parameter_counts(family: Mathematics, shape: base.Shape) -> dict[str, int]:

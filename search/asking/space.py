@@ -117,12 +117,16 @@ def distributions(knobs: Sequence[Knob]) -> dict[str, Any]:
 
 
 def at(knob: Knob, unit: float) -> Value:
-    """The value of a knob at `unit` in [0, 1] of its range: linear, or geometric on a log range. Choices get equal shares of [0, 1]."""
+    """The value of a knob at `unit` in [0, 1] of its range: linear, or geometric on a log range. Choices get equal shares of [0, 1].
+
+    At 0 and 1 it is the bound itself, which a power or a sum would miss by its rounding.
+    """
     if knob.choices:
         return knob.choices[min(int(unit * len(knob.choices)), len(knob.choices) - 1)]
     low, high = _low(knob), _high(knob)
-    value = low * (high / low) ** unit if knob.log else low + (high - low) * unit
-    return _clip(knob, value)
+    if unit in (0.0, 1.0):
+        return _clip(knob, high if unit else low)
+    return _clip(knob, low * (high / low) ** unit if knob.log else low + (high - low) * unit)
 
 
 def _with_range(knob: Knob, wanted: Searched) -> Knob:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -148,6 +148,7 @@ class Answer:
     notes: list[str] = field(default_factory=list)
     test: dict[str, Any] | None = None
     score_label: str = ""  # the score's full name: it tells what the number depends on beside the model
+    # `test` holds the arms `chosen` (the λ that was judged) and `off`, and the one of them that is exported once more, as `recommended`.
     # What `measure` asked for: full name -> arm (`chosen`, `off`) -> mean over the arm's seeds, the mean's standard error, number of seeds.
     measured: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
 
@@ -214,6 +215,17 @@ def number(value: float, known_to: float = math.inf) -> str:
         return f"{value:,.{decimals}f}".replace("-", "−")
     shown = f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
     return shown.replace("-", "−")
+
+
+def listed(parts: Sequence[object], most: int, joint: str = ", ") -> str:
+    """The first parts of a list. A list that is cut says how many are left out, so that nobody takes it for the whole."""
+    shown = joint.join(str(part) for part in parts[:most])
+    return f"{shown}{joint}{more(len(parts) - most)}" if len(parts) > most else shown
+
+
+def more(count: int) -> str:
+    """How a list that was cut ends."""
+    return f"… and {count} more"
 
 
 _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}

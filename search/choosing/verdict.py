@@ -116,6 +116,8 @@ def settled(answered: Answer) -> bool:
 def with_test(given: Answer, read: Sequence[tuple[str, int, float]], error: str = "") -> Answer:
     """The answer with its reading of the test split: for each arm the scores by seed, and their paired improvement over the off arm.
 
+    `recommended` is the arm that is exported once more, under the name by which a reader looks for it.
+
     Args:
         given: the answer as chosen on validation; nothing in it changes.
         read: arm (`chosen`, `off`, or the arm of a λ that was searched alone), seed and score of each confirmed member that was read.
@@ -128,6 +130,8 @@ def with_test(given: Answer, read: Sequence[tuple[str, int, float]], error: str 
     for arm, by_seed in sorted(scores.items()):
         values = [by_seed[seed] for seed in sorted(by_seed)]
         test[arm] = {**mean_of(values), "scores": values}
+    exported = OFF_ARM if given.recommended_arm == OFF_ARM else "chosen"
+    test |= {"recommended": test[exported]} if exported in test else {}
 
     def effect(arm: str) -> dict[str, Any]:
         seeds = sorted(set(scores[arm]) & set(scores[OFF_ARM]))

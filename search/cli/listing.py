@@ -166,7 +166,7 @@ def _models(served: Served) -> list[Entry]:
     return [
         {
             "name": name,
-            "summary": _first_line(module),
+            "summary": _summary(module),
             "objectives": [name for one in getattr(module, "BUILD", {}) for name in families.get(one, ())],
             "fits": getattr(module, "FITS", "images of any size"),
             **{key.lower(): found for key in ("RECIPE", "PUBLISHED") if (found := _by_objective(module, key))},
@@ -200,7 +200,7 @@ def _datasets(served: Served) -> list[Entry]:
     for name, module in _files("dataset"):
         facts = getattr(module, "DATASET", None)
         used = [objective for objective, cls in served if name in cls.datasets]
-        entry = {"name": name, "summary": _first_line(module), **({} if facts is None else _plain(facts)), "objectives": used}
+        entry = {"name": name, "summary": _summary(module), **({} if facts is None else _plain(facts)), "objectives": used}
         found.append({key: list(value) if isinstance(value, tuple) else value for key, value in entry.items()})
     return found
 
@@ -209,12 +209,13 @@ def _infos(package: ModuleType, family: str) -> list[Entry]:
     found = []
     for name, module in _files(family, package.__name__):
         info = getattr(module, family.upper(), None)
-        found.append({"name": name, "summary": _first_line(module)} if info is None else _plain(info))
+        found.append({"name": name, "summary": _summary(module)} if info is None else _plain(info))
     return found
 
 
-def _first_line(module: ModuleType) -> str:
-    return (module.__doc__ or "").strip().partition("\n")[0]
+def _summary(module: ModuleType) -> str:
+    """The first paragraph of what a file says about itself, on one line: its sentences may be longer than a line of the file."""
+    return " ".join((module.__doc__ or "").strip().partition("\n\n")[0].split())
 
 
 _READERS: dict[str, Callable[[Served], list[Entry]]] = {

@@ -16,6 +16,7 @@ from search.cli import printing
 from search.cli.shared import (
     FAILED,
     INTERRUPTED,
+    MISTAKE,
     AddressOption,
     CatalogueOption,
     HomeOption,
@@ -210,6 +211,8 @@ def _print_outcome(outcome: Outcome, home: Home, objective: str, address: str | 
         print_error(
             f"{outcome.name} was interrupted; nothing is lost. Go on with: lagrange resume {outcome.name}{home_option(home)}{where}"
         )
+    elif outcome.status == "refused":
+        print_error(f"{outcome.name} was refused: {outcome.problem}")
     elif outcome.status == "failed":
         print_error(f"{outcome.name} failed: {outcome.problem}")
         print_error(f"See every member's state and reason: lagrange show {outcome.name}{home_option(home)}")
@@ -235,3 +238,5 @@ def _exit(outcomes: Sequence[Outcome]) -> None:
         raise typer.Exit(INTERRUPTED)
     if "failed" in statuses:
         raise typer.Exit(FAILED)
+    if "refused" in statuses:
+        raise typer.Exit(MISTAKE)

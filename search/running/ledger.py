@@ -14,10 +14,13 @@ from typing import Any
 from infra.catalogue import Catalogue, MemberRow, ReportRow
 from infra.tracking import Tracker
 from objectives.base import Phase, Report, State
-from search.choosing.answer import Candidate
+from search.choosing.answer import Candidate, listed
 from search.schedulers import SchedulerProtocol
 from search.telling.listener import Listener
 from search.telling.mirror import final_metrics, final_tags, tracked_params, tracked_tags
+
+SHOWN_MEMBERS = 8  # members that a note about bad ends names
+SHOWN_REASONS = 3  # such notes in the reason why a sweep has no answer
 
 
 @dataclass(frozen=True)
@@ -227,10 +230,10 @@ def failures(rows: Sequence[MemberRow]) -> list[str]:
             # The evidence of a collapse differs from member to member. The text before the colon names the kind of collapse.
             reason = row.reason.partition(":")[0] if row.state == State.COLLAPSED else row.reason
             reasons.setdefault((row.state, reason), []).append(row.number)
-    return [f"{len(numbers)} {state} (member {', '.join(map(str, numbers[:8]))}): {reason}" for (state, reason), numbers in reasons.items()]
+    return [f"{len(numbers)} {state} (member {listed(numbers, SHOWN_MEMBERS)}): {reason}" for (state, reason), numbers in reasons.items()]
 
 
 def why_no_answer(rows: Sequence[MemberRow]) -> str:
     """Why a sweep that did all it could has no answer."""
     notes = failures(rows)
-    return "no member ended well" + (": " + "; ".join(notes[:3]) if notes else "; the sweep's time may have been too short")
+    return "no member ended well" + (f": {listed(notes, SHOWN_REASONS, '; ')}" if notes else "; the sweep's time may have been too short")

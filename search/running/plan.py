@@ -23,7 +23,7 @@ from search.choosing.answer import Answer, Candidate, Row, SelectionError
 from search.choosing.candidates import usual
 from search.choosing.verdict import with_test
 from search.running.division import Division
-from search.running.ledger import Ledger
+from search.running.ledger import Ledger, why_no_answer
 from search.running.new_members import NewMembers
 from search.running.work import Prepared, Progress, Reading, Result, TestRead
 from search.spec.keys import Spec
@@ -89,6 +89,7 @@ class Plan:
         self._chosen = bool(self.candidates)  # kept beside the list, because the list stays empty where nothing is to be confirmed
         self.answer: Answer | None = None
         self.problem = ""
+        self.refused = False  # whether the problem is a mistake in what was asked
         self._weights, self._clock = weights, clock
         self.division = Division(spec, ledger, bundle, workers)
         self._new = NewMembers(spec, space, study, ledger)
@@ -203,7 +204,7 @@ class Plan:
         """Write down facts about the data, or what is wrong with the data."""
         self._in_flight.pop(CHORE, None)
         self._prepared = True
-        self.problem = said.error
+        self.problem, self.refused = said.error, said.refused
         if said.error:
             return
         self.ledger.facts(said.facts)
@@ -281,6 +282,13 @@ class Plan:
     def _readings(self, answer: Answer) -> tuple[Reading, ...]:
         wanted = from_members.to_read(answer, self.ledger.ordered(), self.candidates)
         return tuple(Reading(arm, row.seed, row.config, self._weights(row.number)) for arm, row in wanted)
+
+
+def ended(plan: Plan, carried_out: bool) -> tuple[str, str]:
+    """How a sweep ended (complete, interrupted, failed, or refused by its objective), and why where it has no answer."""
+    if not carried_out or plan.answer is not None:
+        return ("complete" if carried_out else "interrupted"), ""
+    return ("refused" if plan.refused else "failed"), plan.problem or why_no_answer(plan.ledger.ordered())
 
 
 def planned(spec: Spec) -> dict[str, int]:

@@ -95,11 +95,12 @@ Work = Prepare | Warm | Train | ReadTest
 
 @dataclass(frozen=True, config=CHECKED)
 class Prepared:
-    """Facts for the record, or the reason why the sweep cannot go on."""
+    """Facts for the record, or the reason why the sweep cannot go on. `refused`: the objective names it as the user's mistake."""
 
     facts: dict[str, Any] = field(default_factory=dict)
     error: str = ""
     traceback: str = ""
+    refused: bool = False
 
 
 @dataclass(frozen=True, config=CHECKED)

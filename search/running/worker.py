@@ -18,6 +18,7 @@ from typing import Any
 
 from objectives.base import OUT_OF_MEMORY, Objective, ObjectiveError, Report, State, out_of_memory
 from objectives.checks.alive import check
+from objectives.checks.device import ACCELERATOR, device_of
 from objectives.registry import load
 from search.running.pack import Pack
 from search.running.work import (
@@ -66,7 +67,9 @@ class Worker:
             return self._chore(work)
         except Exception as error:
             said, told = str(error) or type(error).__name__, traceback.format_exc()
-            return TestRead((), said, told) if isinstance(work, ReadTest) else Prepared({}, said, told)
+            if isinstance(work, ReadTest):
+                return TestRead((), said, told)
+            return Prepared({}, said, told, refused=isinstance(error, ObjectiveError))
 
     # Chores -----------------------------------------------------------------------------------------------------------------------------
 
@@ -83,12 +86,18 @@ class Worker:
         return Prepared({**facts, "check": _checked(objective, work.check), "pack": _pack_of(objective, work)})
 
     def _objective(self, setting: Setting) -> Objective:
-        """The objective of a piece of work. It is made once for each setting."""
+        """The objective of a piece of work. It is made once for each setting.
+
+        Raises:
+            ObjectiveError: torch does not find the device that the spec names. A user's objective need not ask for itself.
+        """
         folder = str(setting.folder) if setting.folder else ""
         if folder and folder not in sys.path:
             sys.path.insert(0, folder)
         key = json.dumps([setting.objective, asdict(setting.settings)], sort_keys=True, default=str)
         if key not in self._objectives:
+            if setting.settings.device != ACCELERATOR:  # whichever there is, an objective that needs one finds it
+                device_of(setting.settings.device)
             self._objectives.clear()
             self._objectives[key] = load(setting.objective)(setting.settings)
         return self._objectives[key]

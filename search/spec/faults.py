@@ -244,9 +244,9 @@ def _data_faults(spec: Spec, objective: type[Objective], remote: bool) -> list[s
     name = spec.dataset.name or default_dataset(objective)
     if known and name not in known and ":" not in name:
         return [unknown(f"a data set of {spec.objective!r}", name, known), *_model_faults(spec, objective, kinds, None)]
-    if name not in names("dataset") and ":" not in name:
-        return _model_faults(spec, objective, kinds, None)
     options = {**spec.dataset.model_dump(), "name": name}
+    if name not in names("dataset") and ":" not in name:
+        return [*objective.dataset_faults(options), *_model_faults(spec, objective, kinds, None)]
     likelihoods = objective.likelihoods
     likelihood = spec.likelihood or next(iter(likelihoods), "")
     known_one = likelihood if likelihood in ("", *likelihoods) else None  # an unknown likelihood is a fault of its own

@@ -68,8 +68,8 @@ def _facts(answer: Answer, usual: Mapping[str, Any] | None) -> Table:
     rows.append(("verdict", f"{answer.verdict} (margin ±{number(answer.margin)})"))
     rows.append(("promise", f"{answer.promise.words()} for one new seed (95 %)"))
     rows.append(("config", f"{config_text(answer.recommended, usual)} (arm {answer.recommended_arm})"))
-    rows.append(("test split", _test_line(answer.test)))
-    rows += [("measured", _measured_line(name, arms)) for name, arms in answer.measured.items()]
+    rows.append(("test split", _test_line(answer.test, _arm_names(answer))))
+    rows += [("measured", _measured_line(name, arms, _arm_names(answer))) for name, arms in answer.measured.items()]
     rows += [
         (f"spent: {phase}", _spent_line(states))
         for phase, states in sorted(answer.spent.items(), key=lambda item: (item[0] == "total", item[0] != Phase.SEARCH))
@@ -106,24 +106,32 @@ def effect_text(effect: Effect) -> str:
     return effect.words()
 
 
-def _measured_line(name: str, arms: Mapping[str, Mapping[str, float]]) -> str:
+def _arm_names(answer: Answer) -> Mapping[str, str]:
+    """What the arms that were read are called, the exported one first. Where off is exported, the λ that was judged is not `chosen`."""
+    if answer.recommended_arm != OFF_ARM:
+        return {"chosen": "chosen", OFF_ARM: "off"}
+    judged = {} if answer.arm == OFF_ARM else {"chosen": "best λ"}  # where no λ arm can be chosen, `chosen` is the off arm once more
+    return {OFF_ARM: "exported (off)", **judged}
+
+
+def _measured_line(name: str, arms: Mapping[str, Mapping[str, float]], names: Mapping[str, str]) -> str:
     """`KID[lenet, n=1000]: chosen 0.12 ± 0.01, off 0.2 ± 0.02 (standard errors over 5 seeds)`."""
-    said = [f"{arm} {number(one['mean'], one['se'])} ± {number(one['se'])}" for arm, one in arms.items()]
+    said = [f"{called} {_estimate(arms[arm])}" for arm, called in names.items() if arm in arms]
     seeds = "/".join(dict.fromkeys(f"{one['n']:.0f}" for one in arms.values()))
     return f"{name}: {', '.join(said)} (standard errors over {seeds} seeds)"
 
 
-def _test_line(test: Mapping[str, Any] | None) -> str:
+def _test_line(test: Mapping[str, Any] | None, names: Mapping[str, str]) -> str:
     if not test:
         return "not read"
     if "error" in test:
         return f"could not be read: {test['error']}"
-    parts = [f"{arm} {_estimate(test[arm])}" for arm in ("chosen", OFF_ARM) if arm in test]
-    effect = test.get("effect", test.get("improvement"))
+    parts = [f"{called} {_estimate(test[arm])}" for arm, called in names.items() if arm in test]
+    effect, of = test.get("effect", test.get("improvement")), "" if names.get("chosen") == "chosen" else " of best λ"
     if isinstance(effect, Mapping):
-        parts.append(f"effect {number(effect['mean'])} [{number(effect['low'])}, {number(effect['high'])}]")
+        parts.append(f"effect{of} {number(effect['mean'])} [{number(effect['low'])}, {number(effect['high'])}]")
     elif effect is not None:
-        parts.append(f"effect {number(effect)}")
+        parts.append(f"effect{of} {number(effect)}")
     return ", ".join(parts)
 
 

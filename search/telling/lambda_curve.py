@@ -203,6 +203,7 @@ def _best(panel: Any, answer: Answer, one: LambdaAnswer, limits: tuple[float, fl
         if is_open:
             panel.plot([end], [y], marker=marker, ms=8, color=ORANGE, mec="none", zorder=7, clip_on=False)
     panel.plot([one.value] * 2, [y, answer.best_score if one.alone is None else one.score], color=ORANGE, lw=1.2, zorder=4)
-    panel.plot([one.value], [y], marker="D", ms=7, color=ORANGE, mec="white", mew=1.2, ls="none", zorder=8, label="chosen λ")
+    label = "best λ, not exported" if answer.recommended_arm == OFF_ARM else "chosen λ"
+    panel.plot([one.value], [y], marker="D", ms=7, color=ORANGE, mec="white", mew=1.2, ls="none", zorder=8, label=label)
     said = f": {one.verdict}" if one.alone else ""
     panel.set_title(f"{one.name} = {number(one.value)}  {one.interval()}{said}", loc="left", fontsize=10.5, color=INK)

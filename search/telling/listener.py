@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from infra.catalogue import MemberRow
-from objectives.base import Phase
+from objectives.base import Phase, State
 from objectives.registry import load
 from search.spec.keys import Spec
 
@@ -63,7 +63,13 @@ class Silent:
 
 
 def introduction(name: str, spec: Spec, workers: int, rows: Sequence[MemberRow]) -> dict[str, Any]:
-    """What a listener is told when a sweep begins or goes on."""
+    """What a listener is told when a sweep begins or goes on: what it is, and what an earlier driver has done of it.
+
+    `done` counts the searched members that have ended, `states` all that have. `scored` are the searched members with a score: number, arm,
+    config, score. Where a confirmation has begun, `confirm` and `confirmed` count its members and those that have ended.
+    """
+    searched = [row for row in rows if row.phase == Phase.SEARCH]
+    confirm = [row for row in rows if row.phase == Phase.CONFIRM] if len(searched) >= spec.budget.trials else []
     score = spec.metric or ""
     metric = load(spec.objective).metrics.get(score)
     return {
@@ -77,6 +83,9 @@ def introduction(name: str, spec: Spec, workers: int, rows: Sequence[MemberRow])
         "workers": workers,
         "score": score,
         "unit": metric.unit if metric else "",
-        "done": sum(row.state is not None and row.phase == Phase.SEARCH for row in rows),
+        "done": sum(row.state is not None for row in searched),
         "states": Counter(row.state for row in rows if row.state is not None),
-    }
+        "scored": [
+            (row.number, row.arm, row.config, row.score) for row in searched if row.state == State.COMPLETE and row.score is not None
+        ],
+    } | ({"confirm": len(confirm), "confirmed": sum(row.state is not None for row in confirm)} if confirm else {})

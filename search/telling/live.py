@@ -22,10 +22,11 @@ from rich.text import Text
 
 from objectives.base import Phase, State
 from search.asking.space import OFF_ARM
-from search.choosing.answer import number
+from search.choosing.answer import more, number
 
 PLAIN_SECONDS = 3.0
 SHOWN_MEMBERS = 8
+SHOWN_NOTES = 3
 SHOWN_FAILURES = 5
 COLOURS: Mapping[str, str] = {
     State.COMPLETE: "green",
@@ -69,6 +70,36 @@ class _Books:
         varied = {name: value for name, value in config.items() if len(self.values.get(name, ())) > 1}
         return config_text(varied or config)
 
+    def asked(self, config: Mapping[str, Any]) -> None:
+        """Remember the values that members have had."""
+        for name, value in config.items():
+            self.values.setdefault(name, set()).add(value)
+
+    def keep_best(self, number: int, member: _Member, score: float) -> None:
+        """Remember the best searched member with λ on, and the best with λ off."""
+        if member.arm == OFF_ARM:
+            self.off_best = score if self.off_best is None else min(score, self.off_best)
+        elif self.best is None or score < self.best[0]:
+            self.best = (score, number, member)
+
+    def count_earlier(self) -> None:
+        """Count what an earlier driver did as done, though this display has not seen it."""
+        info = self.info
+        self.totals[Phase.SEARCH] = int(info.get("trials", 0))
+        self.ended[Phase.SEARCH] = min(int(info.get("done", 0)), self.totals[Phase.SEARCH])
+        if info.get("confirm"):
+            self.totals[Phase.CONFIRM], self.ended[Phase.CONFIRM] = int(info["confirm"]), int(info.get("confirmed", 0))
+        for member, arm, config, score in info.get("scored", ()):
+            self.asked(config)
+            self.keep_best(member, _Member(Phase.SEARCH, arm, config), score)
+
+    def last_notes(self) -> list[Text]:
+        """The newest notes, and how many there were before them."""
+        notes = list(self.notes)
+        earlier = len(notes) - SHOWN_NOTES
+        told = [Text(f"… and {earlier} earlier note{'s' if earlier > 1 else ''}", style="dim")] if earlier > 0 else []
+        return [*told, *(Text(note, style="yellow") for note in notes[-SHOWN_NOTES:])]
+
 
 class Display:
     """A listener that shows a sweep on `console`; `plain` forces lines. Use it as a context manager, so that the terminal is given back."""
@@ -96,9 +127,7 @@ class Display:
         """A sweep begins or goes on."""
         self.close()
         self._books, self._began, self._failures = _Books(info=dict(info)), self._clock(), 0
-        self._books.totals[Phase.SEARCH] = int(info.get("trials", 0))
-        # What an earlier driver did counts as done, though this display has not seen it.
-        self._books.ended[Phase.SEARCH] = min(int(info.get("done", 0)), self._books.totals[Phase.SEARCH])
+        self._books.count_earlier()
         if self.plain:
             self._line(self._title())
         else:
@@ -111,8 +140,7 @@ class Display:
         if not books.running and not books.epochs_seen:
             self._began = self._clock()  # the time before this (starting Ray, preparing the data) tells nothing about the members
         books.running[number] = _Member(str(phase), arm, dict(config))
-        for name, value in config.items():
-            books.values.setdefault(name, set()).add(value)
+        books.asked(config)
 
     def report(self, number: int, epoch: int, epochs: int, rung_score: float) -> None:
         """A member finished an epoch."""
@@ -131,7 +159,7 @@ class Display:
         books.ended[member.phase] += 1
         books.epochs_of_ended[member.phase] += member.epoch
         if state == State.COMPLETE and score is not None and member.phase == Phase.SEARCH:
-            self._keep_best(number, member, score)
+            books.keep_best(number, member, score)
         if state in ENDED_BADLY:
             self._failed(number, state, reason)
         if self.plain:
@@ -161,20 +189,14 @@ class Display:
     def __rich__(self) -> ConsoleRenderable:
         """The live table."""
         parts: list[ConsoleRenderable] = [Text(self._title(), style="bold"), self._bars(), Text(self._counts())]
-        running = sorted(list(self._books.running.items())[:SHOWN_MEMBERS])
+        running = list(self._books.running.items())
         if running:
-            parts.append(self._running_table(running))
-        parts += [Text(note, style="yellow") for note in self._books.notes[-3:]]
-        return Group(*parts)
+            parts.append(self._running_table(sorted(running[:SHOWN_MEMBERS])))
+        if len(running) > SHOWN_MEMBERS:
+            parts.append(Text(more(len(running) - SHOWN_MEMBERS), style="dim"))
+        return Group(*parts, *self._books.last_notes())
 
     # --- what was counted -----------------------------------------------------------------------------------------------------------------
-
-    def _keep_best(self, number: int, member: _Member, score: float) -> None:
-        books = self._books
-        if member.arm == OFF_ARM:
-            books.off_best = score if books.off_best is None else min(score, books.off_best)
-        elif books.best is None or score < books.best[0]:
-            books.best = (score, number, member)
 
     def seconds_left(self) -> float | None:
         """An estimate from the epochs per second so far; None before the first member has ended.
@@ -195,7 +217,7 @@ class Display:
 
     def _confirmations(self) -> int:
         guess = 5 * int(self._books.info.get("seeds") or 0)
-        return self._books.totals.get(Phase.CONFIRM, int(self._books.info.get("confirm", guess)))
+        return self._books.totals.get(Phase.CONFIRM, guess)
 
     # --- how it is said -------------------------------------------------------------------------------------------------------------------
 

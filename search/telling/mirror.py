@@ -45,9 +45,9 @@ def final_tags(row: MemberRow) -> dict[str, str]:
 
 
 def mirrored(name: str, spec: Spec, home: Home, catalogue: Catalogue) -> Tracker:
-    """A tracker that has been told everything the catalogue holds of a sweep."""
+    """A tracker that has been told everything the catalogue holds of a sweep. MLflow hears of it when it has its first member."""
     row = catalogue.sweep(name)
-    tracker = MlflowTracker(home.tracking_uri, home.artifacts, home.spool, name, created=row.created.isoformat())
+    tracker = MlflowTracker(home.tracking_uri, home.artifacts, home.spool, name, created=row.created.isoformat(), at_once=False)
     params = {"objective": spec.objective, "model": spec.model, "dataset": spec.dataset.name, "sampler": spec.sampler, "seed": spec.seed}
     params |= {f"budget.{key}": value for key, value in spec.budget.model_dump().items()}
     tags = {f"provenance.{key}": str(value)[:400] for key, value in row.provenance.items()}

@@ -160,6 +160,11 @@ def test_listings_print_json_and_every_entry_in_detail(family: str) -> None:
     assert entries[0]["summary"][:40] in lagrange(family, entries[0]["name"]).stdout
 
 
+def test_a_summary_that_is_longer_than_a_line_of_its_file_is_told_whole() -> None:
+    assert "is all the latent space there is." in lagrange("models", "shallow").stdout
+    assert "is all the latent space there is." in lagrange("models").stdout
+
+
 def test_a_knob_shows_formula_unit_off_value_range_and_source() -> None:
     beta = json.loads(lagrange("knobs", "beta", "--json").stdout)
     knob = load("vae").knobs["beta"]
@@ -258,6 +263,12 @@ def test_a_matrix_is_one_sweep_each_on_one_ray(sweeps: Sweeps, monkeypatch: pyte
     assert started == [0, 2]
 
 
+def test_a_sweep_of_a_matrix_that_is_refused_does_not_stop_the_others(sweeps: Sweeps) -> None:
+    sweeps.status = "refused"
+    Path("m.yaml").write_text("matrix: {objective: [vae, autoencoder]}\n")
+    assert lagrange("sweep", "m.yaml", "--address", "in-process").exit_code == 2 and len(sweeps) == 2
+
+
 def test_a_taken_name_in_a_matrix_stops_it_before_the_first_sweep(sweeps: Sweeps) -> None:
     with Catalogue(Home.open().catalogue_url) as catalogue:
         catalogue.create_sweep(SweepRow("m-autoencoder-mlp", {}))
@@ -266,12 +277,13 @@ def test_a_taken_name_in_a_matrix_stops_it_before_the_first_sweep(sweeps: Sweeps
     assert result.exit_code == 2 and "m-autoencoder-mlp" in result.stderr and not sweeps
 
 
-@pytest.mark.parametrize(("status", "code"), [("complete", 0), ("failed", 1), ("interrupted", 130)])
+@pytest.mark.parametrize(("status", "code"), [("complete", 0), ("failed", 1), ("refused", 2), ("interrupted", 130)])
 def test_exit_codes(sweeps: Sweeps, status: str, code: int) -> None:
     sweeps.status = status
     result = lagrange("sweep", "toy", "--name", "n")
     assert result.exit_code == code
-    assert ("every member failed" in result.stderr) == (status == "failed")
+    assert ("every member failed" in result.stderr) == (status in ("failed", "refused"))
+    assert ("lagrange show n" in result.stderr) == (status == "failed"), "of a refused sweep there is nothing to be shown"
     assert ("lagrange resume n" in result.stderr) == (status == "interrupted")
 
 

@@ -11,8 +11,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from infra.catalogue import MemberRow
 from search.choosing.answer import Answer, Effect, LambdaAnswer, Promise, Verdict
+from search.running.ledger import failures, why_no_answer
+from search.spec.reading import read
 from search.telling.answer_text import print_answer
+from search.telling.listener import introduction
 from search.telling.live import SHOWN_FAILURES, Display, duration, sparkline
 
 INFO = {
@@ -128,6 +132,14 @@ def test_the_test_split_is_always_accounted_for(test: dict[str, Any] | None, wor
     assert words in printed(answer(test=test))
 
 
+def test_where_off_is_exported_its_test_score_is_called_exported_and_the_judged_lambda_is_not_chosen() -> None:
+    text = printed(answer(verdict=Verdict.HURTS, recommended_arm="off", recommended={"beta": 1.0, "lr": 0.001}))
+    assert "exported (off) 104.00 ± 0.5, best λ 102.00 ± 0.4, effect of best λ 2 [1, 3]" in text
+    assert "FID[lenet, n=9]: exported (off) 3.00 ± 0.2, best λ 2.00 ± 0.1 (" in text and "chosen" not in text
+    alike = printed(answer(arm="off", recommended_arm="off"))  # no λ arm could be chosen: there is no best λ to tell of
+    assert "FID[lenet, n=9]: exported (off) 3.00 ± 0.2 (" in alike
+
+
 def test_an_answer_without_numbers_prints() -> None:
     nothing = answer(effect=Effect(math.nan, -math.inf, math.inf, 0), off_score=math.nan, promise=Promise(math.nan, -math.inf, math.inf, 1))
     assert "unknown [−∞, ∞]" in printed(nothing)
@@ -197,6 +209,24 @@ def test_a_resumed_sweep_counts_what_was_done_before() -> None:
     assert "3/4 searched" in out.getvalue()
 
 
+def test_a_resumed_sweep_remembers_the_best_members_and_the_confirmation_of_before() -> None:
+    spec = read({"objective": "toy", "budget": {"trials": 4}})
+    rows = [
+        MemberRow(0, {"l2": 0.0, "lr": 0.01}, 1, arm="off", state="complete", score=0.5),
+        MemberRow(1, {"l2": 0.2, "lr": 0.01}, 2, arm="search", state="complete", score=0.4),
+        *(MemberRow(number, {"l2": 0.3, "lr": 0.01}, 3, arm="search", state="stopped") for number in (2, 3)),
+    ]
+    display, _, out = watched()
+    display.started(introduction("s", spec, 1, rows))
+    display.finished(None)
+    last = out.getvalue().splitlines()[-1]
+    assert "best with λ on 0.4 (member 1: l2=0.2)" in last and "best with λ off 0.5" in last and "confirmed" not in last
+    confirmed = [MemberRow(4 + one, {"l2": 0.2}, 7, phase="confirm", state=state) for one, state in enumerate(("complete", None))]
+    display.started(introduction("s", spec, 1, [*rows, *confirmed]))
+    display.finished(None)
+    assert "4/4 searched · 1/2 confirmed" in out.getvalue().splitlines()[-1]
+
+
 def test_bad_ends_are_told_at_once_and_then_counted() -> None:
     display, clock, out = watched()
     display.started({**INFO, "trials": 100})
@@ -218,6 +248,22 @@ def test_a_terminal_gets_a_table_and_its_cursor_back() -> None:
     text = out.getvalue()
     assert "searched" in text and "1 of 4" in text and "beta" in text
     assert text.rstrip().endswith("\x1b[?25h") or "\x1b[?25h" in text.rpartition("\x1b[?25l")[2]
+
+
+def test_a_list_that_is_cut_says_how_much_is_left_out() -> None:
+    display, _, out = watched(terminal=True)
+    with display:
+        display.started(INFO)
+        for number in range(14):
+            display.member(number, "search", "search", {"beta": 0.7})
+            display.note(f"note {number}")
+        display.console.print(display)
+    assert "… and 6 more" in out.getvalue() and "… and 11 earlier notes" in out.getvalue()
+    rows = [MemberRow(number, {}, 0, state="failed", reason="boom") for number in range(14)]
+    assert failures(rows) == ["14 failed (member 0, 1, 2, 3, 4, 5, 6, 7, … and 6 more): boom"]
+    assert failures(rows[:8]) == ["8 failed (member 0, 1, 2, 3, 4, 5, 6, 7): boom"], "a whole list is not cut"
+    several = [replace(row, reason=f"boom {row.number}") for row in rows[:5]]
+    assert why_no_answer(several).endswith("1 failed (member 2): boom 2; … and 2 more")
 
 
 def test_the_terminal_is_given_back_when_the_sweep_fails() -> None:

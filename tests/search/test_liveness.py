@@ -46,6 +46,6 @@ def test_a_sweep_over_a_dead_lambda_does_not_start(tmp_path: Path) -> None:
     home = Home.open(tmp_path)
     spec = {"objective": PLANTED, "dataset": {"name": "none", "bug": "detached penalty"}, "budget": {"trials": 6, "epochs": 2}}
     outcome = run(spec, home=home, address=IN_PROCESS, tracking=False)
-    assert outcome.status == "failed" and "l2: detached penalty" in outcome.problem and "check=false" in outcome.problem
+    assert outcome.status == "refused" and "l2: detached penalty" in outcome.problem and "check=false" in outcome.problem
     with Catalogue(home.catalogue_url) as catalogue:
-        assert not catalogue.members(outcome.name)
+        assert not catalogue.sweeps()

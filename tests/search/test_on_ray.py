@@ -118,6 +118,15 @@ def test_out_of_memory_ends_two_members_and_no_neighbour(home: Home) -> None:
 
 
 @pytest.mark.slow
+def test_what_the_preparation_on_a_worker_refuses_is_not_kept(home: Home) -> None:
+    outcome = sweep.run({**TOY, "objective": "tests.search.test_sweep:Unready"}, name="s", home=home, workers=2)
+    assert outcome.status == "refused" and "moon must be full" in outcome.problem
+    with Catalogue(home.catalogue_url) as catalogue:
+        assert not catalogue.sweeps()
+    assert not list(home.storage.iterdir()) and not (home.root / "mlflow.db").exists()
+
+
+@pytest.mark.slow
 def test_the_wall_time_ends_what_both_workers_train(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """The time is over once two members have reported, however long that takes. A member would train for hours."""
     ledgers: list[Ledger] = []

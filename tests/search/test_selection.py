@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -323,6 +324,9 @@ def test_the_test_split_is_paired_by_seed_and_changes_nothing_else() -> None:
     assert read.test["effect"]["mean"] == 1.0
     assert read.test["chosen"] == {"mean": 5.0, "se": pytest.approx(1 / math.sqrt(3)), "n": 3, "scores": [4.0, 5.0, 6.0]}
     assert read.effect == found.effect
+    assert found.recommended_arm == "min" and read.test["recommended"] == read.test["chosen"]
+    kept = with_test(replace(found, recommended_arm="off"), items)
+    assert kept.test is not None and kept.test["recommended"] == kept.test["off"]
 
 
 def test_the_sentence_says_what_how_much_and_against_what() -> None:

@@ -388,6 +388,28 @@ def test_auto_is_the_accelerator_where_gpus_are_asked_for_and_any_can_be_named(r
     assert read({"objective": "vae", "resources": resources}, remote=True).settings().device == device
 
 
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("sgnal=2", "option of dataset 'none' must be one of"),
+        ("signal=loud", "dataset.signal must be a number of at least 0; got 'loud'"),
+        ("signal=0", "dataset.signal must be above 0"),
+        ("noise=-0.1", "dataset.noise must be a number of at least 0; got -0.1"),
+        ("fault_at=1.5", "dataset.fault_at must be a whole number"),
+        ("fault=hnag", "Did you mean 'hang'?"),
+        ("fault_above=much", "dataset.fault_above must be a number"),
+        ("fault_members=3", "dataset.fault_members must be a list"),
+    ],
+)
+def test_an_objective_is_asked_about_the_options_of_its_own_data(option: str, words: str) -> None:
+    [fault] = faults({"objective": "toy"}, (f"dataset.{option}",))
+    assert words in fault
+    assert len(faults({"objective": "toy"}, (f"dataset.{option}", "dataset.sprad=1", "budget.trials=1"))) == 3, "all at once"
+    assert faults({"objective": "dirac"}, ("dataset.spread=wide",)) == [
+        "dataset.spread must be a number of at least 0; got 'wide'. The default is 0.1."
+    ]
+
+
 def test_a_gpu_for_members_on_the_cpu_is_a_fault() -> None:
     assert any("resources.device is cpu" in fault for fault in faults({"objective": "vae", "resources": {"gpu": 1, "device": "cpu"}}))
 

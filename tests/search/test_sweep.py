@@ -14,13 +14,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from infra.catalogue import Catalogue, MemberRow
 from infra.errors import InfraError
 from infra.storage import Home
 from objectives.base import ObjectiveError, Phase
+from objectives.checks import device
 from objectives.families import toy
 from search import retrain, sweep
+from search.cli import app
 from search.running import driver, worker
 from search.running.where import IN_PROCESS
 from search.sweep import Outcome
@@ -187,19 +190,56 @@ def test_if_every_member_fails_the_sweep_fails_loudly(home: Home) -> None:
         exports.export("s", home=home)
 
 
+LITTLE = {"budget": {"trials": 4, "epochs": 1}, "confirm": {"configs": 2, "seeds": 2}}
+
+
 class Unready(toy.Toy):
-    """Finds out when it prepares that it can not be trained."""
+    """Finds out when it prepares that it can not be trained. A signal of 2 stands for a fault of its own, and not of the user."""
 
     def prepare(self) -> dict[str, Any]:
+        if self.options["signal"] == 2:
+            raise RuntimeError("no memory for the moon")
         raise ObjectiveError("the moon must be full; it is new. Wait a fortnight.")
 
 
+UNREADY = f"{__name__}:{Unready.__name__}"
+
+
+def test_a_mistake_that_only_the_preparation_finds_is_refused_and_nothing_of_it_is_kept(home: Home) -> None:
+    outcome = sweep.run(spec(objective=UNREADY, **LITTLE), home=home, address=IN_PROCESS)
+    assert outcome.status == "refused" and "moon must be full" in outcome.problem
+    with Catalogue(home.catalogue_url) as catalogue:
+        assert not catalogue.sweeps()
+    left = {path.name for path in home.root.rglob("*")}
+    assert left <= {"lagrange.db", "lagrange.db-shm", "lagrange.db-wal"}, "no files, and nothing in MLflow"
+    told = CliRunner().invoke(app, ["sweep", UNREADY, "--address", IN_PROCESS, "--home", str(home.root)])
+    assert told.exit_code == 2 and "was refused: the moon must be full" in told.stderr
+
+
+@pytest.mark.parametrize("named", ["cuda", "mps", "xpu"])
+@pytest.mark.parametrize("objective", ["toy", "vae"])
+def test_a_device_that_torch_does_not_find_is_refused(home: Home, monkeypatch: pytest.MonkeyPatch, objective: str, named: str) -> None:
+    monkeypatch.setattr(device, "DEVICES", {"cpu": lambda: True, named: lambda: False})
+    outcome = sweep.run({"objective": objective, "resources": {"device": named}}, home=home, address=IN_PROCESS, tracking=False)
+    assert outcome.status == "refused"
+    assert f"device must be one that torch finds here, cpu; got '{named}'. Set resources.device" in outcome.problem
+    with Catalogue(home.catalogue_url) as catalogue:
+        assert not catalogue.sweeps()
+
+
+def test_a_sweep_that_goes_on_is_kept_though_it_is_refused(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The data of an old sweep is gone: that takes nothing from what it has found."""
+    _, before = run(home, **LITTLE)
+    monkeypatch.setattr(toy.Toy, "prepare", Unready.prepare)
+    outcome = sweep.resume("s", home=home, trials=2, address=IN_PROCESS, tracking=False)
+    assert outcome.status == "refused" and members(home) == before
+
+
 def test_a_sweep_that_came_to_nothing_does_not_hold_its_name(home: Home) -> None:
-    little = {"budget": {"trials": 4, "epochs": 1}, "confirm": {"configs": 2, "seeds": 2}}
-    failed, rows = run(home, objective="tests.search.test_sweep:Unready", dataset={"name": "none"}, **little)
+    failed, rows = run(home, objective=UNREADY, dataset={"name": "none", "signal": 2}, **LITTLE)
     assert "moon" in failed.problem
     assert (failed.status, rows) == ("failed", [])
-    again, rows = run(home, **little)
+    again, rows = run(home, **LITTLE)
     assert again.status == "complete" and len(rows) == 4 + 2 * 2
     with pytest.raises(InfraError, match="used once"):
         run(home)
