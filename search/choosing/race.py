@@ -52,6 +52,12 @@ def decided(found: Sequence[Candidate]) -> bool:
     return any(one.final for one in found)
 
 
+def has_rivals(found: Sequence[Candidate], alone: bool) -> bool:
+    """Whether a first round has something to choose: more than one off arm, or more than one arm of the same λ."""
+    sides = [OFF_ARM if is_off(one) else one.arm.partition(":")[2] if alone else "" for one in found]
+    return len(set(sides)) < len(sides)
+
+
 def early(seeds: int) -> int:
     """After how many final seeds the verdict is looked at for the first time."""
     return math.ceil(seeds / 2)

@@ -29,7 +29,6 @@ from search.running.work import Prepared, Progress, Reading, Result, TestRead
 from search.spec.keys import Spec
 
 RETRIES = 1  # a member whose worker died is tried once more, from its checkpoint
-FINALISTS = 2  # so many candidates need no first round to be chosen from
 CHORE = -1  # stands where a job has no member's number
 
 
@@ -245,8 +244,8 @@ class Plan:
         if not self.candidates:
             return []
         if not race.decided(self.candidates):
-            several = len(self.candidates) > FINALISTS
-            if several and (rows := self._new.confirmed(self.candidates, from_members.screening_seeds(self.spec))):
+            rivals = race.has_rivals(self.candidates, self.space.alone)
+            if rivals and (rows := self._new.confirmed(self.candidates, from_members.screening_seeds(self.spec))):
                 return rows
             self.candidates = from_members.finalists(self.spec, self.space, self.table(), self.candidates)
             self.ledger.chose(self.candidates)
@@ -297,5 +296,5 @@ def planned(spec: Spec) -> dict[str, int]:
     alone, confirm = bool(spec.alone), spec.confirm
     configs = confirm.configs if confirm.configs is not None else usual(lambdas, alone)
     finalists = min(configs, 1 + lambdas if alone else 2 + (lambdas if lambdas > 1 else 0))
-    screened = configs * confirm.screen if configs > FINALISTS and confirm.seeds else 0
+    screened = configs * confirm.screen if configs > finalists and confirm.seeds else 0
     return {Phase.SEARCH: spec.budget.trials, Phase.CONFIRM: screened + finalists * confirm.seeds}
