@@ -9,6 +9,7 @@ from dataclasses import replace
 from infra.catalogue import MemberRow, config_hash
 from objectives import metrics
 from objectives.base import Phase, State
+from objectives.registry import load
 from search.asking.seeds import derive
 from search.asking.space import OFF_ARM, Space
 from search.choosing import candidates, race, verdict
@@ -48,6 +49,22 @@ def to_confirm(spec: Spec, space: Space, rows: Sequence[Row]) -> list[Candidate]
     searched = {knob.name for knob in space.knobs}
     fixed = {name: value for name, value in space.config({}).items() if name not in searched}
     return candidates.candidates(rows, space.knobs, fixed=fixed, configs=spec.confirm.configs, simplify=spec.simplify, alone=space.alone)
+
+
+def planned(spec: Spec) -> dict[str, int]:
+    """How many members each phase will have at most."""
+    lambdas = len(Space(spec, load(spec.objective)).lambdas)
+    alone, confirm = bool(spec.alone), spec.confirm
+    configs = confirm.configs if confirm.configs is not None else candidates.usual(lambdas, alone)
+    final = min(configs, finalists_planned(spec))
+    screened = configs * confirm.screen if configs > final and confirm.seeds else 0
+    return {Phase.SEARCH: spec.budget.trials, Phase.CONFIRM: screened + final * confirm.seeds}
+
+
+def finalists_planned(spec: Spec) -> int:
+    """How many configs the final round compares: off and the best; with several λ also the best without each, or the best of each λ."""
+    lambdas = len(Space(spec, load(spec.objective)).lambdas)
+    return 1 + lambdas if spec.alone else 2 + (lambdas if lambdas > 1 else 0)
 
 
 def finalists(spec: Spec, space: Space, rows: Sequence[Row], found: Sequence[Candidate]) -> list[Candidate]:

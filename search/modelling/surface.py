@@ -1,4 +1,4 @@
-"""What a score would be at every config: the process over all trainings of a sweep, in the scale of `Squash`, and the likelihood of a loss."""
+"""What a score would be at every config: the process over all trainings in the scale of `Squash`, and how likely a loss is."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,9 @@ from search.telling.mirror import final_metrics, final_tags, tracked_params, tra
 
 SHOWN_MEMBERS = 8  # members that a note about bad ends names
 SHOWN_REASONS = 3  # such notes in the reason why a sweep has no answer
+
+
+LOOKS = "race"  # the fact that says which looks of the race were taken before this one
 
 
 @dataclass(frozen=True)
@@ -197,16 +200,17 @@ class Ledger:
         self._tracker.end_member(row.number, row.state or "", final_metrics(row), final_tags(row))
         self._listener.ended(row.number, row.state or "", row.score, row.reason)
 
-    def chose(self, candidates: Sequence[Candidate]) -> None:
-        """Write down the configs to confirm, with the reason of each."""
-        plain = [{"arm": candidate.arm, "config": candidate.config, "why": candidate.why} for candidate in candidates]
+    def chose(self, candidates: Sequence[Candidate], members: int) -> None:
+        """Write down the configs to confirm, with the reason of each; and say how many members that makes."""
+        plain = [asdict(candidate) for candidate in candidates]
         self._catalogue.update_sweep(self.sweep, candidates=plain)
-        self._listener.phase(Phase.CONFIRM, 0, len(candidates))
+        self._listener.phase(Phase.CONFIRM, 0, members)
 
     def facts(self, facts: Mapping[str, Any]) -> None:
         """Write down what `prepare` found out about the data."""
         self.labels = {str(name): str(label) for name, label in facts.get("labels", {}).items()}
-        self._catalogue.update_sweep(self.sweep, facts=dict(facts))
+        looks = {key: value for key, value in self._catalogue.sweep(self.sweep).facts.items() if key == LOOKS}
+        self._catalogue.update_sweep(self.sweep, facts={**facts, **looks})
 
     def pack_members(self) -> int | None:
         """How many members make a pack, as an earlier driver of the sweep was told; None if it was told nothing."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from infra.catalogue import MemberRow, config_hash
-from objectives.base import Phase, State, Value
+from objectives.base import Phase, Value
 from search.asking.seeds import derive
 from search.asking.space import OFF_ARM, Space
 from search.asking.study import OFF_EVERY, Study
 from search.choosing.answer import Candidate
 from search.running.ledger import Ledger
 from search.spec.keys import Spec
-
 
 SEEDS = 3  # seeds of searched members: one seed alone would show its own curve
 
@@ -42,12 +41,6 @@ class NewMembers:
         row = MemberRow(number=number, phase=Phase.SEARCH.value, arm=arm, config=config, config_hash=config_hash(config), seed=seed)
         self._ledger.open([row])
         return row
-
-    def missing(self, candidates: Sequence[Candidate], seeds: Sequence[int]) -> list[tuple[Candidate, int]]:
-        """The confirmations that are missing: each candidate on each seed. What the wall time stopped in an earlier run is missing, too."""
-        rows = (row for row in self._ledger.rows.values() if row.phase == Phase.CONFIRM and row.state != State.STOPPED)
-        have = {(row.config_hash, row.seed) for row in rows}
-        return [(one, seed) for seed in seeds for one in candidates if (config_hash(one.config), seed) not in have]
 
     def confirmed(self, missing: Sequence[tuple[Candidate, int]]) -> list[MemberRow]:
         """Members for these configs and seeds, which no member of the search used."""

@@ -81,7 +81,7 @@ def test_a_lambda_that_is_on_by_default_is_off_where_another_is_asked_about() ->
 
 
 def test_off_each_best_value_and_a_neighbour_are_confirmed(swept: Simulated) -> None:
-    arms = {one.arm: one.config for one in swept.plan.candidates}
+    arms = {one.arm: one.config for one in swept.plan.rounds.candidates}
     assert list(arms) == ["off", *(f"min:{name}" for name in LAMBDAS), *(f"low:{name}" for name in LAMBDAS)]
     assert on(arms["off"]) == []
     for name in LAMBDAS:
@@ -161,7 +161,7 @@ def test_nuisance_knobs_are_the_same_in_all_arms_where_they_suit_all(tmp_path: P
 
     with Simulated(tmp_path, RATED, with_rate, sd=0.3) as sweep:
         sweep.run(1 + 48 + 1)
-        rates = {float(one.config["lr"]) for one in sweep.plan.candidates}
+        rates = {float(one.config["lr"]) for one in sweep.plan.rounds.candidates}
         off = [row for row in sweep.ledger.ordered() if row.arm == "off" and row.phase == Phase.SEARCH]
     assert len({row.config["lr"] for row in off}) == len(off) == 8
     assert len(rates) == 1 and abs(math.log10(rates.pop() / 2e-3)) < 0.4
@@ -173,7 +173,7 @@ def test_a_lambda_that_needs_nuisance_knobs_of_its_own_gets_them(tmp_path: Path)
 
     with Simulated(tmp_path, RATED, with_rate) as sweep:
         sweep.run(1 + 48 + 1)
-        rates = {one.arm: float(one.config["lr"]) for one in sweep.plan.candidates}
+        rates = {one.arm: float(one.config["lr"]) for one in sweep.plan.rounds.candidates}
     assert abs(math.log10(rates["off"] / 5e-3)) < 0.4 and abs(math.log10(rates["min:l1_g"] / 5e-3)) < 0.4
     assert abs(math.log10(rates["min:l2_g"] / 5e-4)) < 0.4 and rates["low:l2_g"] == rates["min:l2_g"]
 
@@ -184,7 +184,7 @@ def test_a_lambda_that_always_diverges_is_not_chosen_and_one_that_always_fails_s
 
     with Simulated(tmp_path, SPEC, broken) as sweep:
         found = sweep.run()
-        arms = [one.arm for one in sweep.plan.candidates]
+        arms = [one.arm for one in sweep.plan.rounds.candidates]
     assert found is not None and arms == ["off", *(f"{arm}:l2_g" for arm in ("min", "low", "edge", "high"))]
     l2, l1, group = found.lambdas
     assert l2.verdict is Verdict.HELPS and found.arm == l2.arm

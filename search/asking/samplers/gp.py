@@ -18,10 +18,10 @@ from search.modelling.surface import Surface, Training
 
 SAMPLER = SamplerInfo(
     name="gp",
-    summary="draws where a Gaussian process that knows the noise of trainings expects an improvement; members in training count as expected",
+    summary="draws where a Gaussian process that knows the noise of trainings expects an improvement; members in training count too",
     formula="argmax over draws of EI(x)·(1 − e(x)/√(s²(x) + e²(x)))·P(no loss), EI over the best expected score",
     adaptive=True,
-    source="Huang et al. 2006, J. Global Optimization 34 (augmented EI); Ginsbourger et al. 2010 (kriging believer); search/modelling/process.py",
+    source="Huang et al. 2006, J. Global Optimization 34 (augmented EI); Ginsbourger et al. 2010 (kriging believer)",
 )
 COVER, NEAR, CENTRES, SPREAD = 256, 32, 4, 0.08  # draws over the whole space; draws near each of the best tried; how near
 SEED = "seed"  # the attribute of a trial that holds the seed of its training
