@@ -1,0 +1,98 @@
+"""Any sampler with Optuna's interface, as `module:Class`: Optuna's own, those of OptunaHub, a user's.
+
+Its options are the arguments of its class. `seed` is not one of them: it is derived from the sweep's seed and the member's number.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from objectives.base import Knob, ObjectiveError
+from objectives.registry import attribute, unknown
+from search.asking.samplers._made import new, wrapped
+from search.asking.space import distributions
+from search.options import Option
+
+ASKS = 4  # how many members a sampler is asked for beforehand; more where it is told that the first ones are random
+
+
+def load(name: str) -> Any:
+    """The class that `module:Class` names.
+
+    Raises:
+        ObjectiveError: there is no such class, or it is no sampler of Optuna's kind.
+    """
+    from optuna.samplers import BaseSampler
+
+    try:
+        found = attribute("sampler", name)
+    except (ImportError, ValueError, SyntaxError) as error:
+        raise ObjectiveError(f"sampler {name!r}: its module must be importable; {error}. Correct the name or the file.") from error
+    if not (inspect.isclass(found) and issubclass(found, BaseSampler)):
+        raise ObjectiveError(
+            f"sampler {name!r} must be a class with Optuna's interface, a subclass of optuna.samplers.BaseSampler; "
+            f"got {getattr(found, '__name__', found)!r}, which is none. Name one such as optuna.samplers:GPSampler."
+        )
+    return found
+
+
+def accepted(cls: Any) -> dict[str, Option]:
+    """The options of a class: the arguments of its constructor, but for the seed. What they take is known to the class alone."""
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = inspect.signature(cls).parameters
+    return {name: Option(one.default, Any, str(one.annotation)) for name, one in parameters.items() if one.kind in kinds and name != "seed"}
+
+
+def faults(where: str, name: str, given: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the name or with the names of the options."""
+    try:
+        cls = load(name)
+    except ObjectiveError as error:
+        return [f"{where}: {error}"]
+    known, what = accepted(cls), f"{where}: an option of sampler {name!r}"
+    found = [unknown(what, option, list(known)) for option in given if option not in known and option != "seed" and not _open(cls)]
+    if "seed" in given:
+        found.append(f"{where}.seed must be left out, because each member's is derived from the sweep's; got {given['seed']!r}. Set seed.")
+    missing = [option for option, one in known.items() if one.default is inspect.Parameter.empty and option not in given]
+    if missing:
+        found.append(f"{where}: sampler {name!r} must be given {', '.join(missing)}; it has no default. Add it to the options.")
+    return found
+
+
+def make(name: str, seed: int, knobs: Sequence[Knob], given: Mapping[str, Any]) -> Any:
+    """The sampler for one ask."""
+    notes = keeps_notes(name, json.dumps(given, sort_keys=True, default=str), tuple(knobs))
+    return wrapped(_seeded(name, seed, given), keeps_notes=notes)
+
+
+@cache
+def keeps_notes(name: str, options: str, knobs: tuple[Knob, ...]) -> bool:
+    """Whether a sampler writes into the attributes of a study. It is found out by asking for a few members.
+
+    Raises:
+        Exception: whatever the sampler raises where it cannot be made with these options (as JSON), or cannot draw these knobs.
+    """
+    import optuna
+
+    given = json.loads(options)
+    study = optuna.create_study(sampler=wrapped(_seeded(name, 0, given), keeps_notes=False))
+    startup = given.get("n_startup_trials")
+    for value in range(max(ASKS, startup + 2 if isinstance(startup, int) else 0)):
+        study.tell(study.ask(distributions(knobs)), float(value))
+    noted = [study.system_attrs, *(trial.system_attrs for trial in study.trials)]
+    return any(noted)
+
+
+def _seeded(name: str, seed: int, given: Mapping[str, Any]) -> Any:
+    cls = load(name)
+    takes_seed = "seed" in inspect.signature(cls).parameters
+    return new(cls, **given, **({"seed": seed} if takes_seed else {}))
+
+
+def _open(cls: Any) -> bool:
+    """Whether the class takes any option, and says itself what it does not want."""
+    return any(one.kind is inspect.Parameter.VAR_KEYWORD for one in inspect.signature(cls).parameters.values())
