@@ -153,7 +153,8 @@ class Spec(_Part):
     @field_validator("sampler", "scheduler")
     @classmethod
     def _options_of_the_default(cls, given: Any, info: Any) -> Any:
-        return given if isinstance(given, str) else {"name": cls.model_fields[info.field_name].default, **given}
+        default = cls.model_fields[info.field_name].default
+        return given if isinstance(given, str) else {"name": default, **given} if given else default
 
     @field_validator("features", mode="before")
     @classmethod

@@ -108,7 +108,10 @@ def adaptive(chosen: Chosen) -> bool:
 def _refusals(chosen: Chosen, space: Space, trials: int, arm: str) -> list[Conflict]:
     """What the sampler itself says against its options, or against the knobs of an arm, as an error."""
     try:
-        sampler_for(chosen, 0, 0, space=space, trials=space.trials(arm, trials), arm=arm)
+        if _is_foreign(name_of(chosen)):
+            _foreign.tried(name_of(chosen), space.asked(arm), options_of(chosen))
+        else:
+            sampler_for(chosen, 0, 0, space=space, trials=space.trials(arm, trials), arm=arm)
     except Exception as error:
         knobs = ", ".join(knob.name for knob in space.asked(arm)) or "no knob"
         said = " ".join(str(error).split()) or type(error).__name__

@@ -17,7 +17,7 @@ from search.asking.samplers._made import new, wrapped
 from search.asking.space import distributions
 from search.options import Option
 
-ASKS = 4  # how many members a sampler is asked for beforehand; more where it is told that the first ones are random
+ASKS = 4  # how many members a sampler is asked for beforehand, at least
 
 
 def load(name: str) -> Any:
@@ -71,20 +71,34 @@ def make(name: str, seed: int, knobs: Sequence[Knob], given: Mapping[str, Any]) 
 
 @cache
 def keeps_notes(name: str, options: str, knobs: tuple[Knob, ...]) -> bool:
-    """Whether a sampler writes into the attributes of a study. It is found out by asking for a few members.
+    """Whether a sampler writes into the attributes of a study. It is found out by asking for a few members. `options` is JSON."""
+    given = json.loads(options)
+    startup = given.get("n_startup_trials")
+    study = _tried(name, given, knobs, max(ASKS, startup + 2 if isinstance(startup, int) else 0))
+    of_study = study._storage.get_study_system_attrs(study._study_id)  # Optuna has no public way to see them
+    return bool(of_study) or any(trial.system_attrs for trial in study.trials)
+
+
+def tried(name: str, knobs: Sequence[Knob], given: Mapping[str, Any]) -> None:
+    """Ask for so many members that the last ones are not random, before anything else depends on it.
 
     Raises:
-        Exception: whatever the sampler raises where it cannot be made with these options (as JSON), or cannot draw these knobs.
+        Exception: whatever the sampler raises where it cannot be made with these options, or cannot draw these knobs.
     """
+    usual = accepted(load(name)).get("n_startup_trials")
+    startup = given.get("n_startup_trials", usual.default if usual else 0)
+    _tried(name, given, knobs, max(ASKS, startup + 2 if isinstance(startup, int) else 0))
+
+
+def _tried(name: str, given: Mapping[str, Any], knobs: Sequence[Knob], asks: int) -> Any:
+    """A study in which a sampler was asked and told of so many members."""
     import optuna
 
-    given = json.loads(options)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=wrapped(_seeded(name, 0, given), keeps_notes=False))
-    startup = given.get("n_startup_trials")
-    for value in range(max(ASKS, startup + 2 if isinstance(startup, int) else 0)):
+    for value in range(asks):
         study.tell(study.ask(distributions(knobs)), float(value))
-    noted = [study.system_attrs, *(trial.system_attrs for trial in study.trials)]
-    return any(noted)
+    return study
 
 
 def _seeded(name: str, seed: int, given: Mapping[str, Any]) -> Any:

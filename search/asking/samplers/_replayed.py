@@ -24,6 +24,10 @@ class Asked(BaseSampler):  # type: ignore[misc]  # optuna is untyped to mypy her
     def __init__(self, sampler: Any) -> None:
         self._sampler = sampler
 
+    def before_trial(self, study: Any, trial: Any) -> None:
+        """Let the sampler prepare a trial."""
+        self._sampler.before_trial(study, trial)
+
     def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
         """The knobs that are drawn together."""
         found: dict[str, Any] = self._sampler.infer_relative_search_space(study, trial)
@@ -53,6 +57,9 @@ class Replayed(Asked):
     def __init__(self, sampler: Any) -> None:
         super().__init__(sampler)
         self._here = threading.local()
+
+    def before_trial(self, study: Any, trial: Any) -> None:
+        """Nothing: the trial that is prepared is the one in the private study."""
 
     def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
         """The knobs that are drawn together."""

@@ -36,7 +36,7 @@ def make(
     index: int,
     *,
     n_startup_trials: Annotated[int, Field(ge=0, description="complete members, drawn at random, before the first normal draw")] = 1,
-    popsize: Annotated[int | None, Field(ge=3, description="members of a population; null: 4 + ⌊3 ln n⌋ for n knobs")] = None,
+    popsize: Annotated[int | None, Field(ge=4, description="members of a population; null: 4 + ⌊3 ln n⌋ for n knobs")] = None,
     with_margin: Annotated[bool, Field(description="keep every value of an integer knob possible")] = False,
     use_separable_cma: Annotated[bool, Field(description="no correlations, which are learned faster: for many knobs")] = False,
     lr_adapt: Annotated[bool, Field(description="smaller steps where scores are noisy (Nomura et al. 2023)")] = False,
