@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,14 @@ from typer.testing import CliRunner
 
 import search.cli
 import search.sweep
+from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.storage import Home
+from infra.tracking import NullTracker
+from objectives.base import Report, State
 from search.errors import SpecError
 from search.options import said
 from search.running import in_process
+from search.running.ledger import Ledger
 from search.running.where import IN_PROCESS
 from search.spec.faults import warnings
 from search.spec.keys import Spec
@@ -24,6 +29,7 @@ from search.spec.reading import read, resolve
 from search.spec.text import parse_yaml
 from search.sweep import Outcome, resume, run
 from search.telling import exports
+from search.telling.listener import Silent
 from tests.search.kept import kept
 from tests.search.kept import said as told
 from tests.search.simulated import Simulated
@@ -107,8 +113,25 @@ def test_what_a_sampler_cannot_do_with_the_knobs_is_a_fault_or_a_warning() -> No
     assert len(both) == 1 and "low must be below high" in both[0], "the range must be right first"
 
 
-def test_an_export_of_a_brute_force_sweep_can_be_trained() -> None:
-    assert read({"objective": "toy", "sampler": "brute", "search": {}, "fixed": {"l2": 0.1}}, purpose="train").sampler == "brute"
+@pytest.mark.parametrize("sampler", ["brute", "not_here:Sampler"])
+def test_an_export_can_be_trained_whatever_found_it(sampler: str) -> None:
+    assert read({"objective": "toy", "sampler": sampler, "search": {}, "fixed": {"l2": 0.1}}, purpose="train").sampler == sampler
+
+
+def test_a_sampler_of_ones_own_is_taken_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine_here.py").write_text(
+        "from optuna.samplers import RandomSampler\nclass Mine(RandomSampler): pass\nclass Other: pass\n"
+    )
+    (tmp_path / "mine_broken.py").write_text("undefined\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert read({"objective": "toy", "sampler": "mine_here:Mine"}).sampler == "mine_here:Mine"
+    for name, words in (
+        ("mine_here:Other", "got 'Other', which is none"),
+        ("mine_here:Nine", "Did you mean 'Mine'?"),
+        ("mine_broken:Mine", "its module must be importable; name 'undefined' is not defined"),
+    ):
+        (fault,) = faults(sampler=name)
+        assert words in fault
 
 
 # The command line -------------------------------------------------------------------------------------------------------------------------
@@ -215,3 +238,35 @@ def test_what_was_interrupted_goes_on_to_the_same_members(form: dict[str, Any], 
         (row.config, row.seed, row.state, row.reason) for row in there
     ]
     assert any(row.state == "stopped" for row in there), "the scheduler had something to say"
+
+
+def test_a_driver_that_was_resumed_tells_its_scheduler_what_the_one_before_told(tmp_path: Path) -> None:
+    """The last report of a member that collapsed was told to nobody: the member could not go on."""
+
+    class Hears:
+        milestones = (2,)
+
+        def __init__(self) -> None:
+            self.told: list[tuple[int, int]] = []
+
+        def hear(self, reports: Iterable[tuple[int, str, int, float]]) -> None:
+            self.told += [(number, epoch) for number, _, epoch, _ in reports]
+
+        def decide(self, *report: Any) -> str:
+            return ""
+
+    def ledger(catalogue: Catalogue) -> tuple[Ledger, Hears]:
+        hears = Hears()
+        one = Ledger("s", catalogue, NullTracker(), Silent(), hears, epochs=9, checkpoint=lambda number: tmp_path / str(number))
+        return one, hears
+
+    with Catalogue(f"sqlite:///{tmp_path / 'c.db'}") as catalogue:
+        catalogue.create_sweep(SweepRow("s", {}))
+        live, hears = ledger(catalogue)
+        live.open([MemberRow(number, {"l2": 0.1}, 1, phase="search", arm="search") for number in range(2)])
+        reports = {number: [Report(number, epoch, 1.0) for epoch in (1, 2)] for number in range(2)}
+        reports[1][-1] = Report(1, 2, 1.0, state=State.COLLAPSED, reason="collapsed: of one mind")
+        live.decide(reports)
+        live.record(reports, 1.0, {})
+        resumed = ledger(catalogue)[1]
+    assert sorted(hears.told) == sorted(resumed.told) == [(0, 1), (0, 2), (1, 1)]

@@ -30,7 +30,9 @@ def load(name: str) -> Any:
 
     try:
         found = attribute("sampler", name)
-    except (ImportError, ValueError, SyntaxError) as error:
+    except ObjectiveError:
+        raise
+    except Exception as error:  # a user's file may raise anything
         raise ObjectiveError(f"sampler {name!r}: its module must be importable; {error}. Correct the name or the file.") from error
     if not (inspect.isclass(found) and issubclass(found, BaseSampler)):
         raise ObjectiveError(
@@ -52,7 +54,7 @@ def faults(where: str, name: str, given: Mapping[str, Any]) -> list[str]:
     try:
         cls = load(name)
     except ObjectiveError as error:
-        return [f"{where}: {error}"]
+        return [str(error)]
     known, what = accepted(cls), f"{where}: an option of sampler {name!r}"
     found = [unknown(what, option, list(known)) for option in given if option not in known and option != "seed" and not _open(cls)]
     if "seed" in given:
