@@ -2,11 +2,11 @@
 
 What it does not do: it learns numbers only, so a knob with choices is drawn at random, independently of how members ended. It learns from
 complete members only, and only once for every population of them (4 + ⌊3 ln n⌋ for n knobs, 6 for two). A member that a scheduler stopped
-teaches it nothing. In the few trials of a usual sweep these are three or four steps. So it is worth a try from about 50 trials of full
-length on, for knobs that depend on each other.
+teaches it nothing. For an integer knob with few values `with_margin: true` keeps every value possible.
 
-The first member is drawn at random, and the first population from the middle of the ranges. For an integer knob with few values
-`with_margin: true` keeps every value possible.
+The first member is drawn at random, and the first population around the middle of the ranges, with a standard deviation of a sixth of them.
+So in few trials it finds a minimum that lies near the middle, better than TPE does, and misses one near a corner (docs/log.md has numbers).
+Give it ranges in whose middle you expect the best, or many trials.
 """
 
 from __future__ import annotations

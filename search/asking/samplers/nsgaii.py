@@ -2,7 +2,8 @@
 
 A generation is a quarter of the trials of an arm. The first is drawn at random. Each next one has children of the best of all before it:
 simulated binary crossover between two parents, then polynomial mutation of one knob in n. A knob with choices takes that of either parent.
-It learns from complete members only; one that a scheduler stopped has no children.
+It learns from complete members only; one that a scheduler stopped has no children. In 24 trials it finds no more than a random search, and
+in 64 less than TPE (docs/log.md): it is here for several metrics.
 """
 
 from __future__ import annotations
