@@ -128,6 +128,7 @@ def test_an_off_arm_without_nuisance_knobs_is_one_config(name: str) -> None:
     assert ask(name, optuna.create_study(), space(beta={}), 0, arm="off").params == {}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", [name for name in SAMPLERS if adaptive(name)])
 def test_an_adaptive_sampler_learns_and_a_deaf_one_does_not(name: str) -> None:
     """After tells, draws come closer to the optimum than random ones; without tells they cannot."""
@@ -264,6 +265,7 @@ FOREIGN: list[Chosen] = [
 foreign = pytest.mark.parametrize("chosen", FOREIGN, ids=lambda chosen: name_of(chosen).partition(":")[2])
 
 
+@pytest.mark.sampled(2)
 @foreign
 def test_a_foreign_sampler_draws_in_both_arms_and_is_taken_to_learn(chosen: Chosen) -> None:
     here, study = space(), optuna.create_study()
@@ -272,6 +274,7 @@ def test_a_foreign_sampler_draws_in_both_arms_and_is_taken_to_learn(chosen: Chos
     assert all(set(ask(chosen, study, here, number, arm="off").params) == {"lr", "latent_dim"} for number in range(4))
 
 
+@pytest.mark.sampled(2)
 @foreign
 def test_a_foreign_sampler_is_a_function_of_seed_and_member_and_goes_on_after_a_resume(chosen: Chosen) -> None:
     here, undisturbed = space(), walk(chosen, 10)
