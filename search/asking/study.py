@@ -17,9 +17,7 @@ from infra.catalogue import MemberRow
 from objectives.base import State, Value
 from search.asking.samplers import sampler_for
 from search.asking.space import OFF_ARM, SEARCH_ARM, Space
-
-# Every sixth searched member belongs to the off arm: the yardstick, too, is tuned with at least a sixth of the trials.
-OFF_EVERY = 6
+from search.options import Chosen
 
 
 class Study:
@@ -29,7 +27,7 @@ class Study:
     arm's λ and the nuisance knobs.
     """
 
-    def __init__(self, space: Space, sampler: str, seed: int, trials: int) -> None:
+    def __init__(self, space: Space, sampler: Chosen, seed: int, trials: int) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -40,8 +38,7 @@ class Study:
     def ask(self, number: int, arm: str, index: int) -> dict[str, Value]:
         """A full config for member `number`, the `index`-th of its arm."""
         study = self._studies[arm]
-        share = math.ceil(self._trials / OFF_EVERY)
-        trials = share if arm == OFF_ARM else math.ceil((self._trials - share) / len(self._space.arms))
+        trials = self._space.trials(arm, self._trials)
         study.sampler = sampler_for(self._sampler, self._seed, number, space=self._space, trials=trials, arm=arm, index=index)
         trial = study.ask(self._space.distributions(arm))
         self._open[number] = trial

@@ -61,9 +61,11 @@ class Ledger:
         for report in catalogue.reports(sweep):
             self._seen.setdefault(report.number, set()).add(report.epoch)
             self._plot(report)
-            if self.rows[report.number].phase == Phase.SEARCH:
+            row = self.rows[report.number]
+            # The report with which a member collapsed was no report of a member that might go on; nobody was compared with it.
+            if row.phase == Phase.SEARCH and not (row.state == State.COLLAPSED and report.epoch == row.epochs):
                 score = math.nan if report.rung_score is None else report.rung_score
-                scheduler.hear([(report.number, self.rows[report.number].arm, report.epoch, score)])
+                scheduler.hear([(report.number, row.arm, report.epoch, score)])
         # How long an open member was trained is what it has reported. Members that go on together must agree in it.
         for number, seen in self._seen.items():
             if self.rows[number].state is None:

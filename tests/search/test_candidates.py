@@ -8,11 +8,11 @@ from functools import cache
 
 import numpy as np
 import pytest
+from search.choosing.search_fit import finals
 
 from objectives.base import Knob, Value
 from search.choosing.answer import Row, SelectionError
 from search.choosing.candidates import candidates
-from search.choosing.search_fit import finals
 from search.modelling.squash import Squash
 from tests.search.simulated import ACT, BETA, DROPOUT, L2, LR, by_arm, halved_search, parabola, simulated_search, vae
 

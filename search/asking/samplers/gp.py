@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
+from pydantic import Field
 
 from objectives.base import Knob, Value
 from search.asking.samplers import SamplerInfo
@@ -27,10 +28,19 @@ COVER, NEAR, CENTRES, SPREAD = 256, 32, 4, 0.08  # draws over the whole space; d
 SEED = "seed"  # the attribute of a trial that holds the seed of its training
 
 
-def make(seed: int, knobs: Sequence[Knob], trials: int, index: int) -> Any:
-    """The sampler for one ask. The first draws of an arm, a sixth of its trials, fill the space."""
+def make(
+    seed: int,
+    knobs: Sequence[Knob],
+    trials: int,
+    index: int,
+    *,
+    n_startup_trials: Annotated[
+        int | None, Field(ge=1, description="draws that fill the space; null: a third of the trials, 4 to 10")
+    ] = None,
+) -> Any:
+    """The sampler for one ask. The first draws of an arm fill the space."""
     del index
-    return Expected(seed, knobs, first=max(len(knobs) + 2, trials // 6))
+    return Expected(seed, knobs, first=min(10, max(4, trials // 3)) if n_startup_trials is None else n_startup_trials)
 
 
 class Expected(BaseSampler):  # type: ignore[misc]  # optuna is untyped to mypy here
