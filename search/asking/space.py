@@ -19,6 +19,7 @@ from search.spec.keys import Range, Searched, Spec
 
 Params = Mapping[str, Value]
 OFF_ARM, SEARCH_ARM, ALONE = "off", "search", "alone"
+SEED = "seed"  # the attribute of an Optuna trial that holds the seed of its training
 # Every sixth searched member belongs to the off arm: the yardstick, too, is tuned with at least a sixth of the trials.
 OFF_EVERY = 6
 

@@ -16,7 +16,7 @@ from typing import Any
 from infra.catalogue import MemberRow
 from objectives.base import State, Value
 from search.asking.samplers import sampler_for
-from search.asking.space import OFF_ARM, SEARCH_ARM, Space
+from search.asking.space import OFF_ARM, SEARCH_ARM, SEED, Space
 from search.options import Chosen
 
 
@@ -52,6 +52,10 @@ class Study:
         self._open[number] = trial
         return self._space.arm_config(trial.params)
 
+    def seeded(self, number: int, seed: int) -> None:
+        """Note the seed of the member that was asked for last."""
+        self._open[number].set_user_attr(SEED, seed)
+
     def tell(self, row: MemberRow) -> None:
         """Tell Optuna how a member ended: only a complete member is COMPLETE; a stopped one is PRUNED."""
         trial = self._open.pop(row.number, None)
@@ -73,6 +77,7 @@ class Study:
                 study = self._studies[row.arm]
                 study.enqueue_trial(params)
                 self._open[row.number] = study.ask(distributions)
+                self.seeded(row.number, row.seed)
                 continue
             state, value = _outcome(row)
             reported = state.name == "PRUNED" and row.rung_score is not None and math.isfinite(row.rung_score)
@@ -82,6 +87,7 @@ class Study:
                     distributions=distributions,
                     state=state,
                     value=value,
+                    user_attrs={SEED: row.seed},
                     intermediate_values={max(row.epochs, 0): row.rung_score} if reported else None,
                 )
             )

@@ -37,14 +37,9 @@ class NewMembers:
         index = searched.count(arm)
         config = self._study.ask(number, arm, index) if point is None else self._study.enqueue(number, self._space.complete(point), arm)
         digest = config_hash(config)
-        row = MemberRow(
-            number=number,
-            phase=Phase.SEARCH.value,
-            arm=arm,
-            config=config,
-            config_hash=digest,
-            seed=self._seed(arm, index, digest, len(searched)),
-        )
+        seed = self._seed(arm, index, digest, len(searched))
+        self._study.seeded(number, seed)
+        row = MemberRow(number=number, phase=Phase.SEARCH.value, arm=arm, config=config, config_hash=digest, seed=seed)
         self._ledger.open([row])
         return row
 
