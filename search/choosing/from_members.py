@@ -91,10 +91,8 @@ def answer(
     chosen: Sequence[Candidate],
     labels: Mapping[str, str],
     look: race.Look,
-    *,
-    error: float | None = None,
 ) -> Answer:
-    """The answer that the race gives. `labels` are the full names of metrics; `error` is the look's own where None is given."""
+    """The answer that the race gives. `labels` are the full names of metrics."""
     name = str(spec.metric)
     found = verdict.answer(
         rows,
@@ -105,9 +103,15 @@ def answer(
         simplify=spec.simplify,
         alone=space.alone,
         seeds=set(final_seeds(spec, look)),
-        error=look.error if error is None else error,
+        error=look.error,
     )
     return replace(found, score_label=labels.get(name, ""), measured=_measured(spec, found, members, chosen, labels))
+
+
+def settled(spec: Spec, rows: Sequence[Row], chosen: Sequence[Candidate], look: race.Look) -> bool:
+    """Whether the first half of the final round has settled the verdict."""
+    seeds = set(final_seeds(spec, look))
+    return verdict.settled(rows, chosen, spec.margin, alone=bool(spec.alone), seeds=seeds, error=race.EARLY)
 
 
 def to_read(found: Answer, members: Sequence[MemberRow], chosen: Sequence[Candidate]) -> list[tuple[str, MemberRow]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -60,9 +61,10 @@ class Surface:
     def level(self, configs: Sequence[Config]) -> Array:
         """The expected level of each config, with what its losses cost, shape (n,)."""
         points = self.encoder(configs)
-        lost = self.losses.probability(points)
-        usual = float(self.losses.probability(self.losses.points).min())
-        return self.process.seen_mean(points) + LOSS * self.noise * np.maximum(lost - usual, 0.0)
+        if not self.losses.lost.any():
+            return self.process.seen_mean(points)
+        more = np.maximum(self.losses.probability(points) - self.usual_loss, 0.0)
+        return self.process.seen_mean(points) + LOSS * self.noise * more
 
     def lost(self, configs: Sequence[Config]) -> Array:
         """How likely each config is lost, shape (n,)."""
@@ -72,7 +74,12 @@ class Surface:
         """The scores that belong to these levels."""
         return self.squash.inverse(self.shift + self.scale * levels)
 
-    @property
+    @cached_property
+    def usual_loss(self) -> float:
+        """How likely a loss is where it is rarest."""
+        return float(self.losses.probability(self.losses.points).min())
+
+    @cached_property
     def noise(self) -> float:
         """The standard deviation of one training at the best config that was trained."""
         points = self.process.seen.points

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from objectives.base import Phase, State
 from search.asking.space import Space
-from search.choosing import from_members, race, verdict
+from search.choosing import from_members, race
 from search.choosing.answer import Answer, Candidate, Row
 from search.running.ledger import Ledger
 from search.spec.keys import Spec
@@ -49,7 +49,7 @@ class Rounds:
         if missing := self._missing(finalists, seeds[:first]):
             return missing
         untouched = {row.seed for row in self.ledger.rows.values()}.isdisjoint(seeds[first:])
-        if untouched and verdict.settled(self.answer(race.EARLY)):
+        if untouched and from_members.settled(self.spec, self.table(), self.candidates, self.look):
             return []
         return self._missing(finalists, seeds)
 
@@ -75,7 +75,7 @@ class Rounds:
         """The members, as rows for the choice."""
         return from_members.table(self.ledger.ordered(), self.ledger.curves, self.candidates)
 
-    def answer(self, error: float | None = None) -> Answer:
-        """The answer by what is known now; `error` is the look's own where None is given."""
+    def answer(self) -> Answer:
+        """The answer by what is known now."""
         members, labels = self.ledger.ordered(), self.ledger.labels
-        return from_members.answer(self.spec, self.space, members, self.table(), self.candidates, labels, self.look, error=error)
+        return from_members.answer(self.spec, self.space, members, self.table(), self.candidates, labels, self.look)
