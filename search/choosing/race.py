@@ -17,10 +17,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from objectives.base import Knob, Phase
+from objectives.base import Knob, Phase, Value
 from search.asking.space import OFF_ARM
 from search.choosing.answer import Candidate, Row
-from search.choosing.candidates import off_value
+from search.choosing.candidates import minima, off_value, same
 from search.choosing.trainings import trainings
 from search.modelling.axis import Axis
 from search.modelling.surface import Surface
@@ -86,14 +86,26 @@ def finalists(
     lost = _lost(found, rows)
     offs = [one for one in found if is_off(one)]
     chosen = [_best(offs, surface, lost)]
+    screened = any(row.phase == Phase.CONFIRM for row in rows)
+    moves = minima(rows, knobs, lambdas, surface, alone=alone) if screened else {}
     for knob in lambdas if alone else [None]:
         tail = f":{knob.name}" if knob is not None else ""
         mine = [one for one in found if one not in offs and one.arm.endswith(tail)]
-        if mine:
-            chosen.append(_simplest(mine, surface, lost, lambdas) if simpler else _best(mine, surface, lost))
+        if not mine:
+            continue
+        best = _simplest(mine, surface, lost, lambdas) if simpler else _best(mine, surface, lost)
+        moved = None if simpler else moves.get(knob.name if knob is not None else "")
+        chosen.append(_moved(best, moved, tail, found, knobs) if moved else best)
     more = [] if alone or len(chosen) < 2 else _without(chosen[1], lambdas)
+    more += [replace(one, final=True) for one in chosen if one not in found]
     names = {one.arm for one in more}
     return [*(replace(one, final=one in chosen) for one in found if one.arm not in names), *more]
+
+
+def _moved(best: Candidate, config: Mapping[str, Value], tail: str, found: Sequence[Candidate], knobs: Sequence[Knob]) -> Candidate:
+    """The minimum of the surface after the screening: an arm of its own where no candidate is the same."""
+    moved = Candidate(f"refined{tail}", {**best.config, **config}, "minimum of the surface after the first round")
+    return next((one for one in found if not is_off(one) and same(one.config, moved.config, knobs)), moved)
 
 
 def _best(arms: Sequence[Candidate], surface: Surface | None, lost: Mapping[str, int]) -> Candidate:

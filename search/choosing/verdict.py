@@ -37,7 +37,7 @@ def answer(
     """What the race says: the chosen λ, its interval, its effect over the off arm, a verdict and a promise.
 
     The verdict compares the finalists on the final seeds, paired by seed, with d = off − chosen, its interval [lo, hi] and
-    δ = margin · |off score|: `helps` if lo > 0, else `harmless` if [lo, hi] lies within ±δ, else `hurts` if hi < 0, else `no evidence`. Where
+    δ = margin · |off score|: `helps` if lo > 0, else `harmless` if [lo, hi] lies within ±δ, else `hurts` if hi < 0, else `no evidence`.
     seeds were lost, half of the error goes to an exact sign test of who lost more of them; `helps` or `hurts` may come from either.
 
     Where each λ was searched `alone`, each λ has a verdict of its own, and the intervals hold for all λ at once. The arm that gains most is
