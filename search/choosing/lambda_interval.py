@@ -13,11 +13,13 @@ from search.choosing.answer import LambdaAnswer, number
 from search.choosing.arms import Arm
 from search.choosing.candidates import off_value
 from search.modelling.axis import Axis
-from search.modelling.minimum import numeric
+from search.modelling.minimum import cover, numeric
 from search.modelling.process import Array
 from search.modelling.surface import Surface
 
-GRID, DRAWS = 121, 4000
+GRID = 121
+PROCESSES, DRAWS = 16, 250  # how many surfaces are drawn, and how many curves from each
+RISKY = 0.5  # where a loss is likelier than this, no minimum is counted
 LEVEL = 0.95
 NEAR = 0.05  # an arm is a point of the curve if its other knobs differ by less than this part of their ranges
 
@@ -34,10 +36,10 @@ def lambda_answer(knob: Knob, config: Mapping[str, Value], surface: Surface | No
         warning = f"{knob.name}: no interval, for too few members completed"
         return LambdaAnswer(knob.name, value, off, math.nan, math.nan, True, True, warning, None, knob.unit, knob.log, ends)
     path = _path(axis)
-    minima = _minima(surface, [{**config, knob.name: axis.exact(float(u))} for u in path])
+    minima = _minima(surface, _ridge(surface, knob, [axis.exact(float(u)) for u in path], config))
     tail = (1 - LEVEL) / 2
-    ordered = np.sort(path[minima])
-    low, high = float(ordered[math.floor(tail * (DRAWS - 1))]), float(ordered[math.ceil((1 - tail) * (DRAWS - 1))])
+    ordered, last = np.sort(path[minima]), len(minima) - 1
+    low, high = float(ordered[math.floor(tail * last)]), float(ordered[math.ceil((1 - tail) * last)])
     open_low, open_high = float(np.mean(minima == 0)) > tail, float(np.mean(minima == len(path) - 1)) > tail
     if axis.holds(value):
         low, high = min(low, axis.u(value)), max(high, axis.u(value))
@@ -53,12 +55,27 @@ def _path(axis: Axis) -> Array:
 
 def _minima(surface: Surface, configs: Sequence[Mapping[str, Value]]) -> Any:
     """Where each of many curves that the posterior distribution allows has its minimum, as an index into `configs`, shape (DRAWS,)."""
-    points = surface.encoder(configs)
-    covariance = surface.process.covariance(points)
-    values, vectors = np.linalg.eigh(covariance)
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
-    draws = np.random.default_rng(0).normal(size=(DRAWS, len(points))) @ root.T
-    return np.argmin(surface.level(configs) + draws, axis=1)
+    points, rng = surface.encoder(configs), np.random.default_rng(0)
+    lost = surface.losses.probability(points)
+    barred = np.where(lost > max(RISKY, float(lost.min())), np.inf, 0.0)
+    found = []
+    for process in surface.process.drawn(PROCESSES, rng):
+        values, vectors = np.linalg.eigh(process.covariance(points))
+        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        found.append(np.argmin(process.mean(points) + barred + rng.normal(size=(DRAWS, len(points))) @ root.T, axis=1))
+    return np.concatenate(found)
+
+
+def _ridge(surface: Surface, knob: Knob, values: Sequence[float], config: Mapping[str, Value]) -> list[dict[str, Value]]:
+    """For each value of the λ the config whose other searched knobs are best for it: where two knobs interact, they move together."""
+    others = [other for other in surface.encoder.knobs if other is not knob and other.name != knob.name]
+    tried = [{other.name: config[other.name] for other in others}, *cover(others)[:64]] if others else [{}]
+    found = []
+    for value in values:
+        configs = [{**config, **one, knob.name: value} for one in tried]
+        best = configs[int(np.argmin(surface.level(configs)))]
+        found.append(best)
+    return found
 
 
 def _warning(knob: Knob, axis: Axis, value: float, is_open: tuple[bool, bool]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from search.modelling.process import Array
 
-WIDTH = 0.12  # how far a loss tells of its neighbours, as a part of the range
+WIDTH = 0.08  # how far a loss tells of its neighbours, as a part of the range
 RARE, WEIGHT = 0.05, 1.0  # before any training is seen: this likely, as if so many trainings had said so
 
 

@@ -24,7 +24,7 @@ def lowest(level: Level, free: Sequence[Knob], at: Mapping[str, Value], starts: 
     best = dict(at)
     if not free:
         return best
-    settings = [*_cover(free), *({name: one[name] for name in names} for one in starts)]
+    settings = [*cover(free), *({name: one[name] for name in names} for one in starts)]
     best = _first(level, [{**best, **setting} for setting in settings])
     for _ in range(ROUNDS):
         before = dict(best)
@@ -50,7 +50,8 @@ def _grid(knob: Knob) -> list[Value]:
     return list(dict.fromkeys(round(value) if knob.integer else value for value in values))
 
 
-def _cover(free: Sequence[Knob]) -> list[dict[str, Value]]:
+def cover(free: Sequence[Knob]) -> list[dict[str, Value]]:
+    """Configs that cover the ranges of these knobs evenly."""
     from scipy.stats.qmc import Sobol
 
     grids = [_grid(knob) for knob in free]

@@ -2,9 +2,10 @@
 
 A training of config x with seed s ends with
 
-    y = m + f(x) + g_s(x) + ε,        all independent and normal, with mean 0
+    y = m + f(x) + h(x) + g_s(x) + ε,        all independent and normal, with mean 0
 
 - m ~ N(0, 1) is the level, and f the score that the seeds have in common: Matérn-5/2 with variance a² and a length scale for each column;
+- h is what no smooth f explains of a config: independent from config to config with variance d², and the same for each of its trainings;
 - g_s is what seed s adds: the same for two trainings of one config, alike for neighbours, and little for configs far apart. Its covariance
   is c(x) c(x') (SHIFT + (1 − SHIFT) exp(−½ |x − x'|² / REACH²)) within a seed and 0 between two seeds;
 - ε is what no seed explains, with standard deviation e(x).
@@ -32,8 +33,16 @@ SHIFT, REACH = 0.15, 0.3
 TAILS = 5.0  # degrees of freedom of ε
 JITTER = 1e-8
 # Mean and standard deviation of each parameter's logarithm (of b itself); scores have variance 1, and each column a range of 1.
-_PRIORS = {"a": (0.0, 0.7), "length": (math.log(0.5), 0.6), "c": (math.log(0.2), 1.0), "e": (math.log(0.2), 1.0), "b": (0.0, 0.7)}
+_PRIORS = {
+    "a": (0.0, 0.7),
+    "length": (math.log(0.5), 0.6),
+    "d": (math.log(0.1), 1.0),
+    "c": (math.log(0.2), 1.0),
+    "e": (math.log(0.2), 1.0),
+    "b": (0.0, 0.7),
+}
 EVALUATIONS = 60
+REACHES = 4.0  # parameters stay within so many prior standard deviations
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,11 @@ class Process:
         found: Array = self._prior(points, self.seen.points) @ self._weights
         return found
 
+    def seen_mean(self, points: Array) -> Array:
+        """The posterior mean of m + f + h at each row, shape (n,): beside the curve, what a config's own trainings say of it."""
+        found: Array = (self._prior(points, self.seen.points) + self._own(points, self.seen.points)) @ self._weights
+        return found
+
     def covariance(self, points: Array) -> Array:
         """The posterior covariance of m + f between the rows, shape (n, n)."""
         across = self._prior(points, self.seen.points)
@@ -80,6 +94,25 @@ class Process:
         c, e, b = _noise_parameters(self.parameters, points.shape[1], self.growing)
         return np.asarray(math.hypot(c, e) * np.exp((points[:, list(self.growing)] - 0.5) @ b))
 
+    def drawn(self, count: int, rng: np.random.Generator) -> list[Process]:
+        """Processes with parameters drawn from their posterior distribution, near its mode (Laplace's approximation).
+
+        Intervals that take the likeliest parameters as known are too narrow where few trainings tell of them.
+        """
+        fixed, (means, sds) = _Fixed.of(self.seen), _priors(self.seen.points.shape[1], len(self.growing))
+
+        def gradient(at: Array) -> Array:
+            return _objective(at, self.seen, fixed, means, sds, self.growing)[1]
+
+        steps = 1e-3 * np.eye(len(self.parameters))
+        curvature = np.array([(gradient(self.parameters + step) - gradient(self.parameters - step)) / 2e-3 for step in steps])
+        values, vectors = np.linalg.eigh((curvature + curvature.T) / 2)
+        # Nothing is less certain than the priors say.
+        root = vectors / np.sqrt(np.maximum(values, 1 / sds.max() ** 2))
+        draws = self.parameters + rng.normal(size=(count, len(values))) @ root.T
+        inside = np.clip(draws, means - REACHES * sds, means + REACHES * sds)
+        return [_solved(self.seen, one, self.growing) for one in inside]
+
     def told(self, point: Array, score: float, noise: float) -> Process:
         """The process after one more training at `point` that ended with `score`, its parameters as they are."""
         more = Seen(
@@ -89,6 +122,10 @@ class Process:
             np.append(self.seen.doubts, noise**2),
         )
         return _solved(more, self.parameters, self.growing)
+
+    def _own(self, left: Array, right: Array) -> Array:
+        d = math.exp(self.parameters[1 + left.shape[1]])
+        return d * d * (left[:, None, :] == right[None, :, :]).all(axis=2)
 
     def _prior(self, left: Array, right: Array) -> Array:
         columns = left.shape[1]
@@ -116,7 +153,7 @@ def fit(seen: Seen, growing: Sequence[int] = (), start: Array | None = None) -> 
             args=(seen, fixed, means, sds, growing),
             jac=True,
             method="L-BFGS-B",
-            bounds=list(zip(means - 4 * sds, means + 4 * sds, strict=True)),
+            bounds=list(zip(means - REACHES * sds, means + REACHES * sds, strict=True)),
             options={"maxfun": EVALUATIONS},
         )
         for one in starts
@@ -129,13 +166,13 @@ def fit(seen: Seen, growing: Sequence[int] = (), start: Array | None = None) -> 
 
 
 def _priors(columns: int, growing: int) -> tuple[Array, Array]:
-    names = ["a", *["length"] * columns, "c", "e", *["b"] * growing]
+    names = ["a", *["length"] * columns, "d", "c", "e", *["b"] * growing]
     return np.array([_PRIORS[name][0] for name in names]), np.array([_PRIORS[name][1] for name in names])
 
 
 def _noise_parameters(parameters: Array, columns: int, growing: Sequence[int]) -> tuple[float, float, Array]:
-    c, e = np.exp(parameters[1 + columns : 3 + columns])
-    return float(c), float(e), parameters[3 + columns : 3 + columns + len(growing)]
+    c, e = np.exp(parameters[2 + columns : 4 + columns])
+    return float(c), float(e), parameters[4 + columns : 4 + columns + len(growing)]
 
 
 def _matern(left: Array, right: Array, a: float, lengths: Array) -> tuple[Array, Array, Array]:
@@ -148,16 +185,18 @@ def _matern(left: Array, right: Array, a: float, lengths: Array) -> tuple[Array,
 
 @dataclass(frozen=True)
 class _Fixed:
-    """What no parameter changes: the shape of g's covariance, and the places from the middle of the range."""
+    """What no parameter changes: the shape of g's covariance, who has the same config, and the places from the middle of the range."""
 
     shared: Array
+    equal: Array
     middle: Array
 
     @staticmethod
     def of(seen: Seen) -> _Fixed:
         squares = ((seen.points[:, None, :] - seen.points[None, :, :]) ** 2).sum(axis=2)
         same = seen.seeds[:, None] == seen.seeds[None, :]
-        return _Fixed(same * (SHIFT + (1 - SHIFT) * np.exp(-0.5 * squares / REACH**2)), seen.points - 0.5)
+        shared = same * (SHIFT + (1 - SHIFT) * np.exp(-0.5 * squares / REACH**2))
+        return _Fixed(shared, (squares == 0.0).astype(np.float64), seen.points - 0.5)
 
 
 def _covariance(parameters: Array, seen: Seen, fixed: _Fixed, growing: tuple[int, ...]) -> tuple[Array, list[Array]]:
@@ -165,12 +204,13 @@ def _covariance(parameters: Array, seen: Seen, fixed: _Fixed, growing: tuple[int
     columns = seen.points.shape[1]
     smooth, shared, squares = _matern(seen.points, seen.points, math.exp(parameters[0]), np.exp(parameters[1 : 1 + columns]))
     c, e, b = _noise_parameters(parameters, columns, growing)
+    configs = math.exp(2 * parameters[1 + columns]) * fixed.equal
     grown = np.exp(fixed.middle[:, list(growing)] @ b)
     seeds = c * c * fixed.shared * np.outer(grown, grown)
     own = np.diag(e * e * grown**2)
-    derivatives = [2 * smooth, *(shared * squares[:, :, column] for column in range(columns)), 2 * seeds, 2 * own]
+    derivatives = [2 * smooth, *(shared * squares[:, :, column] for column in range(columns)), 2 * configs, 2 * seeds, 2 * own]
     derivatives += [(seeds + own) * (fixed.middle[:, [at]] + fixed.middle[:, at]) for at in growing]
-    return 1.0 + smooth + seeds + own + np.diag(seen.doubts + JITTER), derivatives
+    return 1.0 + smooth + configs + seeds + own + np.diag(seen.doubts + JITTER), derivatives
 
 
 def _objective(parameters: Array, seen: Seen, fixed: _Fixed, means: Array, sds: Array, growing: tuple[int, ...]) -> tuple[float, Array]:

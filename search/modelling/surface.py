@@ -62,7 +62,7 @@ class Surface:
         points = self.encoder(configs)
         lost = self.losses.probability(points)
         usual = float(self.losses.probability(self.losses.points).min())
-        return self.process.mean(points) + LOSS * self.noise * np.maximum(lost - usual, 0.0)
+        return self.process.seen_mean(points) + LOSS * self.noise * np.maximum(lost - usual, 0.0)
 
     def lost(self, configs: Sequence[Config]) -> Array:
         """How likely each config is lost, shape (n,)."""

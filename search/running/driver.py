@@ -17,7 +17,8 @@ from search.asking.study import Study
 from search.choosing.answer import Candidate
 from search.running.dispatch import Dispatch
 from search.running.ledger import Ledger
-from search.running.plan import Plan
+from search.running.plan import Plan, planned
+from search.running.wall import WallTime
 from search.spec.keys import Spec
 from search.telling.listener import Listener, Silent
 
@@ -47,16 +48,16 @@ def opened(
     )
     study = Study(space, spec.sampler, spec.seed, spec.budget.trials)
     study.rebuild([row for row in ledger.ordered() if row.phase == Phase.SEARCH])
+    members = planned(spec)
     plan = Plan(
         spec,
         space,
         study,
         ledger,
         lambda number: home.weights(name, number),
-        deadline=clock() + 60 * spec.budget.wall_minutes if spec.budget.wall_minutes else None,
+        wall=WallTime(spec.budget.wall_minutes, members[Phase.SEARCH] / sum(members.values()), clock),
         candidates=[Candidate(**fields) for fields in catalogue.sweep(name).candidates or []],
         bundle=objective.bundle,
         workers=up.workers,
-        clock=clock,
     )
     return plan, Dispatch(name, spec, home, ledger, up)

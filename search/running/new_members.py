@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from infra.catalogue import MemberRow, config_hash
-from objectives.base import Phase, Value
+from objectives.base import Phase, State, Value
 from search.asking.seeds import derive
 from search.asking.space import OFF_ARM, Space
 from search.asking.study import OFF_EVERY, Study
 from search.choosing.answer import Candidate
 from search.running.ledger import Ledger
 from search.spec.keys import Spec
+
+
+SEEDS = 3  # seeds of searched members: one seed alone would show its own curve
 
 
 class NewMembers:
@@ -29,7 +32,7 @@ class NewMembers:
         point = self._point(arm, searched)
         arm = arm if point is None else self._space.arm_of(point)
         index = searched.count(arm)
-        seed = derive(self._spec.seed, "search")
+        seed = derive(self._spec.seed, "search", len(searched) // 2 % SEEDS)
         if point is not None:
             config = self._study.enqueue(number, self._space.complete(point), arm)
         else:
@@ -40,10 +43,14 @@ class NewMembers:
         self._ledger.open([row])
         return row
 
-    def confirmed(self, candidates: Sequence[Candidate], seeds: Sequence[int]) -> list[MemberRow]:
-        """The confirmations that are missing: each candidate on each seed. Seeds are fresh: no member of the search used them."""
-        have = {(row.config_hash, row.seed) for row in self._ledger.rows.values() if row.phase == Phase.CONFIRM}
-        missing = [(one, seed) for seed in seeds for one in candidates if (config_hash(one.config), seed) not in have]
+    def missing(self, candidates: Sequence[Candidate], seeds: Sequence[int]) -> list[tuple[Candidate, int]]:
+        """The confirmations that are missing: each candidate on each seed. What the wall time stopped in an earlier run is missing, too."""
+        rows = (row for row in self._ledger.rows.values() if row.phase == Phase.CONFIRM and row.state != State.STOPPED)
+        have = {(row.config_hash, row.seed) for row in rows}
+        return [(one, seed) for seed in seeds for one in candidates if (config_hash(one.config), seed) not in have]
+
+    def confirmed(self, missing: Sequence[tuple[Candidate, int]]) -> list[MemberRow]:
+        """Members for these configs and seeds, which no member of the search used."""
         first = self._ledger.next_number()
         rows = [
             MemberRow(number, one.config, seed, phase=Phase.CONFIRM.value, arm=one.arm, config_hash=config_hash(one.config))

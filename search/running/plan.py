@@ -7,7 +7,6 @@ makes the same decisions as the old one would have made.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
@@ -25,10 +24,12 @@ from search.choosing.verdict import with_test
 from search.running.division import Division
 from search.running.ledger import Ledger, why_no_answer
 from search.running.new_members import NewMembers
+from search.running.wall import WallTime
 from search.running.work import Prepared, Progress, Reading, Result, TestRead
 from search.spec.keys import Spec
 
 RETRIES = 1  # a member whose worker died is tried once more, from its checkpoint
+FEWEST = 3  # members that must complete before the search may be ended by its share of the wall time
 CHORE = -1  # stands where a job has no member's number
 
 
@@ -76,20 +77,21 @@ class Plan:
         ledger: Ledger,
         weights: Callable[[int], Path],
         *,
-        deadline: float | None = None,
+        wall: WallTime | None = None,
         candidates: Sequence[Candidate] = (),
         look: race.Look = race.Look(),
         bundle: Callable[[Config], Hashable] = alone,
         workers: int = 1,
-        clock: Callable[[], float] = time.time,
     ) -> None:
-        self.spec, self.space, self.study, self.ledger, self.deadline = spec, space, study, ledger, deadline
+        self.spec, self.space, self.study, self.ledger = spec, space, study, ledger
+        self.wall = wall or WallTime(None)
+        self.cut = False  # whether the wall time ended the race before it had an end
         self.candidates, self.look = list(candidates), look
         self._chosen = bool(self.candidates)  # kept beside the list, because the list stays empty where nothing is to be confirmed
         self.answer: Answer | None = None
         self.problem = ""
         self.refused = False  # whether the problem is a mistake in what was asked
-        self._weights, self._clock = weights, clock
+        self._weights = weights
         self.division = Division(spec, ledger, bundle, workers)
         self._new = NewMembers(spec, space, study, ledger)
         self._notes: list[str] = []  # notes about the data
@@ -105,8 +107,8 @@ class Plan:
             return Pause.DONE
         if not self._prepared:
             return self._prepare()
-        if not self.out_of_time():
-            left = self.spec.budget.trials - self.searched()
+        if not self.wall.over():
+            left = 0 if self.search_is_over() else self.spec.budget.trials - self.searched()
             # Members that passed a rung wait until others fill their pack, as long as there are fresh members to train meanwhile.
             if left > 0 and len(self._queue) < self.division.size(Phase.SEARCH):
                 self._queue += [self._new.searched() for _ in range(min(left, self.division.size(Phase.SEARCH)))]
@@ -129,9 +131,10 @@ class Plan:
         """How many members of the search phase exist."""
         return sum(row.phase == Phase.SEARCH for row in self.ledger.rows.values())
 
-    def out_of_time(self) -> bool:
-        """Whether the wall time of the sweep is over."""
-        return self.deadline is not None and self._clock() > self.deadline
+    def search_is_over(self) -> bool:
+        """Whether the search has had its share of the wall time, and enough members completed for a fit."""
+        complete = sum(row.phase == Phase.SEARCH and row.state == State.COMPLETE for row in self.ledger.rows.values())
+        return complete >= FEWEST and self.wall.search_over()
 
     def ended(self, number: int) -> None:
         """A member has its state: tell Optuna, and note that it no longer runs."""
@@ -171,10 +174,10 @@ class Plan:
         if not isinstance(result, Progress):
             return False
         stopped = self.ledger.decide(result.by_member(job.numbers))
-        if self.out_of_time():
+        if self.wall.over() or (job.rows[0].phase == Phase.SEARCH and self.search_is_over()):
             stopped = set(job.numbers)
             for number in stopped:
-                self.ledger.doom(number, "budget: the sweep's wall time is over")
+                self.ledger.doom(number, "budget: the wall time is over, or the search's share of it")
         return bool(stopped)
 
     def heard(self, job: Job, result: Result, stopped: bool = False) -> None:
@@ -226,11 +229,13 @@ class Plan:
         if self.answer is None:
             if not self._chosen and not self._choose():
                 return Pause.DONE
-            if not self.out_of_time() and (rows := self._round()):
-                self._queue += rows
-                return self.next()
+            if missing := self._round():
+                if not self.wall.over():
+                    self._queue += self._new.confirmed(missing)
+                    return self.next()
+                self.cut = True
             self.answer = self._answer()
-        if self._test_read or self.out_of_time():
+        if self._test_read or self.wall.over():
             return Pause.DONE
         self._test_read = True
         readings = self._readings(self.answer)
@@ -239,25 +244,25 @@ class Plan:
         self._in_flight[CHORE] = CHORE
         return Job(Kind.READ_TEST, readings=readings)
 
-    def _round(self) -> list[MemberRow]:
-        """The members of the race's next round; empty where there is none."""
+    def _round(self) -> list[tuple[Candidate, int]]:
+        """What the race's next round trains, each candidate with a seed; empty where there is nothing left."""
         if not self.candidates:
             return []
         if not race.decided(self.candidates):
             rivals = race.has_rivals(self.candidates, self.space.alone)
-            if rivals and (rows := self._new.confirmed(self.candidates, from_members.screening_seeds(self.spec))):
-                return rows
+            if rivals and (missing := self._new.missing(self.candidates, from_members.screening_seeds(self.spec))):
+                return missing
             self.candidates = from_members.finalists(self.spec, self.space, self.table(), self.candidates)
             self.ledger.chose(self.candidates)
         finalists = [one for one in self.candidates if one.final]
         seeds = from_members.final_seeds(self.spec, self.look)
         first = race.early(len(seeds))
-        if rows := self._new.confirmed(finalists, seeds[:first]):
-            return rows
-        missing = {row.seed for row in self.ledger.rows.values()}.isdisjoint(seeds[first:])
-        if missing and verdict.settled(self._answer(race.EARLY)):
+        if missing := self._new.missing(finalists, seeds[:first]):
+            return missing
+        untouched = {row.seed for row in self.ledger.rows.values()}.isdisjoint(seeds[first:])
+        if untouched and verdict.settled(self._answer(race.EARLY)):
             return []
-        return self._new.confirmed(finalists, seeds)
+        return self._new.missing(finalists, seeds)
 
     def _choose(self) -> bool:
         try:
