@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -199,8 +199,7 @@ class Ledger:
 
     def chose(self, candidates: Sequence[Candidate]) -> None:
         """Write down the configs to confirm, with the reason of each."""
-        plain = [{"arm": candidate.arm, "config": candidate.config, "why": candidate.why} for candidate in candidates]
-        self._catalogue.update_sweep(self.sweep, candidates=plain)
+        self._catalogue.update_sweep(self.sweep, candidates=[asdict(candidate) for candidate in candidates])
         self._listener.phase(Phase.CONFIRM, 0, len(candidates))
 
     def facts(self, facts: Mapping[str, Any]) -> None:
