@@ -39,7 +39,17 @@ class Look:
     @property
     def error(self) -> float:
         """The probability of error that the verdict of this look may have."""
-        return FIRST if self.number == 1 else LATER / 2 ** (self.number - 1)
+        return FIRST * self._share
+
+    @property
+    def early(self) -> float:
+        """The probability of error that the verdict after half of this look's seeds may have."""
+        return EARLY * self._share
+
+    @property
+    def _share(self) -> float:
+        """Both errors, as a part of the first look's: those of all later looks add up to `LATER`."""
+        return 1.0 if self.number == 1 else LATER / (FIRST + EARLY) / 2 ** (self.number - 1)
 
 
 def is_off(one: Candidate) -> bool:

@@ -260,7 +260,7 @@ class Plan:
         if missing := self._new.missing(finalists, seeds[:first]):
             return missing
         untouched = {row.seed for row in self.ledger.rows.values()}.isdisjoint(seeds[first:])
-        if untouched and verdict.settled(self._answer(race.EARLY)):
+        if untouched and verdict.settled(self._answer(self.look.early)):
             return []
         return self._new.missing(finalists, seeds)
 
