@@ -81,11 +81,12 @@ def answer(
     found, curves = [], {}
     for knob in lambdas:
         side = own.get(knob.name, best)
-        config = side.arm.config if side.arm is not off else _fallback(surface, off, knob)
-        one = lambda_answer(knob, config, surface)
+        drawn = surface if side.arm is not off else None  # a surface of the off arm alone knows nothing of λ
+        config = side.arm.config if side.arm is not off else {**off.config, knob.name: off_value(knob)}
+        one = lambda_answer(knob, config, drawn)
         found.append(_alone(one, own.get(knob.name), off) if alone else _with_cost(one, arms, best.arm))
         whole = [arm_of(each, rows) for each in cands]
-        curves[knob.name] = picture(knob, config, surface, whole, knobs)
+        curves[knob.name] = picture(knob, config, drawn, whole, knobs)
     notes += [one.warning for one in found if one.warning]
     return Answer(
         score_name=score_name,
@@ -188,12 +189,16 @@ class _Side:
 
     @staticmethod
     def none(off: Arm, rows: Sequence[Row], knobs: Sequence[Knob]) -> _Side:
-        """No member with a λ on completed. λ hurts, if that is no chance: Fisher's exact test of lost members, λ on against off."""
-        on = [row for row in rows if row.phase == Phase.SEARCH and row.arm != OFF_ARM and row.ended == "bad"]
-        kept = [row for row in rows if row.arm == OFF_ARM and row.ended != "missing"]
+        """No member with a λ on completed. λ hurts, if that is no chance: Fisher's exact test of lost members, λ on against off.
+
+        Both sides are of the search. The nuisance knobs of confirmed off members were chosen because members with them trained.
+        """
+        searched = [row for row in rows if row.phase == Phase.SEARCH]
+        on = [row for row in searched if row.arm != OFF_ARM and row.ended == "bad"]
+        kept = [row for row in searched if row.arm == OFF_ARM and row.ended != "missing"]
         sound = sum(row.ended == "ok" for row in kept)
         chance = 1 / math.comb(len(on) + len(kept), sound) * math.comb(len(kept), sound) if sound else 1.0
-        note = f"no member with λ on completed ({counts_of(row.state for row in rows if row.phase == Phase.SEARCH and row.arm != OFF_ARM)})"
+        note = f"no member with λ on completed ({counts_of(row.state for row in searched if row.arm != OFF_ARM)})"
         nothing = Effect(-math.inf if on else math.nan, -math.inf, math.inf, 0)
         return _Side(off, off, nothing, Verdict.HURTS if chance < race.FIRST else Verdict.NO_EVIDENCE, [f"{note}: keep λ off"])
 
@@ -218,11 +223,6 @@ class _Side:
         return bool(off < chosen)
 
 
-def _fallback(surface: Surface | None, off: Arm, knob: Knob) -> dict[str, Value]:
-    """Where no λ can be named: the off config."""
-    return {**off.config, knob.name: off_value(knob)}
-
-
 def _fixed(rows: Sequence[Row], knobs: Sequence[Knob]) -> dict[str, Value]:
     """The knobs that have one value in all members, from the first member."""
     first = min(rows, key=lambda row: row.number, default=None)
@@ -232,9 +232,9 @@ def _fixed(rows: Sequence[Row], knobs: Sequence[Knob]) -> dict[str, Value]:
 
 def _with_cost(one: LambdaAnswer, arms: Mapping[str, Arm], chosen: Arm) -> LambdaAnswer:
     """The cost of leaving this λ out, where that was tried. The intervals hold for all λ at once."""
-    tried = [name for name in arms if name.startswith(race.WITHOUT)]
+    tried = [name for name in arms if name.startswith(race.WITHOUT) and name != chosen.name]
     without = arms.get(race.WITHOUT + one.name)
-    if without is None or not without.scores:
+    if without is None or without is chosen or not without.scores:
         return one
     return replace(one, without=paired(differences(without, chosen), len(tried)))
 
