@@ -16,6 +16,7 @@ from search.modelling.squash import Squash
 Config = Mapping[str, Value]
 FEWEST = 3  # distinct configs with a score, below which nothing is fitted
 LOSS = 5.0  # what a certain loss costs, in standard deviations of one training
+BARRED, FAR = 0.5, 100.0  # likelier losses than this are out of the question: they cost so many standard deviations of all scores
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class Surface:
         points = self.encoder(configs)
         lost = self.losses.probability(points)
         usual = float(self.losses.probability(self.losses.points).min())
-        return self.process.seen_mean(points) + LOSS * self.noise * np.maximum(lost - usual, 0.0)
+        cost = np.where(lost > max(BARRED, usual), FAR, LOSS * self.noise)
+        return self.process.seen_mean(points) + cost * np.maximum(lost - usual, 0.0)
 
     def lost(self, configs: Sequence[Config]) -> Array:
         """How likely each config is lost, shape (n,)."""
