@@ -56,12 +56,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A config to train on fresh seeds, and why. `final`: it is one of those that the verdict compares."""
+    """A config to train on fresh seeds, and why. `seeds`: on how many final seeds; 0: it is no finalist."""
 
     arm: str
     config: dict[str, Value]
     why: str
-    final: bool = False
+    seeds: int = 0
+
+    @property
+    def final(self) -> bool:
+        """Whether it is one of those that the verdict compares."""
+        return self.seeds > 0
 
 
 @dataclass(frozen=True)
@@ -177,10 +182,13 @@ class Answer:
         promise = f"A new seed of the recommended config should score {self.promise.words()}."
         if any(one.alone for one in self.lambdas):
             return f"{self._alone_words()} {promise}"
+        off = ", ".join(f"{one.name} = {number(one.off)}" for one in self.lambdas)
+        if self.arm == OFF_ARM:
+            names = " or ".join(one.name for one in self.lambdas)
+            return f"No training with {names} on completed: keep {off} ({self.verdict}). {promise}"
         unit = self.score_name.rsplit("_", 1)[-1] if self.score_name.endswith(("_nats", "_bits")) else ""
         hurts = self.verdict is Verdict.HURTS
         values = ", ".join(f"{one.name} = {number(one.value)}{'' if hurts else f' {one.interval()}'}" for one in self.lambdas)
-        off = ", ".join(f"{one.name} = {number(one.off)}" for one in self.lambdas)
         amount, low, high = self.effect.mean, self.effect.low, self.effect.high
         if hurts:
             amount, low, high = -amount, -high, -low

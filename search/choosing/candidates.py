@@ -186,7 +186,7 @@ class _Side:
         """The members that completed with one of these λ on, and no other."""
         alone = [alone_arm(knob.name) for knob in self.lambdas]
         others = [knob for knob in self.knobs if knob.is_lambda and knob not in self.lambdas]
-        on = [row for row in self.rows if row.ended == "ok" and not row.arm.startswith(OFF_ARM)]
+        on = [row for row in self.rows if row.ended == "ok" and any(row.config[knob.name] != off_value(knob) for knob in self.lambdas)]
         if not others:
             return on
         return [row for row in on if row.arm in alone or all(row.config[knob.name] == off_value(knob) for knob in others)]
@@ -229,11 +229,14 @@ class _Side:
         return {knob.name: row.config[knob.name] for knob in self.knobs}
 
     def _on(self, config: _Config) -> _Config:
-        """A config that has a λ on: a minimum at the off value (a linear range may hold it) moves by a third of a step."""
+        """A config that has a λ on: a minimum at the off value (it may be in the range) moves by a third of a step, or to a neighbour."""
         if any(config[knob.name] != off_value(knob) for knob in self.lambdas):
             return config
         axis = Axis.of(self.lambdas[0])
         at, move = axis.u(config[axis.name]), axis.more * axis.step / 3
+        free = [axis.u(choice) for choice in axis.choices if choice != config[axis.name]]
+        if free:
+            return {**config, axis.name: axis.value(min(free, key=lambda u: abs(u - at)))}
         return {**config, axis.name: axis.value(at + move if 0.0 <= at + move <= 1.0 else at - move)}
 
     def _edge(self, best: _Config) -> _Config:

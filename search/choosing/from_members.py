@@ -67,10 +67,11 @@ def finalists_planned(spec: Spec) -> int:
     return 1 + lambdas if spec.alone else 2 + (lambdas if lambdas > 1 else 0)
 
 
-def finalists(spec: Spec, space: Space, rows: Sequence[Row], found: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates with their finalists marked."""
+def finalists(spec: Spec, space: Space, rows: Sequence[Row], found: Sequence[Candidate], look: race.Look) -> list[Candidate]:
+    """The candidates, their finalists with the number of their final seeds."""
     lambdas = candidates.lambdas_of(space.knobs, spec.simplify)
-    return race.finalists(found, rows, space.knobs, lambdas, alone=space.alone, simpler=spec.prefer == "simpler")
+    simpler = spec.prefer == "simpler"
+    return race.finalists(found, rows, space.knobs, lambdas, alone=space.alone, simpler=simpler, most=spec.confirm.seeds, error=look.error)
 
 
 def screening_seeds(spec: Spec) -> list[int]:
@@ -106,12 +107,6 @@ def answer(
         error=look.error,
     )
     return replace(found, score_label=labels.get(name, ""), measured=_measured(spec, found, members, chosen, labels))
-
-
-def settled(spec: Spec, rows: Sequence[Row], chosen: Sequence[Candidate], look: race.Look) -> bool:
-    """Whether the first half of the final round has settled the verdict."""
-    seeds = set(final_seeds(spec, look))
-    return verdict.settled(rows, chosen, spec.margin, alone=bool(spec.alone), seeds=seeds, error=race.EARLY)
 
 
 def to_read(found: Answer, members: Sequence[MemberRow], chosen: Sequence[Candidate]) -> list[tuple[str, MemberRow]]:

@@ -38,7 +38,7 @@ def answer(
 
     The verdict compares the finalists on the final seeds, paired by seed, with d = off − chosen, its interval [lo, hi] and
     δ = margin · |off score|: `helps` if lo > 0, else `harmless` if [lo, hi] lies within ±δ, else `hurts` if hi < 0, else `no evidence`.
-    seeds were lost, half of the error goes to an exact sign test of who lost more of them; `helps` or `hurts` may come from either.
+    Where seeds were lost, half of the error goes to an exact sign test of who lost more of them; either may give the verdict.
 
     Where each λ was searched `alone`, each λ has a verdict of its own, and the intervals hold for all λ at once. The arm that gains most is
     then `best`, and its verdict is the verdict of the answer. The costs of leaving single λ out (`without:<λ>`) hold at once, too.
@@ -76,11 +76,12 @@ def answer(
     found, curves = [], {}
     for knob in lambdas:
         side = own.get(knob.name, best)
-        config = side.arm.config if side.arm is not off else _fallback(surface, off, knob)
-        one = lambda_answer(knob, config, surface)
+        drawn = surface if side.arm is not off else None  # a surface of the off arm alone knows nothing of λ
+        config = side.arm.config if side.arm is not off else {**off.config, knob.name: off_value(knob)}
+        one = lambda_answer(knob, config, drawn)
         found.append(_alone(one, own.get(knob.name), off) if alone else _with_cost(one, arms, best.arm))
         whole = [arm_of(each, rows) for each in cands]
-        curves[knob.name] = picture(knob, config, surface, whole, knobs)
+        curves[knob.name] = picture(knob, config, drawn, whole, knobs)
     notes += [one.warning for one in found if one.warning]
     return Answer(
         score_name=score_name,
@@ -100,14 +101,6 @@ def answer(
         spent=_spent(rows),
         notes=notes,
     )
-
-
-def settled(
-    rows: Sequence[Row], cands: Sequence[Candidate], margin: float, *, alone: bool, seeds: Collection[int] | None, error: float
-) -> bool:
-    """Whether more seeds are not needed: with this probability of error, each λ has a verdict already."""
-    sides = _compared(rows, cands, margin, alone, seeds, error)[2]
-    return bool(sides) and all(side.verdict is not Verdict.NO_EVIDENCE for side in sides)
 
 
 def _compared(
@@ -197,12 +190,16 @@ class _Side:
 
     @staticmethod
     def none(off: Arm, rows: Sequence[Row], knobs: Sequence[Knob]) -> _Side:
-        """No member with a λ on completed. λ hurts, if that is no chance: Fisher's exact test of lost members, λ on against off."""
-        on = [row for row in rows if row.phase == Phase.SEARCH and row.arm != OFF_ARM and row.ended == "bad"]
-        kept = [row for row in rows if row.arm == OFF_ARM and row.ended != "missing"]
+        """No member with a λ on completed. λ hurts, if that is no chance: Fisher's exact test of lost members, λ on against off.
+
+        Both sides are of the search. The nuisance knobs of confirmed off members were chosen because members with them trained.
+        """
+        searched = [row for row in rows if row.phase == Phase.SEARCH]
+        on = [row for row in searched if row.arm != OFF_ARM and row.ended == "bad"]
+        kept = [row for row in searched if row.arm == OFF_ARM and row.ended != "missing"]
         sound = sum(row.ended == "ok" for row in kept)
         chance = 1 / math.comb(len(on) + len(kept), sound) * math.comb(len(kept), sound) if sound else 1.0
-        note = f"no member with λ on completed ({counts_of(row.state for row in rows if row.phase == Phase.SEARCH and row.arm != OFF_ARM)})"
+        note = f"no member with λ on completed ({counts_of(row.state for row in searched if row.arm != OFF_ARM)})"
         nothing = Effect(-math.inf if on else math.nan, -math.inf, math.inf, 0)
         return _Side(off, off, nothing, Verdict.HURTS if chance < race.FIRST else Verdict.NO_EVIDENCE, [f"{note}: keep λ off"])
 
@@ -227,11 +224,6 @@ class _Side:
         return bool(off < chosen)
 
 
-def _fallback(surface: Surface | None, off: Arm, knob: Knob) -> dict[str, Value]:
-    """Where no λ can be named: the off config."""
-    return {**off.config, knob.name: off_value(knob)}
-
-
 def _fixed(rows: Sequence[Row], knobs: Sequence[Knob]) -> dict[str, Value]:
     """The knobs that have one value in all members, from the first member."""
     first = min(rows, key=lambda row: row.number, default=None)
@@ -241,9 +233,9 @@ def _fixed(rows: Sequence[Row], knobs: Sequence[Knob]) -> dict[str, Value]:
 
 def _with_cost(one: LambdaAnswer, arms: Mapping[str, Arm], chosen: Arm) -> LambdaAnswer:
     """The cost of leaving this λ out, where that was tried. The intervals hold for all λ at once."""
-    tried = [name for name in arms if name.startswith(race.WITHOUT)]
+    tried = [name for name in arms if name.startswith(race.WITHOUT) and name != chosen.name]
     without = arms.get(race.WITHOUT + one.name)
-    if without is None or not without.scores:
+    if without is None or without is chosen or not without.scores:
         return one
     return replace(one, without=paired(differences(without, chosen), len(tried)))
 

@@ -17,6 +17,7 @@ from search.modelling.squash import Squash
 Config = Mapping[str, Value]
 FEWEST = 3  # distinct configs with a score, below which nothing is fitted
 LOSS = 5.0  # what a certain loss costs, in standard deviations of one training
+BARRED, FAR = 0.5, 100.0  # likelier losses than this are out of the question: they cost so many standard deviations of all scores
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,10 @@ class Surface:
         points = self.encoder(configs)
         if not self.losses.lost.any():
             return self.process.seen_mean(points)
-        more = np.maximum(self.losses.probability(points) - self.usual_loss, 0.0)
-        return self.process.seen_mean(points) + LOSS * self.noise * more
+        lost = self.losses.probability(points)
+        cost = np.where(lost > max(BARRED, self.usual_loss), FAR, LOSS * self.noise)
+        found: Array = self.process.seen_mean(points) + cost * np.maximum(lost - self.usual_loss, 0.0)
+        return found
 
     def lost(self, configs: Sequence[Config]) -> Array:
         """How likely each config is lost, shape (n,)."""

@@ -38,20 +38,9 @@ class Rounds:
             rivals = race.has_rivals(self.candidates, self.space.alone)
             if rivals and (missing := self._missing(self.candidates, from_members.screening_seeds(self.spec))):
                 return missing
-            self._choose(from_members.finalists(self.spec, self.space, self.table(), self.candidates))
-        return self._final()
-
-    def _final(self) -> Missing:
-        """The final round, in two halves. The second one is not needed where the first one settles the verdict."""
+            self._choose(from_members.finalists(self.spec, self.space, self.table(), self.candidates, self.look))
         finalists = [one for one in self.candidates if one.final]
-        seeds = from_members.final_seeds(self.spec, self.look)
-        first = race.early(len(seeds))
-        if missing := self._missing(finalists, seeds[:first]):
-            return missing
-        untouched = {row.seed for row in self.ledger.rows.values()}.isdisjoint(seeds[first:])
-        if untouched and from_members.settled(self.spec, self.table(), self.candidates, self.look):
-            return []
-        return self._missing(finalists, seeds)
+        return self._missing(finalists, from_members.final_seeds(self.spec, self.look)[: finalists[0].seeds])
 
     def _missing(self, candidates: Sequence[Candidate], seeds: Sequence[int]) -> Missing:
         """The confirmations that are missing: each candidate on each seed. What the wall time stopped in an earlier run is missing, too."""
@@ -68,8 +57,8 @@ class Rounds:
         if not self.candidates:
             return 0
         confirm, rivals = self.spec.confirm, race.has_rivals(self.candidates, self.space.alone)
-        finalists = sum(one.final for one in self.candidates) or from_members.finalists_planned(self.spec)
-        return (len(self.candidates) * confirm.screen if rivals else 0) + finalists * confirm.seeds
+        final = sum(one.seeds for one in self.candidates) or from_members.finalists_planned(self.spec) * confirm.seeds
+        return (len(self.candidates) * confirm.screen if rivals else 0) + final
 
     def table(self) -> list[Row]:
         """The members, as rows for the choice."""

@@ -21,7 +21,7 @@ import numpy as np
 from objectives.base import Phase
 from search.asking.space import OFF_ARM
 from search.choosing.answer import Answer, Row, number
-from search.choosing.confirm_fit import t_quantile
+from search.choosing.arms import t_quantile
 from search.telling.lambda_curve import BLUE, DPI, GREEN, GREY, INK, ORANGE, RED
 
 Trade = tuple[str, str, str]  # how the metrics of quality and of cost begin, and the metric that holds the budget of the cost
