@@ -13,6 +13,7 @@ from search.choosing.answer import LambdaAnswer, number
 from search.choosing.arms import Arm
 from search.choosing.candidates import off_value
 from search.modelling.axis import Axis
+from search.modelling.losses import WIDE
 from search.modelling.minimum import cover, numeric
 from search.modelling.process import Array
 from search.modelling.surface import Surface
@@ -36,7 +37,7 @@ def lambda_answer(knob: Knob, config: Mapping[str, Value], surface: Surface | No
         warning = f"{knob.name}: no interval, for too few members completed"
         return LambdaAnswer(knob.name, value, off, math.nan, math.nan, True, True, warning, None, knob.unit, knob.log, ends)
     path = _path(axis)
-    minima = _minima(surface, _ridge(surface, knob, [axis.exact(float(u)) for u in path], config))
+    minima = _minima(surface, knob, _ridge(surface, knob, [axis.exact(float(u)) for u in path], config))
     tail = (1 - LEVEL) / 2
     ordered, last = np.sort(path[minima]), len(minima) - 1
     low, high = float(ordered[math.floor(tail * last)]), float(ordered[math.ceil((1 - tail) * last)])
@@ -53,10 +54,11 @@ def _path(axis: Axis) -> Array:
     return np.array([axis.u(choice) for choice in axis.choices]) if axis.choices else np.linspace(0.0, 1.0, GRID)
 
 
-def _minima(surface: Surface, configs: Sequence[Mapping[str, Value]]) -> Any:
+def _minima(surface: Surface, knob: Knob, configs: Sequence[Mapping[str, Value]]) -> Any:
     """Where each of many curves that the posterior distribution allows has its minimum, as an index into `configs`, shape (DRAWS,)."""
     points, rng = surface.encoder(configs), np.random.default_rng(0)
-    lost = surface.losses.probability(points)
+    at = surface.encoder.column(knob)
+    lost = surface.losses.along(at).probability(points[:, [at]], WIDE)
     barred = np.where(lost > max(RISKY, float(lost.min())), np.inf, 0.0)
     found = []
     for process in surface.process.drawn(PROCESSES, rng):

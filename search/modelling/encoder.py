@@ -34,12 +34,15 @@ class Encoder:
         rows = [[x for knob in self.knobs for x in self._columns(knob, config[knob.name])] for config in configs]
         return np.array(rows, dtype=np.float64)
 
+    def column(self, knob: Knob) -> int:
+        """Where the column of a numeric knob is."""
+        before = self.knobs[: [one.name for one in self.knobs].index(knob.name)]
+        return sum(len(self.levels.get(one.name, [0])) + (one.name in self.flags) for one in before)
+
     @property
     def growing(self) -> list[int]:
         """The columns along which the noise may grow: those of the λ."""
-        widths = [len(self.levels.get(knob.name, [0])) + (knob.name in self.flags) for knob in self.knobs]
-        places = np.cumsum([0, *widths])
-        return [int(place) for knob, place in zip(self.knobs, places, strict=False) if knob.is_lambda and knob.name not in self.levels]
+        return [self.column(knob) for knob in self.knobs if knob.is_lambda and knob.name not in self.levels]
 
     def _columns(self, knob: Knob, value: Value) -> list[float]:
         if knob.name in self.levels:

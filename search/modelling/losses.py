@@ -8,6 +8,7 @@ import numpy as np
 
 from search.modelling.process import Array
 
+WIDE = 0.2  # the same where a whole region is asked about
 WIDTH = 0.08  # how far a loss tells of its neighbours, as a part of the range
 RARE, WEIGHT = 0.05, 1.0  # before any training is seen: this likely, as if so many trainings had said so
 
@@ -19,6 +20,10 @@ class Losses:
     points: Array
     lost: Array
 
+    def along(self, column: int) -> Losses:
+        """The same trainings by one column alone, whatever the others are."""
+        return Losses(self.points[:, [column]], self.lost)
+
     def far(self, point: Array) -> bool:
         """Whether a config, shape (1, columns), lies at least three times as far from every lost training as from the nearest sound one."""
         lost = self.lost > 0
@@ -27,9 +32,9 @@ class Losses:
         apart = np.sqrt(((self.points - point) ** 2).sum(axis=1))
         return float(apart[lost].min()) >= 3 * float(apart[~lost].min())
 
-    def probability(self, points: Array) -> Array:
-        """(WEIGHT·RARE + Σ k lost) / (WEIGHT + Σ k) at each row, k = exp(−½ |x − x_i|² / WIDTH²): a local share of losses, shape (n,)."""
+    def probability(self, points: Array, width: float = WIDTH) -> Array:
+        """(WEIGHT·RARE + Σ k lost) / (WEIGHT + Σ k) at each row, k = exp(−½ |x − x_i|² / width²): a local share of losses, shape (n,)."""
         squares = ((points[:, None, :] - self.points[None, :, :]) ** 2).sum(axis=2)
-        near = np.exp(-0.5 * squares / WIDTH**2)
+        near = np.exp(-0.5 * squares / width**2)
         found: Array = (WEIGHT * RARE + near @ self.lost) / (WEIGHT + near.sum(axis=1))
         return found
