@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS := 1
 PYTEST = $(BIN)/python tests/cpu_seconds.py --name 'make $@' $(BIN)/python -m pytest $(ARGS)
 
-.PHONY: sweep test test-slow test-all test-portable test-cluster test-gpu oracles lint format bench bench-population published clean
+.PHONY: sweep test test-slow test-all test-portable test-cluster test-gpu oracles lint format bench bench-population study published clean
 
 # Installs once; again only when what is to be installed changes.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -60,6 +60,10 @@ bench: $(VENV)/.installed
 # Packs against one member at a time: make bench-population ARGS='--rows vae,gan --data DIR --out FILE'. See docs/performance.md.
 bench-population: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.population $(ARGS)
+
+# How good the answer is, by simulated sweeps: make study ARGS='--worlds valley,two --repeats 100'. See docs/certainty.md.
+study: $(VENV)/.installed
+	$(BIN)/python -m tests.study $(ARGS)
 
 # Published numbers, measured again: DATA holds MNIST/raw, FOLDER keeps what is done, OUT takes the results as JSON. Hours; see docs/published.md.
 published: $(VENV)/.installed

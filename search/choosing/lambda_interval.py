@@ -18,7 +18,7 @@ from search.modelling.minimum import cover, numeric
 from search.modelling.process import Array
 from search.modelling.surface import Surface
 
-GRID = 61
+GRID, FINE = 61, 301  # values of λ at which minima are counted, and at which the curve is drawn
 PROCESSES, DRAWS = 16, 250  # how many surfaces are drawn, and how many curves from each
 RISKY = 0.5  # where a loss is likelier than this, no minimum is counted
 LEVEL = 0.95
@@ -98,7 +98,8 @@ def picture(knob: Knob, config: Mapping[str, Value], surface: Surface | None, ar
     if surface is None:
         return {"grid": [], "mean": [], "low": [], "high": [], "points": points}
     axis = Axis.of(knob)
-    configs = [{**config, knob.name: axis.exact(float(u))} for u in _path(axis)]
+    path = _path(axis) if axis.choices else np.linspace(0.0, 1.0, FINE)
+    configs = [{**config, knob.name: axis.exact(float(u))} for u in path]
     encoded = surface.encoder(configs)
     mean, sd = surface.process.mean(encoded), surface.process.sd(encoded)
     lines = {"mean": mean, "low": mean - 1.96 * sd, "high": mean + 1.96 * sd}

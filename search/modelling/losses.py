@@ -21,8 +21,10 @@ class Losses:
     lost: Array
 
     def along(self, column: int) -> Losses:
-        """The same trainings by one column alone, whatever the others are."""
-        return Losses(self.points[:, [column]], self.lost)
+        """The configs by one column alone, whatever the others are; each counts once, with the share of its trainings that was lost."""
+        configs, which = np.unique(self.points, axis=0, return_inverse=True)
+        share = np.bincount(which.ravel(), self.lost) / np.bincount(which.ravel())
+        return Losses(configs[:, [column]], share)
 
     def far(self, point: Array) -> bool:
         """Whether a config, shape (1, columns), lies at least three times as far from every lost training as from the nearest sound one."""

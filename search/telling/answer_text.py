@@ -98,7 +98,7 @@ def _lambda_line(one: LambdaAnswer) -> str:
     low = f"{'≤ ' if one.open_low else ''}{number(one.low)}"
     high = f"{'≥ ' if one.open_high else ''}{number(one.high)}"
     unit = "" if one.unit in ("", "1") else f" {one.unit}"
-    return f"{number(one.value)}{unit}, as good from {low} to {high} (off: {number(one.off)})"
+    return f"{number(one.value)}{unit}, the best lies between {low} and {high} with 95 % (off: {number(one.off)})"
 
 
 def effect_text(effect: Effect) -> str:

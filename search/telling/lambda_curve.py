@@ -29,9 +29,9 @@ DPI = 150
 def draw(answer: Answer, rows: Sequence[Row], path: Path, title: str = "") -> Path:
     """Write the λ curve of an answer as a PNG, one panel per λ; returns `path`.
 
-    Bars and band are 95 % intervals of the *difference from the off arm*, drawn at the off arm's level. Where they lie below its line, λ
-    improves the score. So the off arm has no band of its own; the shade around it is the margin ±δ. The vertical axis spans the scores of
-    the confirmation. Search members above it are drawn at the rim.
+    Line and band are the expected score over λ by the surface of all members, the other knobs as they are exported. A bar is the 95 %
+    interval of an arm's mean over its fresh seeds. The shade around the off arm's line is the margin ±δ. The vertical axis spans the scores
+    of the confirmation. Search members above it are drawn at the rim.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -166,7 +166,7 @@ def _line(panel: Any, curve: dict[str, Any], limits: tuple[float, float]) -> Non
     if all(math.isfinite(y) for y in (*curve["low"], *curve["high"])):
         inside = [y <= limits[1] for y in curve["mean"]]  # else the band around a line outside of the frame would enter it as a spike
         panel.fill_between(curve["grid"], curve["low"], curve["high"], where=inside, color=BLUE, alpha=0.16, lw=0, zorder=4)
-    panel.plot(curve["grid"], curve["mean"], color=BLUE, lw=2.0, zorder=5, label="fit (band: 95 %, against off)")
+    panel.plot(curve["grid"], curve["mean"], color=BLUE, lw=2.0, zorder=5, label="expected score (band: 95 %)")
 
 
 def _arms(panel: Any, curve: dict[str, Any], limits: tuple[float, float]) -> None:
@@ -198,7 +198,7 @@ def _best(panel: Any, answer: Answer, one: LambdaAnswer, limits: tuple[float, fl
         return
     y = limits[0] + 0.03 * (limits[1] - limits[0])
     if not math.isnan(one.low):
-        panel.plot([one.low, one.high], [y, y], color=ORANGE, lw=5, solid_capstyle="butt", zorder=6, label="not worse than the best (95 %)")
+        panel.plot([one.low, one.high], [y, y], color=ORANGE, lw=5, solid_capstyle="butt", zorder=6, label="where the best λ lies (95 %)")
     for is_open, end, marker in ((one.open_low, one.low, "<"), (one.open_high, one.high, ">")):
         if is_open:
             panel.plot([end], [y], marker=marker, ms=8, color=ORANGE, mec="none", zorder=7, clip_on=False)
