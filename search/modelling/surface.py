@@ -64,7 +64,8 @@ class Surface:
         lost = self.losses.probability(points)
         usual = float(self.losses.probability(self.losses.points).min())
         cost = np.where(lost > max(BARRED, usual), FAR, LOSS * self.noise)
-        return self.process.seen_mean(points) + cost * np.maximum(lost - usual, 0.0)
+        found: Array = self.process.seen_mean(points) + cost * np.maximum(lost - usual, 0.0)
+        return found
 
     def lost(self, configs: Sequence[Config]) -> Array:
         """How likely each config is lost, shape (n,)."""
