@@ -10,7 +10,7 @@ from infra.catalogue import Catalogue
 from infra.storage import Home
 from objectives.registry import load
 from search.asking.space import Space
-from search.running.plan import planned
+from search.choosing.from_members import planned
 from search.spec.keys import Spec
 
 

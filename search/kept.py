@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from typing import Any
 
 from infra import provenance, tracking
@@ -10,6 +11,8 @@ from infra.catalogue import Catalogue, SweepRow
 from infra.errors import InfraError
 from infra.storage import Home, strip_passwords, sweep_name
 from search.asking import study as study_module
+from search.choosing.race import Look
+from search.running.ledger import LOOKS
 from search.spec.keys import Spec
 
 
@@ -88,7 +91,11 @@ def go_on(catalogue: Catalogue, name: str, spec: Spec, trials: int) -> Spec:
     """The spec of a sweep that goes on with `trials` more configs. More configs may move the minimum; without them the choice stays."""
     if trials:
         spec = spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": spec.budget.trials + trials})})
-        catalogue.update_sweep(name, candidates=None)
+        row = catalogue.sweep(name)
+        before = Look(**row.facts.get(LOOKS, {}))
+        if any(one.get("final") for one in row.candidates or []):  # that race took its look; the next one has seeds of its own
+            before = Look(before.number + 1, before.used + spec.confirm.seeds)
+        catalogue.update_sweep(name, candidates=None, facts={**row.facts, LOOKS: asdict(before)})
     catalogue.update_sweep(name, spec=plain_spec(spec), status="running", answer=None)
     return spec
 

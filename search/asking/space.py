@@ -19,6 +19,9 @@ from search.spec.keys import Range, Searched, Spec
 
 Params = Mapping[str, Value]
 OFF_ARM, SEARCH_ARM, ALONE = "off", "search", "alone"
+SEED = "seed"  # the attribute of an Optuna trial that holds the seed of its training
+# Every sixth searched member belongs to the off arm: the yardstick, too, is tuned with at least a sixth of the trials.
+OFF_EVERY = 6
 
 
 class Space:
@@ -36,6 +39,11 @@ class Space:
     def arms(self) -> tuple[str, ...]:
         """The arms of searched members beside the off arm: one arm, or one for each λ where each λ is searched alone."""
         return tuple(alone_arm(knob.name) for knob in self.lambdas) if self.alone else (SEARCH_ARM,)
+
+    def trials(self, arm: str, trials: int) -> int:
+        """How many of a sweep's trials an arm may spend."""
+        share = math.ceil(trials / OFF_EVERY)
+        return share if arm == OFF_ARM else math.ceil((trials - share) / len(self.arms))
 
     def asked(self, arm: str) -> list[Knob]:
         """The knobs that a sampler chooses for a member of an arm. All other searched λ are off."""

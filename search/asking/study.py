@@ -16,10 +16,8 @@ from typing import Any
 from infra.catalogue import MemberRow
 from objectives.base import State, Value
 from search.asking.samplers import sampler_for
-from search.asking.space import OFF_ARM, SEARCH_ARM, Space
-
-# Every sixth searched member belongs to the off arm: the yardstick, too, is tuned with at least a sixth of the trials.
-OFF_EVERY = 6
+from search.asking.space import OFF_ARM, SEARCH_ARM, SEED, Space
+from search.options import Chosen
 
 
 class Study:
@@ -29,7 +27,7 @@ class Study:
     arm's λ and the nuisance knobs.
     """
 
-    def __init__(self, space: Space, sampler: str, seed: int, trials: int) -> None:
+    def __init__(self, space: Space, sampler: Chosen, seed: int, trials: int) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -40,8 +38,7 @@ class Study:
     def ask(self, number: int, arm: str, index: int) -> dict[str, Value]:
         """A full config for member `number`, the `index`-th of its arm."""
         study = self._studies[arm]
-        share = math.ceil(self._trials / OFF_EVERY)
-        trials = share if arm == OFF_ARM else math.ceil((self._trials - share) / len(self._space.arms))
+        trials = self._space.trials(arm, self._trials)
         study.sampler = sampler_for(self._sampler, self._seed, number, space=self._space, trials=trials, arm=arm, index=index)
         trial = study.ask(self._space.distributions(arm))
         self._open[number] = trial
@@ -54,6 +51,10 @@ class Study:
         trial = study.ask(self._space.distributions(arm))
         self._open[number] = trial
         return self._space.arm_config(trial.params)
+
+    def seeded(self, number: int, seed: int) -> None:
+        """Note the seed of the member that was asked for last."""
+        self._open[number].set_user_attr(SEED, seed)
 
     def tell(self, row: MemberRow) -> None:
         """Tell Optuna how a member ended: only a complete member is COMPLETE; a stopped one is PRUNED."""
@@ -76,6 +77,7 @@ class Study:
                 study = self._studies[row.arm]
                 study.enqueue_trial(params)
                 self._open[row.number] = study.ask(distributions)
+                self.seeded(row.number, row.seed)
                 continue
             state, value = _outcome(row)
             reported = state.name == "PRUNED" and row.rung_score is not None and math.isfinite(row.rung_score)
@@ -85,6 +87,7 @@ class Study:
                     distributions=distributions,
                     state=state,
                     value=value,
+                    user_attrs={SEED: row.seed},
                     intermediate_values={max(row.epochs, 0): row.rung_score} if reported else None,
                 )
             )

@@ -56,12 +56,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A config to train on fresh seeds, and why. `final`: it is one of those that the verdict compares."""
+    """A config to train on fresh seeds, and why. `seeds`: on how many final seeds; 0: it is no finalist."""
 
     arm: str
     config: dict[str, Value]
     why: str
-    final: bool = False
+    seeds: int = 0
+
+    @property
+    def final(self) -> bool:
+        """Whether it is one of those that the verdict compares."""
+        return self.seeds > 0
 
 
 @dataclass(frozen=True)

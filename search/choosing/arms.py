@@ -84,7 +84,8 @@ def losses(off: Arm, arm: Arm) -> tuple[int, int]:
 def sign_test(more: int, less: int) -> float:
     """The two-sided p-value of the exact sign test: 2 · P(X ≤ min), X ~ Binomial(more + less, ½), at most 1 (McNemar's exact test)."""
     count, few = more + less, min(more, less)
-    return min(1.0, 2.0 * sum(math.comb(count, k) for k in range(few + 1)) / 2**count)
+    tail: int = sum(math.comb(count, k) for k in range(few + 1))
+    return min(1.0, 2.0 * float(tail) / float(2**count))
 
 
 def promise(scores: Sequence[float]) -> Promise:

@@ -82,6 +82,25 @@ def candidates(
     return _apart(full, knobs)[:limit]
 
 
+def minima(
+    rows: Sequence[Row], knobs: Sequence[Knob], lambdas: Sequence[Knob], surface: Surface | None, *, alone: bool = False
+) -> dict[str, dict[str, Value]]:
+    """The searched part of the minimum of each λ that is judged by itself, by its name; of all λ together under the name "".
+
+    A minimum is left out where no member completed, where there is no surface, and where it lies nearer to a lost training than to three
+    times its distance from a sound one: a curve says nothing about where trainings begin to be lost.
+    """
+    ordered = sorted(rows, key=lambda row: row.number)
+    sides = [_Side(ordered, knobs, [knob], surface) for knob in lambdas] if alone else [_Side(ordered, knobs, lambdas, surface)]
+    names = [knob.name for knob in lambdas] if alone else [""]
+    found = {name: side.best for name, side in zip(names, sides, strict=True) if surface is not None}
+    return {
+        name: best
+        for name, best in found.items()
+        if best is not None and surface is not None and surface.losses.far(surface.encoder([best]))
+    }
+
+
 def usual(lambdas: int, alone: bool) -> int:
     """How many configs are trained on fresh seeds where the spec does not say: six, and more where several λ are to be told apart."""
     return 1 + 3 * lambdas if alone else 6 + (lambdas if lambdas > 1 else 0)
@@ -116,12 +135,13 @@ def _apart(found: Sequence[Candidate], knobs: Sequence[Knob]) -> list[Candidate]
     """The candidates that can be told from all before them."""
     kept: list[Candidate] = []
     for one in found:
-        if not any(_same(one.config, other.config, knobs) for other in kept):
+        if not any(same(one.config, other.config, knobs) for other in kept):
             kept.append(one)
     return kept
 
 
-def _same(left: Mapping[str, Value], right: Mapping[str, Value], knobs: Sequence[Knob]) -> bool:
+def same(left: Mapping[str, Value], right: Mapping[str, Value], knobs: Sequence[Knob]) -> bool:
+    """Whether two configs are not told apart: every number within a fiftieth of its range, all else equal."""
     for knob in knobs:
         a, b = left[knob.name], right[knob.name]
         if a != b and (not numeric(knob) or knob.choices or abs(Axis.of(knob).u(a) - Axis.of(knob).u(b)) >= SAME):

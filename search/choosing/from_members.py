@@ -9,6 +9,7 @@ from dataclasses import replace
 from infra.catalogue import MemberRow, config_hash
 from objectives import metrics
 from objectives.base import Phase, State
+from objectives.registry import load
 from search.asking.seeds import derive
 from search.asking.space import OFF_ARM, Space
 from search.choosing import candidates, race, verdict
@@ -50,10 +51,27 @@ def to_confirm(spec: Spec, space: Space, rows: Sequence[Row]) -> list[Candidate]
     return candidates.candidates(rows, space.knobs, fixed=fixed, configs=spec.confirm.configs, simplify=spec.simplify, alone=space.alone)
 
 
-def finalists(spec: Spec, space: Space, rows: Sequence[Row], found: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates with their finalists marked."""
+def planned(spec: Spec) -> dict[str, int]:
+    """How many members each phase will have at most."""
+    lambdas = len(Space(spec, load(spec.objective)).lambdas)
+    alone, confirm = bool(spec.alone), spec.confirm
+    configs = confirm.configs if confirm.configs is not None else candidates.usual(lambdas, alone)
+    final = min(configs, finalists_planned(spec))
+    screened = configs * confirm.screen if configs > final and confirm.seeds else 0
+    return {Phase.SEARCH: spec.budget.trials, Phase.CONFIRM: screened + final * confirm.seeds}
+
+
+def finalists_planned(spec: Spec) -> int:
+    """How many configs the final round compares: off and the best; with several λ also the best without each, or the best of each λ."""
+    lambdas = len(Space(spec, load(spec.objective)).lambdas)
+    return 1 + lambdas if spec.alone else 2 + (lambdas if lambdas > 1 else 0)
+
+
+def finalists(spec: Spec, space: Space, rows: Sequence[Row], found: Sequence[Candidate], look: race.Look) -> list[Candidate]:
+    """The candidates, their finalists with the number of their final seeds."""
     lambdas = candidates.lambdas_of(space.knobs, spec.simplify)
-    return race.finalists(found, rows, space.knobs, lambdas, alone=space.alone, simpler=spec.prefer == "simpler")
+    simpler = spec.prefer == "simpler"
+    return race.finalists(found, rows, space.knobs, lambdas, alone=space.alone, simpler=simpler, most=spec.confirm.seeds, error=look.error)
 
 
 def screening_seeds(spec: Spec) -> list[int]:
@@ -74,10 +92,8 @@ def answer(
     chosen: Sequence[Candidate],
     labels: Mapping[str, str],
     look: race.Look,
-    *,
-    error: float | None = None,
 ) -> Answer:
-    """The answer that the race gives. `labels` are the full names of metrics; `error` is the look's own where None is given."""
+    """The answer that the race gives. `labels` are the full names of metrics."""
     name = str(spec.metric)
     found = verdict.answer(
         rows,
@@ -88,7 +104,7 @@ def answer(
         simplify=spec.simplify,
         alone=space.alone,
         seeds=set(final_seeds(spec, look)),
-        error=look.error if error is None else error,
+        error=look.error,
     )
     return replace(found, score_label=labels.get(name, ""), measured=_measured(spec, found, members, chosen, labels))
 

@@ -17,7 +17,7 @@ from search.modelling.minimum import cover, numeric
 from search.modelling.process import Array
 from search.modelling.surface import Surface
 
-GRID = 121
+GRID = 61
 PROCESSES, DRAWS = 16, 250  # how many surfaces are drawn, and how many curves from each
 RISKY = 0.5  # where a loss is likelier than this, no minimum is counted
 LEVEL = 0.95

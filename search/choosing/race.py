@@ -5,10 +5,10 @@
    make the effect, the verdict and the promise. So the choice, which used other seeds, does not bias them, and their intervals need no
    correction for the number of candidates.
 
-The verdict is looked at at fixed times: after half of the final seeds, with a share of `EARLY` of the error, and at the end. If the first
-look decides, the other half is saved (Haybittle 1971, British J. of Radiology 44; Peto et al. 1976, British J. of Cancer 34). A sweep that
-goes on with more trials races again on new seeds. Its further looks share `LATER` (alpha spending: DeMets and Lan 1994, Statistics in
-Medicine 13). All looks of a sweep together err with a probability of at most 5 %.
+How many final seeds are needed is decided before the first of them is trained: the surface says how large the effect is, how well it knows
+it, and how noisy a training is (`seeds_needed`). So nobody looks at the verdict before its end, and nothing must be paid for looking. A
+sweep that goes on with more trials races again on new seeds. Its further looks share `LATER` (alpha spending: DeMets and Lan 1994,
+Statistics in Medicine 13). All looks of a sweep together err with a probability of at most 5 %.
 """
 
 from __future__ import annotations
@@ -17,15 +17,20 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from objectives.base import Knob, Phase
+import numpy as np
+
+from objectives.base import Knob, Phase, Value
 from search.asking.space import OFF_ARM
 from search.choosing.answer import Candidate, Row
-from search.choosing.candidates import off_value
+from search.choosing.arms import t_quantile
+from search.choosing.candidates import RISKY, minima, off_value, same
 from search.choosing.trainings import trainings
 from search.modelling.axis import Axis
 from search.modelling.surface import Surface
 
-FIRST, EARLY, LATER = 0.04, 0.001, 0.009
+FIRST, LATER = 0.045, 0.005
+FEWEST = 4  # final seeds where the effect is expected to be plain
+POWER = 0.98  # how likely fewer seeds than were asked for must be to settle the verdict
 WITHOUT = "without:"
 
 
@@ -39,17 +44,7 @@ class Look:
     @property
     def error(self) -> float:
         """The probability of error that the verdict of this look may have."""
-        return FIRST * self._share
-
-    @property
-    def early(self) -> float:
-        """The probability of error that the verdict after half of this look's seeds may have."""
-        return EARLY * self._share
-
-    @property
-    def _share(self) -> float:
-        """Both errors, as a part of the first look's: those of all later looks add up to `LATER`."""
-        return 1.0 if self.number == 1 else LATER / (FIRST + EARLY) / 2 ** (self.number - 1)
+        return FIRST if self.number == 1 else LATER / 2 ** (self.number - 1)
 
 
 def is_off(one: Candidate) -> bool:
@@ -68,9 +63,25 @@ def has_rivals(found: Sequence[Candidate], alone: bool) -> bool:
     return len(set(sides)) < len(sides)
 
 
-def early(seeds: int) -> int:
-    """After how many final seeds the verdict is looked at for the first time."""
-    return math.ceil(seeds / 2)
+def seeds_needed(off: Candidate, arms: Sequence[Candidate], surface: Surface | None, most: int, error: float) -> int:
+    """How many final seeds settle the verdict of each arm with probability `POWER`; `most` where fewer do not.
+
+    The smallest S ≥ FEWEST with d ≥ (t(1 − error/2, S−1) + t(POWER, S−1)) · s / √S. d is the expected effect less one posterior sd, and
+    s² the sum of the noise variances of both arms. (Trainings of configs far apart are hardly correlated.)
+    """
+    if surface is None or any(surface.lost([one.config for one in (off, *arms)]) > RISKY):
+        return most
+    effects, doubts = surface.excess([one.config for one in arms], off.config)
+    noise = surface.process.noise(surface.encoder([one.config for one in (off, *arms)]))
+    plain = (np.abs(effects) - doubts) / np.hypot(noise[0], noise[1:])
+    least = float(plain.min(initial=np.inf))
+    enough = (count for count in range(min(FEWEST, most), most) if least >= _detectable(count, error / len(arms)))
+    return next(enough, most)
+
+
+def _detectable(seeds: int, error: float) -> float:
+    """The effect, in sd of one paired difference, that so many seeds find with probability `POWER`."""
+    return (t_quantile(1 - error / 2, seeds - 1) + t_quantile(POWER, seeds - 1)) / math.sqrt(seeds)
 
 
 def finalists(
@@ -81,8 +92,10 @@ def finalists(
     *,
     alone: bool = False,
     simpler: bool = False,
+    most: int = 7,
+    error: float = FIRST,
 ) -> list[Candidate]:
-    """The candidates with their finalists marked. The arms `without:<λ>` are those of the λ arm that was chosen.
+    """The candidates, their finalists with the number of their final seeds. The arms `without:<λ>` are those of the λ arm that was chosen.
 
     Args:
         found: the candidates, `off` first.
@@ -91,19 +104,35 @@ def finalists(
         lambdas: the searched λ, in the order in which they are simplified.
         alone: whether each λ has arms of its own.
         simpler: take the most regularized arm within one standard error of the best.
+        most: how many final seeds were asked for.
+        error: the probability of error that the verdict may have.
     """
     surface = Surface.of(trainings(rows), knobs)
     lost = _lost(found, rows)
     offs = [one for one in found if is_off(one)]
     chosen = [_best(offs, surface, lost)]
+    screened = any(row.phase == Phase.CONFIRM for row in rows)
+    moves = minima(rows, knobs, lambdas, surface, alone=alone) if screened else {}
     for knob in lambdas if alone else [None]:
         tail = f":{knob.name}" if knob is not None else ""
         mine = [one for one in found if one not in offs and one.arm.endswith(tail)]
-        if mine:
-            chosen.append(_simplest(mine, surface, lost, lambdas) if simpler else _best(mine, surface, lost))
+        if not mine:
+            continue
+        best = _simplest(mine, surface, lost, lambdas) if simpler else _best(mine, surface, lost)
+        moved = None if simpler else moves.get(knob.name if knob is not None else "")
+        chosen.append(_moved(best, moved, tail, found, knobs) if moved else best)
     more = [] if alone or len(chosen) < 2 else _without(chosen[1], lambdas)
-    names = {one.arm for one in more}
-    return [*(replace(one, final=one in chosen) for one in found if one.arm not in names), *more]
+    more += [one for one in chosen if one not in found]
+    seeds = seeds_needed(chosen[0], chosen[1:], surface, most, error) if chosen[1:] else most
+    names, finals = {one.arm for one in more}, {one.arm for one in (*chosen, *more)}
+    whole = [*(one for one in found if one.arm not in names), *more]
+    return [replace(one, seeds=seeds if one.arm in finals else 0) for one in whole]
+
+
+def _moved(best: Candidate, config: Mapping[str, Value], tail: str, found: Sequence[Candidate], knobs: Sequence[Knob]) -> Candidate:
+    """The minimum of the surface after the screening: an arm of its own where no candidate is the same."""
+    moved = Candidate(f"refined{tail}", {**best.config, **config}, "minimum of the surface after the first round")
+    return next((one for one in found if not is_off(one) and same(one.config, moved.config, knobs)), moved)
 
 
 def _best(arms: Sequence[Candidate], surface: Surface | None, lost: Mapping[str, int]) -> Candidate:
@@ -136,7 +165,7 @@ def _without(chosen: Candidate, lambdas: Sequence[Knob]) -> list[Candidate]:
     if len(on) < 2:
         return []
     why = f"{chosen.arm} without"
-    return [Candidate(WITHOUT + k.name, {**chosen.config, k.name: off_value(k)}, f"{why} {k.name}", final=True) for k in on]
+    return [Candidate(WITHOUT + k.name, {**chosen.config, k.name: off_value(k)}, f"{why} {k.name}") for k in on]
 
 
 def _lost(found: Sequence[Candidate], rows: Sequence[Row]) -> dict[str, int]:

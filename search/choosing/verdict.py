@@ -37,8 +37,8 @@ def answer(
     """What the race says: the chosen λ, its interval, its effect over the off arm, a verdict and a promise.
 
     The verdict compares the finalists on the final seeds, paired by seed, with d = off − chosen, its interval [lo, hi] and
-    δ = margin · |off score|: `helps` if lo > 0, `hurts` if hi < 0, `harmless` if [lo, hi] lies within ±δ, else `no evidence`. Where
-    seeds were lost, half of the error goes to an exact sign test of who lost more of them; `helps` or `hurts` may come from either.
+    δ = margin · |off score|: `helps` if lo > 0, else `harmless` if [lo, hi] lies within ±δ, else `hurts` if hi < 0, else `no evidence`.
+    Where seeds were lost, half of the error goes to an exact sign test of who lost more of them; either may give the verdict.
 
     Where each λ was searched `alone`, each λ has a verdict of its own, and the intervals hold for all λ at once. The arm that gains most is
     then `best`, and its verdict is the verdict of the answer. The costs of leaving single λ out (`without:<λ>`) hold at once, too.
@@ -67,13 +67,8 @@ def answer(
     if not race.decided(cands):
         cands = race.finalists(cands, rows, knobs, lambdas, alone=alone)
     surface = Surface.of(trainings(rows), knobs)
-    arms = {one.arm: arm_of(one, rows, seeds) for one in cands if one.final}
+    arms, off, sides, delta = _compared(rows, cands, margin, alone, seeds, error)
     notes = _remarks(arms)
-    off = next(arm for name, arm in arms.items() if name.partition(":")[0] == OFF_ARM)
-    tested = [arm for arm in arms.values() if arm is not off]
-    tested = tested if alone else tested[:1]  # the chosen arm comes before those without one of its λ
-    delta = margin * abs(off.mean)
-    sides = [_Side.of(off, arm, delta, error, len(tested) if alone else 1) for arm in tested]
     best = max(sides, key=lambda side: (*side.rank, side.expected(surface)), default=_Side.none(off, rows, knobs))
     notes += best.notes if not alone else [f"{side.lambda_name}: {note}" for side in sides for note in side.notes]
     kept = off if best.rather_off(surface) else best.arm
@@ -108,10 +103,16 @@ def answer(
     )
 
 
-def settled(answered: Answer) -> bool:
-    """Whether more seeds would not change the verdict: each λ has one."""
-    verdicts = [one.verdict for one in answered.lambdas if one.alone] or [answered.verdict]
-    return all(one is not Verdict.NO_EVIDENCE for one in verdicts)
+def _compared(
+    rows: Sequence[Row], cands: Sequence[Candidate], margin: float, alone: bool, seeds: Collection[int] | None, error: float
+) -> tuple[dict[str, Arm], Arm, list[_Side], float]:
+    """The finalists by name, the off arm among them, each λ arm against it, and δ."""
+    arms = {one.arm: arm_of(one, rows, seeds) for one in cands if one.final}
+    off = next(arm for name, arm in arms.items() if name.partition(":")[0] == OFF_ARM)
+    tested = [arm for arm in arms.values() if arm is not off]
+    tested = tested if alone else tested[:1]  # the chosen arm comes before those without one of its λ
+    delta = margin * abs(off.mean)
+    return arms, off, [_Side.of(off, arm, delta, error, len(tested) if alone else 1) for arm in tested], delta
 
 
 def with_test(given: Answer, read: Sequence[tuple[str, int, float]], error: str = "") -> Answer:
@@ -147,12 +148,12 @@ def with_test(given: Answer, read: Sequence[tuple[str, int, float]], error: str 
 
 
 def judge(low: float, high: float, delta: float) -> Verdict:
-    """The verdict of an interval [low, high] of the improvement, with margin δ."""
+    """The verdict of an interval [low, high] of the improvement, with margin δ. A loss that is certainly within δ is harmless."""
     if low > 0.0:
         return Verdict.HELPS
-    if high < 0.0:
-        return Verdict.HURTS
-    return Verdict.HARMLESS if -delta <= low and high <= delta else Verdict.NO_EVIDENCE
+    if -delta <= low and high <= delta:
+        return Verdict.HARMLESS
+    return Verdict.HURTS if high < 0.0 else Verdict.NO_EVIDENCE
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ def _listing(family: str) -> Callable[..., None]:
                 printing.as_json(found)
             else:
                 printing.entries(found, listing.COLUMNS[family], whole=listing.WHOLE)
+                if listing.how(family):
+                    typer.echo(f"\n{listing.how(family)}")
             return
         one = listing.entry(family, name)
         if as_json:

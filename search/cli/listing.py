@@ -35,7 +35,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "latents": ("name", "summary", "source"),
 }
 WHOLE = ("name", "off", "range")  # columns that stay on one line
-LONG = ("conventions", "about")  # facts of an entry that `long` prints as paragraphs
+LONG = ("conventions", "about", "options")  # facts of an entry that `long` prints as paragraphs
 
 
 def entries(family: str, objective: str | None = None) -> list[Entry]:
@@ -61,16 +61,25 @@ def entry(family: str, name: str) -> Entry:
     if family == "knobs" and (players := [one for one in (f"{name}_g", f"{name}_d") if one in found]) and name not in found:
         # A λ of a GAN that is searched for each player separately, and is no knob itself.
         return {**found[players[0]], "name": name, "knobs": players, "where": "for each player by itself", **_background(players[0])}
+    if family == "samplers" and ":" in name:
+        return {"name": name, "summary": "not one of ours: any class with Optuna's interface", **_options(samplers, name)}
     if name not in found:
         raise ObjectiveError(unknown(family.removesuffix("s"), name, list(found)))
-    return found[name] | (_background(name) if family == "knobs" else _about(name) if family == "datasets" else {})
+    return found[name] | (_background(name) if family == "knobs" else _about(name, family) if family in _WITH_TEXT else {})
+
+
+def how(family: str) -> str:
+    """How what a family lists is written in a spec, where that is more than its name."""
+    return _HOW.get(family, "")
 
 
 def long(entry: Entry) -> list[str]:
     """The paragraphs below an entry's facts: the names of a knob in other projects, and what its file says about it."""
     foreign = [f"  {one['convention']:14}  {one['name']:18}  {one['equation']}" for one in entry.get("conventions", ())]
     named = ["\n".join(["In other projects (w: the value there; lagrange convert):", *foreign])] if foreign else []
-    return [*named, *([entry["about"]] if entry.get("about") else [])]
+    options = [f"  {name:22}  {line}" for name, line in entry.get("options", {}).items()]
+    listed = ["\n".join(["Options:", *options])] if options else []
+    return [*named, *listed, *([entry["about"]] if entry.get("about") else [])]
 
 
 def _objectives() -> Served:
@@ -143,9 +152,13 @@ def _background(name: str) -> Entry:
     return {"conventions": foreign, "about": about}
 
 
-def _about(name: str) -> Entry:
-    """What the file of a data set says."""
-    return {"about": (dict(_files("dataset"))[name].__doc__ or "").strip()}
+# Families whose files say more than an entry holds, and where these files are.
+_WITH_TEXT = {"datasets": None, "samplers": samplers.__name__, "schedulers": schedulers.__name__}
+
+
+def _about(name: str, family: str) -> Entry:
+    """What the file of a data set, a sampler or a scheduler says."""
+    return {"about": (dict(_files(family.removesuffix("s"), _WITH_TEXT[family]))[name].__doc__ or "").strip()}
 
 
 def _metrics(served: Served) -> list[Entry]:
@@ -209,8 +222,22 @@ def _infos(package: ModuleType, family: str) -> list[Entry]:
     found = []
     for name, module in _files(family, package.__name__):
         info = getattr(module, family.upper(), None)
-        found.append({"name": name, "summary": _summary(module)} if info is None else _plain(info))
+        found.append({"name": name, "summary": _summary(module)} if info is None else _plain(info) | _options(package, name))
     return found
+
+
+def _options(package: ModuleType, name: str) -> Entry:
+    """The options of a sampler or scheduler, each in one line."""
+    return {"options": {option: one.line() for option, one in package.accepted(name).items()}}
+
+
+_HOW = {
+    "samplers": """With options (`lagrange samplers NAME` lists them): sampler: {name: tpe, n_startup_trials: 4}
+Any other of Optuna's, or your own:            sampler: "optuna.samplers:GPSampler"
+                                               sampler: {name: "optuna.samplers:GPSampler", deterministic_objective: true}""",
+    "schedulers": """With options (`lagrange schedulers NAME` lists them): scheduler: {name: asha, reduction: 2, grace_share: 0.1}
+One around another, so that both may stop a member:  scheduler: {name: patience, patience: 8, wraps: asha}""",
+}
 
 
 def _summary(module: ModuleType) -> str:

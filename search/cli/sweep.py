@@ -46,6 +46,10 @@ def sweep(
     model: Annotated[str | None, typer.Option(help="The model.")] = None,
     trials: Annotated[int | None, typer.Option(help="Configs searched, off arm included; confirmation comes on top.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of each training.")] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="Where configs are drawn: one of `lagrange samplers`, or package.module:Class.")
+    ] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Which members are stopped early: one of `lagrange schedulers`.")] = None,
     seed: Annotated[int | None, typer.Option(help="The sweep's seed: the same draws and initializations.")] = None,
     gpu: Annotated[float | None, typer.Option(help="GPUs of each training: 1, or a fraction to share one.")] = None,
     settings: Annotated[
@@ -72,6 +76,8 @@ def sweep(
         "model": model,
         "budget.trials": trials,
         "budget.epochs": epochs,
+        "sampler": sampler,
+        "scheduler": scheduler,
         "seed": seed,
         "resources.gpu": gpu,
     }

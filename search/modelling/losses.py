@@ -19,6 +19,14 @@ class Losses:
     points: Array
     lost: Array
 
+    def far(self, point: Array) -> bool:
+        """Whether a config, shape (1, columns), lies at least three times as far from every lost training as from the nearest sound one."""
+        lost = self.lost > 0
+        if not lost.any() or lost.all():
+            return not lost.any()
+        apart = np.sqrt(((self.points - point) ** 2).sum(axis=1))
+        return float(apart[lost].min()) >= 3 * float(apart[~lost].min())
+
     def probability(self, points: Array) -> Array:
         """(WEIGHT·RARE + Σ k lost) / (WEIGHT + Σ k) at each row, k = exp(−½ |x − x_i|² / WIDTH²): a local share of losses, shape (n,)."""
         squares = ((points[:, None, :] - self.points[None, :, :]) ** 2).sum(axis=2)

@@ -125,7 +125,8 @@ class Process:
 
     def _own(self, left: Array, right: Array) -> Array:
         d = math.exp(self.parameters[1 + left.shape[1]])
-        return d * d * (left[:, None, :] == right[None, :, :]).all(axis=2)
+        found: Array = d * d * (left[:, None, :] == right[None, :, :]).all(axis=2)
+        return found
 
     def _prior(self, left: Array, right: Array) -> Array:
         columns = left.shape[1]

@@ -1,9 +1,10 @@
-"""What a score would be at every config: the process over all trainings of a sweep, in the scale of `Squash`, and the likelihood of a loss."""
+"""What a score would be at every config: the process over all trainings in the scale of `Squash`, and how likely a loss is."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -61,10 +62,11 @@ class Surface:
     def level(self, configs: Sequence[Config]) -> Array:
         """The expected level of each config, with what its losses cost, shape (n,)."""
         points = self.encoder(configs)
+        if not self.losses.lost.any():
+            return self.process.seen_mean(points)
         lost = self.losses.probability(points)
-        usual = float(self.losses.probability(self.losses.points).min())
-        cost = np.where(lost > max(BARRED, usual), FAR, LOSS * self.noise)
-        found: Array = self.process.seen_mean(points) + cost * np.maximum(lost - usual, 0.0)
+        cost = np.where(lost > max(BARRED, self.usual_loss), FAR, LOSS * self.noise)
+        found: Array = self.process.seen_mean(points) + cost * np.maximum(lost - self.usual_loss, 0.0)
         return found
 
     def lost(self, configs: Sequence[Config]) -> Array:
@@ -75,7 +77,12 @@ class Surface:
         """The scores that belong to these levels."""
         return self.squash.inverse(self.shift + self.scale * levels)
 
-    @property
+    @cached_property
+    def usual_loss(self) -> float:
+        """How likely a loss is where it is rarest."""
+        return float(self.losses.probability(self.losses.points).min())
+
+    @cached_property
     def noise(self) -> float:
         """The standard deviation of one training at the best config that was trained."""
         points = self.process.seen.points

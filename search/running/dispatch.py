@@ -8,8 +8,9 @@ from infra.cluster import Cluster
 from infra.storage import Home
 from objectives.base import Member, Phase
 from search import schedulers
+from search.choosing.from_members import planned
 from search.running.ledger import Ledger
-from search.running.plan import Job, Kind, planned
+from search.running.plan import Job, Kind
 from search.running.work import Assigned, Prepare, ReadTest, Setting, Train, Warm, Work
 from search.spec.keys import Spec
 

@@ -15,9 +15,11 @@ from search import schedulers
 from search.asking.space import Space
 from search.asking.study import Study
 from search.choosing.answer import Candidate
+from search.choosing.from_members import planned
+from search.choosing.race import Look
 from search.running.dispatch import Dispatch
-from search.running.ledger import Ledger
-from search.running.plan import Plan, planned
+from search.running.ledger import LOOKS, Ledger
+from search.running.plan import Plan
 from search.running.wall import WallTime
 from search.spec.keys import Spec
 from search.telling.listener import Listener, Silent
@@ -48,7 +50,7 @@ def opened(
     )
     study = Study(space, spec.sampler, spec.seed, spec.budget.trials)
     study.rebuild([row for row in ledger.ordered() if row.phase == Phase.SEARCH])
-    members = planned(spec)
+    members, row = planned(spec), catalogue.sweep(name)
     plan = Plan(
         spec,
         space,
@@ -56,7 +58,8 @@ def opened(
         ledger,
         lambda number: home.weights(name, number),
         wall=WallTime(spec.budget.wall_minutes, members[Phase.SEARCH] / sum(members.values()), clock),
-        candidates=[Candidate(**fields) for fields in catalogue.sweep(name).candidates or []],
+        candidates=[Candidate(**fields) for fields in row.candidates or []],
+        look=Look(**(row.facts or {}).get(LOOKS, {})),
         bundle=objective.bundle,
         workers=up.workers,
     )

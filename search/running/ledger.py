@@ -23,6 +23,9 @@ SHOWN_MEMBERS = 8  # members that a note about bad ends names
 SHOWN_REASONS = 3  # such notes in the reason why a sweep has no answer
 
 
+LOOKS = "race"  # the fact that says which looks of the race were taken before this one
+
+
 @dataclass(frozen=True)
 class _Entry:
     """A member's row after the new reports, and the new reports."""
@@ -58,9 +61,11 @@ class Ledger:
         for report in catalogue.reports(sweep):
             self._seen.setdefault(report.number, set()).add(report.epoch)
             self._plot(report)
-            if self.rows[report.number].phase == Phase.SEARCH:
+            row = self.rows[report.number]
+            # The report with which a member collapsed was no report of a member that might go on; nobody was compared with it.
+            if row.phase == Phase.SEARCH and not (row.state == State.COLLAPSED and report.epoch == row.epochs):
                 score = math.nan if report.rung_score is None else report.rung_score
-                scheduler.hear([(report.number, self.rows[report.number].arm, report.epoch, score)])
+                scheduler.hear([(report.number, row.arm, report.epoch, score)])
         # How long an open member was trained is what it has reported. Members that go on together must agree in it.
         for number, seen in self._seen.items():
             if self.rows[number].state is None:
@@ -197,15 +202,17 @@ class Ledger:
         self._tracker.end_member(row.number, row.state or "", final_metrics(row), final_tags(row))
         self._listener.ended(row.number, row.state or "", row.score, row.reason)
 
-    def chose(self, candidates: Sequence[Candidate]) -> None:
-        """Write down the configs to confirm, with the reason of each."""
-        self._catalogue.update_sweep(self.sweep, candidates=[asdict(candidate) for candidate in candidates])
-        self._listener.phase(Phase.CONFIRM, 0, len(candidates))
+    def chose(self, candidates: Sequence[Candidate], members: int) -> None:
+        """Write down the configs to confirm, with the reason of each; and say how many members that makes."""
+        plain = [asdict(candidate) for candidate in candidates]
+        self._catalogue.update_sweep(self.sweep, candidates=plain)
+        self._listener.phase(Phase.CONFIRM, 0, members)
 
     def facts(self, facts: Mapping[str, Any]) -> None:
         """Write down what `prepare` found out about the data."""
         self.labels = {str(name): str(label) for name, label in facts.get("labels", {}).items()}
-        self._catalogue.update_sweep(self.sweep, facts=dict(facts))
+        looks = {key: value for key, value in self._catalogue.sweep(self.sweep).facts.items() if key == LOOKS}
+        self._catalogue.update_sweep(self.sweep, facts={**facts, **looks})
 
     def pack_members(self) -> int | None:
         """How many members make a pack, as an earlier driver of the sweep was told; None if it was told nothing."""

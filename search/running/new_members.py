@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from infra.catalogue import MemberRow, config_hash
-from objectives.base import Phase, State, Value
+from objectives.base import Phase, Value
 from search.asking.seeds import derive
-from search.asking.space import OFF_ARM, Space
-from search.asking.study import OFF_EVERY, Study
+from search.asking.space import OFF_ARM, OFF_EVERY, Space
+from search.asking.study import Study
 from search.choosing.answer import Candidate
 from search.running.ledger import Ledger
 from search.spec.keys import Spec
 
-
-SEEDS = 3  # seeds of searched members: one seed alone would show its own curve
+SEEDS = 3  # seeds of searched members
 
 
 class NewMembers:
@@ -24,7 +23,11 @@ class NewMembers:
         self._spec, self._space, self._study, self._ledger = spec, space, study, ledger
 
     def searched(self) -> MemberRow:
-        """The next member of the search: the off arm's where it is its turn, a point of the user's, or what the sampler draws."""
+        """The next member of the search: the off arm's where it is its turn, a point of the user's, or what the sampler draws.
+
+        A few seeds take turns. Members of one seed differ in their configs alone; but one seed alone would show its own curve. A config
+        that was asked for before gets another seed: a replicate says something about the luck of seeds, and a copy nothing.
+        """
         searched = [row.arm for row in self._ledger.ordered() if row.phase == Phase.SEARCH]
         number = self._ledger.next_number()
         # Where each λ is searched alone they take turns: the one with the fewest members is next.
@@ -32,22 +35,20 @@ class NewMembers:
         point = self._point(arm, searched)
         arm = arm if point is None else self._space.arm_of(point)
         index = searched.count(arm)
-        seed = derive(self._spec.seed, "search", len(searched) // 2 % SEEDS)
-        if point is not None:
-            config = self._study.enqueue(number, self._space.complete(point), arm)
-        else:
-            config = self._study.ask(number, arm, index)
-            if arm == OFF_ARM and not self._space.nuisances:
-                seed = derive(self._spec.seed, "search", "off", index)  # one config only: replicates say more than copies
-        row = MemberRow(number=number, phase=Phase.SEARCH.value, arm=arm, config=config, config_hash=config_hash(config), seed=seed)
+        config = self._study.ask(number, arm, index) if point is None else self._study.enqueue(number, self._space.complete(point), arm)
+        digest = config_hash(config)
+        seed = self._seed(arm, index, digest, len(searched))
+        self._study.seeded(number, seed)
+        row = MemberRow(number=number, phase=Phase.SEARCH.value, arm=arm, config=config, config_hash=digest, seed=seed)
         self._ledger.open([row])
         return row
 
-    def missing(self, candidates: Sequence[Candidate], seeds: Sequence[int]) -> list[tuple[Candidate, int]]:
-        """The confirmations that are missing: each candidate on each seed. What the wall time stopped in an earlier run is missing, too."""
-        rows = (row for row in self._ledger.rows.values() if row.phase == Phase.CONFIRM and row.state != State.STOPPED)
-        have = {(row.config_hash, row.seed) for row in rows}
-        return [(one, seed) for seed in seeds for one in candidates if (config_hash(one.config), seed) not in have]
+    def _seed(self, arm: str, index: int, digest: str, searched: int) -> int:
+        """The seed of the `index`-th member of an arm, of which `searched` members come before it."""
+        if arm == OFF_ARM and not self._space.nuisances:
+            return derive(self._spec.seed, "search", "off", index)  # one config only
+        had = sum(row.config_hash == digest for row in self._ledger.rows.values() if row.phase == Phase.SEARCH)
+        return derive(self._spec.seed, "search", searched // 2 % SEEDS, *(("again", had) if had else ()))
 
     def confirmed(self, missing: Sequence[tuple[Candidate, int]]) -> list[MemberRow]:
         """Members for these configs and seeds, which no member of the search used."""

@@ -14,16 +14,15 @@ from pathlib import Path
 
 from infra.catalogue import MemberRow
 from objectives.base import Config, Phase, Report, State
-from objectives.registry import load
 from search.asking.space import Space
 from search.asking.study import Study
-from search.choosing import from_members, race, verdict
+from search.choosing import from_members, race
 from search.choosing.answer import Answer, Candidate, Row, SelectionError
-from search.choosing.candidates import usual
 from search.choosing.verdict import with_test
 from search.running.division import Division
 from search.running.ledger import Ledger, why_no_answer
 from search.running.new_members import NewMembers
+from search.running.rounds import Rounds
 from search.running.wall import WallTime
 from search.running.work import Prepared, Progress, Reading, Result, TestRead
 from search.spec.keys import Spec
@@ -86,8 +85,7 @@ class Plan:
         self.spec, self.space, self.study, self.ledger = spec, space, study, ledger
         self.wall = wall or WallTime(None)
         self.cut = False  # whether the wall time ended the race before it had an end
-        self.candidates, self.look = list(candidates), look
-        self._chosen = bool(self.candidates)  # kept beside the list, because the list stays empty where nothing is to be confirmed
+        self.rounds = Rounds(spec, space, ledger, candidates, look)
         self.answer: Answer | None = None
         self.problem = ""
         self.refused = False  # whether the problem is a mistake in what was asked
@@ -227,14 +225,17 @@ class Plan:
     def _after_search(self) -> Job | Pause:
         """The search is over and nothing runs: confirm, then answer, then read the test split once."""
         if self.answer is None:
-            if not self._chosen and not self._choose():
+            try:
+                missing = self.rounds.next()
+            except SelectionError as error:
+                self.problem = str(error)
                 return Pause.DONE
-            if missing := self._round():
-                if not self.wall.over():
-                    self._queue += self._new.confirmed(missing)
-                    return self.next()
-                self.cut = True
-            self.answer = self._answer()
+            if missing and not self.wall.over():
+                self._queue += self._new.confirmed(missing)
+                return self.next()
+            self.cut = bool(missing)
+            found = self.rounds.answer()
+            self.answer = replace(found, notes=[*self._notes, *found.notes])
         if self._test_read or self.wall.over():
             return Pause.DONE
         self._test_read = True
@@ -244,47 +245,12 @@ class Plan:
         self._in_flight[CHORE] = CHORE
         return Job(Kind.READ_TEST, readings=readings)
 
-    def _round(self) -> list[tuple[Candidate, int]]:
-        """What the race's next round trains, each candidate with a seed; empty where there is nothing left."""
-        if not self.candidates:
-            return []
-        if not race.decided(self.candidates):
-            rivals = race.has_rivals(self.candidates, self.space.alone)
-            if rivals and (missing := self._new.missing(self.candidates, from_members.screening_seeds(self.spec))):
-                return missing
-            self.candidates = from_members.finalists(self.spec, self.space, self.table(), self.candidates)
-            self.ledger.chose(self.candidates)
-        finalists = [one for one in self.candidates if one.final]
-        seeds = from_members.final_seeds(self.spec, self.look)
-        first = race.early(len(seeds))
-        if missing := self._new.missing(finalists, seeds[:first]):
-            return missing
-        untouched = {row.seed for row in self.ledger.rows.values()}.isdisjoint(seeds[first:])
-        if untouched and verdict.settled(self._answer(self.look.early)):
-            return []
-        return self._new.missing(finalists, seeds)
-
-    def _choose(self) -> bool:
-        try:
-            self.candidates = from_members.to_confirm(self.spec, self.space, self.table())
-        except SelectionError as error:
-            self.problem = str(error)
-            return False
-        self._chosen = True
-        self.ledger.chose(self.candidates)
-        return True
-
     def table(self) -> list[Row]:
         """The members, as rows for the choice."""
-        return from_members.table(self.ledger.ordered(), self.ledger.curves, self.candidates)
-
-    def _answer(self, error: float | None = None) -> Answer:
-        members, labels = self.ledger.ordered(), self.ledger.labels
-        found = from_members.answer(self.spec, self.space, members, self.table(), self.candidates, labels, self.look, error=error)
-        return replace(found, notes=[*self._notes, *found.notes])
+        return self.rounds.table()
 
     def _readings(self, answer: Answer) -> tuple[Reading, ...]:
-        wanted = from_members.to_read(answer, self.ledger.ordered(), self.candidates)
+        wanted = from_members.to_read(answer, self.ledger.ordered(), self.rounds.candidates)
         return tuple(Reading(arm, row.seed, row.config, self._weights(row.number)) for arm, row in wanted)
 
 
@@ -293,13 +259,3 @@ def ended(plan: Plan, carried_out: bool) -> tuple[str, str]:
     if not carried_out or plan.answer is not None:
         return ("complete" if carried_out else "interrupted"), ""
     return ("refused" if plan.refused else "failed"), plan.problem or why_no_answer(plan.ledger.ordered())
-
-
-def planned(spec: Spec) -> dict[str, int]:
-    """How many members each phase will have."""
-    lambdas = len(Space(spec, load(spec.objective)).lambdas)
-    alone, confirm = bool(spec.alone), spec.confirm
-    configs = confirm.configs if confirm.configs is not None else usual(lambdas, alone)
-    finalists = min(configs, 1 + lambdas if alone else 2 + (lambdas if lambdas > 1 else 0))
-    screened = configs * confirm.screen if configs > finalists and confirm.seeds else 0
-    return {Phase.SEARCH: spec.budget.trials, Phase.CONFIRM: screened + finalists * confirm.seeds}

@@ -1,4 +1,4 @@
-"""The wall time of a sweep. A share of it is kept for the race from the start, so that a short sweep still has an answer with an interval."""
+"""The wall time of a sweep. A share of it is kept for the race from the start, so that a short sweep has an interval, too."""
 
 from __future__ import annotations
 

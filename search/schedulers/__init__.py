@@ -1,13 +1,17 @@
 """Schedulers: which members are worth their next epochs. One file each; the file name is the name in a spec, so no list is edited.
 
-A file holds `SCHEDULER`, a `SchedulerInfo`, and a class `Scheduler(epochs)` with the methods of `SchedulerProtocol`. The class is pure:
-what carries a sweep out asks it and does as it says. The contract suite tests each file for this:
+A file holds `SCHEDULER`, a `SchedulerInfo`, and a class `Scheduler(epochs, *, …)` with the methods of `SchedulerProtocol`. Its keyword-only
+arguments are the options that a spec may give: `scheduler: {name: asha, reduction: 2}`. A file with options holds `EXAMPLES` of them, with
+which the contract suite runs too. Every scheduler takes the option `wraps`, another scheduler: then both may stop a member.
+
+The class is pure: what carries a sweep out asks it and does as it says. The contract suite tests each file for this:
 
 - milestones ascend, and all lie before the last epoch; between them the scheduler decides nothing;
 - a decision depends on what was told, not on the order or the groups in which it was told, because packs report together, and a resumed
   driver tells everything again;
-- every arm is judged only against itself, so that the off arm is not stopped by the arms for which it is the yardstick;
-- a lower score is better and NaN is the worst; the best of an arm goes on;
+- every arm is judged only against itself, so that the off arm is not stopped by the arms for which it is the yardstick. A class that
+  judges smaller groups than an arm names the group of a member: `bracket(number)`;
+- a lower score is better and NaN is the worst. At each milestone the best of an arm goes on, because an answer needs complete members;
 - a reason begins with the scheduler's name and names the epoch.
 """
 
@@ -16,9 +20,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from objectives.registry import names
+from objectives.registry import names, unknown
+from search import options
+from search.options import Chosen, name_of, options_of
+from search.schedulers._wrapped import Wrapped
+
+WRAPS = "wraps"
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,36 @@ def known() -> list[str]:
     return names("scheduler", __name__)
 
 
-def make(name: str, epochs: int) -> SchedulerProtocol:
-    """The scheduler called `name` for members of `epochs` epochs."""
-    scheduler: SchedulerProtocol = importlib.import_module(f"{__name__}.{name}").Scheduler(epochs)
-    return scheduler
+def accepted(name: str) -> dict[str, options.Option]:
+    """The options of a scheduler."""
+    wraps = options.Option(None, str | dict[str, Any] | None, "another scheduler, with its options: both may stop a member")
+    return options.accepted(_class(name)) | {WRAPS: wraps}
+
+
+def faults(chosen: Chosen, where: str = "scheduler") -> list[str]:
+    """What is wrong with a scheduler that is chosen in a spec, and with those that it wraps."""
+    name, given = name_of(chosen), options_of(chosen)
+    inner = given.pop(WRAPS, None)
+    found = [unknown(where, name, known())] if name not in known() else _option_faults(where, name, given)
+    if inner is None:
+        return found
+    below = f"{where}.{WRAPS}"
+    if isinstance(inner, str) or (isinstance(inner, dict) and isinstance(inner.get("name"), str)):
+        return found + faults(inner, below)
+    return [*found, f"{below} must be a scheduler, or a mapping with its name and options; got {inner!r}. Write `{WRAPS}: asha`."]
+
+
+def make(chosen: Chosen, epochs: int) -> SchedulerProtocol:
+    """A scheduler for members of `epochs` epochs: by name, or as a mapping with `name` and options."""
+    given = options_of(chosen)
+    inner = given.pop(WRAPS, None)
+    scheduler: SchedulerProtocol = _class(name_of(chosen))(epochs, **given)
+    return scheduler if inner is None else Wrapped(scheduler, make(inner, epochs))
+
+
+def _option_faults(where: str, name: str, given: dict[str, Any]) -> list[str]:
+    return options.faults(where, f"scheduler {name!r}", accepted(name), given)
+
+
+def _class(name: str) -> Any:
+    return importlib.import_module(f"{__name__}.{name}").Scheduler

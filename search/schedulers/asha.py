@@ -7,56 +7,59 @@ by itself.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
+from typing import Annotated
+
+from pydantic import Field
 
 from search.schedulers import SchedulerInfo
+from search.schedulers._curves import grace
+from search.schedulers._rungs import Rungs
 
 SCHEDULER = SchedulerInfo(
     name="asha",
     summary="at each rung a member goes on only if its score is among the best 1/η of those of its arm that reached the rung so far",
-    formula="rungs at grace·η^k epochs, grace = ⌈0.2·epochs⌉, η = 3",
+    formula="rungs at grace·η^k epochs, grace = ⌈grace_share·epochs⌉; η = reduction",
     source="Li et al. 2020, arXiv 1810.05934",
 )
-REDUCTION = 3
-# The scores of a GAN are not monotone early on, so nothing is judged before a fifth of the budget.
-GRACE_SHARE = 0.2
+EXAMPLES = ({"reduction": 2, "grace_share": 0.1}, {"reduction": 4})
 
 
 class Scheduler:
     """The rungs of one sweep. `milestones` are the epochs at which `decide` has an opinion."""
 
-    def __init__(self, epochs: int) -> None:
-        self.milestones = rungs(epochs)
-        self._scores: dict[tuple[str, int], dict[int, float]] = {}
+    def __init__(
+        self,
+        epochs: int,
+        *,
+        reduction: Annotated[int, Field(ge=2, description="η: one of so many goes on at a rung")] = 3,
+        # The scores of a GAN are not monotone early on, so nothing is judged before a fifth of the budget.
+        grace_share: Annotated[float, Field(gt=0, lt=1, description="the share of the epochs before the first rung")] = 0.2,
+    ) -> None:
+        self.milestones = rungs(epochs, reduction, grace_share)
+        self._rungs = Rungs(reduction)
 
     def hear(self, reports: Iterable[tuple[int, str, int, float]]) -> None:
         """Take in (number, arm, epoch, rung score) of an earlier driver, without deciding anything."""
         for number, arm, epoch, score in reports:
-            self._record(number, arm, epoch, score)
+            if epoch in self.milestones:
+                self._rungs.record(arm, number, epoch, score)
 
     def decide(self, number: int, arm: str, epoch: int, score: float) -> str:
         """The reason to stop this member now, or an empty string."""
         if epoch not in self.milestones:
             return ""
-        self._record(number, arm, epoch, score)
-        rung = self._scores[arm, epoch]
-        kept = max(1, math.ceil(len(rung) / REDUCTION))
-        rank = sorted(rung, key=lambda other: (rung[other], other)).index(number) + 1
-        if rank <= kept:
+        self._rungs.record(arm, number, epoch, score)
+        if not (beaten := self._rungs.beaten(arm, number, epoch)):
             return ""
-        return f"asha: rank {rank} of {len(rung)} of arm {arm!r} at epoch {epoch}, best {kept} go on"
-
-    def _record(self, number: int, arm: str, epoch: int, score: float) -> None:
-        if epoch in self.milestones:
-            worst = math.inf if math.isnan(score) else score
-            self._scores.setdefault((arm, epoch), {})[number] = worst
+        rank, members, kept = beaten
+        return f"asha: rank {rank} of {members} of arm {arm!r} at epoch {epoch}, best {kept} go on"
 
 
-def rungs(epochs: int) -> tuple[int, ...]:
+def rungs(epochs: int, reduction: int, grace_share: float) -> tuple[int, ...]:
     """The epochs of the rungs, all before the last epoch."""
-    epoch, found = max(1, math.ceil(GRACE_SHARE * epochs)), []
+    epoch, found = grace(epochs, grace_share), []
     while epoch < epochs:
         found.append(epoch)
-        epoch *= REDUCTION
+        epoch *= reduction
     return tuple(found)

@@ -14,6 +14,7 @@ from objectives.base import Conflict, Intent, Knob, Objective, Value
 from objectives.registry import load, names, unknown
 from search import schedulers
 from search.asking import samplers
+from search.asking.space import Space
 from search.spec.defaults import bounds, default_dataset, searched_alone, searched_knobs
 from search.spec.keys import Purpose, Range, Resources, Scalar, Searched, Spec
 
@@ -72,7 +73,20 @@ def _alone_faults(spec: Spec, objective: type[Objective]) -> list[str]:
 
 
 def conflicts(spec: Spec, objective: type[Objective]) -> list[Conflict]:
-    """Knobs that do not go together, as far as the objective knows."""
+    """Knobs that do not go together, as far as the objective knows; and what the sampler cannot do with those that are searched."""
+    return _objectives_conflicts(spec, objective) + _sampler_conflicts(spec, objective)
+
+
+def _sampler_conflicts(spec: Spec, objective: type[Objective]) -> list[Conflict]:
+    """None where nothing is searched, or where a fault of the knobs or of the sampler's options must be corrected first."""
+    search = searched_knobs(spec, objective)
+    if not search or samplers.faults(spec.sampler) or knob_faults(spec, objective, "train"):
+        return []
+    resolved = spec.model_copy(update={"search": search, "alone": bool(searched_alone(spec, objective))})
+    return samplers.conflicts(spec.sampler, Space(resolved, objective), spec.budget.trials)
+
+
+def _objectives_conflicts(spec: Spec, objective: type[Objective]) -> list[Conflict]:
     intent, lambdas = _intent(spec, objective), searched_alone(spec, objective)
     if not lambdas:
         return objective.conflicts(intent)
@@ -90,8 +104,7 @@ def _intent(spec: Spec, objective: type[Objective]) -> Intent:
     searched = searched_knobs(spec, objective)
     values = {name: _possible(knob, searched.get(name), spec.fixed.get(name, knob.default)) for name, knob in knobs.items()}
     epochs = spec.budget.epochs or objective.default_epochs
-    known = spec.scheduler in schedulers.known()
-    milestones = schedulers.make(spec.scheduler, epochs).milestones if known else ()
+    milestones = () if schedulers.faults(spec.scheduler) else schedulers.make(spec.scheduler, epochs).milestones
     return Intent(
         model=spec.model or next(iter(objective.models), None),
         dataset=spec.dataset.name or default_dataset(objective),
@@ -282,9 +295,8 @@ def plain_faults(spec: Spec, remote: bool) -> list[str]:
         )
     if confirm.seeds < 0 or confirm.seeds == 1:
         faults.append(f"confirm.seeds must be 0 (no confirmation) or at least 2, for an interval; got {confirm.seeds}. 5 is usual.")
-    for kind, given, known in (("sampler", spec.sampler, samplers.known()), ("scheduler", spec.scheduler, schedulers.known())):
-        if given not in known:
-            faults.append(unknown(kind, given, known))
+    # An export names the sampler that found it, which need not exist where the export is trained.
+    faults += ([] if _is_export(spec) else samplers.faults(spec.sampler)) + schedulers.faults(spec.scheduler)
     return faults + _resource_faults(spec.resources, remote)
 
 

@@ -86,6 +86,15 @@ def _kind(given: Any) -> str | None:
     return "range" if isinstance(given, Mapping | Range) else "choices" if isinstance(given, list | tuple) else None
 
 
+def _named(given: Any) -> Any:
+    """What is chosen by name: a word, or a mapping with options. A mapping without options is kept as the word."""
+    if isinstance(given, Mapping) and all(isinstance(key, str) for key in given) and isinstance(given.get("name", ""), str):
+        return given["name"] if set(given) == {"name"} else dict(given)
+    if not isinstance(given, str):
+        raise ValueError("must be a name, or a mapping with name and options")
+    return given
+
+
 def _packed(given: Any) -> Any:
     if given is None or given == "auto":
         return "auto"
@@ -94,6 +103,7 @@ def _packed(given: Any) -> Any:
     return given
 
 
+Named = Annotated[str | dict[str, Any], PlainValidator(_named)]
 Pack = Annotated[int | str, PlainValidator(_packed)]
 Scalar = Annotated[bool | int | float | str, PlainValidator(_scalar)]
 Searched = Annotated[
@@ -112,8 +122,8 @@ class Spec(_Part):
     search: dict[str, Searched] | None = None
     fixed: dict[str, Scalar] = {}
     points: tuple[dict[str, Scalar], ...] = ()
-    sampler: str = "tpe"
-    scheduler: str = "asha"
+    sampler: Named = "tpe"
+    scheduler: Named = "asha"
     budget: Budget = Budget()
     confirm: Confirm = Confirm()
     score: Literal["last", "best_epoch"] = "last"
@@ -144,6 +154,12 @@ class Spec(_Part):
     @classmethod
     def _null_is_none(cls, given: Any) -> Any:
         return "none" if given is None else given
+
+    @field_validator("sampler", "scheduler")
+    @classmethod
+    def _options_of_the_default(cls, given: Any, info: Any) -> Any:
+        default = cls.model_fields[info.field_name].default
+        return given if isinstance(given, str) else {"name": default, **given} if given else default
 
     @field_validator("features", mode="before")
     @classmethod

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from objectives.base import ObjectiveError, Value
 from objectives.registry import load, names, unknown
+from search import schedulers
 from search.errors import SpecError
 from search.spec.defaults import default_knobs, with_defaults
 from search.spec.faults import conflicts, knob_faults, name_faults, plain_faults
@@ -102,7 +103,7 @@ def _override(raw: dict[str, Any], override: str) -> list[str]:
     here = raw
     for key in keys[:-1]:
         below = here.get(key)
-        if key == "dataset" and isinstance(below, str):
+        if key in _NAMED and isinstance(below, str):
             below = here[key] = {"name": below}
         if below is None:
             below = here[key] = {}
@@ -114,6 +115,10 @@ def _override(raw: dict[str, Any], override: str) -> list[str]:
     else:
         here[keys[-1]] = value
     return []
+
+
+# Keys whose value may be a name alone, or a mapping with the name and more.
+_NAMED = ("dataset", "sampler", "scheduler", schedulers.WRAPS)
 
 
 def _default_search(raw: Mapping[str, Any]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from infra.catalogue import MemberRow
 from objectives.base import Phase, State
 from objectives.registry import load
+from search.choosing.from_members import planned
 from search.spec.keys import Spec
 
 
@@ -79,7 +80,7 @@ def introduction(name: str, spec: Spec, workers: int, rows: Sequence[MemberRow])
         "dataset": spec.dataset.name,
         "trials": spec.budget.trials,
         "epochs": spec.budget.epochs,
-        "seeds": spec.confirm.seeds,
+        "confirming": planned(spec)[Phase.CONFIRM],
         "workers": workers,
         "score": score,
         "unit": metric.unit if metric else "",

@@ -166,9 +166,8 @@ class Display:
             self._now_and_then(self._progress())
 
     def phase(self, name: str, done: int, total: int) -> None:
-        """How far a phase is. A confirmation is announced as a number of configs; each of them is trained on every seed."""
+        """How far a phase is, of how many members at most."""
         books = self._books
-        total *= int(books.info.get("seeds") or 1) if name == Phase.CONFIRM else 1
         books.totals[name], books.ended[name] = total, max(done, books.ended[name])
         if self.plain:
             self._line(f"{name}: {done} of {total}")
@@ -216,8 +215,7 @@ class Display:
         return max(searching + confirming - under_way, 0.0) * elapsed / books.epochs_seen
 
     def _confirmations(self) -> int:
-        guess = 5 * int(self._books.info.get("seeds") or 0)
-        return self._books.totals.get(Phase.CONFIRM, guess)
+        return self._books.totals.get(Phase.CONFIRM, int(self._books.info.get("confirming") or 0))
 
     # --- how it is said -------------------------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from infra.catalogue import Catalogue, MemberRow
 from infra.storage import Home
 from infra.tracking import MlflowTracker, Tracker
 from search.choosing.answer import Answer
+from search.options import said
 from search.spec.keys import Spec
 
 
@@ -48,10 +49,16 @@ def mirrored(name: str, spec: Spec, home: Home, catalogue: Catalogue) -> Tracker
     """A tracker that has been told everything the catalogue holds of a sweep. MLflow hears of it when it has its first member."""
     row = catalogue.sweep(name)
     tracker = MlflowTracker(home.tracking_uri, home.artifacts, home.spool, name, created=row.created.isoformat(), at_once=False)
-    params = {"objective": spec.objective, "model": spec.model, "dataset": spec.dataset.name, "sampler": spec.sampler, "seed": spec.seed}
+    params = {
+        "objective": spec.objective,
+        "model": spec.model,
+        "dataset": spec.dataset.name,
+        "sampler": said(spec.sampler),
+        "seed": spec.seed,
+    }
     params |= {f"budget.{key}": value for key, value in spec.budget.model_dump().items()}
     tags = {f"provenance.{key}": str(value)[:400] for key, value in row.provenance.items()}
-    tracker.start_sweep(name, {**params, "scheduler": spec.scheduler}, tags)
+    tracker.start_sweep(name, {**params, "scheduler": said(spec.scheduler)}, tags)
     repair(name, catalogue, tracker)
     return tracker
 

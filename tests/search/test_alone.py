@@ -82,13 +82,13 @@ def test_a_lambda_that_is_on_by_default_is_off_where_another_is_asked_about() ->
 
 
 def test_off_and_arms_of_each_lambda_are_confirmed_with_one_lambda_on(swept: Simulated) -> None:
-    arms = {one.arm: one.config for one in swept.plan.candidates}
+    arms = {one.arm: one.config for one in swept.plan.rounds.candidates}
     assert list(arms)[:4] == ["off", *(f"min:{name}" for name in LAMBDAS)] and 4 < len(arms) <= 1 + 3 * 3
     assert on(arms.pop("off")) == []
     for arm, config in arms.items():
         assert on(config) == [arm.partition(":")[2]]
         assert {**config, arm.partition(":")[2]: 0.0} == {**arms["min:l2_g"], "l2_g": 0.0}
-    finals = [one.arm for one in swept.plan.candidates if one.final]
+    finals = [one.arm for one in swept.plan.rounds.candidates if one.final]
     assert finals[0] == "off" and sorted(arm.partition(":")[2] for arm in finals[1:]) == sorted(LAMBDAS)
 
 
@@ -162,7 +162,7 @@ def test_nuisance_knobs_are_alike_in_all_best_arms_where_they_suit_all(tmp_path:
 
     with Simulated(tmp_path, RATED, with_rate, sd=0.3) as sweep:
         sweep.run(1 + 48 + 1)
-        rates = [float(one.config["lr"]) for one in sweep.plan.candidates if one.arm == "off" or one.arm.startswith("min")]
+        rates = [float(one.config["lr"]) for one in sweep.plan.rounds.candidates if one.arm == "off" or one.arm.startswith("min")]
         off = [row for row in sweep.ledger.ordered() if row.arm == "off" and row.phase == Phase.SEARCH]
     assert len({row.config["lr"] for row in off}) == len(off) == 8
     assert len(rates) == 4 and max(abs(math.log10(rate / 2e-3)) for rate in rates) < 0.4
@@ -174,7 +174,7 @@ def test_a_lambda_that_needs_nuisance_knobs_of_its_own_gets_them(tmp_path: Path)
 
     with Simulated(tmp_path, RATED, with_rate) as sweep:
         sweep.run(1 + 48 + 1)
-        rates = {one.arm: float(one.config["lr"]) for one in sweep.plan.candidates}
+        rates = {one.arm: float(one.config["lr"]) for one in sweep.plan.rounds.candidates}
     assert abs(math.log10(rates["off"] / 5e-3)) < 0.4 and abs(math.log10(rates["min:l1_g"] / 5e-3)) < 0.4
     assert abs(math.log10(rates["min:l2_g"] / 5e-4)) < 0.4
 
@@ -185,7 +185,7 @@ def test_a_lambda_that_always_diverges_is_not_chosen_and_one_that_always_fails_s
 
     with Simulated(tmp_path, SPEC, broken) as sweep:
         found = sweep.run()
-        arms = [one.arm for one in sweep.plan.candidates]
+        arms = [one.arm for one in sweep.plan.rounds.candidates]
     assert found is not None and arms[:2] == ["off", "min:l2_g"] and all(arm.endswith(":l2_g") for arm in arms[1:])
     l2, l1, group = found.lambdas
     assert l2.verdict is Verdict.HELPS and found.arm == l2.arm

@@ -20,8 +20,8 @@ from search.asking.seeds import derive
 from search.choosing import from_members, race
 from search.choosing.answer import Answer, Candidate, Row, Verdict
 from search.choosing.arms import sign_test
-from search.choosing.race import Look, early, finalists, has_rivals
-from search.choosing.verdict import answer, settled
+from search.choosing.race import Look, finalists, has_rivals
+from search.choosing.verdict import answer
 from search.running.work import Result
 from search.spec.reading import read
 from tests.search.simulated import DROPOUT, L2, LR, Simulated, parabola
@@ -166,8 +166,8 @@ def test_a_first_round_needs_two_arms_of_one_side(arms: list[str], alone: bool, 
 
 def test_all_looks_of_a_sweep_together_err_in_at_most_one_of_twenty() -> None:
     looks = [Look(number) for number in range(1, 100)]
-    assert math.fsum(look.error + look.early for look in looks) <= 0.05
-    assert all(0 < look.early < look.error for look in looks)
+    assert math.fsum(look.error for look in looks) <= 0.05
+    assert all(look.error > 0 for look in looks)
     assert all(later.error < earlier.error for earlier, later in pairwise(looks))
 
 
@@ -202,7 +202,7 @@ def swept(folder: Path, gain: float, **keys: Any) -> tuple[list[Any], Answer, li
     with Simulated(folder, {**SPEC, **keys}, lambda config: 10 + parabola(gain)(float(config["l2"]))) as sweep:
         found = sweep.run()
         assert found is not None
-        return sweep.ledger.ordered(), found, list(sweep.plan.candidates)
+        return sweep.ledger.ordered(), found, list(sweep.plan.rounds.candidates)
 
 
 @pytest.fixture(scope="module")
@@ -221,10 +221,10 @@ def finals_of(sweep: tuple[list[Any], Answer, list[Candidate]]) -> Counter[str]:
     return Counter(row.config["l2"] for row in sweep[0] if row.phase == Phase.CONFIRM and row.seed in seeds)
 
 
-def test_a_huge_effect_saves_the_second_half_of_the_final_seeds(huge: Any, small: Any) -> None:
-    half, whole = early(7), 7
-    assert half == 4 and huge[1].verdict is Verdict.HELPS and huge[1].effect.seeds == half
-    assert sorted(finals_of(huge).values()) == [half] * 2
+def test_a_huge_effect_needs_few_final_seeds_and_none_needs_them_all(huge: Any, small: Any) -> None:
+    few, whole = race.FEWEST, 7
+    assert huge[1].verdict is Verdict.HELPS and huge[1].effect.seeds == few
+    assert sorted(finals_of(huge).values()) == [few] * 2
     assert small[1].effect.seeds == whole and sorted(finals_of(small).values()) == [whole] * 2
 
 
@@ -296,7 +296,7 @@ def lives(folder: Path, jobs: int) -> tuple[list[Any], Any, Any, int]:
             assert found is not None
             told = {key: value for key, value in found.to_dict().items() if key != "spent"}
             rows = [(row.number, row.phase, row.config, row.seed, row.state, row.score) for row in one.ledger.ordered()]
-            return rows, one.plan.candidates, told, number
+            return rows, one.plan.rounds.candidates, told, number
     raise AssertionError("a hundred drivers came to no end")
 
 
@@ -318,7 +318,7 @@ def test_drivers_that_die_in_every_job_end_with_the_same_members_and_answer(
 # ------------------------------------------------------------------------------------------------ how often the verdict is wrong
 
 PLAIN: dict[str, dict[str, Value]] = {"off": {"l2": 0.0}, "min": {"l2": 0.1}}
-FINALISTS = [Candidate(arm, config, "", final=True) for arm, config in PLAIN.items()]
+FINALISTS = [Candidate(arm, config, "", seeds=7) for arm, config in PLAIN.items()]
 REPEATS = 600
 
 
@@ -351,16 +351,13 @@ def test_a_lambda_that_does_nothing_rarely_helps_or_hurts(lost: float, heavy: bo
 
 @pytest.mark.parametrize("margin", [0.0, 0.05])
 def test_going_on_until_it_helps_does_not_make_it_help(margin: float) -> None:
-    """Five races one after the other, each with its early look, as long as there is no verdict for λ: helps or hurts in one of twenty."""
+    """Five races one after the other, as long as there is no verdict for λ: helps or hurts in one of twenty."""
     rng, repeats, said = np.random.default_rng(1), 150, 0
     for _ in range(repeats):
         for number in range(1, 6):
             look = Look(number, 7 * (number - 1))
             seeds = range(look.used, look.used + 7)
             rows = null(rng, seeds, 0.1)
-            half = [row for row in rows if row.seed in seeds[: early(7)]]
-            if settled(answer(half, [L2], FINALISTS, margin=margin, seeds=set(seeds), error=look.early)):
-                rows = half
             found = answer(rows, [L2], FINALISTS, margin=margin, seeds=set(seeds), error=look.error)
             if found.verdict in (Verdict.HELPS, Verdict.HURTS):
                 said += 1

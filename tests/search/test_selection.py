@@ -118,13 +118,13 @@ def test_the_effect_is_paired_by_seed_and_has_the_error_of_the_look() -> None:
     assert (found.effect.low, found.effect.high) == pytest.approx((2.9 / 3 - half, 2.9 / 3 + half))
     assert found.effect.comparisons == 1 and found.verdict is Verdict.HELPS
     rows, cands = confirm({"off": [2.0, 3.0, 4.0], "min": [1.0, 2.0, 3.1]}, FIVE)
-    wide = answer(rows, [L2], cands, error=race.EARLY)
+    wide = answer(rows, [L2], cands, error=0.001)
     assert wide.effect.low < found.effect.low and wide.verdict is Verdict.NO_EVIDENCE
 
 
 def test_only_the_final_seeds_of_finalists_are_judged() -> None:
     rows, cands = confirm({"off": [9.0, 9.0, 2.0, 3.0, 4.0], "min": [1.0, 1.0, 1.0, 2.0, 3.1], "edge": [0.0, 0.0]}, FIVE)
-    kept = [replace(one, final=one.arm != "edge") for one in cands]
+    kept = [replace(one, seeds=3 if one.arm != "edge" else 0) for one in cands]
     found = answer(rows, [L2], kept, seeds={2, 3, 4})
     assert found.arm == "min" and found.effect == ask({"off": [2.0, 3.0, 4.0], "min": [1.0, 2.0, 3.1]}).effect
     assert found.promise.seeds == 3 and found.off_score == 3.0
@@ -235,7 +235,7 @@ def searched(on: Sequence[str], off: Sequence[str]) -> list[Row]:
 
 
 def test_where_no_lambda_completed_the_answer_is_to_keep_off() -> None:
-    cands = [Candidate("off", {"l2": 0.0}, "", final=True)]
+    cands = [Candidate("off", {"l2": 0.0}, "", seeds=5)]
     confirmed = [Row(300 + seed, "confirm", "off", {"l2": 0.0}, seed, "complete", 3.0 + 0.1 * seed) for seed in range(3)]
     found = answer([*searched(["diverged"] * 10, ["complete"] * 3), *confirmed], [L2], cands)
     assert (found.verdict, found.arm, found.recommended_arm, found.recommended) == (Verdict.HURTS, "off", "off", {"l2": 0.0})
@@ -257,7 +257,7 @@ def test_where_no_lambda_completed_the_answer_is_to_keep_off() -> None:
 def test_that_no_lambda_completed_is_held_against_it_only_where_it_is_no_chance(on: list[str], off: list[str], verdict: Verdict) -> None:
     """Fisher's exact test of the search; that the off arm trains seven times more with nuisance knobs chosen for it proves nothing."""
     more = [Row(300 + seed, "confirm", "off", {"l2": 0.0}, seed, "complete", 3.0) for seed in range(7)]
-    cands = [Candidate("off", {"l2": 0.0}, "", final=True)]
+    cands = [Candidate("off", {"l2": 0.0}, "", seeds=5)]
     assert answer([*searched(on, off), *more], [L2], cands).verdict is verdict
 
 

@@ -1,23 +1,29 @@
 """Samplers: where in the space the next config is drawn. One file each; the file name is the name in a spec, so no list is edited.
 
-A file holds `SAMPLER`, a `SamplerInfo` that says all about the sampler, and `make(seed, knobs, trials, index)`. `make` returns an Optuna
-sampler for *one* ask. The sampler is made anew for every member, so its stream is a function of the sweep's seed and the member alone. A
-sampler that lives as long as its process repeats its draws after a restart: a reopened study would try the same configs again. `knobs` are
-the knobs to draw, `trials` is how many trials the arm may spend, and `index` counts the members of the arm from 0.
+A file holds `SAMPLER`, a `SamplerInfo` that says all about the sampler, and `make(seed, knobs, trials, index, *, …)`. `make` returns an
+Optuna sampler for *one* ask. The sampler is made anew for every member, so its stream is a function of the sweep's seed and the member
+alone. A sampler that lives as long as its process repeats its draws after a restart: a reopened study would try the same configs again.
+`knobs` are the knobs to draw, `trials` is how many trials the arm may spend, and `index` counts the members of the arm from 0. The
+keyword-only arguments of `make` are the options that a spec may give: `sampler: {name: tpe, n_startup_trials: 4}`.
+
+A file may hold `conflicts(knobs, trials)`: what it cannot do with the knobs of an arm, as errors or warnings.
+
+A sampler of Optuna's that has no file here is named `module:Class`, such as `optuna.samplers:GPSampler`; see `_foreign.py`.
 """
 
 from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from objectives.base import ObjectiveError
+from objectives.base import Conflict, ObjectiveError
 from objectives.registry import names, unknown
+from search import options
+from search.asking.samplers import _foreign
 from search.asking.seeds import derive
-
-if TYPE_CHECKING:
-    from search.asking.space import Space
+from search.asking.space import OFF_ARM, SEARCH_ARM, Space
+from search.options import Chosen, name_of, options_of
 
 
 @dataclass(frozen=True)
@@ -41,8 +47,36 @@ def known() -> list[str]:
     return names("sampler", __name__)
 
 
+def accepted(name: str) -> dict[str, options.Option]:
+    """The options of a sampler.
+
+    Raises:
+        ObjectiveError: it is written `module:Class`, and there is no such class.
+    """
+    return _foreign.accepted(_foreign.load(name)) if _is_foreign(name) else options.accepted(_file(name).make)
+
+
+def faults(chosen: Chosen, where: str = "sampler") -> list[str]:
+    """What is wrong with a sampler that is chosen in a spec: its name, the names of its options, their values."""
+    name, given = name_of(chosen), options_of(chosen)
+    if _is_foreign(name):
+        return _foreign.faults(where, name, given)
+    if name not in known():
+        return [unknown(where, name, known()) + " Any other of Optuna's is written optuna.samplers:Class."]
+    return options.faults(where, f"sampler {name!r}", accepted(name), given)
+
+
+def conflicts(chosen: Chosen, space: Space, trials: int) -> list[Conflict]:
+    """What a sampler without `faults` cannot do in this space with so many trials in all."""
+    say = getattr(_file(name_of(chosen)), "conflicts", None) if not _is_foreign(name_of(chosen)) else None
+    found = [one for arm in space.arms for one in say(space.asked(arm), space.trials(arm, trials))] if say else []
+    if options_of(chosen) or _is_foreign(name_of(chosen)):
+        found += [one for arm in (*space.arms, OFF_ARM) for one in _refusals(chosen, space, trials, arm)]
+    return list(dict.fromkeys(found))
+
+
 def sampler_for(
-    name: str, sweep_seed: int, number: int, *, space: Space, trials: int, arm: str = "search", index: int | None = None
+    chosen: Chosen, sweep_seed: int, number: int, *, space: Space, trials: int, arm: str = SEARCH_ARM, index: int | None = None
 ) -> Any:
     """The Optuna sampler for one member.
 
@@ -52,16 +86,43 @@ def sampler_for(
     Raises:
         ObjectiveError: there is no sampler of this name.
     """
+    name, given, knobs = name_of(chosen), options_of(chosen), space.asked(arm)
+    if _is_foreign(name):
+        return _foreign.make(name, derive(sweep_seed, "sampler", arm, number), knobs, given)
     if name not in known():
         raise ObjectiveError(unknown("sampler", name, known()))
-    knobs = space.asked(arm)
     # A sequence needs one scrambling for the whole arm; an independent draw needs a stream of its own.
-    module = importlib.import_module(f"{__name__}.{name}")
+    module = _file(name)
     seed = derive(sweep_seed, "sampler", arm) if module.SAMPLER.sequence else derive(sweep_seed, "sampler", arm, number)
-    return module.make(seed, knobs, trials, number if index is None else index)
+    return module.make(seed, knobs, trials, number if index is None else index, **given)
 
 
-def adaptive(name: str) -> bool:
-    """True for a sampler that learns from how members ended. A pack of its draws must stay small."""
-    info: SamplerInfo = importlib.import_module(f"{__name__}.{name}").SAMPLER
+def adaptive(chosen: Chosen) -> bool:
+    """True for a sampler that learns from how members ended. A pack of its draws must stay small. Foreign ones are taken to learn."""
+    if _is_foreign(name_of(chosen)):
+        return True
+    info: SamplerInfo = _file(name_of(chosen)).SAMPLER
     return info.adaptive
+
+
+def _refusals(chosen: Chosen, space: Space, trials: int, arm: str) -> list[Conflict]:
+    """What the sampler itself says against its options, or against the knobs of an arm, as an error."""
+    try:
+        if _is_foreign(name_of(chosen)):
+            _foreign.tried(name_of(chosen), space.asked(arm), options_of(chosen))
+        else:
+            sampler_for(chosen, 0, 0, space=space, trials=space.trials(arm, trials), arm=arm)
+    except Exception as error:
+        knobs = ", ".join(knob.name for knob in space.asked(arm)) or "no knob"
+        said = " ".join(str(error).split()) or type(error).__name__
+        message = f"sampler {options.said(chosen)} must be able to draw {knobs}; it says: {said} Correct its options, or choose another."
+        return [Conflict("error", "sampler", message)]
+    return []
+
+
+def _is_foreign(name: str) -> bool:
+    return ":" in name
+
+
+def _file(name: str) -> Any:
+    return importlib.import_module(f"{__name__}.{name}")

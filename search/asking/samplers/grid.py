@@ -9,7 +9,8 @@ from typing import Any
 
 from objectives.base import Knob, Value
 from search.asking.samplers import SamplerInfo
-from search.asking.space import at, distributions
+from search.asking.samplers._made import given
+from search.asking.space import at
 
 SAMPLER = SamplerInfo(
     name="grid",
@@ -23,9 +24,7 @@ SAMPLER = SamplerInfo(
 
 def make(seed: int, knobs: Sequence[Knob], trials: int, index: int) -> Any:
     """The grid point number `index`. After the last point the grid begins again; that gives a replicate with another random seed."""
-    from search.asking.samplers._sequence import Given
-
-    return Given(point(seed, knobs, trials, index), distributions(knobs))
+    return given(point(seed, knobs, trials, index), knobs)
 
 
 def point(seed: int, knobs: Sequence[Knob], trials: int, index: int) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import Any
 
 from objectives.base import Knob
 from search.asking.samplers import SamplerInfo
-from search.asking.space import at, distributions
+from search.asking.samplers._made import given
+from search.asking.space import at
 
 SAMPLER = SamplerInfo(
     name="qmc",
@@ -21,10 +22,8 @@ SAMPLER = SamplerInfo(
 
 def make(seed: int, knobs: Sequence[Knob], trials: int, index: int) -> Any:
     """The point number `index` of the sequence that `seed` scrambles."""
-    from search.asking.samplers._sequence import Given
-
     del trials
-    return Given(point(seed, knobs, index), distributions(knobs))
+    return given(point(seed, knobs, index), knobs)
 
 
 def point(seed: int, knobs: Sequence[Knob], index: int) -> dict[str, Any]:

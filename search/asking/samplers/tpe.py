@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from objectives.base import Knob
 from search.asking.samplers import SamplerInfo
@@ -17,9 +19,18 @@ SAMPLER = SamplerInfo(
 )
 
 
-def make(seed: int, knobs: Sequence[Knob], trials: int, index: int) -> Any:
+def make(
+    seed: int,
+    knobs: Sequence[Knob],
+    trials: int,
+    index: int,
+    *,
+    n_startup_trials: Annotated[int | None, Field(ge=0, description="random members first; null: a quarter of the trials, 4 to 10")] = None,
+    n_ei_candidates: Annotated[int, Field(ge=1, description="draws of which the best is taken")] = 24,
+) -> Any:
     """TPE, after a quarter of the trials at random. With Optuna's default of ten, half of a sweep of 24 would be random."""
     from optuna.samplers import TPESampler
 
     del knobs, index
-    return TPESampler(seed=seed, n_startup_trials=min(10, max(4, trials // 4)))
+    startup = min(10, max(4, trials // 4)) if n_startup_trials is None else n_startup_trials
+    return TPESampler(seed=seed, n_startup_trials=startup, n_ei_candidates=n_ei_candidates)

@@ -1,0 +1,70 @@
+"""From the end of a search to its answer: the rounds of the race, as members that are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from objectives.base import Phase, State
+from search.asking.space import Space
+from search.choosing import from_members, race
+from search.choosing.answer import Answer, Candidate, Row
+from search.running.ledger import Ledger
+from search.spec.keys import Spec
+
+Missing = list[tuple[Candidate, int]]  # each candidate with a seed
+
+
+class Rounds:
+    """The race of one sweep. It has no state that the catalogue does not have."""
+
+    def __init__(
+        self, spec: Spec, space: Space, ledger: Ledger, candidates: Sequence[Candidate] = (), look: race.Look = race.Look()
+    ) -> None:
+        self.spec, self.space, self.ledger, self.look = spec, space, ledger, look
+        self.candidates = list(candidates)
+        self._chosen = bool(self.candidates)  # kept beside the list, because the list stays empty where nothing is to be confirmed
+
+    def next(self) -> Missing:
+        """What the next round trains; empty where nothing is left to train.
+
+        Raises:
+            SelectionError: there is nothing to choose from.
+        """
+        if not self._chosen:
+            self._choose(from_members.to_confirm(self.spec, self.space, self.table()))
+        if not self.candidates:
+            return []
+        if not race.decided(self.candidates):
+            rivals = race.has_rivals(self.candidates, self.space.alone)
+            if rivals and (missing := self._missing(self.candidates, from_members.screening_seeds(self.spec))):
+                return missing
+            self._choose(from_members.finalists(self.spec, self.space, self.table(), self.candidates, self.look))
+        finalists = [one for one in self.candidates if one.final]
+        return self._missing(finalists, from_members.final_seeds(self.spec, self.look)[: finalists[0].seeds])
+
+    def _missing(self, candidates: Sequence[Candidate], seeds: Sequence[int]) -> Missing:
+        """The confirmations that are missing: each candidate on each seed. What the wall time stopped in an earlier run is missing, too."""
+        rows = (row for row in self.table() if row.phase == Phase.CONFIRM and row.state != State.STOPPED)
+        have = {(row.arm, row.seed) for row in rows}
+        return [(one, seed) for seed in seeds for one in candidates if (one.arm, seed) not in have]
+
+    def _choose(self, candidates: Sequence[Candidate]) -> None:
+        self.candidates, self._chosen = list(candidates), True
+        self.ledger.chose(self.candidates, self.members())
+
+    def members(self) -> int:
+        """How many members the race has at most, by what is known of it."""
+        if not self.candidates:
+            return 0
+        confirm, rivals = self.spec.confirm, race.has_rivals(self.candidates, self.space.alone)
+        final = sum(one.seeds for one in self.candidates) or from_members.finalists_planned(self.spec) * confirm.seeds
+        return (len(self.candidates) * confirm.screen if rivals else 0) + final
+
+    def table(self) -> list[Row]:
+        """The members, as rows for the choice."""
+        return from_members.table(self.ledger.ordered(), self.ledger.curves, self.candidates)
+
+    def answer(self) -> Answer:
+        """The answer by what is known now."""
+        members, labels = self.ledger.ordered(), self.ledger.labels
+        return from_members.answer(self.spec, self.space, members, self.table(), self.candidates, labels, self.look)
