@@ -15,6 +15,8 @@ from search.choosing.race import Look
 from search.running.ledger import LOOKS
 from search.spec.keys import Spec
 
+CUT = "cut"  # the fact that the wall time ended a race before its end
+
 
 def remove(name: str, *, home: Home | None = None) -> list[str]:
     """Remove a sweep: rows, files, Optuna's studies, and its MLflow runs (marked deleted). Returns what could not be removed.
@@ -114,7 +116,7 @@ def plain_spec(spec: Spec) -> dict[str, Any]:
     return found
 
 
-def remember(catalogue: Catalogue, name: str, problem: str) -> None:
-    """Store why a sweep failed, for people who look at it later. A sweep that went on to its answer no longer has such a reason."""
-    facts = {key: value for key, value in catalogue.sweep(name).facts.items() if key != "problem"}
-    catalogue.update_sweep(name, facts=facts | ({"problem": problem} if problem else {}))
+def remember(catalogue: Catalogue, name: str, problem: str, cut: bool) -> None:
+    """Store why a sweep failed, or that the wall time cut its race. A sweep that went on to its end no longer has such a fact."""
+    facts = {key: value for key, value in catalogue.sweep(name).facts.items() if key not in ("problem", CUT)}
+    catalogue.update_sweep(name, facts=facts | ({"problem": problem} if problem else {}) | ({CUT: True} if cut else {}))

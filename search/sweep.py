@@ -100,7 +100,7 @@ def resume(
     where = Where(home or Home.open(), workers, address, listener or Silent(), tracking)
     with Catalogue(where.home.catalogue_url, create=False) as catalogue:
         row = catalogue.sweep(name)
-        if not trials and row.status == "complete" and row.answer is not None:
+        if not trials and row.status == "complete" and row.answer is not None and not row.facts.get(kept.CUT):
             return Outcome(name, "complete", Answer.from_dict(row.answer), notes=("this sweep was complete: nothing was left to do",))
         if holder := catalogue.locked_by(name):
             raise InfraError(f"A sweep has one driver at a time; {name!r} is driven by {holder}. Wait for it, or stop it first.")
@@ -123,7 +123,7 @@ def _drive(name: str, spec: Spec, where: Where, catalogue: Catalogue, up: Cluste
             catalogue.update_sweep(name, status="interrupted")
             tracker.close(1.0)
             raise
-        kept.remember(catalogue, name, problem)
+        kept.remember(catalogue, name, problem, plan.cut)
         notes = _finish(dispatch, catalogue, tracker, plan, "failed" if status == "refused" else status)
     if plan.answer is not None:
         where.listener.finished(plan.answer)

@@ -67,11 +67,11 @@ def finalists_planned(spec: Spec) -> int:
     return 1 + lambdas if spec.alone else 2 + (lambdas if lambdas > 1 else 0)
 
 
-def finalists(spec: Spec, space: Space, rows: Sequence[Row], found: Sequence[Candidate], look: race.Look) -> list[Candidate]:
+def finalists(spec: Spec, space: Space, rows: Sequence[Row], found: Sequence[Candidate], look: race.Look, most: int) -> list[Candidate]:
     """The candidates, their finalists with the number of their final seeds."""
     lambdas = candidates.lambdas_of(space.knobs, spec.simplify)
     simpler = spec.prefer == "simpler"
-    return race.finalists(found, rows, space.knobs, lambdas, alone=space.alone, simpler=simpler, most=spec.confirm.seeds, error=look.error)
+    return race.finalists(found, rows, space.knobs, lambdas, alone=space.alone, simpler=simpler, most=most, error=look.error)
 
 
 def screening_seeds(spec: Spec) -> list[int]:

@@ -6,8 +6,8 @@ A training of config x with seed s ends with
 
 - m ~ N(0, 1) is the level, and f the score that the seeds have in common: Matérn-5/2 with variance a² and a length scale for each column;
 - h is what no smooth f explains of a config: independent from config to config with variance d², and the same for each of its trainings;
-- g_s is what seed s adds: the same for two trainings of one config, alike for neighbours, and little for configs far apart. Its covariance
-  is c(x) c(x') (SHIFT + (1 − SHIFT) exp(−½ |x − x'|² / REACH²)) within a seed and 0 between two seeds;
+- g_s is what seed s adds: a shift of all configs, and a part that is alike for neighbours only. Its covariance within a seed is
+  s² + c(x) c(x') exp(−½ |x − x'|² / REACH²), and 0 between two seeds;
 - ε is what no seed explains, with standard deviation e(x).
 
 The noise may grow along λ: c(x) = c·exp(b·x), e(x) = e·exp(b·x), x counted from the middle of the range. All parameters are those with
@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-SHIFT, REACH = 0.15, 0.3
+REACH = 0.3
 TAILS = 5.0  # degrees of freedom of ε
 JITTER = 1e-8
 # Mean and standard deviation of each parameter's logarithm (of b itself); scores have variance 1, and each column a range of 1.
@@ -37,6 +37,7 @@ _PRIORS = {
     "a": (0.0, 0.7),
     "length": (math.log(0.5), 0.6),
     "d": (math.log(0.1), 1.0),
+    "s": (math.log(0.1), 1.0),
     "c": (math.log(0.2), 1.0),
     "e": (math.log(0.2), 1.0),
     "b": (0.0, 0.7),
@@ -91,8 +92,9 @@ class Process:
 
     def noise(self, points: Array) -> Array:
         """The standard deviation of one training with a new seed around m + f at each row, shape (n,)."""
-        c, e, b = _noise_parameters(self.parameters, points.shape[1], self.growing)
-        return np.asarray(math.hypot(c, e) * np.exp((points[:, list(self.growing)] - 0.5) @ b))
+        s, c, e, b = _noise_parameters(self.parameters, points.shape[1], self.growing)
+        found: Array = np.hypot(s, math.hypot(c, e) * np.exp((points[:, list(self.growing)] - 0.5) @ b))
+        return found
 
     def drawn(self, count: int, rng: np.random.Generator) -> list[Process]:
         """Processes with parameters drawn from their posterior distribution, near its mode (Laplace's approximation).
@@ -167,13 +169,13 @@ def fit(seen: Seen, growing: Sequence[int] = (), start: Array | None = None) -> 
 
 
 def _priors(columns: int, growing: int) -> tuple[Array, Array]:
-    names = ["a", *["length"] * columns, "d", "c", "e", *["b"] * growing]
+    names = ["a", *["length"] * columns, "d", "s", "c", "e", *["b"] * growing]
     return np.array([_PRIORS[name][0] for name in names]), np.array([_PRIORS[name][1] for name in names])
 
 
-def _noise_parameters(parameters: Array, columns: int, growing: Sequence[int]) -> tuple[float, float, Array]:
-    c, e = np.exp(parameters[2 + columns : 4 + columns])
-    return float(c), float(e), parameters[4 + columns : 4 + columns + len(growing)]
+def _noise_parameters(parameters: Array, columns: int, growing: Sequence[int]) -> tuple[float, float, float, Array]:
+    s, c, e = np.exp(parameters[2 + columns : 5 + columns])
+    return float(s), float(c), float(e), parameters[5 + columns : 5 + columns + len(growing)]
 
 
 def _matern(left: Array, right: Array, a: float, lengths: Array) -> tuple[Array, Array, Array]:
@@ -186,8 +188,9 @@ def _matern(left: Array, right: Array, a: float, lengths: Array) -> tuple[Array,
 
 @dataclass(frozen=True)
 class _Fixed:
-    """What no parameter changes: the shape of g's covariance, who has the same config, and the places from the middle of the range."""
+    """What no parameter changes: who has one seed, how alike neighbours of a seed are, who has one config; places from the middle."""
 
+    same: Array
     shared: Array
     equal: Array
     middle: Array
@@ -196,22 +199,24 @@ class _Fixed:
     def of(seen: Seen) -> _Fixed:
         squares = ((seen.points[:, None, :] - seen.points[None, :, :]) ** 2).sum(axis=2)
         same = seen.seeds[:, None] == seen.seeds[None, :]
-        shared = same * (SHIFT + (1 - SHIFT) * np.exp(-0.5 * squares / REACH**2))
-        return _Fixed(shared, (squares == 0.0).astype(np.float64), seen.points - 0.5)
+        return _Fixed(
+            same.astype(np.float64), same * np.exp(-0.5 * squares / REACH**2), (squares == 0.0).astype(np.float64), seen.points - 0.5
+        )
 
 
 def _covariance(parameters: Array, seen: Seen, fixed: _Fixed, growing: tuple[int, ...]) -> tuple[Array, list[Array]]:
     """The covariance of all scores, and its derivative by each parameter."""
     columns = seen.points.shape[1]
     smooth, shared, squares = _matern(seen.points, seen.points, math.exp(parameters[0]), np.exp(parameters[1 : 1 + columns]))
-    c, e, b = _noise_parameters(parameters, columns, growing)
+    s, c, e, b = _noise_parameters(parameters, columns, growing)
+    shifts = s * s * fixed.same
     configs = math.exp(2 * parameters[1 + columns]) * fixed.equal
     grown = np.exp(fixed.middle[:, list(growing)] @ b)
     seeds = c * c * fixed.shared * np.outer(grown, grown)
     own = np.diag(e * e * grown**2)
-    derivatives = [2 * smooth, *(shared * squares[:, :, column] for column in range(columns)), 2 * configs, 2 * seeds, 2 * own]
+    derivatives = [2 * smooth, *(shared * squares[:, :, column] for column in range(columns)), 2 * configs, 2 * shifts, 2 * seeds, 2 * own]
     derivatives += [(seeds + own) * (fixed.middle[:, [at]] + fixed.middle[:, at]) for at in growing]
-    return 1.0 + smooth + configs + seeds + own + np.diag(seen.doubts + JITTER), derivatives
+    return 1.0 + smooth + configs + shifts + seeds + own + np.diag(seen.doubts + JITTER), derivatives
 
 
 def _objective(parameters: Array, seen: Seen, fixed: _Fixed, means: Array, sds: Array, growing: tuple[int, ...]) -> tuple[float, Array]:
@@ -239,7 +244,7 @@ def _without_outliers(process: Process, seen: Seen) -> Process:
     surprise = process._weights**2 / precision  # squared residuals over their variance
     heavier = np.maximum((TAILS + surprise) / (TAILS + 1.0) - 1.0, 0.0)
     columns = seen.points.shape[1]
-    _, e, b = _noise_parameters(process.parameters, columns, process.growing)
+    _, _, e, b = _noise_parameters(process.parameters, columns, process.growing)
     own = (e * np.exp((seen.points[:, list(process.growing)] - 0.5) @ b)) ** 2
     doubts = seen.doubts + np.where(heavier > 0.5, heavier, 0.0) * own
     return _solved(Seen(seen.points, seen.scores, seen.seeds, doubts), process.parameters, process.growing)

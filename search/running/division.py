@@ -16,15 +16,15 @@ class Division:
     """The packs of one sweep. `width` is how many members train well as one program; it is measured when the data is prepared."""
 
     def __init__(self, spec: Spec, ledger: Ledger, bundle: Callable[[Config], Hashable], workers: int) -> None:
-        self._spec, self._ledger, self.bundle, self._workers = spec, ledger, bundle, workers
+        self._spec, self._ledger, self.bundle, self.workers = spec, ledger, bundle, workers
         self.width = 1
 
     def size(self, phase: str) -> int:
         """How many members of a phase make a pack. Every worker then gets equally many packs of one size."""
         rows = sum(row.phase == phase for row in self._ledger.rows.values())
         members = max(rows, self._spec.budget.trials) if phase == Phase.SEARCH else rows
-        rounds = math.ceil(members / (self.widest(phase) * self._workers))
-        return max(1, math.ceil(members / (rounds * self._workers)))
+        rounds = math.ceil(members / (self.widest(phase) * self.workers))
+        return max(1, math.ceil(members / (rounds * self.workers)))
 
     def next(self, queue: Sequence[MemberRow], to_come: int, busy: int) -> list[MemberRow]:
         """The members of the queue that are the next pack: of one phase, trained equally long, and of one bundle of the objective.
@@ -40,7 +40,7 @@ class Division:
         # The fullest pack goes first. The few members that passed a rung wait until others pass it too.
         found = max(kinds.values(), key=len) if self.width > 1 else list(queue)
         # A worker with nothing to do gets a part of the members that are left.
-        share = math.ceil((len(queue) + to_come) / max(1, self._workers - busy))
+        share = math.ceil((len(queue) + to_come) / max(1, self.workers - busy))
         alone = self.bundle(found[0].config) is None
         return found[: 1 if alone else min(self.size(found[0].phase), share)]
 

@@ -85,7 +85,7 @@ class Plan:
         self.spec, self.space, self.study, self.ledger = spec, space, study, ledger
         self.wall = wall or WallTime(None)
         self.cut = False  # whether the wall time ended the race before it had an end
-        self.rounds = Rounds(spec, space, ledger, candidates, look)
+        self.rounds = Rounds(spec, space, ledger, candidates, look, self.room)
         self.answer: Answer | None = None
         self.problem = ""
         self.refused = False  # whether the problem is a mistake in what was asked
@@ -133,6 +133,13 @@ class Plan:
         """Whether the search has had its share of the wall time, and enough members completed for a fit."""
         complete = sum(row.phase == Phase.SEARCH and row.state == State.COMPLETE for row in self.ledger.rows.values())
         return complete >= FEWEST and self.wall.search_over()
+
+    def room(self) -> float:
+        """How many whole members the wall time has room for, by what an epoch has taken so far."""
+        rows = self.ledger.rows.values()
+        epochs = sum(row.epochs for row in rows)
+        member_s = self.spec.settings().epochs * sum(row.seconds for row in rows) / max(epochs, 1)
+        return self.division.workers * self.wall.left_s() / member_s if member_s > 0 else math.inf
 
     def ended(self, number: int) -> None:
         """A member has its state: tell Optuna, and note that it no longer runs."""
@@ -233,9 +240,10 @@ class Plan:
             if missing and not self.wall.over():
                 self._queue += self._new.confirmed(missing)
                 return self.next()
-            self.cut = bool(missing)
+            self.cut = bool(missing or self._queue)
             found = self.rounds.answer()
-            self.answer = replace(found, notes=[*self._notes, *found.notes])
+            cut = ["the wall time ended the confirmation before its end; `lagrange resume` goes on with it"] if self.cut else []
+            self.answer = replace(found, notes=[*self._notes, *cut, *found.notes])
         if self._test_read or self.wall.over():
             return Pause.DONE
         self._test_read = True

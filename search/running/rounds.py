@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 from objectives.base import Phase, State
 from search.asking.space import Space
@@ -18,9 +19,16 @@ class Rounds:
     """The race of one sweep. It has no state that the catalogue does not have."""
 
     def __init__(
-        self, spec: Spec, space: Space, ledger: Ledger, candidates: Sequence[Candidate] = (), look: race.Look = race.Look()
+        self,
+        spec: Spec,
+        space: Space,
+        ledger: Ledger,
+        candidates: Sequence[Candidate] = (),
+        look: race.Look = race.Look(),
+        room: Callable[[], float] = lambda: math.inf,
     ) -> None:
         self.spec, self.space, self.ledger, self.look = spec, space, ledger, look
+        self._room = room  # how many members can still be trained
         self.candidates = list(candidates)
         self._chosen = bool(self.candidates)  # kept beside the list, because the list stays empty where nothing is to be confirmed
 
@@ -35,12 +43,20 @@ class Rounds:
         if not self.candidates:
             return []
         if not race.decided(self.candidates):
-            rivals = race.has_rivals(self.candidates, self.space.alone)
-            if rivals and (missing := self._missing(self.candidates, from_members.screening_seeds(self.spec))):
-                return missing
-            self._choose(from_members.finalists(self.spec, self.space, self.table(), self.candidates, self.look))
+            screening = self._missing(self.candidates, from_members.screening_seeds(self.spec)) if self._has_rivals() else []
+            final = from_members.finalists_planned(self.spec)
+            # Where time is short, the first round is left out before seeds of the final one are.
+            if screening and self._room() >= len(screening) + race.FEWEST * final:
+                return screening
+            most = max(2, int(min(self.spec.confirm.seeds, self._room() / final)))
+            if most < self.spec.confirm.seeds:
+                self.ledger.note(f"the wall time has room for {most} final seeds; {self.spec.confirm.seeds} were asked for")
+            self._choose(from_members.finalists(self.spec, self.space, self.table(), self.candidates, self.look, most))
         finalists = [one for one in self.candidates if one.final]
         return self._missing(finalists, from_members.final_seeds(self.spec, self.look)[: finalists[0].seeds])
+
+    def _has_rivals(self) -> bool:
+        return race.has_rivals(self.candidates, self.space.alone)
 
     def _missing(self, candidates: Sequence[Candidate], seeds: Sequence[int]) -> Missing:
         """The confirmations that are missing: each candidate on each seed. What the wall time stopped in an earlier run is missing, too."""
@@ -56,9 +72,9 @@ class Rounds:
         """How many members the race has at most, by what is known of it."""
         if not self.candidates:
             return 0
-        confirm, rivals = self.spec.confirm, race.has_rivals(self.candidates, self.space.alone)
+        confirm = self.spec.confirm
         final = sum(one.seeds for one in self.candidates) or from_members.finalists_planned(self.spec) * confirm.seeds
-        return (len(self.candidates) * confirm.screen if rivals else 0) + final
+        return (len(self.candidates) * confirm.screen if self._has_rivals() else 0) + final
 
     def table(self) -> list[Row]:
         """The members, as rows for the choice."""

@@ -15,6 +15,10 @@ class WallTime:
         seconds = math.inf if minutes is None else 60 * minutes
         self._end, self._search_end = clock() + seconds, clock() + seconds * search_share
 
+    def left_s(self) -> float:
+        """How many seconds are left."""
+        return self._end - self._clock()
+
     def over(self) -> bool:
         """Whether all of it is over."""
         return self._clock() > self._end

@@ -105,6 +105,7 @@ def row(world: World, found: Sequence[Repeat]) -> str:
     rivals = {name: statistics.fmean(one.rivals[name] for one in found) for name in found[0].rivals}
     verdicts = {str(said): sum(one.verdict == said for one in found) for said in (*Verdict, "none")}
     error = statistics.stdev(regrets) / math.sqrt(len(regrets)) if len(regrets) > 1 else math.nan
+    effect, width = (statistics.median(getattr(one, name) for one in found) for name in ("effect_width", "lambda_width"))
     return (
         f"{world.name:9s} regret {statistics.fmean(regrets):.2f} ± {error:.2f}"
         + "".join(f" · {name} {value:.2f}" for name, value in rivals.items())
@@ -112,7 +113,7 @@ def row(world: World, found: Sequence[Repeat]) -> str:
         + " · " + "/".join(f"{100 * count / len(found):.0f}" for count in verdicts.values())
         + f" · true: effect {share([one.effect_true for one in found]):.0f}, λ {share([one.lambda_true for one in found]):.0f},"
         + f" promise {share([one.promise_true for one in found]):.0f} %"
-        + f" · widths: effect {statistics.median(one.effect_width for one in found):.2f}, λ {statistics.median(one.lambda_width for one in found):.2f}"
+        + f" · widths: effect {effect:.2f}, λ {width:.2f}"
     )  # fmt: skip
 
 
