@@ -18,7 +18,9 @@ from objectives.base import Phase, Settings, Value
 from objectives.families import _prepared
 from objectives.registry import load
 from search.asking.space import Space
+from search.choosing import from_members
 from search.choosing.answer import Answer, Verdict
+from search.choosing.race import Look
 from search.errors import SpecError
 from search.running.where import IN_PROCESS
 from search.spec.reading import read
@@ -117,6 +119,7 @@ def test_the_answer_is_that_of_the_lambda_that_gains_most(answer: Answer) -> Non
 
 def test_the_test_split_is_read_for_every_lambda(answer: Answer) -> None:
     assert answer.test is not None and set(answer.test["alone"]) == set(LAMBDAS)
+    assert {one["seeds"] for one in answer.test["alone"].values()} == {answer.effect.seeds}  # the final seeds, and not those of the choice
     assert answer.test["alone"]["l2_g"] == answer.test["effect"]
     assert answer.test["alone"]["group_lasso"]["high"] < 0 < answer.test["alone"]["l2_g"]["low"]
 
@@ -275,7 +278,8 @@ def test_what_is_measured_beside_the_score_is_in_the_answer(tmp_path: Path) -> N
         found = sweep.run()
         assert found is not None
         (told,) = found.measured.values()
-        scores = [row.score for row in sweep.ledger.ordered() if row.phase == "confirm" and row.config == found.best]
+        seeds = from_members.final_seeds(sweep.spec, Look())
+        scores = [row.score for row in sweep.ledger.ordered() if row.phase == "confirm" and row.config == found.best and row.seed in seeds]
         assert told["chosen"]["mean"] == pytest.approx(2 * sum(score or 0 for score in scores) / len(scores))
         assert told["chosen"]["n"] == told["off"]["n"] == len(scores) and told["off"]["se"] > 0
         assert Answer.from_dict(found.to_dict()).measured == found.measured

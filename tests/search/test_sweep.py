@@ -23,10 +23,13 @@ from objectives.base import ObjectiveError, Phase
 from objectives.checks import device
 from objectives.families import toy
 from search import retrain, sweep
+from search.choosing import from_members
 from search.choosing.answer import Answer
+from search.choosing.race import Look
 from search.cli import app
 from search.running import driver, worker
 from search.running.where import IN_PROCESS
+from search.spec.reading import read
 from search.spec.text import parse_yaml
 from search.sweep import Outcome
 from search.telling import exports
@@ -159,6 +162,11 @@ def test_more_trials_extend_a_finished_sweep(copied: Home, halved: Halved) -> No
     # A config and seed that was confirmed is not trained again.
     confirmed = [(row.config_hash, row.seed) for row in rows if row.phase == Phase.CONFIRM]
     assert len(confirmed) == len(set(confirmed))
+    # The second verdict is that of seeds which no earlier one used; so going on until it helps does not make it help.
+    finals = set(from_members.final_seeds(read(spec(**HALVED)), Look(2, 3)))
+    assert not finals & {row.seed for row in before}
+    own = [row for row in rows if row.config == outcome.answer.best and row.seed in finals]
+    assert len(own) == outcome.answer.effect.seeds > 0
 
 
 @pytest.mark.parametrize(("fault", "state"), [("raise", "failed"), ("nan", "diverged")])
