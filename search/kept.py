@@ -95,7 +95,7 @@ def go_on(catalogue: Catalogue, name: str, spec: Spec, trials: int) -> Spec:
         spec = spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": spec.budget.trials + trials})})
         row = catalogue.sweep(name)
         before = Look(**row.facts.get(LOOKS, {}))
-        if any(one.get("final") for one in row.candidates or []):  # that race took its look; the next one has seeds of its own
+        if any(one.get("seeds") for one in row.candidates or []):  # that race took its look; the next one has seeds of its own
             before = Look(before.number + 1, before.used + spec.confirm.seeds)
         catalogue.update_sweep(name, candidates=None, facts={**row.facts, LOOKS: asdict(before)})
     catalogue.update_sweep(name, spec=plain_spec(spec), status="running", answer=None)

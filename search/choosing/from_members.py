@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from infra.catalogue import MemberRow, config_hash
@@ -94,7 +94,7 @@ def answer(
     look: race.Look,
 ) -> Answer:
     """The answer that the race gives. `labels` are the full names of metrics."""
-    name = str(spec.metric)
+    name, seeds = str(spec.metric), set(final_seeds(spec, look))
     found = verdict.answer(
         rows,
         space.knobs,
@@ -103,29 +103,33 @@ def answer(
         score_name=name,
         simplify=spec.simplify,
         alone=space.alone,
-        seeds=set(final_seeds(spec, look)),
+        seeds=seeds,
         error=look.error,
     )
-    return replace(found, score_label=labels.get(name, ""), measured=_measured(spec, found, members, chosen, labels))
+    final = [row for row in members if row.phase == Phase.CONFIRM and row.state == State.COMPLETE and row.seed in seeds]
+    return replace(found, score_label=labels.get(name, ""), measured=_measured(spec, found, final, chosen, labels))
 
 
-def to_read(found: Answer, members: Sequence[MemberRow], chosen: Sequence[Candidate]) -> list[tuple[str, MemberRow]]:
-    """The confirmed members whose weights are scored on the test split, each with its arm: members of the chosen config and of the off arm.
+def to_read(
+    found: Answer, members: Sequence[MemberRow], chosen: Sequence[Candidate], seeds: Collection[int]
+) -> list[tuple[str, MemberRow]]:
+    """The members whose weights are scored on the test split, each with its arm: members of the chosen config and of the off arm.
 
-    Where each λ was searched alone: members of the best arm of every λ, and of the off arm.
+    Where each λ was searched alone: members of the best arm of every λ, and of the off arm. Only the final `seeds` are read: an arm was
+    chosen because its weights of the first round were good, and they may be good on the test split, too.
     """
     alone = {one.arm for one in found.lambdas if one.alone is not None}
     wanted = {config_hash(one.config): one.arm for one in chosen if one.arm in alone}
     wanted[config_hash(found.best)] = "chosen"
     wanted |= {config_hash(one.config): OFF_ARM for one in chosen if race.is_off(one) and one.final}
-    complete = (row for row in members if row.phase == Phase.CONFIRM and row.state == State.COMPLETE)
+    complete = (row for row in members if row.phase == Phase.CONFIRM and row.state == State.COMPLETE and row.seed in seeds)
     return [(wanted[row.config_hash], row) for row in complete if row.config_hash in wanted]
 
 
 def _measured(
     spec: Spec, found: Answer, members: Sequence[MemberRow], chosen: Sequence[Candidate], labels: Mapping[str, str]
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """What `measure` asked for: means over the confirmed seeds of the chosen config and of its off arm."""
+    """What `measure` asked for: means over the final seeds (`members`) of the chosen config and of its off arm."""
     off = next((one.config for one in chosen if race.is_off(one) and one.final), None)
     arms = {"chosen": found.best, **({OFF_ARM: off} if off is not None else {})}
     told: dict[str, dict[str, dict[str, float]]] = {}
@@ -138,7 +142,6 @@ def _measured(
 
 
 def _confirmed(members: Sequence[MemberRow], digest: str, metric: str) -> list[float]:
-    """One metric, of every confirmed member of one config that has the metric."""
-    rows = [row for row in members if row.phase == Phase.CONFIRM and row.config_hash == digest and row.state == State.COMPLETE]
-    values = [row.metrics.get(metric) for row in rows]
+    """One metric, of every member of one config that has the metric."""
+    values = [row.metrics.get(metric) for row in members if row.config_hash == digest]
     return [float(value) for value in values if value is not None and math.isfinite(value)]

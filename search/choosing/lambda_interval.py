@@ -69,8 +69,12 @@ def _minima(surface: Surface, knob: Knob, configs: Sequence[Mapping[str, Value]]
 
 
 def _ridge(surface: Surface, knob: Knob, values: Sequence[float], config: Mapping[str, Value]) -> list[dict[str, Value]]:
-    """For each value of the λ the config whose other searched knobs are best for it: where two knobs interact, they move together."""
-    others = [other for other in surface.encoder.knobs if other is not knob and other.name != knob.name]
+    """For each value of the λ the config whose other searched knobs are best for it: where two knobs interact, they move together.
+
+    A λ that is off stays off.
+    """
+    on = [one for one in surface.encoder.knobs if not one.is_lambda or config[one.name] != off_value(one)]
+    others = [other for other in on if other.name != knob.name]
     tried = [{other.name: config[other.name] for other in others}, *cover(others)[:64]] if others else [{}]
     found = []
     for value in values:

@@ -121,8 +121,8 @@ def finalists(
         best = _simplest(mine, surface, lost, lambdas) if simpler else _best(mine, surface, lost)
         moved = None if simpler else moves.get(knob.name if knob is not None else "")
         chosen.append(_moved(best, moved, tail, found, knobs) if moved else best)
-    more = [] if alone or len(chosen) < 2 else _without(chosen[1], lambdas)
-    more += [one for one in chosen if one not in found]
+    more = [one for one in chosen if one not in found]  # before the arms without one λ: the first λ arm is the one that is judged
+    more += [] if alone or len(chosen) < 2 else _without(chosen[1], lambdas)
     seeds = seeds_needed(chosen[0], chosen[1:], surface, most, error) if chosen[1:] else most
     names, finals = {one.arm for one in more}, {one.arm for one in (*chosen, *more)}
     whole = [*(one for one in found if one.arm not in names), *more]

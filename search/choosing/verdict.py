@@ -69,7 +69,7 @@ def answer(
     surface = Surface.of(trainings(rows), knobs)
     arms, off, sides, delta = _compared(rows, cands, margin, alone, seeds, error)
     notes = _remarks(arms)
-    best = max(sides, key=lambda side: side.rank, default=_Side.none(off, rows, knobs))
+    best = max(sides, key=lambda side: (*side.rank, side.expected(surface)), default=_Side.none(off, rows, knobs))
     notes += best.notes if not alone else [f"{side.lambda_name}: {note}" for side in sides for note in side.notes]
     kept = off if best.rather_off(surface) else best.arm
     own = {side.lambda_name: side for side in sides} if alone else {}
@@ -210,9 +210,13 @@ class _Side:
 
     @property
     def rank(self) -> tuple[bool, float]:
-        """The side that helps, and then the side that gains most, is the answer's."""
+        """The side that helps, and then the side that gains most, is the answer's; where none was confirmed, the one `expected` to."""
         gain = self.effect.mean
         return self.verdict is Verdict.HELPS, gain if not math.isnan(gain) else -math.inf
+
+    def expected(self, surface: Surface | None) -> float:
+        """How good the arm is by the surface of all members."""
+        return -float(surface.level([self.arm.config])[0]) if surface is not None else 0.0
 
     def rather_off(self, surface: Surface | None) -> bool:
         """Whether to train without λ: λ hurts; or nothing says that it helps, and off is expected to be better."""

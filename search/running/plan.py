@@ -258,7 +258,8 @@ class Plan:
         return self.rounds.table()
 
     def _readings(self, answer: Answer) -> tuple[Reading, ...]:
-        wanted = from_members.to_read(answer, self.ledger.ordered(), self.rounds.candidates)
+        seeds = set(from_members.final_seeds(self.spec, self.rounds.look))
+        wanted = from_members.to_read(answer, self.ledger.ordered(), self.rounds.candidates, seeds)
         return tuple(Reading(arm, row.seed, row.config, self._weights(row.number)) for arm, row in wanted)
 
 

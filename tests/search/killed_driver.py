@@ -48,6 +48,7 @@ POINTS: dict[str, Where] = {
     "decided": (ledger.Ledger, "decide", _in_search, False),
     "ended-not-told": (plan.Plan, "ended", _always, True),
     "chosen": (ledger.Ledger, "chose", _always, False),
+    "finalists": (ledger.Ledger, "chose", _always, True),
     "confirm": (ledger.Ledger, "record", _in_confirm, True),
     "answered": (exports, "write_reports", _always, True),
     "projected": (study.Study, "project", _always, False),

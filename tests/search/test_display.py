@@ -26,7 +26,7 @@ INFO = {
     "dataset": "digits",
     "trials": 4,
     "epochs": 10,
-    "seeds": 2,
+    "confirming": 10,
     "workers": 2,
     "done": 0,
 }
@@ -176,7 +176,7 @@ def test_best_so_far_is_the_best_complete_searched_member_and_off_stands_apart()
 
 
 def test_time_left_counts_what_is_still_to_train() -> None:
-    """Two of four searched at one epoch per second; two more and 5 configs × 2 seeds of 10 epochs are left: 120 s."""
+    """Two of four searched at one epoch per second; two more and 10 confirmations of 10 epochs are left: 120 s."""
     display, clock, _ = watched()
     display.started(INFO)
     assert display.seconds_left() is None
@@ -187,16 +187,16 @@ def test_time_left_counts_what_is_still_to_train() -> None:
 
 def test_time_left_learns_that_members_are_stopped() -> None:
     display, clock, _ = watched()
-    display.started({**INFO, "seeds": 0})
+    display.started({**INFO, "confirming": 0})
     train(display, clock, 0, state="stopped", epochs=2)
     train(display, clock, 1, state="stopped", epochs=2)
     assert display.seconds_left() == pytest.approx(4)
 
 
-def test_a_confirmation_is_announced_in_configs_and_counted_in_members() -> None:
+def test_a_confirmation_is_announced_and_counted_in_members() -> None:
     display, clock, out = watched()
     display.started({**INFO, "trials": 0})
-    display.phase("confirm", 0, 3)
+    display.phase("confirm", 0, 6)
     train(display, clock, 0, phase="confirm", arm="off")
     display.finished(None)
     assert "1/6 confirmed" in out.getvalue().splitlines()[-1]

@@ -20,8 +20,10 @@ from search.asking.seeds import derive
 from search.choosing import from_members, race
 from search.choosing.answer import Answer, Candidate, Row, Verdict
 from search.choosing.arms import sign_test
-from search.choosing.race import Look, finalists, has_rivals
+from search.choosing.race import Look, finalists, has_rivals, seeds_needed
+from search.choosing.trainings import trainings
 from search.choosing.verdict import answer
+from search.modelling.surface import Surface
 from search.running.work import Result
 from search.spec.reading import read
 from tests.search.simulated import DROPOUT, L2, LR, Simulated, parabola
@@ -52,7 +54,15 @@ def final(found: Sequence[Candidate]) -> list[str]:
 
 
 def chosen(scores: Mapping[str, Scores], configs: Mapping[str, dict[str, Value]] = ARMS, **keys: Any) -> list[str]:
-    return final(finalists(*screened(scores, configs), [L2, LR], [L2], **keys))
+    """The finalists; the minimum of the surface stands for the candidate that is nearest to it."""
+    return sorted(_known(one, configs) for one in finalists(*screened(scores, configs), [L2, LR], [L2], **keys) if one.final)
+
+
+def _known(one: Candidate, configs: Mapping[str, dict[str, Value]]) -> str:
+    if not one.arm.startswith("refined"):
+        return one.arm
+    on = [arm for arm, config in configs.items() if config["l2"]]
+    return min(on, key=lambda arm: abs(math.log(float(configs[arm]["l2"]) / float(one.config["l2"]))))
 
 
 def around(*means: float) -> dict[str, Scores]:
@@ -64,33 +74,46 @@ def around(*means: float) -> dict[str, Scores]:
 
 
 def test_the_best_off_arm_and_the_best_lambda_arm_come_to_the_final() -> None:
-    assert chosen(around(14, 10, 12, 13, 15)) == ["off", "min"]
+    assert chosen(around(14, 10, 12, 13, 15)) == ["min", "off"]
     assert chosen(around(14, 12, 10, 13, 11)) == ["lucky", "off:min"]
 
 
 def test_the_order_of_members_changes_no_finalist() -> None:
     found, rows = screened(around(14, 12, 10, 13, 11), ARMS)
-    assert final(finalists(found, rows[::-1], [L2, LR], [L2])) == ["lucky", "off:min"]
+    one, other = finalists(found, rows, [L2, LR], [L2]), finalists(found, rows[::-1], [L2, LR], [L2])
+    assert [(arm.arm, arm.seeds) for arm in one] == [(arm.arm, arm.seeds) for arm in other]
+
+
+def test_the_minimum_of_the_surface_after_the_first_round_is_an_arm_of_its_own() -> None:
+    """Between two candidates, where no third one is the same."""
+    found, rows = screened({**around(14, 10.1, 12, 10, 15), "lucky": [14.0, 14.1, 14.0]}, ARMS)
+    kept = finalists(found, rows, [L2, LR], [L2])
+    (refined,) = [one for one in kept if one.arm == "refined"]
+    assert refined.final and 0.05 < float(refined.config["l2"]) < 0.5 and refined.config["lr"] != 0.1
+    assert [one.arm for one in kept if one.final] == ["off", "refined"]
+    searched = [Row(r.number, Phase.SEARCH, r.arm, r.config, r.seed, r.state, r.score) for r in rows]
+    assert "refined" not in [one.arm for one in finalists(found, searched, [L2, LR], [L2])]  # nothing is new since the candidates
+    assert "refined" not in [one.arm for one in finalists(found, rows, [L2, LR], [L2], simpler=True)]
 
 
 @pytest.mark.parametrize("state", ["diverged", "collapsed"])
 def test_an_arm_that_lost_more_seeds_than_another_does_not_come_to_the_final(state: str) -> None:
     """Its survivors are by far the best: they must not count."""
     scores = around(14, 12, 11, 13, 15)
-    assert chosen({**scores, "lucky": [1.0, 1.0, state]}) == ["off", "min"]
+    assert chosen({**scores, "lucky": [1.0, 1.0, state]}) == ["min", "off"]
     assert chosen({**scores, "off": [1.0, 1.0, state]}) == ["lucky", "off:min"]
-    assert chosen({arm: [*values[:2], state] for arm, values in scores.items()}) == ["off", "lucky"]  # all alike
+    assert chosen({arm: [*values[:2], state] for arm, values in scores.items()}) == ["lucky", "off"]  # all alike
 
 
 @pytest.mark.parametrize("state", ["failed", "preempted"])
 def test_a_missing_seed_is_not_held_against_an_arm(state: str) -> None:
     scores = around(14, 12, 10, 13, 15)
-    assert chosen({**scores, "lucky": [*scores["lucky"][:2], state]}) == ["off", "lucky"]
+    assert chosen({**scores, "lucky": [*scores["lucky"][:2], state]}) == ["lucky", "off"]
 
 
 def test_without_a_surface_the_first_sound_arm_of_each_side_is_taken() -> None:
-    assert chosen({"off": [3.0], "min": [2.0]}) == ["off", "min"]
-    assert chosen({"off": ["failed"], "min": ["diverged"], "lucky": ["failed"], "edge": ["failed"]}) == ["off", "lucky"]
+    assert chosen({"off": [3.0], "min": [2.0]}) == ["min", "off"]
+    assert chosen({"off": ["failed"], "min": ["diverged"], "lucky": ["failed"], "edge": ["failed"]}) == ["lucky", "off"]
 
 
 def test_where_only_the_off_arm_trains_it_is_the_only_finalist() -> None:
@@ -98,11 +121,10 @@ def test_where_only_the_off_arm_trains_it_is_the_only_finalist() -> None:
 
 
 def test_the_simpler_of_two_arms_that_are_not_told_apart_is_taken_only_where_it_is_asked_for() -> None:
-    alike = {**around(14, 10, 12, 10, 15), "edge": [9.8, 10.2, 9.91]}
-    assert chosen({**alike, "min": [9.9, 9.9, 10.1]}) == ["off", "min"]
-    assert chosen({**alike, "min": [9.9, 9.9, 10.1]}, simpler=True) == ["off", "edge"]
-    assert chosen(around(14, 10, 14, 13, 15), simpler=True) == ["off", "min"]  # edge is clearly worse
-    assert chosen({**alike, "edge": [9.8, 10.0, "diverged"]}, simpler=True) == ["off", "min"]
+    alike = {**around(14, 10, 12, 10, 15), "min": [9.9, 9.9, 10.1], "edge": [9.8, 10.2, 9.91]}
+    assert chosen(alike, simpler=True) == ["edge", "off"]
+    assert chosen(around(14, 10, 14, 13, 15), simpler=True) == chosen(around(14, 10, 14, 13, 15)) == ["min", "off"]  # edge is worse
+    assert chosen({**alike, "edge": [9.8, 10.0, "diverged"]}, simpler=True) == ["min", "off"]
 
 
 TWO: dict[str, dict[str, Value]] = {
@@ -114,23 +136,29 @@ TWO: dict[str, dict[str, Value]] = {
 }
 
 
-def two(*means: float) -> list[Candidate]:
+def two(*means: float, simpler: bool = False) -> list[Candidate]:
     scores: dict[str, Scores] = {arm: [mean - 0.1, mean, mean + 0.1] for arm, mean in zip(TWO, means, strict=True)}
     found, rows = screened(scores, TWO)
-    return finalists(found, rows, [L2, DROPOUT], [L2, DROPOUT])
+    return finalists(found, rows, [L2, DROPOUT], [L2, DROPOUT], simpler=simpler)
 
 
-def test_the_arms_without_one_lambda_are_those_of_the_arm_that_was_chosen() -> None:
-    kept = {one.arm: one for one in two(14, 12, 13, 13, 10)}
-    assert final(list(kept.values())) == ["off", "lucky", "without:l2", "without:dropout"]
-    assert kept["without:l2"].config == {"l2": 0.0, "dropout": 0.5} and kept["without:dropout"].config == {"l2": 1.0, "dropout": 0.0}
-    kept = {one.arm: one for one in two(14, 10, 13, 13, 12)}
-    assert final(list(kept.values())) == ["off", "min", "without:l2", "without:dropout"]
-    assert all(one.config == TWO[arm] for arm, one in kept.items())
+@pytest.mark.parametrize("simpler", [False, True])  # without and with an arm that no candidate was
+def test_the_arms_without_one_lambda_are_those_of_the_arm_that_was_chosen_and_come_after_it(simpler: bool) -> None:
+    """The verdict takes the first λ arm for the chosen one."""
+    for means in ((14, 12, 13, 13, 10), (14, 10, 13, 13, 12)):
+        off, best, *without = [one for one in two(*means, simpler=simpler) if one.final]
+        assert off.arm == "off" and best.arm in ("min", "lucky", "refined") and best.config["l2"] and best.config["dropout"]
+        assert {one.arm: one.config for one in without} == {f"without:{name}": {**best.config, name: 0.0} for name in ("l2", "dropout")}
+        rows = [
+            Row(900 + 10 * at + seed, Phase.CONFIRM, one.arm, one.config, seed, "complete", 10.0 + at + 0.1 * seed)
+            for at, one in enumerate([off, best, *without])
+            for seed in range(50, 53)
+        ]
+        assert answer(rows, [L2, DROPOUT], [off, best, *without]).arm == best.arm
 
 
 def test_an_arm_with_one_lambda_on_has_no_arm_without_it() -> None:
-    assert final(two(14, 12, 10, 13, 12)) == ["off", "without:l2"]
+    assert final(two(14, 12, 10, 13, 12, simpler=True)) == ["off", "without:l2"]
 
 
 def test_every_lambda_that_is_alone_has_its_own_finalist() -> None:
@@ -143,7 +171,13 @@ def test_every_lambda_that_is_alone_has_its_own_finalist() -> None:
     }
     means = {"off": 14.0, "min:l2": 10.0, "min:dropout": 13.0, "lucky:l2": 12.0, "lucky:dropout": 11.0}
     found, rows = screened({arm: [mean - 0.1, mean, mean + 0.1] for arm, mean in means.items()}, configs)
-    assert final(finalists(found, rows, [L2, DROPOUT], [L2, DROPOUT], alone=True)) == ["off", "min:l2", "lucky:dropout"]
+    off, *ones = [one for one in finalists(found, rows, [L2, DROPOUT], [L2, DROPOUT], alone=True) if one.final]
+    assert off.arm == "off" and [one.arm.partition(":")[2] for one in ones] == ["l2", "dropout"]
+    for one, best, other in zip(ones, (0.1, 0.5), ("dropout", "l2"), strict=True):
+        name = one.arm.partition(":")[2]
+        assert one.config[other] == 0.0 and best / 3 < float(one.config[name]) < best * 3
+    kept = finalists(found, rows, [L2, DROPOUT], [L2, DROPOUT], alone=True, simpler=True)
+    assert final(kept) == ["off", "min:l2", "lucky:dropout"]
 
 
 @pytest.mark.parametrize(
@@ -199,7 +233,7 @@ SPEC: dict[str, Any] = {"objective": "toy", "search": {"l2": {}}, "scheduler": "
 
 def swept(folder: Path, gain: float, **keys: Any) -> tuple[list[Any], Answer, list[Candidate]]:
     """Members, answer and candidates of a sweep that gains `gain` at λ = 0.1."""
-    with Simulated(folder, {**SPEC, **keys}, lambda config: 10 + parabola(gain)(float(config["l2"]))) as sweep:
+    with Simulated(folder, {**SPEC, **keys}, lambda config: 10 + parabola(gain)(float(config["l2"])), shift=0.05) as sweep:
         found = sweep.run()
         assert found is not None
         return sweep.ledger.ordered(), found, list(sweep.plan.rounds.candidates)
@@ -374,9 +408,34 @@ def test_the_arm_that_lost_nothing_in_the_first_round_does_not_help_for_that() -
         cands, _ = screened(luck, configs)
         kept = finalists(cands, screened(luck, configs)[1], [L2], [L2])
         values = {one.arm: ["collapsed" if rng.random() < 0.2 else float(rng.normal()) for _ in range(7)] for one in kept if one.final}
-        _, rows = screened(values, configs)
+        _, rows = screened(values, {one.arm: one.config for one in kept})
         said[answer(rows, [L2], kept).verdict] += 1
     assert said[Verdict.HELPS] <= most(repeats, race.FIRST / 2)
+
+
+def plain(effect: float, noise: float) -> Surface:
+    """A surface of two searches of one curve each: off 0, l2 = 0.1 better by `effect` with noise `noise`."""
+    rng = np.random.default_rng(5)
+    curve = parabola(effect)
+    rows = [
+        Row(i, Phase.SEARCH, "search", {"l2": float(10 ** rng.uniform(-3, 1)) if i % 4 else 0.0}, i, "complete", 0.0) for i in range(40)
+    ]
+    scored = [
+        Row(r.number, r.phase, r.arm, r.config, r.seed, r.state, 10 + curve(float(r.config["l2"])) + noise * rng.normal()) for r in rows
+    ]
+    found = Surface.of(trainings(scored), [L2])
+    assert found is not None
+    return found
+
+
+def test_the_plainer_an_effect_is_expected_the_fewer_final_seeds_it_has() -> None:
+    off, best = FINALISTS
+    needed = {noise: seeds_needed(off, [best], plain(2.0, noise), 30, race.FIRST) for noise in (0.02, 0.5, 3.0)}
+    assert needed[0.02] == race.FEWEST <= needed[0.5] <= needed[3.0] == 30
+    assert seeds_needed(off, [best], plain(2.0, 0.02), 3, race.FIRST) == 3  # never more than were asked for
+    assert seeds_needed(off, [best], None, 9, race.FIRST) == 9
+    assert seeds_needed(off, [off], plain(2.0, 0.02), 9, race.FIRST) == 9  # no effect is expected
+    assert seeds_needed(off, [best], plain(2.0, 0.5), 30, 0.001) >= needed[0.5]
 
 
 def test_an_effect_of_three_sds_is_found_and_its_sign_is_never_wrong() -> None:

@@ -345,7 +345,7 @@ def test_leaving_one_lambda_out_is_measured_against_the_chosen_arm() -> None:
 
 def test_a_lambda_that_is_off_in_the_chosen_arm_has_no_cost_of_leaving_it_out() -> None:
     rows, cands = confirm({"off": [4.0, 5.0, 6.0], "min": [2.0, 3.0, 4.1], "without:l2": [1.0, 2.0, 3.0]}, TWO)
-    found = answer(rows, [L2, DROPOUT], [replace(one, final=one.arm != "min") for one in cands])
+    found = answer(rows, [L2, DROPOUT], [replace(one, seeds=3 * (one.arm != "min")) for one in cands])
     assert found.arm == "without:l2" and {one.name: one.without for one in found.lambdas} == {"l2": None, "dropout": None}
     assert "off the range" in {one.name: one.warning for one in found.lambdas}["l2"]  # 0 has no place on a log axis
 
@@ -462,7 +462,7 @@ def test_an_arm_with_other_nuisance_knobs_or_lost_seeds_is_no_point_of_the_curve
     }
     scores: dict[str, list[float | str]] = {arm: [2.0, 2.1, 2.0] for arm in configs}
     rows, cands = confirm({**scores, "min": [1.0, 1.1, 1.2], "low": [2.0, "diverged", 2.0]}, configs)
-    found = answer(rows, [L2, LR], [replace(one, final=one.arm in ("off", "min")) for one in cands])
+    found = answer(rows, [L2, LR], [replace(one, seeds=3 * (one.arm in ("off", "min"))) for one in cands])
     assert {point["arm"] for point in found.curve["l2"]["points"]} == {"min", "high"}
 
 

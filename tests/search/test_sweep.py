@@ -23,9 +23,14 @@ from objectives.base import ObjectiveError, Phase
 from objectives.checks import device
 from objectives.families import toy
 from search import retrain, sweep
+from search.choosing import from_members
+from search.choosing.answer import Answer
+from search.choosing.race import Look
 from search.cli import app
 from search.running import driver, worker
 from search.running.where import IN_PROCESS
+from search.spec.reading import read
+from search.spec.text import parse_yaml
 from search.sweep import Outcome
 from search.telling import exports
 
@@ -102,8 +107,9 @@ def test_a_sixth_of_the_trials_is_the_off_arm_with_its_nuisances_searched(halved
 
 def test_confirmation_uses_seeds_that_no_search_member_used(halved: Halved) -> None:
     searched = {row.seed for row in halved[2] if row.phase == Phase.SEARCH}
-    confirmed = {row.seed for row in halved[2] if row.phase == Phase.CONFIRM}
-    assert len(confirmed) == 3 and not searched & confirmed
+    confirmed = [row for row in halved[2] if row.phase == Phase.CONFIRM]
+    assert confirmed and not searched & {row.seed for row in confirmed}
+    assert {row.state for row in confirmed} == {"complete"}
 
 
 def test_a_stopped_member_is_not_complete(halved: Halved) -> None:
@@ -156,6 +162,11 @@ def test_more_trials_extend_a_finished_sweep(copied: Home, halved: Halved) -> No
     # A config and seed that was confirmed is not trained again.
     confirmed = [(row.config_hash, row.seed) for row in rows if row.phase == Phase.CONFIRM]
     assert len(confirmed) == len(set(confirmed))
+    # The second verdict is that of seeds which no earlier one used; so going on until it helps does not make it help.
+    finals = set(from_members.final_seeds(read(spec(**HALVED)), Look(2, 3)))
+    assert not finals & {row.seed for row in before}
+    own = [row for row in rows if row.config == outcome.answer.best and row.seed in finals]
+    assert len(own) == outcome.answer.effect.seeds > 0
 
 
 @pytest.mark.parametrize(("fault", "state"), [("raise", "failed"), ("nan", "diverged")])
@@ -182,10 +193,25 @@ def test_a_diverged_lambda_counts_against_that_lambda(home: Home) -> None:
     assert any(row.state == "diverged" for row in rows)
 
 
+def test_if_every_lambda_diverges_and_off_is_sound_the_answer_is_to_keep_off(home: Home) -> None:
+    dataset = {"name": "none", "noise": 0.5, "fault": "nan", "fault_above": 1e-4}  # the range begins at 1e-3
+    outcome, rows = run(home, dataset=dataset, budget={"trials": 12, "epochs": 3}, scheduler="none")
+    found = outcome.answer
+    assert outcome.status == "complete" and found is not None, outcome.problem
+    assert found.verdict in ("hurts", "no evidence") and found.recommended_arm == "off" and found.recommended["l2"] == 0.0
+    assert found.sentence().startswith("No training with l2 on completed: keep l2 = 0")
+    assert {row.config["l2"] for row in rows if row.phase == Phase.CONFIRM} == {0.0}
+    assert {row.state for row in rows if row.config["l2"]} == {"diverged"}
+    assert parse_yaml(exports.export("s", home=home))["fixed"]["l2"] == 0.0
+    with Catalogue(home.catalogue_url) as catalogue:
+        stored = catalogue.sweep("s").answer
+    assert stored is not None and Answer.from_dict(stored).sentence() == found.sentence()
+
+
 def test_if_every_member_fails_the_sweep_fails_loudly(home: Home) -> None:
     outcome, _ = run(home, dataset={"name": "none", "fault": "raise"})
     assert outcome.status == "failed" and outcome.answer is None
-    assert "at least one λ member must complete" in outcome.problem
+    assert "at least one member must complete" in outcome.problem and "8 failed" in outcome.problem
     with pytest.raises(InfraError, match="needs an answer"):
         exports.export("s", home=home)
 
