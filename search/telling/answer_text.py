@@ -85,7 +85,7 @@ def _off_line(one: LambdaAnswer, answer: Answer) -> str:
 
 
 def _alone_line(one: LambdaAnswer, answer: Answer) -> str:
-    """`helps: 0.2 [0.1, 0.3] gained over λ off, on test 0.2 [0.1, 0.3]; at 0.001, as good from 0.0005 to 0.002 (off: 0)`."""
+    """`helps: 0.2 [0.1, 0.3] gained over λ off, on test 0.2 [0.1, 0.3]; at 0.001, the best lies between …`."""
     assert one.alone is not None
     read = (answer.test or {}).get("alone", {}).get(one.name)
     test = f", on test {effect_text(Effect(**read))}" if read else ""
