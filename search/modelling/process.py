@@ -240,8 +240,9 @@ def _solved(seen: Seen, parameters: Array, growing: tuple[int, ...]) -> Process:
 
 def _without_outliers(process: Process, seen: Seen) -> Process:
     """The process with a larger variance for scores that lie far from what the other scores say of them (leave-one-out residuals)."""
-    precision = np.diag(process._inverse)
-    surprise = process._weights**2 / precision  # squared residuals over their variance
+    variance = 1.0 / np.diag(process._inverse)  # of a residual; it has what an earlier pass added to it
+    usual = np.maximum(variance - (process.seen.doubts - seen.doubts), JITTER)
+    surprise = (process._weights * variance) ** 2 / usual
     heavier = np.maximum((TAILS + surprise) / (TAILS + 1.0) - 1.0, 0.0)
     columns = seen.points.shape[1]
     _, _, e, b = _noise_parameters(process.parameters, columns, process.growing)

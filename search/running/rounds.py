@@ -48,7 +48,7 @@ class Rounds:
             # Where time is short, the first round is left out before seeds of the final one are.
             if screening and self._room() >= len(screening) + race.FEWEST * final:
                 return screening
-            most = max(2, int(min(self.spec.confirm.seeds, self._room() / final)))
+            most = min(self.spec.confirm.seeds, max(2, int(min(self.spec.confirm.seeds, self._room() / final))))
             if most < self.spec.confirm.seeds:
                 self.ledger.note(f"the wall time has room for {most} final seeds; {self.spec.confirm.seeds} were asked for")
             self._choose(from_members.finalists(self.spec, self.space, self.table(), self.candidates, self.look, most))

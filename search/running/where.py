@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import threadpoolctl
+
 from infra import cluster, tracking
 from infra.cluster import Cluster
 from infra.errors import InfraError
@@ -68,7 +70,9 @@ class Where:
             from search.running import in_process as carrier
         else:
             from search.running import tune_driver as carrier  # type: ignore[no-redef]
-        return carrier.carry_out(plan, dispatch, interrupted)
+        # The driver's matrices are small. More threads would only take the processor from the workers.
+        with threadpoolctl.threadpool_limits(1, user_api="blas"):
+            return carrier.carry_out(plan, dispatch, interrupted)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from search.errors import SpecError
 from search.options import said
 from search.running import in_process
 from search.running.ledger import Ledger
+from search.running.new_members import SEEDS
 from search.running.where import IN_PROCESS
 from search.spec.faults import warnings
 from search.spec.keys import Spec
@@ -194,7 +195,7 @@ def test_brute_force_tries_every_point_and_then_every_point_on_another_seed(tmp_
     assert len(rows) == 12 and len(counts) == 6 and set(counts.values()) == {2}
     assert len({row.config_hash for row in rows[:6]}) == 6, "each once before any comes again"
     assert len({(row.config_hash, row.seed) for row in rows}) == 12, "a replicate, not a copy"
-    assert len({row.seed for row in rows[:6]}) == 1, "configs differ in nothing but the config"
+    assert len({row.seed for row in rows[:6]}) <= SEEDS, "a few seeds take turns"
 
 
 TOY: dict[str, Any] = {
