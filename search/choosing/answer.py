@@ -123,6 +123,8 @@ class LambdaAnswer:
     verdict: Verdict | None = None
     arm: str = ""
     score: float = math.nan
+    # How much worse the score is expected to be at other values of this λ, all else as it is; infinite where trainings are likely lost.
+    sensitivity: dict[str, float] = field(default_factory=dict)
 
     def interval(self) -> str:
         """The ends of the interval, with ≤ and ≥ where an end is open."""

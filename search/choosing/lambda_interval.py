@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from search.modelling.surface import Surface
 
 GRID, FINE = 61, 301  # values of λ at which minima are counted, and at which the curve is drawn
 PROCESSES, DRAWS = 16, 250  # how many surfaces are drawn, and how many curves from each
+TIMES = {"a tenth": 0.1, "a third": 1 / 3, "3 times": 3.0, "10 times": 10.0}
 RISKY = 0.5  # where a loss is likelier than this, no minimum is counted
 LEVEL = 0.95
 NEAR = 0.05  # an arm is a point of the curve if its other knobs differ by less than this part of their ranges
@@ -45,9 +47,23 @@ def lambda_answer(knob: Knob, config: Mapping[str, Value], surface: Surface | No
     if axis.holds(value):
         low, high = min(low, axis.u(value)), max(high, axis.u(value))
     warning = _warning(knob, axis, value, (open_low, open_high))
-    return LambdaAnswer(
+    found = LambdaAnswer(
         knob.name, value, off, axis.value(low), axis.value(high), open_low, open_high, warning, None, knob.unit, knob.log, ends
     )
+    return replace(found, sensitivity=_sensitivity(knob, axis, config, surface))
+
+
+def _sensitivity(knob: Knob, axis: Axis, config: Mapping[str, Value], surface: Surface) -> dict[str, float]:
+    """How much worse the score is expected to be at λ/10, λ/3, 3λ and 10λ, as far as the range goes; infinite where a loss is likely."""
+    value = float(config[knob.name])
+    if not axis.log or axis.choices or axis.integer or not axis.holds(value):
+        return {}
+    inside = {where: value * factor for where, factor in TIMES.items() if axis.holds(value * factor)}
+    points = surface.encoder([config, *({**config, knob.name: at} for at in inside.values())])
+    column = surface.encoder.column(knob)
+    lost = surface.losses.along(column).probability(points[:, [column]], WIDE) > RISKY
+    scores = np.where(lost, math.inf, surface.score(surface.process.mean(points)))
+    return {where: float(score) - float(scores[0]) for where, score in zip(inside, scores[1:], strict=True)}
 
 
 def _path(axis: Axis) -> Array:

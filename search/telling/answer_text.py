@@ -61,6 +61,7 @@ def _facts(answer: Answer, usual: Mapping[str, Any] | None) -> Table:
     together = [one for one in answer.lambdas if one.alone is None]
     rows: list[tuple[str, str]] = [(f"best {one.name}", _off_line(one, answer) if off else _lambda_line(one)) for one in together]
     rows += [(f"{one.name} alone", _alone_line(one, answer)) for one in answer.lambdas if one.alone is not None]
+    rows += [(f"{one.name} elsewhere", _sensitivity_line(one)) for one in together if one.sensitivity and not off]
     rows += [(f"without {one.name}", f"costs {effect_text(one.without)}") for one in answer.lambdas if one.without is not None]
     rows.append(("effect", f"{effect_text(answer.effect)} of {answer.score_name} gained over λ off ({answer.effect.seeds} paired seeds)"))
     if answer.score_label:
@@ -80,7 +81,7 @@ def _facts(answer: Answer, usual: Mapping[str, Any] | None) -> Table:
 
 
 def _off_line(one: LambdaAnswer, answer: Answer) -> str:
-    said = "it hurts" if answer.verdict is Verdict.HURTS else "it was no better than off on the same seeds"
+    said = "it hurts" if answer.verdict is Verdict.HURTS else "nothing shows that it is better than off"
     return f"{number(one.off)}, which is off; the best of the others is {number(one.value)}, and {said}"
 
 
@@ -95,10 +96,16 @@ def _alone_line(one: LambdaAnswer, answer: Answer) -> str:
 def _lambda_line(one: LambdaAnswer) -> str:
     if math.isnan(one.low):
         return f"{number(one.value)}{'' if one.unit in ('', '1') else f' {one.unit}'}, interval unknown (off: {number(one.off)})"
-    low = f"{'≤ ' if one.open_low else ''}{number(one.low)}"
-    high = f"{'≥ ' if one.open_high else ''}{number(one.high)}"
+    low = f"{number(one.low)}{' (or below)' if one.open_low else ''}"
+    high = f"{number(one.high)}{' (or above)' if one.open_high else ''}"
     unit = "" if one.unit in ("", "1") else f" {one.unit}"
     return f"{number(one.value)}{unit}, the best lies between {low} and {high} with 95 % (off: {number(one.off)})"
+
+
+def _sensitivity_line(one: LambdaAnswer) -> str:
+    """`at a tenth +1.2, at a third +0.1, at 3 times +0.3, at 10 times lost (expected loss of score)`."""
+    said = (f"at {where} {'lost' if math.isinf(cost) else f'{cost:+.2g}'.replace('-', '−')}" for where, cost in one.sensitivity.items())
+    return f"{', '.join(said)} (expected change of the score)"
 
 
 def effect_text(effect: Effect) -> str:

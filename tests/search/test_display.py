@@ -98,7 +98,7 @@ def test_the_answer_says_everything_that_is_promised() -> None:
     text = printed(answer(), notes=["2 failed (member 3, 4): boom"], home="/h")
     for words in (
         "s: helps",
-        "0.3, the best lies between ≤ 0.1 and 0.9 with 95 % (off: 1)",
+        "0.3, the best lies between 0.1 (or below) and 0.9 with 95 % (off: 1)",
         "1.5 [0.5, 2.5] of val_neg_elbo_nats gained over λ off (5 paired seeds)",
         "margin ±1.03",
         "101.5 [99.5, 103.5] for one new seed (95 %)",
