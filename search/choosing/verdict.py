@@ -67,9 +67,9 @@ def answer(
     if not race.decided(cands):
         cands = race.finalists(cands, rows, knobs, lambdas, alone=alone)
     surface = Surface.of(trainings(rows), knobs)
-    arms, off, sides, delta = _compared(rows, cands, margin, alone, seeds, error)
+    arms, off, sides, delta = compared(rows, cands, margin, alone, seeds, error)
     notes = _remarks(arms)
-    best = max(sides, key=lambda side: (*side.rank, side.expected(surface)), default=_Side.none(off, rows, knobs))
+    best = max(sides, key=lambda side: (*side.rank, side.expected(surface)), default=Side.none(off, rows, knobs))
     notes += best.notes if not alone else [f"{side.lambda_name}: {note}" for side in sides for note in side.notes]
     kept = off if best.rather_off(surface) else best.arm
     own = {side.lambda_name: side for side in sides} if alone else {}
@@ -103,16 +103,16 @@ def answer(
     )
 
 
-def _compared(
+def compared(
     rows: Sequence[Row], cands: Sequence[Candidate], margin: float, alone: bool, seeds: Collection[int] | None, error: float
-) -> tuple[dict[str, Arm], Arm, list[_Side], float]:
-    """The finalists by name, the off arm among them, each λ arm against it, and δ."""
+) -> tuple[dict[str, Arm], Arm, list[Side], float]:
+    """The finalists by name, the off arm among them, each λ arm against it, and δ: all that makes the verdict."""
     arms = {one.arm: arm_of(one, rows, seeds) for one in cands if one.final}
     off = next(arm for name, arm in arms.items() if name.partition(":")[0] == OFF_ARM)
     tested = [arm for arm in arms.values() if arm is not off]
     tested = tested if alone else tested[:1]  # the chosen arm comes before those without one of its λ
     delta = margin * abs(off.mean)
-    return arms, off, [_Side.of(off, arm, delta, error, len(tested) if alone else 1) for arm in tested], delta
+    return arms, off, [Side.of(off, arm, delta, error, len(tested) if alone else 1) for arm in tested], delta
 
 
 def with_test(given: Answer, read: Sequence[tuple[str, int, float]], error: str = "") -> Answer:
@@ -157,7 +157,7 @@ def judge(low: float, high: float, delta: float) -> Verdict:
 
 
 @dataclass(frozen=True)
-class _Side:
+class Side:
     """A λ arm against the off arm: its effect, its verdict, and what is to be remarked."""
 
     off: Arm
@@ -167,7 +167,8 @@ class _Side:
     notes: list[str]
 
     @staticmethod
-    def of(off: Arm, arm: Arm, delta: float, error: float, comparisons: int) -> _Side:
+    def of(off: Arm, arm: Arm, delta: float, error: float, comparisons: int) -> Side:
+        """The verdict on an arm, with this probability of error for all `comparisons` together."""
         more, less = losses(off, arm)
         share = error / 2 if off.bad or arm.bad else error
         effect = paired(differences(off, arm), comparisons, share)
@@ -186,10 +187,10 @@ class _Side:
             notes.append(f"{off.seeds} confirmed seeds: no interval; confirm on at least two, better seven")
         if said is Verdict.HELPS and effect.low > 0 and effect.mean <= delta:
             notes.append(f"the improvement {number(effect.mean)} is certain but below the margin of {number(delta)}")
-        return _Side(off, arm, effect, said, notes)
+        return Side(off, arm, effect, said, notes)
 
     @staticmethod
-    def none(off: Arm, rows: Sequence[Row], knobs: Sequence[Knob]) -> _Side:
+    def none(off: Arm, rows: Sequence[Row], knobs: Sequence[Knob]) -> Side:
         """No member with a λ on completed. λ hurts, if that is no chance: Fisher's exact test of lost members, λ on against off.
 
         Both sides are of the search. The nuisance knobs of confirmed off members were chosen because members with them trained.
@@ -201,7 +202,7 @@ class _Side:
         chance = 1 / math.comb(len(on) + len(kept), sound) * math.comb(len(kept), sound) if sound else 1.0
         note = f"no member with λ on completed ({counts_of(row.state for row in searched if row.arm != OFF_ARM)})"
         nothing = Effect(-math.inf if on else math.nan, -math.inf, math.inf, 0)
-        return _Side(off, off, nothing, Verdict.HURTS if chance < race.FIRST else Verdict.NO_EVIDENCE, [f"{note}: keep λ off"])
+        return Side(off, off, nothing, Verdict.HURTS if chance < race.FIRST else Verdict.NO_EVIDENCE, [f"{note}: keep λ off"])
 
     @property
     def lambda_name(self) -> str:
@@ -244,7 +245,7 @@ def _with_cost(one: LambdaAnswer, arms: Mapping[str, Arm], chosen: Arm) -> Lambd
     return replace(one, without=paired(differences(without, chosen), len(tried)))
 
 
-def _alone(one: LambdaAnswer, side: _Side | None, off: Arm) -> LambdaAnswer:
+def _alone(one: LambdaAnswer, side: Side | None, off: Arm) -> LambdaAnswer:
     """The gain of a λ alone over the off arm, and its verdict. A λ of which no member completed has no value."""
     if side is None:
         nothing = Effect(-math.inf, -math.inf, math.inf, 0)

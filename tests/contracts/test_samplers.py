@@ -128,7 +128,7 @@ def test_an_off_arm_without_nuisance_knobs_is_one_config(name: str) -> None:
     assert ask(name, optuna.create_study(), space(beta={}), 0, arm="off").params == {}
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", [name for name in SAMPLERS if adaptive(name)])
 def test_an_adaptive_sampler_learns_and_a_deaf_one_does_not(name: str) -> None:
     """After tells, draws come closer to the optimum than random ones; without tells they cannot."""

@@ -22,7 +22,7 @@ from search.choosing.answer import Answer, Candidate, Row, Verdict
 from search.choosing.arms import sign_test
 from search.choosing.race import Look, finalists, has_rivals, seeds_needed
 from search.choosing.trainings import trainings
-from search.choosing.verdict import answer
+from search.choosing.verdict import answer, compared
 from search.modelling.surface import Surface
 from search.running.work import Result
 from search.spec.reading import read
@@ -368,6 +368,11 @@ def null(rng: np.random.Generator, seeds: Sequence[int], lost: float, heavy: boo
     return rows
 
 
+def judged(rows: list[Row], error: float = race.FIRST, cands: Sequence[Candidate] = FINALISTS) -> Verdict:
+    """The verdict alone: a whole answer would fit a surface, which has no part in it."""
+    return compared(rows, cands, 0.0, False, None, error)[2][0].verdict
+
+
 def most(count: int, probability: float) -> int:
     """So many of `count` are no surprise."""
     return int(binom.ppf(1 - 1e-4, count, probability))
@@ -376,7 +381,7 @@ def most(count: int, probability: float) -> int:
 @pytest.mark.parametrize(("lost", "heavy"), [(0.0, False), (0.0, True), (0.2, False), (0.6, True)])
 def test_a_lambda_that_does_nothing_rarely_helps_or_hurts(lost: float, heavy: bool) -> None:
     rng = np.random.default_rng(0)
-    told = [answer(null(rng, range(7), lost, heavy), [L2], FINALISTS).verdict for _ in range(REPEATS)]
+    told = [judged(null(rng, range(7), lost, heavy)) for _ in range(REPEATS)]
     said = Counter(told)
     assert said[Verdict.HELPS] <= most(REPEATS, race.FIRST / 2) and said[Verdict.HURTS] <= most(REPEATS, race.FIRST / 2)
     assert said[Verdict.HELPS] + said[Verdict.HURTS] > 0 or lost  # it can err, so the test can fail
@@ -390,8 +395,7 @@ def test_going_on_until_it_helps_does_not_make_it_help() -> None:
             look = Look(number, 7 * (number - 1))
             seeds = range(look.used, look.used + 7)
             rows = null(rng, seeds, 0.1)
-            found = answer(rows, [L2], FINALISTS, margin=0.0, seeds=set(seeds), error=look.error)
-            if found.verdict in (Verdict.HELPS, Verdict.HURTS):
+            if judged(rows, look.error) in (Verdict.HELPS, Verdict.HURTS):
                 said += 1
                 break
     assert said <= most(repeats, 0.05)
@@ -407,7 +411,7 @@ def test_the_arm_that_lost_nothing_in_the_first_round_does_not_help_for_that() -
         kept = finalists(cands, screened(luck, configs)[1], [L2], [L2])
         values = {one.arm: ["collapsed" if rng.random() < 0.2 else float(rng.normal()) for _ in range(7)] for one in kept if one.final}
         _, rows = screened(values, {one.arm: one.config for one in kept})
-        said[answer(rows, [L2], kept).verdict] += 1
+        said[judged(rows, cands=kept)] += 1
     assert said[Verdict.HELPS] <= most(repeats, race.FIRST / 2)
 
 
@@ -441,5 +445,5 @@ def test_an_effect_of_three_sds_is_found_and_its_sign_is_never_wrong() -> None:
     for _ in range(200):
         rows = null(rng, range(7), 0.0)
         worse = [Row(r.number, r.phase, r.arm, r.config, r.seed, r.state, (r.score or 0) + 3 * (r.arm == "off")) for r in rows]
-        said[answer(worse, [L2], FINALISTS).verdict] += 1
+        said[judged(worse)] += 1
     assert said[Verdict.HELPS] > 160 and said[Verdict.HURTS] == 0

@@ -346,7 +346,7 @@ def specs(draw: st.DrawFn) -> Spec:
     return read(mapping)
 
 
-@settings(max_examples=50)
+@settings(max_examples=20)
 @given(specs())
 def test_yaml_there_and_back_and_resolving_twice_change_nothing(spec: Spec) -> None:
     assert read(parse_yaml(spec.to_yaml())) == spec
