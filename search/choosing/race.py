@@ -67,12 +67,12 @@ def seeds_needed(off: Candidate, arms: Sequence[Candidate], surface: Surface | N
     """How many final seeds settle the verdict of each arm with probability `POWER`; `most` where fewer do not.
 
     The smallest S ≥ FEWEST with d ≥ (t(1 − error/2, S−1) + t(POWER, S−1)) · s / √S. d is the expected effect less one posterior sd, and
-    s² the sum of the noise variances of both arms. (Trainings of configs far apart are hardly correlated.)
+    s² the sum of the noise variances of both arms, without what a seed gives to both. (The rest is hardly correlated far apart.)
     """
     if surface is None or any(surface.lost([one.config for one in (off, *arms)]) > RISKY):
         return most
     effects, doubts = surface.excess([one.config for one in arms], off.config)
-    noise = surface.process.noise(surface.encoder([one.config for one in (off, *arms)]))
+    noise = surface.process.own_noise(surface.encoder([one.config for one in (off, *arms)]))
     plain = (np.abs(effects) - doubts) / np.hypot(noise[0], noise[1:])
     least = float(plain.min(initial=np.inf))
     enough = (count for count in range(min(FEWEST, most), most) if least >= _detectable(count, error / len(arms)))

@@ -92,8 +92,13 @@ class Process:
 
     def noise(self, points: Array) -> Array:
         """The standard deviation of one training with a new seed around m + f at each row, shape (n,)."""
-        s, c, e, b = _noise_parameters(self.parameters, points.shape[1], self.growing)
-        found: Array = np.hypot(s, math.hypot(c, e) * np.exp((points[:, list(self.growing)] - 0.5) @ b))
+        found: Array = np.hypot(math.exp(self.parameters[2 + points.shape[1]]), self.own_noise(points))
+        return found
+
+    def own_noise(self, points: Array) -> Array:
+        """The same without the shift that a seed gives to all configs: what does not cancel between two configs far apart, shape (n,)."""
+        _, c, e, b = _noise_parameters(self.parameters, points.shape[1], self.growing)
+        found: Array = math.hypot(c, e) * np.exp((points[:, list(self.growing)] - 0.5) @ b)
         return found
 
     def drawn(self, count: int, rng: np.random.Generator) -> list[Process]:
