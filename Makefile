@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # One thread a process; each test command says at its end how many CPU seconds all its processes took. ARGS='--sample-seed 7' chooses rows.
+# Compiled modules are kept even where the environment says no: dozens of processes would compile the same files again.
 export OMP_NUM_THREADS := 1
+export PYTHONDONTWRITEBYTECODE :=
 PYTEST = $(BIN)/python tests/cpu_seconds.py --name 'make $@' $(BIN)/python -m pytest $(ARGS)
 
 .PHONY: sweep test test-slow test-all test-portable test-cluster test-gpu oracles lint format bench bench-population study published clean
