@@ -82,9 +82,9 @@ def sweep(
         "resources.gpu": gpu,
     }
     overrides = [f"{key}={json.dumps(value)}" for key, value in short.items() if value is not None] + list(settings or [])
-    specs = expand(_source(target), overrides, remote=is_remote(address))
+    specs = expand(source(target), overrides, remote=is_remote(address))
     place = home_of(home, catalogue_url, tracking_uri, storage)
-    _print_warnings(specs)
+    print_warnings(specs)
     if dry_run:
         refuse_taken(place, [chosen and sweep_name(chosen) for chosen in _names(specs, name)])
         for spec in specs:
@@ -93,7 +93,7 @@ def sweep(
     _exit(_run_all(specs, _names(specs, name), place, workers, address, plain))
 
 
-def _print_warnings(specs: Sequence[Spec]) -> None:
+def print_warnings(specs: Sequence[Spec]) -> None:
     """Print the objectives' warnings once, before training. On standard error, because the output of a dry run is a spec."""
     from search.spec.faults import warnings
 
@@ -101,7 +101,7 @@ def _print_warnings(specs: Sequence[Spec]) -> None:
         typer.secho(f"note: {warning}", fg=typer.colors.YELLOW, err=True)
 
 
-def _source(target: str) -> str | Path | dict[str, Any]:
+def source(target: str) -> str | Path | dict[str, Any]:
     """The spec that TARGET names."""
     from objectives.registry import names, unknown
     from search.errors import SpecError
