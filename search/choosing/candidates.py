@@ -45,9 +45,10 @@ def candidates(
     - `off`: every λ off, with the nuisance knobs that are best for it;
     - `min`: the minimum of the surface;
     - `without:<λ>`, where several λ are searched together: `min` with this λ off;
-    - `lucky`: the config with the best score; `mixed`: the λ of the minimum where the nuisance knobs are those of `lucky`;
-    - `edge`: the farthest λ toward more regularization that is within one standard error of `min`, one λ after the other;
     - `off:min`: every λ off, with the nuisance knobs of `min`;
+    - `lucky`: the config with the best score;
+    - `edge`: the farthest λ toward more regularization that is within one standard error of `min`, one λ after the other;
+    - `mixed`: the λ of the minimum where the nuisance knobs are those of `lucky`;
     - `low:<λ>`, `high:<λ>`: `min` with this λ moved to where the surface is 1.5 sd of one training higher.
 
     Where each λ was searched `alone`, each λ has arms of its own, `min:<λ>` and so on, with all other λ off. A λ of which no member
@@ -102,8 +103,8 @@ def minima(
 
 
 def usual(lambdas: int, alone: bool) -> int:
-    """How many configs are trained on fresh seeds where the spec does not say: six, and more where several λ are to be told apart."""
-    return 1 + 3 * lambdas if alone else 6 + (lambdas if lambdas > 1 else 0)
+    """How many configs are trained on fresh seeds where the spec does not say: five, and more where several λ are to be told apart."""
+    return 1 + 3 * lambdas if alone else 5 + (lambdas if lambdas > 1 else 0)
 
 
 def counts_of(states: Iterable[str]) -> str:
@@ -216,13 +217,13 @@ class _Side:
         if len(self.lambdas) > 1:
             found += [Candidate(f"without:{k.name}", {**best, k.name: off_value(k)}, f"min without {k.name}") for k in self.lambdas]
         nuisances = [knob for knob in self.knobs if not knob.is_lambda]
+        if nuisances:
+            found.append(Candidate("off:min", {**off, **{k.name: best[k.name] for k in nuisances}}, "off with the nuisance knobs of min"))
         found.append(Candidate("lucky", lucky, "the member with the best score"))
+        found.append(Candidate("edge", self._edge(best), "1-SE edge of the fit toward more regularization"))
         if nuisances and self.surface is not None:
             mixed = self._on(rounded(lowest(self.surface.level, self.lambdas, lucky, [best]), self.lambdas))
             found.append(Candidate("mixed", mixed, "the best λ with the nuisance knobs of the best score"))
-        found.append(Candidate("edge", self._edge(best), "1-SE edge of the fit toward more regularization"))
-        if nuisances:
-            found.append(Candidate("off:min", {**off, **{k.name: best[k.name] for k in nuisances}}, "off with the nuisance knobs of min"))
         return found + self._beside(best)
 
     def _config(self, row: Row) -> _Config:

@@ -92,7 +92,7 @@ def finalists(
     *,
     alone: bool = False,
     simpler: bool = False,
-    most: int = 7,
+    most: int = 8,
     error: float = FIRST,
 ) -> list[Candidate]:
     """The candidates, their finalists with the number of their final seeds. The arms `without:<λ>` are those of the λ arm that was chosen.

@@ -184,7 +184,7 @@ class Side:
         elif not (arm.scores or arm.bad):
             notes.append("no λ arm was confirmed: the best λ is the minimum of the search's fit")
         elif off.seeds < 2:
-            notes.append(f"{off.seeds} confirmed seeds: no interval; confirm on at least two, better seven")
+            notes.append(f"{off.seeds} confirmed seeds: no interval; confirm on at least two, better eight")
         if said is Verdict.HELPS and effect.low > 0 and effect.mean <= delta:
             notes.append(f"the improvement {number(effect.mean)} is certain but below the margin of {number(delta)}")
         return Side(off, arm, effect, said, notes)

@@ -294,7 +294,7 @@ def plain_faults(spec: Spec, remote: bool) -> list[str]:
             f"confirm.configs must be 0 (no confirmation) or at least 2, the off arm being one; got {confirm.configs}. 5 is usual."
         )
     if confirm.seeds < 0 or confirm.seeds == 1:
-        faults.append(f"confirm.seeds must be 0 (no confirmation) or at least 2, for an interval; got {confirm.seeds}. 5 is usual.")
+        faults.append(f"confirm.seeds must be 0 (no confirmation) or at least 2, for an interval; got {confirm.seeds}. 8 is usual.")
     # An export names the sampler that found it, which need not exist where the export is trained.
     faults += ([] if _is_export(spec) else samplers.faults(spec.sampler)) + schedulers.faults(spec.scheduler)
     return faults + _resource_faults(spec.resources, remote)

@@ -56,7 +56,7 @@ class Confirm(_Part):
 
     configs: int | None = None
     screen: int = Field(default=2, ge=0)
-    seeds: int = 7
+    seeds: int = 8
 
 
 class Resources(_Part):

@@ -25,8 +25,8 @@ def quiet() -> list[Row]:
 def test_the_candidates_of_one_lambda_by_priority() -> None:
     found = by_arm(candidates(simulated_search(parabola(0.3), 40, seed=3, sd=0.1), [L2], fixed={}))
     known = ["off", "min", "lucky", "edge", "low", "high"]
-    assert list(found) == [arm for arm in known if arm in found] and {"off", "min", "low", "high"} <= set(found)
-    found = by_arm(candidates(quiet(), [L2], fixed={}))
+    assert list(found) == [arm for arm in known if arm in found] and {"off", "min"} <= set(found)
+    found = by_arm(candidates(quiet(), [L2], fixed={}, configs=9))
     assert found["off"] == 0.0
     assert 0.06 < found["min"] < 0.16
     assert 0.01 < found["low"] < found["min"] < found["high"] < 0.6  # where few seeds tell them from the minimum, not a factor ten away
@@ -58,7 +58,7 @@ def test_candidates_stand_apart_and_as_many_as_are_asked_for() -> None:
         assert len(candidates(quiet(), [L2], fixed={}, configs=asked)) == asked
     places = sorted(math.log10(value) for arm, value in by_arm(candidates(quiet(), [L2], fixed={})).items() if arm != "off")
     assert min(np.diff(places)) > 0.05
-    assert usual(1, False) == 6 and usual(3, False) == 9 and usual(3, True) == 10
+    assert usual(1, False) == 5 and usual(3, False) == 8 and usual(3, True) == 10
 
 
 def test_the_minimum_survives_scores_that_explode() -> None:
@@ -116,7 +116,7 @@ def of_two() -> dict[str, Candidate]:
 def test_two_lambdas_get_leave_one_out_arms_and_neighbours_with_equal_nuisances() -> None:
     arms = {arm: one.config for arm, one in of_two().items()}
     assert list(arms)[:4] == ["off", "min", "without:dropout", "without:l2"]
-    order = ["lucky", "mixed", "edge", "off:min", "low:dropout", "high:dropout", "low:l2", "high:l2"]
+    order = ["off:min", "lucky", "edge", "mixed", "low:dropout", "high:dropout", "low:l2", "high:l2"]
     assert list(arms)[4:] == [arm for arm in order if arm in arms] and {"lucky", "low:l2", "high:l2"} <= set(arms)
     assert arms["without:l2"] == {**arms["min"], "l2": 0.0} and arms["without:dropout"] == {**arms["min"], "dropout": 0.0}
     beside = [arm for arm in arms if arm.startswith(("low", "high", "edge"))]
