@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from optuna.samplers import BaseSampler
+from optuna.distributions import CategoricalDistribution, IntDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.search_space import IntersectionSearchSpace
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from objectives.base import Knob, Value
@@ -25,41 +28,61 @@ class Expected(BaseSampler):  # type: ignore[misc]  # optuna is untyped to mypy 
 
     def __init__(self, seed: int, knobs: Sequence[Knob], first: int) -> None:
         self._rng, self._knobs, self._first = np.random.default_rng(seed), list(knobs), first
+        self._apart, self._space = RandomSampler(seed=seed), list(knobs)
 
     def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
-        """All knobs are drawn together."""
-        del study, trial
-        return distributions(self._knobs)
+        """The knobs of the sweep; without them, what all trials so far have in common."""
+        if self._knobs:
+            return distributions(self._knobs)
+        common = IntersectionSearchSpace().calculate(study)
+        return {name: one for name, one in common.items() if not one.single()}
 
     def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
-        """Never called for a knob of the space."""
-        raise KeyError(f"{param_name!r} is no knob of this space")
+        """A random draw: for a parameter that is not among those that are drawn together."""
+        self._raise_error_if_multi_objective(study)
+        return self._apart.sample_independent(study, trial, param_name, param_distribution)
+
+    def reseed_rng(self) -> None:
+        """Draw from another stream."""
+        self._rng = np.random.default_rng()
+        self._apart.reseed_rng()
 
     def sample_relative(self, study: Any, trial: Any, search_space: dict[str, Any]) -> dict[str, Any]:
-        """The draw that promises most."""
+        """The draw that promises most.
+
+        Raises:
+            ValueError: the study has several metrics.
+        """
+        self._raise_error_if_multi_objective(study)
         if not search_space:
             return {}
+        self._space = self._knobs or [_knob(name, one) for name, one in search_space.items()]
+        sign = 1.0 if study.direction == StudyDirection.MINIMIZE else -1.0
         trials = [one for one in study.get_trials(deepcopy=False) if one.number != trial.number and set(search_space) <= set(one.params)]
         told = [one for one in trials if one.state == TrialState.COMPLETE]
         open_ = [one.params for one in trials if one.state in (TrialState.RUNNING, TrialState.PRUNED)]
-        trainings = [Training(one.params, one.user_attrs.get(SEED, 0), one.value if math.isfinite(one.value) else None) for one in told]
-        drawn = [{knob.name: at(knob, float(u)) for knob, u in zip(self._knobs, row, strict=True)} for row in self._cover()]
-        surface = Surface.of(trainings, self._knobs) if len(trials) >= self._first else None
+        trainings = [
+            Training(one.params, one.user_attrs.get(SEED, 0), sign * one.value if math.isfinite(one.value) else None) for one in told
+        ]
+        drawn = [{knob.name: at(knob, float(u)) for knob, u in zip(self._space, row, strict=True)} for row in self._cover()]
+        surface = Surface.of(trainings, self._space) if len(trials) >= self._first else None
         if surface is None:
-            return self._farthest(drawn, [one.params for one in trials])
-        drawn += self._near(surface, [one.config for one in trainings])
-        return drawn[int(np.argmax(_promise(surface, surface.encoder(drawn), surface.encoder(open_) if open_ else None)))]
+            best = self._farthest(drawn, [one.params for one in trials])
+        else:
+            drawn += self._near(surface, [one.config for one in trainings])
+            best = drawn[int(np.argmax(_promise(surface, surface.encoder(drawn), surface.encoder(open_) if open_ else None)))]
+        return {name: _on_the_grid(one, best[name]) for name, one in search_space.items()}
 
     def _cover(self) -> Array:
         from scipy.stats.qmc import Sobol
 
-        return np.asarray(Sobol(len(self._knobs), scramble=True, rng=self._rng).random(COVER))
+        return np.asarray(Sobol(len(self._space), scramble=True, rng=self._rng).random(COVER))
 
     def _farthest(self, drawn: list[dict[str, Value]], tried: list[dict[str, Value]]) -> dict[str, Value]:
         """The draw that lies farthest from all that was tried."""
         if not tried:
             return drawn[0]
-        encoder = Encoder(self._knobs, [*drawn, *tried])
+        encoder = Encoder(self._space, [*drawn, *tried])
         apart = ((encoder(drawn)[:, None, :] - encoder(tried)[None, :, :]) ** 2).sum(axis=2).min(axis=1)
         return drawn[int(np.argmax(apart))]
 
@@ -69,11 +92,11 @@ class Expected(BaseSampler):  # type: ignore[misc]  # optuna is untyped to mypy 
         found = []
         for config in best:
             for _ in range(NEAR):
-                only = None if self._rng.uniform() < 1 / 3 else self._rng.integers(len(self._knobs))
+                only = None if self._rng.uniform() < 1 / 3 else self._rng.integers(len(self._space))
                 found.append(
                     {
                         knob.name: self._moved(knob, config[knob.name]) if only in (None, place) else config[knob.name]
-                        for place, knob in enumerate(self._knobs)
+                        for place, knob in enumerate(self._space)
                     }
                 )
         return found
@@ -98,3 +121,19 @@ def _promise(surface: Surface, points: Array, open_: Array | None) -> Array:
     improvement = gain * ndtr(z) + sd * np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
     found: Array = improvement * (1 - noise / np.hypot(sd, noise)) * (1 - surface.losses.probability(points))
     return found
+
+
+def _knob(name: str, one: Any) -> Knob:
+    """The knob that has this distribution, for a study without a sweep."""
+    if isinstance(one, CategoricalDistribution):
+        return Knob(name, "", "", "1", one.choices[0], choices=tuple(one.choices))
+    return Knob(name, "", "", "1", one.low, low=one.low, high=one.high, log=one.log, integer=isinstance(one, IntDistribution))
+
+
+def _on_the_grid(one: Any, value: Value) -> Value:
+    """The nearest value that a distribution with a step has."""
+    step = getattr(one, "step", None)
+    if step is None or isinstance(value, str) or one.log:
+        return value
+    near = one.low + round((float(value) - one.low) / step) * step
+    return int(near) if isinstance(one, IntDistribution) else float(min(near, one.high))

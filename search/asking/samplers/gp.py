@@ -26,7 +26,7 @@ def make(
     index: int,
     *,
     n_startup_trials: Annotated[
-        int | None, Field(ge=1, description="draws that fill the space; null: a third of the trials, 4 to 10")
+        int | None, Field(ge=0, description="draws that fill the space; null: a third of the trials, 4 to 10")
     ] = None,
 ) -> Any:
     """The sampler for one ask. The first draws of an arm fill the space."""
