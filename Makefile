@@ -20,7 +20,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 sweep: $(VENV)/.installed
 	$(BIN)/lagrange sweep
 
-# Of long tables (every λ in every place, every model) some rows, others every day; the rest is whole.
+# Of long tables (every λ in every place, every model) some rows, and of files of many trainings some tests, others every day.
+# A file that is named runs whole: .venv/bin/python -m pytest tests/objectives/test_traced.py
 test: $(VENV)/.installed
 	$(PYTEST) -n 2 --dist loadfile  # a file's tests may share a Ray or a database
 

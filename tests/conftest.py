@@ -79,7 +79,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--sample-seed", type=int, help="which rows of tables marked `sampled(k)` run; else that of today, so that in k days all do"
     )
-    parser.addoption("--whole-tables", action="store_true", help="run every row of every table, as `make test-all` does")
+    parser.addoption(
+        "--whole-tables", action="store_true", help="run every row of every table and every file whole, as `make test-all` does"
+    )
+    parser.addoption("--whole-files", action="store_true", help="run every test of every file, but of long tables some rows")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -95,16 +98,41 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 @pytest.hookimpl(trylast=True)  # after `-m` and `-k`
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of each test marked `sampled(k)` keep one row in k. What is named by `file::test` runs whole."""
-    tables: dict[str, list[Any]] = defaultdict(list)
-    for item in items:
-        if item.get_closest_marker("sampled") and not any("::" in one and item.nodeid.startswith(one) for one in config.args):
-            tables[item.nodeid.partition("[")[0]].append(item)
+    """Of each test marked `sampled(k)` keep one row in k; then of each file marked `turns(k)` one test in k. What is named runs whole."""
     if config.option.whole_tables:
         return
-    left_out = {item for rows in tables.values() for item in set(rows) - set(drawn(rows, config.option.sample_seed))}
+    tables: dict[str, list[Any]] = defaultdict(list)
+    files: dict[str, list[Any]] = defaultdict(list)
+    for item in items:
+        if any(named(one, item.nodeid) for one in config.args):
+            continue
+        if item.get_closest_marker("sampled"):
+            tables[item.nodeid.partition("[")[0]].append(item)
+        if item.get_closest_marker("turns") and not config.option.whole_files:
+            files[item.nodeid.partition("::")[0]].append(item)
+    seed = config.option.sample_seed
+    left_out = {item for rows in tables.values() for item in set(rows) - set(drawn(rows, seed))}
+    for name, whole in files.items():
+        kept = [item for item in whole if item not in left_out]
+        left_out |= set(kept) - set(in_turn(kept, seed, name))
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]
+
+
+def named(argument: str, nodeid: str) -> bool:
+    """Whether an argument of the command line names this test, or its file."""
+    return (".py" in argument) and nodeid.startswith(argument.removeprefix("./"))
+
+
+def in_turn(items: list[Any], seed: int, name: str) -> list[Any]:
+    """One test of a file in k, each in one of k seeds that follow one another."""
+    if not items:
+        return []
+    (k,) = items[0].get_closest_marker("turns").args
+    cycle, turn = divmod(seed, k)
+    order = sorted(items, key=lambda item: str(item.nodeid))
+    random.Random(f"{cycle} {name}").shuffle(order)
+    return order[turn::k]
 
 
 def drawn(rows: list[Any], seed: int) -> list[Any]:

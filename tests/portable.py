@@ -32,7 +32,7 @@ def load(processes: int) -> Iterator[None]:
 
 
 def passes(settings: dict[str, str], more: list[str]) -> bool:
-    command = [sys.executable, "-m", "pytest", "-q", "-m", TESTS, "-n", "2", "--dist", "loadfile"]
+    command = [sys.executable, "-m", "pytest", "-q", "-m", TESTS, "--whole-files", "-n", "2", "--dist", "loadfile"]
     return subprocess.run([*command, *more], env={**os.environ, **settings}, check=False).returncode == 0
 
 

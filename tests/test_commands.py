@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import drawn
+from tests.conftest import drawn, in_turn, named
 
 COUNT = [sys.executable, str(Path(__file__).parent / "cpu_seconds.py")]
 BURN = "import time\nwhile time.process_time() < {}: pass"
@@ -21,7 +21,8 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="orphans are counted 
 def rows(count: int, k: int, file: str = "test_a.py") -> list[Any]:
     mark = SimpleNamespace(args=(k,))
     return [
-        SimpleNamespace(path=Path(file), callspec=SimpleNamespace(id=f"row{n}"), get_closest_marker=lambda _: mark) for n in range(count)
+        SimpleNamespace(path=Path(file), nodeid=str(n), callspec=SimpleNamespace(id=f"row{n}"), get_closest_marker=lambda _: mark)
+        for n in range(count)
     ]
 
 
@@ -49,11 +50,11 @@ def test_table(n): assert n >= 0{}
 """
 
 
-def suite(folder: Path, *options: str, more: str = "") -> str:
-    """What pytest says of a table of twelve rows."""
+def suite(folder: Path, *options: str, more: str = "", file: str = "") -> str:
+    """What pytest says of a table of twelve rows, or of another file."""
     (folder / "conftest.py").write_text((Path(__file__).parent / "conftest.py").read_text())
-    (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n    sampled\n    trains\n")
-    (folder / "test_suite.py").write_text(SUITE.format(more))
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n    sampled\n    turns\n    trains\n")
+    (folder / "test_suite.py").write_text(f"import pytest\n{file}" if file else SUITE.format(more))
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False).stdout
 
@@ -64,10 +65,28 @@ def test_a_run_names_its_seed_and_so_does_a_row_that_fails(tmp_path: Path) -> No
     assert "3 failed, 9 deselected" in said and "drawn with --sample-seed 31" in said.partition("FAILURES")[2]
 
 
+def test_a_file_takes_turns_and_in_as_many_days_all_of_it_runs(tmp_path: Path) -> None:
+    tests = "pytestmark = pytest.mark.turns(3)\n" + "".join(f"def test_{n}(): pass\n" for n in range(6))
+    assert "2 passed, 4 deselected" in suite(tmp_path, "--sample-seed", "30", file=tests)
+    assert "6 passed" in suite(tmp_path, "--whole-files", file=tests)
+    table = rows(41, 3)
+    days = [{item.nodeid for item in in_turn(table, seed, "file")} for seed in (30, 31, 32)]
+    assert set.union(*days) == {item.nodeid for item in table} and sum(map(len, days)) == 41
+
+
+@pytest.mark.parametrize(
+    ("argument", "runs_whole"),
+    [("tests/a/test_b.py", True), ("tests/a/test_b.py::test_c", True), ("./tests/a/test_b.py", True), ("tests/a", False), ("tests", False)],
+)
+def test_a_file_that_is_named_runs_whole(argument: str, runs_whole: bool) -> None:
+    assert named(argument, "tests/a/test_b.py::test_c[1]") is runs_whole
+
+
 def test_a_table_runs_whole_where_that_is_asked_for_or_it_is_named(tmp_path: Path) -> None:
     assert "12 passed" in suite(tmp_path, "--whole-tables")
     assert "12 passed" in suite(tmp_path, "test_suite.py::test_table")
-    assert "3 passed, 9 deselected" in suite(tmp_path, "test_suite.py")
+    assert "12 passed" in suite(tmp_path, "test_suite.py")
+    assert "3 passed, 9 deselected" in suite(tmp_path)
 
 
 def counted(*command: str) -> tuple[int, str]:

@@ -27,6 +27,8 @@ from objectives.data._kinds import SPLITS, ImageSet
 from objectives.metrics import half_sse
 from objectives.registry import names
 
+pytestmark = pytest.mark.turns(2)
+
 REPOSITORY = Path(__file__).parents[2]
 ROOT = Path(os.environ.get("LAGRANGE_DATA") or REPOSITORY.parent / "shared" / "data")
 NAMES = names("dataset")

@@ -26,6 +26,8 @@ from objectives.registry import names
 from objectives.training.built import built, options_of
 from objectives.training.regularization import evaluation_net
 
+pytestmark = pytest.mark.turns(2)
+
 REPOSITORY = Path(__file__).parents[2]
 NAMES = names("features")
 READY = [name for name in NAMES if not features.module(name).faults({})]  # the others need something of the user's

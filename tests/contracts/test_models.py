@@ -23,7 +23,7 @@ from objectives.models._convolutional import Deconv
 from search.spec.keys import Spec
 from search.spec.reading import resolve
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.turns(2)]
 
 LATENT = 6
 SMALL = (1, 8, 8)

@@ -19,6 +19,8 @@ from search.cli import listing
 from search.options import Chosen, name_of
 from search.spec.reading import read
 
+pytestmark = pytest.mark.turns(2)
+
 SAMPLERS = names("sampler", "search.asking.samplers")
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

@@ -273,6 +273,7 @@ def test_a_dead_server_blocks_nobody_and_loses_nothing(home: Home) -> None:
     _assert_whole(home.tracking_uri, 4, 50)
 
 
+@pytest.mark.slow
 def test_a_killed_driver_loses_nothing(home: Home) -> None:
     code = """
 import os, signal, sys

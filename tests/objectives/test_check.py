@@ -17,7 +17,7 @@ from objectives.regularizers import dropout, l2
 from objectives.terms import Terms
 from tests.objectives.planted import BUGS, Planted
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.turns(3)]
 
 FAMILIES = ("autoencoder", "vae", "gan")
 SMALL: dict[str, Any] = {"dataset": {"name": "digits", "train_size": 64}, "epochs": 4, "batch_size": 32}

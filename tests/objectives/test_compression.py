@@ -22,7 +22,7 @@ from objectives.terms import Net
 from objectives.training.built import built, options_of
 from objectives.training.regularization import evaluation_net
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.turns(3)]
 
 BITS = tuple(PRECISIONS)
 

@@ -17,7 +17,7 @@ from objectives.features import classifier as classifiers
 from objectives.metrics import kid
 from tests.contracts.test_data import options_of
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.turns(3)]
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from objectives.terms import Terms
 from objectives.training.loop import TrainingRun
 from tests.objectives.over_seeds import lowest
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.turns(3)]
 
 each_game = pytest.mark.parametrize("game", GAMES)
 

@@ -31,7 +31,7 @@ from objectives.metrics._subject import Subject
 from objectives.training.loop import TrainingRun
 from tests.objectives.over_seeds import lowest
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.turns(3)]
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

@@ -10,7 +10,7 @@ import pytest
 from objectives import registry
 from objectives.base import Member, ObjectiveError, Phase, Report, Settings, State
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.turns(3)]
 
 DIGITS = {"name": "digits", "train_size": 128}
 

@@ -15,7 +15,7 @@ from objectives.base import Member, Report, Settings
 from objectives.families.autoencoder import Autoencoder
 from objectives.training.loop import TrainingRun
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.turns(3)]
 
 
 class Double(Autoencoder):

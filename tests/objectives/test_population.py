@@ -12,7 +12,7 @@ from objectives.base import Member, Settings, State
 from objectives.training import judging, loop, optimizers, population
 from objectives.training.loop import TrainingRun
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.turns(3)]
 
 DIGITS = {"name": "digits", "train_size": 160}
 # λ, learning rate and seed differ from member to member, and dropout is on in some.

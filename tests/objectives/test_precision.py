@@ -14,7 +14,7 @@ from objectives.training.precision import products
 from search.errors import SpecError
 from search.spec.reading import read
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.turns(3)]
 
 DIGITS = {"name": "digits", "train_size": 160}
 CONFIGS: dict[str, list[dict[str, Any]]] = {

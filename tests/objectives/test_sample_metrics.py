@@ -16,7 +16,7 @@ from objectives.base import Config, Member, ObjectiveError, Settings
 from objectives.metrics import cas, class_histogram, fid, fid_infinity, kid, mind, modes, prdc
 from objectives.metrics._estimate import Estimate
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.turns(3)]
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

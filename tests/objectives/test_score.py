@@ -11,7 +11,7 @@ from objectives import registry
 from objectives.base import Member, Settings
 from objectives.training.loop import TrainingRun
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.turns(3)]
 
 FAMILIES = ("autoencoder", "vae", "gan")
 DIGITS = {"name": "digits", "train_size": 128}

@@ -17,7 +17,7 @@ from objectives.training import traced
 from objectives.training.loop import TrainingRun
 from objectives.training.traced import Replays, Trace
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.turns(3)]
 
 FAMILIES = ("autoencoder", "vae", "gan")
 # Noise, a memory, a clock, a norm of its own: what a step may depend on.

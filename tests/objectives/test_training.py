@@ -17,7 +17,7 @@ from objectives.draws import stream_seed
 from objectives.regularizers import l2
 from objectives.training.loop import TrainingRun
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.turns(3)]
 
 FAMILIES = ("autoencoder", "vae", "gan")
 DIGITS = {"name": "digits", "train_size": 128}

@@ -27,7 +27,7 @@ from objectives.training import loop
 from objectives.training.built import built, options_of
 from objectives.training.regularization import Regularization
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.turns(3)]
 
 SPECTRUM = torch.tensor([9.0, 4.0, 2.5, 1.0, 0.5, 0.1]).double()
 SIZE, LATENTS = 6, 5

@@ -12,7 +12,7 @@ from objectives.regularizers._truths import context, zero
 from objectives.terms import Terms, Update
 from objectives.training.optimizers import Adam
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.turns(3)]
 
 AIM = 2.0
 CURVATURES = torch.tensor([1e-3, 1.0], dtype=torch.float64)  # Σ c(w − 2)²

@@ -65,6 +65,7 @@ def made(kind: type = Autoencoder, epochs: int = 4) -> Any:
     return kind(Settings(dataset=DIGITS, epochs=epochs, batch_size=32))
 
 
+@pytest.mark.slow
 def test_a_packed_sweep_trains_the_members_that_an_unpacked_one_does(home: Home) -> None:
     """Without a scheduler and with a sampler that does not adapt, the configs are the same; scores agree within single precision."""
     found = {}

@@ -353,7 +353,7 @@ def test_yaml_there_and_back_and_resolving_twice_change_nothing(spec: Spec) -> N
     assert resolve(spec) == spec
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | words, lambda x: st.lists(x) | st.dictionaries(words, x), max_leaves=8
