@@ -158,6 +158,12 @@ class Answer:
     # `test` holds the arms `chosen` (the λ that was judged) and `off`, and the one of them that is exported once more, as `recommended`.
     # What `measure` asked for: full name -> arm (`chosen`, `off`) -> mean over the arm's seeds, the mean's standard error, number of seeds.
     measured: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    luckiest: float = math.nan  # the best score of the search: what a tuner would report
+
+    @property
+    def optimism(self) -> float:
+        """How much worse a new training of the exported config should score than the luckiest member of the search."""
+        return self.promise.mean - self.luckiest
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON: NaN and the infinities are written as strings."""

@@ -100,6 +100,7 @@ def answer(
         curve=curves,
         spent=_spent(rows),
         notes=notes,
+        luckiest=_luckiest(rows),
     )
 
 
@@ -227,6 +228,12 @@ class Side:
             return self.effect.mean < 0
         off, chosen = surface.level([self.off.config, self.arm.config])
         return bool(off < chosen)
+
+
+def _luckiest(rows: Sequence[Row]) -> float:
+    """The best score of the search."""
+    searched = (row.score for row in rows if row.phase == Phase.SEARCH and row.ended == "ok" and row.score is not None)
+    return min(searched, default=math.nan)
 
 
 def _fixed(rows: Sequence[Row], knobs: Sequence[Knob]) -> dict[str, Value]:

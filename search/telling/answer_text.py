@@ -67,6 +67,8 @@ def _facts(answer: Answer, usual: Mapping[str, Any] | None) -> Table:
     if answer.score_label:
         rows.append(("score", f"{answer.score_name} is {answer.score_label}; lower is better"))
     rows.append(("verdict", f"{answer.verdict} (margin ±{number(answer.margin)})"))
+    if answer.optimism > 0:
+        rows.append(("luck", f"the best member of the search scored {number(answer.luckiest, answer.optimism)}: more than one may expect"))
     rows.append(("promise", f"{answer.promise.words()} for one new seed (95 %)"))
     rows.append(("config", f"{config_text(answer.recommended, usual)} (arm {answer.recommended_arm})"))
     rows.append(("test split", _test_line(answer.test, _arm_names(answer))))

@@ -589,3 +589,11 @@ def test_importing_selection_loads_no_heavy_library() -> None:
     read = "import sys, search.choosing.verdict, search.telling.lambda_curve"
     code = f"{read}; print([name for name in {heavy.split()!r} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_the_luck_of_the_best_searched_member_is_the_gap_to_the_promise() -> None:
+    searched = [Row(i, "search", "search", {"l2": 0.1 * (i + 1)}, 9, "complete", score) for i, score in enumerate((3.0, 1.0, 2.0))]
+    rows, cands = confirm({"off": [4.0, 4.2], "min": [2.0, 2.2]}, FIVE)
+    found = answer([*searched, *(replace(row, number=row.number + 10) for row in rows)], [L2], cands)
+    assert found.luckiest == 1.0 and found.optimism == pytest.approx(found.promise.mean - 1.0)
+    assert Answer.from_dict(found.to_dict()).luckiest == 1.0
