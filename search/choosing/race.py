@@ -92,6 +92,7 @@ def finalists(
     *,
     alone: bool = False,
     simpler: bool = False,
+    refine: bool = True,
     most: int = 8,
     error: float = FIRST,
 ) -> list[Candidate]:
@@ -104,6 +105,7 @@ def finalists(
         lambdas: the searched λ, in the order in which they are simplified.
         alone: whether each λ has arms of its own.
         simpler: take the most regularized arm within one standard error of the best.
+        refine: take the minimum of the surface anew, which nobody trained yet.
         most: how many final seeds were asked for.
         error: the probability of error that the verdict may have.
     """
@@ -112,7 +114,7 @@ def finalists(
     offs = [one for one in found if is_off(one)]
     chosen = [_best(offs, surface, lost)]
     screened = any(row.phase == Phase.CONFIRM for row in rows)
-    moves = minima(rows, knobs, lambdas, surface, alone=alone) if screened else {}
+    moves = minima(rows, knobs, lambdas, surface, alone=alone) if refine and screened else {}
     for knob in lambdas if alone else [None]:
         tail = f":{knob.name}" if knob is not None else ""
         mine = [one for one in found if one not in offs and one.arm.endswith(tail)]

@@ -65,7 +65,7 @@ def answer(
     lambdas = lambdas_of(knobs, simplify)
     cands = list(cands) or candidates(rows, knobs, fixed=_fixed(rows, knobs), simplify=simplify, alone=alone)
     if not race.decided(cands):
-        cands = race.finalists(cands, rows, knobs, lambdas, alone=alone)
+        cands = race.finalists(cands, rows, knobs, lambdas, alone=alone, refine=False)  # time ended before the race was decided
     surface = Surface.of(trainings(rows), knobs)
     arms, off, sides, delta = compared(rows, cands, margin, alone, seeds, error)
     notes = _remarks(arms)
