@@ -378,7 +378,8 @@ def test_the_interval_of_lambda_holds_the_best_lambda() -> None:
 
 
 def test_the_interval_is_the_same_however_often_it_is_asked_for() -> None:
-    assert lambda_answer(L2, {"l2": 0.1}, surface_of(0.1)) == lambda_answer(L2, {"l2": 0.1}, surface_of(0.1))
+    first, again = (lambda_answer(L2, {"l2": 0.1}, surface_of(0.1)) for _ in range(2))
+    assert repr(first) == repr(again)  # an unknown number is not equal to itself
 
 
 @pytest.mark.parametrize(("at", "end"), [(2.0, "high"), (-4.0, "low")])
