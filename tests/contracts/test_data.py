@@ -27,7 +27,7 @@ from objectives.data._kinds import SPLITS, ImageSet
 from objectives.metrics import half_sse
 from objectives.registry import names
 
-pytestmark = pytest.mark.turns(2)
+pytestmark = pytest.mark.turns(3)
 
 REPOSITORY = Path(__file__).parents[2]
 ROOT = Path(os.environ.get("LAGRANGE_DATA") or REPOSITORY.parent / "shared" / "data")

@@ -18,7 +18,7 @@ from objectives.detectors import History
 from objectives.registry import names
 from objectives.training.loop import TrainingRun
 
-pytestmark = [pytest.mark.trains, pytest.mark.turns(2)]
+pytestmark = [pytest.mark.trains, pytest.mark.turns(3)]
 
 REPOSITORY = Path(__file__).parents[2]
 NAMES = names("detector")

@@ -26,7 +26,7 @@ from objectives.registry import names
 from objectives.training.built import built, options_of
 from objectives.training.regularization import evaluation_net
 
-pytestmark = pytest.mark.turns(2)
+pytestmark = pytest.mark.turns(3)
 
 REPOSITORY = Path(__file__).parents[2]
 NAMES = names("features")

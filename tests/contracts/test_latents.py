@@ -20,7 +20,7 @@ from objectives.metrics._subject import Subject
 from objectives.registry import names
 from tests.objectives.over_seeds import lowest
 
-pytestmark = [pytest.mark.trains, pytest.mark.turns(2)]
+pytestmark = [pytest.mark.trains, pytest.mark.turns(3)]
 
 REPOSITORY = Path(__file__).parents[2]
 NAMES = names("latents")

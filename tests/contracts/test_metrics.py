@@ -23,7 +23,7 @@ from objectives.metrics import active_units, fid, generalization_gap, half_sse, 
 from objectives.metrics._estimate import Estimate, mean
 from objectives.registry import names
 
-pytestmark = pytest.mark.turns(2)
+pytestmark = pytest.mark.turns(3)
 
 REPOSITORY = Path(__file__).parents[2]
 NAMES = names("metric")

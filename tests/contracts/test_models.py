@@ -23,7 +23,7 @@ from objectives.models._convolutional import Deconv
 from search.spec.keys import Spec
 from search.spec.reading import resolve
 
-pytestmark = [pytest.mark.trains, pytest.mark.turns(2)]
+pytestmark = [pytest.mark.trains, pytest.mark.turns(3)]
 
 LATENT = 6
 SMALL = (1, 8, 8)

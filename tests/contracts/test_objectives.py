@@ -13,7 +13,7 @@ import pytest
 from objectives import registry
 from objectives.base import Member, Objective, Run, Settings, State
 
-pytestmark = [pytest.mark.trains, pytest.mark.turns(2)]
+pytestmark = [pytest.mark.trains, pytest.mark.turns(3)]
 
 NAMES = list(registry.objectives())
 each = pytest.mark.parametrize("name", NAMES)

@@ -24,7 +24,7 @@ from optuna.testing import pytest_samplers as suite
 from objectives.registry import names
 from search.asking.samplers import accepted
 
-pytestmark = pytest.mark.turns(2)
+pytestmark = pytest.mark.turns(3)
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

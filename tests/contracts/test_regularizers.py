@@ -24,7 +24,7 @@ from objectives.training import traced
 from objectives.training.loop import TrainingRun
 from tests.objectives.over_seeds import lowest
 
-pytestmark = [pytest.mark.trains, pytest.mark.turns(2)]
+pytestmark = [pytest.mark.trains, pytest.mark.turns(3)]
 
 MODULES = regularizers.modules()
 PLACES = ("autoencoder", "vae", "gan.generator", "gan.discriminator")

@@ -19,7 +19,7 @@ from search.cli import listing
 from search.options import Chosen, name_of
 from search.spec.reading import read
 
-pytestmark = pytest.mark.turns(2)
+pytestmark = pytest.mark.turns(3)
 
 SAMPLERS = names("sampler", "search.asking.samplers")
 optuna.logging.set_verbosity(optuna.logging.ERROR)

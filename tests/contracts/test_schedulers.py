@@ -22,7 +22,7 @@ from search.options import Chosen, name_of, said
 from search.schedulers import WRAPS, SchedulerInfo, SchedulerProtocol, accepted, faults, make
 from search.schedulers.hyperband import Scheduler as Hyperband
 
-pytestmark = pytest.mark.turns(2)
+pytestmark = pytest.mark.turns(3)
 
 SCHEDULERS = names("scheduler", "search.schedulers")
 
