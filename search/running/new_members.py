@@ -1,4 +1,4 @@
-"""NewMembers members: which config and which seed, committed to the catalogue before anyone trains them."""
+"""New members: which config and which seed, committed to the catalogue before anyone trains them."""
 
 from __future__ import annotations
 

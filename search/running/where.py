@@ -23,7 +23,7 @@ from search.telling.listener import Listener, Silent
 
 IN_PROCESS = "in-process"
 # Modules that the driver needs later. While Ray starts there is time to import them.
-AHEAD = ("sklearn.gaussian_process", "matplotlib.figure")
+AHEAD = ("scipy.optimize", "scipy.stats.qmc", "matplotlib.figure")
 
 
 def is_remote(address: str | None) -> bool:
