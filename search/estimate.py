@@ -14,11 +14,14 @@ from infra.catalogue import Catalogue, SweepRow
 from infra.storage import Home
 from objectives.registry import load
 from search.asking.space import Space
+from search.choosing.answer import number
 from search.choosing.arms import t_quantile
-from search.choosing.from_members import planned
-from search.choosing.race import Look
+from search.choosing.from_members import error_of, planned, seeds_asked
+from search.choosing.race import MOST_SEEDS, Look
 from search.kept import plain_spec
+from search.running.until import MOST
 from search.spec.faults import MIN_TRIALS
+from search.spec.goals import ANY, EFFECT, Goal
 from search.spec.keys import Spec
 
 T = TypeVar("T")
@@ -95,6 +98,40 @@ def _noise(spec: Spec, home: Home) -> float | None:
     for arms in _alike(spec, home, lambda catalogue, row: row.answer["arms"] if row.answer and row.status == "complete" else []):
         found += [one["se"] * math.sqrt(one["n"]) for one in arms if one["n"] > 2 and isinstance(one["se"], float)]
     return statistics.median(found) if found else None
+
+
+def goals_said(spec: Spec, home: Home | None = None) -> list[str]:
+    """For each goal of a spec: whether the most that a sweep trains is expected to reach it, by earlier sweeps of the same kind."""
+    home = home or Home.open()
+    return [_effect_said(one, spec, home) if one.about == EFFECT else _lambda_said(one, spec, home) for one in spec.goals]
+
+
+def _effect_said(goal: Goal, spec: Spec, home: Home) -> str:
+    noise = _noise(spec, home)
+    if noise is None:
+        return f"{goal.text}: how noisy trainings are is not known; a sweep of this kind will tell"
+
+    def half(seeds: int) -> float:
+        return t_quantile(1 - error_of(spec, Look()) / 2, seeds - 1) * noise * math.sqrt(2 / seeds)
+
+    needed = next((seeds for seeds in range(seeds_asked(spec), MOST_SEEDS + 1) if half(seeds) <= goal.within), None)
+    if needed is not None:
+        return f"{goal.text}: about {needed} final seeds are needed"
+    return f"{goal.text}: cannot be reached; with {MOST_SEEDS} final seeds, the most, ± {number(half(MOST_SEEDS))} is expected"
+
+
+def _lambda_said(goal: Goal, spec: Spec, home: Home) -> str:
+    def lengths(catalogue: Catalogue, row: SweepRow) -> list[tuple[float, int]]:
+        known = [one for one in (row.answer or {}).get("lambdas", []) if goal.about in (ANY, one["name"])]
+        found = [goal.length(float(one["low"]), float(one["high"])) for one in known]
+        return [(max(found), row.spec["budget"]["trials"])] if found and row.status == "complete" else []
+
+    most = f"at most {MOST * spec.budget.trials} configs are searched"
+    before = [one for found in _alike(spec, home, lengths) for one in found if math.isfinite(one[0])]
+    if not before:
+        return f"{goal.text}: not known beforehand; {most}"
+    length, trials = statistics.median(one[0] for one in before), round(statistics.median(one[1] for one in before))
+    return f"{goal.text}: earlier sweeps of this kind came to {number(length)} with {trials} trials; {most}"
 
 
 # What a training costs and how noisy it is depends on these.

@@ -11,6 +11,7 @@ from infra.catalogue import Catalogue, SweepRow
 from infra.errors import InfraError
 from infra.storage import Home, strip_passwords, sweep_name
 from search.asking import study as study_module
+from search.choosing import from_members
 from search.choosing.race import Look
 from search.running.ledger import LOOKS
 from search.spec.keys import Spec
@@ -95,8 +96,9 @@ def go_on(catalogue: Catalogue, name: str, spec: Spec, trials: int) -> Spec:
         spec = spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": spec.budget.trials + trials})})
         row = catalogue.sweep(name)
         before = Look(**row.facts.get(LOOKS, {}))
-        if any(one.get("seeds") for one in row.candidates or []):  # that race took its look; the next one has seeds of its own
-            before = Look(before.number + 1, before.used + spec.confirm.seeds)
+        if used := max((one.get("seeds", 0) for one in row.candidates or []), default=0):
+            # That race took its look; the next one has seeds of its own.
+            before = Look(before.number + 1, before.used + max(used, from_members.seeds_asked(spec)))
         catalogue.update_sweep(name, candidates=None, facts={**row.facts, LOOKS: asdict(before)})
     catalogue.update_sweep(name, spec=plain_spec(spec), status="running", answer=None)
     return spec

@@ -85,6 +85,24 @@ class Effect:
 
 
 @dataclass(frozen=True)
+class Reached:
+    """How far a goal of the sweep was reached: its text, what was asked for, and what is known (the length, or half of it, see `Goal`)."""
+
+    goal: str
+    within: float
+    known: float
+
+    @property
+    def reached(self) -> bool:
+        """Whether as much is known as was asked for."""
+        return self.known <= self.within
+
+    def words(self) -> str:
+        """`effect ± 0.2: reached (0.18)`."""
+        return f"{self.goal}: {'reached' if self.reached else 'not reached'} ({number(self.known)})"
+
+
+@dataclass(frozen=True)
 class Promise:
     """The score to expect of one new seed: a 95 % prediction interval."""
 
@@ -158,6 +176,7 @@ class Answer:
     # `test` holds the arms `chosen` (the λ that was judged) and `off`, and the one of them that is exported once more, as `recommended`.
     # What `measure` asked for: full name -> arm (`chosen`, `off`) -> mean over the arm's seeds, the mean's standard error, number of seeds.
     measured: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    goals: list[Reached] = field(default_factory=list)
     luckiest: float = math.nan  # the best score of the search: what a tuner would report
 
     @property
@@ -179,7 +198,8 @@ class Answer:
             effects = {key: Effect(**entry[key]) if entry.get(key) else None for key in ("without", "alone")}
             verdict = Verdict(entry["verdict"]) if entry.get("verdict") else None
             lambdas.append(LambdaAnswer(**{**entry, **effects, "verdict": verdict, "range": tuple(entry["range"])}))
-        parts = {"lambdas": lambdas, "effect": Effect(**plain["effect"]), "promise": Promise(**plain["promise"])}
+        parts: dict[str, Any] = {"lambdas": lambdas, "effect": Effect(**plain["effect"]), "promise": Promise(**plain["promise"])}
+        parts["goals"] = [Reached(**one) for one in plain.get("goals", [])]
         for arms in plain.get("measured", {}).values():
             for mean in arms.values():
                 mean.setdefault("n", mean.pop("seeds", 0))  # the first answers with `n` called it `seeds`

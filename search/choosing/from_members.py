@@ -13,8 +13,12 @@ from objectives.registry import load
 from search.asking.seeds import derive
 from search.asking.space import OFF_ARM, Space
 from search.choosing import candidates, race, verdict
-from search.choosing.answer import Answer, Candidate, Row
+from search.choosing.answer import Answer, Candidate, LambdaAnswer, Reached, Row, SelectionError
 from search.choosing.arms import mean_of
+from search.choosing.lambda_interval import lambda_answer
+from search.choosing.trainings import trainings
+from search.modelling.surface import Surface
+from search.spec.goals import ANY, EFFECT
 from search.spec.keys import Spec
 
 
@@ -67,11 +71,55 @@ def finalists_planned(spec: Spec) -> int:
     return 1 + lambdas if spec.alone else 2 + (lambdas if lambdas > 1 else 0)
 
 
+def width_asked(spec: Spec) -> float | None:
+    """Half the length that the effect's interval may have; None where no goal says it."""
+    return next((one.within for one in spec.goals if one.about == EFFECT), None)
+
+
+def seeds_asked(spec: Spec) -> int:
+    """How many final seeds are trained at most before the effect is looked at."""
+    return spec.confirm.seeds if width_asked(spec) is None else max(spec.confirm.seeds, race.WATCHED_FROM)
+
+
+def error_of(spec: Spec, look: race.Look) -> float:
+    """The probability of error that the verdict of a look may have."""
+    return look.error if width_asked(spec) is None else race.WATCHED * look.error
+
+
+def lambda_goals(spec: Spec, space: Space, rows: Sequence[Row]) -> list[Reached]:
+    """How far the goals about λ are reached by the members so far: the intervals of λ at the minimum of the surface."""
+    lambdas = [knob for knob in space.lambdas if any(one.covers(knob) for one in spec.goals)]
+    surface = Surface.of(trainings(rows), space.knobs)
+    try:
+        found = {one.arm: one.config for one in to_confirm(spec, space, rows)}
+    except SelectionError:
+        found = {}
+    answers = []
+    for knob in lambdas:
+        config = found.get(f"min:{knob.name}" if space.alone else "min")
+        if config is None or surface is None:  # nothing to read an interval of
+            return [Reached(one.text, one.within, math.inf) for one in spec.goals if one.about != EFFECT]
+        answers.append(lambda_answer(knob, config, surface))
+    return _reached(spec, answers)
+
+
+def _reached(spec: Spec, lambdas: Sequence[LambdaAnswer]) -> list[Reached]:
+    """The goals about λ, by the intervals of all λ. An interval that is open ends at the range; more members do not take it farther."""
+    found = []
+    for goal in spec.goals:
+        lengths = [goal.length(one.low, one.high) for one in lambdas if goal.about in (one.name, ANY)]
+        if goal.about != EFFECT:
+            longest = math.inf if not lengths or any(map(math.isnan, lengths)) else max(lengths)
+            found.append(Reached(goal.text, goal.within, longest))
+    return found
+
+
 def finalists(spec: Spec, space: Space, rows: Sequence[Row], found: Sequence[Candidate], look: race.Look, most: int) -> list[Candidate]:
     """The candidates, their finalists with the number of their final seeds."""
     lambdas = candidates.lambdas_of(space.knobs, spec.simplify)
     simpler = spec.prefer == "simpler"
-    return race.finalists(found, rows, space.knobs, lambdas, alone=space.alone, simpler=simpler, most=most, error=look.error)
+    error, fewer = error_of(spec, look), width_asked(spec) is None
+    return race.finalists(found, rows, space.knobs, lambdas, alone=space.alone, simpler=simpler, most=most, error=error, fewer=fewer)
 
 
 def screening_seeds(spec: Spec) -> list[int]:
@@ -79,9 +127,25 @@ def screening_seeds(spec: Spec) -> list[int]:
     return [derive(spec.seed, "confirm", "screen", index) for index in range(spec.confirm.screen)]
 
 
-def final_seeds(spec: Spec, look: race.Look) -> list[int]:
-    """The seeds of the race's second round. No earlier look used them."""
-    return [derive(spec.seed, "confirm", look.used + index) for index in range(spec.confirm.seeds)]
+def final_seeds(spec: Spec, look: race.Look, count: int = 0) -> list[int]:
+    """The seeds of the race's second round, `count` of them where that is more than were asked for. No earlier look used them."""
+    return [derive(spec.seed, "confirm", look.used + index) for index in range(max(seeds_asked(spec), count))]
+
+
+def longer(spec: Spec, rows: Sequence[Row], chosen: Sequence[Candidate], look: race.Look) -> list[Candidate]:
+    """The candidates with more final seeds, where the effect is not yet known to what was asked; the same ones where it is.
+
+    Only the lengths of intervals are looked at, never the effects.
+    """
+    half, finals = width_asked(spec), [one for one in chosen if one.final]
+    if half is None or not finals or finals[0].seeds >= race.MOST_SEEDS:
+        return list(chosen)
+    used = set(final_seeds(spec, look, finals[0].seeds))
+    _, _, sides, _ = verdict.compared(rows, chosen, spec.margin, bool(spec.alone), used, error_of(spec, look))
+    if all(side.effect.high - side.effect.low <= 2 * half or side.effect.seeds < 2 for side in sides):
+        return list(chosen)
+    more = race.next_seeds(finals[0].seeds)
+    return [replace(one, seeds=more) if one.final else one for one in chosen]
 
 
 def answer(
@@ -94,7 +158,7 @@ def answer(
     look: race.Look,
 ) -> Answer:
     """The answer that the race gives. `labels` are the full names of metrics."""
-    name, seeds = str(spec.metric), set(final_seeds(spec, look))
+    name, seeds = str(spec.metric), set(final_seeds(spec, look, max((one.seeds for one in chosen), default=0)))
     found = verdict.answer(
         rows,
         space.knobs,
@@ -104,10 +168,16 @@ def answer(
         simplify=spec.simplify,
         alone=space.alone,
         seeds=seeds,
-        error=look.error,
+        error=error_of(spec, look),
     )
     final = [row for row in members if row.phase == Phase.CONFIRM and row.state == State.COMPLETE and row.seed in seeds]
-    return replace(found, score_label=labels.get(name, ""), measured=_measured(spec, found, final, chosen, labels))
+    goals = _reached(spec, found.lambdas)
+    if (half := width_asked(spec)) is not None:
+        effects = [one.alone for one in found.lambdas if one.alone is not None] or [found.effect]
+        text = next(one.text for one in spec.goals if one.about == EFFECT)
+        goals.append(Reached(text, half, max((one.high - one.low) / 2 for one in effects)))
+    measured = _measured(spec, found, final, chosen, labels)
+    return replace(found, score_label=labels.get(name, ""), measured=measured, goals=goals)
 
 
 def to_read(

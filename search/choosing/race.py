@@ -7,8 +7,10 @@
 
 How many final seeds are needed is decided before the first of them is trained: the surface says how large the effect is, how well it knows
 it, and how noisy a training is (`seeds_needed`). So nobody looks at the verdict before its end, and nothing must be paid for looking. A
-sweep that goes on with more trials races again on new seeds. Its further looks share `LATER` (alpha spending: DeMets and Lan 1994,
-Statistics in Medicine 13). All looks of a sweep together err with a probability of at most 5 %.
+goal such as "effect ± 0.2" is the exception: then seeds go on until the interval is short enough (Chow and Robbins 1965, Annals of
+Mathematical Statistics 36). What is looked at does not depend on the effect. But an interval is short by luck where one stops, so a quarter
+of the error is kept for that (`WATCHED`). A sweep that goes on with more trials races again on new seeds. Its further looks share `LATER`
+(alpha spending: DeMets and Lan 1994, Statistics in Medicine 13). All looks of a sweep together err with a probability of at most 5 %.
 """
 
 from __future__ import annotations
@@ -31,6 +33,9 @@ from search.modelling.surface import Surface
 FIRST, LATER = 0.045, 0.005
 FEWEST = 4  # final seeds where the effect is expected to be plain
 POWER = 0.98  # how likely fewer seeds than were asked for must be to settle the verdict
+WATCHED = 0.75  # the part of its error that a verdict may have whose number of seeds depends on the length of its interval
+WATCHED_FROM = 8  # final seeds before that length is looked at
+MOST_SEEDS = 64  # final seeds at most, where a goal asks for more than `confirm.seeds`
 WITHOUT = "without:"
 
 
@@ -84,6 +89,11 @@ def _detectable(seeds: int, error: float) -> float:
     return (t_quantile(1 - error / 2, seeds - 1) + t_quantile(POWER, seeds - 1)) / math.sqrt(seeds)
 
 
+def next_seeds(seeds: int) -> int:
+    """How many final seeds come after so many, where the effect is not yet known to what was asked."""
+    return min(MOST_SEEDS, seeds + max(2, math.ceil(seeds / 4)))
+
+
 def finalists(
     found: Sequence[Candidate],
     rows: Sequence[Row],
@@ -95,6 +105,7 @@ def finalists(
     refine: bool = True,
     most: int = 8,
     error: float = FIRST,
+    fewer: bool = True,
 ) -> list[Candidate]:
     """The candidates, their finalists with the number of their final seeds. The arms `without:<λ>` are those of the λ arm that was chosen.
 
@@ -108,6 +119,7 @@ def finalists(
         refine: take the minimum of the surface anew, which nobody trained yet.
         most: how many final seeds were asked for.
         error: the probability of error that the verdict may have.
+        fewer: whether fewer final seeds do where they settle the verdict. Where the length of the interval is to be known they do not.
     """
     surface = Surface.of(trainings(rows), knobs)
     lost = _lost(found, rows)
@@ -125,7 +137,7 @@ def finalists(
         chosen.append(_moved(best, moved, tail, found, knobs) if moved else best)
     more = [one for one in chosen if one not in found]  # before the arms without one λ: the first λ arm is the one that is judged
     more += [] if alone or len(chosen) < 2 else _without(chosen[1], lambdas)
-    seeds = seeds_needed(chosen[0], chosen[1:], surface, most, error) if chosen[1:] else most
+    seeds = seeds_needed(chosen[0], chosen[1:], surface, most, error) if fewer and chosen[1:] else most
     names, finals = {one.arm for one in more}, {one.arm for one in (*chosen, *more)}
     whole = [*(one for one in found if one.arm not in names), *more]
     return [replace(one, seeds=seeds if one.arm in finals else 0) for one in whole]

@@ -26,7 +26,7 @@ def plan(
     from rich.table import Table
 
     from search.choosing.answer import number
-    from search.estimate import budgets
+    from search.estimate import budgets, goals_said
     from search.spec.reading import expand
     from search.telling.live import duration
 
@@ -44,3 +44,5 @@ def plan(
             table.add_row(*(f"{count:,}" for count in said), duration(one.seconds), number(one.width))
         printing.console().print(table)
         printing.console().print(f"members and epochs at most; the time from {basis}", style="dim")
+        for sentence in goals_said(spec, place):
+            printing.console().print(f"goal: {sentence}", soft_wrap=True, markup=False)

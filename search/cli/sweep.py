@@ -52,6 +52,9 @@ def sweep(
     scheduler: Annotated[str | None, typer.Option(help="Which members are stopped early: one of `lagrange schedulers`.")] = None,
     seed: Annotated[int | None, typer.Option(help="The sweep's seed: the same draws and initializations.")] = None,
     gpu: Annotated[float | None, typer.Option(help="GPUs of each training: 1, or a fraction to share one.")] = None,
+    until: Annotated[
+        list[str] | None, typer.Option(metavar="GOAL", help='Go on until "lambda within 0.5 decades" or "effect ± 0.2". Repeatable.')
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of the spec: search.beta.low=0.1. Repeatable.")
     ] = None,
@@ -80,6 +83,7 @@ def sweep(
         "scheduler": scheduler,
         "seed": seed,
         "resources.gpu": gpu,
+        "until": until or None,
     }
     overrides = [f"{key}={json.dumps(value)}" for key, value in short.items() if value is not None] + list(settings or [])
     specs = expand(source(target), overrides, remote=is_remote(address))

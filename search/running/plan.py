@@ -23,6 +23,7 @@ from search.running.division import Division
 from search.running.ledger import Ledger, why_no_answer
 from search.running.new_members import NewMembers
 from search.running.rounds import Rounds
+from search.running.until import Until
 from search.running.wall import WallTime
 from search.running.work import Prepared, Progress, Reading, Result, TestRead
 from search.spec.keys import Spec
@@ -86,6 +87,7 @@ class Plan:
         self.wall = wall or WallTime(None)
         self.cut = False  # whether the wall time ended the race before it had an end
         self.rounds = Rounds(spec, space, ledger, candidates, look, self.room)
+        self._until = Until(spec, space, self.rounds.table)
         self.answer: Answer | None = None
         self.problem = ""
         self.refused = False  # whether the problem is a mistake in what was asked
@@ -106,7 +108,7 @@ class Plan:
         if not self._prepared:
             return self._prepare()
         if not self.wall.over():
-            left = 0 if self.search_is_over() else self.spec.budget.trials - self.searched()
+            left = 0 if self.search_is_over() else self.to_come()
             # Members that passed a rung wait until others fill their pack, as long as there are fresh members to train meanwhile.
             if left > 0 and len(self._queue) < self.division.size(Phase.SEARCH):
                 self._queue += [self._new.searched() for _ in range(min(left, self.division.size(Phase.SEARCH)))]
@@ -118,8 +120,7 @@ class Plan:
 
     def _take(self) -> tuple[MemberRow, ...]:
         """The next pack of the queue."""
-        to_come = max(0, self.spec.budget.trials - self.searched())
-        taken = self.division.next(self._queue, to_come, len(set(self._in_flight.values())))
+        taken = self.division.next(self._queue, self.to_come(), len(set(self._in_flight.values())))
         numbers = {row.number for row in taken}
         self._queue = [row for row in self._queue if row.number not in numbers]
         self._in_flight.update(dict.fromkeys(numbers, min(numbers)))
@@ -128,6 +129,11 @@ class Plan:
     def searched(self) -> int:
         """How many members of the search phase exist."""
         return sum(row.phase == Phase.SEARCH for row in self.ledger.rows.values())
+
+    def to_come(self) -> int:
+        """How many members the search still asks for."""
+        searched = self.searched()
+        return max(0, self._until.wanted(searched, bool(self._in_flight or self._queue)) - searched)
 
     def search_is_over(self) -> bool:
         """Whether the search has had its share of the wall time, and enough members completed for a fit."""
@@ -258,8 +264,7 @@ class Plan:
         return self.rounds.table()
 
     def _readings(self, answer: Answer) -> tuple[Reading, ...]:
-        seeds = set(from_members.final_seeds(self.spec, self.rounds.look))
-        wanted = from_members.to_read(answer, self.ledger.ordered(), self.rounds.candidates, seeds)
+        wanted = from_members.to_read(answer, self.ledger.ordered(), self.rounds.candidates, set(self.rounds.seeds()))
         return tuple(Reading(arm, row.seed, row.config, self._weights(row.number)) for arm, row in wanted)
 
 

@@ -48,12 +48,27 @@ class Rounds:
             # Where time is short, the first round is left out before seeds of the final one are.
             if screening and self._room() >= len(screening) + race.FEWEST * final:
                 return screening
-            most = min(self.spec.confirm.seeds, max(2, int(min(self.spec.confirm.seeds, self._room() / final))))
-            if most < self.spec.confirm.seeds:
-                self.ledger.note(f"the wall time has room for {most} final seeds; {self.spec.confirm.seeds} were asked for")
+            asked = from_members.seeds_asked(self.spec)
+            most = min(asked, max(2, int(min(asked, self._room() / final))))
+            if most < asked:
+                self.ledger.note(f"the wall time has room for {most} final seeds; {asked} were asked for")
             self._choose(from_members.finalists(self.spec, self.space, self.table(), self.candidates, self.look, most))
+        missing = self._final()
+        if not missing and self._room() >= 2 * from_members.finalists_planned(self.spec):
+            longer = from_members.longer(self.spec, self.table(), self.candidates, self.look)
+            if longer != self.candidates:
+                self._choose(longer)
+                return self._final()
+        return missing
+
+    def seeds(self) -> list[int]:
+        """The seeds of the final round."""
+        count = max((one.seeds for one in self.candidates), default=0)
+        return from_members.final_seeds(self.spec, self.look, count)
+
+    def _final(self) -> Missing:
         finalists = [one for one in self.candidates if one.final]
-        return self._missing(finalists, from_members.final_seeds(self.spec, self.look)[: finalists[0].seeds])
+        return self._missing(finalists, self.seeds()[: finalists[0].seeds])
 
     def _has_rivals(self) -> bool:
         return race.has_rivals(self.candidates, self.space.alone)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from search import schedulers
 from search.asking import samplers
 from search.asking.space import Space
 from search.spec.defaults import bounds, default_dataset, searched_alone, searched_knobs
+from search.spec.goals import goal_faults
 from search.spec.keys import Purpose, Range, Resources, Scalar, Searched, Spec
 
 # The off arm needs a config, and a curve over λ needs three more.
@@ -50,7 +51,22 @@ def knob_faults(spec: Spec, objective: type[Objective], purpose: Purpose) -> lis
     if purpose == "sweep":
         faults += [unknown("simplify: a searched λ", name, lambdas) for name in spec.simplify if name not in lambdas]
         faults += _alone_faults(spec, objective)
+        faults += _goal_faults(spec, objective, lambdas)
     return faults
+
+
+def _goal_faults(spec: Spec, objective: type[Objective], lambdas: Sequence[str]) -> list[str]:
+    """Goals that cannot be read, or that are about nothing that is searched. A range that is faulty itself says nothing of its goal."""
+    knobs, searched, known = objective.knobs, searched_knobs(spec, objective), {}
+    for name in lambdas:
+        knob, wanted = knobs[name], searched[name]
+        if isinstance(wanted, Range) and not knob.choices and not _search_faults(knob, wanted):
+            low, _, log = bounds(knob, wanted)
+            known[name] = knob, log, low
+        elif not isinstance(wanted, Range):
+            known[name] = knob, False, min((float(one) for one in wanted if not isinstance(one, str)), default=0.0)
+    judged = spec.confirm.seeds > 0 and spec.confirm.configs != 0
+    return goal_faults(spec.until, known, spec.metric or objective.score, judged)
 
 
 def _alone_faults(spec: Spec, objective: type[Objective]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag, field_validator
 
 from objectives.base import Precision, Settings
+from search.spec.goals import Goal, goal
 from search.spec.text import to_yaml
 
 Purpose = Literal["sweep", "train"]
@@ -133,6 +134,7 @@ class Spec(_Part):
     latents: str | None = None
     margin: float = Field(default=0.01, ge=0)
     prefer: Literal["best", "simpler"] = "best"
+    until: tuple[str, ...] = ()
     simplify: tuple[str, ...] = ()
     alone: bool | None = None
     resources: Resources = Resources()
@@ -166,6 +168,11 @@ class Spec(_Part):
     def _named_features(cls, given: Any) -> Any:
         return {"name": given} if isinstance(given, str) else given
 
+    @field_validator("until", mode="before")
+    @classmethod
+    def _one_goal(cls, given: Any) -> Any:
+        return (given,) if isinstance(given, str) else () if given is None else given
+
     @field_validator("fixed", "points", "budget", "confirm", "resources", "limits", mode="before")
     @classmethod
     def _null_is_default(cls, given: Any, info: Any) -> Any:
@@ -184,6 +191,11 @@ class Spec(_Part):
     def own(self) -> bool:
         """Whether a part of the spec is written `package.module:name`: a module of the user's, which must be sent to a remote Ray."""
         return any(":" in part for part in (self.objective, self.model or "", self.dataset.name or ""))
+
+    @property
+    def goals(self) -> tuple[Goal, ...]:
+        """What the sweep is to find out before it ends."""
+        return tuple(goal(text) for text in self.until)
 
     @property
     def device(self) -> str:

@@ -67,6 +67,7 @@ def _facts(answer: Answer, usual: Mapping[str, Any] | None) -> Table:
     if answer.score_label:
         rows.append(("score", f"{answer.score_name} is {answer.score_label}; lower is better"))
     rows.append(("verdict", f"{answer.verdict} (margin ±{number(answer.margin)})"))
+    rows += [("goal", one.words()) for one in answer.goals]
     if answer.optimism > 0:
         rows.append(("luck", f"the best member of the search scored {number(answer.luckiest, answer.optimism)}: more than one may expect"))
     rows.append(("promise", f"{answer.promise.words()} for one new seed (95 %)"))
