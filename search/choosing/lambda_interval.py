@@ -14,7 +14,6 @@ from search.choosing.answer import LambdaAnswer, number
 from search.choosing.arms import Arm
 from search.choosing.candidates import off_value
 from search.modelling.axis import Axis
-from search.modelling.losses import WIDE
 from search.modelling.minimum import cover, numeric
 from search.modelling.process import Array
 from search.modelling.surface import Surface
@@ -61,7 +60,7 @@ def _sensitivity(knob: Knob, axis: Axis, config: Mapping[str, Value], surface: S
     inside = {where: value * factor for where, factor in TIMES.items() if axis.holds(value * factor)}
     points = surface.encoder([config, *({**config, knob.name: at} for at in inside.values())])
     column = surface.encoder.column(knob)
-    lost = surface.losses.along(column).probability(points[:, [column]], WIDE) > RISKY
+    lost = surface.losses.along(column).beyond(points[:, [column]]) > RISKY
     scores = np.where(lost, math.inf, surface.score(surface.process.mean(points)))
     return {where: float(score) - float(scores[0]) for where, score in zip(inside, scores[1:], strict=True)}
 
@@ -74,7 +73,7 @@ def _minima(surface: Surface, knob: Knob, configs: Sequence[Mapping[str, Value]]
     """Where each of many curves that the posterior distribution allows has its minimum, as an index into `configs`, shape (DRAWS,)."""
     points, rng = surface.encoder(configs), np.random.default_rng(0)
     at = surface.encoder.column(knob)
-    lost = surface.losses.along(at).probability(points[:, [at]], WIDE)
+    lost = surface.losses.along(at).beyond(points[:, [at]])
     barred = np.where(lost > max(RISKY, float(lost.min())), np.inf, 0.0)
     found = []
     for process in surface.process.drawn(PROCESSES, rng):

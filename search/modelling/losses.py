@@ -8,7 +8,6 @@ import numpy as np
 
 from search.modelling.process import Array
 
-WIDE = 0.2  # the same where a whole region is asked about
 WIDTH = 0.08  # how far a loss tells of its neighbours, as a part of the range
 RARE, WEIGHT = 0.05, 1.0  # before any training is seen: this likely, as if so many trainings had said so
 
@@ -34,9 +33,16 @@ class Losses:
         apart = np.sqrt(((self.points - point) ** 2).sum(axis=1))
         return float(apart[lost].min()) >= 3 * float(apart[~lost].min())
 
-    def probability(self, points: Array, width: float = WIDTH) -> Array:
-        """(WEIGHT·RARE + Σ k lost) / (WEIGHT + Σ k) at each row, k = exp(−½ |x − x_i|² / width²): a local share of losses, shape (n,)."""
+    def probability(self, points: Array) -> Array:
+        """(WEIGHT·RARE + Σ k lost) / (WEIGHT + Σ k) at each row, k = exp(−½ |x − x_i|² / WIDTH²): a local share of losses, shape (n,)."""
         squares = ((points[:, None, :] - self.points[None, :, :]) ** 2).sum(axis=2)
-        near = np.exp(-0.5 * squares / width**2)
+        near = np.exp(-0.5 * squares / WIDTH**2)
+        found: Array = (WEIGHT * RARE + near @ self.lost) / (WEIGHT + near.sum(axis=1))
+        return found
+
+    def beyond(self, points: Array) -> Array:
+        """The same, with weights k / max k: however far the nearest training is, it counts as one. So a loss tells of all that lies beyond."""
+        squares = ((points[:, None, :] - self.points[None, :, :]) ** 2).sum(axis=2)
+        near = np.exp(-0.5 * (squares - squares.min(axis=1, keepdims=True)) / WIDTH**2)
         found: Array = (WEIGHT * RARE + near @ self.lost) / (WEIGHT + near.sum(axis=1))
         return found
