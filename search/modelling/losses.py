@@ -41,7 +41,7 @@ class Losses:
         return found
 
     def beyond(self, points: Array) -> Array:
-        """The same, with weights k / max k: however far the nearest training is, it counts as one. So a loss tells of all that lies beyond."""
+        """The same, with weights k / max k: the nearest training counts as one, however far it is. So a loss tells of what lies beyond."""
         squares = ((points[:, None, :] - self.points[None, :, :]) ** 2).sum(axis=2)
         near = np.exp(-0.5 * (squares - squares.min(axis=1, keepdims=True)) / WIDTH**2)
         found: Array = (WEIGHT * RARE + near @ self.lost) / (WEIGHT + near.sum(axis=1))
