@@ -6,7 +6,7 @@ from objectives import data, models
 from objectives.base import Knob, Objective
 from objectives.registry import names
 from search.errors import SpecError
-from search.spec.keys import Range, Searched, Spec
+from search.spec.keys import Range, Searched, Spec, condition, plain
 
 
 def with_defaults(spec: Spec, objective: type[Objective]) -> Spec:
@@ -33,12 +33,12 @@ def with_defaults(spec: Spec, objective: type[Objective]) -> Spec:
 
 
 def _written_out(knob: Knob, wanted: Searched) -> Searched:
-    if not isinstance(wanted, Range):
-        return wanted
-    if knob.choices:
-        return tuple(knob.choices)
-    low, high, log = bounds(knob, wanted)
-    return Range(low=low, high=high, log=log)
+    given, when = plain(wanted), condition(wanted) or None
+    if not isinstance(given, Range) or knob.choices:
+        choices = tuple(knob.choices) if isinstance(given, Range) else given
+        return Range(choices=choices, when=when) if when else choices
+    low, high, log = bounds(knob, given)
+    return Range(low=low, high=high, log=log, when=when)
 
 
 def default_dataset(objective: type[Objective]) -> str:

@@ -22,14 +22,6 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Range(_Part):
-    """Where a knob is searched. A missing end is the knob's own."""
-
-    low: float | None = None
-    high: float | None = None
-    log: bool | None = None
-
-
 class DatasetSpec(_Part):
     """The data set. Other keys than these belong to the data set's own file."""
 
@@ -81,9 +73,28 @@ def _scalar(given: Any) -> Any:
     return given
 
 
+Scalar = Annotated[bool | int | float | str, PlainValidator(_scalar)]
+
+
+class Range(_Part):
+    """Where a knob is searched: a range (a missing end is the knob's own) or `choices`. `when`: the values of other knobs that it needs."""
+
+    low: float | None = None
+    high: float | None = None
+    log: bool | None = None
+    choices: tuple[Scalar, ...] | None = None
+    when: dict[str, tuple[Scalar, ...]] | None = None
+
+    @field_validator("when", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, given: Any) -> Any:
+        single = isinstance(given, Mapping)
+        return {name: value if isinstance(value, list | tuple) else (value,) for name, value in given.items()} if single else given
+
+
 def _kind(given: Any) -> str | None:
     """Which of the two forms is used to say where a knob is searched."""
-    return "range" if isinstance(given, Mapping | Range) else "choices" if isinstance(given, list | tuple) else None
+    return "a range" if isinstance(given, Mapping | Range) else "a list" if isinstance(given, list | tuple) else None
 
 
 def _named(given: Any) -> Any:
@@ -105,11 +116,22 @@ def _packed(given: Any) -> Any:
 
 Named = Annotated[str | dict[str, Any], PlainValidator(_named)]
 Pack = Annotated[int | str, PlainValidator(_packed)]
-Scalar = Annotated[bool | int | float | str, PlainValidator(_scalar)]
 Searched = Annotated[
-    Annotated[Range, Tag("range")] | Annotated[tuple[Scalar, ...], Tag("choices")],
+    Annotated[Range, Tag("a range")] | Annotated[tuple[Scalar, ...], Tag("a list")],
     Discriminator(_kind, custom_error_type="searched", custom_error_message="must be a mapping with low and high, or a list of choices"),
 ]
+
+
+def plain(wanted: Searched) -> Searched:
+    """Where a knob is searched, without its condition: a range, or a list of choices."""
+    if not isinstance(wanted, Range):
+        return wanted
+    return wanted.choices if wanted.choices is not None else wanted.model_copy(update={"when": None})
+
+
+def condition(wanted: Searched) -> dict[str, tuple[Scalar, ...]]:
+    """The condition of a searched knob: the values of other knobs that it needs; empty where it has none."""
+    return dict(wanted.when or {}) if isinstance(wanted, Range) else {}
 
 
 class Spec(_Part):
