@@ -55,8 +55,8 @@ class Knob:
     `off` is the value at which a λ does not regularize (0 for penalties, noise and dropout, 1 for β, one of the choices). None marks a
     nuisance knob: it is searched too, but it is not the question. `default` is used where a spec neither searches nor fixes the knob.
     `more` names the end of the range that is *more regularized*; nuisance knobs have none. A knob with `choices` is categorical and has no
-    range. `structural` knobs change tensor shapes or the code that runs, so members that differ in one cannot be stacked. `when` is a sweep's
-    condition: the knob acts only where each named knob has one of these values; elsewhere it is off, or at its default.
+    range. `structural` knobs change tensor shapes or the code that runs, so members that differ in one cannot be stacked. `when` is a
+    sweep's condition: the knob acts only where each named knob has one of these values; elsewhere it is off, or at its default.
     """
 
     name: str

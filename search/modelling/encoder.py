@@ -16,8 +16,8 @@ class Encoder:
     """Configs as rows of numbers: u for a numeric knob, one column per value for a categorical one. Knows its knobs' order.
 
     A λ whose off value has no place on its axis (0 on a log range) gets a second column that says whether the λ is off. So the fit learns
-    from the scores whether the low end of the range is as good as off. A knob that does not act where a config lies is at rest there, whatever
-    value the config gives it: two configs that are one training are one row.
+    from the scores whether the low end of the range is as good as off. A knob that does not act where a config lies is at rest there,
+    whatever value the config gives it: two configs that are one training are one row.
     """
 
     def __init__(self, knobs: Sequence[Knob], configs: Sequence[Mapping[str, Value]]) -> None:

@@ -19,8 +19,8 @@ Level = Callable[[Sequence[Mapping[str, Value]]], Array]
 def lowest(level: Level, free: Sequence[Knob], at: Mapping[str, Value], starts: Sequence[Mapping[str, Value]] = ()) -> dict[str, Value]:
     """The config with the lowest level where the knobs in `free` take any value of their ranges and all others stay as in `at`.
 
-    First a Sobol sequence over the free knobs and the values of `starts`; then one knob at a time on a fine grid. Where knobs have conditions,
-    the second step is taken in every branch, from the best that was found there. Values are not rounded.
+    First a Sobol sequence over the free knobs and the values of `starts`; then one knob at a time on a fine grid. Where knobs have
+    conditions, the second step is taken in every branch, from the best that was found there. Values are not rounded.
     """
     names = [knob.name for knob in free]
     best = dict(at)
