@@ -336,9 +336,10 @@ class Objective:
 class Probe(Protocol):
     """One fixed batch of a player's training: the same images and the same random draws at every call (torch, double precision).
 
-    An objective with `probes(config)`, one per player, can be checked for λ that are alive. A probe may also have four more methods.
+    An objective with `probes(config)`, one per player, can be checked for λ that are alive. A probe may also have five more methods.
     `frozen()`: tensors by name that are not trained. `optimizer(config)`: the torch optimizer that would train it. `absent(config)`: the
     loss without the terms that `config` has off. `moved(off, on)`: whether a few steps with one config end elsewhere than with the other.
+    `trained(config, epochs)`: the probes of all players after a short training; none where the training was lost.
     """
 
     def parameters(self) -> Mapping[str, Any]:

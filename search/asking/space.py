@@ -109,6 +109,19 @@ class Space:
         given = {**found, **point}
         return {knob.name: _clip(knob, given[knob.name]) for knob in asked}
 
+    def one_on(self, name: str) -> dict[str, Value]:
+        """A config with one searched λ on, under choices with which it acts; the others are off where that is possible."""
+        mine = next(knob for knob in self.knobs if knob.name == name)
+        kept = {name, *needed(mine, self.knobs)}
+        off = {other: value for other, value in self.off_values.items() if other not in kept}
+        return self.arm_config({**self.complete({name: at(mine, 0.5)}), **off})
+
+    def with_ranges(self, found: Mapping[str, tuple[float, float]]) -> None:
+        """Take these ranges, low and high, for these knobs. Nothing was asked for yet."""
+        self.knobs = [replace(k, low=found[k.name][0], high=found[k.name][1]) if k.name in found else k for k in self.knobs]
+        self.lambdas = [knob for knob in self.knobs if knob.is_lambda]
+        self.nuisances = [knob for knob in self.knobs if not knob.is_lambda]
+
     def clip(self, params: Params) -> dict[str, Value]:
         """Searched values moved to the nearest value of this sweep's range or choices."""
         return {knob.name: _clip(knob, params[knob.name]) for knob in self.knobs if knob.name in params}

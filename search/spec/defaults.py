@@ -24,12 +24,21 @@ def with_defaults(spec: Spec, objective: type[Objective]) -> Spec:
             ),
             "likelihood": spec.likelihood or next(iter(objective.likelihoods), None),
             "search": search,
+            "ranges": _of_a_pilot(spec, objective),
             "budget": spec.budget.model_copy(update={"epochs": spec.budget.epochs or objective.default_epochs}),
             "metric": spec.metric or objective.score,
             "alone": bool(searched_alone(spec, objective)),
             "simplify": spec.simplify + tuple(n for n in search if knobs[n].is_lambda and n not in spec.simplify),
         }
     )
+
+
+def _of_a_pilot(spec: Spec, objective: type[Objective]) -> tuple[str, ...] | None:
+    """The λ whose ranges a pilot is to find: with `auto` those of which the spec gives neither end. None: no pilot was asked for."""
+    if spec.ranges != "auto":
+        return spec.ranges if isinstance(spec.ranges, tuple) else None
+    whole = {name: plain(wanted) for name, wanted in searched_knobs(spec, objective).items() if objective.knobs[name].is_lambda}
+    return tuple(name for name, wanted in whole.items() if isinstance(wanted, Range) and wanted.low is None and wanted.high is None)
 
 
 def _written_out(knob: Knob, wanted: Searched) -> Searched:

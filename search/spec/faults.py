@@ -56,7 +56,13 @@ def knob_faults(spec: Spec, objective: type[Objective], purpose: Purpose) -> lis
     if purpose == "sweep":
         faults += [unknown("simplify: a searched λ", name, lambdas) for name in spec.simplify if name not in lambdas]
         faults += _alone_faults(spec, objective)
+        ranged = [name for name in lambdas if isinstance(plain(searched[name]), Range) and not knobs[name].choices]
+        faults += [unknown("ranges: a searched λ with a range", one, ranged) for one in _named_ranges(spec) if one not in ranged]
     return faults
+
+
+def _named_ranges(spec: Spec) -> tuple[str, ...]:
+    return spec.ranges if isinstance(spec.ranges, tuple) else ()
 
 
 def _alone_faults(spec: Spec, objective: type[Objective]) -> list[str]:

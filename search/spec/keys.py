@@ -114,6 +114,15 @@ def _packed(given: Any) -> Any:
     return given
 
 
+def _ranges(given: Any) -> Any:
+    if given is None or given in ("auto", "own"):
+        return None if given == "own" else given
+    if not isinstance(given, list | tuple) or not all(isinstance(name, str) for name in given):
+        raise ValueError("must be auto (a pilot finds each range that is not given), own, or a list of searched λ")
+    return tuple(given)
+
+
+Ranges = Annotated[Any, PlainValidator(_ranges)]  # None, auto, or a tuple of names
 Named = Annotated[str | dict[str, Any], PlainValidator(_named)]
 Pack = Annotated[int | str, PlainValidator(_packed)]
 Searched = Annotated[
@@ -142,6 +151,7 @@ class Spec(_Part):
     dataset: DatasetSpec = DatasetSpec()
     likelihood: str | None = None
     search: dict[str, Searched] | None = None
+    ranges: Ranges = None
     fixed: dict[str, Scalar] = {}
     points: tuple[dict[str, Scalar], ...] = ()
     sampler: Named = "tpe"

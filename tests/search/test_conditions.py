@@ -30,6 +30,8 @@ from search.spec.reading import read
 from search.spec.text import parse_yaml
 from tests.search.simulated import Simulated
 
+pytestmark = pytest.mark.turns(4)
+
 R1 = {"low": 0.01, "high": 10, "when": {"loss": "non_saturating"}}
 GP = {"low": 0.1, "high": 100, "when": {"loss": ["wasserstein"]}}
 SEARCH: dict[str, Any] = {"loss": ["non_saturating", "wasserstein"], "r1": R1, "wgan_gp": GP, "lr": {}}
