@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from infra.catalogue import Catalogue
 from infra.storage import Home
 from objectives.registry import load
 from search import sweep
 from search.asking.space import Space
+from search.cli import app
 from search.errors import SpecError
 from search.running import ranges
 from search.running.work import RANGES
@@ -25,6 +27,8 @@ SPEC: dict[str, Any] = {
     "search": {"beta": {}, "l2": {"low": 1e-4, "high": 1e-1}, "lr": {}, "dropout": {}},
     "ranges": "auto",
     "pack": 1,
+    "budget": {"trials": 8},
+    "confirm": {"screen": 0, "seeds": 2},
 }
 FOUND = {
     "beta": {"low": 0.02, "high": 3.1, "said": "beyond it nothing is learned"},
@@ -69,6 +73,15 @@ def test_a_sweep_searches_where_its_pilot_looked_and_a_later_driver_does_too(tmp
     assert any(note.startswith("beta: 0.02 to 3.1 (from a pilot; its own range is 0.01 to 10)") for note in answers[0].notes)
     assert any("dropout: 0 to 0.7, its own range" in note for note in answers[0].notes)
     assert next(one for one in answers[0].lambdas if one.name == "beta").range == (0.02, 3.1)
+
+
+@pytest.mark.trains  # the dry run times an epoch
+def test_the_command_line_asks_for_a_pilot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = CliRunner().invoke(app, ["sweep", "vae", "--ranges", "auto", "--set", "search={beta: {}, l2: {low: 0.01}}", "--dry-run"])
+    assert asked.exit_code == 0 and "ranges: [beta]" in asked.output
+    wrong = CliRunner().invoke(app, ["sweep", "vae", "--ranges", "bta", "--dry-run"])
+    assert wrong.exit_code == 2 and "ranges must be auto" in wrong.stderr
 
 
 def test_where_every_range_is_given_it_says_so(tmp_path: Path) -> None:
