@@ -55,7 +55,8 @@ class Knob:
     `off` is the value at which a λ does not regularize (0 for penalties, noise and dropout, 1 for β, one of the choices). None marks a
     nuisance knob: it is searched too, but it is not the question. `default` is used where a spec neither searches nor fixes the knob.
     `more` names the end of the range that is *more regularized*; nuisance knobs have none. A knob with `choices` is categorical and has no
-    range. `structural` knobs change tensor shapes or the code that runs, so members that differ in one cannot be stacked.
+    range. `structural` knobs change tensor shapes or the code that runs, so members that differ in one cannot be stacked. `when` is a
+    sweep's condition: the knob acts only where each named knob has one of these values; elsewhere it is off, or at its default.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Knob:
     where: str = "any"
     cost: str = "0"
     source: str = ""
+    when: tuple[tuple[str, tuple[Value, ...]], ...] = ()
 
     @property
     def is_lambda(self) -> bool:
@@ -334,9 +336,10 @@ class Objective:
 class Probe(Protocol):
     """One fixed batch of a player's training: the same images and the same random draws at every call (torch, double precision).
 
-    An objective with `probes(config)`, one per player, can be checked for λ that are alive. A probe may also have four more methods.
+    An objective with `probes(config)`, one per player, can be checked for λ that are alive. A probe may also have five more methods.
     `frozen()`: tensors by name that are not trained. `optimizer(config)`: the torch optimizer that would train it. `absent(config)`: the
     loss without the terms that `config` has off. `moved(off, on)`: whether a few steps with one config end elsewhere than with the other.
+    `trained(config, epochs)`: the probes of all players after a short training; none where the training was lost.
     """
 
     def parameters(self) -> Mapping[str, Any]:

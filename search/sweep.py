@@ -136,7 +136,7 @@ def _finish(dispatch: Dispatch, catalogue: Catalogue, tracker: Tracker, plan: Pl
     if plan.answer is not None:
         plan.answer = replace(plan.answer, notes=[*plan.answer.notes, *notes])
         catalogue.update_sweep(name, answer=plan.answer.to_dict())
-        for path in exports.write_reports(name, dispatch.spec, plan.answer, plan.table(), catalogue, home):
+        for path in exports.write_reports(name, plan.spec, plan.answer, plan.table(), catalogue, home):
             tracker.artifact(path)
     if status == "complete":
         try:

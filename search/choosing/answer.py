@@ -143,9 +143,12 @@ class LambdaAnswer:
     score: float = math.nan
     # How much worse the score is expected to be at other values of this λ, all else as it is; infinite where trainings are likely lost.
     sensitivity: dict[str, float] = field(default_factory=dict)
+    switched_off: str = ""  # the choice that switches this λ off in the chosen config, as `loss = wasserstein`
 
     def interval(self) -> str:
         """The ends of the interval, with ≤ and ≥ where an end is open."""
+        if self.switched_off:
+            return f"(off: switched off by {self.switched_off})"
         if math.isnan(self.low):
             return "[interval unknown]"
         return f"[{'≤ ' if self.open_low else ''}{number(self.low)}, {'≥ ' if self.open_high else ''}{number(self.high)}]"

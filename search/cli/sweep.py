@@ -50,6 +50,9 @@ def sweep(
         str | None, typer.Option(help="Where configs are drawn: one of `lagrange samplers`, or package.module:Class.")
     ] = None,
     scheduler: Annotated[str | None, typer.Option(help="Which members are stopped early: one of `lagrange schedulers`.")] = None,
+    ranges: Annotated[
+        str | None, typer.Option(help="auto: a pilot of seconds finds the range of each searched λ that is given none; own: the knob's.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="The sweep's seed: the same draws and initializations.")] = None,
     gpu: Annotated[float | None, typer.Option(help="GPUs of each training: 1, or a fraction to share one.")] = None,
     until: Annotated[
@@ -81,6 +84,7 @@ def sweep(
         "budget.epochs": epochs,
         "sampler": sampler,
         "scheduler": scheduler,
+        "ranges": ranges,
         "seed": seed,
         "resources.gpu": gpu,
         "until": until or None,

@@ -7,7 +7,9 @@ from pathlib import Path
 from infra.cluster import Cluster
 from infra.storage import Home
 from objectives.base import Member, Phase
+from objectives.registry import load
 from search import schedulers
+from search.asking.space import Space
 from search.choosing.from_members import planned
 from search.running.ledger import Ledger
 from search.running.plan import Job, Kind
@@ -58,4 +60,6 @@ class Dispatch:
         searched = tuple(self.spec.search or {})
         shares = [-(-members // self.up.workers) for members in planned(self.spec).values()]
         checked = searched if self.spec.check else ()
-        return Prepare(self._setting, checked, searched, self._pack(), max(shares), sum(shares))  # type: ignore[arg-type]
+        wanted, space = self.spec.ranges or (), Space(self.spec, load(self.spec.objective))
+        ranges = {name: space.one_on(name) for name in wanted}
+        return Prepare(self._setting, checked, searched, self._pack(), max(shares), sum(shares), ranges)  # type: ignore[arg-type]

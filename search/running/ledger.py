@@ -15,7 +15,9 @@ from infra.catalogue import Catalogue, MemberRow, ReportRow
 from infra.tracking import Tracker
 from objectives.base import Phase, Report, State
 from search.choosing.answer import Candidate, listed
+from search.running.work import RANGES
 from search.schedulers import SchedulerProtocol
+from search.spec.keys import Spec
 from search.telling.listener import Listener
 from search.telling.mirror import final_metrics, final_tags, tracked_params, tracked_tags
 
@@ -208,11 +210,20 @@ class Ledger:
         self._catalogue.update_sweep(self.sweep, candidates=plain)
         self._listener.phase(Phase.CONFIRM, 0, members)
 
-    def facts(self, facts: Mapping[str, Any]) -> None:
-        """Write down what `prepare` found out about the data."""
+    def facts(self, facts: Mapping[str, Any], spec: Spec | None = None) -> None:
+        """Write down what `prepare` found out about the data; and where it found ranges, the spec that has them, at once."""
         self.labels = {str(name): str(label) for name, label in facts.get("labels", {}).items()}
-        looks = {key: value for key, value in self._catalogue.sweep(self.sweep).facts.items() if key == LOOKS}
-        self._catalogue.update_sweep(self.sweep, facts={**facts, **looks})
+        row = self._catalogue.sweep(self.sweep)
+        kept = {key: value for key, value in row.facts.items() if key in (LOOKS, RANGES)}
+        news: dict[str, Any] = {"facts": {**kept, **facts}}
+        if spec is not None:
+            plain = spec.model_dump(mode="json", exclude_none=True)
+            news["spec"] = {**row.spec, "search": plain["search"], "ranges": plain["ranges"]}
+        self._catalogue.update_sweep(self.sweep, **news)
+
+    def ranges(self) -> dict[str, dict[str, Any]]:
+        """What a pilot found of the ranges of λ, by λ; empty where none looked."""
+        return dict((self._catalogue.sweep(self.sweep).facts or {}).get(RANGES, {}))
 
     def pack_members(self) -> int | None:
         """How many members make a pack, as an earlier driver of the sweep was told; None if it was told nothing."""

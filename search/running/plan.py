@@ -19,13 +19,14 @@ from search.asking.study import Study
 from search.choosing import from_members, race
 from search.choosing.answer import Answer, Candidate, Row, SelectionError
 from search.choosing.verdict import with_test
+from search.running import ranges
 from search.running.division import Division
 from search.running.ledger import Ledger, why_no_answer
 from search.running.new_members import NewMembers
 from search.running.rounds import Rounds
 from search.running.until import Until
 from search.running.wall import WallTime
-from search.running.work import Prepared, Progress, Reading, Result, TestRead
+from search.running.work import RANGES, Prepared, Progress, Reading, Result, TestRead
 from search.spec.keys import Spec
 
 RETRIES = 1  # a member whose worker died is tried once more, from its checkpoint
@@ -220,8 +221,12 @@ class Plan:
         self.problem, self.refused = said.error, said.refused
         if said.error:
             return
-        self.ledger.facts(said.facts)
-        self._notes = [str(note) for note in said.facts.get("notes", [])]
+        if self.spec.ranges:
+            self.spec, found = ranges.taken(self.spec, self.space, said.facts.get(RANGES, {}))
+            self.ledger.facts({**said.facts, RANGES: found}, self.spec)
+        else:
+            self.ledger.facts(said.facts)
+        self._notes = [*ranges.notes(self.spec, self.ledger), *(str(note) for note in said.facts.get("notes", []))]
         for note in self._notes:
             self.ledger.note(note)
         pack = said.facts.get("pack", {})

@@ -19,9 +19,11 @@ from typing import Any
 from objectives.base import OUT_OF_MEMORY, Objective, ObjectiveError, Report, State, out_of_memory
 from objectives.checks.alive import check
 from objectives.checks.device import ACCELERATOR, device_of
+from objectives.checks.pilot import find
 from objectives.registry import load
 from search.running.pack import Pack
 from search.running.work import (
+    RANGES,
     Prepare,
     Prepared,
     Progress,
@@ -82,8 +84,9 @@ class Worker:
             if work.packs:
                 objective.rehearse()
             return Warmed()
-        facts = objective.prepare()
-        return Prepared({**facts, "check": _checked(objective, work.check), "pack": _pack_of(objective, work)})
+        facts = {**objective.prepare(), "check": _checked(objective, work.check)}
+        facts |= {RANGES: find(objective, work.ranges)} if work.ranges else {}
+        return Prepared({**facts, "pack": _pack_of(objective, work)})
 
     def _objective(self, setting: Setting) -> Objective:
         """The objective of a piece of work. It is made once for each setting.

@@ -23,14 +23,6 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Range(_Part):
-    """Where a knob is searched. A missing end is the knob's own."""
-
-    low: float | None = None
-    high: float | None = None
-    log: bool | None = None
-
-
 class DatasetSpec(_Part):
     """The data set. Other keys than these belong to the data set's own file."""
 
@@ -82,9 +74,28 @@ def _scalar(given: Any) -> Any:
     return given
 
 
+Scalar = Annotated[bool | int | float | str, PlainValidator(_scalar)]
+
+
+class Range(_Part):
+    """Where a knob is searched: a range (a missing end is the knob's own) or `choices`. `when`: the values of other knobs that it needs."""
+
+    low: float | None = None
+    high: float | None = None
+    log: bool | None = None
+    choices: tuple[Scalar, ...] | None = None
+    when: dict[str, tuple[Scalar, ...]] | None = None
+
+    @field_validator("when", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, given: Any) -> Any:
+        single = isinstance(given, Mapping)
+        return {name: value if isinstance(value, list | tuple) else (value,) for name, value in given.items()} if single else given
+
+
 def _kind(given: Any) -> str | None:
     """Which of the two forms is used to say where a knob is searched."""
-    return "range" if isinstance(given, Mapping | Range) else "choices" if isinstance(given, list | tuple) else None
+    return "a range" if isinstance(given, Mapping | Range) else "a list" if isinstance(given, list | tuple) else None
 
 
 def _named(given: Any) -> Any:
@@ -104,13 +115,33 @@ def _packed(given: Any) -> Any:
     return given
 
 
+def _ranges(given: Any) -> Any:
+    if given is None or given in ("auto", "own"):
+        return None if given == "own" else given
+    if not isinstance(given, list | tuple) or not all(isinstance(name, str) for name in given):
+        raise ValueError("must be auto (a pilot finds each range that is not given), own, or a list of searched λ")
+    return tuple(given)
+
+
+Ranges = Annotated[Any, PlainValidator(_ranges)]  # None, auto, or a tuple of names
 Named = Annotated[str | dict[str, Any], PlainValidator(_named)]
 Pack = Annotated[int | str, PlainValidator(_packed)]
-Scalar = Annotated[bool | int | float | str, PlainValidator(_scalar)]
 Searched = Annotated[
-    Annotated[Range, Tag("range")] | Annotated[tuple[Scalar, ...], Tag("choices")],
+    Annotated[Range, Tag("a range")] | Annotated[tuple[Scalar, ...], Tag("a list")],
     Discriminator(_kind, custom_error_type="searched", custom_error_message="must be a mapping with low and high, or a list of choices"),
 ]
+
+
+def plain(wanted: Searched) -> Searched:
+    """Where a knob is searched, without its condition: a range, or a list of choices."""
+    if not isinstance(wanted, Range):
+        return wanted
+    return wanted.choices if wanted.choices is not None else wanted.model_copy(update={"when": None})
+
+
+def condition(wanted: Searched) -> dict[str, tuple[Scalar, ...]]:
+    """The condition of a searched knob: the values of other knobs that it needs; empty where it has none."""
+    return dict(wanted.when or {}) if isinstance(wanted, Range) else {}
 
 
 class Spec(_Part):
@@ -121,6 +152,7 @@ class Spec(_Part):
     dataset: DatasetSpec = DatasetSpec()
     likelihood: str | None = None
     search: dict[str, Searched] | None = None
+    ranges: Ranges = None
     fixed: dict[str, Scalar] = {}
     points: tuple[dict[str, Scalar], ...] = ()
     sampler: Named = "tpe"

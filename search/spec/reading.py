@@ -181,7 +181,7 @@ def _form_fault(fault: Any) -> str:
 
 def _is_branch(part: Any) -> bool:
     """True for the tag with which pydantic names a branch of `Searched`. The tag is no key of the spec."""
-    return part in ("range", "choices")
+    return part in ("a range", "a list")
 
 
 def _keys(path: Sequence[str]) -> list[str]:

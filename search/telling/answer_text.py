@@ -84,6 +84,8 @@ def _facts(answer: Answer, usual: Mapping[str, Any] | None) -> Table:
 
 
 def _off_line(one: LambdaAnswer, answer: Answer) -> str:
+    if one.switched_off:
+        return f"{number(one.off)}, which is off; the best of the others has it switched off by {one.switched_off}"
     said = "it hurts" if answer.verdict is Verdict.HURTS else "nothing shows that it is better than off"
     return f"{number(one.off)}, which is off; the best of the others is {number(one.value)}, and {said}"
 
@@ -97,6 +99,8 @@ def _alone_line(one: LambdaAnswer, answer: Answer) -> str:
 
 
 def _lambda_line(one: LambdaAnswer) -> str:
+    if one.switched_off:
+        return f"off: switched off by {one.switched_off}"
     if math.isnan(one.low):
         return f"{number(one.value)}{'' if one.unit in ('', '1') else f' {one.unit}'}, interval unknown (off: {number(one.off)})"
     low = f"{number(one.low)}{' (or below)' if one.open_low else ''}"
