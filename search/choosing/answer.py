@@ -10,6 +10,7 @@ from typing import Any
 
 from objectives.base import State, Value
 from search.asking.space import OFF_ARM
+from search.choosing.beside import Beside
 
 LOST_TO_LAMBDA = (State.DIVERGED, State.COLLAPSED)
 
@@ -159,6 +160,7 @@ class Answer:
     # What `measure` asked for: full name -> arm (`chosen`, `off`) -> mean over the arm's seeds, the mean's standard error, number of seeds.
     measured: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     luckiest: float = math.nan  # the best score of the search: what a tuner would report
+    beside: Beside = field(default_factory=Beside)
 
     @property
     def optimism(self) -> float:
@@ -179,7 +181,8 @@ class Answer:
             effects = {key: Effect(**entry[key]) if entry.get(key) else None for key in ("without", "alone")}
             verdict = Verdict(entry["verdict"]) if entry.get("verdict") else None
             lambdas.append(LambdaAnswer(**{**entry, **effects, "verdict": verdict, "range": tuple(entry["range"])}))
-        parts = {"lambdas": lambdas, "effect": Effect(**plain["effect"]), "promise": Promise(**plain["promise"])}
+        parts: dict[str, Any] = {"lambdas": lambdas, "effect": Effect(**plain["effect"]), "promise": Promise(**plain["promise"])}
+        parts["beside"] = Beside.of(plain.get("beside"))
         for arms in plain.get("measured", {}).values():
             for mean in arms.values():
                 mean.setdefault("n", mean.pop("seeds", 0))  # the first answers with `n` called it `seeds`

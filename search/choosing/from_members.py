@@ -12,7 +12,7 @@ from objectives.base import Phase, State
 from objectives.registry import load
 from search.asking.seeds import derive
 from search.asking.space import OFF_ARM, Space
-from search.choosing import candidates, race, verdict
+from search.choosing import candidates, insight, race, verdict
 from search.choosing.answer import Answer, Candidate, Row
 from search.choosing.arms import mean_of
 from search.spec.keys import Spec
@@ -107,7 +107,21 @@ def answer(
         error=look.error,
     )
     final = [row for row in members if row.phase == Phase.CONFIRM and row.state == State.COMPLETE and row.seed in seeds]
-    return replace(found, score_label=labels.get(name, ""), measured=_measured(spec, found, final, chosen, labels))
+    return replace(
+        found,
+        score_label=labels.get(name, ""),
+        measured=_measured(spec, found, final, chosen, labels),
+        beside=insight.beside(
+            rows,
+            space.knobs,
+            chosen,
+            found,
+            seeds=seeds,
+            simplify=spec.simplify,
+            alone=space.alone,
+            simplest=spec.prefer == "simpler",
+        ),
+    )
 
 
 def to_read(
