@@ -111,6 +111,7 @@ def answer(
         found,
         score_label=labels.get(name, ""),
         measured=_measured(spec, found, final, chosen, labels),
+        spent=verdict.spent([replace(row, phase=_round(row, spec)) for row in rows]),
         beside=insight.beside(
             rows,
             space.knobs,
@@ -122,6 +123,11 @@ def answer(
             simplest=spec.prefer == "simpler",
         ),
     )
+
+
+def _round(row: Row, spec: Spec) -> str:
+    """What the phase of a member is called where it is told what each phase cost."""
+    return row.phase if row.phase != Phase.CONFIRM else "first round" if row.seed in screening_seeds(spec) else "final round"
 
 
 def to_read(

@@ -98,7 +98,7 @@ def answer(
         promise=promise(list(kept.scores.values())),
         arms=[_arm_table(one, rows, off) for one in cands],
         curve=curves,
-        spent=_spent(rows),
+        spent=spent(rows),
         notes=notes,
         luckiest=_luckiest(rows),
     )
@@ -291,13 +291,13 @@ def _arm_table(one: Candidate, rows: Sequence[Row], off: Arm) -> dict[str, Any]:
     }
 
 
-def _spent(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, float]]]:
+def spent(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, float]]]:
     """Members, epochs and seconds by phase and state, and in total."""
-    spent: dict[str, dict[str, dict[str, float]]] = {}
+    found: dict[str, dict[str, dict[str, float]]] = {}
     for row in sorted(rows, key=lambda row: row.number):
         for phase, state in ((row.phase, row.state), (row.phase, "total"), ("total", "total")):
-            entry = spent.setdefault(phase, {}).setdefault(state, {"members": 0, "epochs": 0, "seconds": 0.0})
+            entry = found.setdefault(phase, {}).setdefault(state, {"members": 0, "epochs": 0, "seconds": 0.0})
             entry["members"] += 1
             entry["epochs"] += row.epochs
             entry["seconds"] += row.seconds
-    return spent
+    return found
