@@ -92,13 +92,14 @@ def importance(surface: Surface | None, rows: Sequence[Row], knobs: Sequence[Kno
 def _shares(surface: Surface, free: Sequence[Knob], fixed: Mapping[str, Value]) -> Importance:
     configs = [{**fixed, **one} for one in cover(free)]
     noise = float(np.mean(surface.process.noise(surface.encoder(configs)) ** 2))
-    spread = float(np.var(_height(surface, configs)))
-    total = spread + noise
     shares = {}
     for knob in free:
         means = [float(_height(surface, [{**one, knob.name: value} for one in configs[:OTHERS]]).mean()) for value in _values(knob, STEPS)]
-        shares[knob.name] = float(np.var(means)) / total
-    return Importance(shares, max(0.0, spread / total - sum(shares.values())), noise / total)
+        shares[knob.name] = float(np.var(means))
+    alone = sum(shares.values())
+    spread = max(float(np.var(_height(surface, configs))), alone)  # both are means over a few hundred configs
+    total = spread + noise
+    return Importance({name: one / total for name, one in shares.items()}, (spread - alone) / total, noise / total)
 
 
 def _height(surface: Surface, configs: Sequence[Mapping[str, Value]]) -> Array:

@@ -28,6 +28,7 @@ def answer(
     cands: Sequence[Candidate],
     *,
     margin: float = 0.01,
+    absolute: bool = False,
     score_name: str = "",
     simplify: Sequence[str] = (),
     alone: bool = False,
@@ -37,7 +38,8 @@ def answer(
     """What the race says: the chosen λ, its interval, its effect over the off arm, a verdict and a promise.
 
     The verdict compares the finalists on the final seeds, paired by seed, with d = off − chosen, its interval [lo, hi] and
-    δ = margin · |off score|: `helps` if lo > 0, else `harmless` if [lo, hi] lies within ±δ, else `hurts` if hi < 0, else `no evidence`.
+    δ = margin · |off score|, or the margin itself: `helps` if lo > 0, else `harmless` if [lo, hi] lies within ±δ, else `hurts` if hi < 0,
+    else `no evidence`.
     Where seeds were lost, half of the error goes to an exact sign test of who lost more of them; either may give the verdict.
 
     Where each λ was searched `alone`, each λ has a verdict of its own, and the intervals hold for all λ at once. The arm that gains most is
@@ -52,7 +54,8 @@ def answer(
         rows: every member.
         knobs: the searched knobs.
         cands: the candidates; finalists are marked where the race came so far.
-        margin: δ as a part of the off score.
+        margin: δ as a part of the off score. That means something only where the score has a natural zero; else a note says so.
+        absolute: whether the margin is δ itself, in units of the score.
         score_name: the metric that decides.
         simplify: the order of the λ.
         alone: whether each λ was searched alone.
@@ -67,8 +70,8 @@ def answer(
     if not race.decided(cands):
         cands = race.finalists(cands, rows, knobs, lambdas, alone=alone, refine=False)  # time ended before the race was decided
     surface = Surface.of(trainings(rows), knobs)
-    arms, off, sides, delta = compared(rows, cands, margin, alone, seeds, error)
-    notes = _remarks(arms)
+    arms, off, sides, delta = compared(rows, cands, margin, alone, seeds, error, absolute)
+    notes = _remarks(arms) + ([] if absolute else _without_zero(off, margin, score_name))
     best = max(sides, key=lambda side: (*side.rank, side.expected(surface)), default=Side.none(off, rows, knobs))
     notes += best.notes if not alone else [f"{side.lambda_name}: {note}" for side in sides for note in side.notes]
     kept = off if best.rather_off(surface) else best.arm
@@ -105,14 +108,20 @@ def answer(
 
 
 def compared(
-    rows: Sequence[Row], cands: Sequence[Candidate], margin: float, alone: bool, seeds: Collection[int] | None, error: float
+    rows: Sequence[Row],
+    cands: Sequence[Candidate],
+    margin: float,
+    alone: bool,
+    seeds: Collection[int] | None,
+    error: float,
+    absolute: bool = False,
 ) -> tuple[dict[str, Arm], Arm, list[Side], float]:
     """The finalists by name, the off arm among them, each λ arm against it, and δ: all that makes the verdict."""
     arms = {one.arm: arm_of(one, rows, seeds) for one in cands if one.final}
     off = next(arm for name, arm in arms.items() if name.partition(":")[0] == OFF_ARM)
     tested = [arm for arm in arms.values() if arm is not off]
     tested = tested if alone else tested[:1]  # the chosen arm comes before those without one of its λ
-    delta = margin * abs(off.mean)
+    delta = margin if absolute else margin * abs(off.mean)
     return arms, off, [Side.of(off, arm, delta, error, len(tested) if alone else 1) for arm in tested], delta
 
 
@@ -228,6 +237,15 @@ class Side:
             return self.effect.mean < 0
         off, chosen = surface.level([self.off.config, self.arm.config])
         return bool(off < chosen)
+
+
+def _without_zero(off: Arm, margin: float, score_name: str) -> list[str]:
+    """A share of a score means nothing where scores lie on both sides of 0, or below it."""
+    if margin == 0 or not off.scores or min(off.scores.values()) > 0:
+        return []
+    luck = f"{off.error * math.sqrt(len(off.scores)):.2g}" if len(off.scores) > 1 else "AMOUNT"
+    advice = f"give it in units of the score, such as the luck of one seed: margin: {luck} {score_name or 'SCORE'}"
+    return [f"the margin is a share of the off arm's score, which says little of scores that are not above 0; {advice}"]
 
 
 def _luckiest(rows: Sequence[Row]) -> float:

@@ -95,8 +95,8 @@ def show(
         from search.choosing.answer import Answer
         from search.telling.answer_text import print_answer
 
-        told = Answer.from_dict(row.answer)
-        print_answer(printing.console(), name, told, home=shown_home(place), usual=usual(row.objective), details=True)
+        answer = Answer.from_dict(row.answer)
+        print_answer(printing.console(), name, answer, home=shown_home(place), usual=usual(row.objective), details=True)
     elif status == "failed" and (problem := row.facts.get("problem")):
         again = f"lagrange resume {name}{home_option(place)}"
         told = f"it failed: {problem}\nWhere the spec is at fault, correct it and sweep under another name; else go on with: {again}"
