@@ -23,7 +23,10 @@ SHOWN_MEMBERS = 8  # members that a note about bad ends names
 SHOWN_REASONS = 3  # such notes in the reason why a sweep has no answer
 
 
+PLANNED = "plan"  # the fact that says what was planned before the first member
 LOOKS = "race"  # the fact that says which looks of the race were taken before this one
+TOOK = "took_seconds"  # the fact that says how long the drivers of the sweep took so far
+KEPT = (LOOKS, PLANNED, TOOK)  # facts that stay when the data is prepared anew
 
 
 @dataclass(frozen=True)
@@ -211,8 +214,8 @@ class Ledger:
     def facts(self, facts: Mapping[str, Any]) -> None:
         """Write down what `prepare` found out about the data."""
         self.labels = {str(name): str(label) for name, label in facts.get("labels", {}).items()}
-        looks = {key: value for key, value in self._catalogue.sweep(self.sweep).facts.items() if key == LOOKS}
-        self._catalogue.update_sweep(self.sweep, facts={**facts, **looks})
+        known = {key: value for key, value in self._catalogue.sweep(self.sweep).facts.items() if key in KEPT}
+        self._catalogue.update_sweep(self.sweep, facts={**facts, **known})
 
     def pack_members(self) -> int | None:
         """How many members make a pack, as an earlier driver of the sweep was told; None if it was told nothing."""

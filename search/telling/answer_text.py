@@ -13,8 +13,10 @@ from rich.text import Text
 
 from search.asking.space import OFF_ARM
 from search.choosing.answer import Answer, Effect, LambdaAnswer, Verdict, number
-from search.telling.beside_text import beside_lines, cost_lines, luck_line
+from search.telling.beside_text import beside_lines, cost_lines, luck_line, plan_text
 from search.telling.live import config_text
+
+__all__ = ["effect_text", "plan_text", "print_answer", "print_stored"]
 
 _VERDICTS = {
     Verdict.HELPS: ("green", "λ is worth it: the interval of its effect lies above 0"),
@@ -50,6 +52,11 @@ def print_answer(
     console.print("where to look next:", style="dim")
     for command, why in _next_steps(name, option):
         console.print(Text.assemble(f"  {command}", (f"   # {why}", "dim")), soft_wrap=True)
+
+
+def print_stored(console: Console, name: str, stored: Mapping[str, Any], home: str, usual: Mapping[str, Any] | None) -> None:
+    """An answer as the catalogue has it, with all that stands beside it."""
+    print_answer(console, name, Answer.from_dict(stored), home=home, usual=usual, details=True)
 
 
 def _next_steps(name: str, option: str) -> list[tuple[str, str]]:

@@ -424,7 +424,7 @@ def test_asking_for_a_gpu_imports_no_torch() -> None:
 def test_a_margin_is_a_share_or_an_amount_in_units_of_the_score(given: float | str) -> None:
     spec = read({"objective": "vae", "margin": given})
     assert spec.margin_unit == ("val_nll_nats" if isinstance(given, str) else "")
-    assert read(yaml.safe_load(spec.to_yaml())) == spec
+    assert read(parse_yaml(spec.to_yaml())) == spec
 
 
 @pytest.mark.parametrize("given", [-0.1, "much", True, "-1 val_nll_nats", "0.05 nats", ".inf", None])
