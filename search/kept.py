@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, replace
 
 from infra import provenance, tracking
 from infra.catalogue import Catalogue, SweepRow
 from infra.errors import InfraError
 from infra.storage import Home, strip_passwords, sweep_name
+from search import estimate
 from search.asking import study as study_module
 from search.choosing import from_members
+from search.choosing.answer import Answer
 from search.choosing.race import Look
-from search.running.ledger import LOOKS
+from search.running.ledger import LOOKS, PLANNED, TOOK
 from search.spec.keys import Spec
+from search.spec.plain import plain_spec
 
 CUT = "cut"  # the fact that the wall time ended a race before its end
 
@@ -60,8 +62,8 @@ def _holds(catalogue: Catalogue, name: str) -> bool:
     return catalogue.sweep(name).status != "failed" or bool(catalogue.members(name)) or catalogue.locked_by(name) is not None
 
 
-def begin(catalogue: Catalogue, spec: Spec, name: str | None, home: Home, note: Callable[[str], None]) -> str:
-    """Write the row of a sweep that begins. Returns its name, which is made up where none was given.
+def begin(catalogue: Catalogue, spec: Spec, name: str | None, home: Home, note: Callable[[str], None], workers: int = 1) -> str:
+    """Write the row of a sweep that begins, with its plan. Returns its name, which is made up where none was given.
 
     Raises:
         InfraError: another driver has taken the name in the meantime.
@@ -79,6 +81,7 @@ def begin(catalogue: Catalogue, spec: Spec, name: str | None, home: Home, note: 
             model=spec.model or "",
             dataset=spec.dataset.name or "",
             provenance=provenance.collect(),
+            facts={PLANNED: estimate.promised(spec, catalogue, name, workers)},
         )
     )
     return name
@@ -90,7 +93,7 @@ def take_back(catalogue: Catalogue, name: str, home: Home) -> None:
     home.remove_sweep(name)
 
 
-def go_on(catalogue: Catalogue, name: str, spec: Spec, trials: int) -> Spec:
+def go_on(catalogue: Catalogue, name: str, spec: Spec, trials: int, workers: int = 1) -> Spec:
     """The spec of a sweep that goes on with `trials` more configs. More configs may move the minimum; without them the choice stays."""
     if trials:
         spec = spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": spec.budget.trials + trials})})
@@ -99,7 +102,9 @@ def go_on(catalogue: Catalogue, name: str, spec: Spec, trials: int) -> Spec:
         if used := max((one.get("seeds", 0) for one in row.candidates or []), default=0):
             # That race took its look; the next one has seeds of its own.
             before = Look(before.number + 1, before.used + max(used, from_members.seeds_asked(spec)))
-        catalogue.update_sweep(name, candidates=None, facts={**row.facts, LOOKS: asdict(before)})
+        catalogue.update_sweep(
+            name, candidates=None, facts={**row.facts, LOOKS: asdict(before), PLANNED: estimate.promised(spec, catalogue, name, workers)}
+        )
     catalogue.update_sweep(name, spec=plain_spec(spec), status="running", answer=None)
     return spec
 
@@ -112,13 +117,21 @@ def _free_name(catalogue: Catalogue, spec: Spec) -> str:
     return f"{stem}-{number}"
 
 
-def plain_spec(spec: Spec) -> dict[str, Any]:
-    """The spec as it is stored: plain data, without passwords."""
-    found: dict[str, Any] = strip_passwords(spec.model_dump(mode="json", exclude_none=True))
-    return found
-
-
-def remember(catalogue: Catalogue, name: str, problem: str, cut: bool) -> None:
-    """Store why a sweep failed, or that the wall time cut its race. A sweep that went on to its end no longer has such a fact."""
+def remember(catalogue: Catalogue, name: str, problem: str, cut: bool, seconds: float) -> None:
+    """Store why a sweep failed, or that the wall time cut its race, where that is so; and add to the seconds that its drivers took."""
     facts = {key: value for key, value in catalogue.sweep(name).facts.items() if key not in ("problem", CUT)}
+    facts[TOOK] = facts.get(TOOK, 0.0) + seconds
     catalogue.update_sweep(name, facts=facts | ({"problem": problem} if problem else {}) | ({CUT: True} if cut else {}))
+
+
+def told(catalogue: Catalogue, name: str, answer: Answer, notes: Sequence[str]) -> Answer:
+    """The answer with these notes and with what came beside what was planned, stored."""
+    facts = catalogue.sweep(name).facts
+    planned = facts.get(PLANNED)
+    if planned:
+        width = answer.effect.high - answer.effect.low
+        real = estimate.came(catalogue.members(name), facts.get(TOOK, 0.0), planned["workers"], width)
+        answer = replace(answer, beside=replace(answer.beside, plan={"planned": planned, "came": real}))
+    answer = replace(answer, notes=[*answer.notes, *notes])
+    catalogue.update_sweep(name, answer=answer.to_dict())
+    return answer

@@ -10,6 +10,7 @@ from typing import Any
 
 from objectives.base import State, Value
 from search.asking.space import OFF_ARM
+from search.choosing.beside import Beside
 
 LOST_TO_LAMBDA = (State.DIVERGED, State.COLLAPSED)
 
@@ -181,6 +182,7 @@ class Answer:
     measured: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     goals: list[Reached] = field(default_factory=list)
     luckiest: float = math.nan  # the best score of the search: what a tuner would report
+    beside: Beside = field(default_factory=Beside)
 
     @property
     def optimism(self) -> float:
@@ -203,6 +205,7 @@ class Answer:
             lambdas.append(LambdaAnswer(**{**entry, **effects, "verdict": verdict, "range": tuple(entry["range"])}))
         parts: dict[str, Any] = {"lambdas": lambdas, "effect": Effect(**plain["effect"]), "promise": Promise(**plain["promise"])}
         parts["goals"] = [Reached(**one) for one in plain.get("goals", [])]
+        parts["beside"] = Beside.of(plain.get("beside"))
         for arms in plain.get("measured", {}).values():
             for mean in arms.values():
                 mean.setdefault("n", mean.pop("seeds", 0))  # the first answers with `n` called it `seeds`

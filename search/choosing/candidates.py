@@ -104,6 +104,27 @@ def minima(
     }
 
 
+def edge(surface: Surface | None, best: Mapping[str, Value], lambdas: Sequence[Knob]) -> _Config:
+    """The farthest config on the more regularized side whose excess over `best` is within one posterior sd, one λ after the other."""
+    at, acting = dict(best), [knob for knob in lambdas if active(knob, best)]
+    for axis in (Axis.of(knob) for knob in acting):
+        start = axis.u(at[axis.name])
+        path = [{**at, axis.name: axis.exact(float(u))} for u in np.linspace(start, 1.0 if axis.more > 0 else 0.0, 61)]
+        if surface is None:
+            at[axis.name] = axis.value(start + axis.more * axis.step)
+            continue
+        excess, sd = surface.excess(path, best)
+        outside = np.flatnonzero((excess > sd + 1e-9) | (surface.lost(path) > RISKY))
+        at = path[max(int(outside[0]) - 1, 0) if len(outside) else -1]
+    return rounded(at, acting)
+
+
+def minimum(rows: Sequence[Row], knobs: Sequence[Knob], lambdas: Sequence[Knob]) -> _Config | None:
+    """The searched part of the config that these members would have chosen: the minimum of their surface; None where they have none."""
+    surface = Surface.of(trainings(rows), knobs)
+    return _Side(rows, knobs, lambdas, surface).best if surface is not None else None
+
+
 def usual(lambdas: int, alone: bool) -> int:
     """How many configs are trained on fresh seeds where the spec does not say: five, and more where several λ are to be told apart."""
     return 1 + 3 * lambdas if alone else 5 + (lambdas if lambdas > 1 else 0)
@@ -227,7 +248,7 @@ class _Side:
         if nuisances:
             found.append(Candidate("off:min", {**off, **{k.name: best[k.name] for k in nuisances}}, "off with the nuisance knobs of min"))
         found.append(Candidate("lucky", lucky, "the member with the best score"))
-        found.append(Candidate("edge", self._edge(best), "1-SE edge of the fit toward more regularization"))
+        found.append(Candidate("edge", edge(self.surface, best, self.lambdas), "1-SE edge of the fit toward more regularization"))
         if nuisances and self.surface is not None:
             # Its λ are those that act with the choices of `lucky`.
             mine = [replace(knob, when=()) for knob in self._acting(lucky)]
@@ -251,20 +272,6 @@ class _Side:
         if free:
             return {**config, axis.name: axis.value(min(free, key=lambda u: abs(u - at)))}
         return {**config, axis.name: axis.value(at + move if 0.0 <= at + move <= 1.0 else at - move)}
-
-    def _edge(self, best: _Config) -> _Config:
-        """The farthest config on the more regularized side whose excess over `best` is within one posterior sd, one λ after the other."""
-        at = dict(best)
-        for axis in (Axis.of(knob) for knob in self._acting(best)):
-            start = axis.u(at[axis.name])
-            path = [{**at, axis.name: axis.exact(float(u))} for u in np.linspace(start, 1.0 if axis.more > 0 else 0.0, 61)]
-            if self.surface is None:
-                at[axis.name] = axis.value(start + axis.more * axis.step)
-                continue
-            excess, sd = self.surface.excess(path, best)
-            outside = np.flatnonzero((excess > sd + 1e-9) | (self.surface.lost(path) > RISKY))
-            at = path[max(int(outside[0]) - 1, 0) if len(outside) else -1]
-        return rounded(at, self._acting(best))
 
     def _beside(self, best: _Config) -> list[Candidate]:
         """Arms where the curve is to be known: where it lies so much higher that few seeds tell, and no loss is likely."""

@@ -12,7 +12,7 @@ from objectives.base import Phase, State
 from objectives.registry import load
 from search.asking.seeds import derive
 from search.asking.space import OFF_ARM, Space
-from search.choosing import candidates, race, verdict
+from search.choosing import candidates, insight, race, verdict
 from search.choosing.answer import Answer, Candidate, LambdaAnswer, Reached, Row, SelectionError
 from search.choosing.arms import mean_of
 from search.choosing.lambda_interval import lambda_answer
@@ -141,7 +141,7 @@ def longer(spec: Spec, rows: Sequence[Row], chosen: Sequence[Candidate], look: r
     if half is None or not finals or finals[0].seeds >= race.MOST_SEEDS:
         return list(chosen)
     used = set(final_seeds(spec, look, finals[0].seeds))
-    _, _, sides, _ = verdict.compared(rows, chosen, spec.margin, bool(spec.alone), used, error_of(spec, look))
+    _, _, sides, _ = verdict.compared(rows, chosen, 0.0, bool(spec.alone), used, error_of(spec, look))  # no margin: no verdict is read
     if all(side.effect.high - side.effect.low <= 2 * half or side.effect.seeds < 2 for side in sides):
         return list(chosen)
     more = race.next_seeds(finals[0].seeds)
@@ -163,7 +163,8 @@ def answer(
         rows,
         space.knobs,
         chosen,
-        margin=spec.margin,
+        margin=float(spec.margin.split()[0]) if isinstance(spec.margin, str) else spec.margin,
+        absolute=bool(spec.margin_unit),
         score_name=name,
         simplify=spec.simplify,
         alone=space.alone,
@@ -176,8 +177,28 @@ def answer(
         effects = [one.alone for one in found.lambdas if one.alone is not None] or [found.effect]
         text = next(one.text for one in spec.goals if one.about == EFFECT)
         goals.append(Reached(text, half, max((one.high - one.low) / 2 for one in effects)))
-    measured = _measured(spec, found, final, chosen, labels)
-    return replace(found, score_label=labels.get(name, ""), measured=measured, goals=goals)
+    return replace(
+        found,
+        goals=goals,
+        score_label=labels.get(name, ""),
+        measured=_measured(spec, found, final, chosen, labels),
+        spent=verdict.spent([replace(row, phase=_round(row, spec)) for row in rows]),
+        beside=insight.beside(
+            rows,
+            space.knobs,
+            chosen,
+            found,
+            seeds=seeds,
+            simplify=spec.simplify,
+            alone=space.alone,
+            simplest=spec.prefer == "simpler",
+        ),
+    )
+
+
+def _round(row: Row, spec: Spec) -> str:
+    """What the phase of a member is called where it is told what each phase cost."""
+    return row.phase if row.phase != Phase.CONFIRM else "first round" if row.seed in screening_seeds(spec) else "final round"
 
 
 def to_read(

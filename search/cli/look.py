@@ -91,12 +91,15 @@ def show(
         f"{name}: {row.objective} × {row.model or '–'} × {row.dataset} · {status}", markup=False, highlight=False, style="bold"
     )
     printing.console().print(_members_table(members))
-    if row.answer is not None:
-        from search.choosing.answer import Answer
-        from search.telling.answer_text import print_answer
+    from search.telling import answer_text
 
-        print_answer(printing.console(), name, Answer.from_dict(row.answer), home=shown_home(place), usual=usual(row.objective))
-    elif status == "failed" and (problem := row.facts.get("problem")):
+    if row.answer is not None:
+        answer_text.print_stored(printing.console(), name, row.answer, shown_home(place), usual(row.objective))
+        return
+    if planned := row.facts.get("plan"):
+        said = answer_text.plan_text({"planned": planned})
+        printing.console().print(said, markup=False, highlight=False, soft_wrap=True)
+    if status == "failed" and (problem := row.facts.get("problem")):
         again = f"lagrange resume {name}{home_option(place)}"
         told = f"it failed: {problem}\nWhere the spec is at fault, correct it and sweep under another name; else go on with: {again}"
         printing.console().print(told, markup=False, highlight=False, soft_wrap=True)

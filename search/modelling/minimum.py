@@ -40,7 +40,7 @@ def _descended(level: Level, free: Sequence[Knob], best: dict[str, Value]) -> di
     for _ in range(ROUNDS):
         before = dict(best)
         for knob in free:
-            best = _first(level, [best, *(settled({**best, knob.name: value}, free) for value in _grid(knob))])
+            best = _first(level, [best, *(settled({**best, knob.name: value}, free) for value in grid(knob))])
         if best == before:
             break
     return best
@@ -51,7 +51,8 @@ def _first(level: Level, configs: Sequence[dict[str, Value]]) -> dict[str, Value
     return configs[int(np.argmin(level(configs)))]
 
 
-def _grid(knob: Knob) -> list[Value]:
+def grid(knob: Knob) -> list[Value]:
+    """The values of a knob that are tried: its choices, or values that cover its range evenly."""
     if (knob.choices and not numeric(knob)) or (knob.low is None and not knob.choices):
         return list(knob.choices)
     axis = Axis.of(knob)
@@ -65,11 +66,13 @@ def cover(free: Sequence[Knob]) -> list[dict[str, Value]]:
     """Configs that cover the ranges of these knobs evenly."""
     from scipy.stats.qmc import Sobol
 
-    grids = [_grid(knob) for knob in free]
+    names, grids = [knob.name for knob in free], [grid(knob) for knob in free]
     rows: Any = Sobol(len(free), scramble=True, rng=0).random(COVER)
-    return [
-        {knob.name: grid[min(int(u * len(grid)), len(grid) - 1)] for knob, grid, u in zip(free, grids, row, strict=True)} for row in rows
-    ]
+    return [{name: _at(values, u) for name, values, u in zip(names, grids, row, strict=True)} for row in rows]
+
+
+def _at(values: Sequence[Value], u: float) -> Value:
+    return values[min(int(u * len(values)), len(values) - 1)]
 
 
 def numeric(knob: Knob) -> bool:

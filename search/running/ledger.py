@@ -25,7 +25,10 @@ SHOWN_MEMBERS = 8  # members that a note about bad ends names
 SHOWN_REASONS = 3  # such notes in the reason why a sweep has no answer
 
 
+PLANNED = "plan"  # the fact that says what was planned before the first member
 LOOKS = "race"  # the fact that says which looks of the race were taken before this one
+TOOK = "took_seconds"  # the fact that says how long the drivers of the sweep took so far
+KEPT = (LOOKS, PLANNED, TOOK, RANGES)  # facts that stay when the data is prepared anew
 
 
 @dataclass(frozen=True)
@@ -214,8 +217,8 @@ class Ledger:
         """Write down what `prepare` found out about the data; and where it found ranges, the spec that has them, at once."""
         self.labels = {str(name): str(label) for name, label in facts.get("labels", {}).items()}
         row = self._catalogue.sweep(self.sweep)
-        kept = {key: value for key, value in row.facts.items() if key in (LOOKS, RANGES)}
-        news: dict[str, Any] = {"facts": {**kept, **facts}}
+        kept = {key: value for key, value in row.facts.items() if key in KEPT}
+        news: dict[str, Any] = {"facts": {**facts, **kept}}
         if spec is not None:
             plain = spec.model_dump(mode="json", exclude_none=True)
             news["spec"] = {**row.spec, "search": plain["search"], "ranges": plain["ranges"]}

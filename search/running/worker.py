@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import socket
 import sys
 import time
@@ -16,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from infra import machine
 from objectives.base import OUT_OF_MEMORY, Objective, ObjectiveError, Report, State, out_of_memory
 from objectives.checks.alive import check
 from objectives.checks.device import ACCELERATOR, device_of
@@ -51,7 +53,13 @@ class Worker:
     """
 
     def __init__(self, place: Mapping[str, str | int] | None = None, report_seconds: float = REPORT_SECONDS) -> None:
-        self._place = {"host": socket.gethostname(), "pid": os.getpid(), **(place or {})}
+        self._place = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "cores": machine.cores(),
+            "processor": platform.machine(),
+            **(place or {}),
+        }
         self._report_seconds = report_seconds
         self._objectives: dict[str, Objective] = {}
         self._pack: Pack | None = None

@@ -284,6 +284,11 @@ def name_faults(spec: Spec, objective: type[Objective], remote: bool) -> list[st
     elif spec.metric is not None and not metrics[spec.metric].decides:
         deciding = ", ".join(name for name, metric in metrics.items() if metric.decides)
         faults.append(f"metric must be one that can decide, lower being better; got {spec.metric!r}. Choose one of {deciding}.")
+    decides = spec.metric or objective.score
+    if spec.margin_unit and spec.margin_unit != decides:
+        faults.append(
+            f"margin must be in units of the score that decides, {decides}; got {spec.margin!r}. Write: margin: AMOUNT {decides}."
+        )
     if spec.precision not in objective.precisions:
         faults.append(unknown(f"a precision of {spec.objective!r}", spec.precision, objective.precisions))
     if spec.precision == "tf32" and not spec.resources.gpu:

@@ -124,6 +124,23 @@ def _ranges(given: Any) -> Any:
 
 
 Ranges = Annotated[Any, PlainValidator(_ranges)]  # None, auto, or a tuple of names
+
+
+def _margin(given: Any) -> Any:
+    """A share of the off arm's score; or an amount in units of the score, with the score's name: `0.05 val_nll_nats`."""
+    amount, _, unit = given.strip().partition(" ") if isinstance(given, str) else (given, "", "")
+    try:
+        size = math.nan if isinstance(amount, bool) else float(amount)
+    except (TypeError, ValueError):
+        size = math.nan
+    if not 0 <= size < math.inf:
+        raise ValueError(
+            "must be a share of the off arm's score, such as 0.01, or an amount with the score's name, such as 0.05 val_nll_nats"
+        )
+    return f"{size:g} {unit.strip()}" if unit.strip() else size
+
+
+Margin = Annotated[float | str, PlainValidator(_margin)]
 Named = Annotated[str | dict[str, Any], PlainValidator(_named)]
 Pack = Annotated[int | str, PlainValidator(_packed)]
 Searched = Annotated[
@@ -164,7 +181,7 @@ class Spec(_Part):
     measure: tuple[str, ...] = ()
     features: dict[str, Any] | None = None
     latents: str | None = None
-    margin: float = Field(default=0.01, ge=0)
+    margin: Margin = 0.01
     prefer: Literal["best", "simpler"] = "best"
     until: tuple[str, ...] = ()
     simplify: tuple[str, ...] = ()
@@ -234,6 +251,11 @@ class Spec(_Part):
         """Where a training runs, as `Settings` says it."""
         named = self.resources.device
         return named if named != "auto" else "accelerator" if self.resources.gpu else "cpu"
+
+    @property
+    def margin_unit(self) -> str:
+        """The score whose unit the margin has; empty where it is a share of the off arm's score."""
+        return self.margin.partition(" ")[2] if isinstance(self.margin, str) else ""
 
     def settings(self, *, cache: str | None = None) -> Settings:
         """What the objective is built from: everything about a training except the knobs."""
