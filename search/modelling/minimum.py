@@ -32,7 +32,8 @@ def lowest(level: Level, free: Sequence[Knob], at: Mapping[str, Value], starts: 
     branches: dict[tuple[Value, ...], list[dict[str, Value]]] = {}
     for config in tried:
         branches.setdefault(tuple(config[name] for name in forks), []).append(config)
-    return _first(level, [_descended(level, free, _first(level, mine)) for mine in branches.values()])
+    within = [knob for knob in free if knob.name not in forks]
+    return _first(level, [_descended(level, within, _first(level, mine)) for mine in branches.values()])
 
 
 def _descended(level: Level, free: Sequence[Knob], best: dict[str, Value]) -> dict[str, Value]:

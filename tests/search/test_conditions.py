@@ -255,8 +255,38 @@ def test_the_interval_of_a_lambda_is_inside_the_chosen_branch() -> None:
     b, a = lambda_answer(B, chosen, surface), lambda_answer(A, chosen, surface)
     assert 0.3 < b.low <= 1.0 <= b.high < 3.0 and not b.switched_off
     assert a.value == 0.0 and math.isnan(a.low) and a.interval() == "(off: switched off by loss = wass)"
-    other = lambda_answer(A, {"loss": "ns", "a": 0.1, "b": 0.0}, surface)
-    assert 0.03 < other.low <= 0.1 <= other.high < 0.3, "the worse branch has an interval of its own, not that of the better one"
+    # Where even λ off is better in the other branch, the curve is still that of its own.
+    far = Surface.of([Training(row.config, row.seed, row.score) for row in trained(4.0, 0.02)], KNOBS)
+    other = lambda_answer(A, {"loss": "ns", "a": 0.1, "b": 0.0}, far)
+    assert 0.02 < other.low <= 0.1 <= other.high < 0.5
+
+
+def test_every_branch_is_descended_into() -> None:
+    lr = Knob("lr", "", "", "1", 0.5, low=0.0, high=1.0)
+
+    def level(configs: Any) -> Any:
+        import numpy as np
+
+        sharp = [0.9 + 9 * abs(math.log10(one["b"] or 1e-4) + 1) + 9 * abs(one["lr"] - 0.5) for one in configs]
+        return np.array([low if one["loss"] == "wass" else 1.0 for one, low in zip(configs, sharp, strict=True)])
+
+    found = lowest(level, [*with_a_lambda(KNOBS), lr], {"loss": "ns", "a": 0.1, "b": 0.0, "lr": 0.1})
+    assert found["loss"] == "wass" and found["b"] == pytest.approx(0.1) and found["lr"] == pytest.approx(0.5)
+
+
+def test_an_arm_without_a_lambda_leaves_the_knobs_at_rest_that_depended_on_it() -> None:
+    strength = Knob("strength", "", "", "1", 0.0, log=True, off=0.0, more="high", choices=(0.0, 0.1, 1.0))
+    kind = Knob("kind", "", "", "", "x", choices=("x", "y"), when=(("strength", (0.1, 1.0)),))
+    rows = []
+    for number in range(24):
+        value, which = (0.0, 0.1, 1.0)[number % 3], "xy"[number % 2]
+        config = settled({"strength": value, "kind": which}, [strength, kind])
+        score = 3.0 - value - (config["kind"] == "y") + 0.01 * math.sin(number)
+        rows.append(Row(number, "search", "off" if value == 0 else "search", config, number, "complete", score))
+    found = candidates(rows, [strength, kind], fixed={}, configs=20)
+    assert next(one for one in found if one.arm == "min").config == {"strength": 1.0, "kind": "y"}
+    assert all(one.config == settled(one.config, [strength, kind]) for one in found)
+    assert sum(one.arm.startswith("off") for one in found) == 1, "there is one config with λ off"
 
 
 # Whole sweeps -----------------------------------------------------------------------------------------------------------------------------
