@@ -26,7 +26,7 @@ from search.running.new_members import NewMembers
 from search.running.rounds import Rounds
 from search.running.until import Until
 from search.running.wall import WallTime
-from search.running.work import RANGES, Prepared, Progress, Reading, Result, TestRead
+from search.running.work import Prepared, Progress, Reading, Result, TestRead
 from search.spec.keys import Spec
 
 RETRIES = 1  # a member whose worker died is tried once more, from its checkpoint
@@ -221,11 +221,7 @@ class Plan:
         self.problem, self.refused = said.error, said.refused
         if said.error:
             return
-        if self.spec.ranges:
-            self.spec, found = ranges.taken(self.spec, self.space, said.facts.get(RANGES, {}))
-            self.ledger.facts({**said.facts, RANGES: found}, self.spec)
-        else:
-            self.ledger.facts(said.facts)
+        self.spec = ranges.written(self.spec, self.space, self.ledger, said.facts)
         self._notes = [*ranges.notes(self.spec, self.ledger), *(str(note) for note in said.facts.get("notes", []))]
         for note in self._notes:
             self.ledger.note(note)

@@ -9,6 +9,7 @@ from objectives.base import Knob
 from search.asking.space import Space
 from search.choosing.answer import number
 from search.running.ledger import Ledger
+from search.running.work import RANGES
 from search.spec.keys import Range, Spec, condition
 
 NOTHING_LEFT = "ranges: the spec gives the range of every searched λ, so there was nothing for a pilot to find"
@@ -30,6 +31,16 @@ def taken(spec: Spec, space: Space, found: Mapping[str, Mapping[str, Any]]) -> t
         facts[name] = {"low": low, "high": high, "said": one["said"], "note": said}
     space.with_ranges({name: (one["low"], one["high"]) for name, one in facts.items() if one["low"] is not None})
     return spec.model_copy(update={"search": search, "ranges": ()}), facts
+
+
+def written(spec: Spec, space: Space, ledger: Ledger, facts: Mapping[str, Any]) -> Spec:
+    """Write down the facts of the preparation, and where its pilot looked for ranges, what was found. Returns the spec with it."""
+    if not spec.ranges:
+        ledger.facts(facts)
+        return spec
+    ranged, found = taken(spec, space, facts.get(RANGES, {}))
+    ledger.facts({**facts, RANGES: found}, ranged)
+    return ranged
 
 
 def notes(spec: Spec, ledger: Ledger) -> list[str]:
