@@ -26,9 +26,6 @@ def beside_lines(answer: Answer, details: bool = False) -> list[Line]:
     found += [("together", interaction_text(one, details)) for one in shown]
     for one in answer.beside.importance if details or any(len(one.shares) > 1 for one in answer.beside.importance) else []:
         found.append((f"importance{f' ({one.alone} alone)' if one.alone else ''}", importance_text(one, None if details else SHOWN)))
-        if details and one.ped_anova:
-            shares = ", ".join(f"{name} {percent(share)}" for name, share in _ordered(one.ped_anova))
-            found.append(("", f"by PED-ANOVA (Watanabe et al. 2023), what decides who is in the best quarter: {shares}"))
     return found
 
 
@@ -48,13 +45,13 @@ def cost_lines(answer: Answer, details: bool = False) -> list[Line]:
 
 
 def importance_text(one: Importance, most: int | None) -> str:
-    """`lr 66 %, beta 15 %; only together 4 %, luck of seeds 15 % (shares of the variance of scores over the ranges)`."""
+    """`lr 66 %, beta 15 %; only together 4 %, luck of seeds or doubt 15 % (shares of the variance of scores over the ranges)`."""
     ordered = _ordered(one.shares)
     said = ", ".join(f"{name} {percent(share)}" for name, share in ordered[:most])
     rest = f", {len(ordered) - most} more" if most is not None and len(ordered) > most else ""
     together = f"only together {percent(one.together)}, " if len(ordered) > 1 else ""
     source = "of the variance of scores over the ranges" if most is not None else _SOBOL
-    return f"{said}{rest}; {together}luck of seeds {percent(one.luck)} ({source})"
+    return f"{said}{rest}; {together}luck of seeds or doubt {percent(one.luck)} ({source})"
 
 
 _SOBOL = (

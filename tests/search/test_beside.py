@@ -95,6 +95,22 @@ def test_importance_is_not_said_of_few_members() -> None:
     assert insight.importance(None, rows, knobs) == []
 
 
+def test_of_members_that_were_stopped_early_only_that_is_said_which_the_others_say_too() -> None:
+    """Stopped members seem to say that l2 matters, because it slows training; the members that completed say that lr does."""
+    knobs = [L2, LR]
+    rows = searched(by_lr, knobs, count=40)
+    slow = [
+        replace(row, state="stopped", score=None, rung_score=row.score + 5 * decades(row.config, "l2", 0.001), epochs=2)
+        if row.number % 2 and row.score is not None
+        else replace(row, curve={2: row.score or 0.0, 10: row.score or 0.0})
+        for row in rows
+    ]
+    kept = [row for row in slow if row.state == "complete"]
+    (sound,) = insight.importance(surface(kept, knobs), kept, knobs)
+    assert sound.shares["l2"] < 0.1 < sound.shares["lr"]
+    assert all(one.shares["l2"] < 0.1 for one in insight.importance(surface(slow, knobs), slow, knobs))
+
+
 def test_where_each_lambda_was_searched_alone_there_is_one_importance_for_each() -> None:
     knobs = [L2, BETA, LR]
     rows = searched(by_lr, knobs)
@@ -210,8 +226,8 @@ def test_the_printed_answer_has_one_line_for_each_and_show_has_all() -> None:
     brief, details = [dict(beside_lines(whole, each) + cost_lines(whole, each)) for each in (False, True)]
     assert list(brief) == ["or simpler", "together", "importance", "cost", "last third", "plan"]
     assert brief["or simpler"].startswith("beta = 1.2: more regularized") and "lose 0.01 ± 0.02" in brief["or simpler"]
-    assert brief["importance"].startswith("lr 66 %, beta 15 %; only together 4 %, luck of seeds 15 %")
-    assert "spent: search" in details and "PED-ANOVA" in details[""]
+    assert brief["importance"].startswith("lr 66 %, beta 15 %; only together 4 %, luck of seeds or doubt 15 %")
+    assert "spent: search" in details and "first-order Sobol shares" in details["importance"]
     assert len([title for title, _ in beside_lines(whole, True) if title == "together"]) == 2
     assert beside_lines(answer()) == []  # an older answer
 
