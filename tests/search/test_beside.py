@@ -242,8 +242,8 @@ def test_one_knob_needs_no_line_of_importance_and_many_are_cut() -> None:
 @pytest.mark.parametrize(
     ("bought", "words"),
     [
-        (Expected(0.02, 0.03), "bought 0.02 ± 0.03, by the fit"),
-        (Expected(-0.02, 0.03), "bought nothing: −0.02 ± 0.03"),
+        (Expected(0.0274, 0.0288), "bought 0.027 ± 0.029: by the fit the first two thirds would have chosen a config that much worse"),
+        (Expected(-0.02, 0.03), "bought nothing: by the fit the config of the first two thirds is better by 0.02 ± 0.03"),
         (Expected(0.0, 0.0), "bought nothing: the first two thirds choose the same config"),
         (Expected(math.inf, math.nan), "likely lost"),
     ],
@@ -254,10 +254,11 @@ def test_the_last_third_is_told_as_it_is(bought: Expected, words: str) -> None:
 
 def test_the_plan_stands_beside_what_came() -> None:
     assert plan_text(FULL.plan) == (
-        "planned at most 48 members, at most 960 epochs (700 expected), about 60 s, width 0.1 val_x; came 46, 703, 47 s, 0.097"
+        "planned: at most 48 members and 960 epochs (700 expected), about 60 s, width 0.1 val_x; "
+        "came: 46 members, 703 epochs, 47 s, width 0.097"
     )
     unknown = {"planned": {"members": 48, "epochs": 960, "workers": 2, "seconds": None, "width": None}}
-    assert plan_text(unknown) == "planned at most 48 members, at most 960 epochs, time unknown, width unknown"
+    assert plan_text(unknown) == "planned: at most 48 members and 960 epochs, time unknown, width unknown"
 
 
 def test_the_luck_of_the_search_is_a_statement_with_two_numbers() -> None:
