@@ -30,6 +30,7 @@ def ped_anova(trials: Sequence[tuple[Mapping[str, Value], float]], knobs: Sequen
 
     if len(trials) < FEWEST:
         return {}
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     asked = distributions(knobs)
     study = optuna.create_study(direction="minimize")
     study.add_trials(

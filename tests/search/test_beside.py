@@ -98,17 +98,21 @@ def test_importance_is_not_said_of_few_members() -> None:
 def test_of_members_that_were_stopped_early_only_that_is_said_which_the_others_say_too() -> None:
     """Stopped members seem to say that l2 matters, because it slows training; the members that completed say that lr does."""
     knobs = [L2, LR]
-    rows = searched(by_lr, knobs, count=40)
+    rows = searched(by_lr, knobs, count=48)
     slow = [
-        replace(row, state="stopped", score=None, rung_score=row.score + 5 * decades(row.config, "l2", 0.001), epochs=2)
-        if row.number % 2 and row.score is not None
+        replace(row, state="stopped", score=None, rung_score=10 + max(0.0, decades(row.config, "l2", 0.001)), epochs=2)
+        if row.number % 3
         else replace(row, curve={2: row.score or 0.0, 10: row.score or 0.0})
         for row in rows
     ]
     kept = [row for row in slow if row.state == "complete"]
     (sound,) = insight.importance(surface(kept, knobs), kept, knobs)
     assert sound.shares["l2"] < 0.1 < sound.shares["lr"]
-    assert all(one.shares["l2"] < 0.1 for one in insight.importance(surface(slow, knobs), slow, knobs))
+    everybody = surface(slow, knobs)
+    assert all(one.shares["l2"] < 0.1 for one in insight.importance(everybody, slow, knobs))
+    # Were everybody believed, it would be said that l2 matters.
+    (believed,) = insight.importance(everybody, [replace(row, state="failed") if row.state == "stopped" else row for row in slow], knobs)
+    assert believed.shares["l2"] > 0.1
 
 
 def test_where_each_lambda_was_searched_alone_there_is_one_importance_for_each() -> None:
