@@ -47,8 +47,8 @@ SWEEPS, MEMBERS = 10, 120  # of how many sweeps of this kind, the latest first, 
 class DryRun:
     """What a sweep would do: members and epochs by phase (at most), and how long that takes here. `basis`: what the estimate rests on.
 
-    `expected_epochs`: by what early stopping saved in earlier sweeps; None where there was none. `fits`: how many members the wall time of
-    the budget has room for, of all; None where there is no such limit, or it has room for all.
+    `expected_epochs`: by how many members ended early in earlier sweeps; None where there was none. `fits`: how many members the wall time
+    has room for, of all; None where there is no such limit, or it has room for all.
     """
 
     spec: Spec
@@ -132,7 +132,8 @@ class Past:
     def basis(self) -> str:
         """What the time rests on."""
         count = min(MEMBERS, sum(map(len, self.members.values())))
-        return f"what {count} members of {len([name for name in self.members if self.members[name]])} earlier sweeps of this kind took here"
+        sweeps = sum(bool(members) for members in self.members.values())
+        return f"what {count} members of {sweeps} earlier sweep{'s' if sweeps > 1 else ''} of this kind took here"
 
     @cached_property
     def noise(self) -> float | None:
@@ -153,7 +154,7 @@ class Past:
         return epochs == self.spec.budget.epochs
 
     def kept_share(self) -> float | None:
-        """Which part of the search's epochs early stopping left, in sweeps with this scheduler and these epochs; None without one."""
+        """Which part of the search's epochs was trained in sweeps with this scheduler and these epochs; None without one."""
         mine, spent, most = plain_spec(self.spec), 0, 0
         for row in self.rows:
             if row.spec.get("scheduler") == mine["scheduler"] and self._as_long(row):
@@ -194,7 +195,8 @@ def _with_time(plan: DryRun, cost: Cost, basis: str) -> DryRun:
     fits = None
     if plan.spec.budget.wall_minutes is not None:
         one = cost.seconds(1, expected / max(members, 1), 1) - cost.overhead
-        room = int(plan.workers * 60 * plan.spec.budget.wall_minutes / one) if one > 0 else members
+        left = max(0.0, 60 * plan.spec.budget.wall_minutes - cost.overhead)
+        room = int(plan.workers * left / one) if one > 0 else members
         fits = room if room < members else None
     return replace(plan, estimate_seconds=cost.seconds(members, expected, plan.workers), basis=basis, fits=fits)
 

@@ -21,8 +21,9 @@ class Expected:
 class Importance:
     """What scores over the searched ranges vary by, as shares of 1 (`insight.importance` has the equations).
 
-    `shares`: each knob by itself. `together`: what only several knobs together explain. `luck`: the noise of seeds. `alone`: the λ that was
-    on, where each is searched alone. `ped_anova`: the same knobs by Watanabe et al. 2023, which sum to 1; empty where too few members tell.
+    `shares`: each knob by itself. `together`: what only several knobs together explain. `luck`: the noise of seeds, and what is not told.
+    `alone`: the λ that was on, where each is searched alone. `ped_anova`: the same knobs by Watanabe et al. 2023, which sum to 1; empty
+    where too few members tell.
     """
 
     shares: dict[str, float]

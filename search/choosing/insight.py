@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from objectives.base import Knob, Phase, Value
+from objectives.base import Knob, Phase, State, Value
 from search.asking.importance import ped_anova
 from search.asking.space import OFF_ARM, SEARCH_ARM, alone_arm
 from search.choosing.answer import Answer, Candidate, Row
@@ -26,6 +26,7 @@ from search.modelling.surface import BARRED, Surface
 OTHERS, STEPS = 128, 21  # configs over which a mean is taken, and values of a knob at which it is
 PAIR_OTHERS, PAIR_STEPS = 32, 9  # the same for two knobs
 PROCESSES, DRAWS = 16, 100  # how many surfaces are drawn, and how many times from each
+LEADS = 0.1  # how far the first knob must lead where members were stopped early
 TOLD = 4  # members with a score for each searched knob, below which no importance is said
 
 
@@ -71,22 +72,48 @@ def importance(surface: Surface | None, rows: Sequence[Row], knobs: Sequence[Kno
         share_i = Var_i(E[f | x_i]) / V,    luck = E[noise²] / V,    together = 1 − Σ share_i − luck,    V = Var(f) + E[noise²]
 
     f is the posterior mean of the surface on the scale of `Squash`, x uniform over the ranges (in log where the knob is), every λ on. Where
-    trainings are likely lost, f is as bad as the worst score. Where nothing has an effect, all is luck. Empty where too few members have a
-    score. Where each λ was searched `alone`, there is one for each λ, the others off.
+    trainings are likely lost, f is as bad as the worst score. Where nothing has an effect, all is luck.
+
+    A knob that only makes training faster or slower seems to matter where members were stopped early, for their final scores are predicted
+    from their rungs. So there a second surface is fitted without them, and what both say counts: each share is the smaller one.
+
+    Empty where too few members have a score, and where the two surfaces do not both name the same first knob, `LEADS` before the second.
+    Where each λ was searched `alone`, there is one for each λ, the others off.
     """
     scored = sum(row.ended == "ok" for row in rows)
-    if surface is None:
+    kept = [row for row in rows if row.state != State.STOPPED]
+    whole = Surface.of(trainings(kept), knobs) if len(kept) < len(rows) else surface
+    if surface is None or whole is None:
         return []
     lambdas = [knob for knob in knobs if knob.is_lambda]
     found = []
     for side in [[knob] for knob in lambdas] if alone else [lambdas]:
         free = [knob for knob in knobs if knob in side or not knob.is_lambda]
+        fixed = {knob.name: off_value(knob) for knob in lambdas if knob not in side}
         if scored < TOLD * len(free):
             continue
         named = side[0].name if alone else ""
-        one = _shares(surface, free, {knob.name: off_value(knob) for knob in lambdas if knob not in side})
-        found.append(replace(one, alone=named, ped_anova=ped_anova(_trials(rows, free, named), free)))
+        one: Importance | None = _shares(surface, free, fixed)
+        if one is not None and whole is not surface:
+            one = _both(one, _shares(whole, free, fixed))
+        if one is not None:
+            found.append(replace(one, alone=named, ped_anova=ped_anova(_trials(rows, free, named), free)))
     return found
+
+
+def _both(one: Importance, other: Importance) -> Importance | None:
+    """What two fits say alike; None where they do not name the same first knob, or not clearly."""
+    firsts = []
+    for each in (one, other):
+        ordered = sorted(each.shares.items(), key=lambda item: -item[1])
+        if len(ordered) > 1 and ordered[0][1] < ordered[1][1] + LEADS:
+            return None
+        firsts.append(ordered[0][0])
+    if firsts[0] != firsts[1]:
+        return None
+    shares = {name: min(share, other.shares[name]) for name, share in one.shares.items()}
+    together = min(one.together, other.together)
+    return Importance(shares, together, 1.0 - sum(shares.values()) - together)
 
 
 def _shares(surface: Surface, free: Sequence[Knob], fixed: Mapping[str, Value]) -> Importance:

@@ -45,7 +45,7 @@ def plan(
         printing.console().print(table)
         said = [f"members and epochs at most; the time from {basis}"]
         if found[0].expected_epochs is not None:
-            said.append("the epochs that are expected: by what early stopping left in earlier sweeps of this kind")
+            said.append("the epochs that are expected: as many members end early as in earlier sweeps of this kind")
         said += [
             f"{one.trials} trials: {spec.budget.wall_minutes:g} min have room for about {one.fits} of {one.members} members"
             for one in found

@@ -243,7 +243,7 @@ def _print_dry_run(spec: Spec, home: Home, workers: int | None) -> None:
     console.print(plan.spec.to_yaml().rstrip(), markup=False, highlight=False, soft_wrap=True)
     counts = "; ".join(f"{phase} {count} members, at most {plan.epochs[phase]} epochs" for phase, count in plan.members.items())
     if plan.expected_epochs is not None:
-        counts += f"; {plan.expected_epochs:,.0f} epochs expected after early stopping"
+        counts += f"; {plan.expected_epochs:,.0f} epochs expected, for some members end early"
     if plan.fits is not None:
         counts += f"\n# {spec.budget.wall_minutes:g} min have room for about {plan.fits} of {sum(plan.members.values())} members"
     told = f"# {counts}\n# about {duration(plan.estimate_seconds)} on {plan.workers} workers at most, from {plan.basis}"

@@ -26,9 +26,6 @@ def beside_lines(answer: Answer, details: bool = False) -> list[Line]:
     found += [("together", interaction_text(one, details)) for one in shown]
     for one in answer.beside.importance if details or any(len(one.shares) > 1 for one in answer.beside.importance) else []:
         found.append((f"importance{f' ({one.alone} alone)' if one.alone else ''}", importance_text(one, None if details else SHOWN)))
-        if details and one.ped_anova:
-            shares = ", ".join(f"{name} {percent(share)}" for name, share in _ordered(one.ped_anova))
-            found.append(("", f"by PED-ANOVA (Watanabe et al. 2023), what decides who is in the best quarter: {shares}"))
     return found
 
 
@@ -39,7 +36,8 @@ def cost_lines(answer: Answer, details: bool = False) -> list[Line]:
     if details:
         found += [(f"spent: {phase}", spent_text(states)) for phase, states in (*phases, ("total", answer.spent.get("total", {})))]
     elif phases:
-        found.append(("cost", "; ".join(f"{phase} {_sum_text(states['total'])}" for phase, states in phases if "total" in states)))
+        said = "; ".join(f"{phase} {_sum_text(states['total'])}" for phase, states in phases if "total" in states)
+        found.append(("cost", f"{said} of training"))
     if answer.beside.last_third is not None:
         found.append(("last third", last_third_text(answer.beside.last_third)))
     if answer.beside.plan:
@@ -48,13 +46,13 @@ def cost_lines(answer: Answer, details: bool = False) -> list[Line]:
 
 
 def importance_text(one: Importance, most: int | None) -> str:
-    """`lr 66 %, beta 15 %; only together 4 %, luck of seeds 15 % (shares of the variance of scores over the ranges)`."""
+    """`lr 66 %, beta 15 %; only together 4 %, luck of seeds or doubt 15 % (shares of the variance of scores over the ranges)`."""
     ordered = _ordered(one.shares)
     said = ", ".join(f"{name} {percent(share)}" for name, share in ordered[:most])
     rest = f", {len(ordered) - most} more" if most is not None and len(ordered) > most else ""
     together = f"only together {percent(one.together)}, " if len(ordered) > 1 else ""
     source = "of the variance of scores over the ranges" if most is not None else _SOBOL
-    return f"{said}{rest}; {together}luck of seeds {percent(one.luck)} ({source})"
+    return f"{said}{rest}; {together}luck of seeds or doubt {percent(one.luck)} ({source})"
 
 
 _SOBOL = (
@@ -79,24 +77,26 @@ def last_third_text(one: Expected) -> str:
         return "of the search kept the choice away from a config whose trainings are likely lost"
     if not one.sd:
         return "of the search bought nothing: the first two thirds choose the same config"
-    bought = expected_text(one) if one.mean > 0 else f"nothing: {expected_text(one)}"
-    return f"of the search bought {bought}, by the fit (what the config of the first two thirds is expected to be worse)"
+    if one.mean <= 0:
+        return f"of the search bought nothing: by the fit the config of the first two thirds is better by {expected_text(one, -1)}"
+    bought = expected_text(one)
+    return f"of the search bought {bought}: by the fit the first two thirds would have chosen a config that much worse"
 
 
 def plan_text(plan: Mapping[str, Mapping[str, float | str | None]]) -> str:
-    """`planned 48 members, 960 epochs, about 60 s, width 0.1; came 46, 700, 47 s, 0.097`."""
+    """`planned: at most 48 members and 960 epochs, about 60 s, width 0.1; came: 46 members, 700 epochs, 47 s, width 0.097`."""
     planned, came = plan.get("planned", {}), plan.get("came", {})
     unit = planned.get("unit") or ""
     seconds, width, expected = planned.get("seconds"), planned.get("width"), planned.get("expected_epochs")
-    epochs = f"at most {_whole(planned.get('epochs'))} epochs"
+    epochs = f"{_whole(planned.get('epochs'))} epochs"
     epochs += f" ({_whole(expected)} expected)" if isinstance(expected, float | int) and expected < _float(planned.get("epochs")) else ""
     time = f"about {duration(_float(seconds))}" if seconds is not None else "time unknown"
     how_wide = f"width {number(_float(width))}{f' {unit}' if unit else ''}" if width is not None else "width unknown"
-    said = f"planned at most {_whole(planned.get('members'))} members, {epochs}, {time}, {how_wide}"
+    said = f"at most {_whole(planned.get('members'))} members and {epochs}, {time}, {how_wide}"
     if not came:
-        return said
-    real = f"{_whole(came.get('members'))}, {_whole(came.get('epochs'))}, {duration(_float(came.get('seconds')))}"
-    return f"{said}; came {real}, {number(_float(came.get('width')))}"
+        return f"planned: {said}"
+    real = f"{_whole(came.get('members'))} members, {_whole(came.get('epochs'))} epochs, {duration(_float(came.get('seconds')))}"
+    return f"planned: {said}; came: {real}, width {number(_float(came.get('width')))}"
 
 
 def luck_line(answer: Answer) -> list[Line]:
@@ -109,9 +109,10 @@ def luck_line(answer: Answer) -> list[Line]:
     return [("luck", f"a tuner would have promised {best}, its luckiest training; of the {what} expect {expect}")]
 
 
-def expected_text(one: Expected) -> str:
-    """A difference of expected scores with its standard deviation."""
-    return f"{number(one.mean)} ± {number(one.sd)}"
+def expected_text(one: Expected, sign: int = 1) -> str:
+    """A difference of expected scores, or its opposite, with its standard deviation: two digits of each."""
+    mean, sd = (number(float(f"{value:.2g}")) for value in (sign * one.mean, one.sd))
+    return f"{mean} ± {sd}"
 
 
 def percent(share: float) -> str:

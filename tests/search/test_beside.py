@@ -95,6 +95,26 @@ def test_importance_is_not_said_of_few_members() -> None:
     assert insight.importance(None, rows, knobs) == []
 
 
+def test_of_members_that_were_stopped_early_only_that_is_said_which_the_others_say_too() -> None:
+    """Stopped members seem to say that l2 matters, because it slows training; the members that completed say that lr does."""
+    knobs = [L2, LR]
+    rows = searched(by_lr, knobs, count=48)
+    slow = [
+        replace(row, state="stopped", score=None, rung_score=10 + max(0.0, decades(row.config, "l2", 0.001)), epochs=2)
+        if row.number % 3
+        else replace(row, curve={2: row.score or 0.0, 10: row.score or 0.0})
+        for row in rows
+    ]
+    kept = [row for row in slow if row.state == "complete"]
+    (sound,) = insight.importance(surface(kept, knobs), kept, knobs)
+    assert sound.shares["l2"] < 0.1 < sound.shares["lr"]
+    everybody = surface(slow, knobs)
+    assert all(one.shares["l2"] < 0.1 for one in insight.importance(everybody, slow, knobs))
+    # Were everybody believed, it would be said that l2 matters.
+    (believed,) = insight.importance(everybody, [replace(row, state="failed") if row.state == "stopped" else row for row in slow], knobs)
+    assert believed.shares["l2"] > 0.1
+
+
 def test_where_each_lambda_was_searched_alone_there_is_one_importance_for_each() -> None:
     knobs = [L2, BETA, LR]
     rows = searched(by_lr, knobs)
@@ -210,8 +230,8 @@ def test_the_printed_answer_has_one_line_for_each_and_show_has_all() -> None:
     brief, details = [dict(beside_lines(whole, each) + cost_lines(whole, each)) for each in (False, True)]
     assert list(brief) == ["or simpler", "together", "importance", "cost", "last third", "plan"]
     assert brief["or simpler"].startswith("beta = 1.2: more regularized") and "lose 0.01 ± 0.02" in brief["or simpler"]
-    assert brief["importance"].startswith("lr 66 %, beta 15 %; only together 4 %, luck of seeds 15 %")
-    assert "spent: search" in details and "PED-ANOVA" in details[""]
+    assert brief["importance"].startswith("lr 66 %, beta 15 %; only together 4 %, luck of seeds or doubt 15 %")
+    assert "spent: search" in details and "first-order Sobol shares" in details["importance"]
     assert len([title for title, _ in beside_lines(whole, True) if title == "together"]) == 2
     assert beside_lines(answer()) == []  # an older answer
 
@@ -226,8 +246,8 @@ def test_one_knob_needs_no_line_of_importance_and_many_are_cut() -> None:
 @pytest.mark.parametrize(
     ("bought", "words"),
     [
-        (Expected(0.02, 0.03), "bought 0.02 ± 0.03, by the fit"),
-        (Expected(-0.02, 0.03), "bought nothing: −0.02 ± 0.03"),
+        (Expected(0.0274, 0.0288), "bought 0.027 ± 0.029: by the fit the first two thirds would have chosen a config that much worse"),
+        (Expected(-0.02, 0.03), "bought nothing: by the fit the config of the first two thirds is better by 0.02 ± 0.03"),
         (Expected(0.0, 0.0), "bought nothing: the first two thirds choose the same config"),
         (Expected(math.inf, math.nan), "likely lost"),
     ],
@@ -238,10 +258,11 @@ def test_the_last_third_is_told_as_it_is(bought: Expected, words: str) -> None:
 
 def test_the_plan_stands_beside_what_came() -> None:
     assert plan_text(FULL.plan) == (
-        "planned at most 48 members, at most 960 epochs (700 expected), about 60 s, width 0.1 val_x; came 46, 703, 47 s, 0.097"
+        "planned: at most 48 members and 960 epochs (700 expected), about 60 s, width 0.1 val_x; "
+        "came: 46 members, 703 epochs, 47 s, width 0.097"
     )
     unknown = {"planned": {"members": 48, "epochs": 960, "workers": 2, "seconds": None, "width": None}}
-    assert plan_text(unknown) == "planned at most 48 members, at most 960 epochs, time unknown, width unknown"
+    assert plan_text(unknown) == "planned: at most 48 members and 960 epochs, time unknown, width unknown"
 
 
 def test_the_luck_of_the_search_is_a_statement_with_two_numbers() -> None:
