@@ -104,10 +104,14 @@ def lambda_goals(spec: Spec, space: Space, rows: Sequence[Row]) -> list[Reached]
 
 
 def _reached(spec: Spec, lambdas: Sequence[LambdaAnswer]) -> list[Reached]:
-    """The goals about λ, by the intervals of all λ. An interval that is open ends at the range; more members do not take it farther."""
+    """The goals about λ, by the intervals of all λ. An interval that is open ends at the range; more members do not take it farther.
+
+    A λ that the chosen config switches off has one value there, so nothing is left to know of it.
+    """
     found = []
     for goal in spec.goals:
-        lengths = [goal.length(one.low, one.high) for one in lambdas if goal.about in (one.name, ANY)]
+        mine = [one for one in lambdas if goal.about in (one.name, ANY)]
+        lengths = [0.0 if one.switched_off else goal.length(one.low, one.high) for one in mine]
         if goal.about != EFFECT:
             longest = math.inf if not lengths or any(map(math.isnan, lengths)) else max(lengths)
             found.append(Reached(goal.text, goal.within, longest))
