@@ -67,8 +67,9 @@ class Ledger:
             self._seen.setdefault(report.number, set()).add(report.epoch)
             self._plot(report)
             row = self.rows[report.number]
-            # The report with which a member collapsed was no report of a member that might go on; nobody was compared with it.
-            if row.phase == Phase.SEARCH and not (row.state == State.COLLAPSED and report.epoch == row.epochs):
+            # The report with which a member was lost was no report of a member that might go on; nobody was compared with it.
+            lost = row.state in (State.DIVERGED, State.COLLAPSED) and report.epoch == row.epochs
+            if row.phase == Phase.SEARCH and not lost:
                 score = math.nan if report.rung_score is None else report.rung_score
                 scheduler.hear([(report.number, row.arm, report.epoch, score)])
         # How long an open member was trained is what it has reported. Members that go on together must agree in it.
@@ -105,21 +106,25 @@ class Ledger:
 
         A rung hears of all members of a pack before it judges any of them, so the order of the reports does not matter.
         """
-        news = [
-            (number, self.rows[number].arm, report.epoch, report.rung_score)
+        fresh = [
+            report
             for number, mine in reports.items()
             if self.rows[number].phase == Phase.SEARCH and self.rows[number].state is None
             for report in mine
             # An earlier driver has already decided after this report. The member is open, so the decision was to go on.
-            if report.state is None and report.epoch not in self._seen.get(number, ())
+            if report.state in (None, State.COMPLETE) and report.epoch not in self._seen.get(number, ())
         ]
-        self._scheduler.hear(news)
+        self._scheduler.hear([self._told(report) for report in fresh])
         stopped: set[int] = set()
-        for number, arm, epoch, score in news:
+        for number, arm, epoch, score in (self._told(report) for report in fresh if report.state is None):
             if number not in stopped and (reason := self._scheduler.decide(number, arm, epoch, score)):
                 self.doom(number, reason)
                 stopped.add(number)
         return stopped
+
+    def _told(self, report: Report) -> tuple[int, str, int, float]:
+        """A report as a scheduler hears it."""
+        return report.number, self.rows[report.number].arm, report.epoch, report.rung_score
 
     def doom(self, number: int, reason: str) -> None:
         """Keep the reason why a member is stopped, until its reports have been written."""

@@ -251,6 +251,25 @@ def test_none_stops_nothing() -> None:
     assert one.milestones == () and not any(one.decide(number, "search", 4, math.nan) for number in range(9))
 
 
+def test_auto_stops_nobody_in_short_trainings_and_listens_to_what_rungs_predict() -> None:
+    """Ten members of falling rank at the rung. Where final scores follow the rung the late ones stop; where they do not, nobody does."""
+    assert make("auto", 9).milestones == () and make("auto", 20).milestones == make("asha", 20).milestones
+    assert make({"name": "auto", "short": 30}, 20).milestones == ()
+
+    def stopped(finals: Sequence[float], doubt: float = 1.0) -> set[int]:
+        one = make({"name": "auto", "doubt": doubt}, 20)
+        one.hear([(number, "search", epoch, float(number) if epoch == 4 else finals[number]) for number in range(8) for epoch in (4, 20)])
+        one.hear([(number, "search", 4, float(number)) for number in (8, 9)])
+        return {number for number in (8, 9) if one.decide(number, "search", 4, float(number))}
+
+    assert stopped(range(8)) == {8, 9}
+    unrelated = [5, 1, 7, 3, 6, 0, 4, 2]
+    assert stopped(unrelated) == set() and stopped(unrelated, doubt=0) == {8, 9}
+    few = make("auto", 20)
+    few.hear([(number, "search", 4, float(number)) for number in range(7)])
+    assert [bool(few.decide(number, "search", 4, float(number))) for number in range(7)] == [False] * 3 + [True] * 4, "as asha"
+
+
 def test_hyperband_has_a_bracket_without_a_rung_and_each_number_has_one_bracket() -> None:
     one = Hyperband(20)
     assert one.brackets == [(), (7,), (3, 7)] and one.milestones == (3, 7)
