@@ -240,6 +240,25 @@ class PackedRun(Run, Protocol):
         ...
 
 
+@runtime_checkable
+class HeirRun(PackedRun, Protocol):
+    """A run whose members can start from what other members have become: weights, their averages, optimizers, memories of regularizers."""
+
+    def bequeath(self, paths: Mapping[int, Path]) -> None:
+        """Write a checkpoint of each of these members, by number, in the epoch in which it is complete. Others may `inherit` from it."""
+        ...
+
+    def inherit(self, path: Path, start: int) -> None:
+        """Let the run's only member begin with what is in another member's checkpoint. Seed and config stay its own.
+
+        `start` 0: its epochs are counted from 0. Else the checkpoint must be of epoch `start`, and the member goes on from there.
+
+        Raises:
+            ObjectiveError: the checkpoint does not fit the member.
+        """
+        ...
+
+
 class Objective:
     """What is trained and how it is scored: all that `search` may ask of it, with defaults.
 
@@ -258,6 +277,7 @@ class Objective:
     datasets: ClassVar[tuple[str, ...]] = ()
     likelihoods: ClassVar[tuple[str, ...]] = ()
     precisions: ClassVar[tuple[str, ...]] = ("float32",)
+    hands_on: ClassVar[bool] = False  # whether a member can start from what another one has become (`HeirRun`)
     trade: ClassVar[tuple[str, str, str] | None] = None  # the metrics of quality, of cost, and of the cost that is allowed
 
     def __init__(self, settings: Settings) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from objectives.base import Member, ObjectiveError, Report
+from objectives.base import Member, ObjectiveError, Report, State
 from objectives.draws import Draws
 from objectives.terms import Update, Values
 from objectives.training import checkpoint
@@ -48,6 +48,7 @@ class TrainingRun:
         self.batch_size = min(settings.batch_size or family.default_batch_size, len(self.rows))
         self.members = {member.number: member for member in members}
         self.ended: dict[int, dict[str, Tensor]] = {}  # number -> scored weights by player, each (P,)
+        self._heirlooms: dict[int, Path] = {}
         self._begin()
         self._read_knobs()
 
@@ -69,6 +70,9 @@ class TrainingRun:
             reports = self.judge.reports(self._train_epoch())
         except Exception as error:  # a user's penalty or model may raise anything; it becomes the state of the member
             reports = [failure(living.member.number, self.crew.epoch, error) for living in self.crew.living]
+        for k, report in enumerate(reports):
+            if report.state is State.COMPLETE and report.number in self._heirlooms:
+                checkpoint.write(self.crew.state([k]), self._heirlooms[report.number])
         self._keep([k for k, report in enumerate(reports) if report.state is None])
         return reports
 
@@ -100,6 +104,19 @@ class TrainingRun:
         """
         own = [paths[number] for number in self.members]
         self._load(checkpoint.read_together(own, self.settings.device), own[0])
+
+    def bequeath(self, paths: Mapping[int, Path]) -> None:
+        """Write a checkpoint of each of these members, by number, in the epoch in which it is complete."""
+        self._heirlooms = dict(paths)
+
+    def inherit(self, path: Path, start: int) -> None:
+        """Let the run's only member begin with what is in another member's checkpoint.
+
+        Raises:
+            ObjectiveError: the checkpoint is of another epoch or structure.
+        """
+        state = checkpoint.inherited(self.crew.state([0]), checkpoint.read(path, self.settings.device), start, path)
+        self._load(state, path)
 
     def save_weights(self, number: int, path: Path) -> None:
         """Write a member's scored weights as safetensors, with config, seed, model and shape as metadata."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from infra.catalogue import MemberRow
 from infra.cluster import Cluster
 from infra.storage import Home
 from objectives.base import Member, Phase
 from objectives.registry import load
 from search import schedulers
-from search.asking.space import Space
+from search.asking import samplers
+from search.asking.space import OFF_ARM, Space
 from search.choosing.from_members import planned
 from search.running.ledger import Ledger
 from search.running.plan import Job, Kind
-from search.running.work import Assigned, Prepare, ReadTest, Setting, Train, Warm, Work
+from search.running.work import Assigned, Origin, Prepare, ReadTest, Setting, Train, Warm, Work
 from search.spec.keys import Spec
 
 
@@ -25,6 +27,7 @@ class Dispatch:
         # To a remote Ray the folder is shipped; a local worker imports from the user's current folder.
         folder = Path.cwd() if up.local else None
         self._setting = Setting(spec.objective, spec.settings(cache=str(home.cache)), spec.limits.memory_gb, folder)
+        self._handing_on = samplers.hands_on(spec.sampler)
         self._milestones = tuple(schedulers.make(spec.scheduler, self._setting.settings.epochs).milestones)
 
     def work(self, job: Job) -> Work:
@@ -34,18 +37,22 @@ class Dispatch:
         if job.kind is Kind.READ_TEST:
             return ReadTest(self._setting, job.readings)
         milestones = self._milestones if job.rows[0].phase == Phase.SEARCH else ()
-        assigned = []
-        for row in job.rows:
-            kept = row.phase == Phase.CONFIRM
-            assigned.append(
-                Assigned(
-                    Member(row.number, row.config, row.seed, Phase(row.phase)),
-                    self.home.checkpoint(self.name, row.number),
-                    self.home.weights(self.name, row.number) if kept else None,
-                    self.home.picture(self.name, row.number) if kept else None,
-                )
-            )
-        return Train(self._setting, tuple(assigned), milestones)
+        return Train(self._setting, tuple(self._assigned(row) for row in job.rows), milestones)
+
+    def _assigned(self, row: MemberRow) -> Assigned:
+        """A member with its files."""
+        kept, start = row.phase == Phase.CONFIRM, None
+        if row.parent is not None and row.parent_epoch is not None:
+            start = Origin(self.home.handed_on(self.name, row.parent, row.parent_epoch), row.start)
+        heir = self._handing_on and row.phase == Phase.SEARCH and row.arm != OFF_ARM
+        return Assigned(
+            Member(row.number, row.config, row.seed, Phase(row.phase)),
+            self.home.checkpoint(self.name, row.number),
+            self.home.weights(self.name, row.number) if kept else None,
+            self.home.picture(self.name, row.number) if kept else None,
+            start,
+            self.home.handed_on(self.name, row.number, self.ledger.epochs) if heir else None,
+        )
 
     def warm(self) -> Warm:
         """What a free worker does while another worker prepares."""

@@ -47,6 +47,7 @@ def opened(
         schedulers.make(spec.scheduler, epochs),
         epochs=epochs,
         checkpoint=lambda number: home.checkpoint(name, number),
+        handed_on=lambda number, epoch: home.handed_on(name, number, epoch),
     )
     study = Study(space, spec.sampler, spec.seed, spec.budget.trials)
     study.rebuild([row for row in ledger.ordered() if row.phase == Phase.SEARCH])

@@ -56,10 +56,11 @@ class Ledger:
         *,
         epochs: int,
         checkpoint: Callable[[int], Path],
+        handed_on: Callable[[int, int], Path],
     ) -> None:
         self.sweep, self.epochs = sweep, epochs
         self._catalogue, self._tracker, self._listener, self._scheduler = catalogue, tracker, listener, scheduler
-        self._checkpoint = checkpoint
+        self._checkpoint, self._handed_on = checkpoint, handed_on
         self.rows: dict[int, MemberRow] = {row.number: row for row in catalogue.members(sweep)}
         self._seen: dict[int, set[int]] = {}
         self.curves: dict[int, dict[int, float]] = {}
@@ -206,7 +207,16 @@ class Ledger:
             path = self._checkpoint(row.number)
             for leftover in (path, path.with_suffix(".json")):
                 leftover.unlink(missing_ok=True)
+            # A member that was lost may have another one in its place, which starts from the same parent.
+            if row.state == State.COMPLETE and row.parent is not None and row.parent_epoch is not None:
+                self._handed_on(row.parent, row.parent_epoch).unlink(missing_ok=True)
             self._tell_end(row)
+
+    def tidy(self) -> None:
+        """Remove what members of the search have left for others to start from."""
+        for row in self.rows.values():
+            if row.phase == Phase.SEARCH and row.state == State.COMPLETE:
+                self._handed_on(row.number, row.epochs).unlink(missing_ok=True)
 
     def _tell_end(self, row: MemberRow) -> None:
         self._tracker.end_member(row.number, row.state or "", final_metrics(row), final_tags(row))

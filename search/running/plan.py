@@ -112,7 +112,9 @@ class Plan:
             left = 0 if self.search_is_over() else self.to_come()
             # Members that passed a rung wait until others fill their pack, as long as there are fresh members to train meanwhile.
             if left > 0 and len(self._queue) < self.division.size(Phase.SEARCH):
-                self._queue += [self._new.searched() for _ in range(min(left, self.division.size(Phase.SEARCH)))]
+                for _ in range(min(left, self.division.size(Phase.SEARCH))):
+                    if self._new.ready():
+                        self._queue.append(self._new.searched())
             if self._queue:
                 return Job(Kind.TRAIN, self._take())
         if self._in_flight:
@@ -243,6 +245,7 @@ class Plan:
     def _after_search(self) -> Job | Pause:
         """The search is over and nothing runs: confirm, then answer, then read the test split once."""
         if self.answer is None:
+            self.ledger.tidy()
             try:
                 missing = self.rounds.next()
             except SelectionError as error:

@@ -1,10 +1,10 @@
 """Early stopping where it pays, and only of members that are expected to end badly.
 
-Short trainings are trained whole: what a rung saves is less than what a wrong stop costs. Longer ones have the rungs of `asha`, and a member
-stops there if two things are true. Its rank is not among the best 1/η, and its final score, predicted by a line through the members of its
-arm that ended, is worse by more than the error of this prediction than the best finals, as many as go on. So a rung at which early scores
-say little about late ones stops nobody. As long as fewer than `FEWEST` members of the arm have ended, nothing is predicted, and the rank
-alone decides.
+Short trainings are trained whole: what a rung saves is less than what a wrong stop costs. Longer ones have the rungs of `asha`. A member
+stops there if two things are true. Its rank is not among the best 1/η. And its final score, predicted by a line through the members of
+its arm that ended, is worse by more than the error of this prediction than the best final scores, as many as go on. So a rung at which
+early scores say little about late ones stops nobody. As long as fewer than `FEWEST` members of the arm have ended, nothing is predicted,
+and the rank alone decides.
 
 A share of the wall time is not asked for: what a driver decides must not depend on the speed of the machine on which it is resumed.
 """

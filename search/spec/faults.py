@@ -16,6 +16,7 @@ from search import schedulers
 from search.asking import samplers
 from search.asking.space import Space
 from search.spec.conditions import condition_faults, never, point_faults, sets
+from search.options import Chosen, name_of, said
 from search.spec.defaults import bounds, default_dataset, searched_alone, searched_knobs
 from search.spec.goals import goal_faults
 from search.spec.keys import Purpose, Range, Resources, Scalar, Searched, Spec, condition, plain
@@ -102,7 +103,27 @@ def _alone_faults(spec: Spec, objective: type[Objective]) -> list[str]:
 
 def conflicts(spec: Spec, objective: type[Objective]) -> list[Conflict]:
     """Knobs that do not go together, as far as the objective knows; and what the sampler cannot do with those that are searched."""
-    return _objectives_conflicts(spec, objective) + _sampler_conflicts(spec, objective)
+    handing_on = [Conflict("error", "sampler", fault) for fault in _handing_on_faults(spec)]
+    return _objectives_conflicts(spec, objective) + _sampler_conflicts(spec, objective) + handing_on
+
+
+def stopping(spec: Spec) -> Chosen:
+    """The scheduler of a spec. Where members start from earlier ones, the default is that each is trained whole."""
+    unsaid = spec.scheduler == type(spec).model_fields["scheduler"].default
+    handing_on = not samplers.faults(spec.sampler) and samplers.hands_on(spec.sampler)
+    return "none" if handing_on and unsaid else spec.scheduler
+
+
+def _handing_on_faults(spec: Spec) -> list[str]:
+    """What a sampler whose members start from earlier ones does not go with."""
+    if samplers.faults(spec.sampler) or not samplers.hands_on(spec.sampler):
+        return []
+    name, found = name_of(spec.sampler), []
+    if stopping(spec) != "none":
+        found.append(f"scheduler must be none with sampler {name}: each member is the start of the next; got {said(spec.scheduler)}.")
+    if spec.points:
+        found.append(f"points must be left out with sampler {name}: its own points make a path; got {len(spec.points)}. Leave them out.")
+    return found
 
 
 def _sampler_conflicts(spec: Spec, objective: type[Objective]) -> list[Conflict]:
@@ -146,7 +167,7 @@ def _intent(spec: Spec, objective: type[Objective]) -> Intent:
     searched = searched_knobs(spec, objective)
     values = {name: _possible(knob, searched.get(name), spec.fixed.get(name, knob.default)) for name, knob in knobs.items()}
     epochs = spec.budget.epochs or objective.default_epochs
-    milestones = () if schedulers.faults(spec.scheduler) else schedulers.make(spec.scheduler, epochs).milestones
+    milestones = () if schedulers.faults(spec.scheduler) else schedulers.make(stopping(spec), epochs).milestones
     return Intent(
         model=spec.model or next(iter(objective.models), None),
         dataset=spec.dataset.name or default_dataset(objective),
