@@ -27,7 +27,7 @@ from objectives.training.built import begun, converted, shared_options
 from objectives.training.judging import Judge, failure
 from objectives.training.mathematics import Mathematics
 from objectives.training.optimizers import clip
-from objectives.training.pictures import save_grid
+from objectives.training.pictures import save
 from objectives.training.population import Pieces, Scratch, gradients
 from objectives.training.precision import products
 from objectives.training.regularization import Memories
@@ -127,12 +127,7 @@ class TrainingRun:
 
     def save_picture(self, number: int, path: Path) -> bool:
         """Write a PNG of samples or reconstructions; False where the data are no pictures."""
-        pictures = self.images.shape[0] in (1, 3) and min(self.images.shape[1:]) > 1
-        with torch.no_grad():
-            shown = self.family.picture(self.regularization.plain(self._weights(number)), self.images) if pictures else None
-        if shown is not None:
-            save_grid(shown[0], path, shown[1])
-        return shown is not None
+        return save(self.family, self.regularization.plain(self._weights(number)), self.images, path)
 
     # An epoch ---------------------------------------------------------------------------------------------------------------------------
 
@@ -159,7 +154,7 @@ class TrainingRun:
                 if self.crew.steps % self.family.every(player, self.options) == 0:
                     for name, value in self._update(player, batch).items():
                         logged.setdefault(name, []).append(value)
-            self._average()
+            self.crew.average(self.decays)
             self.crew.steps += 1
         return {name: torch.stack(values).mean(0) for name, values in logged.items()}
 
@@ -195,26 +190,11 @@ class TrainingRun:
         if self._clips:
             clip(gradient, self.columns["clip_norm"])
         rate = self.family.rate(player, self.columns)
-        self._act("before_step", player, rate)
+        _act(self, "before_step", player, rate)
         crew.optimizers[player].step(crew.thetas[player], gradient, rate)
-        self._act("after_step", player, rate)
+        _act(self, "after_step", player, rate)
         suffix = f"_{player[0]}" if len(self.family.players) > 1 else ""
         return {name if name.startswith("penalty_") else f"train_{name}{suffix}": value for name, value in values.items()}
-
-    def _act(self, hook: str, player: str, rate: Tensor | float) -> None:
-        """Regularizers that act on the weights themselves."""
-        crew = self.crew
-        for name, found in self.regularization.active(hook, player).items():
-            update = Update(rate, self.masks[player], crew.clock, crew.step_memories.get(name, {}), crew.optimizers[player].scale)
-            getattr(found.module, hook)(crew.thetas[player], update, self.columns[name])
-
-    def _average(self) -> None:
-        """Exponential moving average of the weights, with a decay that warms up: θ̄ ← aθ̄ + (1 − a)θ, a = min(decay, (1 + t)/(10 + t))."""
-        warm = (1 + self.crew.steps) / (10 + self.crew.steps)
-        for player, average in self.crew.averages.items():
-            decay = self.columns[self.family.averaged[player]]
-            kept = decay.clamp(max=warm) if isinstance(decay, Tensor) else min(decay, warm)
-            average.add_((self.crew.thetas[player] - average) * (1 - kept))
 
     # Members ----------------------------------------------------------------------------------------------------------------------------
 
@@ -236,6 +216,7 @@ class TrainingRun:
         self.crew.knobs = {name: torch.tensor(value, dtype=self.dtype, device=self.settings.device) for name, value in values.items()}
         alone = len(self.crew.living) == 1
         self.columns = {name: value[0] if alone else self.crew.knobs[name][:, None] for name, value in values.items()}
+        self.decays = {player: self.columns[name] for player, name in self.family.averaged.items()}
         self._clips = any(values["clip_norm"])
         for optimizer in self.crew.optimizers.values():
             optimizer.betas = self.family.betas(self.columns)
@@ -251,3 +232,11 @@ class TrainingRun:
             if living.member.number == number:
                 return self.judge.scored(k)
         raise ObjectiveError(f"number must be that of a member of this run, one of {sorted(self.members)}; got {number}.")
+
+
+def _act(run: TrainingRun, hook: str, player: str, rate: Tensor | float) -> None:
+    """Regularizers that act on the weights themselves."""
+    crew = run.crew
+    for name, found in run.regularization.active(hook, player).items():
+        update = Update(rate, run.masks[player], crew.clock, crew.step_memories.get(name, {}), crew.optimizers[player].scale)
+        getattr(found.module, hook)(crew.thetas[player], update, run.columns[name])

@@ -63,6 +63,17 @@ class Crew:
         free = {name: knob.default for name, knob in knobs.items() if not knob.structural and not knob.choices}
         return {name: [float(config.get(name, default)) for config in configs] for name, default in free.items()}
 
+    def average(self, decays: Mapping[str, Tensor | float]) -> None:
+        """Exponential moving average of the weights, with a decay that warms up: θ̄ ← aθ̄ + (1 − a)θ, a = min(decay, (1 + t)/(10 + t)).
+
+        `decays` are (K, 1), or a number if there is one member, by player.
+        """
+        warm = (1 + self.steps) / (10 + self.steps)
+        for player, average in self.averages.items():
+            decay = decays[player]
+            kept = decay.clamp(max=warm) if isinstance(decay, Tensor) else min(decay, warm)
+            average.add_((self.thetas[player] - average) * (1 - kept))
+
     def keep(self, positions: Sequence[int]) -> None:
         """Go on with the members at these positions."""
         self.living = [self.living[k] for k in positions]

@@ -46,6 +46,7 @@ class Row:
     epochs: int = 0
     seconds: float = 0.0
     curve: Mapping[int, float] = field(default_factory=dict)
+    parent: int | None = None  # the member from whose weights it started
 
     @property
     def ended(self) -> str:
@@ -181,6 +182,8 @@ class Answer:
     # What `measure` asked for: full name -> arm (`chosen`, `off`) -> mean over the arm's seeds, the mean's standard error, number of seeds.
     measured: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     goals: list[Reached] = field(default_factory=list)
+    # Of a path, by λ: `points` from weak to strong (scores `up` and `back`, their `gap`, the gap that luck makes), `noise`, and a `line`.
+    hysteresis: dict[str, dict[str, Any]] = field(default_factory=dict)
     luckiest: float = math.nan  # the best score of the search: what a tuner would report
     beside: Beside = field(default_factory=Beside)
 

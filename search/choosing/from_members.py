@@ -11,10 +11,11 @@ from objectives import metrics
 from objectives.base import Phase, State
 from objectives.registry import load
 from search.asking.seeds import derive
-from search.asking.space import OFF_ARM, Space
+from search.asking.space import OFF_ARM, SEARCH_ARM, Space, alone_arm
 from search.choosing import candidates, insight, race, verdict
 from search.choosing.answer import Answer, Candidate, LambdaAnswer, Reached, Row, SelectionError
 from search.choosing.arms import mean_of
+from search.choosing.hysteresis import hysteresis, scratch_note
 from search.choosing.lambda_interval import lambda_answer
 from search.choosing.trainings import trainings
 from search.modelling.surface import Surface
@@ -41,6 +42,7 @@ def table(members: Sequence[MemberRow], curves: Mapping[int, Mapping[int, float]
             epochs=row.epochs,
             seconds=row.seconds,
             curve=curves.get(row.number, {}),
+            parent=row.parent,
         )
         for row in members
     ]
@@ -177,7 +179,7 @@ def answer(
         effects = [one.alone for one in found.lambdas if one.alone is not None] or [found.effect]
         text = next(one.text for one in spec.goals if one.about == EFFECT)
         goals.append(Reached(text, half, max((one.high - one.low) / 2 for one in effects)))
-    return replace(
+    found = replace(
         found,
         goals=goals,
         score_label=labels.get(name, ""),
@@ -194,11 +196,28 @@ def answer(
             simplest=spec.prefer == "simpler",
         ),
     )
+    return _with_paths(found, space, rows)
 
 
 def _round(row: Row, spec: Spec) -> str:
     """What the phase of a member is called where it is told what each phase cost."""
     return row.phase if row.phase != Phase.CONFIRM else "first round" if row.seed in screening_seeds(spec) else "final round"
+
+
+def _with_paths(found: Answer, space: Space, rows: Sequence[Row]) -> Answer:
+    """The answer with what paths of warm starts show, and whether a training from scratch scores the same."""
+    paths, notes = {}, list(found.notes)
+    for knob in space.lambdas if any(row.parent is not None for row in rows) else []:
+        path = hysteresis(rows, knob, alone_arm(knob.name) if space.alone else SEARCH_ARM)
+        one = next(each for each in found.lambdas if each.name == knob.name)
+        if path is None:
+            notes.append(f"{knob.name}: no value of the path is complete on both ways, so hysteresis is unknown")
+            continue
+        paths[knob.name] = path.plain()
+        notes += path.notes()
+        arm = next((each for each in found.arms if each["arm"] == (one.arm or found.arm) and each["arm"] != OFF_ARM), None)
+        notes += scratch_note(path, knob, arm["config"][knob.name], arm["mean"], arm["se"]) if arm else []
+    return replace(found, hysteresis=paths, notes=notes)
 
 
 def to_read(

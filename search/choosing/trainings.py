@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from objectives.base import State
+from objectives.base import Phase, State
 from search.choosing.answer import Row
 from search.modelling.final import Final, predicted
 from search.modelling.surface import Training
@@ -35,15 +35,26 @@ def trainings(rows: Sequence[Row]) -> list[Training]:
     """Every member that says something of its config: its score, seen or predicted, or that it was lost to its config.
 
     A stopped member whose score no other member can predict enters with the median score, and with the spread of all scores as its doubt.
+    A member of a path, too, says only with a doubt what a training from scratch would score.
     """
-    known = finals(rows)
+    known, warm = finals(rows), path_doubt(rows)
     scores = [final.score for final in known.values()]
     blind = Final(float(np.median(scores)), float(np.var(scores))) if scores else None
     found = []
     for row in sorted(rows, key=lambda row: row.number):
         final = known.get(row.number) or (blind if row.state == State.STOPPED else None)
         if final is not None:
-            found.append(Training(row.config, row.seed, final.score, final.variance))
+            found.append(Training(row.config, row.seed, final.score, final.variance + (warm if row.parent is not None else 0.0)))
         elif row.ended == "bad":
             found.append(Training(row.config, row.seed, None))
     return found
+
+
+def path_doubt(rows: Sequence[Row]) -> float:
+    """Half the mean squared difference of two trainings of one config and seed: those of a path, on the way up and on the way back."""
+    ways: dict[tuple[object, ...], list[float]] = {}
+    for row in sorted(rows, key=lambda row: row.number):
+        if row.phase == Phase.SEARCH and row.ended == "ok" and row.score is not None:
+            ways.setdefault((row.arm, row.seed, *sorted(row.config.items())), []).append(row.score)
+    gaps = [both[1] - both[0] for both in ways.values() if len(both) > 1]
+    return float(np.mean(np.square(gaps))) / 2 if gaps else 0.0

@@ -6,15 +6,15 @@ The catalogue is the truth. The tracker (MLflow) and the listener (the live disp
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from infra.catalogue import Catalogue, MemberRow, ReportRow
 from infra.tracking import Tracker
 from objectives.base import Phase, Report, State
 from search.choosing.answer import Candidate, listed
+from search.running.leftovers import Leftovers
 from search.running.work import RANGES
 from search.schedulers import SchedulerProtocol
 from search.spec.keys import Spec
@@ -55,12 +55,11 @@ class Ledger:
         scheduler: SchedulerProtocol,
         *,
         epochs: int,
-        checkpoint: Callable[[int], Path],
-        handed_on: Callable[[int, int], Path],
+        leftovers: Leftovers,
     ) -> None:
         self.sweep, self.epochs = sweep, epochs
         self._catalogue, self._tracker, self._listener, self._scheduler = catalogue, tracker, listener, scheduler
-        self._checkpoint, self._handed_on = checkpoint, handed_on
+        self.leftovers = leftovers
         self.rows: dict[int, MemberRow] = {row.number: row for row in catalogue.members(sweep)}
         self._seen: dict[int, set[int]] = {}
         self.curves: dict[int, dict[int, float]] = {}
@@ -204,19 +203,8 @@ class Ledger:
             self._tracker.log(row.number, report.epoch, report.metrics)
             self._listener.report(row.number, report.epoch, self.epochs, report.rung_score)
         if row.state is not None:
-            path = self._checkpoint(row.number)
-            for leftover in (path, path.with_suffix(".json")):
-                leftover.unlink(missing_ok=True)
-            # A member that was lost may have another one in its place, which starts from the same parent.
-            if row.state == State.COMPLETE and row.parent is not None and row.parent_epoch is not None:
-                self._handed_on(row.parent, row.parent_epoch).unlink(missing_ok=True)
+            self.leftovers.ended(row)
             self._tell_end(row)
-
-    def tidy(self) -> None:
-        """Remove what members of the search have left for others to start from."""
-        for row in self.rows.values():
-            if row.phase == Phase.SEARCH and row.state == State.COMPLETE:
-                self._handed_on(row.number, row.epochs).unlink(missing_ok=True)
 
     def _tell_end(self, row: MemberRow) -> None:
         self._tracker.end_member(row.number, row.state or "", final_metrics(row), final_tags(row))

@@ -245,7 +245,7 @@ class Plan:
     def _after_search(self) -> Job | Pause:
         """The search is over and nothing runs: confirm, then answer, then read the test split once."""
         if self.answer is None:
-            self.ledger.tidy()
+            self.ledger.leftovers.search_is_over(self.ledger.rows.values())
             try:
                 missing = self.rounds.next()
             except SelectionError as error:
