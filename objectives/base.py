@@ -100,12 +100,26 @@ class Metric:
 
 @dataclass(frozen=True)
 class Member:
-    """One training: a config (a value for every knob) and a random seed, in a phase. `number` is unique within a sweep."""
+    """One training: a config (a value for every knob) and a random seed, in a phase. `number` is unique within a sweep.
+
+    `schedule` holds the knobs that move in training: {"beta": [(0, 0.2), (10, 0.5)]} is β = 0.2 for the first ten epochs, then 0.5.
+    """
 
     number: int
     config: Config
     seed: int
     phase: Phase = Phase.SEARCH
+    schedule: Mapping[str, Sequence[tuple[int, Value]]] = field(default_factory=dict)
+
+    def config_after(self, epochs: int) -> Config:
+        """The config with which the member goes on after so many epochs."""
+        moved = {name: [value for start, value in steps if start <= epochs] for name, steps in self.schedule.items()}
+        return {**self.config, **{name: values[-1] for name, values in moved.items() if values}}
+
+    @property
+    def moves(self) -> frozenset[int]:
+        """After how many epochs a knob moves."""
+        return frozenset(start for steps in self.schedule.values() for start, _ in steps if start > 0)
 
 
 @dataclass(frozen=True)
@@ -277,7 +291,8 @@ class Objective:
     datasets: ClassVar[tuple[str, ...]] = ()
     likelihoods: ClassVar[tuple[str, ...]] = ()
     precisions: ClassVar[tuple[str, ...]] = ("float32",)
-    hands_on: ClassVar[bool] = False  # whether a member can start from what another one has become (`HeirRun`)
+    # Whether a member can start from what another one has become (`HeirRun`), and its knobs can move in training (`Member.schedule`).
+    hands_on: ClassVar[bool] = False
     trade: ClassVar[tuple[str, str, str] | None] = None  # the metrics of quality, of cost, and of the cost that is allowed
 
     def __init__(self, settings: Settings) -> None:

@@ -117,6 +117,7 @@ class _Member(Base):
     parent: Mapped[int | None]
     parent_epoch: Mapped[int | None]
     start: Mapped[int] = mapped_column(server_default="0")
+    schedule: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     state: Mapped[str | None] = mapped_column(sa.String(20))
     reason: Mapped[str]
     score: Mapped[float | None]
@@ -177,7 +178,7 @@ class MemberRow:
     """A member. `state` is None while it is open; `seconds` is its wall time; `config_hash` is filled in when left empty.
 
     A member may start from another one: with what member `parent` had become after `parent_epoch` epochs. It then counts its own epochs
-    from `start`. Without a parent it starts from scratch.
+    from `start`. Without a parent it starts from scratch. `schedule` holds the knobs that move in its training: [[epoch, value], …] each.
     """
 
     number: int
@@ -200,6 +201,7 @@ class MemberRow:
     parent: int | None = None
     parent_epoch: int | None = None
     start: int = 0
+    schedule: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

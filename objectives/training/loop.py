@@ -65,6 +65,8 @@ class TrainingRun:
         """Train every living member for one epoch. Returns one report for each; an empty list when no member lives."""
         if not self.crew.living:
             return []
+        if any(self.crew.epoch in living.member.moves for living in self.crew.living):
+            self._read_knobs()
         self.crew.epoch += 1
         try:
             reports = self.judge.reports(self._train_epoch())
@@ -220,7 +222,7 @@ class TrainingRun:
         self._clips = any(values["clip_norm"])
         for optimizer in self.crew.optimizers.values():
             optimizer.betas = self.family.betas(self.columns)
-        self.regularization.switch([living.member.config for living in self.crew.living])
+        self.regularization.switch(self.crew.configs())
         about = (tuple(sorted(self.regularization.on)), tuple(sorted(self.options.items())), self.settings.precision)
         self._scratch = Scratch(Replays(self.family.traces, about))
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from objectives.base import Knob, Member, ObjectiveError
+from objectives.base import Config, Knob, Member, ObjectiveError
 from objectives.draws import Live
 from objectives.registry import unknown
 from objectives.terms import Clock
@@ -51,13 +51,17 @@ class Crew:
     epoch: int = 0
     steps: int = 0
 
+    def configs(self) -> list[Config]:
+        """The config with which each member goes on now."""
+        return [living.member.config_after(self.epoch) for living in self.living]
+
     def values(self, knobs: Mapping[str, Knob], objective: str) -> dict[str, list[float]]:
         """The members' value of every knob that is a number and not structural.
 
         Raises:
             ObjectiveError: a config names a knob that the objective does not have.
         """
-        configs = [living.member.config for living in self.living]
+        configs = self.configs()
         if strange := [name for config in configs for name in config if name not in knobs]:
             raise ObjectiveError(unknown(f"knob of the objective {objective!r}", strange[0], list(knobs)))
         free = {name: knob.default for name, knob in knobs.items() if not knob.structural and not knob.choices}

@@ -8,11 +8,17 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from infra.catalogue import config_hash
 from objectives.base import State, Value
 from search.asking.space import OFF_ARM
 from search.choosing.beside import Beside
 
 LOST_TO_LAMBDA = (State.DIVERGED, State.COLLAPSED)
+
+
+def digest_of(config: Mapping[str, Value], schedule: Mapping[str, Any]) -> str:
+    """By what members of one config and schedule are known."""
+    return config_hash({**config, "schedule": dict(schedule)} if schedule else config)
 
 
 class SelectionError(Exception):
@@ -47,6 +53,13 @@ class Row:
     seconds: float = 0.0
     curve: Mapping[int, float] = field(default_factory=dict)
     parent: int | None = None  # the member from whose weights it started
+    start: int = 0  # the epoch from which it counts its own, where it went on with the parent's training
+    moves: bool = False  # whether knobs moved in its training
+
+    @property
+    def constant(self) -> bool:
+        """Whether it trained with its config from its first epoch to its last."""
+        return not (self.start or self.moves)
 
     @property
     def ended(self) -> str:
@@ -58,12 +71,21 @@ class Row:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A config to train on fresh seeds, and why. `seeds`: on how many final seeds; 0: it is no finalist."""
+    """A config to train on fresh seeds, and why. `seeds`: on how many final seeds; 0: it is no finalist.
+
+    `schedule` holds the knobs that move in its training: [[epoch, value], …] each.
+    """
 
     arm: str
     config: dict[str, Value]
     why: str
     seeds: int = 0
+    schedule: dict[str, list[list[Value]]] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """By what its members are known."""
+        return digest_of(self.config, self.schedule)
 
     @property
     def final(self) -> bool:
@@ -184,6 +206,9 @@ class Answer:
     goals: list[Reached] = field(default_factory=list)
     # Of a path, by λ: `points` from weak to strong (scores `up` and `back`, their `gap`, the gap that luck makes), `noise`, and a `line`.
     hysteresis: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # The knobs that move in the training of `best`, and of `recommended`: [[epoch, value], …] each.
+    schedule: dict[str, list[list[Value]]] = field(default_factory=dict)
+    recommended_schedule: dict[str, list[list[Value]]] = field(default_factory=dict)
     luckiest: float = math.nan  # the best score of the search: what a tuner would report
     beside: Beside = field(default_factory=Beside)
 
@@ -226,6 +251,7 @@ class Answer:
         unit = self.score_name.rsplit("_", 1)[-1] if self.score_name.endswith(("_nats", "_bits")) else ""
         hurts = self.verdict is Verdict.HURTS
         values = ", ".join(f"{one.name} = {number(one.value)}{'' if hurts else f' {one.interval()}'}" for one in self.lambdas)
+        values = f"the schedule {schedule_words(self.schedule)}" if self.schedule else values
         amount, low, high = self.effect.mean, self.effect.low, self.effect.high
         if hurts:
             amount, low, high = -amount, -high, -low
@@ -247,6 +273,15 @@ class Answer:
         kept = "every λ off" if self.recommended_arm == OFF_ARM else f"{known} {self.arm.partition(':')[2]}"
         name = self.score_name or "the score"
         return f"Gain in {name} of each λ alone over every λ off: {'; '.join(said)} ({self.effect.seeds} paired seeds). Kept: {kept}."
+
+
+def schedule_words(steps: Mapping[str, Sequence[Sequence[Value]]]) -> str:
+    """`beta = 0.2, after 10 epochs 0.5; lr = …`."""
+    said = []
+    for name, ((_, first), *later) in steps.items():
+        moved = [f"after {start} epochs {number(float(value))}" for start, value in later]
+        said.append(", ".join([f"{name} = {number(float(first))}", *moved]))
+    return "; ".join(said)
 
 
 def number(value: float, known_to: float = math.inf) -> str:

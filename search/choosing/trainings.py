@@ -37,6 +37,7 @@ def trainings(rows: Sequence[Row]) -> list[Training]:
     A stopped member whose score no other member can predict enters with the median score, and with the spread of all scores as its doubt.
     A member of a path, too, says only with a doubt what a training from scratch would score.
     """
+    rows = [row for row in rows if row.constant]  # one whose knobs moved says nothing of one config
     known, warm = finals(rows), path_doubt(rows)
     scores = [final.score for final in known.values()]
     blind = Final(float(np.median(scores)), float(np.var(scores))) if scores else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from infra.catalogue import MemberRow
@@ -27,7 +28,6 @@ class Dispatch:
         # To a remote Ray the folder is shipped; a local worker imports from the user's current folder.
         folder = Path.cwd() if up.local else None
         self._setting = Setting(spec.objective, spec.settings(cache=str(home.cache)), spec.limits.memory_gb, folder)
-        self._handing_on = samplers.hands_on(spec.sampler)
         self._milestones = tuple(schedulers.make(spec.scheduler, self._setting.settings.epochs).milestones)
 
     def work(self, job: Job) -> Work:
@@ -44,15 +44,21 @@ class Dispatch:
         kept, start = row.phase == Phase.CONFIRM, None
         if row.parent is not None and row.parent_epoch is not None:
             start = Origin(self.home.handed_on(self.name, row.parent, row.parent_epoch), row.start)
-        heir = self._handing_on and row.phase == Phase.SEARCH and row.arm != OFF_ARM
+        left = self._handed_on(row) if row.phase == Phase.SEARCH else ()
         return Assigned(
-            Member(row.number, row.config, row.seed, Phase(row.phase)),
+            Member(row.number, row.config, row.seed, Phase(row.phase), row.schedule),
             self.home.checkpoint(self.name, row.number),
             self.home.weights(self.name, row.number) if kept else None,
             self.home.picture(self.name, row.number) if kept else None,
             start,
-            self.home.handed_on(self.name, row.number, self.ledger.epochs) if heir else None,
+            {epoch: self.home.handed_on(self.name, row.number, epoch) for epoch in left},
         )
+
+    def _handed_on(self, row: MemberRow) -> Sequence[int]:
+        """The epochs after which others may start from a member of the search."""
+        if schedulers.evolving(self.spec.scheduler):
+            return self._milestones
+        return (self.ledger.epochs,) if samplers.hands_on(self.spec.sampler) and row.arm != OFF_ARM else ()
 
     def warm(self) -> Warm:
         """What a free worker does while another worker prepares."""

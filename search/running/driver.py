@@ -50,7 +50,7 @@ def opened(
         leftovers=Leftovers(home, name),
     )
     study = Study(space, spec.sampler, spec.seed, spec.budget.trials)
-    study.rebuild([row for row in ledger.ordered() if row.phase == Phase.SEARCH])
+    study.rebuild([row for row in ledger.ordered() if row.phase == Phase.SEARCH and not row.start])
     members, row = planned(spec), catalogue.sweep(name)
     plan = Plan(
         spec,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -125,6 +126,10 @@ class Ledger:
     def _told(self, report: Report) -> tuple[int, str, int, float]:
         """A report as a scheduler hears it."""
         return report.number, self.rows[report.number].arm, report.epoch, report.rung_score
+
+    def together(self) -> AbstractContextManager[None]:
+        """What is written in the block is one commit."""
+        return self._catalogue.together()
 
     def doom(self, number: int, reason: str) -> None:
         """Keep the reason why a member is stopped, until its reports have been written."""

@@ -26,8 +26,17 @@ class Leftovers:
     def search_is_over(self, rows: Iterable[MemberRow]) -> None:
         """Nobody will start from another member any more."""
         for row in rows:
-            if row.phase == Phase.SEARCH and row.state == State.COMPLETE:
-                _remove(self._home.handed_on(self._sweep, row.number, row.epochs))
+            if row.phase == Phase.SEARCH:
+                for path in self._home.all_handed_on(self._sweep, row.number):
+                    _remove(path)
+
+    def milestone_is_over(self, rows: Iterable[MemberRow], epoch: int) -> None:
+        """All members have come to this epoch: who started from what others were before has a checkpoint of its own."""
+        for row in rows:
+            if row.phase == Phase.SEARCH and row.state in (None, State.STOPPED):
+                for path in self._home.all_handed_on(self._sweep, row.number):
+                    if path != self._home.handed_on(self._sweep, row.number, epoch):
+                        _remove(path)
 
 
 def _remove(path: Path) -> None:

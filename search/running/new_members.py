@@ -50,7 +50,7 @@ class NewMembers:
 
     def _turn(self) -> tuple[str, int, Mapping[str, Value] | None, int]:
         """The arm whose turn it is, how many members it has, the user's own point if one is next, and how many members there are."""
-        searched = [row.arm for row in self._ledger.ordered() if row.phase == Phase.SEARCH]
+        searched = [row.arm for row in self._ledger.ordered() if row.phase == Phase.SEARCH and not row.start]
         # Where each λ is searched alone they take turns: the one with the fewest members is next.
         arm = OFF_ARM if len(searched) % OFF_EVERY == 0 else min(self._space.arms, key=searched.count)
         point = self._point(arm, searched)
@@ -85,7 +85,7 @@ class NewMembers:
         """Members for these configs and seeds, which no member of the search used."""
         first = self._ledger.next_number()
         rows = [
-            MemberRow(number, one.config, seed, phase=Phase.CONFIRM.value, arm=one.arm, config_hash=config_hash(one.config))
+            MemberRow(number, one.config, seed, phase=Phase.CONFIRM.value, arm=one.arm, config_hash=one.digest, schedule=one.schedule)
             for number, (one, seed) in enumerate(missing, first)
         ]
         self._ledger.open(rows)

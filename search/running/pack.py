@@ -7,6 +7,7 @@ one program goes on in halves or member by member. And what one worker leaves be
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -29,7 +30,7 @@ class Pack:
         self._paths = {one.member.number: one.checkpoint for one in assigned}
         self._members = members = {one.member.number: one.member for one in assigned}
         self._origins = {one.member.number: one.origin for one in assigned if one.origin is not None}
-        self._heirlooms = {one.member.number: one.heirloom for one in assigned if one.heirloom is not None}
+        self._heirlooms = {one.member.number: one.heirlooms for one in assigned}
         self._told: dict[int, list[Report]] = {number: [] for number in members}
         # The last epoch that each member has ever reported. A member that goes back to its checkpoint catches up to this epoch.
         self._reached = dict.fromkeys(members, 0)
@@ -66,6 +67,11 @@ class Pack:
             else:
                 for path in mine.values():
                     run.save(path)
+        for number in living:
+            epoch = self._told[number][-1].epoch if self._told[number] else 0
+            if epoch in self._heirlooms[number]:
+                with replaced(self._heirlooms[number][epoch]) as copy:
+                    shutil.copyfile(self._paths[number], copy)
 
     def remark(self) -> str:
         """What happened to the pack since the last call, in words; empty if there is nothing to say."""
@@ -161,7 +167,8 @@ class Pack:
     def _settle(self, numbers: tuple[int, ...], run: Run) -> None:
         """These members are trained by this run."""
         if isinstance(run, HeirRun):
-            run.bequeath({number: self._heirlooms[number] for number in numbers if number in self._heirlooms})
+            last = self._objective.settings.epochs
+            run.bequeath({number: left[last] for number in numbers if last in (left := self._heirlooms[number])})
         self._runs[numbers] = run
 
     def _record(self, number: int) -> list[Report] | None:

@@ -21,6 +21,7 @@ from search.choosing.answer import Answer, Candidate, Row, SelectionError
 from search.choosing.verdict import with_test
 from search.running import ranges
 from search.running.division import Division
+from search.running.generations import Generations
 from search.running.ledger import Ledger, why_no_answer
 from search.running.new_members import NewMembers
 from search.running.rounds import Rounds
@@ -99,8 +100,9 @@ class Plan:
         self._prepared = self._test_read = False
         self._in_flight: dict[int, int] = {}  # the members in training, each with the first member of its pack
         self._attempts: dict[int, int] = {}
+        self.generations = Generations(spec, space, ledger, bundle)
         # Members that an earlier driver left open go first, in the order of asking.
-        self._queue = [row for row in ledger.ordered() if row.state is None]
+        self._queue = [row for row in ledger.ordered() if row.state is None and not self.generations.holds(row)]
 
     def next(self) -> Job | Pause:
         """A job, or the reason why there is none now."""
@@ -119,6 +121,14 @@ class Plan:
                 return Job(Kind.TRAIN, self._take())
         if self._in_flight:
             return Pause.WAIT
+        if self.generations.waiting and not self.wall.over():
+            waited = list(self.generations.waiting)
+            # Who goes on where the search has had its share of the time is ended by its next report.
+            self._queue += self.generations.released() if self.search_is_over() else self.generations.next()
+            for number in waited:
+                if self.ledger.rows[number].state is not None:
+                    self.ended(number)
+            return self.next()
         return self._after_search()
 
     def _take(self) -> tuple[MemberRow, ...]:
@@ -131,7 +141,7 @@ class Plan:
 
     def searched(self) -> int:
         """How many members of the search phase exist."""
-        return sum(row.phase == Phase.SEARCH for row in self.ledger.rows.values())
+        return sum(row.phase == Phase.SEARCH and not row.start for row in self.ledger.rows.values())
 
     def to_come(self) -> int:
         """How many members the search still asks for."""
@@ -146,7 +156,7 @@ class Plan:
     def room(self) -> float:
         """How many whole members the wall time has room for, by what an epoch has taken so far."""
         rows = self.ledger.rows.values()
-        epochs = sum(row.epochs for row in rows)
+        epochs = sum(row.epochs - row.start for row in rows)
         member_s = self.spec.settings().epochs * sum(row.seconds for row in rows) / max(epochs, 1)
         return self.division.workers * self.wall.left_s() / member_s if member_s > 0 else math.inf
 
@@ -160,7 +170,8 @@ class Plan:
     def passed(self, number: int) -> None:
         """A member goes on after a rung, but others of its pack do not. It waits for a new pack."""
         self._in_flight.pop(number, None)
-        self._queue.append(self.ledger.rows[number])
+        if not self.generations.holds(self.ledger.rows[number]):
+            self._queue.append(self.ledger.rows[number])
 
     def lost(self, job: Job, died: str, why: str = "") -> None:
         """A job's worker is gone. Its members are tried once more from their checkpoints, unless we ended the worker (`why` says so)."""
@@ -188,11 +199,12 @@ class Plan:
         if not isinstance(result, Progress):
             return False
         stopped = self.ledger.decide(result.by_member(job.numbers))
+        reached = self.generations.reached(result.by_member(job.numbers))
         if self.wall.over() or (job.rows[0].phase == Phase.SEARCH and self.search_is_over()):
             stopped = set(job.numbers)
             for number in stopped:
                 self.ledger.doom(number, "budget: the wall time is over, or the search's share of it")
-        return bool(stopped)
+        return reached or bool(stopped)
 
     def heard(self, job: Job, result: Result, stopped: bool = False) -> None:
         """A worker has reported on a job. `stopped` is what `stops` said of this report."""
@@ -254,7 +266,7 @@ class Plan:
             if missing and not self.wall.over():
                 self._queue += self._new.confirmed(missing)
                 return self.next()
-            self.cut = bool(missing or self._queue)
+            self.cut = bool(missing or self._queue or self.generations.waiting)
             found = self.rounds.answer()
             cut = ["the wall time ended the confirmation before its end; `lagrange resume` goes on with it"] if self.cut else []
             self.answer = replace(found, notes=[*self._notes, *cut, *found.notes])

@@ -42,7 +42,7 @@ class Origin:
 class Assigned:
     """A member to be trained, and where its files go. Weights and a picture are kept only of confirmed members.
 
-    `origin` is what the member starts from; None: from scratch. `heirloom` is where the complete member leaves what others start from.
+    `origin` is what the member starts from; None: from scratch. `heirlooms` are where it leaves what others start from, by epoch.
     """
 
     member: Member
@@ -50,7 +50,7 @@ class Assigned:
     weights: Path | None = None
     picture: Path | None = None
     origin: Origin | None = None
-    heirloom: Path | None = None
+    heirlooms: Mapping[int, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=CHECKED)

@@ -15,7 +15,8 @@ from objectives.registry import load, names, unknown
 from search import schedulers
 from search.errors import SpecError
 from search.spec.defaults import default_knobs, with_defaults
-from search.spec.faults import conflicts, knob_faults, name_faults, plain_faults, stopping
+from search.spec.faults import conflicts, knob_faults, name_faults, plain_faults
+from search.spec.handing_on import stopping
 from search.spec.keys import Budget, Confirm, DatasetSpec, Limits, Purpose, Range, Resources, Spec
 from search.spec.text import parse_yaml, read_yaml
 

@@ -18,7 +18,7 @@ from infra.errors import InfraError
 from infra.storage import Home, replaced
 from objectives.base import Phase, State
 from objectives.registry import load
-from search.choosing.answer import Answer, Row
+from search.choosing.answer import Answer, Row, digest_of
 from search.spec.keys import Spec
 
 
@@ -38,9 +38,7 @@ class BestRow:
 def best_spec(name: str, row: SweepRow, answer: Answer, rows: Sequence[MemberRow]) -> dict[str, Any]:
     """The recommended config as a spec with no free knob, with its provenance and its promise."""
     spec = {key: value for key, value in row.spec.items() if key not in ("search", "points", "simplify", "alone", "provenance", "promise")}
-    from infra.catalogue import config_hash
-
-    digest = config_hash(answer.recommended)
+    digest = digest_of(answer.recommended, answer.recommended_schedule)
     confirmed = [
         {"seed": member.seed, "score": member.score}
         for member in rows
@@ -63,7 +61,8 @@ def best_spec(name: str, row: SweepRow, answer: Answer, rows: Sequence[MemberRow
         "data": row.facts,
         **row.provenance,
     }
-    return {**spec, "search": {}, "fixed": dict(answer.recommended), "provenance": source, "promise": promise}
+    moving = {"schedule": answer.recommended_schedule} if answer.recommended_schedule else {}
+    return {**spec, "search": {}, "fixed": dict(answer.recommended), **moving, "provenance": source, "promise": promise}
 
 
 def export(name: str, path: str | Path | None = None, *, home: Home | None = None) -> str:

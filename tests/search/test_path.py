@@ -57,9 +57,9 @@ class Remembering(Simulated):
             return Report(one.member.number, 1, math.nan, state=State.DIVERGED)
         place = math.log10(float(one.member.config["beta"]))
         state = self._memory * before + (1 - self._memory) * place
-        if one.heirloom:
-            one.heirloom.parent.mkdir(parents=True, exist_ok=True)
-            one.heirloom.write_text(json.dumps(state))
+        for heirloom in one.heirlooms.values():
+            heirloom.parent.mkdir(parents=True, exist_ok=True)
+            heirloom.write_text(json.dumps(state))
         score = 20 + (state - 0.3) ** 2 + 0.01 * luck(one.member.seed, sorted(one.member.config.items()), before)
         return Report(one.member.number, 1, score, state=State.COMPLETE, score=score)
 
