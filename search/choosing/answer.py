@@ -8,17 +8,11 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from infra.catalogue import config_hash
 from objectives.base import State, Value
 from search.asking.space import OFF_ARM
 from search.choosing.beside import Beside
 
 LOST_TO_LAMBDA = (State.DIVERGED, State.COLLAPSED)
-
-
-def digest_of(config: Mapping[str, Value], schedule: Mapping[str, Any]) -> str:
-    """By what members of one config and schedule are known."""
-    return config_hash({**config, "schedule": dict(schedule)} if schedule else config)
 
 
 class SelectionError(Exception):
@@ -81,11 +75,6 @@ class Candidate:
     why: str
     seeds: int = 0
     schedule: dict[str, list[list[Value]]] = field(default_factory=dict)
-
-    @property
-    def digest(self) -> str:
-        """By what its members are known."""
-        return digest_of(self.config, self.schedule)
 
     @property
     def final(self) -> bool:

@@ -6,17 +6,17 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from infra.catalogue import MemberRow
+from infra.catalogue import MemberRow, config_hash
 from objectives import metrics
 from objectives.base import Phase, State
 from objectives.registry import load
 from search import schedulers as stopping
 from search.asking.seeds import derive
-from search.asking.space import OFF_ARM, SEARCH_ARM, Space, alone_arm
+from search.asking.space import OFF_ARM, Space
 from search.choosing import candidates, insight, race, schedules, verdict
-from search.choosing.answer import Answer, Candidate, LambdaAnswer, Reached, Row, SelectionError, digest_of
+from search.choosing.answer import Answer, Candidate, LambdaAnswer, Reached, Row, SelectionError
 from search.choosing.arms import mean_of
-from search.choosing.hysteresis import hysteresis, scratch_note
+from search.choosing.hysteresis import with_paths
 from search.choosing.lambda_interval import lambda_answer
 from search.choosing.trainings import trainings
 from search.modelling.surface import Surface
@@ -29,7 +29,7 @@ def table(members: Sequence[MemberRow], curves: Mapping[int, Mapping[int, float]
 
     `curves` holds the finite rung scores of each member by epoch.
     """
-    arms = {candidate.digest: candidate.arm for candidate in chosen}
+    arms = {config_hash(candidate.config, candidate.schedule): candidate.arm for candidate in chosen}
     return [
         Row(
             number=row.number,
@@ -207,28 +207,12 @@ def answer(
             simplest=spec.prefer == "simpler",
         ),
     )
-    return _with_paths(found, space, rows)
+    return with_paths(found, space, rows)
 
 
 def _round(row: Row, spec: Spec) -> str:
     """What the phase of a member is called where it is told what each phase cost."""
     return row.phase if row.phase != Phase.CONFIRM else "first round" if row.seed in screening_seeds(spec) else "final round"
-
-
-def _with_paths(found: Answer, space: Space, rows: Sequence[Row]) -> Answer:
-    """The answer with what paths of warm starts show, and whether a training from scratch scores the same."""
-    paths, notes = {}, list(found.notes)
-    for knob in space.lambdas if any(row.parent is not None for row in rows) else []:
-        path = hysteresis(rows, knob, alone_arm(knob.name) if space.alone else SEARCH_ARM)
-        one = next(each for each in found.lambdas if each.name == knob.name)
-        if path is None:
-            notes.append(f"{knob.name}: no value of the path is complete on both ways, so hysteresis is unknown")
-            continue
-        paths[knob.name] = path.plain()
-        notes += path.notes()
-        arm = next((each for each in found.arms if each["arm"] == (one.arm or found.arm) and each["arm"] != OFF_ARM), None)
-        notes += scratch_note(path, knob, arm["config"][knob.name], arm["mean"], arm["se"]) if arm else []
-    return replace(found, hysteresis=paths, notes=notes)
 
 
 def to_read(
@@ -240,9 +224,9 @@ def to_read(
     chosen because its weights of the first round were good, and they may be good on the test split, too.
     """
     alone = {one.arm for one in found.lambdas if one.alone is not None}
-    wanted = {one.digest: one.arm for one in chosen if one.arm in alone}
-    wanted[digest_of(found.best, found.schedule)] = "chosen"
-    wanted |= {one.digest: OFF_ARM for one in chosen if race.is_off(one) and one.final}
+    wanted = {config_hash(one.config, one.schedule): one.arm for one in chosen if one.arm in alone}
+    wanted[config_hash(found.best, found.schedule)] = "chosen"
+    wanted |= {config_hash(one.config, one.schedule): OFF_ARM for one in chosen if race.is_off(one) and one.final}
     complete = (row for row in members if row.phase == Phase.CONFIRM and row.state == State.COMPLETE and row.seed in seeds)
     return [(wanted[row.config_hash], row) for row in complete if row.config_hash in wanted]
 
@@ -252,7 +236,7 @@ def _measured(
 ) -> dict[str, dict[str, dict[str, float]]]:
     """What `measure` asked for: means over the final seeds (`members`) of the chosen config and of its off arm."""
     off = next((one.config for one in chosen if race.is_off(one) and one.final), None)
-    arms = {"chosen": digest_of(found.best, found.schedule), **({OFF_ARM: digest_of(off, {})} if off is not None else {})}
+    arms = {"chosen": config_hash(found.best, found.schedule), **({OFF_ARM: config_hash(off)} if off is not None else {})}
     told: dict[str, dict[str, dict[str, float]]] = {}
     for name in (metric.name for file in spec.measure for metric in metrics.declared(file)):
         for arm, digest in arms.items():

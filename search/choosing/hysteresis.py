@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from objectives.base import Knob, Phase, Value
-from search.choosing.answer import Row, number
+from search.asking.space import OFF_ARM, SEARCH_ARM, Space, alone_arm
+from search.choosing.answer import Answer, Row, number
 from search.choosing.arms import t_quantile
 from search.modelling.axis import Axis
 
@@ -128,3 +129,19 @@ def scratch_note(path: Hysteresis, knob: Knob, value: Value, mean: float, error:
     said = f"{knob.name} = {number(float(value))} trained from scratch scores {number(mean, error)} ± {number(error)}, {apart} {less} than"
     path_said = f"on the path (up {number(up, error)}, back {number(back, error)}), which adds the trainings before"
     return [f"{said} {path_said}; the exported {knob.name} is for training from scratch"]
+
+
+def with_paths(found: Answer, space: Space, rows: Sequence[Row]) -> Answer:
+    """The answer with what paths of warm starts show, and whether a training from scratch scores the same."""
+    paths, notes = {}, list(found.notes)
+    for knob in space.lambdas if any(row.parent is not None and not row.start for row in rows) else []:
+        path = hysteresis(rows, knob, alone_arm(knob.name) if space.alone else SEARCH_ARM)
+        one = next(each for each in found.lambdas if each.name == knob.name)
+        if path is None:
+            notes.append(f"{knob.name}: no value of the path is complete on both ways, so hysteresis is unknown")
+            continue
+        paths[knob.name] = path.plain()
+        notes += path.notes()
+        arm = next((each for each in found.arms if each["arm"] == (one.arm or found.arm) and each["arm"] != OFF_ARM), None)
+        notes += scratch_note(path, knob, arm["config"][knob.name], arm["mean"], arm["se"]) if arm else []
+    return replace(found, hysteresis=paths, notes=notes)

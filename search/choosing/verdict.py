@@ -119,8 +119,9 @@ def _against_constant(sides: Sequence[Side], cands: Sequence[Candidate]) -> list
     for side in sides[1:]:
         if side.arm.name in steps:
             gain = paired(differences(sides[0].arm, side.arm))
-            said = f"the schedule {schedule_words(steps[side.arm.name])}, trained from scratch, gains {gain.words()}"
-            found.append(f"{said} over the best constant config, {sides[0].arm.name} ({gain.seeds} paired seeds)")
+            more, less = (gain, "gains") if gain.mean >= 0 else (Effect(-gain.mean, -gain.high, -gain.low, gain.seeds), "loses")
+            said = f"the schedule {schedule_words(steps[side.arm.name])}, trained from scratch, {less} {more.words()}"
+            found.append(f"{said} against the best constant config, {sides[0].arm.name} ({gain.seeds} paired seeds)")
     return found
 
 

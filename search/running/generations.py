@@ -56,15 +56,18 @@ class Generations:
         self._over |= {row.epochs for row in going}
         return going
 
-    def next(self) -> list[MemberRow]:
-        """All that waited, without those that are replaced, and those that take their place."""
+    def next(self, ended: Callable[[int], None]) -> list[MemberRow]:
+        """All that waited, without those that are replaced, and those that take their place. `ended` hears of those that are replaced."""
         waited, children = self.released(), list[MemberRow]()
         with self._ledger.together():
             for arm, epoch in dict.fromkeys((row.arm, row.epochs) for row in waited):
                 children += self._replaced(arm, epoch, [row for row in waited if (row.arm, row.epochs) == (arm, epoch)])
         for epoch in {row.epochs for row in waited}:
             self._ledger.leftovers.milestone_is_over(self._ledger.rows.values(), epoch)
-        return [row for row in waited if self._ledger.rows[row.number].state is None] + children
+        replaced = [row.number for row in waited if self._ledger.rows[row.number].state is not None]
+        for number in replaced:
+            ended(number)
+        return [row for row in waited if row.number not in replaced] + children
 
     def _replaced(self, arm: str, epoch: int, rows: Sequence[MemberRow]) -> list[MemberRow]:
         """The members that take the place of the worst of an arm."""

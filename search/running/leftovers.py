@@ -17,10 +17,10 @@ class Leftovers:
         self._home, self._sweep = home, sweep
 
     def ended(self, row: MemberRow) -> None:
-        """A member has ended: nobody goes on with it. Where it is complete, nobody else will start from its parent."""
+        """A member has ended: nobody goes on with it. Where a member of a path is complete, nobody else will start from its parent."""
         _remove(self._home.checkpoint(self._sweep, row.number))
         # A member that was lost may have another one in its place, which starts from the same parent.
-        if row.state == State.COMPLETE and row.parent is not None and row.parent_epoch is not None:
+        if row.state == State.COMPLETE and row.parent is not None and row.parent_epoch is not None and not row.start:
             _remove(self._home.handed_on(self._sweep, row.parent, row.parent_epoch))
 
     def search_is_over(self, rows: Iterable[MemberRow]) -> None:

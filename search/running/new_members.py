@@ -85,7 +85,15 @@ class NewMembers:
         """Members for these configs and seeds, which no member of the search used."""
         first = self._ledger.next_number()
         rows = [
-            MemberRow(number, one.config, seed, phase=Phase.CONFIRM.value, arm=one.arm, config_hash=one.digest, schedule=one.schedule)
+            MemberRow(
+                number,
+                one.config,
+                seed,
+                phase=Phase.CONFIRM.value,
+                arm=one.arm,
+                config_hash=config_hash(one.config, one.schedule),
+                schedule=one.schedule,
+            )
             for number, (one, seed) in enumerate(missing, first)
         ]
         self._ledger.open(rows)

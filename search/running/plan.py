@@ -88,7 +88,7 @@ class Plan:
         self.spec, self.space, self.study, self.ledger = spec, space, study, ledger
         self.wall = wall or WallTime(None)
         self.cut = False  # whether the wall time ended the race before it had an end
-        self.rounds = Rounds(spec, space, ledger, candidates, look, self.room)
+        self.rounds = Rounds(spec, space, ledger, candidates, look, lambda: room(self))
         self._until = Until(spec, space, self.rounds.table)
         self.answer: Answer | None = None
         self.problem = ""
@@ -122,12 +122,8 @@ class Plan:
         if self._in_flight:
             return Pause.WAIT
         if self.generations.waiting and not self.wall.over():
-            waited = list(self.generations.waiting)
             # Who goes on where the search has had its share of the time is ended by its next report.
-            self._queue += self.generations.released() if self.search_is_over() else self.generations.next()
-            for number in waited:
-                if self.ledger.rows[number].state is not None:
-                    self.ended(number)
+            self._queue += self.generations.released() if self.search_is_over() else self.generations.next(self.ended)
             return self.next()
         return self._after_search()
 
@@ -152,13 +148,6 @@ class Plan:
         """Whether the search has had its share of the wall time, and enough members completed for a fit."""
         complete = sum(row.phase == Phase.SEARCH and row.state == State.COMPLETE for row in self.ledger.rows.values())
         return complete >= FEWEST and self.wall.search_over()
-
-    def room(self) -> float:
-        """How many whole members the wall time has room for, by what an epoch has taken so far."""
-        rows = self.ledger.rows.values()
-        epochs = sum(row.epochs - row.start for row in rows)
-        member_s = self.spec.settings().epochs * sum(row.seconds for row in rows) / max(epochs, 1)
-        return self.division.workers * self.wall.left_s() / member_s if member_s > 0 else math.inf
 
     def ended(self, number: int) -> None:
         """A member has its state: tell Optuna, and note that it no longer runs."""
@@ -293,3 +282,11 @@ def ended(plan: Plan, carried_out: bool) -> tuple[str, str]:
     if not carried_out or plan.answer is not None:
         return ("complete" if carried_out else "interrupted"), ""
     return ("refused" if plan.refused else "failed"), plan.problem or why_no_answer(plan.ledger.ordered())
+
+
+def room(plan: Plan) -> float:
+    """How many whole members the wall time has room for, by what an epoch has taken so far."""
+    rows = plan.ledger.rows.values()
+    epochs = sum(row.epochs - row.start for row in rows)
+    member_s = plan.spec.settings().epochs * sum(row.seconds for row in rows) / max(epochs, 1)
+    return plan.division.workers * plan.wall.left_s() / member_s if member_s > 0 else math.inf

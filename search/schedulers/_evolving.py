@@ -27,6 +27,14 @@ def movable(knob: Knob) -> bool:
     return not (knob.structural or knob.choices or knob.integer)
 
 
+def place(knob: Knob, value: Value) -> float:
+    """Where a value lies in the range of a knob: 0 to 1, in the logarithm on a log range."""
+    assert knob.low is not None and knob.high is not None
+    if knob.log:
+        return math.log(float(value) / knob.low) / math.log(knob.high / knob.low)
+    return (float(value) - knob.low) / (knob.high - knob.low)
+
+
 def inside(knob: Knob, value: float) -> Value:
     """The value, moved into the knob's range."""
     assert knob.low is not None and knob.high is not None

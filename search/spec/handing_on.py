@@ -1,4 +1,4 @@
-"""What is wrong with a spec whose members start from others: a sampler that hands on (`path`), or a scheduler that replaces members (`pbt`)."""
+"""What is wrong with a spec whose members start from others: by a sampler (`path`) or by a scheduler (`pbt`, `pb2`)."""
 
 from __future__ import annotations
 

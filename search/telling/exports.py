@@ -18,7 +18,7 @@ from infra.errors import InfraError
 from infra.storage import Home, replaced
 from objectives.base import Phase, State
 from objectives.registry import load
-from search.choosing.answer import Answer, Row, digest_of
+from search.choosing.answer import Answer, Row
 from search.spec.keys import Spec
 
 
@@ -38,7 +38,9 @@ class BestRow:
 def best_spec(name: str, row: SweepRow, answer: Answer, rows: Sequence[MemberRow]) -> dict[str, Any]:
     """The recommended config as a spec with no free knob, with its provenance and its promise."""
     spec = {key: value for key, value in row.spec.items() if key not in ("search", "points", "simplify", "alone", "provenance", "promise")}
-    digest = digest_of(answer.recommended, answer.recommended_schedule)
+    from infra.catalogue import config_hash
+
+    digest = config_hash(answer.recommended, answer.recommended_schedule)
     confirmed = [
         {"seed": member.seed, "score": member.score}
         for member in rows

@@ -127,3 +127,43 @@ def test_members_that_inherited_trainings_of_different_length_are_no_program(tmp
     pack = Pack(objective("vae"), [one[0], other[1]])
     assert "optimizers of equally many steps" in pack.remark() and len(pack._runs) == 2
     assert all(report.state is None for report in pack.step())
+
+
+# Knobs that move in training --------------------------------------------------------------------------------------------------------------
+
+
+def moving(number: int, *steps: tuple[int, float]) -> Member:
+    return Member(number, {**CONFIGS["vae"][number], "beta": steps[0][1]}, 50 + number, schedule={"beta": steps})
+
+
+def weights(run: TrainingRun, number: int, epochs: int = EPOCHS) -> dict[str, Any]:
+    for _ in range(epochs):
+        run.step()
+    return run.ended[number]
+
+
+def test_a_knob_that_moves_is_a_training_that_goes_on_with_another_value(tmp_path: Path) -> None:
+    first = objective("vae").start([Member(1, {**CONFIGS["vae"][1], "beta": 0.5}, 51)])
+    first.step()
+    first.save(tmp_path / "1.pt")
+    rest = objective("vae").start([Member(1, {**CONFIGS["vae"][1], "beta": 4.0}, 51)])
+    rest.restore(tmp_path / "1.pt")
+    moved = weights(objective("vae").start([moving(1, (0, 0.5), (1, 4.0))]), 1)
+    same(weights(rest, 1, EPOCHS - 1), moved)
+    constant = weights(objective("vae").start([moving(1, (0, 0.5))]), 1)
+    assert not torch.equal(constant["model"], moved["model"])
+
+
+def test_members_that_move_at_different_epochs_are_one_program_and_may_be_interrupted(tmp_path: Path) -> None:
+    members = [moving(0, (0, 2.0), (2, 0.1)), moving(1, (0, 0.5), (1, 4.0), (2, 1.0))]
+    alone = [weights(objective("vae").start([member]), member.number) for member in members]
+    together, paths = objective("vae").start(members), {number: tmp_path / f"{number}.pt" for number in (0, 1)}
+    together.step()
+    together.save_each(paths)
+    resumed = objective("vae").start(members)
+    resumed.restore_each(paths)
+    for run, epochs in ((together, EPOCHS - 1), (resumed, EPOCHS - 1)):
+        for _ in range(epochs):
+            run.step()
+        for number in (0, 1):
+            same(alone[number], run.ended[number])

@@ -207,6 +207,7 @@ REAL = {**REAL, "search": {"l2": {"low": 1e-4, "high": 1}}, "pack": 2}
 
 
 @pytest.mark.trains
+@pytest.mark.turns(3)
 def test_a_real_path_that_is_interrupted_ends_as_if_it_was_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole_home, home = Home.open(tmp_path / "whole"), Home.open(tmp_path / "parts")
     whole = run(REAL, name="s", home=whole_home, address=IN_PROCESS, tracking=False)
