@@ -51,7 +51,7 @@ class Generations:
         return any(report.state is None and report.epoch in self._milestones - self._over for report in last)
 
     def released(self) -> list[MemberRow]:
-        """All that waited."""
+        """All that waited. Where the search has had its share of the time, their next report ends them."""
         going, self.waiting = [self._ledger.rows[number] for number in sorted(self.waiting)], []
         self._over |= {row.epochs for row in going}
         return going

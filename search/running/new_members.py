@@ -42,6 +42,13 @@ class NewMembers:
         self._ledger.open([row])
         return row
 
+    def some(self, most: int) -> list[MemberRow]:
+        """At most so many next members of the search; fewer where members must wait for those from which they start."""
+        found: list[MemberRow] = []
+        while len(found) < most and self.ready():
+            found.append(self.searched())
+        return found
+
     def ready(self) -> bool:
         """Whether the next member of the search can be asked for. One that starts from another waits for the end of that one."""
         arm, index, _, _ = self._turn()

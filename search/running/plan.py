@@ -114,15 +114,12 @@ class Plan:
             left = 0 if self.search_is_over() else self.to_come()
             # Members that passed a rung wait until others fill their pack, as long as there are fresh members to train meanwhile.
             if left > 0 and len(self._queue) < self.division.size(Phase.SEARCH):
-                for _ in range(min(left, self.division.size(Phase.SEARCH))):
-                    if self._new.ready():
-                        self._queue.append(self._new.searched())
+                self._queue += self._new.some(min(left, self.division.size(Phase.SEARCH)))
             if self._queue:
                 return Job(Kind.TRAIN, self._take())
         if self._in_flight:
             return Pause.WAIT
         if self.generations.waiting and not self.wall.over():
-            # Who goes on where the search has had its share of the time is ended by its next report.
             self._queue += self.generations.released() if self.search_is_over() else self.generations.next(self.ended)
             return self.next()
         return self._after_search()

@@ -31,7 +31,12 @@ def handing_on_faults(spec: Spec) -> list[str]:
         found.append(f"scheduler must be none with sampler {name}: each member is the start of the next; got {said(spec.scheduler)}.")
     if spec.points:
         found.append(f"points must be left out with sampler {name}: its own points make a path; got {len(spec.points)}. Leave them out.")
-    return found
+    return found + _goal_faults(spec, f"sampler {name}")
+
+
+def _goal_faults(spec: Spec, what: str) -> list[str]:
+    goals = [text for text in spec.until if not text.strip().startswith("effect")]
+    return [f"until: a goal must be about the effect with {what}, whose members are counted beforehand; got {text!r}." for text in goals]
 
 
 def evolving_faults(spec: Spec, objective: type[Objective]) -> list[str]:
@@ -39,7 +44,8 @@ def evolving_faults(spec: Spec, objective: type[Objective]) -> list[str]:
     search, knobs = searched_knobs(spec, objective), objective.knobs
     if schedulers.faults(spec.scheduler) or not schedulers.evolving(spec.scheduler) or not search or any(n not in knobs for n in search):
         return []
-    name, found = name_of(spec.scheduler), []
+    name = name_of(spec.scheduler)
+    found = _goal_faults(spec, f"scheduler {name}")
     if schedulers.WRAPS in options_of(spec.scheduler):
         found.append(f"scheduler {name} must stand alone: it replaces whom it ends; it wraps another. Remove {schedulers.WRAPS}.")
     if not objective.hands_on:
