@@ -12,7 +12,7 @@ from search.asking.space import OFF_EVERY
 from search.options import Chosen, name_of, options_of, said
 from search.schedulers._evolving import movable
 from search.spec.defaults import searched_alone, searched_knobs
-from search.spec.keys import Range, Spec
+from search.spec.keys import Range, Spec, condition, plain
 
 
 def stopping(spec: Spec) -> Chosen:
@@ -52,8 +52,10 @@ def evolving_faults(spec: Spec, objective: type[Objective]) -> list[str]:
         found.append(f"scheduler {name} must have an objective whose members can hand on their weights. Choose another scheduler.")
     if searched_alone(spec, objective):
         found.append(f"scheduler {name} must move all λ together; alone is true. Set alone: false, or search one λ.")
+    if gated := [one for one, wanted in search.items() if condition(wanted)]:
+        found.append(f"scheduler {name} must move all knobs in every member; {', '.join(gated)} acts in some only (when). Remove the condition.")
     lambdas = [one for one in search if knobs[one].is_lambda]
-    still = [one for one in lambdas if not movable(knobs[one]) or not isinstance(search[one], Range)]
+    still = [one for one in lambdas if not movable(knobs[one]) or not isinstance(plain(search[one]), Range)]
     if lambdas and len(still) == len(lambdas):
         found.append(f"scheduler {name} must have a λ that may move in training; {', '.join(still)} may not (choice, count, structure).")
     epochs, members = spec.budget.epochs or objective.default_epochs, spec.budget.trials - math.ceil(spec.budget.trials / OFF_EVERY)
