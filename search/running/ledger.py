@@ -115,17 +115,13 @@ class Ledger:
             # An earlier driver has already decided after this report. The member is open, so the decision was to go on.
             if report.state in (None, State.COMPLETE) and report.epoch not in self._seen.get(number, ())
         ]
-        self._scheduler.hear([self._told(report) for report in fresh])
+        self._scheduler.hear([_told(report, self.rows) for report in fresh])
         stopped: set[int] = set()
-        for number, arm, epoch, score in (self._told(report) for report in fresh if report.state is None):
+        for number, arm, epoch, score in (_told(report, self.rows) for report in fresh if report.state is None):
             if number not in stopped and (reason := self._scheduler.decide(number, arm, epoch, score)):
                 self.doom(number, reason)
                 stopped.add(number)
         return stopped
-
-    def _told(self, report: Report) -> tuple[int, str, int, float]:
-        """A report as a scheduler hears it."""
-        return report.number, self.rows[report.number].arm, report.epoch, report.rung_score
 
     def together(self) -> AbstractContextManager[None]:
         """What is written in the block is one commit."""
@@ -248,6 +244,11 @@ class Ledger:
     def note(self, text: str) -> None:
         """Pass a remark on."""
         self._listener.note(text)
+
+
+def _told(report: Report, rows: Mapping[int, MemberRow]) -> tuple[int, str, int, float]:
+    """A report as a scheduler hears it."""
+    return report.number, rows[report.number].arm, report.epoch, report.rung_score
 
 
 def failures(rows: Sequence[MemberRow]) -> list[str]:

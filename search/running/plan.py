@@ -93,7 +93,7 @@ class Plan:
         self.answer: Answer | None = None
         self.problem = ""
         self.refused = False  # whether the problem is a mistake in what was asked
-        self._weights = weights
+        self.weights = weights
         self.division = Division(spec, ledger, bundle, workers)
         self._new = NewMembers(spec, space, study, ledger)
         self._notes: list[str] = []  # notes about the data
@@ -259,19 +259,15 @@ class Plan:
         if self._test_read or self.wall.over():
             return Pause.DONE
         self._test_read = True
-        readings = self._readings(self.answer)
-        if not readings:
+        to_read = readings(self, self.answer)
+        if not to_read:
             return Pause.DONE
         self._in_flight[CHORE] = CHORE
-        return Job(Kind.READ_TEST, readings=readings)
+        return Job(Kind.READ_TEST, readings=to_read)
 
     def table(self) -> list[Row]:
         """The members, as rows for the choice."""
         return self.rounds.table()
-
-    def _readings(self, answer: Answer) -> tuple[Reading, ...]:
-        wanted = from_members.to_read(answer, self.ledger.ordered(), self.rounds.candidates, set(self.rounds.seeds()))
-        return tuple(Reading(arm, row.seed, row.config, self._weights(row.number)) for arm, row in wanted)
 
 
 def ended(plan: Plan, carried_out: bool) -> tuple[str, str]:
@@ -287,3 +283,9 @@ def room(plan: Plan) -> float:
     epochs = sum(row.epochs - row.start for row in rows)
     member_s = plan.spec.settings().epochs * sum(row.seconds for row in rows) / max(epochs, 1)
     return plan.division.workers * plan.wall.left_s() / member_s if member_s > 0 else math.inf
+
+
+def readings(plan: Plan, answer: Answer) -> tuple[Reading, ...]:
+    """What is to be scored on the test split for an answer."""
+    wanted = from_members.to_read(answer, plan.ledger.ordered(), plan.rounds.candidates, set(plan.rounds.seeds()))
+    return tuple(Reading(arm, row.seed, row.config, plan.weights(row.number)) for arm, row in wanted)

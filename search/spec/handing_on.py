@@ -53,7 +53,7 @@ def evolving_faults(spec: Spec, objective: type[Objective]) -> list[str]:
     if searched_alone(spec, objective):
         found.append(f"scheduler {name} must move all λ together; alone is true. Set alone: false, or search one λ.")
     if gated := [one for one, wanted in search.items() if condition(wanted)]:
-        found.append(f"scheduler {name} must move all knobs in every member; {', '.join(gated)} acts in some only (when). Remove the condition.")
+        found.append(f"scheduler {name} must move knobs that act in every member; {', '.join(gated)} has a condition. Remove it.")
     lambdas = [one for one in search if knobs[one].is_lambda]
     still = [one for one in lambdas if not movable(knobs[one]) or not isinstance(plain(search[one]), Range)]
     if lambdas and len(still) == len(lambdas):
