@@ -119,12 +119,12 @@ def scratch_note(path: Hysteresis, knob: Knob, value: Value, mean: float, error:
     points = sorted(path.points, key=lambda one: axis.u(one.value))
     places = [axis.u(one.value) for one in points]
     up, back = (float(np.interp(axis.u(value), places, [getattr(one, way) for one in points])) for way in ("up", "back"))
-    nearest = up if abs(up - mean) < abs(back - mean) else back
+    nearest, way = (up, "up") if abs(up - mean) < abs(back - mean) else (back, "back")
     # A line between points h apart misses a curve by at most h²/8 times its second derivative; a second difference is h² times that.
-    bends = [np.abs(np.diff([getattr(one, way) for one in points], 2)).max(initial=0.0) / 8 for way in ("up", "back")]
+    bend = float(np.abs(np.diff([getattr(one, way) for one in points], 2)).max(initial=0.0)) / 8
     # A gap is a difference of two scores; a point is the mean of as many scores as there are chains.
     noise = 0.0 if math.isnan(path.noise) else path.noise / math.sqrt(2 * min(one.chains for one in points))
-    luck = 2 * math.hypot(error, noise) + float(max(bends))
+    luck = 2 * math.hypot(error, noise) + bend
     if math.isnan(mean) or math.isnan(error) or min(up, back) <= mean <= max(up, back) or abs(mean - nearest) <= luck:
         return []
     apart, less = number(abs(mean - nearest)), "worse" if mean > nearest else "better"
