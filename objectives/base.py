@@ -100,12 +100,26 @@ class Metric:
 
 @dataclass(frozen=True)
 class Member:
-    """One training: a config (a value for every knob) and a random seed, in a phase. `number` is unique within a sweep."""
+    """One training: a config (a value for every knob) and a random seed, in a phase. `number` is unique within a sweep.
+
+    `schedule` holds the knobs that move in training: {"beta": [(0, 0.2), (10, 0.5)]} is β = 0.2 for the first ten epochs, then 0.5.
+    """
 
     number: int
     config: Config
     seed: int
     phase: Phase = Phase.SEARCH
+    schedule: Mapping[str, Sequence[tuple[int, Value]]] = field(default_factory=dict)
+
+    def config_after(self, epochs: int) -> Config:
+        """The config with which the member goes on after so many epochs."""
+        moved = {name: [value for start, value in steps if start <= epochs] for name, steps in self.schedule.items()}
+        return {**self.config, **{name: values[-1] for name, values in moved.items() if values}}
+
+    @property
+    def moves(self) -> frozenset[int]:
+        """After how many epochs a knob moves."""
+        return frozenset(start for steps in self.schedule.values() for start, _ in steps if start > 0)
 
 
 @dataclass(frozen=True)
@@ -240,6 +254,25 @@ class PackedRun(Run, Protocol):
         ...
 
 
+@runtime_checkable
+class HeirRun(PackedRun, Protocol):
+    """A run whose members can start from what other members have become: weights, their averages, optimizers, memories of regularizers."""
+
+    def bequeath(self, paths: Mapping[int, Path]) -> None:
+        """Write a checkpoint of each of these members, by number, in the epoch in which it is complete. Others may `inherit` from it."""
+        ...
+
+    def inherit(self, path: Path, start: int) -> None:
+        """Let the run's only member begin with what is in another member's checkpoint. Seed and config stay its own.
+
+        `start` 0: its epochs are counted from 0. Else the checkpoint must be of epoch `start`, and the member goes on from there.
+
+        Raises:
+            ObjectiveError: the checkpoint does not fit the member.
+        """
+        ...
+
+
 class Objective:
     """What is trained and how it is scored: all that `search` may ask of it, with defaults.
 
@@ -258,6 +291,8 @@ class Objective:
     datasets: ClassVar[tuple[str, ...]] = ()
     likelihoods: ClassVar[tuple[str, ...]] = ()
     precisions: ClassVar[tuple[str, ...]] = ("float32",)
+    # Whether a member can start from what another one has become (`HeirRun`), and its knobs can move in training (`Member.schedule`).
+    hands_on: ClassVar[bool] = False
     trade: ClassVar[tuple[str, str, str] | None] = None  # the metrics of quality, of cost, and of the cost that is allowed
 
     def __init__(self, settings: Settings) -> None:

@@ -10,10 +10,12 @@ from infra.catalogue import Catalogue, SweepRow
 from infra.errors import InfraError
 from infra.storage import Home, strip_passwords, sweep_name
 from search import estimate
+from search.asking import samplers
 from search.asking import study as study_module
 from search.choosing import from_members
 from search.choosing.answer import Answer
 from search.choosing.race import Look
+from search.options import name_of
 from search.running.ledger import LOOKS, PLANNED, TOOK
 from search.spec.keys import Spec
 from search.spec.plain import plain_spec
@@ -95,6 +97,11 @@ def take_back(catalogue: Catalogue, name: str, home: Home) -> None:
 
 def go_on(catalogue: Catalogue, name: str, spec: Spec, trials: int, workers: int = 1) -> Spec:
     """The spec of a sweep that goes on with `trials` more configs. More configs may move the minimum; without them the choice stays."""
+    if trials and samplers.hands_on(spec.sampler):
+        raise InfraError(
+            f"More trials must not move the points of a path that is under way; {name!r} has sampler {name_of(spec.sampler)}. "
+            "Start a new sweep."
+        )
     if trials:
         spec = spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": spec.budget.trials + trials})})
         row = catalogue.sweep(name)

@@ -130,7 +130,7 @@ class FamilyProbe:
             run.crew.clock.epochs.fill_(0.75 * run.settings.epochs)
             for _ in range(2):
                 run._update(self._player, run.rows[None, :IMAGES])
-                run._average()
+                run.crew.average(run.decays)
                 run.crew.steps += 1
             ends.append(run.judge.current(0))
         return any(not torch.equal(ends[0][player], ends[1][player]) for player in ends[0])

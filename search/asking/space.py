@@ -41,6 +41,7 @@ class Space:
         self.lambdas: list[Knob] = [knob for knob in self.knobs if knob.is_lambda]
         self.nuisances: list[Knob] = [knob for knob in self.knobs if not knob.is_lambda]
         self.alone = bool(spec.alone)
+        self.hands_on = bool(objective.hands_on)  # whether a member can start from what another one has become
 
     @property
     def arms(self) -> tuple[str, ...]:

@@ -10,11 +10,13 @@ from infra.catalogue import MemberRow, config_hash
 from objectives import metrics
 from objectives.base import Phase, State
 from objectives.registry import load
+from search import schedulers as stopping
 from search.asking.seeds import derive
 from search.asking.space import OFF_ARM, Space
-from search.choosing import candidates, insight, race, verdict
+from search.choosing import candidates, insight, race, schedules, verdict
 from search.choosing.answer import Answer, Candidate, LambdaAnswer, Reached, Row, SelectionError
 from search.choosing.arms import mean_of
+from search.choosing.hysteresis import with_paths
 from search.choosing.lambda_interval import lambda_answer
 from search.choosing.trainings import trainings
 from search.modelling.surface import Surface
@@ -27,7 +29,7 @@ def table(members: Sequence[MemberRow], curves: Mapping[int, Mapping[int, float]
 
     `curves` holds the finite rung scores of each member by epoch.
     """
-    arms = {config_hash(candidate.config): candidate.arm for candidate in chosen}
+    arms = {config_hash(candidate.config, candidate.schedule): candidate.arm for candidate in chosen}
     return [
         Row(
             number=row.number,
@@ -41,6 +43,9 @@ def table(members: Sequence[MemberRow], curves: Mapping[int, Mapping[int, float]
             epochs=row.epochs,
             seconds=row.seconds,
             curve=curves.get(row.number, {}),
+            parent=row.parent,
+            start=row.start,
+            moves=bool(row.schedule),
         )
         for row in members
     ]
@@ -52,7 +57,8 @@ def to_confirm(spec: Spec, space: Space, rows: Sequence[Row]) -> list[Candidate]
         return []
     searched = {knob.name for knob in space.knobs}
     fixed = {name: value for name, value in space.config({}).items() if name not in searched}
-    return candidates.candidates(rows, space.knobs, fixed=fixed, configs=spec.confirm.configs, simplify=spec.simplify, alone=space.alone)
+    found = candidates.candidates(rows, space.knobs, fixed=fixed, configs=spec.confirm.configs, simplify=spec.simplify, alone=space.alone)
+    return found + schedules.candidate(rows, space.knobs)
 
 
 def planned(spec: Spec) -> dict[str, int]:
@@ -62,7 +68,8 @@ def planned(spec: Spec) -> dict[str, int]:
     configs = confirm.configs if confirm.configs is not None else candidates.usual(lambdas, alone)
     final = min(configs, finalists_planned(spec))
     screened = configs * confirm.screen if configs > final and confirm.seeds else 0
-    return {Phase.SEARCH: spec.budget.trials, Phase.CONFIRM: screened + final * confirm.seeds}
+    moving = confirm.seeds if final and stopping.evolving(spec.scheduler) else 0  # a schedule that is found
+    return {Phase.SEARCH: spec.budget.trials, Phase.CONFIRM: screened + final * confirm.seeds + moving}
 
 
 def finalists_planned(spec: Spec) -> int:
@@ -123,7 +130,13 @@ def finalists(spec: Spec, space: Space, rows: Sequence[Row], found: Sequence[Can
     lambdas = candidates.lambdas_of(space.knobs, spec.simplify)
     simpler = spec.prefer == "simpler"
     error, fewer = error_of(spec, look), width_asked(spec) is None
-    return race.finalists(found, rows, space.knobs, lambdas, alone=space.alone, simpler=simpler, most=most, error=error, fewer=fewer)
+    moving = [one for one in found if one.schedule]
+    found = [one for one in found if not one.schedule]
+    chosen = race.finalists(found, rows, space.knobs, lambdas, alone=space.alone, simpler=simpler, most=most, error=error, fewer=fewer)
+    if not moving:
+        return chosen
+    # How many seeds settle the verdict on a schedule is not known beforehand.
+    return [replace(one, seeds=most if one.final else 0) for one in chosen] + [replace(one, seeds=most) for one in moving]
 
 
 def screening_seeds(spec: Spec) -> list[int]:
@@ -181,7 +194,7 @@ def answer(
         effects = [one.alone for one in found.lambdas if one.alone is not None] or [found.effect]
         text = next(one.text for one in spec.goals if one.about == EFFECT)
         goals.append(Reached(text, half, max((one.high - one.low) / 2 for one in effects)))
-    return replace(
+    found = replace(
         found,
         goals=goals,
         score_label=labels.get(name, ""),
@@ -198,6 +211,7 @@ def answer(
             simplest=spec.prefer == "simpler",
         ),
     )
+    return with_paths(found, space, rows)
 
 
 def _round(row: Row, spec: Spec) -> str:
@@ -214,9 +228,9 @@ def to_read(
     chosen because its weights of the first round were good, and they may be good on the test split, too.
     """
     alone = {one.arm for one in found.lambdas if one.alone is not None}
-    wanted = {config_hash(one.config): one.arm for one in chosen if one.arm in alone}
-    wanted[config_hash(found.best)] = "chosen"
-    wanted |= {config_hash(one.config): OFF_ARM for one in chosen if race.is_off(one) and one.final}
+    wanted = {config_hash(one.config, one.schedule): one.arm for one in chosen if one.arm in alone}
+    wanted[config_hash(found.best, found.schedule)] = "chosen"
+    wanted |= {config_hash(one.config, one.schedule): OFF_ARM for one in chosen if race.is_off(one) and one.final}
     complete = (row for row in members if row.phase == Phase.CONFIRM and row.state == State.COMPLETE and row.seed in seeds)
     return [(wanted[row.config_hash], row) for row in complete if row.config_hash in wanted]
 
@@ -226,11 +240,11 @@ def _measured(
 ) -> dict[str, dict[str, dict[str, float]]]:
     """What `measure` asked for: means over the final seeds (`members`) of the chosen config and of its off arm."""
     off = next((one.config for one in chosen if race.is_off(one) and one.final), None)
-    arms = {"chosen": found.best, **({OFF_ARM: off} if off is not None else {})}
+    arms = {"chosen": config_hash(found.best, found.schedule), **({OFF_ARM: config_hash(off)} if off is not None else {})}
     told: dict[str, dict[str, dict[str, float]]] = {}
     for name in (metric.name for file in spec.measure for metric in metrics.declared(file)):
-        for arm, config in arms.items():
-            values = _confirmed(members, config_hash(config), name)
+        for arm, digest in arms.items():
+            values = _confirmed(members, digest, name)
             if values:
                 told.setdefault(labels.get(name, name), {})[arm] = mean_of(values)
     return told

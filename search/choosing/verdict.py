@@ -14,7 +14,7 @@ from typing import Any
 from objectives.base import Knob, Phase, Value
 from search.asking.space import OFF_ARM
 from search.choosing import race
-from search.choosing.answer import Answer, Candidate, Effect, LambdaAnswer, Row, Verdict, number
+from search.choosing.answer import Answer, Candidate, Effect, LambdaAnswer, Row, Verdict, number, schedule_words
 from search.choosing.arms import Arm, arm_of, differences, losses, mean_of, paired, promise, sign_test
 from search.choosing.candidates import candidates, counts_of, lambdas_of, off_value
 from search.choosing.lambda_interval import lambda_answer, picture
@@ -74,15 +74,18 @@ def answer(
     notes = _remarks(arms) + ([] if absolute else _without_zero(off, margin, score_name))
     best = max(sides, key=lambda side: (*side.rank, side.expected(surface)), default=Side.none(off, rows, knobs))
     notes += best.notes if not alone else [f"{side.lambda_name}: {note}" for side in sides for note in side.notes]
-    kept = off if best.rather_off(surface) else best.arm
+    schedule = next((one.schedule for one in cands if one.arm == best.arm.name), {})
+    kept = off if best.rather_off(None if schedule else surface) else best.arm
+    notes += _against_constant(sides, cands)
+    constant = sides[0] if schedule else best
     own = {side.lambda_name: side for side in sides} if alone else {}
     found, curves = [], {}
     for knob in lambdas:
-        side = own.get(knob.name, best)
+        side = own.get(knob.name, constant)
         drawn = surface if side.arm is not off else None  # a surface of the off arm alone knows nothing of λ
         config = side.arm.config if side.arm is not off else {**off.config, knob.name: off_value(knob)}
         one = lambda_answer(knob, config, drawn)
-        found.append(_alone(one, own.get(knob.name), off) if alone else _with_cost(one, arms, best.arm))
+        found.append(_alone(one, own.get(knob.name), off) if alone else _with_cost(one, arms, constant.arm))
         whole = [arm_of(each, rows) for each in cands]
         curves[knob.name] = picture(knob, config, drawn, whole, knobs)
     notes += [one.warning for one in found if one.warning]
@@ -104,7 +107,22 @@ def answer(
         spent=spent(rows),
         notes=notes,
         luckiest=_luckiest(rows),
+        schedule=schedule,
+        recommended_schedule={} if kept is off else schedule,
     )
+
+
+def _against_constant(sides: Sequence[Side], cands: Sequence[Candidate]) -> list[str]:
+    """What a schedule gains over the best constant config, on the same seeds."""
+    steps = {one.arm: one.schedule for one in cands if one.schedule}
+    found = []
+    for side in sides[1:]:
+        if side.arm.name in steps:
+            gain = paired(differences(sides[0].arm, side.arm))
+            more, less = (gain, "gains") if gain.mean >= 0 else (Effect(-gain.mean, -gain.high, -gain.low, gain.seeds), "loses")
+            said = f"the schedule {schedule_words(steps[side.arm.name])}, trained from scratch, {less} {more.words()}"
+            found.append(f"{said} against the best constant config, {sides[0].arm.name} ({gain.seeds} paired seeds)")
+    return found
 
 
 def compared(
@@ -120,9 +138,11 @@ def compared(
     arms = {one.arm: arm_of(one, rows, seeds) for one in cands if one.final}
     off = next(arm for name, arm in arms.items() if name.partition(":")[0] == OFF_ARM)
     tested = [arm for arm in arms.values() if arm is not off]
-    tested = tested if alone else tested[:1]  # the chosen arm comes before those without one of its λ
+    moving = {one.arm for one in cands if one.schedule}
+    # The chosen arm comes before those without one of its λ.
+    tested = tested if alone else [*tested[:1], *(arm for arm in tested[1:] if arm.name in moving)]
     delta = margin if absolute else margin * abs(off.mean)
-    return arms, off, [Side.of(off, arm, delta, error, len(tested) if alone else 1) for arm in tested], delta
+    return arms, off, [Side.of(off, arm, delta, error, len(tested)) for arm in tested], delta
 
 
 def with_test(given: Answer, read: Sequence[tuple[str, int, float]], error: str = "") -> Answer:
@@ -316,6 +336,6 @@ def spent(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, float]]]:
         for phase, state in ((row.phase, row.state), (row.phase, "total"), ("total", "total")):
             entry = found.setdefault(phase, {}).setdefault(state, {"members": 0, "epochs": 0, "seconds": 0.0})
             entry["members"] += 1
-            entry["epochs"] += row.epochs
+            entry["epochs"] += row.epochs - row.start
             entry["seconds"] += row.seconds
     return found

@@ -13,6 +13,7 @@ import typer
 from infra import machine
 from infra.errors import InfraError
 from infra.storage import sqlite_path
+from search.choosing.answer import schedule_words
 from search.cli import printing
 from search.cli.shared import (
     OK,
@@ -131,6 +132,16 @@ def _members_table(members: Sequence[MemberRow]) -> Any:
     return table
 
 
+def _moving(one: MemberRow) -> dict[str, str]:
+    """From whom a member started, and the knobs that moved in its training."""
+    found = {"schedule": schedule_words(one.schedule)} if one.schedule else {}
+    if one.parent is not None:
+        found["starts from"] = f"member {one.parent} after {one.parent_epoch} epochs" + (
+            f"; counts on from {one.start}" if one.start else ""
+        )
+    return found
+
+
 def _member_entry(one: MemberRow) -> dict[str, Any]:
     from dataclasses import asdict
 
@@ -150,6 +161,7 @@ def _show_member(name: str, one: MemberRow, reports: Sequence[Any], as_json: boo
         "phase": f"{one.phase} (arm {one.arm})" if one.arm else one.phase,
         "config": config_text(one.config),
         "seed": str(one.seed),
+        **_moving(one),
         "state": one.state or "open",
         "reason": one.reason,
         "score": score_text(one.score),

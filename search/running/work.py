@@ -31,13 +31,26 @@ class Setting:
 
 
 @dataclass(frozen=True, config=CHECKED)
+class Origin:
+    """What another member has become, from which a member starts. `start`: the epoch from which the member counts on."""
+
+    checkpoint: Path
+    start: int = 0
+
+
+@dataclass(frozen=True, config=CHECKED)
 class Assigned:
-    """A member to be trained, and where its files go. Weights and a picture are kept only of confirmed members."""
+    """A member to be trained, and where its files go. Weights and a picture are kept only of confirmed members.
+
+    `origin` is what the member starts from; None: from scratch. `heirlooms` are where it leaves what others start from, by epoch.
+    """
 
     member: Member
     checkpoint: Path
     weights: Path | None = None
     picture: Path | None = None
+    origin: Origin | None = None
+    heirlooms: Mapping[int, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=CHECKED)

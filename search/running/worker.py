@@ -133,8 +133,7 @@ class Worker:
     def _reports(self, work: Train) -> list[Report]:
         reports: list[Report] = []
         if self._pack is None:
-            paths = {one.member.number: one.checkpoint for one in work.assigned}
-            self._pack = Pack(self._objective(work.setting), [one.member for one in work.assigned], paths)
+            self._pack = Pack(self._objective(work.setting), work.assigned)
             reports = self._pack.history()  # the driver may not have heard the reports before the checkpoint
             if _at_rung(reports, work):
                 return reports

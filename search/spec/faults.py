@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 from objectives import base, data, features, models
@@ -15,9 +16,11 @@ from objectives.registry import load, names, unknown
 from search import schedulers
 from search.asking import samplers
 from search.asking.space import Space
+from search.schedulers._evolving import movable
 from search.spec.conditions import condition_faults, never, point_faults, sets
 from search.spec.defaults import bounds, default_dataset, searched_alone, searched_knobs
 from search.spec.goals import goal_faults
+from search.spec.handing_on import evolving_faults, handing_on_faults, stopping
 from search.spec.keys import Purpose, Range, Resources, Scalar, Searched, Spec, condition, plain
 
 # The off arm needs a config, and a curve over λ needs three more.
@@ -54,7 +57,9 @@ def knob_faults(spec: Spec, objective: type[Objective], purpose: Purpose) -> lis
         faults.append(
             f"a sweep must search at least one λ; it searches {', '.join(searched) or 'nothing'}. Add one of {', '.join(known)} to search."
         )
+    faults += _schedule_faults(spec, objective, purpose)
     if purpose == "sweep":
+        faults += evolving_faults(spec, objective)
         faults += [unknown("simplify: a searched λ", name, lambdas) for name in spec.simplify if name not in lambdas]
         faults += _alone_faults(spec, objective)
         ranged = [name for name in lambdas if isinstance(plain(searched[name]), Range) and not knobs[name].choices]
@@ -102,7 +107,30 @@ def _alone_faults(spec: Spec, objective: type[Objective]) -> list[str]:
 
 def conflicts(spec: Spec, objective: type[Objective]) -> list[Conflict]:
     """Knobs that do not go together, as far as the objective knows; and what the sampler cannot do with those that are searched."""
-    return _objectives_conflicts(spec, objective) + _sampler_conflicts(spec, objective)
+    handing_on = [Conflict("error", "sampler", fault) for fault in handing_on_faults(spec)]
+    return _objectives_conflicts(spec, objective) + _sampler_conflicts(spec, objective) + handing_on
+
+
+def _schedule_faults(spec: Spec, objective: type[Objective], purpose: Purpose) -> list[str]:
+    """What is wrong with knobs that move in training, which only an exported config has."""
+    if not spec.schedule:
+        return []
+    if purpose == "sweep":
+        return ["schedule must be left out of a sweep: it is for `lagrange train`; a sweep finds one with scheduler: pbt."]
+    knobs, epochs, found = objective.knobs, spec.budget.epochs or objective.default_epochs, []
+    if not objective.hands_on:
+        found.append("schedule must be left out: knobs of this objective cannot move in training.")
+    for name, steps in spec.schedule.items():
+        where, starts = f"schedule.{name}", [start for start, _ in steps]
+        if name not in knobs:
+            found.append(_unknown_knob("schedule", spec, name, knobs))
+            continue
+        if not movable(knobs[name]):
+            found.append(f"{where} must be a knob that may move in training: a number, no count, no structure. Put it under fixed.")
+        if not starts or starts[0] != 0 or any(a >= b for a, b in pairwise(starts)) or starts[-1] >= epochs:
+            found.append(f"{where} must be [[0, value], [epoch, value], …] with ascending epochs below {epochs}; got epochs {starts}.")
+        found += [fault for _, value in steps for fault in _value_faults(where, knobs[name], value)]
+    return found
 
 
 def _sampler_conflicts(spec: Spec, objective: type[Objective]) -> list[Conflict]:
@@ -146,7 +174,7 @@ def _intent(spec: Spec, objective: type[Objective]) -> Intent:
     searched = searched_knobs(spec, objective)
     values = {name: _possible(knob, searched.get(name), spec.fixed.get(name, knob.default)) for name, knob in knobs.items()}
     epochs = spec.budget.epochs or objective.default_epochs
-    milestones = () if schedulers.faults(spec.scheduler) else schedulers.make(spec.scheduler, epochs).milestones
+    milestones = () if schedulers.faults(spec.scheduler) else schedulers.make(stopping(spec), epochs).milestones
     return Intent(
         model=spec.model or next(iter(objective.models), None),
         dataset=spec.dataset.name or default_dataset(objective),

@@ -172,6 +172,7 @@ class Spec(_Part):
     ranges: Ranges = None
     fixed: dict[str, Scalar] = {}
     points: tuple[dict[str, Scalar], ...] = ()
+    schedule: dict[str, tuple[tuple[int, float], ...]] = {}
     sampler: Named = "tpe"
     scheduler: Named = "asha"
     budget: Budget = Budget()

@@ -77,6 +77,7 @@ def _facts(answer: Answer, usual: Mapping[str, Any] | None, details: bool) -> Ta
     rows: list[tuple[str, str]] = [(f"best {one.name}", _off_line(one, answer) if off else _lambda_line(one)) for one in together]
     rows += [(f"{one.name} alone", _alone_line(one, answer)) for one in answer.lambdas if one.alone is not None]
     rows += [(f"{one.name} elsewhere", _sensitivity_line(one)) for one in together if one.sensitivity and not off]
+    rows += [(f"{name} up and back", path["line"]) for name, path in answer.hysteresis.items()]
     rows += [(f"without {one.name}", f"costs {effect_text(one.without)}") for one in answer.lambdas if one.without is not None]
     rows += beside_lines(answer, details)
     rows.append(("effect", f"{effect_text(answer.effect)} of {answer.score_name} gained over λ off ({answer.effect.seeds} paired seeds)"))

@@ -40,7 +40,7 @@ def best_spec(name: str, row: SweepRow, answer: Answer, rows: Sequence[MemberRow
     spec = {key: value for key, value in row.spec.items() if key not in ("search", "points", "simplify", "alone", "provenance", "promise")}
     from infra.catalogue import config_hash
 
-    digest = config_hash(answer.recommended)
+    digest = config_hash(answer.recommended, answer.recommended_schedule)
     confirmed = [
         {"seed": member.seed, "score": member.score}
         for member in rows
@@ -63,7 +63,8 @@ def best_spec(name: str, row: SweepRow, answer: Answer, rows: Sequence[MemberRow
         "data": row.facts,
         **row.provenance,
     }
-    return {**spec, "search": {}, "fixed": dict(answer.recommended), "provenance": source, "promise": promise}
+    moving = {"schedule": answer.recommended_schedule} if answer.recommended_schedule else {}
+    return {**spec, "search": {}, "fixed": dict(answer.recommended), **moving, "provenance": source, "promise": promise}
 
 
 def export(name: str, path: str | Path | None = None, *, home: Home | None = None) -> str:
