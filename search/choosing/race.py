@@ -27,9 +27,10 @@ from search.asking.space import OFF_ARM
 from search.choosing.answer import Candidate, Row
 from search.choosing.arms import t_quantile
 from search.choosing.candidates import RISKY, minima, off_value, same
-from search.choosing.trainings import trainings
+from search.choosing.feasibility import LIKELY, surface_of
 from search.modelling.axis import Axis
 from search.modelling.surface import Surface
+from search.spec.constraints import Constraint
 
 FIRST, LATER = 0.045, 0.005
 FEWEST = 4  # final seeds where the effect is expected to be plain
@@ -107,6 +108,7 @@ def finalists(
     most: int = 8,
     error: float = FIRST,
     fewer: bool = True,
+    conditions: Sequence[Constraint] = (),
 ) -> list[Candidate]:
     """The candidates, their finalists with the number of their final seeds. The arms `without:<λ>` are those of the λ arm that was chosen.
 
@@ -121,13 +123,15 @@ def finalists(
         most: how many final seeds were asked for.
         error: the probability of error that the verdict may have.
         fewer: whether fewer final seeds do where they settle the verdict. Where the length of the interval is to be known they do not.
+        conditions: what a config must keep to.
     """
-    surface = Surface.of(trainings(rows), knobs)
+    sure = surface_of(rows, knobs, conditions)
+    surface = sure.with_sure(LIKELY) if sure is not None else None
     lost = _lost(found, rows)
     offs = [one for one in found if is_off(one)]
     chosen = [_best(offs, surface, lost)]
     screened = any(row.phase == Phase.CONFIRM for row in rows)
-    moves = minima(rows, knobs, lambdas, surface, alone=alone) if refine and screened else {}
+    moves = minima(rows, knobs, lambdas, sure, alone=alone) if refine and screened else {}
     for knob in lambdas if alone else [None]:
         tail = f":{knob.name}" if knob is not None else ""
         mine = [one for one in found if one not in offs and one.arm.endswith(tail)]
@@ -166,7 +170,9 @@ def _simplest(arms: Sequence[Candidate], surface: Surface | None, lost: Mapping[
     if surface is None:
         return best
     excess, sd = surface.excess([one.config for one in arms], best.config)
-    within = [one for one, more, error in zip(arms, excess, sd, strict=True) if more <= error and lost.get(one.arm, 0) == 0]
+    allowed = surface.keeps([one.config for one in arms]) >= surface.sure
+    near = (excess <= sd) & allowed
+    within = [one for one, good in zip(arms, near, strict=True) if good and lost.get(one.arm, 0) == 0]
 
     def regularized(one: Candidate) -> list[float]:
         return [Axis.of(knob).more * float(one.config[knob.name]) for knob in lambdas]

@@ -46,9 +46,10 @@ def opened(
         listener or Silent(),
         schedulers.make(spec.scheduler, epochs),
         epochs=epochs,
+        conditions=spec.conditions,
         checkpoint=lambda number: home.checkpoint(name, number),
     )
-    study = Study(space, spec.sampler, spec.seed, spec.budget.trials)
+    study = Study(space, spec.sampler, spec.seed, spec.budget.trials, spec.conditions)
     study.rebuild([row for row in ledger.ordered() if row.phase == Phase.SEARCH])
     members, row = planned(spec), catalogue.sweep(name)
     plan = Plan(

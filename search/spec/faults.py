@@ -16,6 +16,7 @@ from search import schedulers
 from search.asking import samplers
 from search.asking.space import Space
 from search.spec.conditions import condition_faults, never, point_faults, sets
+from search.spec.constraints import constraint_faults
 from search.spec.defaults import bounds, default_dataset, searched_alone, searched_knobs
 from search.spec.goals import goal_faults
 from search.spec.keys import Purpose, Range, Resources, Scalar, Searched, Spec, condition, plain
@@ -299,6 +300,7 @@ def name_faults(spec: Spec, objective: type[Objective], remote: bool) -> list[st
     if spec.latents is not None and spec.latents not in names("latents"):
         faults.append(unknown("latents", spec.latents, names("latents")))
     faults += objective.measure_faults(spec.measure)
+    faults += constraint_faults(spec.constraints, list(metrics), spec.metric or objective.score)
     return faults + _data_faults(spec, objective, remote)
 
 
