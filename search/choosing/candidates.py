@@ -324,7 +324,7 @@ class _Side:
         path = np.linspace(start, end, 61)
         configs = [{**best, axis.name: axis.exact(float(u))} for u in path]
         rise = self.surface.process.mean(self.surface.encoder(configs))
-        sound = (self.surface.lost(configs) <= RISKY) & (self.surface.keeps(configs) >= min(EVEN, self.surface.sure))
+        sound = (self.surface.lost(configs) <= RISKY) & self.surface.with_sure(EVEN).allowed(configs)
         last = int(np.argmin(sound)) - 1 if not sound.all() else len(path) - 1
         high = np.flatnonzero(rise - rise[0] >= BESIDE * self.surface.noise)
         place = min(int(high[0]) if len(high) else last, last)

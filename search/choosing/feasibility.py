@@ -13,6 +13,7 @@ from search.choosing.answer import Held, Row, number
 from search.choosing.arms import CONFIDENCE, Arm, t_quantile
 from search.choosing.trainings import finals, trainings
 from search.modelling.feasible import Bound, Excess, Feasible
+from search.modelling.rates import Rates
 from search.modelling.surface import Surface
 from search.spec.constraints import Constraint
 
@@ -27,7 +28,8 @@ def surface_of(rows: Sequence[Row], knobs: Sequence[Knob], conditions: Sequence[
         return found
     bounds = tuple(Bound.of(_excesses(rows, one), found.encoder) for one in conditions if not one.of_losses)
     rates = tuple(one.bound for one in conditions if one.of_losses)
-    return replace(found, feasible=Feasible(bounds, rates, found.losses))
+    losses = Rates.of(found.losses.points, found.losses.lost) if rates else None
+    return replace(found, feasible=Feasible(bounds, rates, losses))
 
 
 def _excesses(rows: Sequence[Row], condition: Constraint) -> list[Excess]:
@@ -157,10 +159,8 @@ def miss_of(arm: Arm, judged: Sequence[Held], rows: Sequence[Row], conditions: S
     """
     worst = 0.0
     for one, said in zip(conditions, judged, strict=True):
-        if one.of_losses and surface is not None:
-            points = surface.encoder([arm.config])
-            rate = float(surface.losses.probability(points)[0])
-            worst = max(worst, 0.0 if float(surface.losses.below(points, one.bound)[0]) >= 0.5 else max(rate - one.bound, 1e-12))
+        if one.of_losses and surface is not None and surface.feasible is not None and surface.feasible.losses is not None:
+            worst = max(worst, float(surface.feasible.losses.likely(surface.encoder([arm.config]))[0]) - one.bound)
         elif said.seeds and not said.within:
             worst = max(worst, abs(said.mean - one.bound) / _spread(rows, one), 1e-12)
         elif not said.seeds and surface is not None:

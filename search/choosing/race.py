@@ -139,7 +139,8 @@ def finalists(
             continue
         best = _simplest(mine, surface, lost, lambdas) if simpler else _best(mine, surface, lost)
         moved = None if simpler else moves.get(knob.name if knob is not None else "")
-        chosen.append(_moved(best, moved, tail, found, knobs) if moved else best)
+        near = [one for one in found if not is_off(one) and _allowed(one, surface)]
+        chosen.append(_moved(best, moved, tail, near, knobs) if moved else best)
     more = [one for one in chosen if one not in found]  # before the arms without one λ: the first λ arm is the one that is judged
     more += [] if alone or len(chosen) < 2 else _without(chosen[1], lambdas, knobs)
     seeds = seeds_needed(chosen[0], chosen[1:], surface, most, error) if fewer and chosen[1:] else most
@@ -151,7 +152,12 @@ def finalists(
 def _moved(best: Candidate, config: Mapping[str, Value], tail: str, found: Sequence[Candidate], knobs: Sequence[Knob]) -> Candidate:
     """The minimum of the surface after the screening: an arm of its own where no candidate is the same."""
     moved = Candidate(f"refined{tail}", {**best.config, **config}, "minimum of the surface after the first round")
-    return next((one for one in found if not is_off(one) and same(one.config, moved.config, knobs)), moved)
+    return next((one for one in found if same(one.config, moved.config, knobs)), moved)
+
+
+def _allowed(one: Candidate, surface: Surface | None) -> bool:
+    """Whether a candidate is likely enough to keep to the constraints to stand for a minimum near it."""
+    return surface is None or bool(surface.allowed([one.config])[0])
 
 
 def _best(arms: Sequence[Candidate], surface: Surface | None, lost: Mapping[str, int]) -> Candidate:
@@ -170,8 +176,7 @@ def _simplest(arms: Sequence[Candidate], surface: Surface | None, lost: Mapping[
     if surface is None:
         return best
     excess, sd = surface.excess([one.config for one in arms], best.config)
-    allowed = surface.keeps([one.config for one in arms]) >= surface.sure
-    near = (excess <= sd) & allowed
+    near = (excess <= sd) & surface.allowed([one.config for one in arms])
     within = [one for one, good in zip(arms, near, strict=True) if good and lost.get(one.arm, 0) == 0]
 
     def regularized(one: Candidate) -> list[float]:

@@ -1,4 +1,4 @@
-"""How likely a config keeps to what it must keep to: one Gaussian process for each constraint, and the share of losses for `nan_rate`.
+"""How likely a config keeps to what it must keep to: one Gaussian process for each constraint.
 
 A constraint enters as excess: how far a metric lies beyond its bound, negative on the allowed side. The process sees asinh(excess/u), u the
 median distance from the bound. This is linear near the bound, where precision counts, and logarithmic far away. The probability that a
@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from search.modelling.encoder import Encoder
-from search.modelling.losses import Losses
 from search.modelling.process import Array, Process, Seen, fit
+from search.modelling.rates import Rates
 
 FEWEST = 3  # distinct configs with a value, below which no process is fitted
 SURE = 0.95  # so likely a config must keep to everything to be taken where others do
+SURE_OF_RATE = 0.7  # and to a share of losses, which a sweep has too few trainings to know better
 BARRED = 1000.0  # what a config that is not so sure costs, in levels: more than any score
 
 
@@ -86,25 +87,33 @@ class Feasible:
 
     bounds: tuple[Bound, ...]
     rates: tuple[float, ...]
-    losses: Losses
+    losses: Rates | None  # None where there is no such bound
     sure: float = SURE
 
     def probability(self, points: Array) -> Array:
         """How likely each row keeps to every constraint, shape (n,)."""
-        found = np.ones(len(points))
-        for bound in self.bounds:
-            found = found * bound.probability(points)
-        for rate in self.rates:
-            found = found * self.losses.below(points, rate)
+        found: Array = self._metrics(points) * self._rates(points)
         return found
+
+    def short(self, points: Array) -> Array:
+        """How much each row falls short of being `sure` to keep to everything, shape (n,); 0 where it does not."""
+        found = np.maximum(self.sure - self._metrics(points), 0.0)
+        return found + np.maximum(min(self.sure, SURE_OF_RATE) - self._rates(points), 0.0)
+
+    def _metrics(self, points: Array) -> Array:
+        return np.prod([np.ones(len(points)), *(bound.probability(points) for bound in self.bounds)], axis=0)
+
+    def _rates(self, points: Array) -> Array:
+        """The least bound is the one that counts."""
+        return self.losses.below(points, min(self.rates)) if self.losses else np.ones(len(points))
 
     def beyond(self, points: Array) -> Array:
         """How far each row is expected beyond the constraint that it breaks most, in standard deviations; 0 at least, shape (n,)."""
         found = np.zeros(len(points))
         for bound in self.bounds:
             found = np.maximum(found, bound.beyond(points))
-        for rate in self.rates:
-            found = np.maximum(found, self.losses.probability(points) - rate)
+        for rate in self.rates if self.losses else ():
+            found = np.maximum(found, self.losses.likely(points) - rate)
         return found
 
     def cost(self, points: Array) -> Array:
@@ -112,7 +121,7 @@ class Feasible:
 
         Where no config is, the least cost is that of the likeliest and nearest one.
         """
-        short = np.maximum(self.sure - self.probability(points), 0.0)
+        short = self.short(points)
         found: Array = np.where(short > 0, BARRED * (1 + short) + np.minimum(self.beyond(points), BARRED), 0.0)
         return found
 
@@ -121,7 +130,6 @@ class Feasible:
         found = np.ones((count, len(points)), dtype=bool)
         for bound in self.bounds:
             found &= bound.drawn(points, count, rng)
-        for rate in self.rates:
-            found &= self.losses.below(points, rate) >= 0.5
+        found &= self._rates(points) >= 0.5
         found[~found.any(axis=1)] = True
         return found

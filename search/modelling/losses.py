@@ -46,13 +46,3 @@ class Losses:
         near = np.exp(-0.5 * (squares - squares.min(axis=1, keepdims=True)) / WIDTH**2)
         found: Array = (WEIGHT * RARE + near @ self.lost) / (WEIGHT + near.sum(axis=1))
         return found
-
-    def below(self, points: Array, rate: float) -> Array:
-        """How likely the share of losses at each row is at most `rate`, shape (n,): Beta(WEIGHT·RARE + Σ k lost, …), k as above."""
-        from scipy.special import betainc
-
-        squares = ((points[:, None, :] - self.points[None, :, :]) ** 2).sum(axis=2)
-        near = np.exp(-0.5 * squares / WIDTH**2)
-        lost = WEIGHT * RARE + near @ self.lost
-        found: Array = betainc(lost, WEIGHT + near.sum(axis=1) - lost, rate)
-        return found

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from objectives.base import Knob, Value
 from search.modelling.encoder import Encoder
@@ -83,10 +84,9 @@ class Surface:
         """How likely each config keeps to every constraint, shape (n,); 1 where there is none."""
         return np.ones(len(configs)) if self.feasible is None else self.feasible.probability(self.encoder(configs))
 
-    @property
-    def sure(self) -> float:
-        """How likely a config must keep to every constraint; 0 where there is none."""
-        return 0.0 if self.feasible is None else self.feasible.sure
+    def allowed(self, configs: Sequence[Config]) -> NDArray[np.bool_]:
+        """Whether each config is likely enough to keep to every constraint, shape (n,)."""
+        return np.ones(len(configs), dtype=bool) if self.feasible is None else self.feasible.short(self.encoder(configs)) <= 0
 
     def with_sure(self, sure: float) -> Surface:
         """The same surface, whose configs need only be as likely as this to keep to every constraint."""

@@ -88,6 +88,7 @@ BOUNDED = {
         bounded("between", "bowl-2", {KL: ["<= 9.2", ">= 8.2"]}, "only half a decade of λ keeps to it", measures=_L2),
         bounded("sharp", "valley", {KL: ">= 13"}, "a sharp valley whose best β breaks it", measures={KL: kl_of_beta}),
         bounded("rates", "bowl-4", {"nan_rate": "<= 0.1"}, "trainings are lost more often the larger λ is", lost=risen),
+        bounded("lost", "cliff", {"nan_rate": "<= 0.1"}, "all trainings beyond the best λ are lost"),
         bounded("nobody", "bowl-2", {KL: ">= 40"}, "nothing keeps to it", measures=_L2),
     )
 }  # fmt: skip
@@ -130,7 +131,8 @@ def row(name: str, found: Sequence[Ended]) -> str:
         + (f" · regret of these {statistics.fmean(regrets):.2f}" if regrets else "")
         + f" · epochs {statistics.fmean(one.epochs for one in found):.0f} · "
         + ", ".join(f"{state} {share * count:.0f}" for state, count in states.items())
-        + f" · off exported {share * sum(one.arm == 'off' for one in found):.0f} · λ needed {share * sum(one.needed > 0 for one in found):.0f}"
+        + f" · off exported {share * sum(one.arm == 'off' for one in found):.0f}"
+        + f" · λ needed {share * sum(one.needed > 0 for one in found):.0f}"
         + f" · nobody {share * sum(bool(one.nearest) for one in found):.0f} %"
     )
 

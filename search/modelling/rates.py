@@ -1,0 +1,97 @@
+"""The share of trainings that are lost at each config, as a function that is not known exactly: a Gaussian process for yes and no.
+
+    a training of config x is lost with probability 1/(1 + exp(−f(x))),   f ~ N(logit 0.05, 1.5²) + GP(0, a² Matérn-5/2)
+
+The posterior distribution of f is taken as normal around its mode (Laplace's approximation: Rasmussen and Williams 2006, Gaussian Processes
+for Machine Learning, algorithms 3.1 and 3.2). a and a length for each column are the likeliest ones of a small grid. `Losses` says how
+likely one training is lost, from its neighbours alone; here it is asked how surely a share lies below a bound, which takes more.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from search.modelling.process import Array, matern
+
+LEVEL, LEVEL_SD = math.log(0.05 / 0.95), 1.5
+SIZES, LENGTHS, EACH = (1.0, 3.0), (0.2, 0.5, 1.5), 4  # with more columns than EACH all have one length
+USUAL, DOUBT = math.log(0.5), 0.6  # mean and standard deviation of the logarithm of a length, before anything is seen
+STEPS = 50
+
+
+@dataclass(frozen=True)
+class Rates:
+    """A fitted share of losses over encoded configs."""
+
+    points: Array
+    size: float
+    lengths: Array
+    _gradient: Array
+    _root: Array
+    _cholesky: Array
+    evidence: float
+
+    @staticmethod
+    def of(points: Array, lost: Array) -> Rates:
+        """The fit to trainings (n, columns), each with 1 where it was lost and else 0, shape (n,)."""
+        columns = points.shape[1]
+        grid = itertools.product(LENGTHS, repeat=columns) if columns <= EACH else ((one,) * columns for one in LENGTHS)
+        fits = [_mode(points, lost, size, np.array(lengths)) for lengths in grid for size in SIZES]
+        return max(fits, key=lambda one: one.evidence)
+
+    def log_odds(self, points: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation of f at each row, both shape (n,)."""
+        across = _covariance(points, self.points, self.size, self.lengths)
+        left = np.linalg.solve(self._cholesky, (across * self._root).T)
+        variance = LEVEL_SD**2 + self.size**2 - (left**2).sum(axis=0)
+        return LEVEL + across @ self._gradient, np.sqrt(np.maximum(variance, 1e-9))
+
+    def below(self, points: Array, rate: float) -> Array:
+        """How likely the share of losses at each row is at most `rate`, shape (n,)."""
+        from scipy.special import ndtr
+
+        if rate <= 0:
+            return np.zeros(len(points))
+        mean, sd = self.log_odds(points)
+        found: Array = ndtr((math.log(rate / (1 - rate)) - mean) / sd)
+        return found
+
+    def likely(self, points: Array) -> Array:
+        """The share of losses at the mean of f at each row, shape (n,)."""
+        found: Array = _share(self.log_odds(points)[0])
+        return found
+
+
+def _mode(points: Array, lost: Array, size: float, lengths: Array) -> Rates:
+    """The fit with these parameters: Newton's method for the mode of f."""
+    covariance, f = _covariance(points, points, size, lengths), np.full(len(points), LEVEL)
+    whole = np.eye(len(points))
+    for _ in range(STEPS):
+        share = _share(f)
+        root = np.sqrt(share * (1 - share))
+        cholesky = np.linalg.cholesky(whole + root[:, None] * covariance * root)
+        pull = root**2 * (f - LEVEL) + lost - share
+        weights = pull - root * np.linalg.solve(cholesky.T, np.linalg.solve(cholesky, root * (covariance @ pull)))
+        before, f = f, LEVEL + covariance @ weights
+        if np.abs(f - before).max() < 1e-6:
+            break
+    share = _share(f)
+    root = np.sqrt(share * (1 - share))
+    cholesky = np.linalg.cholesky(whole + root[:, None] * covariance * root)
+    fit = float(np.sum(np.where(lost > 0.5, f, 0.0) - np.logaddexp(0.0, f)) - 0.5 * weights @ (f - LEVEL) - np.log(np.diag(cholesky)).sum())
+    prior = -0.5 * float(np.sum(((np.log(lengths) - USUAL) / DOUBT) ** 2))
+    return Rates(points, size, lengths, lost - share, root, cholesky, fit + prior)
+
+
+def _share(f: Array) -> Array:
+    found: Array = np.exp(-np.logaddexp(0.0, -f))
+    return found
+
+
+def _covariance(left: Array, right: Array, size: float, lengths: Array) -> Array:
+    found: Array = LEVEL_SD**2 + matern(left, right, size, lengths)[0]
+    return found
