@@ -31,14 +31,14 @@ class Study:
     arm's λ and the nuisance knobs.
     """
 
-    def __init__(self, space: Space, sampler: Chosen, seed: int, trials: int, conditions: Sequence[Constraint] = ()) -> None:
+    def __init__(self, space: Space, sampler: Chosen, seed: int, trials: int, constraints: Sequence[Constraint] = ()) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._space, self._sampler, self._seed, self._trials = space, sampler, seed, trials
         self._studies = {arm: optuna.create_study(direction="minimize") for arm in (*space.arms, OFF_ARM)}
         self._open: dict[int, Any] = {}
-        self._conditions = conditions
+        self._constraints = constraints
 
     def ask(self, number: int, arm: str, index: int) -> dict[str, Value]:
         """A full config for member `number`, the `index`-th of its arm."""
@@ -111,7 +111,7 @@ class Study:
         if row.state == State.STOPPED or _outcome(row)[1] is None:
             return {}
         found = {}
-        for one in self._conditions:
+        for one in self._constraints:
             value = float(lost) if one.of_losses else row.metrics.get(one.metric, math.nan)
             excess = one.excess(value) if math.isfinite(value) and not (lost and not one.of_losses) else BROKEN
             found[one.text] = excess if excess != 0.0 or one.holds(value) else SLIGHTLY

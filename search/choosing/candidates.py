@@ -42,7 +42,7 @@ def candidates(
     configs: int | None = None,
     simplify: Sequence[str] = (),
     alone: bool = False,
-    conditions: Sequence[Constraint] = (),
+    constraints: Sequence[Constraint] = (),
 ) -> list[Candidate]:
     """The configs to train on fresh seeds, by priority. Configs that are not told apart are trained once.
 
@@ -69,7 +69,7 @@ def candidates(
         configs: how many candidates at most; None means `usual(…)`.
         simplify: the order in which λ are moved toward more regularization; λ that are not named follow in knob order.
         alone: whether searched members had one λ on at a time.
-        conditions: what a config must keep to.
+        constraints: what a config must keep to.
 
     Raises:
         SelectionError: no searched knob is a λ, or no member at all completed.
@@ -79,10 +79,10 @@ def candidates(
     if not any(row.ended == "ok" for row in ordered):
         counts = counts_of(row.state for row in ordered) or "none was trained"
         raise SelectionError(f"at least one member must complete before a λ can be chosen; of {len(ordered)}: {counts}")
-    surface = surface_of(ordered, knobs, conditions)
+    surface = surface_of(ordered, knobs, constraints)
     names = [ALONE + ":" + knob.name for knob in lambdas] if alone else [""]
     judged = [[knob] for knob in lambdas] if alone else [lambdas]
-    sides = [_Side(ordered, knobs, one, surface, conditions) for one in judged]
+    sides = [_Side(ordered, knobs, one, surface, constraints) for one in judged]
     off = _off(surface, sides, knobs, lambdas, ordered)
     ranked = [Candidate(OFF_ARM, *off)]
     columns = [_named(side.arms(off[0]), name) for side, name in zip(sides, names, strict=True) if side.best is not None]
@@ -123,14 +123,15 @@ def edge(surface: Surface | None, best: Mapping[str, Value], lambdas: Sequence[K
             at[axis.name] = axis.value(start + axis.more * axis.step)
             continue
         excess, sd = surface.excess(path, best)
-        outside = np.flatnonzero((excess > sd + 1e-9) | (surface.lost(path) > RISKY))
+        broken = ~surface.with_sure(LIKELY).allowed(path)
+        outside = np.flatnonzero((excess > sd + 1e-9) | (surface.lost(path) > RISKY) | broken)
         at = path[max(int(outside[0]) - 1, 0) if len(outside) else -1]
     return rounded(at, acting)
 
 
-def minimum(rows: Sequence[Row], knobs: Sequence[Knob], lambdas: Sequence[Knob]) -> _Config | None:
+def minimum(rows: Sequence[Row], knobs: Sequence[Knob], lambdas: Sequence[Knob], constraints: Sequence[Constraint] = ()) -> _Config | None:
     """The searched part of the config that these members would have chosen: the minimum of their surface; None where they have none."""
-    surface = Surface.of(trainings(rows), knobs)
+    surface = surface_of(rows, knobs, constraints)
     return _Side(rows, knobs, lambdas, surface).best if surface is not None else None
 
 
@@ -199,10 +200,10 @@ def _off(
     values = {knob.name: off_value(knob) for knob in lambdas}
     nuisances = [knob for knob in knobs if not knob.is_lambda]
     complete = [row for row in rows if row.arm == OFF_ARM and row.ended == "ok"]
-    conditions = sides[0].conditions
+    constraints = sides[0].constraints
     first = next((side.best for side in sides if side.best is not None), None)
     if surface is None or not complete:
-        best = dict(_best(complete, conditions).config) if complete else dict(first or rows[0].config)
+        best = dict(_best(complete, constraints).config) if complete else dict(first or rows[0].config)
         why = f"every λ off; the best of {len(complete)} off members" if complete else NO_OFF_MEMBER
         return {**{knob.name: best[knob.name] for knob in nuisances}, **values}, why
     starts = [row.config for row in rows if row.ended == "ok"]
@@ -213,9 +214,9 @@ def _off(
     return {name: value for name, value in rounded(found, nuisances).items() if name in {knob.name for knob in knobs}}, why
 
 
-def _best(rows: Sequence[Row], conditions: Sequence[Constraint]) -> Row:
+def _best(rows: Sequence[Row], constraints: Sequence[Constraint]) -> Row:
     """The member with the best score, of those that keep to every constraint where there are any."""
-    return min(rows, key=lambda row: (not keeps(row, conditions), row.score, row.number))
+    return min(rows, key=lambda row: (not keeps(row, constraints), row.score, row.number))
 
 
 @dataclass(frozen=True)
@@ -226,7 +227,7 @@ class _Side:
     knobs: Sequence[Knob]
     lambdas: Sequence[Knob]
     surface: Surface | None
-    conditions: Sequence[Constraint] = ()
+    constraints: Sequence[Constraint] = ()
 
     @property
     def mine(self) -> list[Row]:
@@ -252,7 +253,7 @@ class _Side:
         """The minimum of the surface, or of the members where there is no surface; None where no member completed."""
         if not self.mine:
             return None
-        lucky = self._config(_best(self.mine, self.conditions))
+        lucky = self._config(_best(self.mine, self.constraints))
         if self.surface is None:
             return lucky
         return self._lowest(self.surface, lucky)
@@ -263,7 +264,7 @@ class _Side:
 
     def arms(self, off: _Config) -> list[Candidate]:
         """All arms of this side except `off`, by priority."""
-        best, lucky = self.best, self._on(self._config(_best(self.mine, self.conditions)))
+        best, lucky = self.best, self._on(self._config(_best(self.mine, self.constraints)))
         assert best is not None
         why = f"minimum of a smooth fit to {len(self.mine)} members with λ on" if self.surface else "the best member: too few for a fit"
         found = [Candidate("min", best, why)]
@@ -294,7 +295,7 @@ class _Side:
         if any(config[knob.name] != off_value(knob) for knob in acting):
             return config
         if not acting:  # nothing may be moved there
-            return self._config(_best(self.mine))
+            return self._config(_best(self.mine, self.constraints))
         axis = Axis.of(acting[0])
         at, move = axis.u(config[axis.name]), axis.more * axis.step / 3
         free = [axis.u(choice) for choice in axis.choices if choice != config[axis.name]]

@@ -69,7 +69,7 @@ def to_confirm(spec: Spec, space: Space, rows: Sequence[Row]) -> list[Candidate]
         configs=spec.confirm.configs,
         simplify=spec.simplify,
         alone=space.alone,
-        conditions=spec.conditions,
+        constraints=spec.demands,
     )
 
 
@@ -107,7 +107,7 @@ def error_of(spec: Spec, look: race.Look) -> float:
 def lambda_goals(spec: Spec, space: Space, rows: Sequence[Row]) -> list[Reached]:
     """How far the goals about λ are reached by the members so far: the intervals of λ at the minimum of the surface."""
     lambdas = [knob for knob in space.lambdas if any(one.covers(knob) for one in spec.goals)]
-    surface = surface_of(rows, space.knobs, spec.conditions)
+    surface = surface_of(rows, space.knobs, spec.demands)
     try:
         found = {one.arm: one.config for one in to_confirm(spec, space, rows)}
     except SelectionError:
@@ -147,7 +147,7 @@ def finalists(spec: Spec, space: Space, rows: Sequence[Row], found: Sequence[Can
         most=most,
         error=error,
         fewer=fewer,
-        conditions=spec.conditions,
+        constraints=spec.demands,
     )
 
 
@@ -199,7 +199,7 @@ def answer(
         alone=space.alone,
         seeds=seeds,
         error=error_of(spec, look),
-        conditions=spec.conditions,
+        constraints=spec.demands,
     )
     final = [row for row in members if row.phase == Phase.CONFIRM and row.state == State.COMPLETE and row.seed in seeds]
     goals = _reached(spec, found.lambdas)
@@ -222,6 +222,7 @@ def answer(
             simplify=spec.simplify,
             alone=space.alone,
             simplest=spec.prefer == "simpler",
+            constraints=spec.demands,
         ),
     )
 

@@ -108,7 +108,7 @@ def finalists(
     most: int = 8,
     error: float = FIRST,
     fewer: bool = True,
-    conditions: Sequence[Constraint] = (),
+    constraints: Sequence[Constraint] = (),
 ) -> list[Candidate]:
     """The candidates, their finalists with the number of their final seeds. The arms `without:<λ>` are those of the λ arm that was chosen.
 
@@ -123,9 +123,9 @@ def finalists(
         most: how many final seeds were asked for.
         error: the probability of error that the verdict may have.
         fewer: whether fewer final seeds do where they settle the verdict. Where the length of the interval is to be known they do not.
-        conditions: what a config must keep to.
+        constraints: what a config must keep to.
     """
-    sure = surface_of(rows, knobs, conditions)
+    sure = surface_of(rows, knobs, constraints)
     surface = sure.with_sure(LIKELY) if sure is not None else None
     lost = _lost(found, rows)
     offs = [one for one in found if is_off(one)]

@@ -35,7 +35,7 @@ def answer(
     alone: bool = False,
     seeds: Collection[int] | None = None,
     error: float = race.FIRST,
-    conditions: Sequence[Constraint] = (),
+    constraints: Sequence[Constraint] = (),
 ) -> Answer:
     """What the race says: the chosen λ, its interval, its effect over the off arm, a verdict and a promise.
 
@@ -64,21 +64,21 @@ def answer(
         alone: whether each λ was searched alone.
         seeds: the final seeds; None: all confirmed seeds are.
         error: the probability of error that the verdict may have.
-        conditions: what a config must keep to.
+        constraints: what a config must keep to.
 
     Raises:
         SelectionError: there are no candidates, and none can be found.
     """
     lambdas = lambdas_of(knobs, simplify)
-    cands = list(cands) or candidates(rows, knobs, fixed=_fixed(rows, knobs), simplify=simplify, alone=alone, conditions=conditions)
+    cands = list(cands) or candidates(rows, knobs, fixed=_fixed(rows, knobs), simplify=simplify, alone=alone, constraints=constraints)
     if not race.decided(cands):
         # Time ended before the race was decided.
-        cands = race.finalists(cands, rows, knobs, lambdas, alone=alone, refine=False, conditions=conditions)
-    surface = surface_of(rows, knobs, conditions)
+        cands = race.finalists(cands, rows, knobs, lambdas, alone=alone, refine=False, constraints=constraints)
+    surface = surface_of(rows, knobs, constraints)
     arms, off, sides, delta = compared(rows, cands, margin, alone, seeds, error, absolute)
     notes = _remarks(arms) + ([] if absolute else _without_zero(off, margin, score_name))
-    judged = {name: held(arm, rows, conditions, seeds, "off" if arm is off else "chosen") for name, arm in arms.items()}
-    misses = {name: miss_of(arm, judged[name], rows, conditions, surface) for name, arm in arms.items()}
+    judged = {name: held(arm, rows, constraints, seeds, "off" if arm is off else "chosen") for name, arm in arms.items()}
+    misses = {name: miss_of(arm, judged[name], rows, constraints, surface) for name, arm in arms.items()}
     best = max(sides, key=lambda side: (-misses[side.arm.name], *side.rank, side.expected(surface)), default=Side.none(off, rows, knobs))
     notes += best.notes if not alone else [f"{side.lambda_name}: {note}" for side in sides for note in side.notes]
     beyond = misses[best.arm.name] - misses[off.name]
@@ -113,7 +113,7 @@ def answer(
         notes=notes,
         luckiest=_luckiest(rows),
         constraints=[*(judged[best.arm.name] if best.arm is not off else []), *judged[off.name]],
-        nearest=nearest_miss(rows, conditions, knobs),
+        nearest=nearest_miss(rows, constraints, knobs),
     )
 
 

@@ -18,7 +18,7 @@ from search.modelling.rates import Rates
 
 FEWEST = 3  # distinct configs with a value, below which no process is fitted
 SURE = 0.95  # so likely a config must keep to everything to be taken where others do
-SURE_OF_RATE = 0.7  # and to a share of losses, which a sweep has too few trainings to know better
+SURE_OF_RATE = 0.5  # and to a share of losses, of which a sweep has too few trainings to be surer
 BARRED = 1000.0  # what a config that is not so sure costs, in levels: more than any score
 
 
@@ -83,11 +83,11 @@ class Bound:
 
 @dataclass(frozen=True)
 class Feasible:
-    """All constraints of a sweep, over encoded configs. `rates`: the upper bounds of the share of losses."""
+    """All constraints of a sweep, over encoded configs. `most`: the upper bound of the share of losses, where there is one."""
 
     bounds: tuple[Bound, ...]
-    rates: tuple[float, ...]
-    losses: Rates | None  # None where there is no such bound
+    losses: Rates | None = None
+    most: float = 1.0
     sure: float = SURE
 
     def probability(self, points: Array) -> Array:
@@ -101,20 +101,18 @@ class Feasible:
         return found + np.maximum(min(self.sure, SURE_OF_RATE) - self._rates(points), 0.0)
 
     def _metrics(self, points: Array) -> Array:
-        return np.prod([np.ones(len(points)), *(bound.probability(points) for bound in self.bounds)], axis=0)
+        found: Array = np.prod([np.ones(len(points)), *(bound.probability(points) for bound in self.bounds)], axis=0)
+        return found
 
     def _rates(self, points: Array) -> Array:
-        """The least bound is the one that counts."""
-        return self.losses.below(points, min(self.rates)) if self.losses else np.ones(len(points))
+        return self.losses.below(points, self.most) if self.losses else np.ones(len(points))
 
     def beyond(self, points: Array) -> Array:
         """How far each row is expected beyond the constraint that it breaks most, in standard deviations; 0 at least, shape (n,)."""
         found = np.zeros(len(points))
         for bound in self.bounds:
             found = np.maximum(found, bound.beyond(points))
-        for rate in self.rates if self.losses else ():
-            found = np.maximum(found, self.losses.likely(points) - rate)
-        return found
+        return np.maximum(found, self.losses.likely(points) - self.most) if self.losses else found
 
     def cost(self, points: Array) -> Array:
         """What is added to the level of each row, shape (n,): nothing where it is `sure` to keep to everything.

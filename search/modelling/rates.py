@@ -1,9 +1,9 @@
 """The share of trainings that are lost at each config, as a function that is not known exactly: a Gaussian process for yes and no.
 
-    a training of config x is lost with probability 1/(1 + exp(−f(x))),   f ~ N(logit 0.05, 1.5²) + GP(0, a² Matérn-5/2)
+    a training of config x is lost with probability 1/(1 + exp(−f(x))),   f ~ N(logit 0.05, 1.5²) + GP(0, 3² Matérn-5/2)
 
 The posterior distribution of f is taken as normal around its mode (Laplace's approximation: Rasmussen and Williams 2006, Gaussian Processes
-for Machine Learning, algorithms 3.1 and 3.2). a and a length for each column are the likeliest ones of a small grid. `Losses` says how
+for Machine Learning, algorithms 3.1 and 3.2). The length for each column is the likeliest one of a small grid. `Losses` says how
 likely one training is lost, from its neighbours alone; here it is asked how surely a share lies below a bound, which takes more.
 """
 
@@ -12,13 +12,15 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from search.modelling.process import Array, matern
 
 LEVEL, LEVEL_SD = math.log(0.05 / 0.95), 1.5
-SIZES, LENGTHS, EACH = (1.0, 3.0), (0.2, 0.5, 1.5), 4  # with more columns than EACH all have one length
+SIZE, LENGTHS, EACH = 3.0, (0.2, 0.5, 1.5), 4  # with more columns than EACH all have one length
 USUAL, DOUBT = math.log(0.5), 0.6  # mean and standard deviation of the logarithm of a length, before anything is seen
 STEPS = 50
 
@@ -28,11 +30,10 @@ class Rates:
     """A fitted share of losses over encoded configs."""
 
     points: Array
-    size: float
     lengths: Array
     _gradient: Array
     _root: Array
-    _cholesky: Array
+    _cholesky: NDArray[np.floating[Any]]
     evidence: float
 
     @staticmethod
@@ -40,14 +41,14 @@ class Rates:
         """The fit to trainings (n, columns), each with 1 where it was lost and else 0, shape (n,)."""
         columns = points.shape[1]
         grid = itertools.product(LENGTHS, repeat=columns) if columns <= EACH else ((one,) * columns for one in LENGTHS)
-        fits = [_mode(points, lost, size, np.array(lengths)) for lengths in grid for size in SIZES]
+        fits = [_mode(points, lost, np.array(lengths)) for lengths in grid]
         return max(fits, key=lambda one: one.evidence)
 
     def log_odds(self, points: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of f at each row, both shape (n,)."""
-        across = _covariance(points, self.points, self.size, self.lengths)
+        across = _covariance(points, self.points, self.lengths)
         left = np.linalg.solve(self._cholesky, (across * self._root).T)
-        variance = LEVEL_SD**2 + self.size**2 - (left**2).sum(axis=0)
+        variance = LEVEL_SD**2 + SIZE**2 - (left**2).sum(axis=0)
         return LEVEL + across @ self._gradient, np.sqrt(np.maximum(variance, 1e-9))
 
     def below(self, points: Array, rate: float) -> Array:
@@ -66,9 +67,9 @@ class Rates:
         return found
 
 
-def _mode(points: Array, lost: Array, size: float, lengths: Array) -> Rates:
-    """The fit with these parameters: Newton's method for the mode of f."""
-    covariance, f = _covariance(points, points, size, lengths), np.full(len(points), LEVEL)
+def _mode(points: Array, lost: Array, lengths: Array) -> Rates:
+    """The fit with these lengths: Newton's method for the mode of f."""
+    covariance, f = _covariance(points, points, lengths), np.full(len(points), LEVEL)
     whole = np.eye(len(points))
     for _ in range(STEPS):
         share = _share(f)
@@ -84,7 +85,7 @@ def _mode(points: Array, lost: Array, size: float, lengths: Array) -> Rates:
     cholesky = np.linalg.cholesky(whole + root[:, None] * covariance * root)
     fit = float(np.sum(np.where(lost > 0.5, f, 0.0) - np.logaddexp(0.0, f)) - 0.5 * weights @ (f - LEVEL) - np.log(np.diag(cholesky)).sum())
     prior = -0.5 * float(np.sum(((np.log(lengths) - USUAL) / DOUBT) ** 2))
-    return Rates(points, size, lengths, lost - share, root, cholesky, fit + prior)
+    return Rates(points, lengths, lost - share, root, cholesky, fit + prior)
 
 
 def _share(f: Array) -> Array:
@@ -92,6 +93,6 @@ def _share(f: Array) -> Array:
     return found
 
 
-def _covariance(left: Array, right: Array, size: float, lengths: Array) -> Array:
-    found: Array = LEVEL_SD**2 + matern(left, right, size, lengths)[0]
+def _covariance(left: Array, right: Array, lengths: Array) -> Array:
+    found: Array = LEVEL_SD**2 + matern(left, right, SIZE, lengths)[0]
     return found

@@ -46,10 +46,10 @@ def opened(
         listener or Silent(),
         schedulers.make(spec.scheduler, epochs),
         epochs=epochs,
-        conditions=spec.conditions,
+        constraints=spec.demands,
         checkpoint=lambda number: home.checkpoint(name, number),
     )
-    study = Study(space, spec.sampler, spec.seed, spec.budget.trials, spec.conditions)
+    study = Study(space, spec.sampler, spec.seed, spec.budget.trials, spec.demands)
     study.rebuild([row for row in ledger.ordered() if row.phase == Phase.SEARCH])
     members, row = planned(spec), catalogue.sweep(name)
     plan = Plan(

@@ -60,7 +60,7 @@ class Ledger:
         *,
         epochs: int,
         checkpoint: Callable[[int], Path],
-        conditions: Sequence[Constraint] = (),
+        constraints: Sequence[Constraint] = (),
     ) -> None:
         self.sweep, self.epochs = sweep, epochs
         self._catalogue, self._tracker, self._listener, self._scheduler = catalogue, tracker, listener, scheduler
@@ -68,8 +68,8 @@ class Ledger:
         self.rows: dict[int, MemberRow] = {row.number: row for row in catalogue.members(sweep)}
         self._seen: dict[int, set[int]] = {}
         self.curves: dict[int, dict[int, float]] = {}
-        self._conditions = [one for one in conditions if not one.of_losses]
-        self.watched = tuple(dict.fromkeys(one.metric for one in self._conditions))
+        self._constraints = [one for one in constraints if not one.of_losses]
+        self.watched = tuple(dict.fromkeys(one.metric for one in self._constraints))
         self.tracks: dict[int, dict[str, dict[int, float]]] = {}
         for report in catalogue.reports(sweep):
             self._seen.setdefault(report.number, set()).add(report.epoch)
@@ -135,7 +135,7 @@ class Ledger:
         Otherwise members that score well because they break a constraint would stop all that keep to it.
         """
         arm = self.rows[report.number].arm
-        broken = any(not one.holds(report.metrics[one.metric]) for one in self._conditions if one.metric in report.metrics)
+        broken = any(not one.holds(report.metrics[one.metric]) for one in self._constraints if one.metric in report.metrics)
         return f"{arm}, constraint broken" if broken else arm
 
     def doom(self, number: int, reason: str) -> None:

@@ -258,8 +258,8 @@ class Spec(_Part):
         return tuple(goal(text) for text in self.until)
 
     @property
-    def conditions(self) -> tuple[Constraint, ...]:
-        """What a config must keep to, in the order of the spec."""
+    def demands(self) -> tuple[Constraint, ...]:
+        """The constraints as they are read, in the order of the spec."""
         return tuple(constraint(metric, text) for metric, texts in self.constraints.items() for text in texts)
 
     @property

@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 
 from objectives.base import Value
-from search.spec.constraints import Constraint, constraint
+from search.spec.constraints import NAN_RATE, Constraint, constraint
 from tests.study.sweeps import sweep
 from tests.study.worlds import BEST_LR, RANGES, WORLDS, C, Config, World
 
@@ -53,16 +53,15 @@ class Bounded:
     what: str
 
     @property
-    def conditions(self) -> tuple[Constraint, ...]:
+    def demands(self) -> tuple[Constraint, ...]:
         """The constraints as they are read."""
         given = {name: [texts] if isinstance(texts, str) else texts for name, texts in self.constraints.items()}
         return tuple(constraint(name, text) for name, texts in given.items() for text in texts)
 
     def keeps(self, config: Config) -> bool:
         """Whether the expected values of a config keep to everything."""
-        return all(
-            one.holds(self.world.lost(config) if one.of_losses else self.world.measures[one.metric](config)) for one in self.conditions
-        )
+        values = {name: mean(config) for name, mean in self.world.measures.items()} | {NAN_RATE: self.world.lost(config)}
+        return all(one.holds(values[one.metric]) for one in self.demands)
 
     def least(self) -> float:
         """The least expected score of a config that keeps to everything, λ off included; by a fine grid."""

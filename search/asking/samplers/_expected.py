@@ -126,7 +126,7 @@ def _constrained(surface: Surface, sound: Sequence[Any]) -> Surface:
     told = {name: [one for one in sound if name in one.constraints] for name in names}
     excesses = {name: [Excess(one.params, one.user_attrs.get(SEED, 0), one.constraints[name]) for one in told[name]] for name in names}
     bounds = tuple(Bound.of(seen, surface.encoder) for seen in excesses.values())
-    return replace(surface, feasible=Feasible(bounds, (), None))
+    return replace(surface, feasible=Feasible(bounds))
 
 
 def _promise(surface: Surface, points: Array, open_: Array | None) -> Array:
