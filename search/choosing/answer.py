@@ -126,7 +126,7 @@ class Held:
     def words(self) -> str:
         """`val_kl_nats >= 5: met, 5.4 (at least 5.2 with 95 %, 8 seeds)`."""
         if not self.seeds:
-            return f"{self.constraint}: not judged, for no seed was confirmed"
+            return f"{self.constraint}: not judged, no confirmed seed has it"
         side = "at least" if ">" in self.constraint else "at most"
         said = self.state if self.state != "unsure" else "likely met, unproven" if self.within else "likely broken, unproven"
         return f"{self.constraint}: {said}, {number(self.mean)} ({side} {number(self.limit)} with 95 %, {self.seeds} seeds)"

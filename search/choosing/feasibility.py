@@ -98,8 +98,8 @@ def _spread(rows: Sequence[Row], constraint: Constraint) -> float:
 
 def nearest_miss(rows: Sequence[Row], constraints: Sequence[Constraint], knobs: Sequence[Knob]) -> str:
     """Which config comes nearest to keeping to everything, where none does; an empty string where one does."""
-    found = missed_by(rows, constraints)
-    if not constraints or not found or min(miss for miss, *_ in found) == 0.0:
+    found = missed_by(rows, constraints) if constraints else []
+    if not found or min(miss for miss, *_ in found) == 0.0:
         return ""
     miss, constraint, config, mean, members = min(found, key=lambda one: one[0])
     where = ", ".join(f"{knob.name} = {_shown(config[knob.name])}" for knob in knobs)

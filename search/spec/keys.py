@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PlainValidator, Tag, field_validator
 
 from objectives.base import Precision, Settings
 from search.spec.constraints import GRAMMAR, NAN_RATE, Constraint, constraint
@@ -151,7 +151,7 @@ def _margin(given: Any) -> Any:
 
 Margin = Annotated[float | str, PlainValidator(_margin)]
 Named = Annotated[str | dict[str, Any], PlainValidator(_named)]
-Bounds = Annotated[tuple[str, ...], PlainValidator(_bounds)]
+Bounds = Annotated[tuple[str, ...], BeforeValidator(_bounds)]
 Pack = Annotated[int | str, PlainValidator(_packed)]
 Searched = Annotated[
     Annotated[Range, Tag("a range")] | Annotated[tuple[Scalar, ...], Tag("a list")],
