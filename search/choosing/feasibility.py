@@ -26,14 +26,14 @@ def surface_of(rows: Sequence[Row], knobs: Sequence[Knob], constraints: Sequence
     found = Surface.of(trainings(rows), knobs)
     if found is None or not constraints:
         return found
-    bounds = tuple(Bound.of(_excesses(rows, one), found.encoder) for one in constraints if not one.of_losses)
+    bounds = tuple(Bound.of(excesses(rows, one), found.encoder) for one in constraints if not one.of_losses)
     most = min((one.bound for one in constraints if one.of_losses), default=None)
     if most is None:
         return replace(found, feasible=Feasible(bounds))
     return replace(found, feasible=Feasible(bounds, Rates.of(found.losses.points, found.losses.lost), most))
 
 
-def _excesses(rows: Sequence[Row], constraint: Constraint) -> list[Excess]:
+def excesses(rows: Sequence[Row], constraint: Constraint) -> list[Excess]:
     """What each member says about one constraint: its final value, or the value that a stopped member would have come to."""
     own = [replace(row, score=_final(row, constraint), curve=row.tracks.get(constraint.metric, {}), rung_score=None) for row in rows]
     scale = abs(constraint.bound) or 1.0

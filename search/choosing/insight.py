@@ -19,7 +19,7 @@ from search.choosing.beside import Beside, Expected, Importance, Interaction, Si
 from search.choosing.candidates import RISKY, edge, lambdas_of, minimum, off_value, same
 from search.choosing.feasibility import surface_of
 from search.choosing.race import WITHOUT
-from search.choosing.trainings import finals
+from search.choosing.trainings import finals, trainings
 from search.modelling.minimum import cover, grid
 from search.modelling.process import Array
 from search.modelling.surface import BARRED, Surface

@@ -18,7 +18,7 @@ from search.modelling.rates import Rates
 
 FEWEST = 3  # distinct configs with a value, below which no process is fitted
 SURE = 0.95  # so likely a config must keep to everything to be taken where others do
-SURE_OF_RATE = 0.5  # and to a share of losses, of which a sweep has too few trainings to be surer
+SURE_OF_RATE = 0.8  # and to a share of losses, of which a sweep has too few trainings to be surer
 BARRED = 1000.0  # what a config that is not so sure costs, in levels: more than any score
 
 
@@ -120,7 +120,7 @@ class Feasible:
         Where no config is, the least cost is that of the likeliest and nearest one.
         """
         short = self.short(points)
-        found: Array = np.where(short > 0, BARRED * (1 + short) + np.minimum(self.beyond(points), BARRED), 0.0)
+        found: Array = np.where(short > 0, BARRED * (1 + short + self.beyond(points)), 0.0)
         return found
 
     def drawn(self, points: Array, count: int, rng: np.random.Generator) -> Array:

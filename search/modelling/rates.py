@@ -22,7 +22,7 @@ from search.modelling.process import Array, matern
 LEVEL, LEVEL_SD = math.log(0.05 / 0.95), 1.5
 SIZE, LENGTHS, EACH = 3.0, (0.2, 0.5, 1.5), 4  # with more columns than EACH all have one length
 USUAL, DOUBT = math.log(0.5), 0.6  # mean and standard deviation of the logarithm of a length, before anything is seen
-STEPS = 50
+STEPS, TINY = 50, 1e-9
 
 
 @dataclass(frozen=True)
@@ -68,24 +68,31 @@ class Rates:
 
 
 def _mode(points: Array, lost: Array, lengths: Array) -> Rates:
-    """The fit with these lengths: Newton's method for the mode of f."""
-    covariance, f = _covariance(points, points, lengths), np.full(len(points), LEVEL)
-    whole = np.eye(len(points))
+    """The fit with these lengths: Newton's method for the mode of f, with shorter steps where a whole one leads downhill."""
+    covariance, whole = _covariance(points, points, lengths), np.eye(len(points))
+    weights, height = np.zeros(len(points)), -math.inf  # f = LEVEL + covariance · weights
     for _ in range(STEPS):
+        f = LEVEL + covariance @ weights
         share = _share(f)
         root = np.sqrt(share * (1 - share))
         cholesky = np.linalg.cholesky(whole + root[:, None] * covariance * root)
         pull = root**2 * (f - LEVEL) + lost - share
-        weights = pull - root * np.linalg.solve(cholesky.T, np.linalg.solve(cholesky, root * (covariance @ pull)))
-        before, f = f, LEVEL + covariance @ weights
-        if np.abs(f - before).max() < 1e-6:
+        step = pull - root * np.linalg.solve(cholesky.T, np.linalg.solve(cholesky, root * (covariance @ pull))) - weights
+        before, height = height, _height(weights, covariance, lost)
+        while (reached := _height(weights + step, covariance, lost)) < height and np.abs(step).max() > TINY:
+            step = step / 2
+        weights = weights + step if reached >= height else weights
+        if height - before < TINY:
             break
-    share = _share(f)
-    root = np.sqrt(share * (1 - share))
-    cholesky = np.linalg.cholesky(whole + root[:, None] * covariance * root)
-    fit = float(np.sum(np.where(lost > 0.5, f, 0.0) - np.logaddexp(0.0, f)) - 0.5 * weights @ (f - LEVEL) - np.log(np.diag(cholesky)).sum())
     prior = -0.5 * float(np.sum(((np.log(lengths) - USUAL) / DOUBT) ** 2))
-    return Rates(points, lengths, lost - share, root, cholesky, fit + prior)
+    evidence = height - float(np.log(np.diag(cholesky)).sum()) + prior
+    return Rates(points, lengths, lost - share, root, cholesky, evidence)
+
+
+def _height(weights: Array, covariance: Array, lost: Array) -> float:
+    """The logarithm of the posterior density of f, but for a constant."""
+    f = covariance @ weights
+    return float(np.sum(lost * (LEVEL + f) - np.logaddexp(0.0, LEVEL + f)) - 0.5 * weights @ f)
 
 
 def _share(f: Array) -> Array:

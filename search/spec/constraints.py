@@ -75,7 +75,9 @@ def constraint_faults(given: Mapping[str, Sequence[str]], metrics: Sequence[str]
     faults = []
     for metric, texts in given.items():
         if metric != NAN_RATE and metric not in metrics:
+            near = [name for name in metrics if name.startswith(f"{metric}_") and not name.endswith("_se")]
             faults.append(unknown("constraints: a metric of the objective, or nan_rate,", metric, [*metrics, NAN_RATE]))
+            faults[-1] = faults[-1].partition(" Did you mean")[0] + f" Did you mean {min(near, key=len)!r}?" if near else faults[-1]
         elif metric == score:
             faults.append(
                 f"constraints must be about other metrics than the one that decides, which is made as low as it can be; got {metric}. "
