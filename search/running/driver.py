@@ -20,6 +20,7 @@ from search.choosing.race import Look
 from search.running.dispatch import Dispatch
 from search.running.ledger import LOOKS, Ledger
 from search.running.plan import Plan
+from search.running.tracks import Tracks
 from search.running.wall import WallTime
 from search.spec.keys import Spec
 from search.telling.listener import Listener, Silent
@@ -46,7 +47,7 @@ def opened(
         listener or Silent(),
         schedulers.make(spec.scheduler, epochs),
         epochs=epochs,
-        constraints=spec.demands,
+        tracks=Tracks(spec.demands),
         checkpoint=lambda number: home.checkpoint(name, number),
     )
     study = Study(space, spec.sampler, spec.seed, spec.budget.trials, spec.demands)

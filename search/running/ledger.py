@@ -15,9 +15,9 @@ from infra.catalogue import Catalogue, MemberRow, ReportRow
 from infra.tracking import Tracker
 from objectives.base import Phase, Report, State
 from search.choosing.answer import Candidate, listed
+from search.running.tracks import Tracks
 from search.running.work import RANGES
 from search.schedulers import SchedulerProtocol
-from search.spec.constraints import Constraint
 from search.spec.keys import Spec
 from search.telling.listener import Listener
 from search.telling.mirror import final_metrics, final_tags, tracked_params, tracked_tags
@@ -45,10 +45,7 @@ class _Entry:
 
 
 class Ledger:
-    """The books of one sweep. `rows` mirrors the catalogue's members; `curves` holds their finite rung scores by epoch.
-
-    `watched` are the metrics that a constraint is about, `tracks` their finite values by member, metric and epoch.
-    """
+    """The books of one sweep. `rows` mirrors the catalogue's members; `curves` holds their finite rung scores by epoch."""
 
     def __init__(
         self,
@@ -60,17 +57,14 @@ class Ledger:
         *,
         epochs: int,
         checkpoint: Callable[[int], Path],
-        constraints: Sequence[Constraint] = (),
+        tracks: Tracks | None = None,
     ) -> None:
         self.sweep, self.epochs = sweep, epochs
         self._catalogue, self._tracker, self._listener, self._scheduler = catalogue, tracker, listener, scheduler
-        self._checkpoint = checkpoint
+        self._checkpoint, self.tracks = checkpoint, tracks or Tracks(())
         self.rows: dict[int, MemberRow] = {row.number: row for row in catalogue.members(sweep)}
         self._seen: dict[int, set[int]] = {}
         self.curves: dict[int, dict[int, float]] = {}
-        self._constraints = [one for one in constraints if not one.of_losses]
-        self.watched = tuple(dict.fromkeys(one.metric for one in self._constraints))
-        self.tracks: dict[int, dict[str, dict[int, float]]] = {}
         for report in catalogue.reports(sweep):
             self._seen.setdefault(report.number, set()).add(report.epoch)
             self._plot(report)
@@ -78,7 +72,7 @@ class Ledger:
             # The report with which a member collapsed was no report of a member that might go on; nobody was compared with it.
             if row.phase == Phase.SEARCH and not (row.state == State.COLLAPSED and report.epoch == row.epochs):
                 score = math.nan if report.rung_score is None else report.rung_score
-                scheduler.hear([(report.number, self._rivals(report), report.epoch, score)])
+                scheduler.hear([(report.number, self.tracks.rivals(row.arm, report), report.epoch, score)])
         # How long an open member was trained is what it has reported. Members that go on together must agree in it.
         for number, seen in self._seen.items():
             if self.rows[number].state is None:
@@ -114,7 +108,7 @@ class Ledger:
         A rung hears of all members of a pack before it judges any of them, so the order of the reports does not matter.
         """
         news = [
-            (number, self._rivals(report), report.epoch, report.rung_score)
+            (number, self.tracks.rivals(self.rows[number].arm, report), report.epoch, report.rung_score)
             for number, mine in reports.items()
             if self.rows[number].phase == Phase.SEARCH and self.rows[number].state is None
             for report in mine
@@ -128,15 +122,6 @@ class Ledger:
                 self.doom(number, reason)
                 stopped.add(number)
         return stopped
-
-    def _rivals(self, report: Report | ReportRow) -> str:
-        """With whom a member is compared at a rung: its arm; or those of its arm that break a constraint there, where it does, too.
-
-        Otherwise members that score well because they break a constraint would stop all that keep to it.
-        """
-        arm = self.rows[report.number].arm
-        broken = any(not one.holds(report.metrics[one.metric]) for one in self._constraints if one.metric in report.metrics)
-        return f"{arm}, constraint broken" if broken else arm
 
     def doom(self, number: int, reason: str) -> None:
         """Keep the reason why a member is stopped, until its reports have been written."""
@@ -181,9 +166,7 @@ class Ledger:
     def _plot(self, report: Report | ReportRow) -> None:
         if report.rung_score is not None and math.isfinite(report.rung_score):
             self.curves.setdefault(report.number, {})[report.epoch] = report.rung_score
-        for name in self.watched:
-            if math.isfinite(value := report.metrics.get(name, math.nan)):
-                self.tracks.setdefault(report.number, {}).setdefault(name, {})[report.epoch] = value
+        self.tracks.plot(report)
 
     def _write(self, entries: Sequence[_Entry]) -> None:
         with self._catalogue.together():
