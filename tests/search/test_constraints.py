@@ -23,10 +23,11 @@ from objectives.registry import load
 from search.asking.samplers import sampler_for
 from search.asking.space import SEARCH_ARM, Space
 from search.asking.study import BROKEN, Study
-from search.choosing.answer import Answer, Candidate, Row
+from search.choosing.answer import Answer, Candidate, Row, Verdict
 from search.choosing.arms import arm_of
 from search.choosing.candidates import candidates
 from search.choosing.feasibility import excesses, held, nearest_miss
+from search.choosing.verdict import answer as verdict
 from search.cli import app
 from search.errors import SpecError
 from search.modelling.encoder import Encoder
@@ -274,6 +275,31 @@ def test_only_the_final_seeds_judge() -> None:
     rows = _confirmed([1.0, 2.0, 30.0])
     arm = arm_of(Candidate("min", {"l2": 0.1}, "", 2), rows, {0, 1})
     assert held(arm, rows, UPPER, {0, 1}, "chosen")[0].mean == 1.5
+
+
+@pytest.mark.parametrize(
+    ("gain", "off_size", "size", "exported"),
+    [(-1.0, 3.0, 0.5, "min"), (1.0, 0.5, 3.0, "off"), (1.0, 3.0, 2.0, "min"), (-1.0, 2.0, 3.0, "off")],
+)
+def test_what_keeps_to_it_is_exported_whatever_the_verdict(gain: float, off_size: float, size: float, exported: str) -> None:
+    """The size must be at most 1. Where neither arm keeps to it, the one that is nearer is exported."""
+    arms = [Candidate("off", {"l2": 0.0}, "", 6), Candidate("min", {"l2": 0.1}, "", 6)]
+    truth = {"off": (10.0, off_size), "min": (10.0 - gain, size)}
+    rows = _rows()
+    for number, (arm, seed) in enumerate(((arm, seed) for arm in arms for seed in range(100, 106)), 50):
+        score, metric = (value + 0.01 * seed for value in truth[arm.arm])
+        rows.append(
+            Row(number, "confirm", arm.arm, arm.config, seed, "complete", score + 0.01 * (number % 3), metrics={"size": metric - 1})
+        )
+    found = verdict(rows, [L2], arms, constraints=UPPER)
+    assert found.verdict is (Verdict.HELPS if gain > 0 else Verdict.HURTS)
+    assert found.recommended_arm == exported
+    assert verdict(rows, [L2], arms).recommended_arm == ("min" if gain > 0 else "off")
+    said = _told(found).splitlines()[1]
+    if off_size > 1 >= size:
+        assert "λ worsens the score, and λ is needed for size <= 1" in said and "keep" not in found.sentence()
+    if size > 1 >= off_size:
+        assert "λ improves the score, but it breaks size <= 1: the exported config is the off arm" in said
 
 
 # Asking -------------------------------------------------------------------------------------------------------------------------------
