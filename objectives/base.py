@@ -161,7 +161,8 @@ class Settings:
     `dataset` has at least the key `name`. `root` is a folder or None, `train_size` an int or None; further keys belong to the data set.
     `score` is `last` or `best_epoch`. `metric` names the deciding metric (None: the objective's own). `cache` is a folder for results that
     are computed once per data set (classifier features). `measure` names metrics beside the objective's own; they are measured when a
-    confirmed or retrained member is complete. `features` names the features in which generated images are compared (`name`, and its
+    confirmed or retrained member is complete. `bounded` names the metrics that a constraint is about; they are measured of every complete
+    member, as the deciding one is. `features` names the features in which generated images are compared (`name`, and its
     options; None: the data set's own). `latents` names the density from which codes are drawn where the model has none (None: the family's
     own). `precision` is the precision of the products in a training: float32, tf32 or bfloat16 (`objectives/training/precision.py`).
     `device` is torch's name of a device, or `accelerator`: the accelerator that torch finds where the training runs.
@@ -178,6 +179,7 @@ class Settings:
     threads: int = 1
     cache: str | None = None
     measure: tuple[str, ...] = ()
+    bounded: tuple[str, ...] = ()
     features: Mapping[str, Any] | None = None
     latents: str | None = None
     precision: Precision = "float32"

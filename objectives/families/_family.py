@@ -145,11 +145,12 @@ class Family(base.Objective, _prepared.Preparing):
             raise base.ObjectiveError(registry.unknown(f"deciding metric of {self.name!r}", self.deciding, deciders))
         if wrong := [*models.faults(self.model, self.name), *self.measure_faults(settings.measure)]:
             raise base.ObjectiveError("\n".join(wrong))
-        deciding = metrics.file_of(self.deciding, metrics.measurable(frozenset(self.offers)))
-        always = [*self.measures, *([deciding] if deciding else [])]
-        # What decides is measured of every complete member; what is asked for beside it, where it is confirmed.
+        askable = metrics.measurable(frozenset(self.offers))
+        needed = (metrics.file_of(name.removesuffix("_se"), askable) for name in (self.deciding, *settings.bounded))
+        always = [*self.measures, *(file for file in needed if file)]
+        # What decides or is constrained is measured of every complete member; what is asked for beside it, where it is confirmed.
         everything = tuple(dict.fromkeys([*always, *settings.measure]))
-        self.measured = {phase: tuple(always) if phase is base.Phase.SEARCH else everything for phase in base.Phase}
+        self.measured = {phase: tuple(dict.fromkeys(always)) if phase is base.Phase.SEARCH else everything for phase in base.Phase}
         self.likelihood = settings.likelihood or next(iter(self.likelihoods), "")
         if settings.likelihood and settings.likelihood not in self.likelihoods:
             raise base.ObjectiveError(registry.unknown(f"likelihood of {self.name!r}", settings.likelihood, self.likelihoods))

@@ -18,6 +18,10 @@ from objectives.base import State, Value
 from search.asking.samplers import sampler_for
 from search.asking.space import OFF_ARM, SEARCH_ARM, SEED, Space
 from search.options import Chosen
+from search.spec.constraints import Constraint
+
+BROKEN = 10.0  # the excess of a member that has no value of a metric, in parts of the bound
+SLIGHTLY = 1e-12  # the excess at the bound itself, where a constraint is strict
 
 
 class Study:
@@ -27,13 +31,14 @@ class Study:
     arm's λ and the nuisance knobs.
     """
 
-    def __init__(self, space: Space, sampler: Chosen, seed: int, trials: int) -> None:
+    def __init__(self, space: Space, sampler: Chosen, seed: int, trials: int, constraints: Sequence[Constraint] = ()) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._space, self._sampler, self._seed, self._trials = space, sampler, seed, trials
         self._studies = {arm: optuna.create_study(direction="minimize") for arm in (*space.arms, OFF_ARM)}
         self._open: dict[int, Any] = {}
+        self._constraints = constraints
 
     def ask(self, number: int, arm: str, index: int) -> dict[str, Value]:
         """A full config for member `number`, the `index`-th of its arm."""
@@ -65,6 +70,8 @@ class Study:
         state, value = _outcome(row)
         if state.name == "PRUNED" and row.rung_score is not None and math.isfinite(row.rung_score):
             trial.report(row.rung_score, max(row.epochs, 0))
+        for name, excess in self._excesses(row).items():
+            trial.set_constraint(name, excess)
         self._studies[row.arm].tell(trial, value, state=state)
 
     def rebuild(self, rows: Sequence[MemberRow]) -> None:
@@ -90,8 +97,25 @@ class Study:
                     value=value,
                     user_attrs={SEED: row.seed},
                     intermediate_values={max(row.epochs, 0): row.rung_score} if reported else None,
+                    constraints=self._excesses(row),
                 )
             )
+
+    def _excesses(self, row: MemberRow) -> dict[str, float]:
+        """How far a member is beyond each constraint, as Optuna keeps it: 0 or less is feasible.
+
+        Only of members that trained to their end or were lost; what a stopped member would have come to is unknown. A value that is missing
+        or not finite breaks its constraint.
+        """
+        lost = _outcome(row)[1] == float("inf")
+        if row.state == State.STOPPED or _outcome(row)[1] is None:
+            return {}
+        found = {}
+        for one in self._constraints:
+            value = float(lost) if one.of_losses else row.metrics.get(one.metric, math.nan)
+            excess = one.excess(value) if math.isfinite(value) and not (lost and not one.of_losses) else BROKEN
+            found[one.text] = excess if excess != 0.0 or one.holds(value) else SLIGHTLY
+        return found
 
     def project(self, url: str, sweep: str) -> None:
         """Write the studies to an Optuna database under the sweep's name, replacing what an earlier projection left."""

@@ -33,6 +33,7 @@ class Row:
     """One member as the choice sees it.
 
     `score` is the final score (complete members only), `rung_score` the last cheap score that was seen, `curve` all cheap scores by epoch.
+    `metrics` are the final values of constrained metrics (complete members only), `tracks` their values by epoch.
     """
 
     number: int
@@ -54,6 +55,9 @@ class Row:
     def constant(self) -> bool:
         """Whether it trained with its config from its first epoch to its last."""
         return not (self.start or self.moves)
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tracks: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
 
     @property
     def ended(self) -> str:
@@ -113,6 +117,32 @@ class Reached:
     def words(self) -> str:
         """`effect ± 0.2: reached (0.18)`."""
         return f"{self.goal}: {'reached' if self.reached else 'not reached'} ({number(self.known)})"
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the confirmed seeds of an arm (`chosen` or `off`) say of one constraint.
+
+    `mean` of the metric (for `nan_rate` the share of lost seeds) over `seeds` seeds, and its one-sided 95 % bound on the side of the
+    constraint. `state`: `met` where this bound keeps to it, `broken` where the opposite one does not, else `unsure`. `within`: whether the
+    mean keeps to it.
+    """
+
+    constraint: str
+    arm: str
+    mean: float
+    limit: float
+    seeds: int
+    state: str
+    within: bool
+
+    def words(self) -> str:
+        """`val_kl_nats >= 5: met, 5.4 (at least 5.2 with 95 %, 8 seeds)`."""
+        if not self.seeds:
+            return f"{self.constraint}: not judged, no confirmed seed has it"
+        side = "at least" if ">" in self.constraint else "at most"
+        said = self.state if self.state != "unsure" else "likely met, unproven" if self.within else "likely broken, unproven"
+        return f"{self.constraint}: {said}, {number(self.mean)} ({side} {number(self.limit)} with 95 %, {self.seeds} seeds)"
 
 
 @dataclass(frozen=True)
@@ -198,8 +228,23 @@ class Answer:
     # The knobs that move in the training of `best`, and of `recommended`: [[epoch, value], …] each.
     schedule: dict[str, list[list[Value]]] = field(default_factory=dict)
     recommended_schedule: dict[str, list[list[Value]]] = field(default_factory=dict)
+    constraints: list[Held] = field(default_factory=list)  # of the arms `chosen` (the λ that was judged) and `off`
+    nearest: str = ""  # where no config keeps to every constraint: which comes nearest, and by how much it misses
     luckiest: float = math.nan  # the best score of the search: what a tuner would report
     beside: Beside = field(default_factory=Beside)
+
+    @property
+    def kept_to(self) -> list[Held]:
+        """What is known of the exported config and each constraint."""
+        exported = "off" if self.recommended_arm == OFF_ARM else "chosen"
+        return [one for one in self.constraints if one.arm == exported]
+
+    @property
+    def needed_for(self) -> list[Held]:
+        """What λ off does not keep to by its seeds, where the exported λ keeps to everything by its own."""
+        if self.recommended_arm == OFF_ARM or not all(one.within for one in self.kept_to):
+            return []
+        return [one for one in self.constraints if one.arm == "off" and one.seeds and not one.within]
 
     @property
     def optimism(self) -> float:
@@ -223,6 +268,7 @@ class Answer:
         parts: dict[str, Any] = {"lambdas": lambdas, "effect": Effect(**plain["effect"]), "promise": Promise(**plain["promise"])}
         parts["goals"] = [Reached(**one) for one in plain.get("goals", [])]
         parts["beside"] = Beside.of(plain.get("beside"))
+        parts["constraints"] = [Held(**one) for one in plain.get("constraints", [])]
         for arms in plain.get("measured", {}).values():
             for mean in arms.values():
                 mean.setdefault("n", mean.pop("seeds", 0))  # the first answers with `n` called it `seeds`
@@ -230,7 +276,7 @@ class Answer:
 
     def sentence(self) -> str:
         """The answer in one plain paragraph."""
-        promise = f"A new seed of the recommended config should score {self.promise.words()}."
+        promise = f"A new seed of the recommended config should score {self.promise.words()}.{self._constraint_words()}"
         if any(one.alone for one in self.lambdas):
             return f"{self._alone_words()} {promise}"
         off = ", ".join(f"{one.name} = {number(one.off)}" for one in self.lambdas)
@@ -248,12 +294,19 @@ class Answer:
         name = self.score_name or "the score"
         kept = f"; keep {off}" if self.recommended_arm == OFF_ARM else ""
         text = {
-            Verdict.HELPS: f"{values} improves {name} by {size} over {off}",
+            Verdict.HELPS: f"{values} improves {name} by {size} over {off}{kept}",
             Verdict.HURTS: f"{values} worsens {name} by {size} against {off}{kept}",
             Verdict.HARMLESS: f"{values} changes {name} by {size} against {off}, less than the margin of {number(self.margin)}{kept}",
             Verdict.NO_EVIDENCE: f"No evidence that {values} changes {name}: improvement {size} over {off}{kept}",
         }[self.verdict]
         return f"{text} ({self.verdict}; {self.effect.seeds} paired seeds). {promise}"
+
+    def _constraint_words(self) -> str:
+        """What the exported config keeps to, and what λ is needed for. Empty where there is no constraint."""
+        said = [f" No config meets the constraints: {self.nearest}."] if self.nearest else []
+        said += [f" Constraint {one.words()}." for one in self.kept_to]
+        said += [f" λ off has {number(one.mean)}: λ is needed for {one.constraint}." for one in self.needed_for]
+        return "".join(said)
 
     def _alone_words(self) -> str:
         """The gain of each λ alone over the off arm. A λ that hurts has a negative gain."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from infra.catalogue import MemberRow, config_hash
 from objectives import metrics
@@ -16,18 +17,25 @@ from search.asking.space import OFF_ARM, Space
 from search.choosing import candidates, insight, race, schedules, verdict
 from search.choosing.answer import Answer, Candidate, LambdaAnswer, Reached, Row, SelectionError
 from search.choosing.arms import mean_of
+from search.choosing.feasibility import surface_of
 from search.choosing.hysteresis import with_paths
 from search.choosing.lambda_interval import lambda_answer
-from search.choosing.trainings import trainings
-from search.modelling.surface import Surface
 from search.spec.goals import ANY, EFFECT
 from search.spec.keys import Spec
 
+Tracks = Mapping[int, Mapping[str, Mapping[int, float]]]  # by member, metric and epoch
 
-def table(members: Sequence[MemberRow], curves: Mapping[int, Mapping[int, float]], chosen: Sequence[Candidate]) -> list[Row]:
+
+def table(
+    members: Sequence[MemberRow],
+    curves: Mapping[int, Mapping[int, float]],
+    chosen: Sequence[Candidate],
+    tracks: Tracks = MappingProxyType({}),
+    watched: Collection[str] = (),
+) -> list[Row]:
     """The members, as rows for the choice. A confirmed config gets the arm that it has among today's candidates.
 
-    `curves` holds the finite rung scores of each member by epoch.
+    `curves` holds the finite rung scores of each member by epoch, `tracks` the values of the metrics that are constrained (`watched`).
     """
     arms = {config_hash(candidate.config, candidate.schedule): candidate.arm for candidate in chosen}
     return [
@@ -46,6 +54,8 @@ def table(members: Sequence[MemberRow], curves: Mapping[int, Mapping[int, float]
             parent=row.parent,
             start=row.start,
             moves=bool(row.schedule),
+            metrics={name: row.metrics[name] for name in watched if name in row.metrics},
+            tracks=tracks.get(row.number, {}),
         )
         for row in members
     ]
@@ -57,7 +67,15 @@ def to_confirm(spec: Spec, space: Space, rows: Sequence[Row]) -> list[Candidate]
         return []
     searched = {knob.name for knob in space.knobs}
     fixed = {name: value for name, value in space.config({}).items() if name not in searched}
-    found = candidates.candidates(rows, space.knobs, fixed=fixed, configs=spec.confirm.configs, simplify=spec.simplify, alone=space.alone)
+    found = candidates.candidates(
+        rows,
+        space.knobs,
+        fixed=fixed,
+        configs=spec.confirm.configs,
+        simplify=spec.simplify,
+        alone=space.alone,
+        constraints=spec.demands,
+    )
     return found + schedules.candidate(rows, space.knobs)
 
 
@@ -96,7 +114,7 @@ def error_of(spec: Spec, look: race.Look) -> float:
 def lambda_goals(spec: Spec, space: Space, rows: Sequence[Row]) -> list[Reached]:
     """How far the goals about λ are reached by the members so far: the intervals of λ at the minimum of the surface."""
     lambdas = [knob for knob in space.lambdas if any(one.covers(knob) for one in spec.goals)]
-    surface = Surface.of(trainings(rows), space.knobs)
+    surface = surface_of(rows, space.knobs, spec.demands)
     try:
         found = {one.arm: one.config for one in to_confirm(spec, space, rows)}
     except SelectionError:
@@ -132,7 +150,18 @@ def finalists(spec: Spec, space: Space, rows: Sequence[Row], found: Sequence[Can
     error, fewer = error_of(spec, look), width_asked(spec) is None
     moving = [one for one in found if one.schedule]
     found = [one for one in found if not one.schedule]
-    chosen = race.finalists(found, rows, space.knobs, lambdas, alone=space.alone, simpler=simpler, most=most, error=error, fewer=fewer)
+    chosen = race.finalists(
+        found,
+        rows,
+        space.knobs,
+        lambdas,
+        alone=space.alone,
+        simpler=simpler,
+        most=most,
+        error=error,
+        fewer=fewer,
+        constraints=spec.demands,
+    )
     if not moving:
         return chosen
     # How many seeds settle the verdict on a schedule is not known beforehand.
@@ -187,6 +216,7 @@ def answer(
         alone=space.alone,
         seeds=seeds,
         error=error_of(spec, look),
+        constraints=spec.demands,
     )
     final = [row for row in members if row.phase == Phase.CONFIRM and row.state == State.COMPLETE and row.seed in seeds]
     goals = _reached(spec, found.lambdas)
@@ -209,6 +239,7 @@ def answer(
             simplify=spec.simplify,
             alone=space.alone,
             simplest=spec.prefer == "simpler",
+            constraints=spec.demands,
         ),
     )
     return with_paths(found, space, rows)

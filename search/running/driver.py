@@ -21,6 +21,7 @@ from search.running.dispatch import Dispatch
 from search.running.ledger import LOOKS, Ledger
 from search.running.leftovers import Leftovers
 from search.running.plan import Plan
+from search.running.tracks import Tracks
 from search.running.wall import WallTime
 from search.spec.keys import Spec
 from search.telling.listener import Listener, Silent
@@ -47,9 +48,10 @@ def opened(
         listener or Silent(),
         schedulers.make(spec.scheduler, epochs),
         epochs=epochs,
+        tracks=Tracks(spec.demands),
         leftovers=Leftovers(home, name),
     )
-    study = Study(space, spec.sampler, spec.seed, spec.budget.trials)
+    study = Study(space, spec.sampler, spec.seed, spec.budget.trials, spec.demands)
     study.rebuild([row for row in ledger.ordered() if row.phase == Phase.SEARCH and not row.start])
     members, row = planned(spec), catalogue.sweep(name)
     plan = Plan(

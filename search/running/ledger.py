@@ -16,6 +16,7 @@ from infra.tracking import Tracker
 from objectives.base import Phase, Report, State
 from search.choosing.answer import Candidate, listed
 from search.running.leftovers import Leftovers
+from search.running.tracks import Tracks
 from search.running.work import RANGES
 from search.schedulers import SchedulerProtocol
 from search.spec.keys import Spec
@@ -57,10 +58,11 @@ class Ledger:
         *,
         epochs: int,
         leftovers: Leftovers,
+        tracks: Tracks | None = None,
     ) -> None:
         self.sweep, self.epochs = sweep, epochs
         self._catalogue, self._tracker, self._listener, self._scheduler = catalogue, tracker, listener, scheduler
-        self.leftovers = leftovers
+        self.leftovers, self.tracks = leftovers, tracks or Tracks(())
         self.rows: dict[int, MemberRow] = {row.number: row for row in catalogue.members(sweep)}
         self._seen: dict[int, set[int]] = {}
         self.curves: dict[int, dict[int, float]] = {}
@@ -71,8 +73,7 @@ class Ledger:
             # The report with which a member was lost was no report of a member that might go on; nobody was compared with it.
             lost = row.state in (State.DIVERGED, State.COLLAPSED) and report.epoch == row.epochs
             if row.phase == Phase.SEARCH and not lost:
-                score = math.nan if report.rung_score is None else report.rung_score
-                scheduler.hear([(report.number, row.arm, report.epoch, score)])
+                scheduler.hear([self._told(report)])
         # How long an open member was trained is what it has reported. Members that go on together must agree in it.
         for number, seen in self._seen.items():
             if self.rows[number].state is None:
@@ -115,13 +116,18 @@ class Ledger:
             # An earlier driver has already decided after this report. The member is open, so the decision was to go on.
             if report.state in (None, State.COMPLETE) and report.epoch not in self._seen.get(number, ())
         ]
-        self._scheduler.hear([_told(report, self.rows) for report in fresh])
+        self._scheduler.hear([self._told(report) for report in fresh])
         stopped: set[int] = set()
-        for number, arm, epoch, score in (_told(report, self.rows) for report in fresh if report.state is None):
+        for number, arm, epoch, score in (self._told(report) for report in fresh if report.state is None):
             if number not in stopped and (reason := self._scheduler.decide(number, arm, epoch, score)):
                 self.doom(number, reason)
                 stopped.add(number)
         return stopped
+
+    def _told(self, report: Report | ReportRow) -> tuple[int, str, int, float]:
+        """A report as a scheduler hears it."""
+        score = math.nan if report.rung_score is None else report.rung_score
+        return report.number, self.tracks.rivals(self.rows[report.number].arm, report), report.epoch, score
 
     def together(self) -> AbstractContextManager[None]:
         """What is written in the block is one commit."""
@@ -170,6 +176,7 @@ class Ledger:
     def _plot(self, report: Report | ReportRow) -> None:
         if report.rung_score is not None and math.isfinite(report.rung_score):
             self.curves.setdefault(report.number, {})[report.epoch] = report.rung_score
+        self.tracks.plot(report)
 
     def _write(self, entries: Sequence[_Entry]) -> None:
         with self._catalogue.together():
@@ -244,11 +251,6 @@ class Ledger:
     def note(self, text: str) -> None:
         """Pass a remark on."""
         self._listener.note(text)
-
-
-def _told(report: Report, rows: Mapping[int, MemberRow]) -> tuple[int, str, int, float]:
-    """A report as a scheduler hears it."""
-    return report.number, rows[report.number].arm, report.epoch, report.rung_score
 
 
 def failures(rows: Sequence[MemberRow]) -> list[str]:

@@ -18,6 +18,7 @@ from search.asking import samplers
 from search.asking.space import Space
 from search.schedulers._evolving import movable
 from search.spec.conditions import condition_faults, never, point_faults, sets
+from search.spec.constraints import constraint_faults
 from search.spec.defaults import bounds, default_dataset, searched_alone, searched_knobs
 from search.spec.goals import goal_faults
 from search.spec.handing_on import evolving_faults, handing_on_faults, stopping
@@ -327,6 +328,7 @@ def name_faults(spec: Spec, objective: type[Objective], remote: bool) -> list[st
     if spec.latents is not None and spec.latents not in names("latents"):
         faults.append(unknown("latents", spec.latents, names("latents")))
     faults += objective.measure_faults(spec.measure)
+    faults += constraint_faults(spec.constraints, list(metrics), spec.metric or objective.score)
     return faults + _data_faults(spec, objective, remote)
 
 

@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PlainValidator, Tag, field_validator
 
 from objectives.base import Precision, Settings
+from search.spec.constraints import GRAMMAR, NAN_RATE, Constraint, constraint
 from search.spec.goals import Goal, goal
 from search.spec.text import to_yaml
 
@@ -107,6 +108,14 @@ def _named(given: Any) -> Any:
     return given
 
 
+def _bounds(given: Any) -> Any:
+    """The bounds of one metric: a text or a list of texts. What they say is read later, so that the grammar is told once."""
+    texts = (given,) if isinstance(given, str) else given
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"must be {GRAMMAR}, in quotes, or a list of these")
+    return tuple(texts)
+
+
 def _packed(given: Any) -> Any:
     if given is None or given == "auto":
         return "auto"
@@ -142,6 +151,7 @@ def _margin(given: Any) -> Any:
 
 Margin = Annotated[float | str, PlainValidator(_margin)]
 Named = Annotated[str | dict[str, Any], PlainValidator(_named)]
+Bounds = Annotated[tuple[str, ...], BeforeValidator(_bounds)]
 Pack = Annotated[int | str, PlainValidator(_packed)]
 Searched = Annotated[
     Annotated[Range, Tag("a range")] | Annotated[tuple[Scalar, ...], Tag("a list")],
@@ -185,6 +195,7 @@ class Spec(_Part):
     margin: Margin = 0.01
     prefer: Literal["best", "simpler"] = "best"
     until: tuple[str, ...] = ()
+    constraints: dict[str, Bounds] = {}
     simplify: tuple[str, ...] = ()
     alone: bool | None = None
     resources: Resources = Resources()
@@ -223,7 +234,7 @@ class Spec(_Part):
     def _one_goal(cls, given: Any) -> Any:
         return (given,) if isinstance(given, str) else () if given is None else given
 
-    @field_validator("fixed", "points", "budget", "confirm", "resources", "limits", mode="before")
+    @field_validator("fixed", "points", "budget", "confirm", "constraints", "resources", "limits", mode="before")
     @classmethod
     def _null_is_default(cls, given: Any, info: Any) -> Any:
         return cls.model_fields[info.field_name].default if given is None else given
@@ -248,6 +259,11 @@ class Spec(_Part):
         return tuple(goal(text) for text in self.until)
 
     @property
+    def demands(self) -> tuple[Constraint, ...]:
+        """The constraints as they are read, in the order of the spec."""
+        return tuple(constraint(metric, text) for metric, texts in self.constraints.items() for text in texts)
+
+    @property
     def device(self) -> str:
         """Where a training runs, as `Settings` says it."""
         named = self.resources.device
@@ -268,6 +284,7 @@ class Spec(_Part):
             score=self.score,
             metric=self.metric,
             measure=self.measure,
+            bounded=tuple(name for name in self.constraints if name != NAN_RATE),
             features=self.features,
             latents=self.latents,
             batch_size=self.batch_size,

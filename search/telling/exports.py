@@ -60,6 +60,7 @@ def best_spec(name: str, row: SweepRow, answer: Answer, rows: Sequence[MemberRow
         "verdict": str(answer.verdict),
         "answer": answer.sentence(),
         "created": row.created.isoformat(),
+        **({"constraints": [one.words() for one in answer.kept_to]} if answer.constraints else {}),
         "data": row.facts,
         **row.provenance,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,11 @@ from search.asking.conditions import rest
 from search.asking.space import SEED, at, distributions
 from search.modelling.axis import Axis
 from search.modelling.encoder import Encoder
+from search.modelling.feasible import Bound, Excess, Feasible
 from search.modelling.process import Array
 from search.modelling.surface import Surface, Training
 
+EVEN = 0.5  # likelier than this a config is taken to keep to the constraints
 COVER, NEAR, CENTRES, SPREAD = 256, 32, 4, 0.08  # draws over the whole space; draws near each of the best tried; how near
 
 
@@ -69,8 +72,11 @@ class Expected(BaseSampler):  # type: ignore[misc]  # optuna is untyped to mypy 
             Training(params[one.number], one.user_attrs.get(SEED, 0), sign * one.value if math.isfinite(one.value) else None)
             for one in told
         ]
+        sound = [one for one in told if math.isfinite(one.value)]
         drawn = [{knob.name: at(knob, float(u)) for knob, u in zip(self._space, row, strict=True)} for row in self._cover()]
         surface = Surface.of(trainings, self._space) if len(trials) >= self._first else None
+        if surface is not None:
+            surface = _constrained(surface, sound)
         if surface is None:
             best = self._farthest(drawn, list(params.values()))
         else:
@@ -112,20 +118,41 @@ class Expected(BaseSampler):  # type: ignore[misc]  # optuna is untyped to mypy 
         return at(knob, float(np.clip(Axis.of(knob).u(value) + SPREAD * self._rng.normal(), 0.0, 1.0)))
 
 
+def _constrained(surface: Surface, sound: Sequence[Any]) -> Surface:
+    """The surface with the constraints that complete trials were told of. A constraint on the share of losses is that of the losses."""
+    names = list(dict.fromkeys(name for one in sound for name in one.constraints))
+    if not names:
+        return surface
+    told = {name: [one for one in sound if name in one.constraints] for name in names}
+    excesses = {name: [Excess(one.params, one.user_attrs.get(SEED, 0), one.constraints[name]) for one in told[name]] for name in names}
+    bounds = tuple(Bound.of(seen, surface.encoder) for seen in excesses.values())
+    return replace(surface, feasible=Feasible(bounds))
+
+
 def _promise(surface: Surface, points: Array, open_: Array | None) -> Array:
-    """The augmented expected improvement of each row over the best expected score of what was tried."""
+    """The augmented expected improvement of each row over the best expected score of what was tried and likely keeps to the constraints.
+
+    It is multiplied by the probability that the row keeps to them (Gardner et al. 2014). Where nothing did so far, that probability alone
+    counts.
+    """
     from scipy.special import ndtr
 
     process = surface.process
     for point in open_ if open_ is not None else ():
         process = process.told(point, float(process.mean(point[None, :])[0]), float(process.noise(point[None, :])[0]))
-    best = float(process.mean(process.seen.points).min())
+    kept = np.ones(len(points)) if surface.feasible is None else surface.feasible.probability(points)
+    tried = process.seen.points
+    if surface.feasible is not None:
+        tried = tried[surface.feasible.probability(tried) >= EVEN]
+        if not len(tried):
+            return kept * (1 - surface.losses.probability(points))
+    best = float(process.mean(tried).min())
     sd, noise = process.sd(points), process.noise(points)
     gain = best - process.mean(points)
     z = gain / sd
     improvement = gain * ndtr(z) + sd * np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
     found: Array = improvement * (1 - noise / np.hypot(sd, noise)) * (1 - surface.losses.probability(points))
-    return found
+    return found if surface.feasible is None else found * kept
 
 
 def _knob(name: str, one: Any) -> Knob:
