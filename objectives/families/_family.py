@@ -133,6 +133,7 @@ class Family(base.Objective, _prepared.Preparing):
     density = False  # whether its likelihood is a density of real-valued pixels; for families that offer a likelihood
     evaluates_together: ClassVar[bool] = False  # `evaluate` only makes tensors from tensors, so it can be mapped over members
     measures: ClassVar[tuple[str, ...]] = ()  # metric files that are measured for every complete member
+    kept: ClassVar[tuple[str, ...]] = ()  # the parts that are used after training; empty: all of them
 
     def __init__(self, settings: base.Settings) -> None:
         self.settings = replace(settings, device=device_of(settings.device))
@@ -144,8 +145,13 @@ class Family(base.Objective, _prepared.Preparing):
             raise base.ObjectiveError(registry.unknown(f"deciding metric of {self.name!r}", self.deciding, deciders))
         if wrong := [*models.faults(self.model, self.name), *self.measure_faults(settings.measure)]:
             raise base.ObjectiveError("\n".join(wrong))
-        deciding = metrics.file_of(self.deciding, metrics.measurable(frozenset(self.offers)))
-        always = [*self.measures, *([deciding] if deciding else [])]
+        if unknown := [name for name in settings.beside if name not in self.metrics]:
+            raise base.ObjectiveError(registry.unknown(f"metric of {self.name!r}", unknown[0], list(self.metrics)))
+        askable = metrics.measurable(frozenset(self.offers))
+        beside = [file for name in settings.beside if (file := metrics.file_of(name, askable))]
+        deciding = metrics.file_of(self.deciding, askable)
+        always = [*self.measures, *([deciding] if deciding else []), *beside]
+        self.each_epoch = tuple(dict.fromkeys(file for file in beside if metrics.cheap(file)))
         # What decides is measured of every complete member; what is asked for beside it, where it is confirmed.
         everything = tuple(dict.fromkeys([*always, *settings.measure]))
         self.measured = {phase: tuple(always) if phase is base.Phase.SEARCH else everything for phase in base.Phase}

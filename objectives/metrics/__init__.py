@@ -7,7 +7,10 @@ A spec can ask any family for some metrics (`measure:`, or `metric:` where the m
 
 - `NEEDS`: what the metric takes from a `subject.Subject`, a subset of the list in `metrics/_subject.py`;
 - `measure(subject)`: estimates by name, without the split's prefix (`METRIC` of `val_kid` has the name `kid`). `ALSO` declares the metrics
-  beyond `METRIC` that it returns.
+  beyond `METRIC` that it returns. A fact about the weights, which no split changes, has no prefix.
+
+`CHEAP = True` says that a metric costs so little that it is measured after every epoch, where a spec asks for it beside the score: so early
+stopping can see it.
 
 A file may have `misfit(images, extractor) -> str`: why the metric says nothing about a data set, in words, or an empty string. It is called
 before anything is trained; the extractor is None for a metric that does not need `features`. `METRIC.label` is the number's full name: what
@@ -52,6 +55,11 @@ def file_of(metric: str, among: Sequence[str]) -> str | None:
     return next((name for name in among if metric in {one.name for one in declared(name)}), None)
 
 
+def cheap(name: str) -> bool:
+    """Whether a metric file is measured after every epoch where a spec asks for it beside the score."""
+    return bool(getattr(module(name), "CHEAP", False))
+
+
 def needs(names: Collection[str], what: str) -> bool:
     """Whether any of these metric files needs this."""
     return any(what in module(name).NEEDS for name in names)
@@ -71,6 +79,7 @@ def measured(subject: Subject, names: Collection[str]) -> dict[str, float]:
     """The numbers of these metric files, with the prefix of the subject's split."""
     found: dict[str, float] = {}
     for name in names:
+        of_weights = module(name).NEEDS == ("weights",)
         for short, estimate in module(name).measure(subject).items():
-            found.update(estimate.as_metrics(f"{subject.split}_{short}"))
+            found.update(estimate.as_metrics(short if of_weights else f"{subject.split}_{short}"))
     return found
