@@ -72,7 +72,7 @@ def budgets(spec: Spec, *, home: Home | None = None, workers: int | None = None)
     """
     home = home or Home.open()
     noise = _noise(spec, home)
-    unit = spec.metric or "the score" if noise else "sd of one training"
+    unit = spec.score_name or "the score" if noise else "sd of one training"
     found, basis = [], ""
     for factor in (0.5, 1, 2):
         trials, seeds = max(MIN_TRIALS, round(factor * spec.budget.trials)), max(2, round(factor * spec.confirm.seeds))

@@ -84,7 +84,7 @@ def train(
     score = last.score if last.score is not None else math.nan
     promise = spec.promise
     inside = None if not promise else bool(promise["low"] <= score <= promise["high"])
-    metric = str(spec.metric)
+    metric = spec.score_name
     state = str(last.state)
     result = Retrained(
         score, metric, seed, state, last.reason, inside, promise, known.get(seed), folder, round(time.monotonic() - started, 1)

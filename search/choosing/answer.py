@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -32,6 +32,7 @@ class Row:
     """One member as the choice sees it.
 
     `score` is the final score (complete members only), `rung_score` the last cheap score that was seen, `curve` all cheap scores by epoch.
+    `others` are the final values of the metrics beside the score, lower being better, and `other_curves` their values by epoch.
     """
 
     number: int
@@ -45,6 +46,15 @@ class Row:
     epochs: int = 0
     seconds: float = 0.0
     curve: Mapping[int, float] = field(default_factory=dict)
+    others: tuple[float | None, ...] = ()
+    other_curves: tuple[Mapping[int, float], ...] = ()
+
+    def by(self, metric: int) -> Row:
+        """The member as it is judged by one metric: 0 is the score, 1 the first of the others."""
+        if metric == 0:
+            return self
+        curve = self.other_curves[metric - 1]
+        return replace(self, score=self.others[metric - 1], curve=curve, rung_score=curve[max(curve)] if curve else None)
 
     @property
     def ended(self) -> str:
@@ -97,6 +107,69 @@ class Promise:
         """Mean and interval, with enough digits to tell the ends apart."""
         width = self.high - self.low
         return f"{number(self.mean, width)} [{number(self.low, width)}, {number(self.high, width)}]"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with a 95 % interval, from so many seeds."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+
+    def words(self) -> str:
+        """Mean and interval."""
+        width = self.high - self.low
+        return f"{number(self.mean, width)} [{number(self.low, width)}, {number(self.high, width)}]"
+
+
+@dataclass(frozen=True)
+class FrontPoint:
+    """A confirmed arm in all metrics, each in its own unit and direction.
+
+    `values` are means with t intervals, each for itself. `effects` are gains over the off arm (positive is better), simultaneous over all
+    arms and metrics; the off arm has none. `front`: no other arm is at least as good in every mean and better in one. `undominated` is the
+    probability of that. `lost` counts seeds that the arm lost to its config.
+    """
+
+    arm: str
+    config: dict[str, Value]
+    values: dict[str, Interval]
+    effects: dict[str, Effect]
+    front: bool
+    undominated: float
+    lost: int = 0
+
+
+@dataclass(frozen=True)
+class Front:
+    """What the confirmed arms say of several metrics together, from `seeds` paired seeds.
+
+    `metrics` says which way each is better. `hypervolume` is the volume between the front and `reference`. `beside` is the arm that is best
+    in the second metric among those within one standard error of the best in the first.
+    """
+
+    metrics: dict[str, str]
+    points: list[FrontPoint]
+    seeds: int
+    hypervolume: Interval
+    reference: dict[str, float]
+    beside: str
+
+    @staticmethod
+    def from_dict(plain: Mapping[str, Any]) -> Front:
+        """What `asdict` made of it."""
+        points = []
+        for one in plain["points"]:
+            values = {name: Interval(**value) for name, value in one["values"].items()}
+            effects = {name: Effect(**effect) for name, effect in one["effects"].items()}
+            points.append(FrontPoint(**{**one, "values": values, "effects": effects}))
+        return Front(**{**plain, "points": points, "hypervolume": Interval(**plain["hypervolume"])})
+
+    def point(self, arm: str) -> FrontPoint | None:
+        """The point of an arm."""
+        return next((one for one in self.points if one.arm == arm), None)
 
 
 @dataclass(frozen=True)
@@ -159,6 +232,7 @@ class Answer:
     # What `measure` asked for: full name -> arm (`chosen`, `off`) -> mean over the arm's seeds, the mean's standard error, number of seeds.
     measured: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     luckiest: float = math.nan  # the best score of the search: what a tuner would report
+    front: Front | None = None  # only where several metrics were asked for, and arms were confirmed
 
     @property
     def optimism(self) -> float:
@@ -168,6 +242,8 @@ class Answer:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON: NaN and the infinities are written as strings."""
         encoded: dict[str, Any] = _encode(asdict(self))
+        if self.front is None:  # with one metric the stored answer is as it always was
+            del encoded["front"]
         return encoded
 
     @staticmethod
@@ -183,7 +259,8 @@ class Answer:
         for arms in plain.get("measured", {}).values():
             for mean in arms.values():
                 mean.setdefault("n", mean.pop("seeds", 0))  # the first answers with `n` called it `seeds`
-        return Answer(**{**plain, **parts, "verdict": Verdict(plain["verdict"])})
+        front = Front.from_dict(plain["front"]) if plain.get("front") else None
+        return Answer(**{**plain, **parts, "verdict": Verdict(plain["verdict"]), "front": front})
 
     def sentence(self) -> str:
         """The answer in one plain paragraph."""

@@ -12,16 +12,25 @@ from objectives.base import Phase, State
 from objectives.registry import load
 from search.asking.seeds import derive
 from search.asking.space import OFF_ARM, Space
-from search.choosing import candidates, race, verdict
+from search.choosing import candidates, front, race, verdict
 from search.choosing.answer import Answer, Candidate, Row
 from search.choosing.arms import mean_of
 from search.spec.keys import Spec
+from search.spec.several import Asked
+
+Curves = Mapping[int, Mapping[int, float]]
 
 
-def table(members: Sequence[MemberRow], curves: Mapping[int, Mapping[int, float]], chosen: Sequence[Candidate]) -> list[Row]:
+def table(
+    members: Sequence[MemberRow],
+    curves: Curves,
+    chosen: Sequence[Candidate],
+    beside: Sequence[Asked] = (),
+    others: Sequence[Curves] = (),
+) -> list[Row]:
     """The members, as rows for the choice. A confirmed config gets the arm that it has among today's candidates.
 
-    `curves` holds the finite rung scores of each member by epoch.
+    `curves` holds the finite rung scores of each member by epoch, `others` the same of each metric `beside` the score.
     """
     arms = {config_hash(candidate.config): candidate.arm for candidate in chosen}
     return [
@@ -37,6 +46,8 @@ def table(members: Sequence[MemberRow], curves: Mapping[int, Mapping[int, float]
             epochs=row.epochs,
             seconds=row.seconds,
             curve=curves.get(row.number, {}),
+            others=tuple(one.values(row.metrics) if row.state == State.COMPLETE else None for one in beside),
+            other_curves=tuple(one.get(row.number, {}) for one in others),
         )
         for row in members
     ]
@@ -48,6 +59,10 @@ def to_confirm(spec: Spec, space: Space, rows: Sequence[Row]) -> list[Candidate]
         return []
     searched = {knob.name for knob in space.knobs}
     fixed = {name: value for name, value in space.config({}).items() if name not in searched}
+    if len(spec.asked) > 1:
+        return front.candidates(
+            rows, space.knobs, metrics=len(spec.asked), fixed=fixed, configs=spec.confirm.configs, simplify=spec.simplify
+        )
     return candidates.candidates(rows, space.knobs, fixed=fixed, configs=spec.confirm.configs, simplify=spec.simplify, alone=space.alone)
 
 
@@ -55,14 +70,20 @@ def planned(spec: Spec) -> dict[str, int]:
     """How many members each phase will have at most."""
     lambdas = len(Space(spec, load(spec.objective)).lambdas)
     alone, confirm = bool(spec.alone), spec.confirm
-    configs = confirm.configs if confirm.configs is not None else candidates.usual(lambdas, alone)
+    usual = front.USUAL if len(spec.asked) > 1 else candidates.usual(lambdas, alone)
+    configs = confirm.configs if confirm.configs is not None else usual
     final = min(configs, finalists_planned(spec))
     screened = configs * confirm.screen if configs > final and confirm.seeds else 0
     return {Phase.SEARCH: spec.budget.trials, Phase.CONFIRM: screened + final * confirm.seeds}
 
 
 def finalists_planned(spec: Spec) -> int:
-    """How many configs the final round compares: off and the best; with several λ also the best without each, or the best of each λ."""
+    """How many configs the final round compares: off and the best; with several λ also the best without each, or the best of each λ.
+
+    With several metrics: off and at most so many of the front.
+    """
+    if len(spec.asked) > 1:
+        return 1 + front.FINALISTS
     lambdas = len(Space(spec, load(spec.objective)).lambdas)
     return 1 + lambdas if spec.alone else 2 + (lambdas if lambdas > 1 else 0)
 
@@ -71,6 +92,8 @@ def finalists(spec: Spec, space: Space, rows: Sequence[Row], found: Sequence[Can
     """The candidates, their finalists with the number of their final seeds."""
     lambdas = candidates.lambdas_of(space.knobs, spec.simplify)
     simpler = spec.prefer == "simpler"
+    if len(spec.asked) > 1:
+        return front.finalists(found, rows, space.knobs, lambdas, metrics=len(spec.asked), simpler=simpler, most=most, error=look.error)
     return race.finalists(found, rows, space.knobs, lambdas, alone=space.alone, simpler=simpler, most=most, error=look.error)
 
 
@@ -94,7 +117,7 @@ def answer(
     look: race.Look,
 ) -> Answer:
     """The answer that the race gives. `labels` are the full names of metrics."""
-    name, seeds = str(spec.metric), set(final_seeds(spec, look))
+    name, seeds = spec.score_name, set(final_seeds(spec, look))
     found = verdict.answer(
         rows,
         space.knobs,
@@ -106,6 +129,8 @@ def answer(
         seeds=seeds,
         error=look.error,
     )
+    if len(spec.asked) > 1:
+        found = front.with_front(found, rows, chosen, spec.asked, seeds)
     final = [row for row in members if row.phase == Phase.CONFIRM and row.state == State.COMPLETE and row.seed in seeds]
     return replace(found, score_label=labels.get(name, ""), measured=_measured(spec, found, final, chosen, labels))
 

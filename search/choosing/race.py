@@ -110,7 +110,7 @@ def finalists(
         error: the probability of error that the verdict may have.
     """
     surface = Surface.of(trainings(rows), knobs)
-    lost = _lost(found, rows)
+    lost = lost_seeds(found, rows)
     offs = [one for one in found if is_off(one)]
     chosen = [_best(offs, surface, lost)]
     screened = any(row.phase == Phase.CONFIRM for row in rows)
@@ -170,7 +170,7 @@ def _without(chosen: Candidate, lambdas: Sequence[Knob]) -> list[Candidate]:
     return [Candidate(WITHOUT + k.name, {**chosen.config, k.name: off_value(k)}, f"{why} {k.name}") for k in on]
 
 
-def _lost(found: Sequence[Candidate], rows: Sequence[Row]) -> dict[str, int]:
+def lost_seeds(found: Sequence[Candidate], rows: Sequence[Row]) -> dict[str, int]:
     """How many seeds each candidate lost to its config."""
     configs = {one.arm: one.config for one in found}
     confirmed = [row for row in rows if row.phase == Phase.CONFIRM and row.ended == "bad"]

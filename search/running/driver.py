@@ -47,8 +47,9 @@ def opened(
         schedulers.make(spec.scheduler, epochs),
         epochs=epochs,
         checkpoint=lambda number: home.checkpoint(name, number),
+        beside=spec.asked[1:],
     )
-    study = Study(space, spec.sampler, spec.seed, spec.budget.trials)
+    study = Study(space, spec.sampler, spec.seed, spec.budget.trials, spec.asked[1:])
     study.rebuild([row for row in ledger.ordered() if row.phase == Phase.SEARCH])
     members, row = planned(spec), catalogue.sweep(name)
     plan = Plan(

@@ -15,6 +15,7 @@ from objectives.registry import load, names, unknown
 from search import schedulers
 from search.asking import samplers
 from search.asking.space import Space
+from search.spec import several
 from search.spec.defaults import bounds, default_dataset, searched_alone, searched_knobs
 from search.spec.keys import Purpose, Range, Resources, Scalar, Searched, Spec
 
@@ -58,6 +59,9 @@ def _alone_faults(spec: Spec, objective: type[Objective]) -> list[str]:
     lambdas = searched_alone(spec, objective)
     if not lambdas:
         return []
+    if len(spec.asked) > 1:
+        names = ", ".join(one.name for one in spec.asked)
+        return [f"alone must be false where several metrics are asked for ({names}): a front is of all λ together. Set alone: false."]
     few, configs, faults = 2 * (len(lambdas) + 1), spec.confirm.configs, []
     if spec.budget.trials < few:
         faults.append(f"budget.trials must be at least {few} to search {len(lambdas)} λ each alone; got {spec.budget.trials}. Raise it.")
@@ -83,7 +87,7 @@ def _sampler_conflicts(spec: Spec, objective: type[Objective]) -> list[Conflict]
     if not search or samplers.faults(spec.sampler) or knob_faults(spec, objective, "train"):
         return []
     resolved = spec.model_copy(update={"search": search, "alone": bool(searched_alone(spec, objective))})
-    return samplers.conflicts(spec.sampler, Space(resolved, objective), spec.budget.trials)
+    return samplers.conflicts(spec.sampler, Space(resolved, objective), spec.budget.trials, max(1, len(spec.asked)))
 
 
 def _objectives_conflicts(spec: Spec, objective: type[Objective]) -> list[Conflict]:
@@ -113,7 +117,7 @@ def _intent(spec: Spec, objective: type[Objective]) -> Intent:
         searched=frozenset(searched) & frozenset(knobs),
         epochs=epochs,
         first_rung=next(iter(milestones), None),
-        metric=spec.metric or objective.score,
+        metric=spec.score_name or objective.score,
         score=spec.score,
     )
 
@@ -232,12 +236,7 @@ def name_faults(spec: Spec, objective: type[Objective], remote: bool) -> list[st
     faults = []
     if spec.likelihood is not None and spec.likelihood not in objective.likelihoods:
         faults.append(unknown(f"a likelihood of {spec.objective!r}", spec.likelihood, objective.likelihoods))
-    metrics = objective.metrics
-    if spec.metric is not None and spec.metric not in metrics:
-        faults.append(unknown(f"a metric of {spec.objective!r}", spec.metric, list(metrics)))
-    elif spec.metric is not None and not metrics[spec.metric].decides:
-        deciding = ", ".join(name for name, metric in metrics.items() if metric.decides)
-        faults.append(f"metric must be one that can decide, lower being better; got {spec.metric!r}. Choose one of {deciding}.")
+    faults += several.faults(spec.metric, objective.metrics, spec.objective)
     if spec.precision not in objective.precisions:
         faults.append(unknown(f"a precision of {spec.objective!r}", spec.precision, objective.precisions))
     if spec.precision == "tf32" and not spec.resources.gpu:
@@ -296,7 +295,8 @@ def plain_faults(spec: Spec, remote: bool) -> list[str]:
     if confirm.seeds < 0 or confirm.seeds == 1:
         faults.append(f"confirm.seeds must be 0 (no confirmation) or at least 2, for an interval; got {confirm.seeds}. 8 is usual.")
     # An export names the sampler that found it, which need not exist where the export is trained.
-    faults += ([] if _is_export(spec) else samplers.faults(spec.sampler)) + schedulers.faults(spec.scheduler)
+    faults += [] if _is_export(spec) else samplers.faults(spec.sampler)
+    faults += schedulers.faults(spec.scheduler) or (schedulers.blind(spec.scheduler) if len(spec.asked) > 1 else [])
     return faults + _resource_faults(spec.resources, remote)
 
 
