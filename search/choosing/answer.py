@@ -167,6 +167,13 @@ class Front:
             points.append(FrontPoint(**{**one, "values": values, "effects": effects}))
         return Front(**{**plain, "points": points, "hypervolume": Interval(**plain["hypervolume"])})
 
+    def words(self) -> str:
+        """The front in one sentence."""
+        kept = [one.arm for one in self.points if one.front]
+        first, second = list(self.metrics)[:2]
+        smallest = f"{self.beside} is best in {second} within one standard error of the best {first}"
+        return f"On the front of {' and '.join(self.metrics)}: {', '.join(kept)} of {len(self.points)} confirmed arms; {smallest}."
+
     def point(self, arm: str) -> FrontPoint | None:
         """The point of an arm."""
         return next((one for one in self.points if one.arm == arm), None)
@@ -265,6 +272,7 @@ class Answer:
     def sentence(self) -> str:
         """The answer in one plain paragraph."""
         promise = f"A new seed of the recommended config should score {self.promise.words()}."
+        promise += f" {self.front.words()}" if self.front is not None else ""
         if any(one.alone for one in self.lambdas):
             return f"{self._alone_words()} {promise}"
         off = ", ".join(f"{one.name} = {number(one.off)}" for one in self.lambdas)

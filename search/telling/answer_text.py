@@ -14,6 +14,7 @@ from rich.text import Text
 from objectives.base import Phase
 from search.asking.space import OFF_ARM
 from search.choosing.answer import Answer, Effect, LambdaAnswer, Verdict, number
+from search.telling.front_text import front_lines, front_table
 from search.telling.live import ENDED_BADLY, config_text, duration
 
 _VERDICTS = {
@@ -36,6 +37,8 @@ def print_answer(
     console.print(Text.assemble((f"{name}: ", "bold"), (str(answer.verdict), f"bold {colour}"), f" – {meaning}"), soft_wrap=True)
     console.print(Text(answer.sentence()), soft_wrap=True)
     console.print(_facts(answer, usual))
+    if answer.front is not None:
+        console.print(front_table(answer, answer.front))
     for warning in dict.fromkeys([one.warning for one in answer.lambdas if one.warning] + list(answer.notes) + list(notes)):
         console.print(Text(f"note: {warning}", style="yellow"), soft_wrap=True)
     option = f" --home {home}" if home else ""
@@ -66,6 +69,7 @@ def _facts(answer: Answer, usual: Mapping[str, Any] | None) -> Table:
     rows.append(("effect", f"{effect_text(answer.effect)} of {answer.score_name} gained over λ off ({answer.effect.seeds} paired seeds)"))
     if answer.score_label:
         rows.append(("score", f"{answer.score_name} is {answer.score_label}; lower is better"))
+    rows += front_lines(answer, answer.front) if answer.front is not None else []
     rows.append(("verdict", f"{answer.verdict} (margin ±{number(answer.margin)})"))
     if answer.optimism > 0:
         rows.append(("luck", f"the best member of the search scored {number(answer.luckiest, answer.optimism)}: more than one may expect"))
