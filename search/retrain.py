@@ -184,6 +184,7 @@ def _tracker(title: str, seed: int, spec: Spec, home: Home, config: Mapping[str,
 
 
 def _record(result: Retrained, last: Report, config: Mapping[str, Any], folder: Path) -> None:
+    beside = {name: {"value": value, "inside_promise": kept} for name, (value, kept) in result.beside.items()}
     record = {
         "score": result.score if math.isfinite(result.score) else None,
         "metric": result.score_name,
@@ -191,11 +192,7 @@ def _record(result: Retrained, last: Report, config: Mapping[str, Any], folder: 
         "state": result.state,
         "reason": result.reason,
         "inside_promise": result.inside,
-        **(
-            {"beside": {name: {"value": value, "inside_promise": kept} for name, (value, kept) in result.beside.items()}}
-            if result.beside
-            else {}
-        ),
+        **({"beside": beside} if beside else {}),
         "promise": result.promise,
         "config": dict(config),
         "metrics": {key: value for key, value in last.metrics.items() if math.isfinite(value)},

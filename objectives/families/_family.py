@@ -143,18 +143,16 @@ class Family(base.Objective, _prepared.Preparing):
         deciders = [name for name, metric in self.metrics.items() if metric.decides]
         if self.deciding not in deciders:
             raise base.ObjectiveError(registry.unknown(f"deciding metric of {self.name!r}", self.deciding, deciders))
-        if wrong := [*models.faults(self.model, self.name), *self.measure_faults(settings.measure)]:
+        strange = [
+            registry.unknown(f"metric of {self.name!r}", one, list(self.metrics)) for one in settings.beside if one not in self.metrics
+        ]
+        if wrong := [*models.faults(self.model, self.name), *self.measure_faults(settings.measure), *strange]:
             raise base.ObjectiveError("\n".join(wrong))
-        if unknown := [name for name in settings.beside if name not in self.metrics]:
-            raise base.ObjectiveError(registry.unknown(f"metric of {self.name!r}", unknown[0], list(self.metrics)))
-        askable = metrics.measurable(frozenset(self.offers))
-        beside = [file for name in settings.beside if (file := metrics.file_of(name, askable))]
-        deciding = metrics.file_of(self.deciding, askable)
-        always = [*self.measures, *([deciding] if deciding else []), *beside]
-        self.each_epoch = tuple(dict.fromkeys(file for file in beside if metrics.cheap(file)))
-        # What decides is measured of every complete member; what is asked for beside it, where it is confirmed.
+        files = metrics.files_of((self.deciding, *settings.beside), frozenset(self.offers))
+        # What is asked for is measured of every complete member; what `measure` names, where it is confirmed.
+        always = tuple(dict.fromkeys([*self.measures, *files]))
         everything = tuple(dict.fromkeys([*always, *settings.measure]))
-        self.measured = {phase: tuple(always) if phase is base.Phase.SEARCH else everything for phase in base.Phase}
+        self.measured = {phase: always if phase is base.Phase.SEARCH else everything for phase in base.Phase}
         self.likelihood = settings.likelihood or next(iter(self.likelihoods), "")
         if settings.likelihood and settings.likelihood not in self.likelihoods:
             raise base.ObjectiveError(registry.unknown(f"likelihood of {self.name!r}", settings.likelihood, self.likelihoods))

@@ -55,6 +55,12 @@ def file_of(metric: str, among: Sequence[str]) -> str | None:
     return next((name for name in among if metric in {one.name for one in declared(name)}), None)
 
 
+def files_of(wanted: Sequence[str], offers: frozenset[str]) -> tuple[str, ...]:
+    """The metric files that return these metrics, if a family offers this. A family's own metrics need none."""
+    found = (file_of(metric, measurable(offers)) for metric in wanted)
+    return tuple(dict.fromkeys(file for file in found if file is not None))
+
+
 def cheap(name: str) -> bool:
     """Whether a metric file is measured after every epoch where a spec asks for it beside the score."""
     return bool(getattr(module(name), "CHEAP", False))

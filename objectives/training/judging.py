@@ -44,10 +44,10 @@ class Judge:
 
     def _asked(self, k: int) -> dict[str, float]:
         """What is measured of the living member at position k after every epoch, because a spec asks for it."""
-        if not self.family.each_epoch:
+        cheap = [file for file in self.family.measured[base.Phase.SEARCH] if metrics.cheap(file)]
+        if not cheap:
             return {}
-        net = self.regularization.plain(self.current(k))
-        return metrics.measured(Subject(self.family, net, self.images, "val"), self.family.each_epoch)
+        return metrics.measured(Subject(self.family, self.regularization.plain(self.current(k)), self.images, "val"), cheap)
 
     def evaluated_together(self) -> Values:
         """What every living member reports after an epoch, (K,) each. It is one program where the family's `evaluate` can be mapped."""

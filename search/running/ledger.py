@@ -6,7 +6,7 @@ The catalogue is the truth. The tracker (MLflow) and the listener (the live disp
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from infra.catalogue import Catalogue, MemberRow, ReportRow
 from infra.tracking import Tracker
 from objectives.base import Phase, Report, State
 from search.choosing.answer import Candidate, listed
-from search.schedulers import SchedulerProtocol, Score
+from search.running.told import each, ends, told
+from search.schedulers import SchedulerProtocol
 from search.spec.several import Asked
 from search.telling.listener import Listener
 from search.telling.mirror import final_metrics, final_tags, tracked_params, tracked_tags
@@ -70,12 +71,12 @@ class Ledger:
             row = self.rows[report.number]
             # The report with which a member collapsed was no report of a member that might go on; nobody was compared with it.
             if row.phase == Phase.SEARCH and not (row.state == State.COLLAPSED and report.epoch == row.epochs):
-                scheduler.hear([(report.number, row.arm, report.epoch, self._told(report))])
+                scheduler.hear([(report.number, row.arm, report.epoch, told(report, self._beside))])
         # How long an open member was trained is what it has reported. Members that go on together must agree in it.
         for number, seen in self._seen.items():
             if self.rows[number].state is None:
                 self.rows[number] = replace(self.rows[number], epochs=max(seen))
-        scheduler.hear(self._ends(self.rows.values()))
+        scheduler.hear(ends(self.rows.values(), self._beside, epochs))
         self.labels: dict[str, str] = {}  # the full names of metrics
         self._doomed: dict[int, str] = {}
         self._introduced: set[int] = set()
@@ -107,7 +108,7 @@ class Ledger:
         A rung hears of all members of a pack before it judges any of them, so the order of the reports does not matter.
         """
         news = [
-            (number, self.rows[number].arm, report.epoch, self._told(report))
+            (number, self.rows[number].arm, report.epoch, told(report, self._beside))
             for number, mine in reports.items()
             if self.rows[number].phase == Phase.SEARCH and self.rows[number].state is None
             for report in mine
@@ -162,26 +163,8 @@ class Ledger:
             row = replace(row, state=str(end.state), reason=end.reason, score=end.score, traceback=end.traceback)
         return _Entry(row, curve)
 
-    def _ends(self, rows: Iterable[MemberRow]) -> list[tuple[int, str, int, Score]]:
-        """What members were worth at their end, for a scheduler of several metrics: it learns from it what a rung predicts."""
-        if not self._beside:
-            return []
-        ended = [row for row in rows if row.phase == Phase.SEARCH and row.state == State.COMPLETE and row.score is not None]
-        # Not the last report: its rung score stands in for the score, which is known now.
-        return [(row.number, row.arm, self.epochs, (row.score, *self._others(row.metrics))) for row in ended if row.score is not None]
-
-    def _others(self, metrics: Mapping[str, Any]) -> tuple[float, ...]:
-        values = (one.values(metrics) for one in self._beside)
-        return tuple(math.nan if value is None else value for value in values)
-
-    def _told(self, report: Report | ReportRow) -> Score:
-        """What a scheduler is told of a report: its rung score; with several metrics also the others, NaN for one that was not measured."""
-        score = math.nan if report.rung_score is None else report.rung_score
-        return (score, *self._others(report.metrics)) if self._beside else score
-
     def _plot(self, report: Report | ReportRow) -> None:
-        told = self._told(report)
-        for curves, value in zip((self.curves, *self.others), told if isinstance(told, tuple) else (told,), strict=True):
+        for curves, value in zip((self.curves, *self.others), each(report, self._beside), strict=True):
             if math.isfinite(value):
                 curves.setdefault(report.number, {})[report.epoch] = value
 
@@ -217,7 +200,7 @@ class Ledger:
             self._plot(report)
             self._tracker.log(row.number, report.epoch, report.metrics)
             self._listener.report(row.number, report.epoch, self.epochs, report.rung_score)
-        self._scheduler.hear(self._ends([row]))
+        self._scheduler.hear(ends([row], self._beside, self.epochs))
         if row.state is not None:
             path = self._checkpoint(row.number)
             for leftover in (path, path.with_suffix(".json")):

@@ -32,9 +32,8 @@ def draw(answer: Answer, front: Front, rows: Sequence[Row], path: Path, title: s
     for one in front.points:
         _bar(panel, one, answer, first, second)
     limits = panel.get_xlim(), panel.get_ylim()
-    seen = [
-        _own(row, front) for row in rows if row.phase == Phase.SEARCH and row.ended == "ok" and row.others and row.others[0] is not None
-    ]
+    searched = [row for row in rows if row.phase == Phase.SEARCH and row.ended == "ok" and row.others]
+    seen = [_own(row, front) for row in searched if row.others[0] is not None]
     panel.plot([x for x, _ in seen], [y for _, y in seen], ls="none", marker="o", ms=3, color=GREY, alpha=0.6, zorder=1, label="search")
     panel.set_xlim(*limits[0])
     panel.set_ylim(*limits[1])
@@ -65,6 +64,6 @@ def _bar(panel: Any, one: FrontPoint, answer: Answer, first: str, second: str) -
     colour = INK if off else ORANGE if chosen else BLUE if one.front else GREY
     bars = [[[value.mean - value.low], [value.high - value.mean]] if math.isfinite(value.high) else None for value in (x, y)]
     style = {"marker": "s" if off else "o", "ms": 6, "elinewidth": 1.2, "capsize": 2.5, "ls": "none"}
-    label = f"{one.arm}{' (recommended)' if chosen else ''}"
+    label = "recommended" if chosen else ""  # the others have their names beside them
     panel.errorbar([x.mean], [y.mean], xerr=bars[0], yerr=bars[1], color=colour, zorder=5, label=label, **style)
     panel.annotate(one.arm, (x.mean, y.mean), xytext=(6, 5), textcoords="offset points", fontsize=8, color=colour)

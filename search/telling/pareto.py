@@ -55,8 +55,8 @@ def points(rows: Sequence[Row], metrics: Mapping[int, Mapping[str, float]], trad
             values = np.array([[one[f"{cost}{rung}"], one[f"{quality}{rung}"]] for one in measured])
             found.append(_point(arm, rung.removeprefix("_"), values))
     ordered = sorted(found, key=lambda point: (point.cost, point.quality))
-    free = undominated(np.array([(point.cost, point.quality) for point in ordered])) if ordered else []
-    return [replace(point, front=bool(kept)) for point, kept in zip(ordered, free, strict=True)]
+    free = undominated(np.array([(point.cost, point.quality) for point in ordered]).reshape(-1, 2)).tolist()
+    return [replace(point, front=kept) for point, kept in zip(ordered, free, strict=True)]
 
 
 def _rungs(measured: Sequence[Mapping[str, float]], quality: str, cost: str) -> list[str]:
