@@ -143,9 +143,7 @@ class Family(base.Objective, _prepared.Preparing):
         deciders = [name for name, metric in self.metrics.items() if metric.decides]
         if self.deciding not in deciders:
             raise base.ObjectiveError(registry.unknown(f"deciding metric of {self.name!r}", self.deciding, deciders))
-        strange = [
-            registry.unknown(f"metric of {self.name!r}", one, list(self.metrics)) for one in settings.beside if one not in self.metrics
-        ]
+        strange = [registry.unknown(f"metric of {self.name!r}", one, [*self.metrics]) for one in settings.beside if one not in self.metrics]
         if wrong := [*models.faults(self.model, self.name), *self.measure_faults(settings.measure), *strange]:
             raise base.ObjectiveError("\n".join(wrong))
         files = metrics.files_of((self.deciding, *settings.beside), frozenset(self.offers))

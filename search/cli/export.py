@@ -69,22 +69,19 @@ def _retrained_facts(result: Retrained) -> dict[str, str]:
     from search.choosing.answer import number
     from search.telling.live import duration
 
+    def interval(promise: Mapping[str, Any]) -> str:
+        low, high = float(promise["low"]), float(promise["high"])
+        return f"{number(low, high - low)} to {number(high, high - low)}"
+
     facts = {"score": f"{result.score_name} {number(result.score)}", "seed": str(result.seed), "state": result.state}
     if result.promise is not None:
         inside = "inside" if result.inside else "outside"
-        facts["promise"] = f"{inside} the 95 % prediction interval {_interval(result.promise)}"
+        facts["promise"] = f"{inside} the 95 % prediction interval {interval(result.promise)}"
     for name, (value, kept) in result.beside.items():
-        interval = (result.promise or {}).get("beside", {}).get(name)
-        where = f", {'inside' if kept else 'outside'} the 95 % prediction interval {_interval(interval)}" if interval else ""
+        promised = (result.promise or {}).get("beside", {}).get(name)
+        where = f", {'inside' if kept else 'outside'} the 95 % prediction interval {interval(promised)}" if promised else ""
         facts[name] = f"{number(value)}{where}"
     if result.reproduces is not None:
         same = "exactly" if result.reproduces == result.score else f"not exactly: it was {result.reproduces!r}"
         facts["reproduces"] = f"the number of the member with this seed, {same}"
     return facts | {"files": str(result.folder), "took": duration(result.seconds)}
-
-
-def _interval(promise: Mapping[str, Any]) -> str:
-    from search.choosing.answer import number
-
-    low, high = float(promise["low"]), float(promise["high"])
-    return f"{number(low, high - low)} to {number(high, high - low)}"

@@ -132,7 +132,7 @@ def best(objective: str | None = None, dataset: str | None = None, *, home: Home
 
 def write_reports(name: str, spec: Spec, answer: Answer, table: Sequence[Row], catalogue: Catalogue, home: Home) -> list[Path]:
     """Write the exported config, the answer, the λ curve, and quality against cost (if the objective trades them). Returns their paths."""
-    from search.telling import lambda_curve
+    from search.telling import front_picture, lambda_curve
 
     folder = home.reports(name)
     row = catalogue.sweep(name)
@@ -142,22 +142,11 @@ def write_reports(name: str, spec: Spec, answer: Answer, table: Sequence[Row], c
     title = f"{spec.objective} · {spec.model or ''} · {spec.dataset.name}"
     lambda_curve.draw(answer, table, picture, f"{title}: {answer.verdict}")
     trade = getattr(load(spec.objective), "trade", None)
-    return [
-        exported,
-        stored,
-        picture,
-        *_write_front(folder, title, answer, table),
-        *(_write_trade(folder, title, answer, table, trade, catalogue.members(name)) if trade else []),
-    ]
-
-
-def _write_front(folder: Path, title: str, answer: Answer, table: Sequence[Row]) -> list[Path]:
-    """Draw the front where two metrics were asked for; of more there is no one picture."""
-    from search.telling import front_picture
-
-    if answer.front is None or len(answer.front.metrics) != 2:
-        return []
-    return [front_picture.draw(answer, answer.front, table, folder / "front.png", f"{title}: {' and '.join(answer.front.metrics)}")]
+    drawn = [exported, stored, picture]
+    if answer.front is not None and len(answer.front.metrics) == 2:  # of more there is no one picture
+        named = f"{title}: {' and '.join(answer.front.metrics)}"
+        drawn.append(front_picture.draw(answer, answer.front, table, folder / "front.png", named))
+    return drawn + (_write_trade(folder, title, answer, table, trade, catalogue.members(name)) if trade else [])
 
 
 def _write_trade(
