@@ -64,7 +64,7 @@ def misfits(family: Preparing, images: ImageSet, extractor: Extractor | None) ->
     """
     reasons = {name: metrics.misfit(name, images, extractor) for name in family.measured[Phase.CONFIRM]}
     found = {name: reason for name, reason in reasons.items() if reason}
-    needed = {metrics.file_of(name.removesuffix("_se"), list(found)) for name in (family.deciding, *family.settings.bounded)}
+    needed = {metrics.file_of(name, list(found)) for name in (family.deciding, *family.settings.beside)}
     if wrong := [f"metric {name!r}: {reason}" for name, reason in found.items() if name in family.settings.measure or name in needed]:
         raise base.ObjectiveError("\n".join(wrong))
     return found

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from objectives.base import State, Value
 from search.asking.space import OFF_ARM
 from search.choosing.beside import Beside
+from search.choosing.findings import Effect, Front, Held, Promise, Reached
+from search.choosing.words import number, schedule_words
 
 LOST_TO_LAMBDA = (State.DIVERGED, State.COLLAPSED)
 
@@ -33,7 +35,8 @@ class Row:
     """One member as the choice sees it.
 
     `score` is the final score (complete members only), `rung_score` the last cheap score that was seen, `curve` all cheap scores by epoch.
-    `metrics` are the final values of constrained metrics (complete members only), `tracks` their values by epoch.
+    `metrics` are the final values of constrained metrics (complete members only), `tracks` their values by epoch. `others` are the final
+    values of the metrics beside the score, lower being better, and `other_curves` their values by epoch.
     """
 
     number: int
@@ -58,6 +61,15 @@ class Row:
 
     metrics: Mapping[str, float] = field(default_factory=dict)
     tracks: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    others: tuple[float | None, ...] = ()
+    other_curves: tuple[Mapping[int, float], ...] = ()
+
+    def by(self, metric: int) -> Row:
+        """The member as it is judged by one metric: 0 is the score, 1 the first of the others."""
+        if metric == 0:
+            return self
+        curve = self.other_curves[metric - 1]
+        return replace(self, score=self.others[metric - 1], curve=curve, rung_score=curve[max(curve)] if curve else None)
 
     @property
     def ended(self) -> str:
@@ -84,80 +96,6 @@ class Candidate:
     def final(self) -> bool:
         """Whether it is one of those that the verdict compares."""
         return self.seeds > 0
-
-
-@dataclass(frozen=True)
-class Effect:
-    """A paired improvement (positive is better) with its 95 % interval. The interval is simultaneous over `comparisons` arms."""
-
-    mean: float
-    low: float
-    high: float
-    seeds: int
-    comparisons: int = 1
-
-    def words(self) -> str:
-        """Mean and interval."""
-        return f"{number(self.mean)} [{number(self.low)}, {number(self.high)}]"
-
-
-@dataclass(frozen=True)
-class Reached:
-    """How far a goal of the sweep was reached: its text, what was asked for, and what is known (the length, or half of it, see `Goal`)."""
-
-    goal: str
-    within: float
-    known: float
-
-    @property
-    def reached(self) -> bool:
-        """Whether as much is known as was asked for."""
-        return self.known <= self.within
-
-    def words(self) -> str:
-        """`effect ± 0.2: reached (0.18)`."""
-        return f"{self.goal}: {'reached' if self.reached else 'not reached'} ({number(self.known)})"
-
-
-@dataclass(frozen=True)
-class Held:
-    """What the confirmed seeds of an arm (`chosen` or `off`) say of one constraint.
-
-    `mean` of the metric (for `nan_rate` the share of lost seeds) over `seeds` seeds, and its one-sided 95 % bound on the side of the
-    constraint. `state`: `met` where this bound keeps to it, `broken` where the opposite one does not, else `unsure`. `within`: whether the
-    mean keeps to it.
-    """
-
-    constraint: str
-    arm: str
-    mean: float
-    limit: float
-    seeds: int
-    state: str
-    within: bool
-
-    def words(self) -> str:
-        """`val_kl_nats >= 5: met, 5.4 (at least 5.2 with 95 %, 8 seeds)`."""
-        if not self.seeds:
-            return f"{self.constraint}: not judged, no confirmed seed has it"
-        side = "at least" if ">" in self.constraint else "at most"
-        said = self.state if self.state != "unsure" else "likely met, unproven" if self.within else "likely broken, unproven"
-        return f"{self.constraint}: {said}, {number(self.mean)} ({side} {number(self.limit)} with 95 %, {self.seeds} seeds)"
-
-
-@dataclass(frozen=True)
-class Promise:
-    """The score to expect of one new seed: a 95 % prediction interval."""
-
-    mean: float
-    low: float
-    high: float
-    seeds: int
-
-    def words(self) -> str:
-        """Mean and interval, with enough digits to tell the ends apart."""
-        width = self.high - self.low
-        return f"{number(self.mean, width)} [{number(self.low, width)}, {number(self.high, width)}]"
 
 
 @dataclass(frozen=True)
@@ -232,6 +170,7 @@ class Answer:
     nearest: str = ""  # where no config keeps to every constraint: which comes nearest, and by how much it misses
     luckiest: float = math.nan  # the best score of the search: what a tuner would report
     beside: Beside = field(default_factory=Beside)
+    front: Front | None = None  # only where several metrics were asked for, and arms were confirmed
 
     @property
     def kept_to(self) -> list[Held]:
@@ -254,6 +193,8 @@ class Answer:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON: NaN and the infinities are written as strings."""
         encoded: dict[str, Any] = _encode(asdict(self))
+        if self.front is None:  # with one metric the stored answer is as it always was
+            del encoded["front"]
         return encoded
 
     @staticmethod
@@ -272,11 +213,13 @@ class Answer:
         for arms in plain.get("measured", {}).values():
             for mean in arms.values():
                 mean.setdefault("n", mean.pop("seeds", 0))  # the first answers with `n` called it `seeds`
-        return Answer(**{**plain, **parts, "verdict": Verdict(plain["verdict"])})
+        front = Front.from_dict(plain["front"]) if plain.get("front") else None
+        return Answer(**{**plain, **parts, "verdict": Verdict(plain["verdict"]), "front": front})
 
     def sentence(self) -> str:
         """The answer in one plain paragraph."""
         promise = f"A new seed of the recommended config should score {self.promise.words()}.{self._constraint_words()}"
+        promise += f" {self.front.words()}" if self.front is not None else ""
         if any(one.alone for one in self.lambdas):
             return f"{self._alone_words()} {promise}"
         off = ", ".join(f"{one.name} = {number(one.off)}" for one in self.lambdas)
@@ -315,39 +258,6 @@ class Answer:
         kept = "every λ off" if self.recommended_arm == OFF_ARM else f"{known} {self.arm.partition(':')[2]}"
         name = self.score_name or "the score"
         return f"Gain in {name} of each λ alone over every λ off: {'; '.join(said)} ({self.effect.seeds} paired seeds). Kept: {kept}."
-
-
-def schedule_words(steps: Mapping[str, Sequence[Sequence[Value]]]) -> str:
-    """`beta = 0.2, after 10 epochs 0.5; lr = …`."""
-    said = []
-    for name, ((_, first), *later) in steps.items():
-        moved = [f"after {start} epochs {number(float(value))}" for start, value in later]
-        said.append(", ".join([f"{name} = {number(float(first))}", *moved]))
-    return "; ".join(said)
-
-
-def number(value: float, known_to: float = math.inf) -> str:
-    """Three significant digits, or as many as an interval of width `known_to` needs (two digits of the width). ∞ stands for infinity."""
-    if math.isnan(value):
-        return "unknown"
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    decimals = 1 - math.floor(math.log10(known_to)) if 0 < known_to < math.inf else 0
-    if value and 10 ** (decimals + 1) * abs(value) > 1000 and 0 < decimals < 12:
-        return f"{value:,.{decimals}f}".replace("-", "−")
-    shown = f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
-    return shown.replace("-", "−")
-
-
-def listed(parts: Sequence[object], most: int, joint: str = ", ") -> str:
-    """The first parts of a list. A list that is cut says how many are left out, so that nobody takes it for the whole."""
-    shown = joint.join(str(part) for part in parts[:most])
-    return f"{shown}{joint}{more(len(parts) - most)}" if len(parts) > most else shown
-
-
-def more(count: int) -> str:
-    """How a list that was cut ends."""
-    return f"… and {count} more"
 
 
 _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}

@@ -9,9 +9,11 @@ from dataclasses import replace
 import numpy as np
 
 from objectives.base import Knob, Value
-from search.choosing.answer import Held, Row, number
+from search.choosing.answer import Row
 from search.choosing.arms import CONFIDENCE, Arm, t_quantile
+from search.choosing.findings import Held
 from search.choosing.trainings import finals, trainings
+from search.choosing.words import number
 from search.modelling.feasible import Bound, Excess, Feasible
 from search.modelling.rates import Rates
 from search.modelling.surface import Surface

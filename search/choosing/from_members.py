@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 
 from infra.catalogue import MemberRow, config_hash
 from objectives import metrics
@@ -14,29 +13,26 @@ from objectives.registry import load
 from search import schedulers as stopping
 from search.asking.seeds import derive
 from search.asking.space import OFF_ARM, Space
-from search.choosing import candidates, insight, race, schedules, verdict
-from search.choosing.answer import Answer, Candidate, LambdaAnswer, Reached, Row, SelectionError
+from search.choosing import candidates, front, insight, race, schedules, verdict
+from search.choosing.answer import Answer, Candidate, LambdaAnswer, Row, SelectionError
 from search.choosing.arms import mean_of
 from search.choosing.feasibility import surface_of
+from search.choosing.findings import Reached
 from search.choosing.hysteresis import with_paths
 from search.choosing.lambda_interval import lambda_answer
+from search.choosing.watched import Watched
 from search.spec.goals import ANY, EFFECT
 from search.spec.keys import Spec
 
-Tracks = Mapping[int, Mapping[str, Mapping[int, float]]]  # by member, metric and epoch
+Curves = Mapping[int, Mapping[int, float]]  # by member and epoch
 
 
-def table(
-    members: Sequence[MemberRow],
-    curves: Mapping[int, Mapping[int, float]],
-    chosen: Sequence[Candidate],
-    tracks: Tracks = MappingProxyType({}),
-    watched: Collection[str] = (),
-) -> list[Row]:
+def table(members: Sequence[MemberRow], curves: Curves, chosen: Sequence[Candidate], watched: Watched | None = None) -> list[Row]:
     """The members, as rows for the choice. A confirmed config gets the arm that it has among today's candidates.
 
-    `curves` holds the finite rung scores of each member by epoch, `tracks` the values of the metrics that are constrained (`watched`).
+    `curves` holds the finite rung scores of each member by epoch, `watched` the metrics beside the score that are asked for or constrained.
     """
+    watched = watched or Watched()
     arms = {config_hash(candidate.config, candidate.schedule): candidate.arm for candidate in chosen}
     return [
         Row(
@@ -54,8 +50,10 @@ def table(
             parent=row.parent,
             start=row.start,
             moves=bool(row.schedule),
-            metrics={name: row.metrics[name] for name in watched if name in row.metrics},
-            tracks=tracks.get(row.number, {}),
+            metrics=watched.metrics(row),
+            tracks=watched.values.get(row.number, {}),
+            others=watched.others(row),
+            other_curves=watched.other_curves(row.number),
         )
         for row in members
     ]
@@ -67,6 +65,16 @@ def to_confirm(spec: Spec, space: Space, rows: Sequence[Row]) -> list[Candidate]
         return []
     searched = {knob.name for knob in space.knobs}
     fixed = {name: value for name, value in space.config({}).items() if name not in searched}
+    if len(spec.asked) > 1:
+        return front.candidates(
+            rows,
+            space.knobs,
+            metrics=len(spec.asked),
+            fixed=fixed,
+            configs=spec.confirm.configs,
+            simplify=spec.simplify,
+            constraints=spec.demands,
+        )
     found = candidates.candidates(
         rows,
         space.knobs,
@@ -83,7 +91,8 @@ def planned(spec: Spec) -> dict[str, int]:
     """How many members each phase will have at most."""
     lambdas = len(Space(spec, load(spec.objective)).lambdas)
     alone, confirm = bool(spec.alone), spec.confirm
-    configs = confirm.configs if confirm.configs is not None else candidates.usual(lambdas, alone)
+    usual = front.USUAL if len(spec.asked) > 1 else candidates.usual(lambdas, alone)
+    configs = confirm.configs if confirm.configs is not None else usual
     final = min(configs, finalists_planned(spec))
     screened = configs * confirm.screen if configs > final and confirm.seeds else 0
     moving = confirm.seeds if final and stopping.evolving(spec.scheduler) else 0  # a schedule that is found
@@ -91,7 +100,12 @@ def planned(spec: Spec) -> dict[str, int]:
 
 
 def finalists_planned(spec: Spec) -> int:
-    """How many configs the final round compares: off and the best; with several λ also the best without each, or the best of each λ."""
+    """How many configs the final round compares: off and the best; with several λ also the best without each, or the best of each λ.
+
+    With several metrics: off and at most so many of the front.
+    """
+    if len(spec.asked) > 1:
+        return 1 + front.FINALISTS
     lambdas = len(Space(spec, load(spec.objective)).lambdas)
     return 1 + lambdas if spec.alone else 2 + (lambdas if lambdas > 1 else 0)
 
@@ -147,6 +161,11 @@ def finalists(spec: Spec, space: Space, rows: Sequence[Row], found: Sequence[Can
     """The candidates, their finalists with the number of their final seeds."""
     lambdas = candidates.lambdas_of(space.knobs, spec.simplify)
     simpler = spec.prefer == "simpler"
+    if len(spec.asked) > 1:
+        error = error_of(spec, look)
+        return front.finalists(
+            found, rows, space.knobs, lambdas, metrics=len(spec.asked), simpler=simpler, most=most, error=error, constraints=spec.demands
+        )
     error, fewer = error_of(spec, look), width_asked(spec) is None
     moving = [one for one in found if one.schedule]
     found = [one for one in found if not one.schedule]
@@ -204,7 +223,7 @@ def answer(
     look: race.Look,
 ) -> Answer:
     """The answer that the race gives. `labels` are the full names of metrics."""
-    name, seeds = str(spec.metric), set(final_seeds(spec, look, max((one.seeds for one in chosen), default=0)))
+    name, seeds = spec.score_name, set(final_seeds(spec, look, max((one.seeds for one in chosen), default=0)))
     found = verdict.answer(
         rows,
         space.knobs,
@@ -218,6 +237,8 @@ def answer(
         error=error_of(spec, look),
         constraints=spec.demands,
     )
+    if len(spec.asked) > 1:
+        found = front.with_front(found, rows, chosen, spec.asked, seeds, spec.demands)
     final = [row for row in members if row.phase == Phase.CONFIRM and row.state == State.COMPLETE and row.seed in seeds]
     goals = _reached(spec, found.lambdas)
     if (half := width_asked(spec)) is not None:

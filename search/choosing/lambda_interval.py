@@ -11,9 +11,10 @@ import numpy as np
 
 from objectives.base import Knob, Value
 from search.asking.conditions import active, gates, why_off
-from search.choosing.answer import LambdaAnswer, number
+from search.choosing.answer import LambdaAnswer
 from search.choosing.arms import Arm
 from search.choosing.candidates import off_value
+from search.choosing.words import number
 from search.modelling.axis import Axis
 from search.modelling.minimum import cover, numeric
 from search.modelling.process import Array

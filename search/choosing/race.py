@@ -127,7 +127,7 @@ def finalists(
     """
     sure = surface_of(rows, knobs, constraints)
     surface = sure.with_sure(LIKELY) if sure is not None else None
-    lost = _lost(found, rows)
+    lost = lost_seeds(found, rows)
     offs = [one for one in found if is_off(one)]
     chosen = [_best(offs, surface, lost)]
     screened = any(row.phase == Phase.CONFIRM for row in rows)
@@ -194,7 +194,7 @@ def _without(chosen: Candidate, lambdas: Sequence[Knob], knobs: Sequence[Knob]) 
     return [Candidate(WITHOUT + k.name, settled({**chosen.config, k.name: off_value(k)}, knobs), f"{why} {k.name}") for k in on]
 
 
-def _lost(found: Sequence[Candidate], rows: Sequence[Row]) -> dict[str, int]:
+def lost_seeds(found: Sequence[Candidate], rows: Sequence[Row]) -> dict[str, int]:
     """How many seeds each candidate lost to its config."""
     configs = {one.arm: one.config for one in found}
     confirmed = [row for row in rows if row.phase == Phase.CONFIRM and row.ended == "bad"]

@@ -14,11 +14,13 @@ from typing import Any
 from objectives.base import Knob, Phase, Value
 from search.asking.space import OFF_ARM
 from search.choosing import race
-from search.choosing.answer import Answer, Candidate, Effect, LambdaAnswer, Row, Verdict, number, schedule_words
+from search.choosing.answer import Answer, Candidate, LambdaAnswer, Row, Verdict
 from search.choosing.arms import Arm, arm_of, differences, losses, mean_of, paired, promise, sign_test
 from search.choosing.candidates import candidates, counts_of, lambdas_of, off_value
 from search.choosing.feasibility import held, miss_of, nearest_miss, surface_of
+from search.choosing.findings import Effect
 from search.choosing.lambda_interval import lambda_answer, picture
+from search.choosing.words import number, schedule_words
 from search.modelling.surface import Surface
 from search.spec.constraints import Constraint
 

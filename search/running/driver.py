@@ -17,11 +17,11 @@ from search.asking.study import Study
 from search.choosing.answer import Candidate
 from search.choosing.from_members import planned
 from search.choosing.race import Look
+from search.choosing.watched import Watched
 from search.running.dispatch import Dispatch
 from search.running.ledger import LOOKS, Ledger
 from search.running.leftovers import Leftovers
 from search.running.plan import Plan
-from search.running.tracks import Tracks
 from search.running.wall import WallTime
 from search.spec.keys import Spec
 from search.telling.listener import Listener, Silent
@@ -48,10 +48,10 @@ def opened(
         listener or Silent(),
         schedulers.make(spec.scheduler, epochs),
         epochs=epochs,
-        tracks=Tracks(spec.demands),
+        watched=Watched(spec.demands, spec.asked[1:]),
         leftovers=Leftovers(home, name),
     )
-    study = Study(space, spec.sampler, spec.seed, spec.budget.trials, spec.demands)
+    study = Study(space, spec.sampler, spec.seed, spec.budget.trials, spec.demands, spec.asked[1:])
     study.rebuild([row for row in ledger.ordered() if row.phase == Phase.SEARCH and not row.start])
     members, row = planned(spec), catalogue.sweep(name)
     plan = Plan(

@@ -14,9 +14,11 @@ from typing import Any
 from infra.catalogue import Catalogue, MemberRow, ReportRow
 from infra.tracking import Tracker
 from objectives.base import Phase, Report, State
-from search.choosing.answer import Candidate, listed
+from search.choosing.answer import Candidate
+from search.choosing.watched import Watched
+from search.choosing.words import listed
 from search.running.leftovers import Leftovers
-from search.running.tracks import Tracks
+from search.running.told import Told, ends, told
 from search.running.work import RANGES
 from search.schedulers import SchedulerProtocol
 from search.spec.keys import Spec
@@ -46,7 +48,10 @@ class _Entry:
 
 
 class Ledger:
-    """The books of one sweep. `rows` mirrors the catalogue's members; `curves` holds their finite rung scores by epoch."""
+    """The books of one sweep. `rows` mirrors the catalogue's members; `curves` holds their finite rung scores by epoch.
+
+    `watched` are the metrics beside the score that are asked for or constrained.
+    """
 
     def __init__(
         self,
@@ -58,11 +63,11 @@ class Ledger:
         *,
         epochs: int,
         leftovers: Leftovers,
-        tracks: Tracks | None = None,
+        watched: Watched | None = None,
     ) -> None:
         self.sweep, self.epochs = sweep, epochs
         self._catalogue, self._tracker, self._listener, self._scheduler = catalogue, tracker, listener, scheduler
-        self.leftovers, self.tracks = leftovers, tracks or Tracks(())
+        self.leftovers, self.watched = leftovers, watched or Watched()
         self.rows: dict[int, MemberRow] = {row.number: row for row in catalogue.members(sweep)}
         self._seen: dict[int, set[int]] = {}
         self.curves: dict[int, dict[int, float]] = {}
@@ -78,6 +83,7 @@ class Ledger:
         for number, seen in self._seen.items():
             if self.rows[number].state is None:
                 self.rows[number] = replace(self.rows[number], epochs=max(seen))
+        scheduler.hear(ends(self.rows.values(), self.watched, epochs))
         self.labels: dict[str, str] = {}  # the full names of metrics
         self._doomed: dict[int, str] = {}
         self._introduced: set[int] = set()
@@ -124,10 +130,9 @@ class Ledger:
                 stopped.add(number)
         return stopped
 
-    def _told(self, report: Report | ReportRow) -> tuple[int, str, int, float]:
+    def _told(self, report: Report | ReportRow) -> Told:
         """A report as a scheduler hears it."""
-        score = math.nan if report.rung_score is None else report.rung_score
-        return report.number, self.tracks.rivals(self.rows[report.number].arm, report), report.epoch, score
+        return told(report, self.rows[report.number].arm, self.watched)
 
     def together(self) -> AbstractContextManager[None]:
         """What is written in the block is one commit."""
@@ -176,7 +181,7 @@ class Ledger:
     def _plot(self, report: Report | ReportRow) -> None:
         if report.rung_score is not None and math.isfinite(report.rung_score):
             self.curves.setdefault(report.number, {})[report.epoch] = report.rung_score
-        self.tracks.plot(report)
+        self.watched.plot(report)
 
     def _write(self, entries: Sequence[_Entry]) -> None:
         with self._catalogue.together():
@@ -210,6 +215,7 @@ class Ledger:
             self._plot(report)
             self._tracker.log(row.number, report.epoch, report.metrics)
             self._listener.report(row.number, report.epoch, self.epochs, report.rung_score)
+        self._scheduler.hear(ends([row], self.watched, self.epochs))
         if row.state is not None:
             self.leftovers.ended(row)
             self._tell_end(row)

@@ -6,11 +6,23 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PlainValidator, Tag, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainValidator,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from objectives.base import Precision, Settings
+from search.spec import several
 from search.spec.constraints import GRAMMAR, NAN_RATE, Constraint, constraint
 from search.spec.goals import Goal, goal
+from search.spec.several import Asked
 from search.spec.text import to_yaml
 
 Purpose = Literal["sweep", "train"]
@@ -152,6 +164,7 @@ def _margin(given: Any) -> Any:
 Margin = Annotated[float | str, PlainValidator(_margin)]
 Named = Annotated[str | dict[str, Any], PlainValidator(_named)]
 Bounds = Annotated[tuple[str, ...], BeforeValidator(_bounds)]
+Metrics = Annotated[several.Given, PlainValidator(several.given)]
 Pack = Annotated[int | str, PlainValidator(_packed)]
 Searched = Annotated[
     Annotated[Range, Tag("a range")] | Annotated[tuple[Scalar, ...], Tag("a list")],
@@ -188,7 +201,7 @@ class Spec(_Part):
     budget: Budget = Budget()
     confirm: Confirm = Confirm()
     score: Literal["last", "best_epoch"] = "last"
-    metric: str | None = None
+    metric: Metrics = None
     measure: tuple[str, ...] = ()
     features: dict[str, Any] | None = None
     latents: str | None = None
@@ -207,6 +220,12 @@ class Spec(_Part):
     seed: int = Field(default=0, ge=0)
     provenance: dict[str, Any] | None = None
     promise: dict[str, Any] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _scheduler_of_several_metrics(cls, given: Any) -> Any:
+        wanted = isinstance(given, Mapping) and several.several(given.get("metric")) and "scheduler" not in given
+        return {**given, "scheduler": "pareto"} if wanted else given
 
     @field_validator("dataset", mode="before")
     @classmethod
@@ -249,6 +268,16 @@ class Spec(_Part):
         return to_yaml(self.model_dump(exclude_none=True))
 
     @property
+    def asked(self) -> tuple[Asked, ...]:
+        """The metrics that are asked for, the score first. Of a resolved spec there is at least one."""
+        return several.asked(self.metric)
+
+    @property
+    def score_name(self) -> str:
+        """The metric that decides; empty where the spec leaves it to the objective."""
+        return self.asked[0].name if self.asked else ""
+
+    @property
     def own(self) -> bool:
         """Whether a part of the spec is written `package.module:name`: a module of the user's, which must be sent to a remote Ray."""
         return any(":" in part for part in (self.objective, self.model or "", self.dataset.name or ""))
@@ -282,9 +311,9 @@ class Spec(_Part):
             model=self.model,
             likelihood=self.likelihood,
             score=self.score,
-            metric=self.metric,
+            metric=self.score_name or None,
             measure=self.measure,
-            bounded=tuple(name for name in self.constraints if name != NAN_RATE),
+            beside=tuple(dict.fromkeys([*(one.name for one in self.asked[1:]), *(name for name in self.constraints if name != NAN_RATE)])),
             features=self.features,
             latents=self.latents,
             batch_size=self.batch_size,

@@ -12,8 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from search.asking.space import OFF_ARM
-from search.choosing.answer import Answer, Effect, LambdaAnswer, Verdict, number
+from search.choosing.answer import Answer, LambdaAnswer, Verdict
+from search.choosing.findings import Effect
+from search.choosing.words import number
 from search.telling.beside_text import beside_lines, cost_lines, luck_line, plan_text
+from search.telling.front_text import front_lines, front_table
 from search.telling.live import config_text
 
 __all__ = ["effect_text", "plan_text", "print_answer", "print_stored"]
@@ -47,6 +50,8 @@ def print_answer(
     console.print(Text.assemble((f"{name}: ", "bold"), (str(answer.verdict), f"bold {colour}"), f" – {meaning}"), soft_wrap=True)
     console.print(Text(answer.sentence()), soft_wrap=True)
     console.print(_facts(answer, usual, details))
+    if answer.front is not None:
+        console.print(front_table(answer, answer.front))
     for warning in dict.fromkeys([one.warning for one in answer.lambdas if one.warning] + list(answer.notes) + list(notes)):
         console.print(Text(f"note: {warning}", style="yellow"), soft_wrap=True)
     option = f" --home {home}" if home else ""
@@ -84,6 +89,7 @@ def _facts(answer: Answer, usual: Mapping[str, Any] | None, details: bool) -> Ta
     rows.append(("effect", f"{effect_text(answer.effect)} of {answer.score_name} gained over λ off ({answer.effect.seeds} paired seeds)"))
     if answer.score_label:
         rows.append(("score", f"{answer.score_name} is {answer.score_label}; lower is better"))
+    rows += front_lines(answer, answer.front) if answer.front is not None else []
     rows.append(("verdict", f"{answer.verdict} (margin ±{number(answer.margin)})"))
     rows += [("goal", one.words()) for one in answer.goals]
     rows += [("no config meets", answer.nearest)] if answer.nearest else []
