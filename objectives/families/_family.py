@@ -141,8 +141,7 @@ class Family(base.Objective, _prepared.Preparing):
         self.traces: dict[Hashable, Trace] = {}  # the traces of its mapped losses, kept for all runs of this process
         self.model = settings.model or self.models[0]
         self.deciding = settings.metric or self.score
-        deciders = [name for name, metric in self.metrics.items() if metric.decides]
-        if self.deciding not in deciders:
+        if self.deciding not in (deciders := [name for name, metric in self.metrics.items() if metric.decides]):
             raise base.ObjectiveError(registry.unknown(f"deciding metric of {self.name!r}", self.deciding, deciders))
         strange = [registry.unknown(f"metric of {self.name!r}", one, [*self.metrics]) for one in settings.beside if one not in self.metrics]
         if wrong := [*models.faults(self.model, self.name), *self.measure_faults(settings.measure), *strange]:
@@ -150,8 +149,7 @@ class Family(base.Objective, _prepared.Preparing):
         files = metrics.files_of((self.deciding, *settings.beside), frozenset(self.offers))
         # What is asked for or constrained is measured of every complete member; what `measure` names, where it is confirmed.
         always = tuple(dict.fromkeys([*self.measures, *files]))
-        everything = tuple(dict.fromkeys([*always, *settings.measure]))
-        self.measured = {phase: always if phase is base.Phase.SEARCH else everything for phase in base.Phase}
+        self.measured = dict.fromkeys(base.Phase, tuple(dict.fromkeys([*always, *settings.measure]))) | {base.Phase.SEARCH: always}
         self.likelihood = settings.likelihood or next(iter(self.likelihoods), "")
         if settings.likelihood and settings.likelihood not in self.likelihoods:
             raise base.ObjectiveError(registry.unknown(f"likelihood of {self.name!r}", settings.likelihood, self.likelihoods))

@@ -188,23 +188,7 @@ class Ledger:
             self._catalogue.add_reports(self.sweep, [row for entry in entries if entry.row.state is None for row in entry.reports()])
             for entry in entries:
                 if entry.row.state is not None:
-                    self._end(entry.row, entry.reports())
-
-    def _end(self, row: MemberRow, curve: Sequence[ReportRow]) -> None:
-        self._catalogue.end_member(
-            self.sweep,
-            row.number,
-            state=row.state or "",
-            reason=row.reason,
-            score=row.score,
-            rung_score=row.rung_score,
-            metrics=row.metrics,
-            epochs=row.epochs,
-            seconds=row.seconds,
-            traceback=row.traceback,
-            facts=row.facts,
-            reports=curve,
-        )
+                    self._catalogue.end_member(self.sweep, entry.row.number, reports=entry.reports(), **_ending(entry.row))
 
     def _tell(self, entry: _Entry) -> None:
         """Tell what was written: to the mirror of the catalogue, to MLflow, to the listeners."""
@@ -257,6 +241,21 @@ class Ledger:
     def note(self, text: str) -> None:
         """Pass a remark on."""
         self._listener.note(text)
+
+
+def _ending(row: MemberRow) -> dict[str, Any]:
+    """What the catalogue keeps of a member that has ended."""
+    return {
+        "state": row.state or "",
+        "reason": row.reason,
+        "score": row.score,
+        "rung_score": row.rung_score,
+        "metrics": row.metrics,
+        "epochs": row.epochs,
+        "seconds": row.seconds,
+        "traceback": row.traceback,
+        "facts": row.facts,
+    }
 
 
 def failures(rows: Sequence[MemberRow]) -> list[str]:
