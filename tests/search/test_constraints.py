@@ -113,7 +113,7 @@ def test_constraints_survive_their_yaml_and_the_command_line() -> None:
 
 def test_what_is_constrained_is_measured_of_every_complete_member() -> None:
     spec = read({**VAE, "constraints": {"val_kid": "<= 1", KL: ">= 5", "nan_rate": "<= 0.5", "val_precision_se": "<= 1"}})
-    assert spec.settings().bounded == ("val_kid", KL, "val_precision_se")
+    assert spec.settings().beside == ("val_kid", KL, "val_precision_se")
     made = load("vae")(spec.settings())
     assert {"kid", "prdc"} <= set(made.measured["search"])  # type: ignore[attr-defined]
     assert "kid" not in load("vae")(Settings({"name": "digits"}, 1)).measured["search"]  # type: ignore[attr-defined]
