@@ -43,6 +43,8 @@ from tests.search.simulated import L2, parabola
 from tests.study.constrained import BOUNDED, KL, repeat
 from tests.study.sweeps import sweep
 
+pytestmark = pytest.mark.turns(3)
+
 VAE: dict[str, Any] = {"objective": "vae", "search": {"beta": {}, "lr": {}}}
 SMALL: dict[str, Any] = {"budget": {"trials": 14, "epochs": 9}}
 

@@ -30,6 +30,8 @@ from search.sweep import resume, run
 from tests.search.kept import kept, said
 from tests.search.simulated import BETA, LR, Simulated, luck
 
+pytestmark = pytest.mark.turns(3)
+
 EPOCHS = 12
 SPEC: dict[str, Any] = {
     "objective": "vae",

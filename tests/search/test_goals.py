@@ -23,6 +23,8 @@ from search.spec.reading import read
 from tests.study.sweeps import Swept, sweep
 from tests.study.worlds import WORLDS
 
+pytestmark = pytest.mark.turns(3)
+
 VAE: dict[str, Any] = {"objective": "vae", "search": {"beta": {}, "dropout": {}, "lr": {}}}
 
 

@@ -26,6 +26,8 @@ from search.sweep import resume, run
 from tests.search.kept import kept, said
 from tests.search.simulated import BETA, Simulated, luck
 
+pytestmark = pytest.mark.turns(3)
+
 SPEC: dict[str, Any] = {
     "objective": "vae",
     "search": {"beta": {"low": 0.1, "high": 10}},
@@ -207,7 +209,6 @@ REAL = {**REAL, "search": {"l2": {"low": 1e-4, "high": 1}}, "pack": 2}
 
 
 @pytest.mark.trains
-@pytest.mark.turns(3)
 def test_a_real_path_that_is_interrupted_ends_as_if_it_was_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole_home, home = Home.open(tmp_path / "whole"), Home.open(tmp_path / "parts")
     whole = run(REAL, name="s", home=whole_home, address=IN_PROCESS, tracking=False)

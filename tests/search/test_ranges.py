@@ -21,6 +21,8 @@ from search.spec.reading import read
 from search.spec.text import parse_yaml
 from tests.search.simulated import Simulated
 
+pytestmark = pytest.mark.turns(3)
+
 SPEC: dict[str, Any] = {
     "objective": "vae",
     "dataset": "digits",
