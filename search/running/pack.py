@@ -134,9 +134,10 @@ class Pack:
 
     def _begin_alone(self, number: int) -> None:
         """Continue a member from its checkpoint if there is a readable one. Else it starts again, with the same numbers."""
-        run = self._fresh(number)
         self._told[number] = []
+        run: Run | None = None
         if (record := self._record(number)) is not None:
+            run = self._objective.start([self._members[number]])
             try:
                 run.restore(self._paths[number])
                 self._told[number] = record
@@ -144,7 +145,9 @@ class Pack:
                 if out_of_memory(error):
                     raise  # the checkpoint is sound, so the fault lies elsewhere
                 self._paths[number].unlink(missing_ok=True)
-                run = self._fresh(number)
+                run = None
+        # What another member has become is read only here: later it is gone.
+        run = run or self._fresh(number)
         self._settle((number,), run)
 
     def _fresh(self, number: int) -> Run:

@@ -274,6 +274,15 @@ REAL: dict[str, Any] = {
 
 
 @pytest.mark.trains
+def test_a_real_member_goes_on_where_what_it_started_from_is_gone(tmp_path: Path) -> None:
+    home = Home.open(tmp_path)
+    run({**REAL, "pack": 1}, name="s", home=home, address=IN_PROCESS, tracking=False)
+    rows = kept(home, "s")[0]
+    assert any(row.start and row.epochs - row.start > 1 for row in rows), "a child lives longer than to the next milestone"
+    assert [row.reason for row in rows if row.state == "failed"] == []
+
+
+@pytest.mark.trains
 @pytest.mark.slow
 def test_a_real_population_that_is_interrupted_ends_as_if_it_was_not_and_its_export_trains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
