@@ -124,6 +124,7 @@ class Family(base.Objective, _prepared.Preparing):
     """Base of the objectives that train with PyTorch."""
 
     hands_on: ClassVar[bool] = True
+    imports: ClassVar[tuple[str, ...]] = ("objectives.training.loop",)
     cheap: ClassVar[str] = ""  # what schedulers compare after every epoch, where that is not the score
     default_batch_size: ClassVar[int] = 64
     players: ClassVar[Mapping[str, tuple[str, ...]]]  # who is trained, in the order of their steps, and the parts that each owns

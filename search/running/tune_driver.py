@@ -17,6 +17,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -29,6 +30,10 @@ from search.running.work import Prepared, Result
 START_SECONDS = 30.0
 # A chore gives one report, at its end. Preparing may train a classifier, reading the test split scores many weights: so they get more time.
 CHORE_PATIENCE = 10
+
+# Tune gives every trainable an environment variable that only PyTorch Lightning reads. A worker with an environment of its own is a new
+# process: the workers that Ray has started ahead would stay idle beside it. Tune has no public setting for this.
+getattr(class_cache, "DEFAULT_ENV_VARS", {}).clear()
 
 
 def carry_out(plan: Plan, dispatch: Dispatch, interrupted: Callable[[], bool]) -> bool:
