@@ -20,6 +20,7 @@ from infra.machine import cores
 
 # The object store holds next to nothing: reports are small and data is loaded by each worker.
 OBJECT_STORE_BYTES = 80 * 2**20
+PRELOAD = "RAY_preload_python_modules"  # a setting of Ray's that its workers read
 
 
 def _nothing() -> None:
@@ -93,9 +94,9 @@ def connect(
 def _preload(modules: Sequence[str]) -> None:
     """Let the workers of the next Ray that this process starts import these modules at once; one that is not found does no harm."""
     if modules:
-        os.environ["RAY_preload_python_modules"] = ",".join(modules)
+        os.environ[PRELOAD] = ",".join(modules)
     else:
-        os.environ.pop("RAY_preload_python_modules", None)
+        os.environ.pop(PRELOAD, None)
 
 
 def _import(modules: Sequence[str]) -> None:

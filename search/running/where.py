@@ -62,10 +62,15 @@ class Where:
             )
         tracking.quiet_environment()  # Ray imports MLflow too, with or without tracking
         own = Path.cwd() if spec.own and is_remote(self.address) else None
-        ahead = SOON + ("mlflow",) * self.tracking + AT_THE_END
-        workers_ahead = (WORKER, *load(spec.objective).imports)
-        cpu, gpu = spec.resources.cpu, spec.resources.gpu
-        with cluster.connect(self.address, workers=self.workers, cpu=cpu, gpu=gpu, folder=own, ahead=ahead, workers_ahead=workers_ahead) as found:
+        with cluster.connect(
+            self.address,
+            workers=self.workers,
+            cpu=spec.resources.cpu,
+            gpu=spec.resources.gpu,
+            folder=own,
+            ahead=SOON + ("mlflow",) * self.tracking + AT_THE_END,
+            workers_ahead=(WORKER, *load(spec.objective).imports),
+        ) as found:
             yield found
 
     def carry_out(self, plan: Plan, dispatch: Dispatch, interrupted: Callable[[], bool]) -> bool:
