@@ -59,8 +59,8 @@ def connect(
     """A Ray for members that need `cpu` cores and `gpu` GPUs each: the one at `address` (`auto`, `host:port`), else a local one.
 
     `folder` is shipped to the nodes of a remote Ray, so that a user's own module is importable there. Modules named in `ahead` are
-    imported meanwhile: starting Ray is mostly waiting. Modules named in `workers_ahead` are imported by the workers of a local Ray as soon as
-    they start.
+    imported meanwhile: starting Ray is mostly waiting. Modules named in `workers_ahead` are imported by the workers of a local Ray as soon
+    as they start.
 
     Raises:
         InfraError: there is no Ray at the address, none could be started here, or it cannot hold a single member.

@@ -12,7 +12,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
-from infra.catalogue.tables import SWEEPS, Base
+from infra.catalogue.tables import SWEEPS
 from infra.errors import InfraError
 from infra.storage import sqlite_path, strip_password
 
@@ -33,8 +33,7 @@ class Database:
     def __init__(self, url: str, *, create: bool = True) -> None:
         self.url = strip_password(url)
         file = sqlite_path(url)
-        absent = file is not None and not create and not file.exists()
-        if absent:
+        if file is not None and not create and not file.exists():
             url, file = "sqlite://", None
         self._joint: sa.Connection | None = None  # of the commit that `together` gathers
         self._writing = threading.RLock()  # one writer per process: SQLite would otherwise poll for its own lock
@@ -42,10 +41,7 @@ class Database:
             if file is not None:
                 file.parent.mkdir(parents=True, exist_ok=True)
             self._engine = _engine(url)
-            if absent:
-                Base.metadata.create_all(self._engine)  # what nobody keeps needs no migrations, whose library takes long to import
-            else:
-                self._migrate()
+            self._migrate()
         except InfraError:
             raise
         except (SQLAlchemyError, OSError, ImportError, ValueError) as error:
