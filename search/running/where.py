@@ -26,7 +26,7 @@ IN_PROCESS = "in-process"
 # Modules that the driver needs later, in the order in which it needs them. While Ray starts there is time to import them.
 SOON = ("alembic.command", "ray.tune", "optuna", "search.running.tune_driver", "scipy.optimize", "scipy.stats.qmc")
 AT_THE_END = ("optuna.storages", "optuna.importance", "matplotlib.figure", "matplotlib.backends.backend_agg")
-WORKER = "search.running.tune_worker"
+WORKERS_SOON = ("infra.one_thread", "search.running.tune_worker")
 
 
 def is_remote(address: str | None) -> bool:
@@ -69,7 +69,7 @@ class Where:
             gpu=spec.resources.gpu,
             folder=own,
             ahead=SOON + ("mlflow",) * self.tracking + AT_THE_END,
-            workers_ahead=(WORKER, *load(spec.objective).imports),
+            workers_ahead=WORKERS_SOON + load(spec.objective).imports,
         ) as found:
             yield found
 

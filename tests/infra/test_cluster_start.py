@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from infra import cluster
 from infra.errors import InfraError
+from search.running.where import WORKERS_SOON
 
 
 def test_a_ray_that_does_not_start_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,3 +84,16 @@ def test_the_ray_of_others_is_not_shut_down(monkeypatch: pytest.MonkeyPatch) -> 
     with cluster.connect(workers=1) as up:
         up.release()
     assert not ray.downs
+
+
+def test_what_workers_import_ahead_uses_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray would say so, but only after numpy and torch are there."""
+    from infra import one_thread
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    importlib.reload(one_thread)
+    assert os.environ["OMP_NUM_THREADS"] == "1"
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    importlib.reload(one_thread)
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+    assert WORKERS_SOON[0] == one_thread.__name__
