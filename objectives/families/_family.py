@@ -139,8 +139,7 @@ class Family(base.Objective, _prepared.Preparing):
     def __init__(self, settings: base.Settings) -> None:
         self.settings = replace(settings, device=device_of(settings.device))
         self.traces: dict[Hashable, Trace] = {}  # the traces of its mapped losses, kept for all runs of this process
-        self.model = settings.model or self.models[0]
-        self.deciding = settings.metric or self.score
+        self.model, self.deciding = settings.model or self.models[0], settings.metric or self.score
         deciders = [name for name, metric in self.metrics.items() if metric.decides]
         if self.deciding not in deciders:
             raise base.ObjectiveError(registry.unknown(f"deciding metric of {self.name!r}", self.deciding, deciders))
@@ -223,7 +222,7 @@ class Family(base.Objective, _prepared.Preparing):
         return (*structural, *stateful)
 
     def rehearse(self) -> None:
-        """Import in this process what the first pack needs: torch's mapping of functions takes seconds to import."""
+        """Set up in this process what the first pack needs, before it is timed or waited for."""
         from objectives.training import population
 
         population.rehearse()
