@@ -121,6 +121,8 @@ def quiet_environment(*, local: bool) -> None:
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         # Ray's memory monitor ends whole sweeps and innocent neighbours; a limit inside the worker ends the member that is too large.
         "RAY_memory_monitor_refresh_ms": "0",
+        # By itself a local Ray ends workers that are idle for a second, and starts others when the driver is ready.
+        "RAY_idle_worker_killing_time_threshold_ms": "120000",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
         "TUNE_RESULT_BUFFER_LENGTH": "1",
