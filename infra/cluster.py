@@ -10,8 +10,8 @@ import secrets
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,24 @@ from infra.machine import cores
 
 # The object store holds next to nothing: reports are small and data is loaded by each worker.
 OBJECT_STORE_BYTES = 80 * 2**20
+PRELOAD = "RAY_preload_python_modules"  # a setting of Ray's that its workers read
+
+
+def _nothing() -> None:
+    """A Ray that others started stays up."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """A Ray that is up. `workers` is how many members it can train at once."""
+    """A Ray that is up. `workers` is how many members it can train at once.
+
+    `release` says that nobody needs it any more: a Ray that was started for this is then shut down in the background. Call it once.
+    """
 
     address: str | None
     workers: int
     resources: Mapping[str, float]
+    release: Callable[[], None] = field(default=_nothing, compare=False, repr=False)
 
     @property
     def local(self) -> bool:
@@ -45,11 +54,13 @@ def connect(
     gpu: float = 0,
     folder: Path | None = None,
     ahead: Sequence[str] = (),
+    workers_ahead: Sequence[str] = (),
 ) -> Iterator[Cluster]:
     """A Ray for members that need `cpu` cores and `gpu` GPUs each: the one at `address` (`auto`, `host:port`), else a local one.
 
     `folder` is shipped to the nodes of a remote Ray, so that a user's own module is importable there. Modules named in `ahead` are
-    imported meanwhile: starting Ray is mostly waiting.
+    imported meanwhile: starting Ray is mostly waiting. Modules named in `workers_ahead` are imported by the workers of a local Ray as soon
+    as they start.
 
     Raises:
         InfraError: there is no Ray at the address, none could be started here, or it cannot hold a single member.
@@ -60,7 +71,10 @@ def connect(
     mine = not ray.is_initialized()
     if mine:
         threading.Thread(target=_import, args=(ahead,), name="lagrange-imports", daemon=True).start()
+        # Ray starts one worker for each of its CPUs. Where members need more than that, most of these workers would import in vain.
+        _preload(workers_ahead if gpu == 0 and cpu <= 1 else ())
         _start(ray, address, workers, cpu, gpu, folder)
+    releasing = threading.Thread(target=ray.shutdown, name="lagrange-shutdown") if mine else None
     try:
         resources = ray.cluster_resources()
         room = capacity(resources, cpu, gpu)
@@ -69,10 +83,20 @@ def connect(
             raise InfraError(
                 f"The cluster must have room for one member ({cpu:g} CPU, {gpu:g} GPU); it has {have}. Lower `resources` in the spec."
             )
-        yield Cluster(address, min(workers or room, room), resources)
+        yield Cluster(address, min(workers or room, room), resources, releasing.start if releasing else _nothing)
     finally:
-        if mine:
+        if releasing and releasing.ident is not None:
+            releasing.join()
+        elif mine:
             ray.shutdown()
+
+
+def _preload(modules: Sequence[str]) -> None:
+    """Let the workers of the next Ray that this process starts import these modules at once; one that is not found does no harm."""
+    if modules:
+        os.environ[PRELOAD] = ",".join(modules)
+    else:
+        os.environ.pop(PRELOAD, None)
 
 
 def _import(modules: Sequence[str]) -> None:
@@ -97,6 +121,8 @@ def quiet_environment(*, local: bool) -> None:
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         # Ray's memory monitor ends whole sweeps and innocent neighbours; a limit inside the worker ends the member that is too large.
         "RAY_memory_monitor_refresh_ms": "0",
+        # By itself a local Ray ends workers that are idle for a second, and starts others when the driver is ready.
+        "RAY_idle_worker_killing_time_threshold_ms": "120000",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
         "TUNE_RESULT_BUFFER_LENGTH": "1",

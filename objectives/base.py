@@ -307,6 +307,7 @@ class Objective:
     # Whether a member can start from what another one has become (`HeirRun`), and its knobs can move in training (`Member.schedule`).
     hands_on: ClassVar[bool] = False
     trade: ClassVar[tuple[str, str, str] | None] = None  # the metrics of quality, of cost, and of the cost that is allowed
+    imports: ClassVar[tuple[str, ...]] = ()  # modules that every worker needs: it imports them while the driver still gets ready
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from infra import provenance, tracking
 from infra.catalogue import Catalogue, SweepRow
 from infra.errors import InfraError
-from infra.storage import Home, strip_passwords, sweep_name
+from infra.storage import Home, sqlite_path, strip_passwords, sweep_name
 from search import estimate
 from search.asking import samplers
 from search.asking import study as study_module
@@ -47,6 +47,9 @@ def remove(name: str, *, home: Home | None = None) -> list[str]:
 
 def refuse_taken(home: Home, names: Iterable[str | None]) -> None:
     """Raise InfraError where the catalogue cannot be opened, or where sweeps hold some of these names. A missing file is not created."""
+    file = sqlite_path(home.catalogue_url)
+    if file is not None and not file.exists():
+        return  # it holds no sweep
     with Catalogue(home.catalogue_url, create=False) as catalogue:
         taken = [name for name in names if name is not None and _holds(catalogue, name)]
     if taken:

@@ -116,6 +116,7 @@ def _drive(name: str, spec: Spec, where: Where, catalogue: Catalogue, up: Cluste
     with catalogue.lock(name), stop_signals() as interrupted:
         tracker = mirror.mirrored(name, spec, where.home, catalogue) if where.tracking else NullTracker()
         plan, dispatch = driver.opened(name, spec, where.home, catalogue, up, tracker=tracker, listener=where.listener)
+        plan.answered = lambda: plan.study.begin_projection(where.home.optuna_url, name)
         where.listener.started(introduction(name, spec, up.workers, dispatch.ledger.ordered()))
         try:
             status, problem = ended(plan, where.carry_out(plan, dispatch, interrupted))

@@ -124,6 +124,7 @@ class Family(base.Objective, _prepared.Preparing):
     """Base of the objectives that train with PyTorch."""
 
     hands_on: ClassVar[bool] = True
+    imports: ClassVar[tuple[str, ...]] = ("objectives.training.loop",)
     cheap: ClassVar[str] = ""  # what schedulers compare after every epoch, where that is not the score
     default_batch_size: ClassVar[int] = 64
     players: ClassVar[Mapping[str, tuple[str, ...]]]  # who is trained, in the order of their steps, and the parts that each owns
@@ -139,8 +140,7 @@ class Family(base.Objective, _prepared.Preparing):
     def __init__(self, settings: base.Settings) -> None:
         self.settings = replace(settings, device=device_of(settings.device))
         self.traces: dict[Hashable, Trace] = {}  # the traces of its mapped losses, kept for all runs of this process
-        self.model = settings.model or self.models[0]
-        self.deciding = settings.metric or self.score
+        self.model, self.deciding = settings.model or self.models[0], settings.metric or self.score
         if self.deciding not in (deciders := [name for name, metric in self.metrics.items() if metric.decides]):
             raise base.ObjectiveError(registry.unknown(f"deciding metric of {self.name!r}", self.deciding, deciders))
         strange = [registry.unknown(f"metric of {self.name!r}", one, [*self.metrics]) for one in settings.beside if one not in self.metrics]
@@ -222,7 +222,7 @@ class Family(base.Objective, _prepared.Preparing):
         return (*structural, *stateful)
 
     def rehearse(self) -> None:
-        """Import in this process what the first pack needs: torch's mapping of functions takes seconds to import."""
+        """Set up in this process what the first pack needs, before it is timed or waited for."""
         from objectives.training import population
 
         population.rehearse()

@@ -34,6 +34,7 @@ PLAYERS = {"model": ("encoder", "decoder")}
 IWAE_SAMPLES = 100
 CHUNK = 100  # images whose IWAE samples are drawn at once
 DECODED = 8_000_000  # pixels that are decoded at once
+ROWS = 1000  # codes that a processor decodes at once: the activations of so many stay in its caches
 NLL = replace(iwae.METRIC, summary=f"{iwae.METRIC.summary}: k = {IWAE_SAMPLES}, at most {CHEAP_IMAGES:,} images")
 GAP = replace(generalization_gap.METRIC, name="generalization_gap_nats", unit="nats per image", costly=True)
 
@@ -207,7 +208,7 @@ class VAE(Family):
             z = mean + (0.5 * log_variance).exp() * noise  # (n, k, z)
             # log p(z) − log q(z|x): the constants ½ log 2π cancel
             log_ratio = 0.5 * (noise.square() + log_variance - z.square()).sum(-1)
-            rows = torch.split(z.flatten(0, 1), max(1, DECODED // x.shape[1]))
+            rows = torch.split(z.flatten(0, 1), max(1, min(DECODED // x.shape[1], ROWS if x.device.type == "cpu" else DECODED)))
             logits = torch.cat([net("decoder", row) for row in rows]).view(*z.shape[:2], -1)
             found.append(log_ratio - self._neg_log_likelihood(logits, part[:, None], variance))
         return torch.cat(found)

@@ -17,6 +17,9 @@ from objectives import draws as draws_
 from objectives.draws import Draws, Listing, Live, Request, Tape
 from objectives.terms import Values
 from objectives.training.traced import Replays
+from objectives.training.uncompiled import leave_unloaded
+
+leave_unloaded()
 
 Parts = Mapping[str, nn.Module]
 Pieces = tuple[Tensor, ...]  # a flat θ cut into one flat tensor for each parameter
@@ -151,7 +154,7 @@ def each(function: Callable[..., Values], state: Sequence[Any], at_once: int) ->
 
 
 def rehearse() -> None:
-    """Map a function once, so that this process has imported what mapping needs."""
+    """Map a function once, so that this process has set up what mapping needs."""
     torch.func.vmap(torch.func.grad(torch.square))(torch.zeros(2))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ class Study:
         self._studies = {arm: optuna.create_study(directions=self._directions) for arm in (*space.arms, OFF_ARM)}
         self._open: dict[int, Any] = {}
         self._constraints = constraints
+        self._projection: Future[None] | None = None
 
     def ask(self, number: int, arm: str, index: int) -> dict[str, Value]:
         """A full config for member `number`, the `index`-th of its arm."""
@@ -131,8 +133,21 @@ class Study:
             found[one.text] = excess if excess != 0.0 or one.holds(value) else SLIGHTLY
         return found
 
+    def begin_projection(self, url: str, sweep: str) -> None:
+        """Begin to project in the background. Nothing is asked and told any more: the search is over."""
+        self._projection = self._projection or ThreadPoolExecutor(1, "lagrange-optuna").submit(self._project, url, sweep)
+
     def project(self, url: str, sweep: str) -> None:
-        """Write the studies to an Optuna database under the sweep's name, replacing what an earlier projection left."""
+        """Write the studies to an Optuna database under the sweep's name, replacing what an earlier projection left.
+
+        Raises whatever the database raises. What was begun in the background is only waited for.
+        """
+        self.begin_projection(url, sweep)
+        begun, self._projection = self._projection, None
+        assert begun is not None
+        begun.result()
+
+    def _project(self, url: str, sweep: str) -> None:
         import optuna
 
         storage = _database(url)

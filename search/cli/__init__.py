@@ -6,6 +6,7 @@ Everything heavy is imported inside the commands, so that `lagrange --help` cost
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import traceback
@@ -128,4 +129,7 @@ def main() -> None:
     """The console script. It puts the current folder on the path: a user's own `module:Class` lies there."""
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
-    app(prog_name="lagrange")
+    try:
+        app(prog_name="lagrange")
+    finally:
+        gc.freeze()  # else the interpreter looks through half a million objects, several times, before it ends

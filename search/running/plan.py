@@ -91,6 +91,7 @@ class Plan:
         self.rounds = Rounds(spec, space, ledger, candidates, look, lambda: room(self))
         self._until = Until(spec, space, self.rounds.table)
         self.answer: Answer | None = None
+        self.answered: Callable[[], object] = lambda: None  # is called when the answer is known, before the test split is read
         self.problem = ""
         self.refused = False  # whether the problem is a mistake in what was asked
         self.weights = weights
@@ -252,6 +253,7 @@ class Plan:
             found = self.rounds.answer()
             cut = ["the wall time ended the confirmation before its end; `lagrange resume` goes on with it"] if self.cut else []
             self.answer = replace(found, notes=[*self._notes, *cut, *found.notes])
+            self.answered()
         if self._test_read or self.wall.over():
             return Pause.DONE
         self._test_read = True

@@ -17,18 +17,23 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from search.running.dispatch import Dispatch
 from search.running.plan import Job, Kind, Pause, Plan
 from search.running.tune_worker import MemberTrainable
-from search.running.work import Prepared, Result
+from search.running.work import Prepared, Result, Warmed
 
 # How long a sweep waits for the other workers. After that it goes on with the workers that are up.
 START_SECONDS = 30.0
 # A chore gives one report, at its end. Preparing may train a classifier, reading the test split scores many weights: so they get more time.
 CHORE_PATIENCE = 10
+
+# Tune gives every trainable an environment variable that only PyTorch Lightning reads. A worker with an environment of its own is a new
+# process: the workers that Ray has started ahead would stay idle beside it. Tune has no public setting for this.
+getattr(class_cache, "DEFAULT_ENV_VARS", {}).clear()
 
 
 def carry_out(plan: Plan, dispatch: Dispatch, interrupted: Callable[[], bool]) -> bool:
@@ -75,7 +80,7 @@ class PlanSearcher(_Unsaved, Searcher):  # type: ignore[misc]
         self.jobs: dict[str, Job | None] = {}  # what each trial does; None: the trial warms up its worker
         self.stopped: set[str] = set()  # trials that end at a rung while members of them go on
         self._open: set[str] = set()
-        self._to_warm = self._starting = workers - 1
+        self._to_warm, self._starting = workers - 1, workers
         self._patience = 0.0
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
@@ -108,7 +113,8 @@ class PlanSearcher(_Unsaved, Searcher):  # type: ignore[misc]
 
     def started(self, trial_id: str) -> None:
         """A worker has the job."""
-        if self.jobs[trial_id] is None:
+        job = self.jobs[trial_id]
+        if job is None or job.kind is Kind.PREPARE:
             self._starting -= 1
 
     def workers_up(self) -> bool:
@@ -154,8 +160,9 @@ class Rungs(_Unsaved, FIFOScheduler):  # type: ignore[misc]
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """STOP when a rung or the wall time says so. The ledger keeps the reason until the callback ends the member."""
         job, said = self._searcher.jobs[trial.trial_id], result["result"]
-        if isinstance(said, Prepared):
-            return str(TrialScheduler.STOP if said.error or self._searcher.workers_up() else TrialScheduler.CONTINUE)
+        if isinstance(said, Prepared | Warmed):
+            refused = isinstance(said, Prepared) and said.error
+            return str(TrialScheduler.STOP if refused or self._searcher.workers_up() else TrialScheduler.CONTINUE)
         if job is not None and self._searcher.plan.stops(job, said):
             self._searcher.stopped.add(trial.trial_id)
             return str(TrialScheduler.STOP)

@@ -9,7 +9,7 @@ import ray
 from ray import tune
 
 from infra import machine
-from search.running.work import Prepare, Progress, Result
+from search.running.work import Prepare, Progress, Result, Warm
 from search.running.worker import Worker
 
 
@@ -17,13 +17,13 @@ class MemberTrainable(tune.Trainable):  # type: ignore[misc]
     """One Tune trial is one piece of work. The process serves many trials, one after another."""
 
     _worker: Worker | None = None
-    _prepared: Result | None
+    _found: Result | None
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take over a trial's work."""
         machine.return_memory()
         self._worker = self._worker or Worker({"node": ray.get_runtime_context().get_node_id()})
-        self._work, self._prepared = config["work"], None
+        self._work, self._found = config["work"], None
         self._worker.begin(self._work)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -36,15 +36,15 @@ class MemberTrainable(tune.Trainable):  # type: ignore[misc]
         assert self._worker is not None
         if self._work.setting.memory_gb:  # so a member that asks for more fails by itself; else the kernel or Ray would end a neighbour
             machine.limit_memory(self._work.setting.memory_gb)
-        if isinstance(self._work, Prepare):
-            return {"done": False, "result": self._prepared_once(self._worker)}  # the driver ends it
+        if isinstance(self._work, Prepare | Warm):
+            return {"done": False, "result": self._once(self._worker)}  # the driver ends it when every worker is up
         result = self._worker.step()
         return {"done": result.done if isinstance(result, Progress) else True, "result": result}
 
-    def _prepared_once(self, worker: Worker) -> Result:
-        """Facts about the data. Asked again, it gives the same facts after a moment."""
-        if self._prepared is None:
-            self._prepared = worker.step()
+    def _once(self, worker: Worker) -> Result:
+        """What the worker has found. Asked again, it gives the same after a moment."""
+        if self._found is None:
+            self._found = worker.step()
         else:
             time.sleep(0.1)
-        return self._prepared
+        return self._found

@@ -16,14 +16,17 @@ from infra import cluster, tracking
 from infra.cluster import Cluster
 from infra.errors import InfraError
 from infra.storage import Home
+from objectives.registry import load
 from search.running.dispatch import Dispatch
 from search.running.plan import Plan
 from search.spec.keys import Spec
 from search.telling.listener import Listener, Silent
 
 IN_PROCESS = "in-process"
-# Modules that the driver needs later. While Ray starts there is time to import them.
-AHEAD = ("scipy.optimize", "scipy.stats.qmc", "matplotlib.figure")
+# Modules that the driver needs later, in the order in which it needs them. While Ray starts there is time to import them.
+SOON = ("alembic.command", "ray.tune", "optuna", "search.running.tune_driver", "scipy.optimize", "scipy.stats.qmc")
+AT_THE_END = ("optuna.storages", "optuna.importance", "matplotlib.figure", "matplotlib.backends.backend_agg")
+WORKERS_SOON = ("infra.one_thread", "search.running.tune_worker")
 
 
 def is_remote(address: str | None) -> bool:
@@ -59,9 +62,15 @@ class Where:
             )
         tracking.quiet_environment()  # Ray imports MLflow too, with or without tracking
         own = Path.cwd() if spec.own and is_remote(self.address) else None
-        ahead = ("mlflow",) * self.tracking + AHEAD
-        cpu, gpu = spec.resources.cpu, spec.resources.gpu
-        with cluster.connect(self.address, workers=self.workers, cpu=cpu, gpu=gpu, folder=own, ahead=ahead) as found:
+        with cluster.connect(
+            self.address,
+            workers=self.workers,
+            cpu=spec.resources.cpu,
+            gpu=spec.resources.gpu,
+            folder=own,
+            ahead=SOON + ("mlflow",) * self.tracking + AT_THE_END,
+            workers_ahead=WORKERS_SOON + load(spec.objective).imports,
+        ) as found:
             yield found
 
     def carry_out(self, plan: Plan, dispatch: Dispatch, interrupted: Callable[[], bool]) -> bool:
@@ -72,7 +81,9 @@ class Where:
             from search.running import tune_driver as carrier  # type: ignore[no-redef]
         # The driver's matrices are small. More threads would only take the processor from the workers.
         with threadpoolctl.threadpool_limits(1, user_api="blas"):
-            return carrier.carry_out(plan, dispatch, interrupted)
+            carried_out = carrier.carry_out(plan, dispatch, interrupted)
+        dispatch.up.release()  # what comes now needs no worker, and to shut Ray down is mostly waiting
+        return carried_out
 
 
 @contextmanager

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import threading
 from typing import Any
 
 import pytest
 
 from infra import cluster
 from infra.errors import InfraError
+from search.running.where import WORKERS_SOON
 
 
 def test_a_ray_that_does_not_start_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,3 +29,71 @@ def test_a_ray_that_does_not_start_says_what_to_do(monkeypatch: pytest.MonkeyPat
     ):
         pass
     assert "page of hints" not in str(found.value)
+
+
+class _Ray:
+    """Ray as `connect` uses it, without processes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import ray
+
+        self.preloaded: list[str | None] = []
+        self.went = threading.Event()
+        self.downs: list[str] = []
+        monkeypatch.setattr(ray, "init", lambda **_: self.preloaded.append(os.environ.get(cluster.PRELOAD)))
+        monkeypatch.setattr(ray, "is_initialized", lambda: False)
+        monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0, "GPU": 1.0})
+        monkeypatch.setattr(ray, "shutdown", self._shutdown)
+
+    def _shutdown(self) -> None:
+        assert self.went.wait(60)
+        self.downs.append(threading.current_thread().name)
+
+
+@pytest.mark.parametrize(("need", "preloaded"), [({}, "one,two"), ({"cpu": 0.5}, "one,two"), ({"cpu": 2}, None), ({"gpu": 1}, None)])
+def test_only_workers_that_will_train_import_ahead(monkeypatch: pytest.MonkeyPatch, need: dict[str, float], preloaded: str | None) -> None:
+    ray = _Ray(monkeypatch)
+    ray.went.set()
+    monkeypatch.setenv(cluster.PRELOAD, "of an earlier sweep")
+    with cluster.connect(workers=1, workers_ahead=("one", "two"), **need):
+        assert ray.preloaded == [preloaded]
+
+
+def test_a_released_ray_goes_down_once_while_other_things_are_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = _Ray(monkeypatch)
+    with cluster.connect(workers=1) as up:
+        up.release()  # would wait forever if it waited for the end
+        assert not ray.downs
+        ray.went.set()
+    assert ray.downs == ["lagrange-shutdown"]
+
+
+def test_a_ray_that_nobody_releases_goes_down_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = _Ray(monkeypatch)
+    ray.went.set()
+    with cluster.connect(workers=1):
+        pass
+    assert ray.downs == ["MainThread"]
+
+
+def test_the_ray_of_others_is_not_shut_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray as real
+
+    ray = _Ray(monkeypatch)
+    monkeypatch.setattr(real, "is_initialized", lambda: True)
+    with cluster.connect(workers=1) as up:
+        up.release()
+    assert not ray.downs
+
+
+def test_what_workers_import_ahead_uses_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray would say so, but only after numpy and torch are there."""
+    from infra import one_thread
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    importlib.reload(one_thread)
+    assert os.environ["OMP_NUM_THREADS"] == "1"
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    importlib.reload(one_thread)
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+    assert WORKERS_SOON[0] == one_thread.__name__

@@ -128,6 +128,24 @@ def test_what_optuna_is_told_holds_no_knob_that_does_not_act(tmp_path: Path) -> 
     ]
 
 
+def test_a_projection_that_was_begun_is_only_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import optuna
+
+    study, _, _, _ = asked("random")
+    url = f"sqlite:///{tmp_path / 'optuna.db'}"
+    study.begin_projection(url, "s")
+    study.project(url, "s")
+    first = {one.study_name: one.datetime_start for one in optuna.get_all_study_summaries(url)}
+    assert "s" in first
+    study.begin_projection(url, "s")  # more trials, another end
+    monkeypatch.setattr(study, "_project", lambda url, sweep: 1 / 0)
+    study.project(url, "s")
+    assert {one.study_name for one in optuna.get_all_study_summaries(url)} == set(first)
+    study.begin_projection(url, "s")
+    with pytest.raises(ZeroDivisionError):
+        study.project(url, "s")
+
+
 GATE = Knob("gate", "", "", "", "a", choices=("a", "b", "c"))
 
 

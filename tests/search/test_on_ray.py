@@ -158,3 +158,12 @@ def test_a_worker_that_dies_in_the_middle_of_a_pack_loses_no_member(home: Home) 
     with Catalogue(home.catalogue_url) as catalogue:
         seen = [(report.number, report.epoch) for report in catalogue.reports("s")]
     assert len(seen) == len(set(seen)) == sum(row.epochs for row in rows)
+
+
+def test_a_worker_has_no_environment_of_its_own() -> None:
+    """Else Ray would start another process for it, while the worker that is ready stays idle."""
+    from ray.tune.execution.class_cache import _ActorClassCache
+
+    from search.running.tune_driver import MemberTrainable
+
+    assert not _ActorClassCache().get(MemberTrainable)._default_options.get("runtime_env")
