@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +13,8 @@ from infra.storage import Home, strip_passwords, sweep_name
 from search.asking import study as study_module
 from search.choosing import from_members
 from search.choosing.race import Look
-from search.running.ledger import LOOKS
+from search.prior import resolved
+from search.running.ledger import LOOKS, PRIOR
 from search.spec.keys import Spec
 
 CUT = "cut"  # the fact that the wall time ended a race before its end
@@ -50,6 +51,12 @@ def refuse_taken(home: Home, names: Iterable[str | None]) -> None:
         raise InfraError(f"A sweep's name is used once; {which}. Choose another --name, resume it, or remove it: lagrange rm {taken[0]}")
 
 
+def admitted(home: Home, spec: Spec, name: str | None) -> list[dict[str, Any]]:
+    """What a sweep takes over from others. Raises InfraError where its name is taken, SpecError where a prior cannot be used."""
+    refuse_taken(home, [name])
+    return resolved(spec, home)
+
+
 def _holds(catalogue: Catalogue, name: str) -> bool:
     """Whether a sweep holds this name.
 
@@ -60,8 +67,15 @@ def _holds(catalogue: Catalogue, name: str) -> bool:
     return catalogue.sweep(name).status != "failed" or bool(catalogue.members(name)) or catalogue.locked_by(name) is not None
 
 
-def begin(catalogue: Catalogue, spec: Spec, name: str | None, home: Home, note: Callable[[str], None]) -> str:
-    """Write the row of a sweep that begins. Returns its name, which is made up where none was given.
+def begin(
+    catalogue: Catalogue,
+    spec: Spec,
+    name: str | None,
+    home: Home,
+    note: Callable[[str], None],
+    prior: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    """Write the row of a sweep that begins, with what it takes over from others. Returns its name, which is made up where none was given.
 
     Raises:
         InfraError: another driver has taken the name in the meantime.
@@ -79,8 +93,11 @@ def begin(catalogue: Catalogue, spec: Spec, name: str | None, home: Home, note: 
             model=spec.model or "",
             dataset=spec.dataset.name or "",
             provenance=provenance.collect(),
+            facts={PRIOR: list(prior)} if prior else {},
         )
     )
+    if spec.prior and not prior:
+        note("prior: auto found no sweep that can be used; this one starts cold")
     return name
 
 

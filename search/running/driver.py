@@ -18,7 +18,7 @@ from search.choosing.answer import Candidate
 from search.choosing.from_members import planned
 from search.choosing.race import Look
 from search.running.dispatch import Dispatch
-from search.running.ledger import LOOKS, Ledger
+from search.running.ledger import LOOKS, PRIOR, Ledger
 from search.running.plan import Plan
 from search.running.wall import WallTime
 from search.spec.keys import Spec
@@ -62,5 +62,6 @@ def opened(
         look=Look(**(row.facts or {}).get(LOOKS, {})),
         bundle=objective.bundle,
         workers=up.workers,
+        prior=(row.facts or {}).get(PRIOR, []),
     )
     return plan, Dispatch(name, spec, home, ledger, up)

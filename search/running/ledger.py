@@ -23,6 +23,7 @@ SHOWN_MEMBERS = 8  # members that a note about bad ends names
 SHOWN_REASONS = 3  # such notes in the reason why a sweep has no answer
 
 
+PRIOR = "prior"  # the fact that holds what a sweep took over from others when it began
 LOOKS = "race"  # the fact that says which looks of the race were taken before this one
 
 
@@ -211,8 +212,8 @@ class Ledger:
     def facts(self, facts: Mapping[str, Any]) -> None:
         """Write down what `prepare` found out about the data."""
         self.labels = {str(name): str(label) for name, label in facts.get("labels", {}).items()}
-        looks = {key: value for key, value in self._catalogue.sweep(self.sweep).facts.items() if key == LOOKS}
-        self._catalogue.update_sweep(self.sweep, facts={**facts, **looks})
+        own = {key: value for key, value in self._catalogue.sweep(self.sweep).facts.items() if key in (LOOKS, PRIOR)}
+        self._catalogue.update_sweep(self.sweep, facts={**facts, **own})
 
     def pack_members(self) -> int | None:
         """How many members make a pack, as an earlier driver of the sweep was told; None if it was told nothing."""

@@ -10,7 +10,9 @@ from search.asking.seeds import derive
 from search.asking.space import OFF_ARM, OFF_EVERY, Space
 from search.asking.study import Study
 from search.choosing.answer import Candidate
+from search.choosing.from_members import table
 from search.running.ledger import Ledger
+from search.running.prior import Prior
 from search.spec.keys import Spec
 
 SEEDS = 3  # seeds of searched members
@@ -19,11 +21,12 @@ SEEDS = 3  # seeds of searched members
 class NewMembers:
     """The source of one sweep's members."""
 
-    def __init__(self, spec: Spec, space: Space, study: Study, ledger: Ledger) -> None:
-        self._spec, self._space, self._study, self._ledger = spec, space, study, ledger
+    def __init__(self, spec: Spec, space: Space, study: Study, ledger: Ledger, prior: Prior) -> None:
+        self._spec, self._space, self._study, self._ledger, self.prior = spec, space, study, ledger, prior
 
     def searched(self) -> MemberRow:
-        """The next member of the search: the off arm's where it is its turn, a point of the user's, or what the sampler draws.
+        """The next member of the search: the off arm's where it is its turn, a point of the user's, a proposal of the
+        prior, or what the sampler draws.
 
         A few seeds take turns. Members of one seed differ in their configs alone; but one seed alone would show its own curve. A config
         that was asked for before gets another seed: a replicate says something about the luck of seeds, and a copy nothing.
@@ -61,6 +64,8 @@ class NewMembers:
         return rows
 
     def _point(self, arm: str, searched: Sequence[str]) -> Mapping[str, Value] | None:
-        """The user's own point that is next, if one is left and it is not the off arm's turn."""
+        """The user's own point that is next, then what the prior proposes, if there is one and it is not the off arm's turn."""
         tried = len(searched) - searched.count(OFF_ARM)
-        return self._spec.points[tried] if arm != OFF_ARM and tried < len(self._spec.points) else None
+        if arm == OFF_ARM or tried < len(self._spec.points):
+            return None if arm == OFF_ARM else self._spec.points[tried]
+        return self.prior.next(arm, table(self._ledger.ordered(), self._ledger.curves, [])) if self.prior.sources else None

@@ -15,6 +15,7 @@ from search.spec.text import to_yaml
 Purpose = Literal["sweep", "train"]
 
 DEFAULT_EPOCHS = 20
+AUTO = "auto"  # all sweeps of the catalogue that can be a prior
 
 
 class _Part(BaseModel):
@@ -135,6 +136,7 @@ class Spec(_Part):
     margin: float = Field(default=0.01, ge=0)
     prefer: Literal["best", "simpler"] = "best"
     until: tuple[str, ...] = ()
+    prior: tuple[str, ...] = ()
     simplify: tuple[str, ...] = ()
     alone: bool | None = None
     resources: Resources = Resources()
@@ -168,10 +170,17 @@ class Spec(_Part):
     def _named_features(cls, given: Any) -> Any:
         return {"name": given} if isinstance(given, str) else given
 
-    @field_validator("until", mode="before")
+    @field_validator("until", "prior", mode="before")
     @classmethod
-    def _one_goal(cls, given: Any) -> Any:
+    def _one_text(cls, given: Any) -> Any:
         return (given,) if isinstance(given, str) else () if given is None else given
+
+    @field_validator("prior")
+    @classmethod
+    def _sweeps(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(given)) < len(given) or (AUTO in given and len(given) > 1):
+            raise ValueError("must be auto alone, or a list of different sweeps' names")
+        return given
 
     @field_validator("fixed", "points", "budget", "confirm", "resources", "limits", mode="before")
     @classmethod
