@@ -72,8 +72,7 @@ def sweep(
     plain: PlainOption = False,
 ) -> None:
     """Search λ, confirm it on fresh seeds, and say whether it was worth it."""
-    from search.kept import refuse_taken
-    from search.prior import resolved
+    from search.kept import admitted, refuse_taken
     from search.running.where import is_remote
     from search.spec.reading import expand
 
@@ -97,7 +96,7 @@ def sweep(
     if dry_run:
         refuse_taken(place, [chosen and sweep_name(chosen) for chosen in _names(specs, name)])
         for spec in specs:
-            resolved(spec, place)
+            admitted(place, spec, None)
             _print_dry_run(spec, place, workers)
         return
     _exit(_run_all(specs, _names(specs, name), place, workers, address, plain))

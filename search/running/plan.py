@@ -227,8 +227,7 @@ class Plan:
         self._notes = [str(note) for note in said.facts.get("notes", [])]
         for note in self._notes:
             self.ledger.note(note)
-        pack = said.facts.get("pack", {})
-        self.division.width = width = int(pack.get("members", 1))
+        self.division.width = width = int((pack := said.facts.get("pack", {})).get("members", 1))
         if self.spec.pack == "auto" and pack.get("rates"):
             self.ledger.note(f"{f'packs of {width}' if width > 1 else 'one member at a time'}: {pack['why']}")
 

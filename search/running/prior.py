@@ -130,7 +130,7 @@ class Prior:
         total, of_lambda = source.judged(seen)
         if math.isnan(total):
             return 0.0
-        return -1.0 if total < LEAST / math.sqrt(len(seen)) or of_lambda < 0 else min(total, of_lambda)
+        return -1.0 if min(total, of_lambda) < LEAST / math.sqrt(len(seen)) else min(total, of_lambda)
 
     def _of(self, source: Source, arm: str) -> list[dict[str, Value]]:
         key = source.name, arm
