@@ -168,6 +168,14 @@ class Home:
         """The member's latest resumable state."""
         return self.member(sweep, number) / "checkpoint.pt"
 
+    def handed_on(self, sweep: str, number: int, epoch: int) -> Path:
+        """What a member had become after so many epochs, for members that start from it."""
+        return self.member(sweep, number) / f"after-{epoch}.pt"
+
+    def all_handed_on(self, sweep: str, number: int) -> list[Path]:
+        """All that a member has left for others to start from."""
+        return sorted(self.member(sweep, number).glob("after-*.pt"))
+
     def weights(self, sweep: str, number: int) -> Path:
         """The member's trained weights."""
         return self.member(sweep, number) / "weights.safetensors"

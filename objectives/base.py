@@ -55,7 +55,8 @@ class Knob:
     `off` is the value at which a λ does not regularize (0 for penalties, noise and dropout, 1 for β, one of the choices). None marks a
     nuisance knob: it is searched too, but it is not the question. `default` is used where a spec neither searches nor fixes the knob.
     `more` names the end of the range that is *more regularized*; nuisance knobs have none. A knob with `choices` is categorical and has no
-    range. `structural` knobs change tensor shapes or the code that runs, so members that differ in one cannot be stacked.
+    range. `structural` knobs change tensor shapes or the code that runs, so members that differ in one cannot be stacked. `when` is a
+    sweep's condition: the knob acts only where each named knob has one of these values; elsewhere it is off, or at its default.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Knob:
     where: str = "any"
     cost: str = "0"
     source: str = ""
+    when: tuple[tuple[str, tuple[Value, ...]], ...] = ()
 
     @property
     def is_lambda(self) -> bool:
@@ -98,12 +100,26 @@ class Metric:
 
 @dataclass(frozen=True)
 class Member:
-    """One training: a config (a value for every knob) and a random seed, in a phase. `number` is unique within a sweep."""
+    """One training: a config (a value for every knob) and a random seed, in a phase. `number` is unique within a sweep.
+
+    `schedule` holds the knobs that move in training: {"beta": [(0, 0.2), (10, 0.5)]} is β = 0.2 for the first ten epochs, then 0.5.
+    """
 
     number: int
     config: Config
     seed: int
     phase: Phase = Phase.SEARCH
+    schedule: Mapping[str, Sequence[tuple[int, Value]]] = field(default_factory=dict)
+
+    def config_after(self, epochs: int) -> Config:
+        """The config with which the member goes on after so many epochs."""
+        moved = {name: [value for start, value in steps if start <= epochs] for name, steps in self.schedule.items()}
+        return {**self.config, **{name: values[-1] for name, values in moved.items() if values}}
+
+    @property
+    def moves(self) -> frozenset[int]:
+        """After how many epochs a knob moves."""
+        return frozenset(start for steps in self.schedule.values() for start, _ in steps if start > 0)
 
 
 @dataclass(frozen=True)
@@ -238,6 +254,25 @@ class PackedRun(Run, Protocol):
         ...
 
 
+@runtime_checkable
+class HeirRun(PackedRun, Protocol):
+    """A run whose members can start from what other members have become: weights, their averages, optimizers, memories of regularizers."""
+
+    def bequeath(self, paths: Mapping[int, Path]) -> None:
+        """Write a checkpoint of each of these members, by number, in the epoch in which it is complete. Others may `inherit` from it."""
+        ...
+
+    def inherit(self, path: Path, start: int) -> None:
+        """Let the run's only member begin with what is in another member's checkpoint. Seed and config stay its own.
+
+        `start` 0: its epochs are counted from 0. Else the checkpoint must be of epoch `start`, and the member goes on from there.
+
+        Raises:
+            ObjectiveError: the checkpoint does not fit the member.
+        """
+        ...
+
+
 class Objective:
     """What is trained and how it is scored: all that `search` may ask of it, with defaults.
 
@@ -256,6 +291,8 @@ class Objective:
     datasets: ClassVar[tuple[str, ...]] = ()
     likelihoods: ClassVar[tuple[str, ...]] = ()
     precisions: ClassVar[tuple[str, ...]] = ("float32",)
+    # Whether a member can start from what another one has become (`HeirRun`), and its knobs can move in training (`Member.schedule`).
+    hands_on: ClassVar[bool] = False
     trade: ClassVar[tuple[str, str, str] | None] = None  # the metrics of quality, of cost, and of the cost that is allowed
 
     def __init__(self, settings: Settings) -> None:
@@ -334,9 +371,10 @@ class Objective:
 class Probe(Protocol):
     """One fixed batch of a player's training: the same images and the same random draws at every call (torch, double precision).
 
-    An objective with `probes(config)`, one per player, can be checked for λ that are alive. A probe may also have four more methods.
+    An objective with `probes(config)`, one per player, can be checked for λ that are alive. A probe may also have five more methods.
     `frozen()`: tensors by name that are not trained. `optimizer(config)`: the torch optimizer that would train it. `absent(config)`: the
     loss without the terms that `config` has off. `moved(off, on)`: whether a few steps with one config end elsewhere than with the other.
+    `trained(config, epochs)`: the probes of all players after a short training; none where the training was lost.
     """
 
     def parameters(self) -> Mapping[str, Any]:

@@ -1,35 +1,55 @@
-"""What a sweep would do and how long it would take, before it is started."""
+"""What a sweep would do and how long it would take, before it is started.
+
+What sweeps of the same kind in the catalogue took on a machine like this one says the time; how far the scores of their confirmed members
+lay apart says the width of the interval. A member takes a fixed part (building, evaluating, writing) and a part for each epoch.
+"""
 
 from __future__ import annotations
 
 import math
+import platform
+import socket
 import statistics
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from itertools import combinations
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from infra import machine
-from infra.catalogue import Catalogue, SweepRow
+from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.storage import Home
+from objectives.base import Phase, State
 from objectives.registry import load
 from search.asking.space import Space
 from search.choosing.answer import number
 from search.choosing.arms import t_quantile
 from search.choosing.from_members import error_of, planned, seeds_asked
 from search.choosing.race import MOST_SEEDS, Look
-from search.kept import plain_spec
 from search.running.until import MOST
 from search.spec.faults import MIN_TRIALS
 from search.spec.goals import ANY, EFFECT, Goal
 from search.spec.keys import Spec
+from search.spec.plain import plain_spec
 
-T = TypeVar("T")
+# Ray, two workers with torch, and the last writes; measured on two cores. Used where no earlier sweep says how long they take.
+OVERHEAD_SECONDS = 15.0
+# What a training costs and how noisy it is depends on these.
+KIND = (
+    *("objective", "model", "dataset", "likelihood", "fixed", "batch_size", "precision", "resources", "pack"),
+    *("metric", "measure", "features", "latents", "score"),
+)
+SWEEPS, MEMBERS = 10, 120  # of how many sweeps of this kind, the latest first, and of how many of their members the estimate is made
 
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a sweep would do: members and epochs by phase (at most), and how long that takes here. `basis`: what the estimate rests on."""
+    """What a sweep would do: members and epochs by phase (at most), and how long that takes here. `basis`: what the estimate rests on.
+
+    `expected_epochs`: by how many members ended early in earlier sweeps; None where there was none. `fits`: how many members the wall time
+    has room for, of all; None where there is no such limit, or it has room for all.
+    """
 
     spec: Spec
     members: dict[str, int]
@@ -37,21 +57,152 @@ class DryRun:
     workers: int
     estimate_seconds: float
     basis: str
+    expected_epochs: float | None = None
+    fits: int | None = None
 
 
-# Ray, two workers with torch, and the last writes; measured on two cores.
-OVERHEAD_SECONDS = 15.0
+@dataclass(frozen=True)
+class Cost:
+    """The time of one training: `fixed` seconds, and so many for each epoch. `overhead`: of the whole sweep beside its trainings."""
+
+    fixed: float
+    per_epoch: float
+    overhead: float = OVERHEAD_SECONDS
+
+    def seconds(self, members: float, epochs: float, workers: int) -> float:
+        """How long so many members with so many epochs in all take."""
+        return self.overhead + (self.fixed * members + self.per_epoch * epochs) / workers
+
+    @staticmethod
+    def of(members: Sequence[MemberRow], overhead: float = OVERHEAD_SECONDS) -> Cost | None:
+        """From members that were trained: the median slope between members with other numbers of epochs, and the median of what is left
+        (Theil 1950, Sen 1968). All in proportion to the epochs where all members have the same number. None without members."""
+        known = [(row.epochs, row.seconds) for row in members if row.epochs and row.seconds > 0]
+        if not known:
+            return None
+        slopes = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in combinations(known, 2) if a[0] != b[0]]
+        slope = statistics.median(slopes) if slopes else 0.0
+        fixed = statistics.median(seconds - slope * epochs for epochs, seconds in known)
+        if slope <= 0.0 or fixed < 0.0:
+            return Cost(0.0, statistics.median(seconds / epochs for epochs, seconds in known), overhead)
+        return Cost(fixed, slope, overhead)
 
 
-def dry_run(spec: Spec, *, home: Home | None = None, workers: int | None = None) -> DryRun:
+@dataclass(frozen=True)
+class Past:
+    """What the catalogue has of sweeps of the kind of `spec`: their rows, and the members that were trained on a machine like this one."""
+
+    spec: Spec
+    rows: list[SweepRow]
+    members: dict[str, list[MemberRow]]
+    elsewhere: int = 0  # members of the kind that other machines trained
+
+    @staticmethod
+    def of(spec: Spec, catalogue: Catalogue) -> Past:
+        """The latest sweeps of the same objective, model, data with its options and size, and so on."""
+        kind = {key: value for key, value in plain_spec(spec).items() if key in KIND}
+        alike = [row for row in catalogue.sweeps() if {key: value for key, value in row.spec.items() if key in KIND} == kind]
+        rows = alike[-SWEEPS:]
+        every = {row.name: [one for one in catalogue.members(row.name) if one.state is not None] for row in rows}
+        here = {name: [one for one in members if _here(one.facts)] for name, members in every.items()}
+        away = sum(map(len, every.values())) - sum(map(len, here.values()))
+        return Past(spec, rows, here, away)
+
+    @staticmethod
+    def at(spec: Spec, home: Home) -> Past:
+        """The same from a home. A missing catalogue is not created."""
+        if home.catalogue_url.startswith("sqlite:///") and not Path(home.catalogue_url.removeprefix("sqlite:///")).exists():
+            return Past(spec, [], {})
+        with Catalogue(home.catalogue_url, create=False) as catalogue:
+            return Past.of(spec, catalogue)
+
+    @cached_property
+    def cost(self) -> Cost | None:
+        """What a training takes here; None where none of the kind was trained on such a machine."""
+        trained = [one for members in self.members.values() for one in members if one.state in (State.COMPLETE, State.STOPPED)]
+        beside = []
+        for row in self.rows:
+            plan = ((row.answer or {}).get("beside") or {}).get("plan") or {}
+            took, workers = plan.get("came", {}).get("seconds"), plan.get("planned", {}).get("workers")
+            if took and workers and self.members[row.name]:
+                beside.append(max(0.0, took - sum(one.seconds for one in self.members[row.name]) / workers))
+        return Cost.of(trained[-MEMBERS:], statistics.median(beside) if beside else OVERHEAD_SECONDS)
+
+    @property
+    def basis(self) -> str:
+        """What the time rests on."""
+        count = min(MEMBERS, sum(map(len, self.members.values())))
+        sweeps = sum(bool(members) for members in self.members.values())
+        return f"what {count} members of {sweeps} earlier sweep{'s' if sweeps > 1 else ''} of this kind took here"
+
+    @cached_property
+    def noise(self) -> float | None:
+        """The standard deviation of one training: the median over the confirmed arms of sweeps that trained as long, or else of all sweeps.
+
+        None where there is none.
+        """
+        every: dict[bool, list[float]] = {True: [], False: []}
+        for row in self.rows:
+            if row.answer and row.status == "complete":
+                arms = [one for one in row.answer["arms"] if one["n"] > 2 and isinstance(one["se"], float)]
+                every[self._as_long(row)] += [one["se"] * math.sqrt(one["n"]) for one in arms]
+        found = every[True] or every[False]
+        return statistics.median(found) if found else None
+
+    def _as_long(self, row: SweepRow) -> bool:
+        epochs: int | None = row.spec.get("budget", {}).get("epochs")
+        return epochs == self.spec.budget.epochs
+
+    def kept_share(self) -> float | None:
+        """Which part of the search's epochs was trained in sweeps with this scheduler and these epochs; None without one."""
+        mine, spent, most = plain_spec(self.spec), 0, 0
+        for row in self.rows:
+            if row.spec.get("scheduler") == mine["scheduler"] and self._as_long(row):
+                ended = [one for one in self.members[row.name] if one.phase == Phase.SEARCH]
+                spent, most = spent + sum(one.epochs for one in ended), most + len(ended) * (self.spec.budget.epochs or 0)
+        return spent / most if most else None
+
+
+def _here(facts: Mapping[str, Any]) -> bool:
+    """Whether a member was trained on this machine, or on one with the same kind of processor and as many cores."""
+    alike = (facts.get("cores"), facts.get("processor")) == (machine.cores(), platform.machine())
+    return facts.get("host") == socket.gethostname() or alike
+
+
+def dry_run(spec: Spec, *, home: Home | None = None, workers: int | None = None, past: Past | None = None) -> DryRun:
     """The plan of a sweep and a time estimate: from members of the same kind in the catalogue, else from a training here and now."""
     home = home or Home.open()
+    past = past or Past.at(spec, home)
+    cost, basis = past.cost, past.basis
+    if cost is None:
+        cost, basis = _trained_now(spec, home), "what was trained here and now"
+        basis += f"; the {past.elsewhere} members of this kind were trained on other machines" if past.elsewhere else ""
+    return _with_time(_counted(spec, past, workers or _workers(spec)), cost, basis)
+
+
+def _counted(spec: Spec, past: Past, workers: int) -> DryRun:
+    """Members and epochs, without a time."""
     members = planned(spec)
     epochs = {phase: count * (spec.budget.epochs or 0) for phase, count in members.items()}
-    count = workers or max(1, int(machine.cores() // max(spec.resources.cpu, 1e-9)))
-    per_epoch, basis = _seconds_per_epoch(spec, home)
-    estimate = OVERHEAD_SECONDS + per_epoch * sum(epochs.values()) / count
-    return DryRun(spec, members, epochs, count, estimate, basis)
+    share = past.kept_share()
+    expected = share * epochs[Phase.SEARCH] + epochs[Phase.CONFIRM] if share is not None else None
+    return DryRun(spec, members, epochs, workers, math.nan, "", expected)
+
+
+def _with_time(plan: DryRun, cost: Cost, basis: str) -> DryRun:
+    members, epochs = sum(plan.members.values()), sum(plan.epochs.values())
+    expected = plan.expected_epochs if plan.expected_epochs is not None else epochs
+    fits = None
+    if plan.spec.budget.wall_minutes is not None:
+        one = cost.seconds(1, expected / max(members, 1), 1) - cost.overhead
+        left = max(0.0, 60 * plan.spec.budget.wall_minutes - cost.overhead)
+        room = int(plan.workers * left / one) if one > 0 else members
+        fits = room if room < members else None
+    return replace(plan, estimate_seconds=cost.seconds(members, expected, plan.workers), basis=basis, fits=fits)
+
+
+def _workers(spec: Spec) -> int:
+    return max(1, int(machine.cores() // max(spec.resources.cpu, 1e-9)))
 
 
 @dataclass(frozen=True)
@@ -65,6 +216,8 @@ class Budget:
     seconds: float
     width: float
     unit: str
+    expected_epochs: float | None = None
+    fits: int | None = None
 
 
 def budgets(spec: Spec, *, home: Home | None = None, workers: int | None = None) -> tuple[list[Budget], str]:
@@ -74,9 +227,13 @@ def budgets(spec: Spec, *, home: Home | None = None, workers: int | None = None)
     taken from sweeps of the same kind in the catalogue. Without one the width is in standard deviations of one training.
     """
     home = home or Home.open()
-    noise = _noise(spec, home)
-    unit = spec.metric or "the score" if noise else "sd of one training"
-    found, basis = [], ""
+    past = Past.at(spec, home)
+    unit = spec.metric or "the score" if past.noise else "sd of one training"
+    if past.cost is None:
+        cost, basis = _trained_now(spec, home), "what was trained here and now"
+    else:
+        cost, basis = past.cost, past.basis
+    found = []
     for factor in (0.5, 1, 2):
         trials, seeds = max(MIN_TRIALS, round(factor * spec.budget.trials)), max(2, round(factor * spec.confirm.seeds))
         sized = spec.model_copy(
@@ -85,34 +242,30 @@ def budgets(spec: Spec, *, home: Home | None = None, workers: int | None = None)
                 "confirm": spec.confirm.model_copy(update={"seeds": seeds}),
             }
         )
-        plan = dry_run(sized, home=home, workers=workers)
-        width = 2 * t_quantile(1 - Look().error / 2, seeds - 1) * (noise or 1.0) * math.sqrt(2 / seeds)
-        found.append(Budget(trials, seeds, sum(plan.members.values()), sum(plan.epochs.values()), plan.estimate_seconds, width, unit))
-        basis = plan.basis
+        plan = _with_time(_counted(sized, past, workers or _workers(spec)), cost, basis)
+        members, epochs = sum(plan.members.values()), sum(plan.epochs.values())
+        width = _width(seeds, past.noise or 1.0)
+        found.append(Budget(trials, seeds, members, epochs, plan.estimate_seconds, width, unit, plan.expected_epochs, plan.fits))
     return found, basis
 
 
-def _noise(spec: Spec, home: Home) -> float | None:
-    """The standard deviation of one training: the median over the confirmed arms of sweeps of this kind; None where there is none."""
-    found = []
-    for arms in _alike(spec, home, lambda catalogue, row: row.answer["arms"] if row.answer and row.status == "complete" else []):
-        found += [one["se"] * math.sqrt(one["n"]) for one in arms if one["n"] > 2 and isinstance(one["se"], float)]
-    return statistics.median(found) if found else None
+def _width(seeds: int, noise: float, error: float = Look().error) -> float:
+    return 2 * t_quantile(1 - error / 2, seeds - 1) * noise * math.sqrt(2 / seeds)
 
 
 def goals_said(spec: Spec, home: Home | None = None) -> list[str]:
     """For each goal of a spec: whether the most that a sweep trains is expected to reach it, by earlier sweeps of the same kind."""
-    home = home or Home.open()
-    return [_effect_said(one, spec, home) if one.about == EFFECT else _lambda_said(one, spec, home) for one in spec.goals]
+    past = Past.at(spec, home or Home.open())
+    return [_effect_said(one, past) if one.about == EFFECT else _lambda_said(one, past) for one in spec.goals]
 
 
-def _effect_said(goal: Goal, spec: Spec, home: Home) -> str:
-    noise = _noise(spec, home)
+def _effect_said(goal: Goal, past: Past) -> str:
+    spec, noise = past.spec, past.noise
     if noise is None:
         return f"{goal.text}: how noisy trainings are is not known; a sweep of this kind will tell"
 
     def half(seeds: int) -> float:
-        return t_quantile(1 - error_of(spec, Look()) / 2, seeds - 1) * noise * math.sqrt(2 / seeds)
+        return _width(seeds, noise, error_of(spec, Look())) / 2
 
     needed = next((seeds for seeds in range(seeds_asked(spec), MOST_SEEDS + 1) if half(seeds) <= goal.within), None)
     if needed is not None:
@@ -120,39 +273,72 @@ def _effect_said(goal: Goal, spec: Spec, home: Home) -> str:
     return f"{goal.text}: cannot be reached; with {MOST_SEEDS} final seeds, the most, ± {number(half(MOST_SEEDS))} is expected"
 
 
-def _lambda_said(goal: Goal, spec: Spec, home: Home) -> str:
-    def lengths(catalogue: Catalogue, row: SweepRow) -> list[tuple[float, int]]:
+def _lambda_said(goal: Goal, past: Past) -> str:
+    most, before = f"at most {MOST * past.spec.budget.trials} configs are searched", []
+    for row in past.rows:
         known = [one for one in (row.answer or {}).get("lambdas", []) if goal.about in (ANY, one["name"])]
-        found = [goal.length(float(one["low"]), float(one["high"])) for one in known]
-        return [(max(found), row.spec["budget"]["trials"])] if found and row.status == "complete" else []
-
-    most = f"at most {MOST * spec.budget.trials} configs are searched"
-    before = [one for found in _alike(spec, home, lengths) for one in found if math.isfinite(one[0])]
+        lengths = [goal.length(float(one["low"]), float(one["high"])) for one in known]
+        if lengths and row.status == "complete" and math.isfinite(max(lengths)):
+            before.append((max(lengths), row.spec["budget"]["trials"]))
     if not before:
         return f"{goal.text}: not known beforehand; {most}"
     length, trials = statistics.median(one[0] for one in before), round(statistics.median(one[1] for one in before))
     return f"{goal.text}: earlier sweeps of this kind came to {number(length)} with {trials} trials; {most}"
 
 
-# What a training costs and how noisy it is depends on these.
-KIND = ("objective", "model", "dataset", "likelihood", "batch_size", "precision", "metric", "features", "latents", "resources")
-
-
-def _alike(spec: Spec, home: Home, read: Callable[[Catalogue, SweepRow], T]) -> list[T]:
-    """What `read` finds in each sweep of the same kind: same objective, model, data with its options and size, and so on."""
-    if home.catalogue_url.startswith("sqlite:///") and not Path(home.catalogue_url.removeprefix("sqlite:///")).exists():
-        return []
-    kind = {key: value for key, value in plain_spec(spec).items() if key in KIND}
-    with Catalogue(home.catalogue_url, create=False) as catalogue:
-        rows = catalogue.sweeps()
-        return [read(catalogue, row) for row in rows if {key: value for key, value in row.spec.items() if key in KIND} == kind]
-
-
-def _seconds_per_epoch(spec: Spec, home: Home) -> tuple[float, str]:
-    members = [row for found in _alike(spec, home, lambda catalogue, row: catalogue.members(row.name)) for row in found]
-    costs = sorted(row.seconds / row.epochs for row in members if row.epochs)
-    if costs:
-        return costs[len(costs) // 2], f"the median of {len(costs)} members trained before"
+def _trained_now(spec: Spec, home: Home) -> Cost:
+    """From a training here and now."""
     trained = load(spec.objective)(spec.settings(cache=str(home.cache)))
     trained.prepare()
-    return trained.epoch_seconds(Space(spec, load(spec.objective)).config({})), "what was trained here and now"
+    return Cost(0.0, trained.epoch_seconds(Space(spec, load(spec.objective)).config({})))
+
+
+@dataclass(frozen=True)
+class Promised:
+    """The plan that is kept beside a sweep: what it would do at most, and take, by what was known before its first member.
+
+    None where nothing was known. `width` is that of the effect's interval, in `unit`.
+    """
+
+    members: int
+    epochs: int
+    workers: int
+    expected_epochs: float | None = None
+    seconds: float | None = None
+    width: float | None = None
+    unit: str = ""
+
+
+def promised(spec: Spec, catalogue: Catalogue, name: str, workers: int) -> dict[str, Any]:
+    """The plan of a sweep that begins, or goes on with more trials, as plain data. Nothing is trained for it.
+
+    Args:
+        spec: with all trials that the sweep is to have.
+        catalogue: where earlier sweeps are, and the members of this one, where it goes on.
+        name: this sweep.
+        workers: how many members are trained at once.
+    """
+    earlier = [row for row in catalogue.members(name) if row.phase == Phase.CONFIRM] if catalogue.has_sweep(name) else []
+    past = Past.of(spec, catalogue)
+    plan = _counted(spec, past, workers)
+    if past.cost is not None:
+        plan = _with_time(plan, past.cost, past.basis)
+    before = sum(row.epochs for row in earlier)
+    seconds = plan.estimate_seconds if past.cost is not None else None
+    width = _width(spec.confirm.seeds, past.noise) if past.noise and spec.confirm.seeds > 1 else None
+    found = Promised(
+        sum(plan.members.values()) + len(earlier),
+        sum(plan.epochs.values()) + before,
+        workers,
+        plan.expected_epochs + before if plan.expected_epochs is not None else None,
+        seconds + sum(row.seconds for row in earlier) / workers if seconds is not None else None,
+        width,
+        str(spec.metric or "") if width is not None else "",
+    )
+    return asdict(found)
+
+
+def came(members: Sequence[MemberRow], seconds: float, workers: int, width: float) -> dict[str, float]:
+    """What came of a plan. A driver that was killed left no time; the trainings took at least theirs."""
+    least = sum(row.seconds for row in members) / workers
+    return {"members": len(members), "epochs": sum(row.epochs for row in members), "seconds": max(seconds, least), "width": width}

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from infra import provenance, tracking
 from infra.catalogue import Catalogue, SweepRow
 from infra.errors import InfraError
 from infra.storage import Home, strip_passwords, sweep_name
+from search import estimate
+from search.asking import samplers
 from search.asking import study as study_module
 from search.choosing import from_members
+from search.choosing.answer import Answer
 from search.choosing.race import Look
+from search.options import name_of
 from search.prior import resolved
-from search.running.ledger import LOOKS, PRIOR
+from search.running.ledger import LOOKS, PLANNED, PRIOR, TOOK
 from search.spec.keys import Spec
+from search.spec.plain import plain_spec
 
 CUT = "cut"  # the fact that the wall time ended a race before its end
 
@@ -73,9 +78,10 @@ def begin(
     name: str | None,
     home: Home,
     note: Callable[[str], None],
+    workers: int = 1,
     prior: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    """Write the row of a sweep that begins, with what it takes over from others. Returns its name, which is made up where none was given.
+    """Write the row of a sweep that begins, with its plan and what it takes over. Returns its name, which is made up where none was given.
 
     Raises:
         InfraError: another driver has taken the name in the meantime.
@@ -93,7 +99,7 @@ def begin(
             model=spec.model or "",
             dataset=spec.dataset.name or "",
             provenance=provenance.collect(),
-            facts={PRIOR: list(prior)} if prior else {},
+            facts={PLANNED: estimate.promised(spec, catalogue, name, workers)} | ({PRIOR: list(prior)} if prior else {}),
         )
     )
     if spec.prior and not prior:
@@ -107,8 +113,13 @@ def take_back(catalogue: Catalogue, name: str, home: Home) -> None:
     home.remove_sweep(name)
 
 
-def go_on(catalogue: Catalogue, name: str, spec: Spec, trials: int) -> Spec:
+def go_on(catalogue: Catalogue, name: str, spec: Spec, trials: int, workers: int = 1) -> Spec:
     """The spec of a sweep that goes on with `trials` more configs. More configs may move the minimum; without them the choice stays."""
+    if trials and samplers.hands_on(spec.sampler):
+        raise InfraError(
+            f"More trials must not move the points of a path that is under way; {name!r} has sampler {name_of(spec.sampler)}. "
+            "Start a new sweep."
+        )
     if trials:
         spec = spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": spec.budget.trials + trials})})
         row = catalogue.sweep(name)
@@ -116,7 +127,9 @@ def go_on(catalogue: Catalogue, name: str, spec: Spec, trials: int) -> Spec:
         if used := max((one.get("seeds", 0) for one in row.candidates or []), default=0):
             # That race took its look; the next one has seeds of its own.
             before = Look(before.number + 1, before.used + max(used, from_members.seeds_asked(spec)))
-        catalogue.update_sweep(name, candidates=None, facts={**row.facts, LOOKS: asdict(before)})
+        catalogue.update_sweep(
+            name, candidates=None, facts={**row.facts, LOOKS: asdict(before), PLANNED: estimate.promised(spec, catalogue, name, workers)}
+        )
     catalogue.update_sweep(name, spec=plain_spec(spec), status="running", answer=None)
     return spec
 
@@ -129,13 +142,21 @@ def _free_name(catalogue: Catalogue, spec: Spec) -> str:
     return f"{stem}-{number}"
 
 
-def plain_spec(spec: Spec) -> dict[str, Any]:
-    """The spec as it is stored: plain data, without passwords."""
-    found: dict[str, Any] = strip_passwords(spec.model_dump(mode="json", exclude_none=True))
-    return found
-
-
-def remember(catalogue: Catalogue, name: str, problem: str, cut: bool) -> None:
-    """Store why a sweep failed, or that the wall time cut its race. A sweep that went on to its end no longer has such a fact."""
+def remember(catalogue: Catalogue, name: str, problem: str, cut: bool, seconds: float) -> None:
+    """Store why a sweep failed, or that the wall time cut its race, where that is so; and add to the seconds that its drivers took."""
     facts = {key: value for key, value in catalogue.sweep(name).facts.items() if key not in ("problem", CUT)}
+    facts[TOOK] = facts.get(TOOK, 0.0) + seconds
     catalogue.update_sweep(name, facts=facts | ({"problem": problem} if problem else {}) | ({CUT: True} if cut else {}))
+
+
+def told(catalogue: Catalogue, name: str, answer: Answer, notes: Sequence[str]) -> Answer:
+    """The answer with these notes and with what came beside what was planned, stored."""
+    facts = catalogue.sweep(name).facts
+    planned = facts.get(PLANNED)
+    if planned:
+        width = answer.effect.high - answer.effect.low
+        real = estimate.came(catalogue.members(name), facts.get(TOOK, 0.0), planned["workers"], width)
+        answer = replace(answer, beside=replace(answer.beside, plan={"planned": planned, "came": real}))
+    answer = replace(answer, notes=[*answer.notes, *notes])
+    catalogue.update_sweep(name, answer=answer.to_dict())
+    return answer

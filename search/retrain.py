@@ -76,7 +76,7 @@ def train(
     ready(folder / "result.json")
     tracker = _tracker(title, seed, spec, home, config) if tracking else None
     checkpoint = folder / "checkpoint.pt"
-    member = Member(0, config, seed, Phase.RETRAIN)
+    member = Member(0, config, seed, Phase.RETRAIN, spec.schedule)
     worker.begin(Train(setting, (Assigned(member, checkpoint, folder / "weights.safetensors", folder / "picture.png"),)))
     last = _train(worker, spec, listener, tracker)
     for left in (checkpoint, checkpoint.with_suffix(".json")):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ def run(
     name = name and sweep_name(name)
     prior = kept.admitted(where.home, spec, name)
     with where.up(spec) as up, Catalogue(where.home.catalogue_url) as catalogue:
-        name = kept.begin(catalogue, spec, name, where.home, where.listener.note, prior)
+        name = kept.begin(catalogue, spec, name, where.home, where.listener.note, up.workers, prior)
         outcome = _drive(name, spec, where, catalogue, up)
         if outcome.status == "refused":
             kept.take_back(catalogue, name, where.home)
@@ -106,7 +106,7 @@ def resume(
             raise InfraError(f"A sweep has one driver at a time; {name!r} is driven by {holder}. Wait for it, or stop it first.")
         spec = read(row.spec)
         with where.up(spec) as up:
-            spec = kept.go_on(catalogue, name, spec, trials or 0)
+            spec = kept.go_on(catalogue, name, spec, trials or 0, up.workers)
             return _drive(name, spec, where, catalogue, up)
 
 
@@ -123,7 +123,7 @@ def _drive(name: str, spec: Spec, where: Where, catalogue: Catalogue, up: Cluste
             catalogue.update_sweep(name, status="interrupted")
             tracker.close(1.0)
             raise
-        kept.remember(catalogue, name, problem, plan.cut)
+        kept.remember(catalogue, name, problem, plan.cut, time.time() - started)
         notes = _finish(dispatch, catalogue, tracker, plan, "failed" if status == "refused" else status)
     if plan.answer is not None:
         where.listener.finished(plan.answer)
@@ -134,9 +134,8 @@ def _finish(dispatch: Dispatch, catalogue: Catalogue, tracker: Tracker, plan: Pl
     """Store the answer first, then its projections: files, MLflow, Optuna. If a projection fails, that is a note and not a failure."""
     name, home, notes = dispatch.name, dispatch.home, failures(dispatch.ledger.ordered())
     if plan.answer is not None:
-        plan.answer = replace(plan.answer, notes=[*plan.answer.notes, *notes])
-        catalogue.update_sweep(name, answer=plan.answer.to_dict())
-        for path in exports.write_reports(name, dispatch.spec, plan.answer, plan.table(), catalogue, home):
+        plan.answer = kept.told(catalogue, name, plan.answer, notes)
+        for path in exports.write_reports(name, plan.spec, plan.answer, plan.table(), catalogue, home):
             tracker.artifact(path)
     if status == "complete":
         try:

@@ -16,7 +16,7 @@ from infra.catalogue.tables import SWEEPS
 from infra.errors import InfraError
 from infra.storage import sqlite_path, strip_password
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The newest revision in `infra/migrations/versions`."""
 
 _MIGRATIONS: Final = Path(__file__).parents[1] / "migrations"

@@ -27,13 +27,17 @@ def decode(text: str) -> Any:
     return _unescape(json.loads(text)) if '"$' in text else json.loads(text)
 
 
-def config_hash(config: Mapping[str, Any]) -> str:
-    """First 12 hex digits of the SHA-256 of the config's JSON with sorted keys. 1 and 1.0 are one value, True is another."""
+def config_hash(config: Mapping[str, Any], schedule: Mapping[str, Any] | None = None) -> str:
+    """First 12 hex digits of the SHA-256 of the config's JSON with sorted keys. 1 and 1.0 are one value, True is another.
+
+    `schedule` holds the knobs that move in training, if there are any; then it belongs to what is hashed.
+    """
 
     def plain(value: Any) -> Any:
         return float(value) + 0.0 if isinstance(value, int | float) and not isinstance(value, bool) else value
 
-    text = json.dumps(_escape({key: plain(config[key]) for key in config}), sort_keys=True, default=_number, separators=(",", ":"))
+    moving = {"schedule": schedule} if schedule else {}
+    text = json.dumps(_escape({key: plain(config[key]) for key in config} | moving), sort_keys=True, default=_number, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -114,6 +114,10 @@ class _Member(Base):
     config: Mapped[dict[str, Any]]
     config_hash: Mapped[str] = mapped_column(sa.String(12))
     seed: Mapped[int] = mapped_column(sa.BigInteger)
+    parent: Mapped[int | None]
+    parent_epoch: Mapped[int | None]
+    start: Mapped[int] = mapped_column(server_default="0")
+    schedule: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     state: Mapped[str | None] = mapped_column(sa.String(20))
     reason: Mapped[str]
     score: Mapped[float | None]
@@ -171,7 +175,11 @@ class SweepRow:
 
 @dataclass(frozen=True)
 class MemberRow:
-    """A member. `state` is None while it is open; `seconds` is its wall time; `config_hash` is filled in when left empty."""
+    """A member. `state` is None while it is open; `seconds` is its wall time; `config_hash` is filled in when left empty.
+
+    A member may start from another one: with what member `parent` had become after `parent_epoch` epochs. It then counts its own epochs
+    from `start`. Without a parent it starts from scratch. `schedule` holds the knobs that move in its training: [[epoch, value], …] each.
+    """
 
     number: int
     config: dict[str, Any]
@@ -190,6 +198,10 @@ class MemberRow:
     facts: dict[str, Any] = field(default_factory=dict)
     created: datetime = field(default_factory=utc_now)
     ended: datetime | None = None
+    parent: int | None = None
+    parent_epoch: int | None = None
+    start: int = 0
+    schedule: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from objectives.training.mathematics import Mathematics
 IMAGES = 16
 SPLIT = 128  # images of each split that a probe loads
 SEED = 0
+PILOT = 512  # images of each split that a short training sees
 PROGRESS = 0.3  # share of the training that is done: inside a warm-up and inside a cycle
 SETTLING = 100
 
@@ -31,19 +32,35 @@ def of(family: Mathematics, config: base.Config) -> Mapping[str, FamilyProbe]:
     return {player: FamilyProbe(family, config, player) for player in family.players}
 
 
-class FamilyProbe:
-    """An implementation of `base.Probe` for one player."""
+def after(family: Mathematics, config: base.Config, epochs: int) -> Mapping[str, FamilyProbe]:
+    """A probe for each player after `epochs` epochs of a training of the first images; nothing where the training was lost."""
+    whole = family.load_data()
+    few = replace(_few(whole), **{name: getattr(_few(whole, PILOT), name) for name in ("train", "train_target")})
+    # One epoch more than are trained, so that the costly metrics of the last one are not measured.
+    settings = replace(family.settings, epochs=epochs + 1)
+    short: Any = type(type(family).__name__, (type(family),), {"load_data": lambda _: few})(settings)
+    run = short.start([base.Member(0, dict(config), SEED)])
+    if any(report.state is not None for _ in range(epochs) for report in run.step()):
+        return {}
+    thetas = {player: theta[0].detach().double() for player, theta in run.crew.thetas.items()}
+    return {player: FamilyProbe(family, config, player, thetas) for player in family.players}
 
-    def __init__(self, family: Mathematics, config: base.Config, player: str) -> None:
+
+class FamilyProbe:
+    """An implementation of `base.Probe` for one player, at its first weights or at those of a training."""
+
+    def __init__(self, family: Mathematics, config: base.Config, player: str, trained: Mapping[str, Tensor] | None = None) -> None:
         self._config, self._player = dict(config), player
-        few = _few(family.load_data())
+        self._whole, few = family, _few(family.load_data())
         own = {"dtype": "float64", "load_data": lambda _: few}
         self._family: Any = type(type(family).__name__, (type(family),), own)(family.settings)
         self._run = self._begin(config)
+        if trained is not None:
+            self._run.crew.thetas = {name: theta[None] for name, theta in trained.items()}
         theta = self._run.crew.thetas[player][0].clone()
         # First weights are special (biases of 0, equal gates). A small random change makes them general.
         nudge = torch.randn(theta.shape, generator=torch.Generator().manual_seed(SEED), dtype=torch.float64).to(theta)
-        theta = theta + 0.01 * nudge
+        theta = theta + (0.01 * nudge if trained is None else 0.0)
         layout = self._run.regularization.layouts[player]
         named = dict(zip((f"{part}.{name}" for part, name in layout.names), torch.split(theta[: layout.size], layout.sizes), strict=True))
         shapes = dict(zip(named, layout.shapes, strict=True))
@@ -101,6 +118,10 @@ class FamilyProbe:
             found = self._family.evaluate(run.regularization.plain(run.judge.current(0)), run.images)
         return float(found[self._family.cheap or self._family.score])
 
+    def trained(self, config: base.Config, epochs: int) -> Mapping[str, FamilyProbe]:
+        """A probe for each player after a training of a few hundred images; none where that training was lost."""
+        return after(self._whole, config, epochs)
+
     def moved(self, off: base.Config, on: base.Config) -> bool:
         """Whether the weights differ after a few steps with and without a regularizer that acts beside the optimizer."""
         runs = [self._begin({**self._config, **config}) for config in (off, on)]
@@ -109,7 +130,7 @@ class FamilyProbe:
             run.crew.clock.epochs.fill_(0.75 * run.settings.epochs)
             for _ in range(2):
                 run._update(self._player, run.rows[None, :IMAGES])
-                run._average()
+                run.crew.average(run.decays)
                 run.crew.steps += 1
             ends.append(run.judge.current(0))
         return any(not torch.equal(ends[0][player], ends[1][player]) for player in ends[0])
@@ -119,7 +140,7 @@ class FamilyProbe:
         return run
 
 
-def _few(images: ImageSet) -> ImageSet:
+def _few(images: ImageSet, count: int = SPLIT) -> ImageSet:
     """The first images of each split, because double precision is slow."""
     names = ("train", "val", "test", "train_target", "val_target", "test_target")
-    return replace(images, **{name: value[:SPLIT] for name in names if (value := getattr(images, name)) is not None})
+    return replace(images, **{name: value[:count] for name in names if (value := getattr(images, name)) is not None})

@@ -123,6 +123,7 @@ def loaded(options: str, device: str) -> ImageSet:
 class Family(base.Objective, _prepared.Preparing):
     """Base of the objectives that train with PyTorch."""
 
+    hands_on: ClassVar[bool] = True
     cheap: ClassVar[str] = ""  # what schedulers compare after every epoch, where that is not the score
     default_batch_size: ClassVar[int] = 64
     players: ClassVar[Mapping[str, tuple[str, ...]]]  # who is trained, in the order of their steps, and the parts that each owns

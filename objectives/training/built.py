@@ -46,7 +46,7 @@ def begun(
     freshly = [initialized(member.seed, build) for member in members]
     freshly = [{name: part.to(device, dtype) for name, part in parts.items()} for parts in freshly]
     regularization = Regularization(family, freshly[0], images.shape, int(options["latent_dim"]), options)
-    regularization.switch([member.config for member in members])
+    regularization.switch([member.config_after(0) for member in members])
     rows = [
         {player: regularization.flatten(player, parts, Live(member.seed)).to(device, dtype) for player in family.players}
         for member, parts in zip(members, freshly, strict=True)

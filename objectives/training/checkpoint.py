@@ -36,7 +36,33 @@ def read_together(paths: Sequence[Path], device: str) -> dict[str, Any]:
     epochs = sorted({state["epoch"] for state in states})
     if len(epochs) > 1:
         raise ObjectiveError(f"members that go on together must have trained equally long; got epochs {epochs}.")
+    steps = sorted({tuple(optimizer["steps"] for optimizer in state["optimizers"].values()) for state in states})
+    if len(steps) > 1:  # a member that started from another's optimizer has the steps of that one, too
+        raise ObjectiveError(f"members that go on together must have optimizers of equally many steps; got {steps}.")
     return _joined(states)
+
+
+def inherited(own: Mapping[str, Any], other: Mapping[str, Any], start: int, path: Path) -> dict[str, Any]:
+    """The state of a member that begins with what another has become; `path` is the file of the other.
+
+    Weights, averages, optimizers and the memories of regularizers are the other's. The member and its random streams are its own. With
+    `start` the epochs, steps and judgements so far are the other's, too.
+
+    Raises:
+        ObjectiveError: the other's state is of another epoch than `start`, or of another structure.
+    """
+    if start and other["epoch"] != start:
+        raise ObjectiveError(f"{path} must be a checkpoint of epoch {start}; it is of epoch {other['epoch']}.")
+    for player, theta in own["thetas"].items():
+        given = other["thetas"].get(player)
+        if given is None or given.shape != theta.shape:
+            found = "none" if given is None else tuple(given.shape)
+            raise ObjectiveError(f"{path} must hold weights of {player} of shape {tuple(theta.shape)}; it holds {found}.")
+    taken = {key: other[key] for key in ("thetas", "averages", "optimizers")}
+    # A memory that only one of the two has belongs to a regularizer that is off in the other.
+    kept = {key: {name: other[key].get(name, memory) for name, memory in own[key].items()} for key in ("memories", "step_memories")}
+    going_on = ("epoch", "steps", "rungs", "first_loss", "best", "history") if start else ()
+    return {**own, **taken, **kept, **{key: other[key] for key in going_on}}
 
 
 def write_weights(parameters: Mapping[str, Mapping[str, Tensor]], facts: Mapping[str, Any], path: Path) -> None:

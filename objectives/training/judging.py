@@ -84,11 +84,11 @@ class Judge:
 
     def _collapse(self, living: Living) -> str:
         """The evidence that a member has collapsed. A member that is scored by an epoch before its collapse is sound."""
-        settings, config = self.settings, living.member.config
+        settings, config = self.settings, living.member.config_after(self.crew.epoch)
         on = regularizers.acting_on(self.family.name, tuple(self.family.players))
         values = {name: config.get(name, found.knob.default) for name, found in on.items() if found.has("rest")}
         rests = [on[name].module.rest(value, settings.epochs) for name, value in values.items() if not on[name].idle(value)]
-        history = detectors.History(living.history, settings.epochs, config, max(rests, default=0.0))
+        history = detectors.History(living.history, settings.epochs, config, max([*rests, *living.member.moves], default=0.0))
         sound = living.best is not None and scored_epoch(living) <= self.crew.epoch - history.length()
         return "" if sound else detectors.find(self.family.name, history)
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from objectives.base import Member, ObjectiveError, Report
+from objectives.base import Member, ObjectiveError, Report, State
 from objectives.draws import Draws
 from objectives.terms import Update, Values
 from objectives.training import checkpoint
@@ -27,7 +27,7 @@ from objectives.training.built import begun, converted, shared_options
 from objectives.training.judging import Judge, failure
 from objectives.training.mathematics import Mathematics
 from objectives.training.optimizers import clip
-from objectives.training.pictures import save_grid
+from objectives.training.pictures import save
 from objectives.training.population import Pieces, Scratch, gradients
 from objectives.training.precision import products
 from objectives.training.regularization import Memories
@@ -48,6 +48,7 @@ class TrainingRun:
         self.batch_size = min(settings.batch_size or family.default_batch_size, len(self.rows))
         self.members = {member.number: member for member in members}
         self.ended: dict[int, dict[str, Tensor]] = {}  # number -> scored weights by player, each (P,)
+        self._heirlooms: dict[int, Path] = {}
         self._begin()
         self._read_knobs()
 
@@ -64,11 +65,16 @@ class TrainingRun:
         """Train every living member for one epoch. Returns one report for each; an empty list when no member lives."""
         if not self.crew.living:
             return []
+        if any(self.crew.epoch in living.member.moves for living in self.crew.living):
+            self._read_knobs()
         self.crew.epoch += 1
         try:
             reports = self.judge.reports(self._train_epoch())
         except Exception as error:  # a user's penalty or model may raise anything; it becomes the state of the member
             reports = [failure(living.member.number, self.crew.epoch, error) for living in self.crew.living]
+        for k, report in enumerate(reports):
+            if report.state is State.COMPLETE and report.number in self._heirlooms:
+                checkpoint.write(self.crew.state([k]), self._heirlooms[report.number])
         self._keep([k for k, report in enumerate(reports) if report.state is None])
         return reports
 
@@ -101,6 +107,19 @@ class TrainingRun:
         own = [paths[number] for number in self.members]
         self._load(checkpoint.read_together(own, self.settings.device), own[0])
 
+    def bequeath(self, paths: Mapping[int, Path]) -> None:
+        """Write a checkpoint of each of these members, by number, in the epoch in which it is complete."""
+        self._heirlooms = dict(paths)
+
+    def inherit(self, path: Path, start: int) -> None:
+        """Let the run's only member begin with what is in another member's checkpoint.
+
+        Raises:
+            ObjectiveError: the checkpoint is of another epoch or structure.
+        """
+        state = checkpoint.inherited(self.crew.state([0]), checkpoint.read(path, self.settings.device), start, path)
+        self._load(state, path)
+
     def save_weights(self, number: int, path: Path) -> None:
         """Write a member's scored weights as safetensors, with config, seed, model and shape as metadata."""
         member, family = self.members[number], self.family
@@ -110,12 +129,7 @@ class TrainingRun:
 
     def save_picture(self, number: int, path: Path) -> bool:
         """Write a PNG of samples or reconstructions; False where the data are no pictures."""
-        pictures = self.images.shape[0] in (1, 3) and min(self.images.shape[1:]) > 1
-        with torch.no_grad():
-            shown = self.family.picture(self.regularization.plain(self._weights(number)), self.images) if pictures else None
-        if shown is not None:
-            save_grid(shown[0], path, shown[1])
-        return shown is not None
+        return save(self.family, self.regularization.plain(self._weights(number)), self.images, path)
 
     # An epoch ---------------------------------------------------------------------------------------------------------------------------
 
@@ -142,7 +156,7 @@ class TrainingRun:
                 if self.crew.steps % self.family.every(player, self.options) == 0:
                     for name, value in self._update(player, batch).items():
                         logged.setdefault(name, []).append(value)
-            self._average()
+            self.crew.average(self.decays)
             self.crew.steps += 1
         return {name: torch.stack(values).mean(0) for name, values in logged.items()}
 
@@ -178,26 +192,11 @@ class TrainingRun:
         if self._clips:
             clip(gradient, self.columns["clip_norm"])
         rate = self.family.rate(player, self.columns)
-        self._act("before_step", player, rate)
+        _act(self, "before_step", player, rate)
         crew.optimizers[player].step(crew.thetas[player], gradient, rate)
-        self._act("after_step", player, rate)
+        _act(self, "after_step", player, rate)
         suffix = f"_{player[0]}" if len(self.family.players) > 1 else ""
         return {name if name.startswith("penalty_") else f"train_{name}{suffix}": value for name, value in values.items()}
-
-    def _act(self, hook: str, player: str, rate: Tensor | float) -> None:
-        """Regularizers that act on the weights themselves."""
-        crew = self.crew
-        for name, found in self.regularization.active(hook, player).items():
-            update = Update(rate, self.masks[player], crew.clock, crew.step_memories.get(name, {}), crew.optimizers[player].scale)
-            getattr(found.module, hook)(crew.thetas[player], update, self.columns[name])
-
-    def _average(self) -> None:
-        """Exponential moving average of the weights, with a decay that warms up: θ̄ ← aθ̄ + (1 − a)θ, a = min(decay, (1 + t)/(10 + t))."""
-        warm = (1 + self.crew.steps) / (10 + self.crew.steps)
-        for player, average in self.crew.averages.items():
-            decay = self.columns[self.family.averaged[player]]
-            kept = decay.clamp(max=warm) if isinstance(decay, Tensor) else min(decay, warm)
-            average.add_((self.crew.thetas[player] - average) * (1 - kept))
 
     # Members ----------------------------------------------------------------------------------------------------------------------------
 
@@ -219,10 +218,11 @@ class TrainingRun:
         self.crew.knobs = {name: torch.tensor(value, dtype=self.dtype, device=self.settings.device) for name, value in values.items()}
         alone = len(self.crew.living) == 1
         self.columns = {name: value[0] if alone else self.crew.knobs[name][:, None] for name, value in values.items()}
+        self.decays = {player: self.columns[name] for player, name in self.family.averaged.items()}
         self._clips = any(values["clip_norm"])
         for optimizer in self.crew.optimizers.values():
             optimizer.betas = self.family.betas(self.columns)
-        self.regularization.switch([living.member.config for living in self.crew.living])
+        self.regularization.switch(self.crew.configs())
         about = (tuple(sorted(self.regularization.on)), tuple(sorted(self.options.items())), self.settings.precision)
         self._scratch = Scratch(Replays(self.family.traces, about))
 
@@ -234,3 +234,11 @@ class TrainingRun:
             if living.member.number == number:
                 return self.judge.scored(k)
         raise ObjectiveError(f"number must be that of a member of this run, one of {sorted(self.members)}; got {number}.")
+
+
+def _act(run: TrainingRun, hook: str, player: str, rate: Tensor | float) -> None:
+    """Regularizers that act on the weights themselves."""
+    crew = run.crew
+    for name, found in run.regularization.active(hook, player).items():
+        update = Update(rate, run.masks[player], crew.clock, crew.step_memories.get(name, {}), crew.optimizers[player].scale)
+        getattr(found.module, hook)(crew.thetas[player], update, run.columns[name])

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from objectives.base import Knob, Member, ObjectiveError
+from objectives.base import Config, Knob, Member, ObjectiveError
 from objectives.draws import Live
 from objectives.registry import unknown
 from objectives.terms import Clock
@@ -51,17 +51,32 @@ class Crew:
     epoch: int = 0
     steps: int = 0
 
+    def configs(self) -> list[Config]:
+        """The config with which each member goes on now."""
+        return [living.member.config_after(self.epoch) for living in self.living]
+
     def values(self, knobs: Mapping[str, Knob], objective: str) -> dict[str, list[float]]:
         """The members' value of every knob that is a number and not structural.
 
         Raises:
             ObjectiveError: a config names a knob that the objective does not have.
         """
-        configs = [living.member.config for living in self.living]
+        configs = self.configs()
         if strange := [name for config in configs for name in config if name not in knobs]:
             raise ObjectiveError(unknown(f"knob of the objective {objective!r}", strange[0], list(knobs)))
         free = {name: knob.default for name, knob in knobs.items() if not knob.structural and not knob.choices}
         return {name: [float(config.get(name, default)) for config in configs] for name, default in free.items()}
+
+    def average(self, decays: Mapping[str, Tensor | float]) -> None:
+        """Exponential moving average of the weights, with a decay that warms up: θ̄ ← aθ̄ + (1 − a)θ, a = min(decay, (1 + t)/(10 + t)).
+
+        `decays` are (K, 1), or a number if there is one member, by player.
+        """
+        warm = (1 + self.steps) / (10 + self.steps)
+        for player, average in self.averages.items():
+            decay = decays[player]
+            kept = decay.clamp(max=warm) if isinstance(decay, Tensor) else min(decay, warm)
+            average.add_((self.thetas[player] - average) * (1 - kept))
 
     def keep(self, positions: Sequence[int]) -> None:
         """Go on with the members at these positions."""

@@ -11,7 +11,23 @@ from objectives.base import ObjectiveError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from objectives.data._kinds import ImageSet
+    from objectives.terms import Net
+    from objectives.training.mathematics import Mathematics
+
 WIDTH = 300  # pixels: what a grid has at least, so that 8×8 images can be seen
+
+
+def save(family: Mathematics, net: Net, images: ImageSet, path: Path) -> bool:
+    """Write what a family shows of a trained network as a PNG; False where the data are no pictures."""
+    import torch
+
+    pictures = images.shape[0] in (1, 3) and min(images.shape[1:]) > 1
+    with torch.no_grad():
+        shown = family.picture(net, images) if pictures else None
+    if shown is not None:
+        save_grid(shown[0], path, shown[1])
+    return shown is not None
 
 
 def save_grid(images: Tensor, path: Path, columns: int = 8) -> None:

@@ -40,17 +40,18 @@ class Study:
         study = self._studies[arm]
         trials = self._space.trials(arm, self._trials)
         study.sampler = sampler_for(self._sampler, self._seed, number, space=self._space, trials=trials, arm=arm, index=index)
-        trial = study.ask(self._space.distributions(arm))
-        self._open[number] = trial
-        return self._space.arm_config(trial.params)
+        return self._drawn(study, number, arm)
 
     def enqueue(self, number: int, params: Mapping[str, Value], arm: str = SEARCH_ARM) -> dict[str, Value]:
         """A config that the user wants to try first, as a trial of the study of its arm."""
         study = self._studies[arm]
         study.enqueue_trial(dict(params))
-        trial = study.ask(self._space.distributions(arm))
-        self._open[number] = trial
-        return self._space.arm_config(trial.params)
+        return self._drawn(study, number, arm)
+
+    def _drawn(self, study: Any, number: int, arm: str) -> dict[str, Value]:
+        """The config of a new trial. A knob whose condition does not hold is not asked for, so that nobody learns from its value."""
+        trial = self._open[number] = study.ask(self._space.unconditional(arm))
+        return self._space.drawn(trial, arm)
 
     def seeded(self, number: int, seed: int) -> None:
         """Note the seed of the member that was asked for last."""
@@ -71,12 +72,12 @@ class Study:
         import optuna
 
         for row in sorted(rows, key=lambda row: row.number):
-            distributions = self._space.distributions(row.arm)
+            distributions = self._space.asked_in(row.arm, row.config)
             params = {name: row.config[name] for name in distributions}
             if row.state is None:
                 study = self._studies[row.arm]
                 study.enqueue_trial(params)
-                self._open[row.number] = study.ask(distributions)
+                self._drawn(study, row.number, row.arm)
                 self.seeded(row.number, row.seed)
                 continue
             state, value = _outcome(row)

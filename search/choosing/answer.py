@@ -10,6 +10,7 @@ from typing import Any
 
 from objectives.base import State, Value
 from search.asking.space import OFF_ARM
+from search.choosing.beside import Beside
 
 LOST_TO_LAMBDA = (State.DIVERGED, State.COLLAPSED)
 
@@ -45,6 +46,14 @@ class Row:
     epochs: int = 0
     seconds: float = 0.0
     curve: Mapping[int, float] = field(default_factory=dict)
+    parent: int | None = None  # the member from whose weights it started
+    start: int = 0  # the epoch from which it counts its own, where it went on with the parent's training
+    moves: bool = False  # whether knobs moved in its training
+
+    @property
+    def constant(self) -> bool:
+        """Whether it trained with its config from its first epoch to its last."""
+        return not (self.start or self.moves)
 
     @property
     def ended(self) -> str:
@@ -56,12 +65,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A config to train on fresh seeds, and why. `seeds`: on how many final seeds; 0: it is no finalist."""
+    """A config to train on fresh seeds, and why. `seeds`: on how many final seeds; 0: it is no finalist.
+
+    `schedule` holds the knobs that move in its training: [[epoch, value], …] each.
+    """
 
     arm: str
     config: dict[str, Value]
     why: str
     seeds: int = 0
+    schedule: dict[str, list[list[Value]]] = field(default_factory=dict)
 
     @property
     def final(self) -> bool:
@@ -143,9 +156,12 @@ class LambdaAnswer:
     score: float = math.nan
     # How much worse the score is expected to be at other values of this λ, all else as it is; infinite where trainings are likely lost.
     sensitivity: dict[str, float] = field(default_factory=dict)
+    switched_off: str = ""  # the choice that switches this λ off in the chosen config, as `loss = wasserstein`
 
     def interval(self) -> str:
         """The ends of the interval, with ≤ and ≥ where an end is open."""
+        if self.switched_off:
+            return f"(off: switched off by {self.switched_off})"
         if math.isnan(self.low):
             return "[interval unknown]"
         return f"[{'≤ ' if self.open_low else ''}{number(self.low)}, {'≥ ' if self.open_high else ''}{number(self.high)}]"
@@ -177,7 +193,13 @@ class Answer:
     # What `measure` asked for: full name -> arm (`chosen`, `off`) -> mean over the arm's seeds, the mean's standard error, number of seeds.
     measured: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     goals: list[Reached] = field(default_factory=list)
+    # Of a path, by λ: `points` from weak to strong (scores `up` and `back`, their `gap`, the gap that luck makes), `noise`, and a `line`.
+    hysteresis: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # The knobs that move in the training of `best`, and of `recommended`: [[epoch, value], …] each.
+    schedule: dict[str, list[list[Value]]] = field(default_factory=dict)
+    recommended_schedule: dict[str, list[list[Value]]] = field(default_factory=dict)
     luckiest: float = math.nan  # the best score of the search: what a tuner would report
+    beside: Beside = field(default_factory=Beside)
 
     @property
     def optimism(self) -> float:
@@ -200,6 +222,7 @@ class Answer:
             lambdas.append(LambdaAnswer(**{**entry, **effects, "verdict": verdict, "range": tuple(entry["range"])}))
         parts: dict[str, Any] = {"lambdas": lambdas, "effect": Effect(**plain["effect"]), "promise": Promise(**plain["promise"])}
         parts["goals"] = [Reached(**one) for one in plain.get("goals", [])]
+        parts["beside"] = Beside.of(plain.get("beside"))
         for arms in plain.get("measured", {}).values():
             for mean in arms.values():
                 mean.setdefault("n", mean.pop("seeds", 0))  # the first answers with `n` called it `seeds`
@@ -217,6 +240,7 @@ class Answer:
         unit = self.score_name.rsplit("_", 1)[-1] if self.score_name.endswith(("_nats", "_bits")) else ""
         hurts = self.verdict is Verdict.HURTS
         values = ", ".join(f"{one.name} = {number(one.value)}{'' if hurts else f' {one.interval()}'}" for one in self.lambdas)
+        values = f"the schedule {schedule_words(self.schedule)}" if self.schedule else values
         amount, low, high = self.effect.mean, self.effect.low, self.effect.high
         if hurts:
             amount, low, high = -amount, -high, -low
@@ -238,6 +262,15 @@ class Answer:
         kept = "every λ off" if self.recommended_arm == OFF_ARM else f"{known} {self.arm.partition(':')[2]}"
         name = self.score_name or "the score"
         return f"Gain in {name} of each λ alone over every λ off: {'; '.join(said)} ({self.effect.seeds} paired seeds). Kept: {kept}."
+
+
+def schedule_words(steps: Mapping[str, Sequence[Sequence[Value]]]) -> str:
+    """`beta = 0.2, after 10 epochs 0.5; lr = …`."""
+    said = []
+    for name, ((_, first), *later) in steps.items():
+        moved = [f"after {start} epochs {number(float(value))}" for start, value in later]
+        said.append(", ".join([f"{name} = {number(float(first))}", *moved]))
+    return "; ".join(said)
 
 
 def number(value: float, known_to: float = math.inf) -> str:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from objectives.base import Knob, Value
+from search.asking.conditions import active, settled, with_a_lambda, without
 from search.asking.space import ALONE, OFF_ARM, alone_arm
 from search.choosing.answer import Candidate, Row, SelectionError
 from search.choosing.trainings import trainings
@@ -79,7 +80,8 @@ def candidates(
     for rank in range(max((len(column) for column in columns), default=0)):
         ranked += [column[rank] for column in columns if rank < len(column)]
     limit = configs if configs is not None else usual(len(lambdas), alone)
-    full = [replace(one, config={**fixed, **{knob.name: off_value(knob) for knob in lambdas}, **one.config}) for one in ranked]
+    off_values = {knob.name: off_value(knob) for knob in lambdas}
+    full = [replace(one, config=settled({**fixed, **off_values, **one.config}, knobs)) for one in ranked]
     return _apart(full, knobs)[:limit]
 
 
@@ -100,6 +102,27 @@ def minima(
         for name, best in found.items()
         if best is not None and surface is not None and surface.losses.far(surface.encoder([best]))
     }
+
+
+def edge(surface: Surface | None, best: Mapping[str, Value], lambdas: Sequence[Knob]) -> _Config:
+    """The farthest config on the more regularized side whose excess over `best` is within one posterior sd, one λ after the other."""
+    at, acting = dict(best), [knob for knob in lambdas if active(knob, best)]
+    for axis in (Axis.of(knob) for knob in acting):
+        start = axis.u(at[axis.name])
+        path = [{**at, axis.name: axis.exact(float(u))} for u in np.linspace(start, 1.0 if axis.more > 0 else 0.0, 61)]
+        if surface is None:
+            at[axis.name] = axis.value(start + axis.more * axis.step)
+            continue
+        excess, sd = surface.excess(path, best)
+        outside = np.flatnonzero((excess > sd + 1e-9) | (surface.lost(path) > RISKY))
+        at = path[max(int(outside[0]) - 1, 0) if len(outside) else -1]
+    return rounded(at, acting)
+
+
+def minimum(rows: Sequence[Row], knobs: Sequence[Knob], lambdas: Sequence[Knob]) -> _Config | None:
+    """The searched part of the config that these members would have chosen: the minimum of their surface; None where they have none."""
+    surface = Surface.of(trainings(rows), knobs)
+    return _Side(rows, knobs, lambdas, surface).best if surface is not None else None
 
 
 def usual(lambdas: int, alone: bool) -> int:
@@ -194,8 +217,12 @@ class _Side:
 
     @property
     def searched(self) -> list[Knob]:
-        """The knobs of this side."""
-        return [knob for knob in self.knobs if knob in self.lambdas or not knob.is_lambda]
+        """The knobs of this side, without choices that switch all of its λ off."""
+        return with_a_lambda(without([knob.name for knob in self.knobs if knob.is_lambda and knob not in self.lambdas], self.knobs))
+
+    def _acting(self, config: _Config) -> list[Knob]:
+        """The λ of this side that act where a config lies."""
+        return [knob for knob in self.lambdas if active(knob, config)]
 
     @property
     def best(self) -> _Config | None:
@@ -215,14 +242,17 @@ class _Side:
         why = f"minimum of a smooth fit to {len(self.mine)} members with λ on" if self.surface else "the best member: too few for a fit"
         found = [Candidate("min", best, why)]
         if len(self.lambdas) > 1:
-            found += [Candidate(f"without:{k.name}", {**best, k.name: off_value(k)}, f"min without {k.name}") for k in self.lambdas]
+            acting = self._acting(best)
+            found += [Candidate(f"without:{k.name}", {**best, k.name: off_value(k)}, f"min without {k.name}") for k in acting]
         nuisances = [knob for knob in self.knobs if not knob.is_lambda]
         if nuisances:
             found.append(Candidate("off:min", {**off, **{k.name: best[k.name] for k in nuisances}}, "off with the nuisance knobs of min"))
         found.append(Candidate("lucky", lucky, "the member with the best score"))
-        found.append(Candidate("edge", self._edge(best), "1-SE edge of the fit toward more regularization"))
+        found.append(Candidate("edge", edge(self.surface, best, self.lambdas), "1-SE edge of the fit toward more regularization"))
         if nuisances and self.surface is not None:
-            mixed = self._on(rounded(lowest(self.surface.level, self.lambdas, lucky, [best]), self.lambdas))
+            # Its λ are those that act with the choices of `lucky`.
+            mine = [replace(knob, when=()) for knob in self._acting(lucky)]
+            mixed = self._on(rounded(lowest(self.surface.level, mine, lucky, [best]), mine))
             found.append(Candidate("mixed", mixed, "the best λ with the nuisance knobs of the best score"))
         return found + self._beside(best)
 
@@ -231,33 +261,22 @@ class _Side:
 
     def _on(self, config: _Config) -> _Config:
         """A config that has a λ on: a minimum at the off value (it may be in the range) moves by a third of a step, or to a neighbour."""
-        if any(config[knob.name] != off_value(knob) for knob in self.lambdas):
+        acting = self._acting(config)
+        if any(config[knob.name] != off_value(knob) for knob in acting):
             return config
-        axis = Axis.of(self.lambdas[0])
+        if not acting:  # nothing may be moved there
+            return self._config(_best(self.mine))
+        axis = Axis.of(acting[0])
         at, move = axis.u(config[axis.name]), axis.more * axis.step / 3
         free = [axis.u(choice) for choice in axis.choices if choice != config[axis.name]]
         if free:
             return {**config, axis.name: axis.value(min(free, key=lambda u: abs(u - at)))}
         return {**config, axis.name: axis.value(at + move if 0.0 <= at + move <= 1.0 else at - move)}
 
-    def _edge(self, best: _Config) -> _Config:
-        """The farthest config on the more regularized side whose excess over `best` is within one posterior sd, one λ after the other."""
-        at = dict(best)
-        for axis in (Axis.of(knob) for knob in self.lambdas):
-            start = axis.u(at[axis.name])
-            path = [{**at, axis.name: axis.exact(float(u))} for u in np.linspace(start, 1.0 if axis.more > 0 else 0.0, 61)]
-            if self.surface is None:
-                at[axis.name] = axis.value(start + axis.more * axis.step)
-                continue
-            excess, sd = self.surface.excess(path, best)
-            outside = np.flatnonzero((excess > sd + 1e-9) | (self.surface.lost(path) > RISKY))
-            at = path[max(int(outside[0]) - 1, 0) if len(outside) else -1]
-        return rounded(at, self.lambdas)
-
     def _beside(self, best: _Config) -> list[Candidate]:
         """Arms where the curve is to be known: where it lies so much higher that few seeds tell, and no loss is likely."""
         found = []
-        for axis in (Axis.of(knob) for knob in self.lambdas):
+        for axis in (Axis.of(knob) for knob in self._acting(best)):
             tail = f":{axis.name}" if len(self.lambdas) > 1 else ""
             for arm, end in (("low", 0.0), ("high", 1.0)):
                 place = self._rise(best, axis, end)

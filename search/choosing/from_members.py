@@ -10,11 +10,13 @@ from infra.catalogue import MemberRow, config_hash
 from objectives import metrics
 from objectives.base import Phase, State
 from objectives.registry import load
+from search import schedulers as stopping
 from search.asking.seeds import derive
 from search.asking.space import OFF_ARM, Space
-from search.choosing import candidates, race, verdict
+from search.choosing import candidates, insight, race, schedules, verdict
 from search.choosing.answer import Answer, Candidate, LambdaAnswer, Reached, Row, SelectionError
 from search.choosing.arms import mean_of
+from search.choosing.hysteresis import with_paths
 from search.choosing.lambda_interval import lambda_answer
 from search.choosing.trainings import trainings
 from search.modelling.surface import Surface
@@ -27,7 +29,7 @@ def table(members: Sequence[MemberRow], curves: Mapping[int, Mapping[int, float]
 
     `curves` holds the finite rung scores of each member by epoch.
     """
-    arms = {config_hash(candidate.config): candidate.arm for candidate in chosen}
+    arms = {config_hash(candidate.config, candidate.schedule): candidate.arm for candidate in chosen}
     return [
         Row(
             number=row.number,
@@ -41,6 +43,9 @@ def table(members: Sequence[MemberRow], curves: Mapping[int, Mapping[int, float]
             epochs=row.epochs,
             seconds=row.seconds,
             curve=curves.get(row.number, {}),
+            parent=row.parent,
+            start=row.start,
+            moves=bool(row.schedule),
         )
         for row in members
     ]
@@ -52,7 +57,8 @@ def to_confirm(spec: Spec, space: Space, rows: Sequence[Row]) -> list[Candidate]
         return []
     searched = {knob.name for knob in space.knobs}
     fixed = {name: value for name, value in space.config({}).items() if name not in searched}
-    return candidates.candidates(rows, space.knobs, fixed=fixed, configs=spec.confirm.configs, simplify=spec.simplify, alone=space.alone)
+    found = candidates.candidates(rows, space.knobs, fixed=fixed, configs=spec.confirm.configs, simplify=spec.simplify, alone=space.alone)
+    return found + schedules.candidate(rows, space.knobs)
 
 
 def planned(spec: Spec) -> dict[str, int]:
@@ -62,7 +68,8 @@ def planned(spec: Spec) -> dict[str, int]:
     configs = confirm.configs if confirm.configs is not None else candidates.usual(lambdas, alone)
     final = min(configs, finalists_planned(spec))
     screened = configs * confirm.screen if configs > final and confirm.seeds else 0
-    return {Phase.SEARCH: spec.budget.trials, Phase.CONFIRM: screened + final * confirm.seeds}
+    moving = confirm.seeds if final and stopping.evolving(spec.scheduler) else 0  # a schedule that is found
+    return {Phase.SEARCH: spec.budget.trials, Phase.CONFIRM: screened + final * confirm.seeds + moving}
 
 
 def finalists_planned(spec: Spec) -> int:
@@ -104,10 +111,14 @@ def lambda_goals(spec: Spec, space: Space, rows: Sequence[Row]) -> list[Reached]
 
 
 def _reached(spec: Spec, lambdas: Sequence[LambdaAnswer]) -> list[Reached]:
-    """The goals about λ, by the intervals of all λ. An interval that is open ends at the range; more members do not take it farther."""
+    """The goals about λ, by the intervals of all λ. An interval that is open ends at the range; more members do not take it farther.
+
+    A λ that the chosen config switches off has one value there, so nothing is left to know of it.
+    """
     found = []
     for goal in spec.goals:
-        lengths = [goal.length(one.low, one.high) for one in lambdas if goal.about in (one.name, ANY)]
+        mine = [one for one in lambdas if goal.about in (one.name, ANY)]
+        lengths = [0.0 if one.switched_off else goal.length(one.low, one.high) for one in mine]
         if goal.about != EFFECT:
             longest = math.inf if not lengths or any(map(math.isnan, lengths)) else max(lengths)
             found.append(Reached(goal.text, goal.within, longest))
@@ -119,7 +130,13 @@ def finalists(spec: Spec, space: Space, rows: Sequence[Row], found: Sequence[Can
     lambdas = candidates.lambdas_of(space.knobs, spec.simplify)
     simpler = spec.prefer == "simpler"
     error, fewer = error_of(spec, look), width_asked(spec) is None
-    return race.finalists(found, rows, space.knobs, lambdas, alone=space.alone, simpler=simpler, most=most, error=error, fewer=fewer)
+    moving = [one for one in found if one.schedule]
+    found = [one for one in found if not one.schedule]
+    chosen = race.finalists(found, rows, space.knobs, lambdas, alone=space.alone, simpler=simpler, most=most, error=error, fewer=fewer)
+    if not moving:
+        return chosen
+    # How many seeds settle the verdict on a schedule is not known beforehand.
+    return [replace(one, seeds=most if one.final else 0) for one in chosen] + [replace(one, seeds=most) for one in moving]
 
 
 def screening_seeds(spec: Spec) -> list[int]:
@@ -141,7 +158,7 @@ def longer(spec: Spec, rows: Sequence[Row], chosen: Sequence[Candidate], look: r
     if half is None or not finals or finals[0].seeds >= race.MOST_SEEDS:
         return list(chosen)
     used = set(final_seeds(spec, look, finals[0].seeds))
-    _, _, sides, _ = verdict.compared(rows, chosen, spec.margin, bool(spec.alone), used, error_of(spec, look))
+    _, _, sides, _ = verdict.compared(rows, chosen, 0.0, bool(spec.alone), used, error_of(spec, look))  # no margin: no verdict is read
     if all(side.effect.high - side.effect.low <= 2 * half or side.effect.seeds < 2 for side in sides):
         return list(chosen)
     more = race.next_seeds(finals[0].seeds)
@@ -163,7 +180,8 @@ def answer(
         rows,
         space.knobs,
         chosen,
-        margin=spec.margin,
+        margin=float(spec.margin.split()[0]) if isinstance(spec.margin, str) else spec.margin,
+        absolute=bool(spec.margin_unit),
         score_name=name,
         simplify=spec.simplify,
         alone=space.alone,
@@ -176,8 +194,29 @@ def answer(
         effects = [one.alone for one in found.lambdas if one.alone is not None] or [found.effect]
         text = next(one.text for one in spec.goals if one.about == EFFECT)
         goals.append(Reached(text, half, max((one.high - one.low) / 2 for one in effects)))
-    measured = _measured(spec, found, final, chosen, labels)
-    return replace(found, score_label=labels.get(name, ""), measured=measured, goals=goals)
+    found = replace(
+        found,
+        goals=goals,
+        score_label=labels.get(name, ""),
+        measured=_measured(spec, found, final, chosen, labels),
+        spent=verdict.spent([replace(row, phase=_round(row, spec)) for row in rows]),
+        beside=insight.beside(
+            rows,
+            space.knobs,
+            chosen,
+            found,
+            seeds=seeds,
+            simplify=spec.simplify,
+            alone=space.alone,
+            simplest=spec.prefer == "simpler",
+        ),
+    )
+    return with_paths(found, space, rows)
+
+
+def _round(row: Row, spec: Spec) -> str:
+    """What the phase of a member is called where it is told what each phase cost."""
+    return row.phase if row.phase != Phase.CONFIRM else "first round" if row.seed in screening_seeds(spec) else "final round"
 
 
 def to_read(
@@ -189,9 +228,9 @@ def to_read(
     chosen because its weights of the first round were good, and they may be good on the test split, too.
     """
     alone = {one.arm for one in found.lambdas if one.alone is not None}
-    wanted = {config_hash(one.config): one.arm for one in chosen if one.arm in alone}
-    wanted[config_hash(found.best)] = "chosen"
-    wanted |= {config_hash(one.config): OFF_ARM for one in chosen if race.is_off(one) and one.final}
+    wanted = {config_hash(one.config, one.schedule): one.arm for one in chosen if one.arm in alone}
+    wanted[config_hash(found.best, found.schedule)] = "chosen"
+    wanted |= {config_hash(one.config, one.schedule): OFF_ARM for one in chosen if race.is_off(one) and one.final}
     complete = (row for row in members if row.phase == Phase.CONFIRM and row.state == State.COMPLETE and row.seed in seeds)
     return [(wanted[row.config_hash], row) for row in complete if row.config_hash in wanted]
 
@@ -201,11 +240,11 @@ def _measured(
 ) -> dict[str, dict[str, dict[str, float]]]:
     """What `measure` asked for: means over the final seeds (`members`) of the chosen config and of its off arm."""
     off = next((one.config for one in chosen if race.is_off(one) and one.final), None)
-    arms = {"chosen": found.best, **({OFF_ARM: off} if off is not None else {})}
+    arms = {"chosen": config_hash(found.best, found.schedule), **({OFF_ARM: config_hash(off)} if off is not None else {})}
     told: dict[str, dict[str, dict[str, float]]] = {}
     for name in (metric.name for file in spec.measure for metric in metrics.declared(file)):
-        for arm, config in arms.items():
-            values = _confirmed(members, config_hash(config), name)
+        for arm, digest in arms.items():
+            values = _confirmed(members, digest, name)
             if values:
                 told.setdefault(labels.get(name, name), {})[arm] = mean_of(values)
     return told

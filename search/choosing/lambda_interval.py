@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from objectives.base import Knob, Value
+from search.asking.conditions import active, gates, why_off
 from search.choosing.answer import LambdaAnswer, number
 from search.choosing.arms import Arm
 from search.choosing.candidates import off_value
@@ -34,6 +35,9 @@ def lambda_answer(knob: Knob, config: Mapping[str, Value], surface: Surface | No
     """
     axis, value = Axis.of(knob), float(config[knob.name])
     off, ends = float(off_value(knob)), (axis.low, axis.high)
+    if why := why_off(knob, config):
+        unknown = LambdaAnswer(knob.name, off, off, math.nan, math.nan, False, False, "", None, knob.unit, knob.log, ends)
+        return replace(unknown, switched_off=why)
     if surface is None:
         warning = f"{knob.name}: no interval, for too few members completed"
         return LambdaAnswer(knob.name, value, off, math.nan, math.nan, True, True, warning, None, knob.unit, knob.log, ends)
@@ -86,9 +90,12 @@ def _minima(surface: Surface, knob: Knob, configs: Sequence[Mapping[str, Value]]
 def _ridge(surface: Surface, knob: Knob, values: Sequence[float], config: Mapping[str, Value]) -> list[dict[str, Value]]:
     """For each value of the λ the config whose other searched knobs are best for it: where two knobs interact, they move together.
 
-    A λ that is off stays off.
+    A λ that is off stays off. A knob on which others depend keeps its value: the interval is that of the config's branch.
     """
-    on = [one for one in surface.encoder.knobs if not one.is_lambda or config[one.name] != off_value(one)]
+    knobs = surface.encoder.knobs
+    fixed = [gate.name for gate in gates(knobs)]
+    acting = [replace(one, when=()) for one in knobs if one.name not in fixed and active(one, config)]
+    on = [one for one in acting if not one.is_lambda or config[one.name] != off_value(one)]
     others = [other for other in on if other.name != knob.name]
     tried = [{other.name: config[other.name] for other in others}, *cover(others)[:64]] if others else [{}]
     found = []
@@ -114,7 +121,7 @@ def _warning(knob: Knob, axis: Axis, value: float, is_open: tuple[bool, bool]) -
 def picture(knob: Knob, config: Mapping[str, Value], surface: Surface | None, arms: Sequence[Arm], knobs: Sequence[Knob]) -> dict[str, Any]:
     """The curve over λ in scores, with the other knobs as in `config`: expected score, its 95 % band, and the arms that lie on it."""
     points = [_point(knob, arm) for arm in arms if arm.scores and not arm.bad and _beside(arm.config, config, knob, knobs)]
-    if surface is None:
+    if surface is None or not active(knob, config):
         return {"grid": [], "mean": [], "low": [], "high": [], "points": points}
     axis = Axis.of(knob)
     path = _path(axis) if axis.choices else np.linspace(0.0, 1.0, FINE)

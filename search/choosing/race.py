@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from objectives.base import Knob, Phase, Value
+from search.asking.conditions import settled
 from search.asking.space import OFF_ARM
 from search.choosing.answer import Candidate, Row
 from search.choosing.arms import t_quantile
@@ -136,7 +137,7 @@ def finalists(
         moved = None if simpler else moves.get(knob.name if knob is not None else "")
         chosen.append(_moved(best, moved, tail, found, knobs) if moved else best)
     more = [one for one in chosen if one not in found]  # before the arms without one λ: the first λ arm is the one that is judged
-    more += [] if alone or len(chosen) < 2 else _without(chosen[1], lambdas)
+    more += [] if alone or len(chosen) < 2 else _without(chosen[1], lambdas, knobs)
     seeds = seeds_needed(chosen[0], chosen[1:], surface, most, error) if fewer and chosen[1:] else most
     names, finals = {one.arm for one in more}, {one.arm for one in (*chosen, *more)}
     whole = [*(one for one in found if one.arm not in names), *more]
@@ -173,13 +174,13 @@ def _simplest(arms: Sequence[Candidate], surface: Surface | None, lost: Mapping[
     return max([best, *within], key=regularized)
 
 
-def _without(chosen: Candidate, lambdas: Sequence[Knob]) -> list[Candidate]:
+def _without(chosen: Candidate, lambdas: Sequence[Knob], knobs: Sequence[Knob]) -> list[Candidate]:
     """The chosen arm without each of the λ that are on in it, where more than one is."""
     on = [knob for knob in lambdas if chosen.config[knob.name] != off_value(knob)]
     if len(on) < 2:
         return []
     why = f"{chosen.arm} without"
-    return [Candidate(WITHOUT + k.name, {**chosen.config, k.name: off_value(k)}, f"{why} {k.name}") for k in on]
+    return [Candidate(WITHOUT + k.name, settled({**chosen.config, k.name: off_value(k)}, knobs), f"{why} {k.name}") for k in on]
 
 
 def _lost(found: Sequence[Candidate], rows: Sequence[Row]) -> dict[str, int]:

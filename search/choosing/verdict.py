@@ -14,7 +14,7 @@ from typing import Any
 from objectives.base import Knob, Phase, Value
 from search.asking.space import OFF_ARM
 from search.choosing import race
-from search.choosing.answer import Answer, Candidate, Effect, LambdaAnswer, Row, Verdict, number
+from search.choosing.answer import Answer, Candidate, Effect, LambdaAnswer, Row, Verdict, number, schedule_words
 from search.choosing.arms import Arm, arm_of, differences, losses, mean_of, paired, promise, sign_test
 from search.choosing.candidates import candidates, counts_of, lambdas_of, off_value
 from search.choosing.lambda_interval import lambda_answer, picture
@@ -28,6 +28,7 @@ def answer(
     cands: Sequence[Candidate],
     *,
     margin: float = 0.01,
+    absolute: bool = False,
     score_name: str = "",
     simplify: Sequence[str] = (),
     alone: bool = False,
@@ -37,7 +38,8 @@ def answer(
     """What the race says: the chosen λ, its interval, its effect over the off arm, a verdict and a promise.
 
     The verdict compares the finalists on the final seeds, paired by seed, with d = off − chosen, its interval [lo, hi] and
-    δ = margin · |off score|: `helps` if lo > 0, else `harmless` if [lo, hi] lies within ±δ, else `hurts` if hi < 0, else `no evidence`.
+    δ = margin · |off score|, or the margin itself: `helps` if lo > 0, else `harmless` if [lo, hi] lies within ±δ, else `hurts` if hi < 0,
+    else `no evidence`.
     Where seeds were lost, half of the error goes to an exact sign test of who lost more of them; either may give the verdict.
 
     Where each λ was searched `alone`, each λ has a verdict of its own, and the intervals hold for all λ at once. The arm that gains most is
@@ -52,7 +54,8 @@ def answer(
         rows: every member.
         knobs: the searched knobs.
         cands: the candidates; finalists are marked where the race came so far.
-        margin: δ as a part of the off score.
+        margin: δ as a part of the off score. That means something only where the score has a natural zero; else a note says so.
+        absolute: whether the margin is δ itself, in units of the score.
         score_name: the metric that decides.
         simplify: the order of the λ.
         alone: whether each λ was searched alone.
@@ -67,19 +70,22 @@ def answer(
     if not race.decided(cands):
         cands = race.finalists(cands, rows, knobs, lambdas, alone=alone, refine=False)  # time ended before the race was decided
     surface = Surface.of(trainings(rows), knobs)
-    arms, off, sides, delta = compared(rows, cands, margin, alone, seeds, error)
-    notes = _remarks(arms)
+    arms, off, sides, delta = compared(rows, cands, margin, alone, seeds, error, absolute)
+    notes = _remarks(arms) + ([] if absolute else _without_zero(off, margin, score_name))
     best = max(sides, key=lambda side: (*side.rank, side.expected(surface)), default=Side.none(off, rows, knobs))
     notes += best.notes if not alone else [f"{side.lambda_name}: {note}" for side in sides for note in side.notes]
-    kept = off if best.rather_off(surface) else best.arm
+    schedule = next((one.schedule for one in cands if one.arm == best.arm.name), {})
+    kept = off if best.rather_off(None if schedule else surface) else best.arm
+    notes += _against_constant(sides, cands)
+    constant = sides[0] if schedule else best
     own = {side.lambda_name: side for side in sides} if alone else {}
     found, curves = [], {}
     for knob in lambdas:
-        side = own.get(knob.name, best)
+        side = own.get(knob.name, constant)
         drawn = surface if side.arm is not off else None  # a surface of the off arm alone knows nothing of λ
         config = side.arm.config if side.arm is not off else {**off.config, knob.name: off_value(knob)}
         one = lambda_answer(knob, config, drawn)
-        found.append(_alone(one, own.get(knob.name), off) if alone else _with_cost(one, arms, best.arm))
+        found.append(_alone(one, own.get(knob.name), off) if alone else _with_cost(one, arms, constant.arm))
         whole = [arm_of(each, rows) for each in cands]
         curves[knob.name] = picture(knob, config, drawn, whole, knobs)
     notes += [one.warning for one in found if one.warning]
@@ -98,22 +104,45 @@ def answer(
         promise=promise(list(kept.scores.values())),
         arms=[_arm_table(one, rows, off) for one in cands],
         curve=curves,
-        spent=_spent(rows),
+        spent=spent(rows),
         notes=notes,
         luckiest=_luckiest(rows),
+        schedule=schedule,
+        recommended_schedule={} if kept is off else schedule,
     )
 
 
+def _against_constant(sides: Sequence[Side], cands: Sequence[Candidate]) -> list[str]:
+    """What a schedule gains over the best constant config, on the same seeds."""
+    steps = {one.arm: one.schedule for one in cands if one.schedule}
+    found = []
+    for side in sides[1:]:
+        if side.arm.name in steps:
+            gain = paired(differences(sides[0].arm, side.arm))
+            more, less = (gain, "gains") if gain.mean >= 0 else (Effect(-gain.mean, -gain.high, -gain.low, gain.seeds), "loses")
+            said = f"the schedule {schedule_words(steps[side.arm.name])}, trained from scratch, {less} {more.words()}"
+            found.append(f"{said} against the best constant config, {sides[0].arm.name} ({gain.seeds} paired seeds)")
+    return found
+
+
 def compared(
-    rows: Sequence[Row], cands: Sequence[Candidate], margin: float, alone: bool, seeds: Collection[int] | None, error: float
+    rows: Sequence[Row],
+    cands: Sequence[Candidate],
+    margin: float,
+    alone: bool,
+    seeds: Collection[int] | None,
+    error: float,
+    absolute: bool = False,
 ) -> tuple[dict[str, Arm], Arm, list[Side], float]:
     """The finalists by name, the off arm among them, each λ arm against it, and δ: all that makes the verdict."""
     arms = {one.arm: arm_of(one, rows, seeds) for one in cands if one.final}
     off = next(arm for name, arm in arms.items() if name.partition(":")[0] == OFF_ARM)
     tested = [arm for arm in arms.values() if arm is not off]
-    tested = tested if alone else tested[:1]  # the chosen arm comes before those without one of its λ
-    delta = margin * abs(off.mean)
-    return arms, off, [Side.of(off, arm, delta, error, len(tested) if alone else 1) for arm in tested], delta
+    moving = {one.arm for one in cands if one.schedule}
+    # The chosen arm comes before those without one of its λ.
+    tested = tested if alone else [*tested[:1], *(arm for arm in tested[1:] if arm.name in moving)]
+    delta = margin if absolute else margin * abs(off.mean)
+    return arms, off, [Side.of(off, arm, delta, error, len(tested)) for arm in tested], delta
 
 
 def with_test(given: Answer, read: Sequence[tuple[str, int, float]], error: str = "") -> Answer:
@@ -230,6 +259,15 @@ class Side:
         return bool(off < chosen)
 
 
+def _without_zero(off: Arm, margin: float, score_name: str) -> list[str]:
+    """A share of a score means nothing where scores lie on both sides of 0, or below it."""
+    if margin == 0 or not off.scores or min(off.scores.values()) > 0:
+        return []
+    luck = f"{off.error * math.sqrt(len(off.scores)):.2g}" if len(off.scores) > 1 else "AMOUNT"
+    advice = f"give it in units of the score, such as the luck of one seed: margin: {luck} {score_name or 'SCORE'}"
+    return [f"the margin is a share of the off arm's score, which says little of scores that are not above 0; {advice}"]
+
+
 def _luckiest(rows: Sequence[Row]) -> float:
     """The best score of the search."""
     searched = (row.score for row in rows if row.phase == Phase.SEARCH and row.ended == "ok" and row.score is not None)
@@ -291,13 +329,13 @@ def _arm_table(one: Candidate, rows: Sequence[Row], off: Arm) -> dict[str, Any]:
     }
 
 
-def _spent(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, float]]]:
+def spent(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, float]]]:
     """Members, epochs and seconds by phase and state, and in total."""
-    spent: dict[str, dict[str, dict[str, float]]] = {}
+    found: dict[str, dict[str, dict[str, float]]] = {}
     for row in sorted(rows, key=lambda row: row.number):
         for phase, state in ((row.phase, row.state), (row.phase, "total"), ("total", "total")):
-            entry = spent.setdefault(phase, {}).setdefault(state, {"members": 0, "epochs": 0, "seconds": 0.0})
+            entry = found.setdefault(phase, {}).setdefault(state, {"members": 0, "epochs": 0, "seconds": 0.0})
             entry["members"] += 1
-            entry["epochs"] += row.epochs
+            entry["epochs"] += row.epochs - row.start
             entry["seconds"] += row.seconds
-    return spent
+    return found

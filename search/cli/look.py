@@ -13,6 +13,7 @@ import typer
 from infra import machine
 from infra.errors import InfraError
 from infra.storage import sqlite_path
+from search.choosing.answer import schedule_words
 from search.cli import printing
 from search.cli.shared import (
     OK,
@@ -91,12 +92,15 @@ def show(
         f"{name}: {row.objective} × {row.model or '–'} × {row.dataset} · {status}", markup=False, highlight=False, style="bold"
     )
     printing.console().print(_members_table(members))
-    if row.answer is not None:
-        from search.choosing.answer import Answer
-        from search.telling.answer_text import print_answer
+    from search.telling import answer_text
 
-        print_answer(printing.console(), name, Answer.from_dict(row.answer), home=shown_home(place), usual=usual(row.objective))
-    elif status == "failed" and (problem := row.facts.get("problem")):
+    if row.answer is not None:
+        answer_text.print_stored(printing.console(), name, row.answer, shown_home(place), usual(row.objective))
+        return
+    if planned := row.facts.get("plan"):
+        said = answer_text.plan_text({"planned": planned})
+        printing.console().print(said, markup=False, highlight=False, soft_wrap=True)
+    if status == "failed" and (problem := row.facts.get("problem")):
         again = f"lagrange resume {name}{home_option(place)}"
         told = f"it failed: {problem}\nWhere the spec is at fault, correct it and sweep under another name; else go on with: {again}"
         printing.console().print(told, markup=False, highlight=False, soft_wrap=True)
@@ -128,6 +132,16 @@ def _members_table(members: Sequence[MemberRow]) -> Any:
     return table
 
 
+def _moving(one: MemberRow) -> dict[str, str]:
+    """From whom a member started, and the knobs that moved in its training."""
+    found = {"schedule": schedule_words(one.schedule)} if one.schedule else {}
+    if one.parent is not None:
+        found["starts from"] = f"member {one.parent} after {one.parent_epoch} epochs" + (
+            f"; counts on from {one.start}" if one.start else ""
+        )
+    return found
+
+
 def _member_entry(one: MemberRow) -> dict[str, Any]:
     from dataclasses import asdict
 
@@ -147,6 +161,7 @@ def _show_member(name: str, one: MemberRow, reports: Sequence[Any], as_json: boo
         "phase": f"{one.phase} (arm {one.arm})" if one.arm else one.phase,
         "config": config_text(one.config),
         "seed": str(one.seed),
+        **_moving(one),
         "state": one.state or "open",
         "reason": one.reason,
         "score": score_text(one.score),

@@ -40,9 +40,18 @@ def plan(
         for column in ("trials", "final seeds", "members", "epochs", "about", f"width of the effect's interval ({found[0].unit})"):
             table.add_column(column, justify="right")
         for one in found:
-            said = (one.trials, one.seeds, one.members, one.epochs)
-            table.add_row(*(f"{count:,}" for count in said), duration(one.seconds), number(one.width))
+            epochs = f"{one.epochs:,}" if one.expected_epochs is None else f"{one.epochs:,} ({one.expected_epochs:,.0f} expected)"
+            table.add_row(f"{one.trials:,}", f"{one.seeds:,}", f"{one.members:,}", epochs, duration(one.seconds), number(one.width))
         printing.console().print(table)
-        printing.console().print(f"members and epochs at most; the time from {basis}", style="dim")
+        said = [f"members and epochs at most; the time from {basis}"]
+        if found[0].expected_epochs is not None:
+            said.append("the epochs that are expected: as many members end early as in earlier sweeps of this kind")
+        said += [
+            f"{one.trials} trials: {spec.budget.wall_minutes:g} min have room for about {one.fits} of {one.members} members"
+            for one in found
+            if one.fits is not None
+        ]
+        for line in said:
+            printing.console().print(line, style="dim", markup=False, highlight=False)
         for sentence in goals_said(spec, place):
             printing.console().print(f"goal: {sentence}", soft_wrap=True, markup=False)

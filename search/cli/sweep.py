@@ -50,6 +50,9 @@ def sweep(
         str | None, typer.Option(help="Where configs are drawn: one of `lagrange samplers`, or package.module:Class.")
     ] = None,
     scheduler: Annotated[str | None, typer.Option(help="Which members are stopped early: one of `lagrange schedulers`.")] = None,
+    ranges: Annotated[
+        str | None, typer.Option(help="auto: a pilot of seconds finds the range of each searched λ that is given none; own: the knob's.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="The sweep's seed: the same draws and initializations.")] = None,
     gpu: Annotated[float | None, typer.Option(help="GPUs of each training: 1, or a fraction to share one.")] = None,
     until: Annotated[
@@ -84,6 +87,7 @@ def sweep(
         "budget.epochs": epochs,
         "sampler": sampler,
         "scheduler": scheduler,
+        "ranges": ranges,
         "seed": seed,
         "resources.gpu": gpu,
         "until": until or None,
@@ -243,6 +247,10 @@ def _print_dry_run(spec: Spec, home: Home, workers: int | None) -> None:
     console = printing.console()
     console.print(plan.spec.to_yaml().rstrip(), markup=False, highlight=False, soft_wrap=True)
     counts = "; ".join(f"{phase} {count} members, at most {plan.epochs[phase]} epochs" for phase, count in plan.members.items())
+    if plan.expected_epochs is not None:
+        counts += f"; {plan.expected_epochs:,.0f} epochs expected, for some members end early"
+    if plan.fits is not None:
+        counts += f"\n# {spec.budget.wall_minutes:g} min have room for about {plan.fits} of {sum(plan.members.values())} members"
     told = f"# {counts}\n# about {duration(plan.estimate_seconds)} on {plan.workers} workers at most, from {plan.basis}"
     console.print(told, markup=False, highlight=False, soft_wrap=True)
 

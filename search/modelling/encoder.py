@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from objectives.base import Knob, Value
+from search.asking.conditions import settled
 from search.modelling.axis import Axis
 from search.modelling.process import Array
 
@@ -15,7 +16,8 @@ class Encoder:
     """Configs as rows of numbers: u for a numeric knob, one column per value for a categorical one. Knows its knobs' order.
 
     A λ whose off value has no place on its axis (0 on a log range) gets a second column that says whether the λ is off. So the fit learns
-    from the scores whether the low end of the range is as good as off.
+    from the scores whether the low end of the range is as good as off. A knob that does not act where a config lies is at rest there,
+    whatever value the config gives it: two configs that are one training are one row.
     """
 
     def __init__(self, knobs: Sequence[Knob], configs: Sequence[Mapping[str, Value]]) -> None:
@@ -31,7 +33,8 @@ class Encoder:
 
     def __call__(self, configs: Sequence[Mapping[str, Value]]) -> Array:
         """One row per config, shape (n, columns)."""
-        rows = [[x for knob in self.knobs for x in self._columns(knob, config[knob.name])] for config in configs]
+        at_rest = [settled(config, self.knobs) for config in configs] if any(knob.when for knob in self.knobs) else configs
+        rows = [[x for knob in self.knobs for x in self._columns(knob, config[knob.name])] for config in at_rest]
         return np.array(rows, dtype=np.float64)
 
     def column(self, knob: Knob) -> int:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from infra.catalogue import MemberRow
 from infra.cluster import Cluster
 from infra.storage import Home
 from objectives.base import Member, Phase
+from objectives.registry import load
 from search import schedulers
+from search.asking import samplers
+from search.asking.space import OFF_ARM, Space
 from search.choosing.from_members import planned
 from search.running.ledger import Ledger
 from search.running.plan import Job, Kind
-from search.running.work import Assigned, Prepare, ReadTest, Setting, Train, Warm, Work
+from search.running.work import Assigned, Origin, Prepare, ReadTest, Setting, Train, Warm, Work
 from search.spec.keys import Spec
 
 
@@ -32,18 +37,28 @@ class Dispatch:
         if job.kind is Kind.READ_TEST:
             return ReadTest(self._setting, job.readings)
         milestones = self._milestones if job.rows[0].phase == Phase.SEARCH else ()
-        assigned = []
-        for row in job.rows:
-            kept = row.phase == Phase.CONFIRM
-            assigned.append(
-                Assigned(
-                    Member(row.number, row.config, row.seed, Phase(row.phase)),
-                    self.home.checkpoint(self.name, row.number),
-                    self.home.weights(self.name, row.number) if kept else None,
-                    self.home.picture(self.name, row.number) if kept else None,
-                )
-            )
-        return Train(self._setting, tuple(assigned), milestones)
+        return Train(self._setting, tuple(self._assigned(row) for row in job.rows), milestones)
+
+    def _assigned(self, row: MemberRow) -> Assigned:
+        """A member with its files."""
+        kept, start = row.phase == Phase.CONFIRM, None
+        if row.parent is not None and row.parent_epoch is not None:
+            start = Origin(self.home.handed_on(self.name, row.parent, row.parent_epoch), row.start)
+        left = self._handed_on(row) if row.phase == Phase.SEARCH else ()
+        return Assigned(
+            Member(row.number, row.config, row.seed, Phase(row.phase), row.schedule),
+            self.home.checkpoint(self.name, row.number),
+            self.home.weights(self.name, row.number) if kept else None,
+            self.home.picture(self.name, row.number) if kept else None,
+            start,
+            {epoch: self.home.handed_on(self.name, row.number, epoch) for epoch in left},
+        )
+
+    def _handed_on(self, row: MemberRow) -> Sequence[int]:
+        """The epochs after which others may start from a member of the search."""
+        if schedulers.evolving(self.spec.scheduler):
+            return self._milestones
+        return (self.ledger.epochs,) if samplers.hands_on(self.spec.sampler) and row.arm != OFF_ARM else ()
 
     def warm(self) -> Warm:
         """What a free worker does while another worker prepares."""
@@ -58,4 +73,6 @@ class Dispatch:
         searched = tuple(self.spec.search or {})
         shares = [-(-members // self.up.workers) for members in planned(self.spec).values()]
         checked = searched if self.spec.check else ()
-        return Prepare(self._setting, checked, searched, self._pack(), max(shares), sum(shares))  # type: ignore[arg-type]
+        wanted, space = self.spec.ranges or (), Space(self.spec, load(self.spec.objective))
+        ranges = {name: space.one_on(name) for name in wanted}
+        return Prepare(self._setting, checked, searched, self._pack(), max(shares), sum(shares), ranges)  # type: ignore[arg-type]

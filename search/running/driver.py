@@ -19,6 +19,7 @@ from search.choosing.from_members import planned
 from search.choosing.race import Look
 from search.running.dispatch import Dispatch
 from search.running.ledger import LOOKS, PRIOR, Ledger
+from search.running.leftovers import Leftovers
 from search.running.plan import Plan
 from search.running.wall import WallTime
 from search.spec.keys import Spec
@@ -46,10 +47,10 @@ def opened(
         listener or Silent(),
         schedulers.make(spec.scheduler, epochs),
         epochs=epochs,
-        checkpoint=lambda number: home.checkpoint(name, number),
+        leftovers=Leftovers(home, name),
     )
     study = Study(space, spec.sampler, spec.seed, spec.budget.trials)
-    study.rebuild([row for row in ledger.ordered() if row.phase == Phase.SEARCH])
+    study.rebuild([row for row in ledger.ordered() if row.phase == Phase.SEARCH and not row.start])
     members, row = planned(spec), catalogue.sweep(name)
     plan = Plan(
         spec,

@@ -6,16 +6,19 @@ The catalogue is the truth. The tracker (MLflow) and the listener (the live disp
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from infra.catalogue import Catalogue, MemberRow, ReportRow
 from infra.tracking import Tracker
 from objectives.base import Phase, Report, State
 from search.choosing.answer import Candidate, listed
+from search.running.leftovers import Leftovers
+from search.running.work import RANGES
 from search.schedulers import SchedulerProtocol
+from search.spec.keys import Spec
 from search.telling.listener import Listener
 from search.telling.mirror import final_metrics, final_tags, tracked_params, tracked_tags
 
@@ -24,7 +27,10 @@ SHOWN_REASONS = 3  # such notes in the reason why a sweep has no answer
 
 
 PRIOR = "prior"  # the fact that holds what a sweep took over from others when it began
+PLANNED = "plan"  # the fact that says what was planned before the first member
 LOOKS = "race"  # the fact that says which looks of the race were taken before this one
+TOOK = "took_seconds"  # the fact that says how long the drivers of the sweep took so far
+KEPT = (LOOKS, PRIOR, PLANNED, TOOK, RANGES)  # facts that stay when the data is prepared anew
 
 
 @dataclass(frozen=True)
@@ -51,11 +57,11 @@ class Ledger:
         scheduler: SchedulerProtocol,
         *,
         epochs: int,
-        checkpoint: Callable[[int], Path],
+        leftovers: Leftovers,
     ) -> None:
         self.sweep, self.epochs = sweep, epochs
         self._catalogue, self._tracker, self._listener, self._scheduler = catalogue, tracker, listener, scheduler
-        self._checkpoint = checkpoint
+        self.leftovers = leftovers
         self.rows: dict[int, MemberRow] = {row.number: row for row in catalogue.members(sweep)}
         self._seen: dict[int, set[int]] = {}
         self.curves: dict[int, dict[int, float]] = {}
@@ -63,8 +69,9 @@ class Ledger:
             self._seen.setdefault(report.number, set()).add(report.epoch)
             self._plot(report)
             row = self.rows[report.number]
-            # The report with which a member collapsed was no report of a member that might go on; nobody was compared with it.
-            if row.phase == Phase.SEARCH and not (row.state == State.COLLAPSED and report.epoch == row.epochs):
+            # The report with which a member was lost was no report of a member that might go on; nobody was compared with it.
+            lost = row.state in (State.DIVERGED, State.COLLAPSED) and report.epoch == row.epochs
+            if row.phase == Phase.SEARCH and not lost:
                 score = math.nan if report.rung_score is None else report.rung_score
                 scheduler.hear([(report.number, row.arm, report.epoch, score)])
         # How long an open member was trained is what it has reported. Members that go on together must agree in it.
@@ -101,21 +108,25 @@ class Ledger:
 
         A rung hears of all members of a pack before it judges any of them, so the order of the reports does not matter.
         """
-        news = [
-            (number, self.rows[number].arm, report.epoch, report.rung_score)
+        fresh = [
+            report
             for number, mine in reports.items()
             if self.rows[number].phase == Phase.SEARCH and self.rows[number].state is None
             for report in mine
             # An earlier driver has already decided after this report. The member is open, so the decision was to go on.
-            if report.state is None and report.epoch not in self._seen.get(number, ())
+            if report.state in (None, State.COMPLETE) and report.epoch not in self._seen.get(number, ())
         ]
-        self._scheduler.hear(news)
+        self._scheduler.hear([_told(report, self.rows) for report in fresh])
         stopped: set[int] = set()
-        for number, arm, epoch, score in news:
+        for number, arm, epoch, score in (_told(report, self.rows) for report in fresh if report.state is None):
             if number not in stopped and (reason := self._scheduler.decide(number, arm, epoch, score)):
                 self.doom(number, reason)
                 stopped.add(number)
         return stopped
+
+    def together(self) -> AbstractContextManager[None]:
+        """What is written in the block is one commit."""
+        return self._catalogue.together()
 
     def doom(self, number: int, reason: str) -> None:
         """Keep the reason why a member is stopped, until its reports have been written."""
@@ -194,9 +205,7 @@ class Ledger:
             self._tracker.log(row.number, report.epoch, report.metrics)
             self._listener.report(row.number, report.epoch, self.epochs, report.rung_score)
         if row.state is not None:
-            path = self._checkpoint(row.number)
-            for leftover in (path, path.with_suffix(".json")):
-                leftover.unlink(missing_ok=True)
+            self.leftovers.ended(row)
             self._tell_end(row)
 
     def _tell_end(self, row: MemberRow) -> None:
@@ -209,11 +218,20 @@ class Ledger:
         self._catalogue.update_sweep(self.sweep, candidates=plain)
         self._listener.phase(Phase.CONFIRM, 0, members)
 
-    def facts(self, facts: Mapping[str, Any]) -> None:
-        """Write down what `prepare` found out about the data."""
+    def facts(self, facts: Mapping[str, Any], spec: Spec | None = None) -> None:
+        """Write down what `prepare` found out about the data; and where it found ranges, the spec that has them, at once."""
         self.labels = {str(name): str(label) for name, label in facts.get("labels", {}).items()}
-        own = {key: value for key, value in self._catalogue.sweep(self.sweep).facts.items() if key in (LOOKS, PRIOR)}
-        self._catalogue.update_sweep(self.sweep, facts={**facts, **own})
+        row = self._catalogue.sweep(self.sweep)
+        kept = {key: value for key, value in row.facts.items() if key in KEPT}
+        news: dict[str, Any] = {"facts": {**facts, **kept}}
+        if spec is not None:
+            plain = spec.model_dump(mode="json", exclude_none=True)
+            news["spec"] = {**row.spec, "search": plain["search"], "ranges": plain["ranges"]}
+        self._catalogue.update_sweep(self.sweep, **news)
+
+    def ranges(self) -> dict[str, dict[str, Any]]:
+        """What a pilot found of the ranges of λ, by λ; empty where none looked."""
+        return dict((self._catalogue.sweep(self.sweep).facts or {}).get(RANGES, {}))
 
     def pack_members(self) -> int | None:
         """How many members make a pack, as an earlier driver of the sweep was told; None if it was told nothing."""
@@ -227,6 +245,11 @@ class Ledger:
     def note(self, text: str) -> None:
         """Pass a remark on."""
         self._listener.note(text)
+
+
+def _told(report: Report, rows: Mapping[int, MemberRow]) -> tuple[int, str, int, float]:
+    """A report as a scheduler hears it."""
+    return report.number, rows[report.number].arm, report.epoch, report.rung_score
 
 
 def failures(rows: Sequence[MemberRow]) -> list[str]:

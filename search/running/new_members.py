@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from infra.catalogue import MemberRow, config_hash
-from objectives.base import Phase, Value
+from objectives.base import Phase, State, Value
+from search.asking import samplers
 from search.asking.seeds import derive
 from search.asking.space import OFF_ARM, OFF_EVERY, Space
 from search.asking.study import Study
@@ -31,25 +33,61 @@ class NewMembers:
         A few seeds take turns. Members of one seed differ in their configs alone; but one seed alone would show its own curve. A config
         that was asked for before gets another seed: a replicate says something about the luck of seeds, and a copy nothing.
         """
-        searched = [row.arm for row in self._ledger.ordered() if row.phase == Phase.SEARCH]
+        arm, index, point, searched = self._turn()
         number = self._ledger.next_number()
+        config = self._study.ask(number, arm, index) if point is None else self._study.enqueue(number, self._space.complete(point), arm)
+        digest, parent = config_hash(config), self._parent(arm, index)
+        seed = self._seed(arm, index, digest, searched)
+        self._study.seeded(number, seed)
+        row = MemberRow(number=number, phase=Phase.SEARCH.value, arm=arm, config=config, config_hash=digest, seed=seed)
+        if parent is not None:
+            row = replace(row, parent=parent.number, parent_epoch=parent.epochs)
+        self._ledger.open([row])
+        return row
+
+    def some(self, most: int) -> list[MemberRow]:
+        """At most so many next members of the search; fewer where members must wait for those from which they start."""
+        found: list[MemberRow] = []
+        while len(found) < most and self.ready():
+            found.append(self.searched())
+        return found
+
+    def ready(self) -> bool:
+        """Whether the next member of the search can be asked for. One that starts from another waits for the end of that one."""
+        arm, index, _, _ = self._turn()
+        before = self._chain(arm, index)
+        return not before or before[0].state is not None
+
+    def _turn(self) -> tuple[str, int, Mapping[str, Value] | None, int]:
+        """The arm whose turn it is, how many members it has, the user's own point if one is next, and how many members there are."""
+        searched = [row.arm for row in self._ledger.ordered() if row.phase == Phase.SEARCH and not row.start]
         # Where each λ is searched alone they take turns: the one with the fewest members is next.
         arm = OFF_ARM if len(searched) % OFF_EVERY == 0 else min(self._space.arms, key=searched.count)
         point = self._point(arm, searched)
         arm = arm if point is None else self._space.arm_of(point)
-        index = searched.count(arm)
-        config = self._study.ask(number, arm, index) if point is None else self._study.enqueue(number, self._space.complete(point), arm)
-        digest = config_hash(config)
-        seed = self._seed(arm, index, digest, len(searched))
-        self._study.seeded(number, seed)
-        row = MemberRow(number=number, phase=Phase.SEARCH.value, arm=arm, config=config, config_hash=digest, seed=seed)
-        self._ledger.open([row])
-        return row
+        return arm, searched.count(arm), point, len(searched)
+
+    def _chain(self, arm: str, index: int) -> list[MemberRow]:
+        """The members before this one in its chain, the last one first; none where members start from scratch."""
+        if arm == OFF_ARM or not samplers.hands_on(self._spec.sampler):
+            return []
+        mine = [row for row in self._ledger.ordered() if row.phase == Phase.SEARCH and row.arm == arm]
+        found, at = [], samplers.predecessor(self._spec.sampler, index)
+        while at is not None:
+            found.append(mine[at])
+            at = samplers.predecessor(self._spec.sampler, at)
+        return found
+
+    def _parent(self, arm: str, index: int) -> MemberRow | None:
+        """The member from which the `index`-th of an arm starts: the last one of its chain that is complete."""
+        return next((row for row in self._chain(arm, index) if row.state == State.COMPLETE), None)
 
     def _seed(self, arm: str, index: int, digest: str, searched: int) -> int:
         """The seed of the `index`-th member of an arm, of which `searched` members come before it."""
         if arm == OFF_ARM and not self._space.nuisances:
             return derive(self._spec.seed, "search", "off", index)  # one config only
+        if arm != OFF_ARM and samplers.hands_on(self._spec.sampler):
+            return derive(self._spec.seed, "search", samplers.chain(self._spec.sampler, index))
         had = sum(row.config_hash == digest for row in self._ledger.rows.values() if row.phase == Phase.SEARCH)
         return derive(self._spec.seed, "search", searched // 2 % SEEDS, *(("again", had) if had else ()))
 
@@ -57,7 +95,15 @@ class NewMembers:
         """Members for these configs and seeds, which no member of the search used."""
         first = self._ledger.next_number()
         rows = [
-            MemberRow(number, one.config, seed, phase=Phase.CONFIRM.value, arm=one.arm, config_hash=config_hash(one.config))
+            MemberRow(
+                number,
+                one.config,
+                seed,
+                phase=Phase.CONFIRM.value,
+                arm=one.arm,
+                config_hash=config_hash(one.config, one.schedule),
+                schedule=one.schedule,
+            )
             for number, (one, seed) in enumerate(missing, first)
         ]
         self._ledger.open(rows)

@@ -7,13 +7,14 @@ one program goes on in halves or member by member. And what one worker leaves be
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from infra.storage import replaced
-from objectives.base import OUT_OF_MEMORY, SPOILED, Member, Objective, PackedRun, Report, Run, State, out_of_memory
+from objectives.base import OUT_OF_MEMORY, SPOILED, HeirRun, Objective, PackedRun, Report, Run, State, out_of_memory
+from search.running.work import Assigned
 
 
 class Pack:
@@ -21,16 +22,18 @@ class Pack:
 
     Args:
         objective: what they train.
-        members: the members; they agree in the objective's `bundle`.
-        paths: the checkpoint file of each, by number.
+        assigned: the members, with their files; they agree in the objective's `bundle`.
     """
 
-    def __init__(self, objective: Objective, members: Sequence[Member], paths: Mapping[int, Path]) -> None:
-        self._objective, self._paths = objective, dict(paths)
-        self._members = {member.number: member for member in members}
-        self._told: dict[int, list[Report]] = {member.number: [] for member in members}
+    def __init__(self, objective: Objective, assigned: Sequence[Assigned]) -> None:
+        self._objective = objective
+        self._paths = {one.member.number: one.checkpoint for one in assigned}
+        self._members = members = {one.member.number: one.member for one in assigned}
+        self._origins = {one.member.number: one.origin for one in assigned if one.origin is not None}
+        self._heirlooms = {one.member.number: one.heirlooms for one in assigned}
+        self._told: dict[int, list[Report]] = {number: [] for number in members}
         # The last epoch that each member has ever reported. A member that goes back to its checkpoint catches up to this epoch.
-        self._reached = {member.number: 0 for member in members}
+        self._reached = dict.fromkeys(members, 0)
         self._runs: dict[tuple[int, ...], Run] = {}
         self._remarks: list[str] = []
         self._begin(list(self._members))
@@ -64,6 +67,11 @@ class Pack:
             else:
                 for path in mine.values():
                     run.save(path)
+        for number in living:
+            epoch = self._told[number][-1].epoch if self._told[number] else 0
+            if epoch in self._heirlooms[number]:
+                with replaced(self._heirlooms[number][epoch]) as copy:
+                    shutil.copyfile(self._paths[number], copy)
 
     def remark(self) -> str:
         """What happened to the pack since the last call, in words; empty if there is nothing to say."""
@@ -87,13 +95,16 @@ class Pack:
 
     def _begin(self, numbers: Sequence[int]) -> None:
         """Start these members or continue them. Members with checkpoints of the same epoch go on together."""
-        alike: dict[int, list[int]] = {}
+        alike: dict[tuple[int, bool], list[int]] = {}
         for number in numbers:
             record = self._record(number) if len(numbers) > 1 else None
-            alike.setdefault(record[-1].epoch if record else 0, []).append(number)
-        for epoch, group in alike.items():
+            if record is None and len(numbers) > 1 and number in self._origins:
+                record = self._first_checkpoint(number)
+            epoch = record[-1].epoch if record else self._origins[number].start if number in self._origins else 0
+            alike.setdefault((epoch, record is not None), []).append(number)
+        for (_, taken_up), group in alike.items():
             if len(group) > 1:
-                self._begin_together(group, taken_up=epoch > 0)
+                self._begin_together(group, taken_up=taken_up)
             else:
                 for number in group:
                     self._begin_alone(number)
@@ -115,7 +126,7 @@ class Pack:
         elif isinstance(run, PackedRun):
             for number in numbers:
                 self._told[number] = list(self._record(number) or []) if taken_up else []
-            self._runs[tuple(numbers)] = run
+            self._settle(tuple(numbers), run)
         else:
             del run
             for number in numbers:
@@ -123,7 +134,7 @@ class Pack:
 
     def _begin_alone(self, number: int) -> None:
         """Continue a member from its checkpoint if there is a readable one. Else it starts again, with the same numbers."""
-        run = self._objective.start([self._members[number]])
+        run = self._fresh(number)
         self._told[number] = []
         if (record := self._record(number)) is not None:
             try:
@@ -133,8 +144,32 @@ class Pack:
                 if out_of_memory(error):
                     raise  # the checkpoint is sound, so the fault lies elsewhere
                 self._paths[number].unlink(missing_ok=True)
-                run = self._objective.start([self._members[number]])
-        self._runs[number,] = run
+                run = self._fresh(number)
+        self._settle((number,), run)
+
+    def _fresh(self, number: int) -> Run:
+        """A member at its start: from scratch, or with what another member has become."""
+        run = self._objective.start([self._members[number]])
+        if (origin := self._origins.get(number)) is not None:
+            if not isinstance(run, HeirRun):
+                raise TypeError(f"member {number} starts from another member, and a run of this objective cannot `inherit`")
+            run.inherit(origin.checkpoint, origin.start)
+        return run
+
+    def _first_checkpoint(self, number: int) -> list[Report]:
+        """Write what a member inherits as its own checkpoint, so that it can be one program with others. Its record is empty."""
+        path = self._paths[number]
+        self._fresh(number).save(path)
+        with replaced(path.with_suffix(".json")) as beside:
+            beside.write_text("[]")
+        return []
+
+    def _settle(self, numbers: tuple[int, ...], run: Run) -> None:
+        """These members are trained by this run."""
+        if isinstance(run, HeirRun):
+            last = self._objective.settings.epochs
+            run.bequeath({number: left[last] for number in numbers if last in (left := self._heirlooms[number])})
+        self._runs[numbers] = run
 
     def _record(self, number: int) -> list[Report] | None:
         """What a member had reported when its checkpoint was written; None without a checkpoint."""

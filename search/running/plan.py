@@ -20,7 +20,9 @@ from search.asking.study import Study
 from search.choosing import from_members, race
 from search.choosing.answer import Answer, Candidate, Row, SelectionError
 from search.choosing.verdict import with_test
+from search.running import ranges
 from search.running.division import Division
+from search.running.generations import Generations
 from search.running.ledger import Ledger, why_no_answer
 from search.running.new_members import NewMembers
 from search.running.prior import Prior
@@ -89,20 +91,21 @@ class Plan:
         self.spec, self.space, self.study, self.ledger = spec, space, study, ledger
         self.wall = wall or WallTime(None)
         self.cut = False  # whether the wall time ended the race before it had an end
-        self.rounds = Rounds(spec, space, ledger, candidates, look, self.room)
+        self.rounds = Rounds(spec, space, ledger, candidates, look, lambda: room(self))
         self._until = Until(spec, space, self.rounds.table)
         self.answer: Answer | None = None
         self.problem = ""
         self.refused = False  # whether the problem is a mistake in what was asked
-        self._weights = weights
+        self.weights = weights
         self.division = Division(spec, ledger, bundle, workers)
         self._new = NewMembers(spec, space, study, ledger, Prior(spec, space, prior))
         self._notes: list[str] = []  # notes about the data
         self._prepared = self._test_read = False
         self._in_flight: dict[int, int] = {}  # the members in training, each with the first member of its pack
         self._attempts: dict[int, int] = {}
+        self.generations = Generations(spec, space, ledger, bundle)
         # Members that an earlier driver left open go first, in the order of asking.
-        self._queue = [row for row in ledger.ordered() if row.state is None]
+        self._queue = [row for row in ledger.ordered() if row.state is None and not self.generations.holds(row)]
 
     def next(self) -> Job | Pause:
         """A job, or the reason why there is none now."""
@@ -114,11 +117,14 @@ class Plan:
             left = 0 if self.search_is_over() else self.to_come()
             # Members that passed a rung wait until others fill their pack, as long as there are fresh members to train meanwhile.
             if left > 0 and len(self._queue) < self.division.size(Phase.SEARCH):
-                self._queue += [self._new.searched() for _ in range(min(left, self.division.size(Phase.SEARCH)))]
+                self._queue += self._new.some(min(left, self.division.size(Phase.SEARCH)))
             if self._queue:
                 return Job(Kind.TRAIN, self._take())
         if self._in_flight:
             return Pause.WAIT
+        if self.generations.waiting and not self.wall.over():
+            self._queue += self.generations.released() if self.search_is_over() else self.generations.next(self.ended)
+            return self.next()
         return self._after_search()
 
     def _take(self) -> tuple[MemberRow, ...]:
@@ -131,7 +137,7 @@ class Plan:
 
     def searched(self) -> int:
         """How many members of the search phase exist."""
-        return sum(row.phase == Phase.SEARCH for row in self.ledger.rows.values())
+        return sum(row.phase == Phase.SEARCH and not row.start for row in self.ledger.rows.values())
 
     def to_come(self) -> int:
         """How many members the search still asks for."""
@@ -143,13 +149,6 @@ class Plan:
         complete = sum(row.phase == Phase.SEARCH and row.state == State.COMPLETE for row in self.ledger.rows.values())
         return complete >= FEWEST and self.wall.search_over()
 
-    def room(self) -> float:
-        """How many whole members the wall time has room for, by what an epoch has taken so far."""
-        rows = self.ledger.rows.values()
-        epochs = sum(row.epochs for row in rows)
-        member_s = self.spec.settings().epochs * sum(row.seconds for row in rows) / max(epochs, 1)
-        return self.division.workers * self.wall.left_s() / member_s if member_s > 0 else math.inf
-
     def ended(self, number: int) -> None:
         """A member has its state: tell Optuna, and note that it no longer runs."""
         self._in_flight.pop(number, None)
@@ -160,7 +159,8 @@ class Plan:
     def passed(self, number: int) -> None:
         """A member goes on after a rung, but others of its pack do not. It waits for a new pack."""
         self._in_flight.pop(number, None)
-        self._queue.append(self.ledger.rows[number])
+        if not self.generations.holds(self.ledger.rows[number]):
+            self._queue.append(self.ledger.rows[number])
 
     def lost(self, job: Job, died: str, why: str = "") -> None:
         """A job's worker is gone. Its members are tried once more from their checkpoints, unless we ended the worker (`why` says so)."""
@@ -188,11 +188,12 @@ class Plan:
         if not isinstance(result, Progress):
             return False
         stopped = self.ledger.decide(result.by_member(job.numbers))
+        reached = self.generations.reached(result.by_member(job.numbers))
         if self.wall.over() or (job.rows[0].phase == Phase.SEARCH and self.search_is_over()):
             stopped = set(job.numbers)
             for number in stopped:
                 self.ledger.doom(number, "budget: the wall time is over, or the search's share of it")
-        return bool(stopped)
+        return reached or bool(stopped)
 
     def heard(self, job: Job, result: Result, stopped: bool = False) -> None:
         """A worker has reported on a job. `stopped` is what `stops` said of this report."""
@@ -223,8 +224,8 @@ class Plan:
         self.problem, self.refused = said.error, said.refused
         if said.error:
             return
-        self.ledger.facts(said.facts)
-        self._notes = [str(note) for note in said.facts.get("notes", [])]
+        self.spec = ranges.written(self.spec, self.space, self.ledger, said.facts)
+        self._notes = [*ranges.notes(self.spec, self.ledger), *(str(note) for note in said.facts.get("notes", []))]
         for note in self._notes:
             self.ledger.note(note)
         self.division.width = width = int((pack := said.facts.get("pack", {})).get("members", 1))
@@ -240,6 +241,7 @@ class Plan:
     def _after_search(self) -> Job | Pause:
         """The search is over and nothing runs: confirm, then answer, then read the test split once."""
         if self.answer is None:
+            self.ledger.leftovers.search_is_over(self.ledger.rows.values())
             try:
                 missing = self.rounds.next()
             except SelectionError as error:
@@ -248,26 +250,22 @@ class Plan:
             if missing and not self.wall.over():
                 self._queue += self._new.confirmed(missing)
                 return self.next()
-            self.cut = bool(missing or self._queue)
+            self.cut = bool(missing or self._queue or self.generations.waiting)
             found = self.rounds.answer()
             cut = ["the wall time ended the confirmation before its end; `lagrange resume` goes on with it"] if self.cut else []
             self.answer = replace(found, notes=[*self._notes, *cut, *self._new.prior.remarks(self.table()), *found.notes])
         if self._test_read or self.wall.over():
             return Pause.DONE
         self._test_read = True
-        readings = self._readings(self.answer)
-        if not readings:
+        to_read = readings(self, self.answer)
+        if not to_read:
             return Pause.DONE
         self._in_flight[CHORE] = CHORE
-        return Job(Kind.READ_TEST, readings=readings)
+        return Job(Kind.READ_TEST, readings=to_read)
 
     def table(self) -> list[Row]:
         """The members, as rows for the choice."""
         return self.rounds.table()
-
-    def _readings(self, answer: Answer) -> tuple[Reading, ...]:
-        wanted = from_members.to_read(answer, self.ledger.ordered(), self.rounds.candidates, set(self.rounds.seeds()))
-        return tuple(Reading(arm, row.seed, row.config, self._weights(row.number)) for arm, row in wanted)
 
 
 def ended(plan: Plan, carried_out: bool) -> tuple[str, str]:
@@ -275,3 +273,17 @@ def ended(plan: Plan, carried_out: bool) -> tuple[str, str]:
     if not carried_out or plan.answer is not None:
         return ("complete" if carried_out else "interrupted"), ""
     return ("refused" if plan.refused else "failed"), plan.problem or why_no_answer(plan.ledger.ordered())
+
+
+def room(plan: Plan) -> float:
+    """How many whole members the wall time has room for, by what an epoch has taken so far."""
+    rows = plan.ledger.rows.values()
+    epochs = sum(row.epochs - row.start for row in rows)
+    member_s = plan.spec.settings().epochs * sum(row.seconds for row in rows) / max(epochs, 1)
+    return plan.division.workers * plan.wall.left_s() / member_s if member_s > 0 else math.inf
+
+
+def readings(plan: Plan, answer: Answer) -> tuple[Reading, ...]:
+    """What is to be scored on the test split for an answer."""
+    wanted = from_members.to_read(answer, plan.ledger.ordered(), plan.rounds.candidates, set(plan.rounds.seeds()))
+    return tuple(Reading(arm, row.seed, row.config, plan.weights(row.number)) for arm, row in wanted)

@@ -16,8 +16,9 @@ MOST = 4  # a search with a goal trains at most so many times `budget.trials`
 class Until:
     """The members that the search of one sweep wants. It has no state that the members do not have.
 
-    The goals about λ are looked at when half of the trials ended, and then after every sixth of them. Where a look finds all of them
-    reached, the search is over. A search that has more members than a look needs was not over at that look.
+    The goals about λ are looked at when half of the trials ended, or all of them where the user gave points to try, and then after every
+    sixth of them. Where a look finds all goals reached, the search is over. A search that has more members than a look needs was not over
+    at that look.
     """
 
     def __init__(self, spec: Spec, space: Space, rows: Callable[[], Sequence[Row]]) -> None:
@@ -30,7 +31,7 @@ class Until:
         trials = self._spec.budget.trials
         if not any(goal.about != "effect" for goal in self._spec.goals):
             return trials
-        look = math.ceil(trials / 2)
+        look = trials if self._spec.points else math.ceil(trials / 2)
         while look < searched:
             look += self._step
         if searched < look or open_:

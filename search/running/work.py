@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from objectives.base import Config, Member, Report, Settings
 
+RANGES = "ranges"  # the fact that holds what a pilot found
 CHECKED = ConfigDict(extra="forbid", revalidate_instances="always")
 
 
@@ -30,13 +31,26 @@ class Setting:
 
 
 @dataclass(frozen=True, config=CHECKED)
+class Origin:
+    """What another member has become, from which a member starts. `start`: the epoch from which the member counts on."""
+
+    checkpoint: Path
+    start: int = 0
+
+
+@dataclass(frozen=True, config=CHECKED)
 class Assigned:
-    """A member to be trained, and where its files go. Weights and a picture are kept only of confirmed members."""
+    """A member to be trained, and where its files go. Weights and a picture are kept only of confirmed members.
+
+    `origin` is what the member starts from; None: from scratch. `heirlooms` are where it leaves what others start from, by epoch.
+    """
 
     member: Member
     checkpoint: Path
     weights: Path | None = None
     picture: Path | None = None
+    origin: Origin | None = None
+    heirlooms: Mapping[int, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=CHECKED)
@@ -54,7 +68,8 @@ class Prepare:
     """Load the data, prove that each λ in `check` is alive, and say how many members make a pack.
 
     `pack` is what the spec says. `widest` and `to_train` limit what is worth measuring: no pack will have more members than `widest`, and
-    this worker will train `to_train` members in all.
+    this worker will train `to_train` members in all. `ranges` are the λ whose ranges a pilot is to find, each with the config in which it
+    is looked at.
     """
 
     setting: Setting
@@ -63,6 +78,7 @@ class Prepare:
     pack: int | Literal["auto"] = 1
     widest: int = 1
     to_train: int = 1
+    ranges: dict[str, Config] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=CHECKED)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import socket
 import sys
 import time
@@ -16,12 +17,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from infra import machine
 from objectives.base import OUT_OF_MEMORY, Objective, ObjectiveError, Report, State, out_of_memory
 from objectives.checks.alive import check
 from objectives.checks.device import ACCELERATOR, device_of
+from objectives.checks.pilot import find
 from objectives.registry import load
 from search.running.pack import Pack
 from search.running.work import (
+    RANGES,
     Prepare,
     Prepared,
     Progress,
@@ -49,7 +53,13 @@ class Worker:
     """
 
     def __init__(self, place: Mapping[str, str | int] | None = None, report_seconds: float = REPORT_SECONDS) -> None:
-        self._place = {"host": socket.gethostname(), "pid": os.getpid(), **(place or {})}
+        self._place = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "cores": machine.cores(),
+            "processor": platform.machine(),
+            **(place or {}),
+        }
         self._report_seconds = report_seconds
         self._objectives: dict[str, Objective] = {}
         self._pack: Pack | None = None
@@ -82,8 +92,9 @@ class Worker:
             if work.packs:
                 objective.rehearse()
             return Warmed()
-        facts = objective.prepare()
-        return Prepared({**facts, "check": _checked(objective, work.check), "pack": _pack_of(objective, work)})
+        facts = {**objective.prepare(), "check": _checked(objective, work.check)}
+        facts |= {RANGES: find(objective, work.ranges)} if work.ranges else {}
+        return Prepared({**facts, "pack": _pack_of(objective, work)})
 
     def _objective(self, setting: Setting) -> Objective:
         """The objective of a piece of work. It is made once for each setting.
@@ -122,8 +133,7 @@ class Worker:
     def _reports(self, work: Train) -> list[Report]:
         reports: list[Report] = []
         if self._pack is None:
-            paths = {one.member.number: one.checkpoint for one in work.assigned}
-            self._pack = Pack(self._objective(work.setting), [one.member for one in work.assigned], paths)
+            self._pack = Pack(self._objective(work.setting), work.assigned)
             reports = self._pack.history()  # the driver may not have heard the reports before the checkpoint
             if _at_rung(reports, work):
                 return reports

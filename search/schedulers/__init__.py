@@ -18,10 +18,12 @@ The class is pure: what carries a sweep out asks it and does as it says. The con
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+import random
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from objectives.base import Config, Knob, Value
 from objectives.registry import names, unknown
 from search import options
 from search.options import Chosen, name_of, options_of
@@ -40,6 +42,15 @@ class SchedulerInfo:
     source: str
 
 
+@dataclass(frozen=True)
+class Change:
+    """By how much a member's score fell from a milestone to the next one, and its config; None where that is not known yet."""
+
+    epoch: int
+    config: Config
+    gain: float | None
+
+
 class SchedulerProtocol(Protocol):
     """Decides at milestones whether a member goes on. `milestones` are the epochs after which workers wait for a decision."""
 
@@ -52,6 +63,23 @@ class SchedulerProtocol(Protocol):
     def decide(self, number: int, arm: str, epoch: int, score: float) -> str:
         """The reason to stop a member after this epoch; empty if the member goes on."""
         ...
+
+
+class Evolving(SchedulerProtocol, Protocol):
+    """A scheduler at whose milestones all members wait, and some are replaced by members that start from others."""
+
+    def replaced(self, scores: Mapping[int, float], draws: random.Random) -> dict[int, int]:
+        """Who is replaced by a member that starts from whom, by the scores of an arm at a milestone."""
+        ...
+
+    def explored(self, knobs: Sequence[Knob], config: Config, draws: random.Random, told: Sequence[Change]) -> dict[str, Value]:
+        """The knobs of such a member, from the config of the one from which it starts and from the changes so far."""
+        ...
+
+
+def evolving(chosen: Chosen) -> bool:
+    """True for a scheduler that replaces members (`Evolving`)."""
+    return name_of(chosen) in known() and hasattr(_class(name_of(chosen)), "replaced")
 
 
 def known() -> list[str]:

@@ -6,7 +6,7 @@ from objectives import data, models
 from objectives.base import Knob, Objective
 from objectives.registry import names
 from search.errors import SpecError
-from search.spec.keys import Range, Searched, Spec
+from search.spec.keys import Range, Searched, Spec, condition, plain
 
 
 def with_defaults(spec: Spec, objective: type[Objective]) -> Spec:
@@ -24,6 +24,7 @@ def with_defaults(spec: Spec, objective: type[Objective]) -> Spec:
             ),
             "likelihood": spec.likelihood or next(iter(objective.likelihoods), None),
             "search": search,
+            "ranges": _of_a_pilot(spec, objective),
             "budget": spec.budget.model_copy(update={"epochs": spec.budget.epochs or objective.default_epochs}),
             "metric": spec.metric or objective.score,
             "alone": bool(searched_alone(spec, objective)),
@@ -32,13 +33,21 @@ def with_defaults(spec: Spec, objective: type[Objective]) -> Spec:
     )
 
 
+def _of_a_pilot(spec: Spec, objective: type[Objective]) -> tuple[str, ...] | None:
+    """The λ whose ranges a pilot is to find: with `auto` those of which the spec gives neither end. None: no pilot was asked for."""
+    if spec.ranges != "auto":
+        return spec.ranges if isinstance(spec.ranges, tuple) else None
+    whole = {name: plain(wanted) for name, wanted in searched_knobs(spec, objective).items() if objective.knobs[name].is_lambda}
+    return tuple(name for name, wanted in whole.items() if isinstance(wanted, Range) and wanted.low is None and wanted.high is None)
+
+
 def _written_out(knob: Knob, wanted: Searched) -> Searched:
-    if not isinstance(wanted, Range):
-        return wanted
-    if knob.choices:
-        return tuple(knob.choices)
-    low, high, log = bounds(knob, wanted)
-    return Range(low=low, high=high, log=log)
+    given, when = plain(wanted), condition(wanted) or None
+    if not isinstance(given, Range) or knob.choices:
+        choices = tuple(knob.choices) if isinstance(given, Range) else given
+        return Range(choices=choices, when=when) if when else choices
+    low, high, log = bounds(knob, given)
+    return Range(low=low, high=high, log=log, when=when)
 
 
 def default_dataset(objective: type[Objective]) -> str:

@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 from objectives import base, data, features, models
@@ -15,9 +16,12 @@ from objectives.registry import load, names, unknown
 from search import schedulers
 from search.asking import samplers
 from search.asking.space import Space
+from search.schedulers._evolving import movable
+from search.spec.conditions import condition_faults, never, point_faults, sets
 from search.spec.defaults import bounds, default_dataset, searched_alone, searched_knobs
 from search.spec.goals import goal_faults
-from search.spec.keys import Purpose, Range, Resources, Scalar, Searched, Spec
+from search.spec.handing_on import evolving_faults, handing_on_faults, stopping
+from search.spec.keys import Purpose, Range, Resources, Scalar, Searched, Spec, condition, plain
 
 # The off arm needs a config, and a curve over λ needs three more.
 MIN_TRIALS = 4
@@ -41,16 +45,25 @@ def knob_faults(spec: Spec, objective: type[Objective], purpose: Purpose) -> lis
             faults.append(f"a knob must be either searched or fixed; {name!r} is both. Remove it from search or from fixed.")
     for name, value in spec.fixed.items():
         faults += [_unknown_knob("fixed", spec, name, knobs)] if name not in knobs else _value_faults(f"fixed.{name}", knobs[name], value)
-    faults += _point_faults(spec, searched, knobs)
+    faults += condition_faults(spec.objective, searched, spec.fixed, knobs) + _point_faults(spec, searched, knobs)
+    if not faults and any(condition(wanted) for wanted in searched.values()):
+        space = Space(_as_searched(spec, objective), objective)
+        faults += never(space)
+        points = [] if faults else enumerate(spec.points)
+        faults += [fault for index, point in points for fault in point_faults(f"points[{index}]", point, space)]
     lambdas = [name for name in searched if name in knobs and knobs[name].is_lambda]
     known = [name for name, knob in knobs.items() if knob.is_lambda]
     if purpose == "sweep" and not lambdas and all(name in knobs for name in searched):
         faults.append(
             f"a sweep must search at least one λ; it searches {', '.join(searched) or 'nothing'}. Add one of {', '.join(known)} to search."
         )
+    faults += _schedule_faults(spec, objective, purpose)
     if purpose == "sweep":
+        faults += evolving_faults(spec, objective)
         faults += [unknown("simplify: a searched λ", name, lambdas) for name in spec.simplify if name not in lambdas]
         faults += _alone_faults(spec, objective)
+        ranged = [name for name in lambdas if isinstance(plain(searched[name]), Range) and not knobs[name].choices]
+        faults += [unknown("ranges: a searched λ with a range", one, ranged) for one in _named_ranges(spec) if one not in ranged]
         faults += _goal_faults(spec, objective, lambdas)
     return faults
 
@@ -59,7 +72,7 @@ def _goal_faults(spec: Spec, objective: type[Objective], lambdas: Sequence[str])
     """Goals that cannot be read, or that are about nothing that is searched. A range that is faulty itself says nothing of its goal."""
     knobs, searched, known = objective.knobs, searched_knobs(spec, objective), {}
     for name in lambdas:
-        knob, wanted = knobs[name], searched[name]
+        knob, wanted = knobs[name], plain(searched[name])
         if isinstance(wanted, Range) and not knob.choices and not _search_faults(knob, wanted):
             low, _, log = bounds(knob, wanted)
             known[name] = knob, log, low
@@ -67,6 +80,10 @@ def _goal_faults(spec: Spec, objective: type[Objective], lambdas: Sequence[str])
             known[name] = knob, False, min((float(one) for one in wanted if not isinstance(one, str)), default=0.0)
     judged = spec.confirm.seeds > 0 and spec.confirm.configs != 0
     return goal_faults(spec.until, known, spec.metric or objective.score, judged)
+
+
+def _named_ranges(spec: Spec) -> tuple[str, ...]:
+    return spec.ranges if isinstance(spec.ranges, tuple) else ()
 
 
 def _alone_faults(spec: Spec, objective: type[Objective]) -> list[str]:
@@ -90,7 +107,30 @@ def _alone_faults(spec: Spec, objective: type[Objective]) -> list[str]:
 
 def conflicts(spec: Spec, objective: type[Objective]) -> list[Conflict]:
     """Knobs that do not go together, as far as the objective knows; and what the sampler cannot do with those that are searched."""
-    return _objectives_conflicts(spec, objective) + _sampler_conflicts(spec, objective)
+    handing_on = [Conflict("error", "sampler", fault) for fault in handing_on_faults(spec)]
+    return _objectives_conflicts(spec, objective) + _sampler_conflicts(spec, objective) + handing_on
+
+
+def _schedule_faults(spec: Spec, objective: type[Objective], purpose: Purpose) -> list[str]:
+    """What is wrong with knobs that move in training, which only an exported config has."""
+    if not spec.schedule:
+        return []
+    if purpose == "sweep":
+        return ["schedule must be left out of a sweep: it is for `lagrange train`; a sweep finds one with scheduler: pbt."]
+    knobs, epochs, found = objective.knobs, spec.budget.epochs or objective.default_epochs, []
+    if not objective.hands_on:
+        found.append("schedule must be left out: knobs of this objective cannot move in training.")
+    for name, steps in spec.schedule.items():
+        where, starts = f"schedule.{name}", [start for start, _ in steps]
+        if name not in knobs:
+            found.append(_unknown_knob("schedule", spec, name, knobs))
+            continue
+        if not movable(knobs[name]):
+            found.append(f"{where} must be a knob that may move in training: a number, no count, no structure. Put it under fixed.")
+        if not starts or starts[0] != 0 or any(a >= b for a, b in pairwise(starts)) or starts[-1] >= epochs:
+            found.append(f"{where} must be [[0, value], [epoch, value], …] with ascending epochs below {epochs}; got epochs {starts}.")
+        found += [fault for _, value in steps for fault in _value_faults(where, knobs[name], value)]
+    return found
 
 
 def _sampler_conflicts(spec: Spec, objective: type[Objective]) -> list[Conflict]:
@@ -98,20 +138,34 @@ def _sampler_conflicts(spec: Spec, objective: type[Objective]) -> list[Conflict]
     search = searched_knobs(spec, objective)
     if not search or samplers.faults(spec.sampler) or knob_faults(spec, objective, "train"):
         return []
-    resolved = spec.model_copy(update={"search": search, "alone": bool(searched_alone(spec, objective))})
-    return samplers.conflicts(spec.sampler, Space(resolved, objective), spec.budget.trials)
+    return samplers.conflicts(spec.sampler, Space(_as_searched(spec, objective), objective), spec.budget.trials)
+
+
+def _as_searched(spec: Spec, objective: type[Objective]) -> Spec:
+    """The spec with what it searches, and how, written out."""
+    return spec.model_copy(update={"search": searched_knobs(spec, objective), "alone": bool(searched_alone(spec, objective))})
 
 
 def _objectives_conflicts(spec: Spec, objective: type[Objective]) -> list[Conflict]:
     intent, lambdas = _intent(spec, objective), searched_alone(spec, objective)
-    if not lambdas:
-        return objective.conflicts(intent)
-    found = []
-    for name in lambdas:  # λ that are never on together have no conflict
-        others = set(lambdas) - {name}
-        on = {other: values for other, values in intent.on.items() if other not in others}
-        found += objective.conflicts(replace(intent, on=on, searched=intent.searched - others))
-    return list(dict.fromkeys(found))
+    found: list[Conflict] = []
+    for acting, gates in _together(spec, objective):  # λ that are never on together have no conflict
+        for one in [{name} for name in lambdas] or [set[str]()]:
+            others = (intent.searched - acting) | (set(lambdas) - one)
+            on = {other: gates.get(other, values) for other, values in intent.on.items() if other not in others or other in gates}
+            idle = others - set(gates)
+            on |= {other: (objective.knobs[other].default,) for other in idle if not objective.knobs[other].is_lambda}
+            found += objective.conflicts(replace(intent, on=on, searched=intent.searched - others))
+    return sorted(dict.fromkeys(found), key=lambda conflict: conflict.level != "error")
+
+
+def _together(spec: Spec, objective: type[Objective]) -> list[tuple[frozenset[str], dict[str, tuple[Value, ...]]]]:
+    """The searched knobs that may act together, with the values that their gates then have: one set where no knob has a condition."""
+    search = searched_knobs(spec, objective)
+    whole = frozenset(search) & frozenset(objective.knobs)
+    if not any(condition(wanted) for wanted in search.values()) or knob_faults(spec, objective, "train"):
+        return [(whole, {})]
+    return sets(Space(_as_searched(spec, objective), objective).knobs)
 
 
 def _intent(spec: Spec, objective: type[Objective]) -> Intent:
@@ -120,7 +174,7 @@ def _intent(spec: Spec, objective: type[Objective]) -> Intent:
     searched = searched_knobs(spec, objective)
     values = {name: _possible(knob, searched.get(name), spec.fixed.get(name, knob.default)) for name, knob in knobs.items()}
     epochs = spec.budget.epochs or objective.default_epochs
-    milestones = () if schedulers.faults(spec.scheduler) else schedulers.make(spec.scheduler, epochs).milestones
+    milestones = () if schedulers.faults(spec.scheduler) else schedulers.make(stopping(spec), epochs).milestones
     return Intent(
         model=spec.model or next(iter(objective.models), None),
         dataset=spec.dataset.name or default_dataset(objective),
@@ -138,6 +192,7 @@ def _possible(knob: Knob, wanted: Searched | None, value: Scalar) -> tuple[Value
     """The values that a knob may take: its choices, the ends of its range, or its one value where it is not searched."""
     if wanted is None:
         return (value,)
+    wanted = plain(wanted)
     if not isinstance(wanted, Range):
         return tuple(wanted)
     if knob.choices:
@@ -152,6 +207,9 @@ def _unknown_knob(where: str, spec: Spec, name: str, knobs: Mapping[str, Knob]) 
 
 def _search_faults(knob: Knob, wanted: Searched) -> list[str]:
     where = f"search.{knob.name}"
+    if isinstance(wanted, Range) and wanted.choices is not None and (wanted.low, wanted.high, wanted.log) != (None, None, None):
+        return [f"{where} must have either choices or a range; it has both. Keep one."]
+    wanted = plain(wanted)
     if not isinstance(wanted, Range):
         faults = [fault for value in wanted for fault in _value_faults(where, knob, value)]
         if len(wanted) < 2 or len(set(wanted)) < len(wanted):
@@ -230,7 +288,7 @@ def _point_faults(spec: Spec, searched: Mapping[str, Searched], knobs: Mapping[s
 
 
 def _in_range(where: str, knob: Knob, wanted: Searched, value: Scalar) -> list[str]:
-    kind = _value_faults(where, knob, value)
+    kind, wanted = _value_faults(where, knob, value), plain(wanted)
     if kind or (isinstance(wanted, Range) and knob.choices):
         return kind
     if not isinstance(wanted, Range):
@@ -254,6 +312,11 @@ def name_faults(spec: Spec, objective: type[Objective], remote: bool) -> list[st
     elif spec.metric is not None and not metrics[spec.metric].decides:
         deciding = ", ".join(name for name, metric in metrics.items() if metric.decides)
         faults.append(f"metric must be one that can decide, lower being better; got {spec.metric!r}. Choose one of {deciding}.")
+    decides = spec.metric or objective.score
+    if spec.margin_unit and spec.margin_unit != decides:
+        faults.append(
+            f"margin must be in units of the score that decides, {decides}; got {spec.margin!r}. Write: margin: AMOUNT {decides}."
+        )
     if spec.precision not in objective.precisions:
         faults.append(unknown(f"a precision of {spec.objective!r}", spec.precision, objective.precisions))
     if spec.precision == "tf32" and not spec.resources.gpu:

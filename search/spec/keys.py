@@ -24,14 +24,6 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Range(_Part):
-    """Where a knob is searched. A missing end is the knob's own."""
-
-    low: float | None = None
-    high: float | None = None
-    log: bool | None = None
-
-
 class DatasetSpec(_Part):
     """The data set. Other keys than these belong to the data set's own file."""
 
@@ -83,9 +75,28 @@ def _scalar(given: Any) -> Any:
     return given
 
 
+Scalar = Annotated[bool | int | float | str, PlainValidator(_scalar)]
+
+
+class Range(_Part):
+    """Where a knob is searched: a range (a missing end is the knob's own) or `choices`. `when`: the values of other knobs that it needs."""
+
+    low: float | None = None
+    high: float | None = None
+    log: bool | None = None
+    choices: tuple[Scalar, ...] | None = None
+    when: dict[str, tuple[Scalar, ...]] | None = None
+
+    @field_validator("when", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, given: Any) -> Any:
+        single = isinstance(given, Mapping)
+        return {name: value if isinstance(value, list | tuple) else (value,) for name, value in given.items()} if single else given
+
+
 def _kind(given: Any) -> str | None:
     """Which of the two forms is used to say where a knob is searched."""
-    return "range" if isinstance(given, Mapping | Range) else "choices" if isinstance(given, list | tuple) else None
+    return "a range" if isinstance(given, Mapping | Range) else "a list" if isinstance(given, list | tuple) else None
 
 
 def _named(given: Any) -> Any:
@@ -105,13 +116,50 @@ def _packed(given: Any) -> Any:
     return given
 
 
+def _ranges(given: Any) -> Any:
+    if given is None or given in ("auto", "own"):
+        return None if given == "own" else given
+    if not isinstance(given, list | tuple) or not all(isinstance(name, str) for name in given):
+        raise ValueError("must be auto (a pilot finds each range that is not given), own, or a list of searched λ")
+    return tuple(given)
+
+
+Ranges = Annotated[Any, PlainValidator(_ranges)]  # None, auto, or a tuple of names
+
+
+def _margin(given: Any) -> Any:
+    """A share of the off arm's score; or an amount in units of the score, with the score's name: `0.05 val_nll_nats`."""
+    amount, _, unit = given.strip().partition(" ") if isinstance(given, str) else (given, "", "")
+    try:
+        size = math.nan if isinstance(amount, bool) else float(amount)
+    except (TypeError, ValueError):
+        size = math.nan
+    if not 0 <= size < math.inf:
+        raise ValueError(
+            "must be a share of the off arm's score, such as 0.01, or an amount with the score's name, such as 0.05 val_nll_nats"
+        )
+    return f"{size:g} {unit.strip()}" if unit.strip() else size
+
+
+Margin = Annotated[float | str, PlainValidator(_margin)]
 Named = Annotated[str | dict[str, Any], PlainValidator(_named)]
 Pack = Annotated[int | str, PlainValidator(_packed)]
-Scalar = Annotated[bool | int | float | str, PlainValidator(_scalar)]
 Searched = Annotated[
-    Annotated[Range, Tag("range")] | Annotated[tuple[Scalar, ...], Tag("choices")],
+    Annotated[Range, Tag("a range")] | Annotated[tuple[Scalar, ...], Tag("a list")],
     Discriminator(_kind, custom_error_type="searched", custom_error_message="must be a mapping with low and high, or a list of choices"),
 ]
+
+
+def plain(wanted: Searched) -> Searched:
+    """Where a knob is searched, without its condition: a range, or a list of choices."""
+    if not isinstance(wanted, Range):
+        return wanted
+    return wanted.choices if wanted.choices is not None else wanted.model_copy(update={"when": None})
+
+
+def condition(wanted: Searched) -> dict[str, tuple[Scalar, ...]]:
+    """The condition of a searched knob: the values of other knobs that it needs; empty where it has none."""
+    return dict(wanted.when or {}) if isinstance(wanted, Range) else {}
 
 
 class Spec(_Part):
@@ -122,8 +170,10 @@ class Spec(_Part):
     dataset: DatasetSpec = DatasetSpec()
     likelihood: str | None = None
     search: dict[str, Searched] | None = None
+    ranges: Ranges = None
     fixed: dict[str, Scalar] = {}
     points: tuple[dict[str, Scalar], ...] = ()
+    schedule: dict[str, tuple[tuple[int, float], ...]] = {}
     sampler: Named = "tpe"
     scheduler: Named = "asha"
     budget: Budget = Budget()
@@ -133,7 +183,7 @@ class Spec(_Part):
     measure: tuple[str, ...] = ()
     features: dict[str, Any] | None = None
     latents: str | None = None
-    margin: float = Field(default=0.01, ge=0)
+    margin: Margin = 0.01
     prefer: Literal["best", "simpler"] = "best"
     until: tuple[str, ...] = ()
     prior: tuple[str, ...] = ()
@@ -211,6 +261,11 @@ class Spec(_Part):
         """Where a training runs, as `Settings` says it."""
         named = self.resources.device
         return named if named != "auto" else "accelerator" if self.resources.gpu else "cpu"
+
+    @property
+    def margin_unit(self) -> str:
+        """The score whose unit the margin has; empty where it is a share of the off arm's score."""
+        return self.margin.partition(" ")[2] if isinstance(self.margin, str) else ""
 
     def settings(self, *, cache: str | None = None) -> Settings:
         """What the objective is built from: everything about a training except the knobs."""

@@ -16,6 +16,7 @@ from search import schedulers
 from search.errors import SpecError
 from search.spec.defaults import default_knobs, with_defaults
 from search.spec.faults import conflicts, knob_faults, name_faults, plain_faults
+from search.spec.handing_on import stopping
 from search.spec.keys import Budget, Confirm, DatasetSpec, Limits, Purpose, Range, Resources, Spec
 from search.spec.text import parse_yaml, read_yaml
 
@@ -47,7 +48,7 @@ def read(
     faults += [conflict.message for conflict in conflicts(spec, objective) if conflict.level == "error"]
     if faults:
         raise SpecError(list(dict.fromkeys(faults)))
-    return with_defaults(spec, objective)
+    return with_defaults(spec, objective).model_copy(update={"scheduler": stopping(spec)})
 
 
 def resolve(spec: Spec, *, purpose: Purpose = "sweep", remote: bool = False) -> Spec:
@@ -181,7 +182,7 @@ def _form_fault(fault: Any) -> str:
 
 def _is_branch(part: Any) -> bool:
     """True for the tag with which pydantic names a branch of `Searched`. The tag is no key of the spec."""
-    return part in ("range", "choices")
+    return part in ("a range", "a list")
 
 
 def _keys(path: Sequence[str]) -> list[str]:

@@ -11,10 +11,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from objectives.base import Phase
 from search.asking.space import OFF_ARM
 from search.choosing.answer import Answer, Effect, LambdaAnswer, Verdict, number
-from search.telling.live import ENDED_BADLY, config_text, duration
+from search.telling.beside_text import beside_lines, cost_lines, luck_line, plan_text
+from search.telling.live import config_text
+
+__all__ = ["effect_text", "plan_text", "print_answer", "print_stored"]
 
 _VERDICTS = {
     Verdict.HELPS: ("green", "λ is worth it: the interval of its effect lies above 0"),
@@ -25,23 +27,36 @@ _VERDICTS = {
 
 
 def print_answer(
-    console: Console, name: str, answer: Answer, notes: Iterable[str] = (), home: str = "", usual: Mapping[str, Any] | None = None
+    console: Console,
+    name: str,
+    answer: Answer,
+    notes: Iterable[str] = (),
+    home: str = "",
+    usual: Mapping[str, Any] | None = None,
+    details: bool = False,
 ) -> None:
     """The answer as a person wants to read it: what to use, how sure that is, whether λ was worth it, what it cost, where to look next.
 
-    `usual` are the defaults of the objective's knobs; they are not repeated.
+    `usual` are the defaults of the objective's knobs; they are not repeated. `details`: all that stands beside the answer, too.
     """
     colour, meaning = _VERDICTS[answer.verdict]
+    if answer.verdict is Verdict.HELPS and answer.effect.high <= answer.margin:
+        meaning = "λ helps, by less than the margin"
     console.print()
     console.print(Text.assemble((f"{name}: ", "bold"), (str(answer.verdict), f"bold {colour}"), f" – {meaning}"), soft_wrap=True)
     console.print(Text(answer.sentence()), soft_wrap=True)
-    console.print(_facts(answer, usual))
+    console.print(_facts(answer, usual, details))
     for warning in dict.fromkeys([one.warning for one in answer.lambdas if one.warning] + list(answer.notes) + list(notes)):
         console.print(Text(f"note: {warning}", style="yellow"), soft_wrap=True)
     option = f" --home {home}" if home else ""
     console.print("where to look next:", style="dim")
     for command, why in _next_steps(name, option):
         console.print(Text.assemble(f"  {command}", (f"   # {why}", "dim")), soft_wrap=True)
+
+
+def print_stored(console: Console, name: str, stored: Mapping[str, Any], home: str, usual: Mapping[str, Any] | None) -> None:
+    """An answer as the catalogue has it, with all that stands beside it."""
+    print_answer(console, name, Answer.from_dict(stored), home=home, usual=usual, details=True)
 
 
 def _next_steps(name: str, option: str) -> list[tuple[str, str]]:
@@ -53,7 +68,7 @@ def _next_steps(name: str, option: str) -> list[tuple[str, str]]:
     ]
 
 
-def _facts(answer: Answer, usual: Mapping[str, Any] | None) -> Table:
+def _facts(answer: Answer, usual: Mapping[str, Any] | None, details: bool) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
@@ -62,28 +77,28 @@ def _facts(answer: Answer, usual: Mapping[str, Any] | None) -> Table:
     rows: list[tuple[str, str]] = [(f"best {one.name}", _off_line(one, answer) if off else _lambda_line(one)) for one in together]
     rows += [(f"{one.name} alone", _alone_line(one, answer)) for one in answer.lambdas if one.alone is not None]
     rows += [(f"{one.name} elsewhere", _sensitivity_line(one)) for one in together if one.sensitivity and not off]
+    rows += [(f"{name} up and back", path["line"]) for name, path in answer.hysteresis.items()]
     rows += [(f"without {one.name}", f"costs {effect_text(one.without)}") for one in answer.lambdas if one.without is not None]
+    rows += beside_lines(answer, details)
     rows.append(("effect", f"{effect_text(answer.effect)} of {answer.score_name} gained over λ off ({answer.effect.seeds} paired seeds)"))
     if answer.score_label:
         rows.append(("score", f"{answer.score_name} is {answer.score_label}; lower is better"))
     rows.append(("verdict", f"{answer.verdict} (margin ±{number(answer.margin)})"))
     rows += [("goal", one.words()) for one in answer.goals]
-    if answer.optimism > 0:
-        rows.append(("luck", f"the best member of the search scored {number(answer.luckiest, answer.optimism)}: more than one may expect"))
+    rows += luck_line(answer)
     rows.append(("promise", f"{answer.promise.words()} for one new seed (95 %)"))
     rows.append(("config", f"{config_text(answer.recommended, usual)} (arm {answer.recommended_arm})"))
     rows.append(("test split", _test_line(answer.test, _arm_names(answer))))
     rows += [("measured", _measured_line(name, arms, _arm_names(answer))) for name, arms in answer.measured.items()]
-    rows += [
-        (f"spent: {phase}", _spent_line(states))
-        for phase, states in sorted(answer.spent.items(), key=lambda item: (item[0] == "total", item[0] != Phase.SEARCH))
-    ]
+    rows += cost_lines(answer, details)
     for title, text in rows:
         table.add_row(title, escape(text))
     return table
 
 
 def _off_line(one: LambdaAnswer, answer: Answer) -> str:
+    if one.switched_off:
+        return f"{number(one.off)}, which is off; the best of the others has it switched off by {one.switched_off}"
     said = "it hurts" if answer.verdict is Verdict.HURTS else "nothing shows that it is better than off"
     return f"{number(one.off)}, which is off; the best of the others is {number(one.value)}, and {said}"
 
@@ -97,6 +112,8 @@ def _alone_line(one: LambdaAnswer, answer: Answer) -> str:
 
 
 def _lambda_line(one: LambdaAnswer) -> str:
+    if one.switched_off:
+        return f"off: switched off by {one.switched_off}"
     if math.isnan(one.low):
         return f"{number(one.value)}{'' if one.unit in ('', '1') else f' {one.unit}'}, interval unknown (off: {number(one.off)})"
     low = f"{number(one.low)}{' (or below)' if one.open_low else ''}"
@@ -147,13 +164,3 @@ def _test_line(test: Mapping[str, Any] | None, names: Mapping[str, str]) -> str:
 
 def _estimate(value: Any) -> str:
     return f"{number(value['mean'], value['se'])} ± {number(value['se'])}" if isinstance(value, Mapping) else number(value)
-
-
-def _spent_line(states: Mapping[str, Mapping[str, float]]) -> str:
-    total = states.get("total", {})
-    members = max(total.get("members", 0), 1)
-    # How often a training gave no result is a result, too.
-    share = {state: f" ({100 * entry['members'] / members:.0f} %)" for state, entry in states.items() if state in ENDED_BADLY}
-    by_state = ", ".join(f"{entry['members']:.0f}{share.get(state, '')} {state}" for state, entry in states.items() if state != "total")
-    whole = f"{total.get('members', 0):.0f} members, {total.get('epochs', 0):.0f} epochs, {duration(total.get('seconds', 0))} of training"
-    return f"{whole} ({by_state})" if by_state else whole

@@ -44,7 +44,7 @@ def best_spec(name: str, row: SweepRow, answer: Answer, rows: Sequence[MemberRow
     }
     from infra.catalogue import config_hash
 
-    digest = config_hash(answer.recommended)
+    digest = config_hash(answer.recommended, answer.recommended_schedule)
     confirmed = [
         {"seed": member.seed, "score": member.score}
         for member in rows
@@ -67,7 +67,8 @@ def best_spec(name: str, row: SweepRow, answer: Answer, rows: Sequence[MemberRow
         "data": row.facts,
         **row.provenance,
     }
-    return {**spec, "search": {}, "fixed": dict(answer.recommended), "provenance": source, "promise": promise}
+    moving = {"schedule": answer.recommended_schedule} if answer.recommended_schedule else {}
+    return {**spec, "search": {}, "fixed": dict(answer.recommended), **moving, "provenance": source, "promise": promise}
 
 
 def export(name: str, path: str | Path | None = None, *, home: Home | None = None) -> str:

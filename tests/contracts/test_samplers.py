@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import math
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -12,10 +13,12 @@ import pytest
 
 from objectives.base import ObjectiveError
 from objectives.registry import load, names
-from search.asking.samplers import SamplerInfo, accepted, adaptive, brute, conflicts, faults, sampler_for
+from search.asking import samplers
+from search.asking.samplers import SamplerInfo, accepted, adaptive, brute, conflicts, faults, path, sampler_for
 from search.asking.samplers.grid import levels
 from search.asking.space import Space
 from search.cli import listing
+from search.errors import SpecError
 from search.options import Chosen, name_of
 from search.spec.reading import read
 
@@ -41,9 +44,14 @@ FINITE = {"beta": [0.03, 0.3, 1.0, 3.0], "lr": [1e-4, 1e-3, 1e-2], "latent_dim":
 
 
 def space_for(name: str) -> Space:
-    """A space that a sampler does not refuse: that of `space()`, or one with as many knobs and finitely many points."""
-    refused = any(one.level == "error" for one in conflicts(name, space(), 24))
-    return space(**FINITE) if refused else space()
+    """A space that a sampler does not refuse: that of `space()`, one with as many knobs and finitely many points, or one λ alone."""
+    tried = (space(), space(**FINITE), space(beta={}))
+    return next(here for here in tried if not any(one.level == "error" for one in conflicts(name, here, 24)))
+
+
+def hands_on(name: str) -> bool:
+    """Whether members start from earlier ones. Such a path has the same points for every seed, and each of them twice, up and back."""
+    return info(name).hands_on
 
 
 def ask(
@@ -82,17 +90,17 @@ def test_it_says_what_it_is(name: str) -> None:
 def test_draws_lie_in_the_space(name: str) -> None:
     here = space_for(name)
     for params in walk(name, 16):
-        assert set(params) == {"beta", "lr", "latent_dim", "dropout"}
+        assert set(params) == {knob.name for knob in here.knobs}
         assert here.contains(here.config(params))
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_the_same_seed_repeats_the_sweep_and_another_does_not(name: str) -> None:
     assert walk(name, 12) == walk(name, 12)
-    assert walk(name, 12) != walk(name, 12, seed=1)
+    assert (walk(name, 12) == walk(name, 12, seed=1)) is hands_on(name)
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if not hands_on(name)])
 def test_members_differ(name: str) -> None:
     found = walk(name, 16)
     assert all(a != b for a, b in itertools.combinations(found, 2))
@@ -111,13 +119,13 @@ def test_a_study_that_is_rebuilt_goes_on_where_it_was(name: str) -> None:
         study.tell(trial, score(trial.params))
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if not hands_on(name)])
 def test_open_members_do_not_get_the_same_config(name: str) -> None:
     found = walk(name, 12, tell=False)
     assert all(a != b for a, b in itertools.combinations(found, 2))
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if not hands_on(name)])
 def test_the_off_arm_draws_nuisance_knobs_only(name: str) -> None:
     here, study = space_for(name), optuna.create_study()
     found = [ask(name, study, here, number, arm="off").params for number in range(4)]
@@ -364,3 +372,54 @@ def test_cmaes_says_what_it_does_not_learn() -> None:
     (warned,) = conflicts("cmaes", space(), 24)
     assert warned.level == "warning" and "dropout has choices" in warned.message
     assert not conflicts("cmaes", space(beta={}, lr={}), 24)
+
+
+# Those that hand on -----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if hands_on(name)])
+def test_a_member_starts_from_an_earlier_one_of_its_chain(name: str) -> None:
+    module = importlib.import_module(f"search.asking.samplers.{name}")
+    for options in ({}, *module.EXAMPLES):
+        chosen = {"name": name, **options}
+        before = {index: samplers.predecessor(chosen, index) for index in range(20)}
+        assert before[0] is None and any(one is not None for one in before.values())
+        assert all(one is None or 0 <= one < index for index, one in before.items())
+        assert all(samplers.chain(chosen, one) == samplers.chain(chosen, index) for index, one in before.items() if one is not None)
+        assert samplers.hands_on(chosen) and not adaptive(chosen)
+
+
+def test_a_path_goes_from_weak_to_strong_and_back_over_the_same_values() -> None:
+    here = space(beta={"low": 0.01, "high": 100.0})
+    one = [params["beta"] for params in walk({"name": "path", "chains": 1}, 10, here=here, trials=10)]
+    assert one == pytest.approx([0.01, 0.1, 1, 10, 100, 100, 10, 1, 0.1, 0.01])
+    two = [params["beta"] for params in walk("path", 10, here=here, trials=10)]
+    assert two == pytest.approx([0.01, 0.01, 1, 1, 100, 100, 100, 100, 1, 1])
+    (beta,) = here.knobs
+    reverse = [path.place(replace(beta, more="low"), 10, index, 1) for index in range(3)]
+    assert reverse == [1.0, 0.75, 0.5], "where less is more regularized the path starts at the upper end"
+
+
+@pytest.mark.parametrize(
+    ("search", "more", "words"),
+    [
+        ({"beta": [0.1, 1.0, 3.0]}, {}, ["must have a range", "search.beta is a choice out of [0.1, 1.0, 3.0]", "low and high"]),
+        ({"beta": {}, "lr": {}, "latent_dim": {}}, {}, ["all else fixed", "search.lr, search.latent_dim", "fixed"]),
+        ({"beta": {}, "l2": {}}, {}, ["must have one λ", "beta, l2 are searched together", "alone: true"]),
+        ({"beta": {}}, {"scheduler": {"name": "asha", "reduction": 2}}, ["scheduler must be none with sampler path", "reduction: 2"]),
+        ({"beta": {}}, {"points": [{"beta": 0.3}]}, ["points must be left out with sampler path"]),
+        ({"l2": {}}, {"objective": "toy"}, ["must have an objective whose members can hand on their weights"]),
+    ],
+)
+def test_what_is_no_path_is_refused(search: dict[str, Any], more: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(SpecError) as refused:
+        read({"objective": "vae", "search": search, "sampler": "path", **more})
+    (fault,) = refused.value.faults
+    assert all(word in fault for word in words), fault
+
+
+def test_a_path_may_go_along_each_lambda_alone_and_is_trained_whole() -> None:
+    spec = read({"objective": "vae", "search": {"beta": {}, "l2": {}}, "alone": True, "sampler": "path"})
+    assert spec.scheduler == "none" and read(spec.model_dump(exclude_none=True)) == spec
+    (warned,) = conflicts("path", space(beta={}), 6)
+    assert warned.level == "warning" and "too few for a way back" in warned.message

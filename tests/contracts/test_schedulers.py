@@ -16,10 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from objectives.base import Knob
 from objectives.registry import names
 from search.cli import listing
 from search.options import Chosen, name_of, said
-from search.schedulers import WRAPS, SchedulerInfo, SchedulerProtocol, accepted, faults, make
+from search.schedulers import WRAPS, Change, SchedulerInfo, SchedulerProtocol, accepted, evolving, faults, make
 from search.schedulers.hyperband import Scheduler as Hyperband
 
 pytestmark = pytest.mark.turns(3)
@@ -234,6 +235,50 @@ def test_it_is_readable_without_what_carries_it_out(name: str) -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+# Those that replace members --------------------------------------------------------------------------------------------------------------
+
+evolving_ones = pytest.mark.parametrize(
+    "name", [one for name in SCHEDULERS if evolving(name) for one in (name, *variants(name)[1:-1])], ids=said
+)
+KNOBS = (
+    Knob("beta", "", "", "1", 1.0, low=0.1, high=10.0, log=True, off=1.0, more="high"),
+    Knob("dropout", "", "", "1", 0.0, low=0.0, high=0.8, off=0.0, more="high"),
+)
+
+
+@evolving_ones
+@seeds
+@quick
+def test_the_worst_are_replaced_by_the_best_whatever_the_order(name: Chosen, seed: int) -> None:
+    rng, one = random.Random(seed), make(name, 20)
+    scores = {number: rng.choice(SCORES) for number in rng.sample(range(40), rng.randint(1, 20))}
+    mixed = dict(rng.sample(list(scores.items()), len(scores)))
+    found: dict[int, int] = one.replaced(scores, random.Random(seed))  # type: ignore[attr-defined]
+    assert found == one.replaced(mixed, random.Random(seed))  # type: ignore[attr-defined]
+    worst = {number: math.inf if math.isnan(score) else score for number, score in scores.items()}
+    assert not set(found) & set(found.values()) and len(found) <= len(scores) / 2
+    assert all(worst[number] >= worst[other] for number in found for other in worst.keys() - found.keys())
+    ranked = sorted(worst.values())
+    assert all(worst[parent] <= ranked[len(found) - 1] for parent in found.values())
+    assert one.milestones and not any(one.decide(number, "search", epoch, math.nan) for number in scores for epoch in one.milestones)
+
+
+@evolving_ones
+@seeds
+@quick
+def test_what_is_explored_lies_in_the_ranges_and_is_a_function_of_what_was_told(name: Chosen, seed: int) -> None:
+    rng, one = random.Random(seed), make(name, 20)
+
+    def config() -> dict[str, float]:
+        return {"beta": 10 ** rng.uniform(-1, 1), "dropout": rng.choice((0.0, 0.8, rng.uniform(0, 0.8)))}
+
+    told = [Change(rng.choice((4, 8)), config(), rng.choice((None, 0.0, rng.uniform(-1, 1)))) for _ in range(rng.randint(0, 12))]
+    parent = config()
+    found = one.explored(KNOBS, parent, random.Random(seed), told)  # type: ignore[attr-defined]
+    assert found == one.explored(KNOBS, parent, random.Random(seed), told)  # type: ignore[attr-defined]
+    assert set(found) == {"beta", "dropout"} and 0.1 <= found["beta"] <= 10 and 0 <= found["dropout"] <= 0.8
+
+
 # One of them ------------------------------------------------------------------------------------------------------------------------------
 
 
@@ -249,6 +294,25 @@ def test_none_stops_nothing() -> None:
     one = make("none", 20)
     one.hear([(number, "search", 4, float(number)) for number in range(9)])
     assert one.milestones == () and not any(one.decide(number, "search", 4, math.nan) for number in range(9))
+
+
+def test_auto_stops_nobody_in_short_trainings_and_listens_to_what_rungs_predict() -> None:
+    """Ten members of falling rank at the rung. Where final scores follow the rung the late ones stop; where they do not, nobody does."""
+    assert make("auto", 9).milestones == () and make("auto", 20).milestones == make("asha", 20).milestones
+    assert make({"name": "auto", "short": 30}, 20).milestones == ()
+
+    def stopped(finals: Sequence[float], doubt: float = 1.0) -> set[int]:
+        one = make({"name": "auto", "doubt": doubt}, 20)
+        one.hear([(number, "search", epoch, float(number) if epoch == 4 else finals[number]) for number in range(8) for epoch in (4, 20)])
+        one.hear([(number, "search", 4, float(number)) for number in (8, 9)])
+        return {number for number in (8, 9) if one.decide(number, "search", 4, float(number))}
+
+    assert stopped(range(8)) == {8, 9}
+    unrelated = [5, 1, 7, 3, 6, 0, 4, 2]
+    assert stopped(unrelated) == set() and stopped(unrelated, doubt=0) == {8, 9}
+    few = make("auto", 20)
+    few.hear([(number, "search", 4, float(number)) for number in range(7)])
+    assert [bool(few.decide(number, "search", 4, float(number))) for number in range(7)] == [False] * 3 + [True] * 4, "as asha"
 
 
 def test_hyperband_has_a_bracket_without_a_rung_and_each_number_has_one_bracket() -> None:

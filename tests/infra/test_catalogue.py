@@ -298,6 +298,30 @@ def test_migrations_make_what_the_models_say(catalogue: Catalogue) -> None:
         assert context.get_current_revision() == HEAD
 
 
+def test_a_catalogue_of_the_first_revision_is_read_and_its_members_started_from_scratch(tmp_path: Path) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'old.db'}")
+    config = Config()
+    config.set_main_option("script_location", str(INFRA / "migrations"))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        sweep = "1, 's', 'running', '', '', '', '2026-01-01', null, '{}', null, '{}', '{}', null, null, null, null, null"
+        member = "1, 3, 'search', 'off', '{\"l2\":0.5}', 'abc', 7, null, '', null, null, '{}', 0, 0.0, '', '{}', '2026-01-01', null"
+        connection.exec_driver_sql(f"insert into sweeps values ({sweep})")
+        connection.exec_driver_sql(f"insert into members values ({member})")
+    engine.dispose()
+    with Catalogue(f"sqlite:///{tmp_path / 'old.db'}") as catalogue:
+        (old,) = catalogue.members("s")
+        assert (old.number, old.config, old.parent, old.parent_epoch, old.start, old.schedule) == (3, {"l2": 0.5}, None, None, 0, {})
+        new = MemberRow(4, {"l2": 1.0}, 8, parent=3, parent_epoch=5, start=5, schedule={"l2": [[0, 1.0], [5, 2.0]]})
+        catalogue.add_members("s", [new])
+        found = catalogue.member("s", 4)
+        assert (found.parent, found.parent_epoch, found.start, found.schedule) == (3, 5, 5, {"l2": [[0, 1.0], [5, 2.0]]})
+
+
 def test_head_is_the_newest_migration() -> None:
     from alembic.config import Config
     from alembic.script import ScriptDirectory

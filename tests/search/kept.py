@@ -22,6 +22,7 @@ def said(outcome: Outcome) -> dict[str, Any]:
     """An answer without the seconds that were spent."""
     assert outcome.answer is not None, outcome.problem
     found = outcome.answer.to_dict()
+    found["beside"].pop("plan")
     for phase in found["spent"].values():
         for state in phase.values():
             state.pop("seconds")

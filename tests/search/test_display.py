@@ -104,13 +104,14 @@ def test_the_answer_says_everything_that_is_promised() -> None:
         "101.5 [99.5, 103.5] for one new seed (95 %)",
         "chosen 102.00 ± 0.4, off 104.00 ± 0.5, effect 2 [1, 3]",
         "FID[lenet, n=9]: chosen 2.00 ± 0.1, off 3.00 ± 0.2 (standard errors over 5 seeds)",
-        "24 members, 416 epochs, 63 s of training (20 complete, 4 stopped)",
+        "search 24 members, 416 epochs, 63 s",
         "note: the best beta lies at the edge",
         "note: 2 failed (member 3, 4): boom",
         "lagrange ui --home /h",
         "lagrange export s -o best.yaml --home /h",
     ):
         assert words in text, words
+    assert "24 members, 416 epochs, 63 s of training (20 complete, 4 stopped)" in printed(answer(), details=True)
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from infra.catalogue import Catalogue, MemberRow
 from infra.storage import Home
+from search import estimate
 from search.choosing.arms import t_quantile
 from search.choosing.race import FIRST
-from search.estimate import budgets, dry_run
+from search.estimate import Cost, Past, budgets, dry_run
 from search.running.where import IN_PROCESS
 from search.spec.reading import read
-from search.sweep import run
+from search.sweep import resume, run
 
 TOY = {"objective": "toy", "search": {"l2": {}}, "dataset": {"name": "none", "noise": 0.5}, "budget": {"trials": 8, "epochs": 4}}
 SPEC = {**TOY, "confirm": {"seeds": 4}, "scheduler": "none"}
@@ -38,6 +43,94 @@ def test_three_budgets_stand_side_by_side_and_the_larger_one_tells_more(tmp_path
 
 def test_a_sweep_of_the_same_kind_gives_time_and_noise_and_one_of_other_data_does_not(home: Home) -> None:
     known, basis = budgets(read({**SPEC, "budget": {"trials": 24, "epochs": 9}}), home=home, workers=1)
-    assert known[0].unit == "val_risk" and "trained before" in basis
+    assert known[0].unit == "val_risk" and "earlier sweep of this kind took here" in basis
     other, basis = budgets(read({**SPEC, "dataset": {"name": "none", "noise": 0.6}}), home=home, workers=1)
     assert other[0].unit == "sd of one training" and "here and now" in basis
+
+
+@settings(max_examples=25)
+@given(st.floats(0, 100), st.floats(0.01, 100), st.lists(st.integers(1, 40), min_size=2, max_size=12))
+def test_a_training_takes_a_fixed_part_and_a_part_for_each_epoch(fixed: float, per_epoch: float, epochs: list[int]) -> None:
+    trained = [member(number, count, fixed + per_epoch * count) for number, count in enumerate(epochs)]
+    cost = Cost.of(trained, overhead=5.0)
+    assert cost is not None
+    assert cost.seconds(len(epochs), sum(epochs), 2) == pytest.approx(5 + sum(one.seconds for one in trained) / 2)
+    if len(set(epochs)) > 1:
+        assert (cost.fixed, cost.per_epoch) == pytest.approx((fixed, per_epoch), rel=1e-6, abs=1e-6)
+        assert cost.seconds(1, 1000, 1) == pytest.approx(5 + fixed + 1000 * per_epoch)
+
+
+def member(number: int, epochs: int, seconds: float, **more: Any) -> MemberRow:
+    return MemberRow(number, "search", "search", {}, 0, state="complete", epochs=epochs, seconds=seconds, **more)
+
+
+def test_without_members_nothing_is_known_of_the_time() -> None:
+    assert Cost.of([]) is None and Cost.of([member(0, 0, 0.0)]) is None
+
+
+def test_what_another_kind_of_machine_took_says_nothing_here(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = read(SPEC)
+    here = Past.at(spec, home)
+    assert here.cost is not None and here.elsewhere == 0
+    monkeypatch.setattr(estimate.socket, "gethostname", lambda: "another")
+    assert Past.at(spec, home).cost is not None  # another machine with the same processor and as many cores
+    monkeypatch.setattr(estimate.machine, "cores", lambda: 1024)
+    away = Past.at(spec, home)
+    assert away.cost is None and away.elsewhere == sum(map(len, here.members.values()))
+    assert away.noise == here.noise  # noise is the same everywhere
+    assert "were trained on other machines" in dry_run(spec, home=home, workers=1).basis
+
+
+def test_a_sweep_keeps_its_plan_from_the_start_and_the_answer_has_what_came(
+    tmp_path: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(*given: Any) -> Cost:
+        raise AssertionError("nothing is trained for the plan of a sweep that begins")
+
+    monkeypatch.setattr(estimate, "_trained_now", trained)
+    new = Home.open(tmp_path)
+    first = run(SPEC, name="first", home=new, address=IN_PROCESS, tracking=False)
+    with Catalogue(new.catalogue_url) as catalogue:
+        row, members = catalogue.sweep("first"), catalogue.members("first")
+    planned = row.facts["plan"]
+    assert (planned["seconds"], planned["width"], planned["expected_epochs"]) == (None, None, None)
+    assert planned["members"] == sum(dry_run(read(SPEC), home=home, workers=1).members.values())
+    assert first.answer is not None and first.answer.beside.plan["planned"] == planned
+    came = first.answer.beside.plan["came"]
+    assert came["members"] == len(members) <= planned["members"] and came["epochs"] == sum(one.epochs for one in members)
+    assert came["width"] == first.answer.effect.high - first.answer.effect.low
+    assert came["seconds"] >= sum(one.seconds for one in members)
+    # The second sweep of this kind knows what the first one took.
+    run({**SPEC, "seed": 1}, name="second", home=new, address=IN_PROCESS, tracking=False)
+    with Catalogue(new.catalogue_url) as catalogue:
+        second = catalogue.sweep("second").facts["plan"]
+    assert second["seconds"] > 0 and second["width"] > 0 and second["unit"] == "val_risk"
+
+
+def test_a_sweep_that_goes_on_has_a_plan_with_all_its_members(tmp_path: Path) -> None:
+    home = Home.open(tmp_path)
+    run(SPEC, name="s", home=home, address=IN_PROCESS, tracking=False)
+    with Catalogue(home.catalogue_url) as catalogue:
+        raced = [one for one in catalogue.members("s") if one.phase == "confirm"]
+    again = resume("s", trials=4, home=home, address=IN_PROCESS, tracking=False)
+    assert again.answer is not None
+    planned, came = again.answer.beside.plan["planned"], again.answer.beside.plan["came"]
+    longer = read({**SPEC, "budget": {"trials": 12, "epochs": 4}})
+    assert planned["members"] == len(raced) + sum(dry_run(longer, home=home, workers=1).members.values())
+    assert len(raced) < came["members"] <= planned["members"]
+
+
+def test_a_plan_says_how_much_of_it_the_wall_time_has_room_for_and_what_early_stopping_will_leave(tmp_path: Path) -> None:
+    spec = {**SPEC, "scheduler": "asha", "budget": {"trials": 12, "epochs": 9}}
+    home = Home.open(tmp_path)
+    assert dry_run(read(spec), home=home, workers=1).expected_epochs is None
+    run(spec, home=home, address=IN_PROCESS, tracking=False)
+    known = dry_run(read(spec), home=home, workers=1)
+    assert known.expected_epochs is not None and known.expected_epochs < sum(known.epochs.values())
+    assert known.fits is None
+    hurried = dry_run(read({**spec, "budget": {**spec["budget"], "wall_minutes": 1e-7}}), home=home, workers=1)  # type: ignore[dict-item]
+    assert hurried.fits == 0
+    patient = dry_run(read({**spec, "budget": {**spec["budget"], "wall_minutes": 1e4}}), home=home, workers=1)  # type: ignore[dict-item]
+    assert patient.fits is None
+    # Another scheduler stops others.
+    assert dry_run(read({**spec, "scheduler": "median"}), home=home, workers=1).expected_epochs is None

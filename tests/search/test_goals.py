@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from scipy.stats import binomtest
 from typer.testing import CliRunner
 
-from search.choosing import race
+from search.choosing import from_members, race
+from search.choosing.answer import LambdaAnswer
 from search.choosing.arms import t_quantile
 from search.cli import app
 from search.errors import SpecError
@@ -110,8 +112,20 @@ def test_a_new_driver_wants_as_many_members() -> None:
     assert [until.wanted(searched, open_=False) for searched in (0, 5, 7, 9, 47)] == [6, 6, 8, 10, 48]
 
 
+def test_points_of_the_user_are_tried_before_any_look() -> None:
+    spec = read({**VAE, "until": "beta within 0.1 decades", "budget": {"trials": 12}, "points": [{"beta": 2.0}]})
+    assert Until(spec, None, list).wanted(0, open_=False) == 12  # type: ignore[arg-type]
+
+
+def test_nothing_is_left_to_know_of_a_lambda_that_is_switched_off() -> None:
+    spec = read({**VAE, "until": "lambda within 0.5 decades", "search": {"beta": {}, "lr": {}}})
+    known = LambdaAnswer("beta", 1.0, 1.0, math.nan, math.nan, False, False, switched_off="loss = wasserstein")
+    assert from_members._reached(spec, [known])[0].reached
+    assert not from_members._reached(spec, [replace(known, switched_off="")])[0].reached
+
+
 def test_watching_the_length_costs_no_truth() -> None:
-    """The interval of a mean holds it in at least 95 % of cases, though seeds were added until it was short enough (closed form: none)."""
+    """The interval of a mean holds it in at least 95 % of cases, though seeds were added until it was short enough."""
     rng, error, true = np.random.default_rng(0), race.WATCHED * race.FIRST, 0
     repeats = 4000
     for half in (0.45, 0.6, 0.8, 1.0):

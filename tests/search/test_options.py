@@ -22,6 +22,7 @@ from search.errors import SpecError
 from search.options import said
 from search.running import in_process
 from search.running.ledger import Ledger
+from search.running.leftovers import Leftovers
 from search.running.new_members import SEEDS
 from search.running.where import IN_PROCESS
 from search.spec.faults import warnings
@@ -258,7 +259,7 @@ def test_a_driver_that_was_resumed_tells_its_scheduler_what_the_one_before_told(
 
     def ledger(catalogue: Catalogue) -> tuple[Ledger, Hears]:
         hears = Hears()
-        one = Ledger("s", catalogue, NullTracker(), Silent(), hears, epochs=9, checkpoint=lambda number: tmp_path / str(number))
+        one = Ledger("s", catalogue, NullTracker(), Silent(), hears, epochs=9, leftovers=Leftovers(Home.open(tmp_path), "s"))
         return one, hears
 
     with Catalogue(f"sqlite:///{tmp_path / 'c.db'}") as catalogue:

@@ -23,7 +23,7 @@ from search.errors import SpecError
 from search.running.pack import Pack
 from search.running.plan import Job, Plan
 from search.running.where import IN_PROCESS
-from search.running.work import Prepared, Progress
+from search.running.work import Assigned, Prepared, Progress
 from search.spec.reading import read
 from search.sweep import run
 from tests.search.simulated import Simulated
@@ -58,7 +58,7 @@ def spec(**keys: Any) -> dict[str, Any]:
 
 def pack(objective: Any, folder: Path, configs: list[dict[str, Any]]) -> Pack:
     members = [Member(number, config, seed=number) for number, config in enumerate(configs)]
-    return Pack(objective, members, {member.number: folder / f"{member.number}.pt" for member in members})
+    return Pack(objective, [Assigned(member, folder / f"{member.number}.pt") for member in members])
 
 
 def made(kind: type = Autoencoder, epochs: int = 4) -> Any:

@@ -24,6 +24,8 @@ def everything(home: Home) -> tuple[Any, dict[str, Any] | None]:
     """All that is kept of the sweep, and its answer, without what was spent: a second try costs."""
     with Catalogue(home.catalogue_url) as catalogue:
         answer = catalogue.sweep("s").answer
+    if answer:
+        answer["beside"].pop("plan")
     return kept(home, "s"), answer and {key: value for key, value in answer.items() if key != "spent"}
 
 

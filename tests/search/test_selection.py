@@ -44,9 +44,9 @@ def confirm(scores: Mapping[str, Sequence[float | str]], configs: Mapping[str, M
 FIVE: dict[str, dict[str, Value]] = {"off": {"l2": 0.0}, "min": {"l2": 0.1}, "edge": {"l2": 0.3}, "low": {"l2": 0.03}, "high": {"l2": 1.0}}
 
 
-def ask(scores: Mapping[str, Sequence[float | str]], margin: float = 0.01) -> Answer:
+def ask(scores: Mapping[str, Sequence[float | str]], margin: float = 0.01, absolute: bool = False) -> Answer:
     rows, cands = confirm(scores, FIVE)
-    return answer(rows, [L2], cands, margin=margin)
+    return answer(rows, [L2], cands, margin=margin, absolute=absolute)
 
 
 T = float(t.ppf(1 - race.FIRST / 2, 2))  # of three pairs, with the error that the first look may have
@@ -547,17 +547,35 @@ def test_the_order_of_rows_changes_nothing(whole: tuple[list[Row], list[Candidat
 tables = st.lists(st.lists(st.integers(-50, 50), min_size=4, max_size=4), min_size=2, max_size=2)
 
 
-def scaled(table: list[list[int]], shift: float, scale: float, margin: float) -> Answer:
-    return ask({arm: [100 + shift + scale * x for x in values] for arm, values in zip(("off", "min"), table, strict=True)}, margin=margin)
+def scaled(table: list[list[int]], shift: float, scale: float, margin: float, absolute: bool = False) -> Answer:
+    scores = {arm: [100 + shift + scale * x for x in values] for arm, values in zip(("off", "min"), table, strict=True)}
+    return ask(scores, margin, absolute)
 
 
 @settings(max_examples=20)
 @given(tables, st.sampled_from([-64.0, 32.0, 1024.0]))
 def test_a_constant_added_to_all_scores_changes_no_effect(table: list[list[int]], shift: float) -> None:
-    # Without a margin: δ is a fraction of the off arm's score, the one thing that may depend on the origin.
+    # Without a margin: as a share of the off arm's score it is the one thing that may depend on the origin.
     one, other = scaled(table, 0.0, 1.0, 0.0), scaled(table, shift, 1.0, 0.0)
     assert (one.arm, one.verdict) == (other.arm, other.verdict)
     assert (one.effect.low, one.effect.high) == pytest.approx((other.effect.low, other.effect.high), abs=1e-8)
+
+
+@settings(max_examples=20)
+@given(tables, st.sampled_from([-64.0, 32.0, 1024.0]), st.sampled_from([0.5, 4.0, 32.0]))
+def test_a_margin_in_units_of_the_score_gives_one_verdict_wherever_the_score_has_its_zero(
+    table: list[list[int]], shift: float, margin: float
+) -> None:
+    one, other = scaled(table, 0.0, 1.0, margin, absolute=True), scaled(table, shift, 1.0, margin, absolute=True)
+    assert (one.arm, one.verdict, one.margin) == (other.arm, other.verdict, other.margin)
+    assert one.margin == margin
+
+
+def test_a_share_of_a_score_that_is_not_above_0_is_remarked() -> None:
+    near = ask({"off": [-0.1, 0.0, 0.1], "min": [-0.1, 0.01, 0.1]})
+    assert any("margin: 0.1 SCORE" in note for note in near.notes)
+    assert not any("share of the off arm" in note for note in ask({"off": [1.0, 2.0, 3.0], "min": [1.0, 2.0, 3.1]}).notes)
+    assert not any("share of the off arm" in note for note in scaled([[0] * 4, [1] * 4], -100.0, 1.0, 0.5, absolute=True).notes)
 
 
 @settings(max_examples=20)

@@ -418,3 +418,17 @@ def test_a_gpu_for_members_on_the_cpu_is_a_fault() -> None:
 def test_asking_for_a_gpu_imports_no_torch() -> None:
     assert spec_faults.has_gpu() in (True, False)
     assert math.isfinite(read({"objective": "toy"}).margin)
+
+
+@pytest.mark.parametrize("given", [0.02, 0, "0.05 val_nll_nats", "1e-3  val_nll_nats"])
+def test_a_margin_is_a_share_or_an_amount_in_units_of_the_score(given: float | str) -> None:
+    spec = read({"objective": "vae", "margin": given})
+    assert spec.margin_unit == ("val_nll_nats" if isinstance(given, str) else "")
+    assert read(parse_yaml(spec.to_yaml())) == spec
+
+
+@pytest.mark.parametrize("given", [-0.1, "much", True, "-1 val_nll_nats", "0.05 nats", ".inf", None])
+def test_a_margin_that_says_nothing_is_refused(given: object) -> None:
+    with pytest.raises(SpecError) as refused:
+        read({"objective": "vae", "margin": given})
+    assert "margin must be" in str(refused.value)

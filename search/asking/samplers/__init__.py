@@ -8,6 +8,9 @@ keyword-only arguments of `make` are the options that a spec may give: `sampler:
 
 A file may hold `conflicts(knobs, trials)`: what it cannot do with the knobs of an arm, as errors or warnings.
 
+A sampler that `hands_on` also holds `predecessor(index, *, …)` and `chain(index, *, …)`: from which member of its arm another one starts,
+and which members share a seed. A member is asked for when its predecessor has ended. All of them are trained whole.
+
 A sampler of Optuna's that has no file here is named `module:Class`, such as `optuna.samplers:GPSampler`; see `_foreign.py`.
 """
 
@@ -31,7 +34,8 @@ class SamplerInfo:
     """What `lagrange samplers` prints.
 
     `adaptive`: the draw depends on how earlier members ended. `sequence`: the draws are the points of one sequence, taken by index; then
-    all members of an arm have the same `seed`. Otherwise each member has its own seed.
+    all members of an arm have the same `seed`. Otherwise each member has its own seed. `hands_on`: members start from what earlier ones
+    have become.
     """
 
     name: str
@@ -40,6 +44,7 @@ class SamplerInfo:
     adaptive: bool
     source: str
     sequence: bool = False
+    hands_on: bool = False
 
 
 def known() -> list[str]:
@@ -70,6 +75,9 @@ def conflicts(chosen: Chosen, space: Space, trials: int) -> list[Conflict]:
     """What a sampler without `faults` cannot do in this space with so many trials in all."""
     say = getattr(_file(name_of(chosen)), "conflicts", None) if not _is_foreign(name_of(chosen)) else None
     found = [one for arm in space.arms for one in say(space.asked(arm), space.trials(arm, trials))] if say else []
+    if hands_on(chosen) and not space.hands_on:
+        message = f"sampler {name_of(chosen)} must have an objective whose members can hand on their weights. Choose another sampler."
+        found.append(Conflict("error", "sampler", message))
     if options_of(chosen) or _is_foreign(name_of(chosen)):
         found += [one for arm in (*space.arms, OFF_ARM) for one in _refusals(chosen, space, trials, arm)]
     return list(dict.fromkeys(found))
@@ -103,6 +111,23 @@ def adaptive(chosen: Chosen) -> bool:
         return True
     info: SamplerInfo = _file(name_of(chosen)).SAMPLER
     return info.adaptive
+
+
+def hands_on(chosen: Chosen) -> bool:
+    """True for a sampler whose members start from what earlier ones have become."""
+    return not _is_foreign(name_of(chosen)) and bool(_file(name_of(chosen)).SAMPLER.hands_on)
+
+
+def predecessor(chosen: Chosen, index: int) -> int | None:
+    """The member, by its index in the arm, from which another one starts. Of a sampler that hands on."""
+    found: int | None = _file(name_of(chosen)).predecessor(index, **options_of(chosen))
+    return found
+
+
+def chain(chosen: Chosen, index: int) -> int:
+    """Which chain a member belongs to. Of a sampler that hands on."""
+    found: int = _file(name_of(chosen)).chain(index, **options_of(chosen))
+    return found
 
 
 def _refusals(chosen: Chosen, space: Space, trials: int, arm: str) -> list[Conflict]:

@@ -14,6 +14,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from objectives.base import Knob, Value
+from search.asking.conditions import rest
 from search.asking.space import SEED, at, distributions
 from search.modelling.axis import Axis
 from search.modelling.encoder import Encoder
@@ -58,16 +59,20 @@ class Expected(BaseSampler):  # type: ignore[misc]  # optuna is untyped to mypy 
             return {}
         self._space = self._knobs or [_knob(name, one) for name, one in search_space.items()]
         sign = 1.0 if study.direction == StudyDirection.MINIMIZE else -1.0
-        trials = [one for one in study.get_trials(deepcopy=False) if one.number != trial.number and set(search_space) <= set(one.params)]
+        at_rest = {knob.name: rest(knob) for knob in self._space if knob.when}
+        needed = set(search_space) - set(at_rest)
+        trials = [one for one in study.get_trials(deepcopy=False) if one.number != trial.number and needed <= set(one.params)]
+        params = {one.number: {**at_rest, **one.params} for one in trials}
         told = [one for one in trials if one.state == TrialState.COMPLETE]
-        open_ = [one.params for one in trials if one.state in (TrialState.RUNNING, TrialState.PRUNED)]
+        open_ = [params[one.number] for one in trials if one.state in (TrialState.RUNNING, TrialState.PRUNED)]
         trainings = [
-            Training(one.params, one.user_attrs.get(SEED, 0), sign * one.value if math.isfinite(one.value) else None) for one in told
+            Training(params[one.number], one.user_attrs.get(SEED, 0), sign * one.value if math.isfinite(one.value) else None)
+            for one in told
         ]
         drawn = [{knob.name: at(knob, float(u)) for knob, u in zip(self._space, row, strict=True)} for row in self._cover()]
         surface = Surface.of(trainings, self._space) if len(trials) >= self._first else None
         if surface is None:
-            best = self._farthest(drawn, [one.params for one in trials])
+            best = self._farthest(drawn, list(params.values()))
         else:
             drawn += self._near(surface, [one.config for one in trainings])
             best = drawn[int(np.argmax(_promise(surface, surface.encoder(drawn), surface.encoder(open_) if open_ else None)))]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from search.asking.samplers._made import new, wrapped
+from objectives.base import Knob
+from search.asking.samplers._made import apart, new, wrapped
 
 
-def genetic(name: str, seed: int, trials: int, population_size: int | None, options: dict[str, Any]) -> Any:
+def genetic(name: str, seed: int, knobs: Sequence[Knob], trials: int, population_size: int | None, options: dict[str, Any]) -> Any:
     """A genetic algorithm of Optuna's with the operators of Deb et al. 2002.
 
     Optuna's own default, uniform crossover with mutation at random, only recombines values that were drawn before. With one knob it is a
@@ -17,7 +19,7 @@ def genetic(name: str, seed: int, trials: int, population_size: int | None, opti
 
     size = population_size or population(trials)
     operators = {"crossover": new(SBXCrossover), "mutation": new(PolynomialMutation)}
-    return wrapped(new(name, seed=seed, population_size=size, **operators, **options), keeps_notes=True)
+    return wrapped(new(name, seed=seed, population_size=size, **operators, **options), keeps_notes=True, apart=apart(seed, knobs))
 
 
 def population(trials: int) -> int:

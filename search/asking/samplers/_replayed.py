@@ -21,8 +21,8 @@ DRAWS = 16  # how often a config that another member has is drawn again
 class Asked(BaseSampler):  # type: ignore[misc]  # optuna is untyped to mypy here
     """A sampler in a study that is asked and told. It is not told of ends, when it might want to stop a study that nobody optimizes."""
 
-    def __init__(self, sampler: Any) -> None:
-        self._sampler = sampler
+    def __init__(self, sampler: Any, apart: Any = None) -> None:
+        self._sampler, self._apart = sampler, apart
 
     def before_trial(self, study: Any, trial: Any) -> None:
         """Let the sampler prepare a trial."""
@@ -40,7 +40,7 @@ class Asked(BaseSampler):  # type: ignore[misc]  # optuna is untyped to mypy her
 
     def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
         """A value of a knob that is drawn by itself."""
-        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
+        return (self._apart or self._sampler).sample_independent(study, trial, param_name, param_distribution)
 
     def reseed_rng(self) -> None:
         """Give the sampler another stream, where Optuna starts several threads."""
@@ -54,8 +54,8 @@ class Replayed(Asked):
     order in which members end. A draw that another trial has already is drawn again, because a child of a genetic algorithm may be a copy.
     """
 
-    def __init__(self, sampler: Any) -> None:
-        super().__init__(sampler)
+    def __init__(self, sampler: Any, apart: Any = None) -> None:
+        super().__init__(sampler, apart)
         self._here = threading.local()
 
     def before_trial(self, study: Any, trial: Any) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from objectives.base import Conflict, Knob
+from search.asking.conditions import branches
 from search.asking.samplers import SamplerInfo
 from search.asking.samplers._made import given
 
@@ -48,16 +49,22 @@ def point(seed: int, knobs: Sequence[Knob], index: int) -> dict[str, Any]:
     start, step = rng.randrange(points), rng.randrange(points)
     while math.gcd(step, points) != 1:
         step = rng.randrange(points)
-    rest, found = (start + step * index) % points, {}
-    for knob in knobs:
+    rest = (start + step * index) % points
+    for setting, acting in branches(knobs):
+        found = dict(setting)
+        here = math.prod(count(knob) for knob in acting)
+        if rest < here:
+            break
+        rest -= here
+    for knob in acting:
         rest, place = divmod(rest, count(knob))
         found[knob.name] = knob.choices[place] if knob.choices else int(knob.low or 0) + place
     return found
 
 
 def size(knobs: Sequence[Knob]) -> int:
-    """How many points the space has."""
-    return math.prod(count(knob) for knob in knobs)
+    """How many points the space has. In each branch of a space with conditions only the knobs that act there make points."""
+    return sum(math.prod(count(knob) for knob in acting) for _, acting in branches(knobs))
 
 
 def count(knob: Knob) -> int:

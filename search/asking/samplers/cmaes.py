@@ -18,7 +18,7 @@ from pydantic import Field
 
 from objectives.base import Conflict, Knob
 from search.asking.samplers import SamplerInfo
-from search.asking.samplers._made import new, wrapped
+from search.asking.samplers._made import apart, blind, new, wrapped
 
 SAMPLER = SamplerInfo(
     name="cmaes",
@@ -43,7 +43,7 @@ def make(
     consider_pruned_trials: Annotated[bool, Field(description="learn from stopped members, by their last rung score")] = False,
 ) -> Any:
     """CMA-ES, whose distribution is made anew from the members that have ended."""
-    del knobs, trials, index
+    del trials, index
     sampler = new(
         "CmaEsSampler",
         seed=seed,
@@ -55,15 +55,17 @@ def make(
         consider_pruned_trials=consider_pruned_trials,
         warn_independent_sampling=False,  # `conflicts` has warned
     )
-    return wrapped(sampler, keeps_notes=True)
+    return wrapped(sampler, keeps_notes=True, apart=apart(seed, knobs))
 
 
 def conflicts(knobs: Sequence[Knob], trials: int) -> list[Conflict]:
     """A warning about knobs that it cannot learn."""
     del trials
-    blind = [knob.name for knob in knobs if knob.choices]
+    if any(knob.when for knob in knobs):
+        return blind("cmaes", knobs)
+    unlearned = [knob.name for knob in knobs if knob.choices]
     message = (
-        f"sampler cmaes learns numbers only; {', '.join(blind)} has choices, and each is drawn at random. "
+        f"sampler cmaes learns numbers only; {', '.join(unlearned)} has choices, and each is drawn at random. "
         "Search a range instead, fix it, or choose sampler: tpe."
     )
-    return [Conflict("warning", "sampler", message)] if blind else []
+    return [Conflict("warning", "sampler", message)] if unlearned else []

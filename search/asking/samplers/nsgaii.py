@@ -13,9 +13,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from objectives.base import Knob
+from objectives.base import Conflict, Knob
 from search.asking.samplers import SamplerInfo
 from search.asking.samplers._genetic import genetic
+from search.asking.samplers._made import blind
 
 SAMPLER = SamplerInfo(
     name="nsgaii",
@@ -40,6 +41,12 @@ def make(
     mutation_prob: Annotated[float | None, Field(ge=0, le=1, description="how often a knob is mutated; null: once in a child")] = None,
 ) -> Any:
     """NSGA-II, whose generations are made anew from the members that have ended."""
-    del knobs, index
+    del index
     options = {"crossover_prob": crossover_prob, "swapping_prob": swapping_prob, "mutation_prob": mutation_prob}
-    return genetic("NSGAIISampler", seed, trials, population_size, options)
+    return genetic("NSGAIISampler", seed, knobs, trials, population_size, options)
+
+
+def conflicts(knobs: Sequence[Knob], trials: int) -> list[Conflict]:
+    """A warning about knobs that it does not learn together with the others."""
+    del trials
+    return blind("nsgaii", knobs)

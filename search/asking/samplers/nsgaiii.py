@@ -10,9 +10,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from objectives.base import Knob
+from objectives.base import Conflict, Knob
 from search.asking.samplers import SamplerInfo
 from search.asking.samplers._genetic import genetic
+from search.asking.samplers._made import blind
 
 SAMPLER = SamplerInfo(
     name="nsgaiii",
@@ -38,11 +39,17 @@ def make(
     dividing_parameter: Annotated[int, Field(ge=1, description="how finely reference points divide each metric")] = 3,
 ) -> Any:
     """NSGA-III, whose generations are made anew from the members that have ended."""
-    del knobs, index
+    del index
     options = {
         "crossover_prob": crossover_prob,
         "swapping_prob": swapping_prob,
         "mutation_prob": mutation_prob,
         "dividing_parameter": dividing_parameter,
     }
-    return genetic("NSGAIIISampler", seed, trials, population_size, options)
+    return genetic("NSGAIIISampler", seed, knobs, trials, population_size, options)
+
+
+def conflicts(knobs: Sequence[Knob], trials: int) -> list[Conflict]:
+    """A warning about knobs that it does not learn together with the others."""
+    del trials
+    return blind("nsgaiii", knobs)

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from objectives.base import Knob
 from search.asking.samplers import SamplerInfo
+from search.asking.samplers._made import new
 
 SAMPLER = SamplerInfo(
     name="tpe",
@@ -31,6 +32,9 @@ def make(
     """TPE, after a quarter of the trials at random. With Optuna's default of ten, half of a sweep of 24 would be random."""
     from optuna.samplers import TPESampler
 
-    del knobs, index
+    del index
     startup = min(10, max(4, trials // 4)) if n_startup_trials is None else n_startup_trials
-    return TPESampler(seed=seed, n_startup_trials=startup, n_ei_candidates=n_ei_candidates)
+    if not any(knob.when for knob in knobs):
+        return TPESampler(seed=seed, n_startup_trials=startup, n_ei_candidates=n_ei_candidates)
+    # Knobs that act together are drawn together; one that does not act in a member teaches nothing there.
+    return new("TPESampler", seed=seed, n_startup_trials=startup, n_ei_candidates=n_ei_candidates, multivariate=True, group=True)

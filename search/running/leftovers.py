@@ -1,0 +1,45 @@
+"""The files that members leave for a while: the checkpoints of open members, and what a member has become, for others to start from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from infra.catalogue import MemberRow
+from infra.storage import Home
+from objectives.base import Phase, State
+
+
+class Leftovers:
+    """The files of one sweep's members that must not stay."""
+
+    def __init__(self, home: Home, sweep: str) -> None:
+        self._home, self._sweep = home, sweep
+
+    def ended(self, row: MemberRow) -> None:
+        """A member has ended: nobody goes on with it. Where a member of a path is complete, nobody else will start from its parent."""
+        _remove(self._home.checkpoint(self._sweep, row.number))
+        # A member that was lost may have another one in its place, which starts from the same parent.
+        if row.state == State.COMPLETE and row.parent is not None and row.parent_epoch is not None and not row.start:
+            _remove(self._home.handed_on(self._sweep, row.parent, row.parent_epoch))
+
+    def search_is_over(self, rows: Iterable[MemberRow]) -> None:
+        """Nobody will start from another member any more."""
+        for row in rows:
+            if row.phase == Phase.SEARCH:
+                for path in self._home.all_handed_on(self._sweep, row.number):
+                    _remove(path)
+
+    def milestone_is_over(self, rows: Iterable[MemberRow], epoch: int) -> None:
+        """All members have come to this epoch: who started from what others were before has a checkpoint of its own."""
+        for row in rows:
+            if row.phase == Phase.SEARCH and row.state in (None, State.STOPPED):
+                for path in self._home.all_handed_on(self._sweep, row.number):
+                    if path != self._home.handed_on(self._sweep, row.number, epoch):
+                        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a checkpoint, with the record beside it if there is one."""
+    for leftover in (path, path.with_suffix(".json")):
+        leftover.unlink(missing_ok=True)
