@@ -18,7 +18,7 @@ from search.choosing.answer import Candidate
 from search.choosing.from_members import planned
 from search.choosing.race import Look
 from search.running.dispatch import Dispatch
-from search.running.ledger import LOOKS, PRIOR, Ledger
+from search.running.ledger import LOOKS, PRIOR, PROPOSED, Ledger
 from search.running.leftovers import Leftovers
 from search.running.plan import Plan
 from search.running.wall import WallTime
@@ -50,7 +50,8 @@ def opened(
         leftovers=Leftovers(home, name),
     )
     study = Study(space, spec.sampler, spec.seed, spec.budget.trials)
-    study.rebuild([row for row in ledger.ordered() if row.phase == Phase.SEARCH and not row.start])
+    asked = [row for row in ledger.ordered() if row.phase == Phase.SEARCH and not row.start and PROPOSED not in row.facts]
+    study.rebuild(asked)
     members, row = planned(spec), catalogue.sweep(name)
     plan = Plan(
         spec,

@@ -25,8 +25,8 @@ from search.telling.mirror import final_metrics, final_tags, tracked_params, tra
 SHOWN_MEMBERS = 8  # members that a note about bad ends names
 SHOWN_REASONS = 3  # such notes in the reason why a sweep has no answer
 
-
 PRIOR = "prior"  # the fact that holds what a sweep took over from others when it began
+PROPOSED = "proposed_by"  # the fact of a member that names the prior which proposed it
 PLANNED = "plan"  # the fact that says what was planned before the first member
 LOOKS = "race"  # the fact that says which looks of the race were taken before this one
 TOOK = "took_seconds"  # the fact that says how long the drivers of the sweep took so far
@@ -73,7 +73,7 @@ class Ledger:
             lost = row.state in (State.DIVERGED, State.COLLAPSED) and report.epoch == row.epochs
             if row.phase == Phase.SEARCH and not lost:
                 score = math.nan if report.rung_score is None else report.rung_score
-                scheduler.hear([(report.number, row.arm, report.epoch, score)])
+                scheduler.hear([(report.number, _judged_with(row), report.epoch, score)])
         # How long an open member was trained is what it has reported. Members that go on together must agree in it.
         for number, seen in self._seen.items():
             if self.rows[number].state is None:
@@ -153,7 +153,7 @@ class Ledger:
         curve = [report for report in news if math.isfinite(report.rung_score) or report.state is None]
         end = next((report for report in reports if report.state is not None), None)
         last = reports[-1] if reports else None
-        row = replace(row, seconds=row.seconds + seconds, facts=dict(worker) or row.facts)
+        row = replace(row, seconds=row.seconds + seconds, facts={**row.facts, **worker})
         if last is not None:
             finite = [report.rung_score for report in reports if math.isfinite(report.rung_score)]
             row = replace(
@@ -249,7 +249,12 @@ class Ledger:
 
 def _told(report: Report, rows: Mapping[int, MemberRow]) -> tuple[int, str, int, float]:
     """A report as a scheduler hears it."""
-    return report.number, rows[report.number].arm, report.epoch, report.rung_score
+    return report.number, _judged_with(rows[report.number]), report.epoch, report.rung_score
+
+
+def _judged_with(row: MemberRow) -> str:
+    """The arm in which a scheduler judges a member. What a prior proposed is no yardstick for the others."""
+    return f"{row.arm} of {row.facts[PROPOSED]}" if PROPOSED in row.facts else row.arm
 
 
 def failures(rows: Sequence[MemberRow]) -> list[str]:

@@ -12,8 +12,7 @@ from search.asking.seeds import derive
 from search.asking.space import OFF_ARM, OFF_EVERY, Space
 from search.asking.study import Study
 from search.choosing.answer import Candidate
-from search.choosing.from_members import table
-from search.running.ledger import Ledger
+from search.running.ledger import PROPOSED, Ledger
 from search.running.prior import Prior
 from search.spec.keys import Spec
 
@@ -27,15 +26,26 @@ class NewMembers:
         self._spec, self._space, self._study, self._ledger, self.prior = spec, space, study, ledger, prior
 
     def searched(self) -> MemberRow:
-        """The next member of the search: the off arm's where it is its turn, a point of the user's, a proposal of the
-        prior, or what the sampler draws.
+        """The next member of the search: a proposal of the prior, else the next member of the sweep without a prior.
+
+        That is the off arm's where it is its turn, a point of the user's, or what the sampler draws. Proposals do not count there.
 
         A few seeds take turns. Members of one seed differ in their configs alone; but one seed alone would show its own curve. A config
         that was asked for before gets another seed: a replicate says something about the luck of seeds, and a copy nothing.
         """
         arm, index, point, searched = self._turn()
         number = self._ledger.next_number()
-        config = self._study.ask(number, arm, index) if point is None else self._study.enqueue(number, self._space.complete(point), arm)
+        if proposal := self.prior.next(self._ledger.ordered(), self._ledger.curves):
+            config = self._space.arm_config(proposal.config)
+            digest = config_hash(config)
+            seed = self._seed(proposal.arm, index, digest, searched)
+            row = MemberRow(number, config, seed, Phase.SEARCH.value, proposal.arm, digest, facts={PROPOSED: proposal.source})
+            self._ledger.open([row])
+            return row
+        draw = number - sum(PROPOSED in row.facts for row in self._ledger.rows.values())
+        config = (
+            self._study.ask(number, arm, index, draw) if point is None else self._study.enqueue(number, self._space.complete(point), arm)
+        )
         digest, parent = config_hash(config), self._parent(arm, index)
         seed = self._seed(arm, index, digest, searched)
         self._study.seeded(number, seed)
@@ -60,7 +70,7 @@ class NewMembers:
 
     def _turn(self) -> tuple[str, int, Mapping[str, Value] | None, int]:
         """The arm whose turn it is, how many members it has, the user's own point if one is next, and how many members there are."""
-        searched = [row.arm for row in self._ledger.ordered() if row.phase == Phase.SEARCH and not row.start]
+        searched = [row.arm for row in self._ledger.ordered() if row.phase == Phase.SEARCH and not row.start and PROPOSED not in row.facts]
         # Where each λ is searched alone they take turns: the one with the fewest members is next.
         arm = OFF_ARM if len(searched) % OFF_EVERY == 0 else min(self._space.arms, key=searched.count)
         point = self._point(arm, searched)
@@ -110,8 +120,6 @@ class NewMembers:
         return rows
 
     def _point(self, arm: str, searched: Sequence[str]) -> Mapping[str, Value] | None:
-        """The user's own point that is next, then what the prior proposes, if there is one and it is not the off arm's turn."""
+        """The user's own point that is next, if there is one and it is not the off arm's turn."""
         tried = len(searched) - searched.count(OFF_ARM)
-        if arm == OFF_ARM or tried < len(self._spec.points):
-            return None if arm == OFF_ARM else self._spec.points[tried]
-        return self.prior.next(arm, table(self._ledger.ordered(), self._ledger.curves, [])) if self.prior.sources else None
+        return None if arm == OFF_ARM or tried >= len(self._spec.points) else self._spec.points[tried]

@@ -253,7 +253,9 @@ class Plan:
             self.cut = bool(missing or self._queue or self.generations.waiting)
             found = self.rounds.answer()
             cut = ["the wall time ended the confirmation before its end; `lagrange resume` goes on with it"] if self.cut else []
-            self.answer = replace(found, notes=[*self._notes, *cut, *self._new.prior.remarks(self.table()), *found.notes])
+            self.answer = replace(
+                found, notes=[*self._notes, *cut, *self._new.prior.remarks(self.ledger.ordered(), self.ledger.curves), *found.notes]
+            )
         if self._test_read or self.wall.over():
             return Pause.DONE
         self._test_read = True

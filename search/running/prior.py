@@ -1,9 +1,14 @@
-"""What other sweeps found, as first members of this one: proposals of sources that predict the members so far.
+"""What other sweeps found, as a few members of this one. What a wrong source costs is bounded by construction.
 
-A source is an earlier sweep: its best config and its trainings, in the knobs that both sweeps search. It proposes its best config, then
-configs out of the best part of its own surface. It is judged by the rank correlation of what it predicts with what the members scored. A
-good prediction of the other knobs says nothing of λ, so a source is also judged by λ alone: the scores without what the other knobs
-explain, against what the source says that λ costs. A source that predicts badly makes no more proposals.
+A sweep with a prior has the members of the sweep without one, in the same order, with the same seeds, and told to the same sampler.
+Proposals of sources come in between. The sampler and the scheduler hear nothing of them; the surface does. At most one member in eleven
+is a proposal, so n members of the sweep without a prior are among the first 1.1 n of the sweep with it. Its answer rests on what the other
+one would know then, and on the proposals.
+
+A source is an earlier sweep: its best config and its trainings, in the knobs that both sweeps search. It is judged by the members that are
+no proposals, and proposes nothing before: what it predicts of them must have a rank correlation with their scores that is better than
+chance. A good prediction of the other knobs says nothing of λ, so it is also judged by λ alone: the scores without what the other knobs
+explain, against what the source says that λ costs. Several sources share the proposals in proportion to their correlations (d'Hondt).
 """
 
 from __future__ import annotations
@@ -16,20 +21,47 @@ from typing import Any
 
 import numpy as np
 
+from infra.catalogue import MemberRow
 from objectives.base import Knob, Phase, Value
 from search.asking.seeds import derive
-from search.asking.space import OFF_ARM, Params, Space, at
-from search.choosing.answer import Row, number
+from search.asking.space import OFF_ARM, Space, at
+from search.choosing.answer import number
+from search.choosing.from_members import table
 from search.choosing.trainings import trainings
 from search.modelling.process import Array
 from search.modelling.surface import Surface, Training
+from search.running.ledger import PROPOSED
 from search.spec.keys import Spec
 
-SHARE = 1 / 3  # of the trials at most are proposals
-FREE = 1 / 24  # of the trials are proposals before anything is known of how well the sources predict; at least one
+ONE_IN = 11  # members at most one is a proposal
 FEWEST = 5  # members with a score, below which no source is judged
-LEAST = 1.0  # a source goes on whose rank correlation is at least this many standard errors, 1/√n: one without meaning passes in 16 %
+CHANCE = 0.05  # a source is trusted whose rank correlations would come by chance at most so often, one-sided
 POOL, BEST = 256, 1 / 8  # how many configs a source looks at, and the part of them that it may propose
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A config that a source proposes for an arm."""
+
+    source: str
+    arm: str
+    config: Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Rank correlations of what a source predicts with scores: of all knobs, and of λ alone. NaN where there is nothing to rank."""
+
+    members: int
+    total: float = math.nan
+    of_lambda: float = math.nan
+
+    @property
+    def weight(self) -> float:
+        """The lower correlation where both are better than chance, else 0."""
+        if math.isnan(self.total) or max(_by_chance(self.total, self.members - 2), _by_chance(self.of_lambda, self.members - 3)) > CHANCE:
+            return 0.0
+        return min(self.total, self.of_lambda)
 
 
 @dataclass(frozen=True)
@@ -52,101 +84,108 @@ class Source:
         """What the source knows; None where it has too few trainings."""
         return Surface.of(self.trainings, self.knobs)
 
-    def proposals(self, space: Space, arm: str, seed: int, most: int) -> list[dict[str, Value]]:
-        """At most so many configs of an arm, the source's best one first; none where its λ are not searched in this arm or range."""
-        asked = space.asked(arm)
-        mine = {knob.name: self.best[knob.name] for knob in asked if knob in self.knobs}
-        lambdas = {knob.name for knob in asked if knob.is_lambda and knob.name in mine}
+    def first(self, space: Space, arm: str) -> dict[str, Value] | None:
+        """Its best config, for an arm; None where its λ are not searched in this arm or range."""
+        mine = {knob.name: self.best[knob.name] for knob in space.asked(arm) if knob in self.knobs}
+        lambdas = {knob.name for knob in self.knobs if knob.is_lambda and knob.name in mine}
         if not lambdas or any(space.clip({name: mine[name]})[name] != mine[name] for name in lambdas):
-            return []
-        rng = np.random.default_rng(derive(seed, "prior", self.name, arm))
-        pool = [{knob.name: at(knob, float(rng.uniform())) for knob in asked} for _ in range(POOL)]
-        first = space.complete({knob.name: pool[0][knob.name] for knob in asked if knob.is_lambda} | mine)
-        if self.surface is None:
-            return [first][:most]
-        order = np.argsort(self.surface.level([{**self.best, **one} for one in pool]), kind="stable")
-        chosen = rng.permutation(order[: int(POOL * BEST)])[: max(0, most - 1)]
-        return [first, *(pool[int(index)] for index in chosen)][:most]
+            return None
+        searched = {knob.name: at(knob, 0.5) for knob in space.asked(arm) if knob.is_lambda}  # a λ that the source did not search
+        return space.complete(searched | mine)
 
-    def judged(self, seen: Sequence[Training]) -> tuple[float, float]:
-        """The rank correlations of its predictions with these trainings: of all knobs, and of λ alone. NaN where there is nothing to rank.
+    def further(self, space: Space, arm: str, seed: int, here: Surface | None) -> dict[str, Value] | None:
+        """Of its good configs, the one that the sweep's own surface `here` expects most of; a random one where there is no surface."""
+        if self.surface is None or self.first(space, arm) is None:
+            return None
+        rng = np.random.default_rng(seed)
+        pool = [{knob.name: at(knob, float(rng.uniform())) for knob in space.asked(arm)} for _ in range(POOL)]
+        good = np.argsort(self.surface.level([{**self.best, **one} for one in pool]), kind="stable")[: int(POOL * BEST)]
+        configs = [pool[int(index)] for index in good]
+        return configs[int(np.argmin(here.level([space.arm_config(one) for one in configs])))] if here else configs[0]
 
-        A lost training has the worst rank. For λ alone, both sides are taken without their regression on the rank of the other knobs.
+    def judged(self, seen: Sequence[Training]) -> Judgement:
+        """How well it predicts these trainings. A lost training has the worst rank.
+
+        For λ alone, both sides are taken without their regression on the rank of the other knobs.
         """
         if self.surface is None or len(seen) < FEWEST:
-            return math.nan, math.nan
+            return Judgement(len(seen))
         configs = [{**self.best, **one.config} for one in seen]
         scores = _ranks([math.inf if one.score is None else one.score for one in seen])
         lambdas = {knob.name: self.best[knob.name] for knob in self.knobs if knob.is_lambda}
         level, others = self.surface.level(configs), self.surface.level([{**one, **lambdas} for one in configs])
         rest = _ranks(others)
-        return _correlation(_ranks(level), scores), _correlation(_without(_ranks(level - others), rest), _without(scores, rest))
+        of_lambda = _correlation(_without(_ranks(level - others), rest), _without(scores, rest))
+        return Judgement(len(seen), _correlation(_ranks(level), scores), of_lambda)
 
 
 class Prior:
-    """The sources of one sweep. It has no state that the catalogue does not have: which proposals were made is seen in the members."""
+    """The sources of one sweep. It has no state that the catalogue does not have: a member that was proposed says so in its facts."""
 
     def __init__(self, spec: Spec, space: Space, stored: Sequence[Mapping[str, Any]]) -> None:
         self._space, self._seed, self._trials = space, spec.seed, spec.budget.trials
         self.sources = [Source.of(one, space) for one in stored]
-        self._proposals: dict[tuple[str, str], list[dict[str, Value]]] = {}
 
-    def next(self, arm: str, rows: Sequence[Row]) -> Params | None:
-        """The proposal that is next in an arm; None where it is the sampler's turn, or no source is trusted."""
+    def next(self, rows: Sequence[MemberRow], curves: Mapping[int, Mapping[int, float]]) -> Proposal | None:
+        """The proposal that is next; None where it is the sampler's turn, or no source is trusted."""
         if not self.sources:
             return None
-        searched = [row for row in rows if row.phase == Phase.SEARCH and row.arm != OFF_ARM]
-        made = sum(len(self._made(one, searched)) for one in self.sources)
-        free = max(1, int(self._trials * FREE))
-        if made >= self._trials * SHARE or (made >= free and len(searched) % 2):
+        searched = [row for row in rows if row.phase == Phase.SEARCH and not row.start]
+        made = [row for row in searched if PROPOSED in row.facts]
+        if len(made) >= max(self._trials, len(searched) + 1) // ONE_IN or not searched or searched[-1] in made:
             return None
-        seen = trainings(searched)
-        if made >= free and len(seen) < FEWEST:
-            return None
-        for _, source in sorted(((self._weight(one, seen), one) for one in self.sources), key=lambda pair: -pair[0]):
-            if self._weight(source, seen) < 0:
-                return None
-            done = self._made(source, searched)
-            fresh = [one for index, one in enumerate(self._of(source, arm)) if (arm, index) not in done]
-            if fresh and (made >= free or not done or len(self.sources) == 1):
-                return fresh[0]
+        seen = self._seen(rows, curves)
+        weights = [(one.judged(seen).weight / (1 + len(self._by(one, made))), one) for one in self.sources]
+        for weight, source in sorted(weights, key=lambda pair: -pair[0]):
+            if weight > 0 and (found := self._of(source, made, rows, curves)):
+                return found
         return None
 
-    def remarks(self, rows: Sequence[Row]) -> list[str]:
-        """Which sources were used, and how well each predicted."""
-        searched = [row for row in rows if row.phase == Phase.SEARCH and row.arm != OFF_ARM]
-        seen, told = trainings(searched), []
+    def remarks(self, rows: Sequence[MemberRow], curves: Mapping[int, Mapping[int, float]]) -> list[str]:
+        """How well each source predicted, and what it proposed."""
+        seen, told = self._seen(rows, curves), []
         for one in self.sources:
             best = ", ".join(f"{knob.name} {number(float(one.best[knob.name]))}" for knob in one.knobs if knob.is_lambda)
-            total, of_lambda = one.judged(seen)
-            how = f"rank correlation {total:.2f} (of λ alone {of_lambda:.2f}) over {len(seen)} members" if total == total else "not judged"
-            dropped = "; it was given up" if self._weight(one, seen) < 0 else ""
-            told.append(f"prior {one.name}: best {best}; {how}; proposed {len(self._made(one, searched))} members{dropped}")
+            judged, mine = one.judged(seen), len(self._by(one, rows))
+            how = f"rank correlation {judged.total:.2f} (of λ alone {judged.of_lambda:.2f}) over {judged.members} members"
+            if math.isnan(judged.total):
+                how = "not judged: too few members have a score"
+            did = f"it proposed {mine} member{'s' * (mine != 1)}" if mine else "it proposed nothing"
+            told.append(f"prior {one.name}: best {best}; {how}; {did}")
         return told
 
+    def _seen(self, rows: Sequence[MemberRow], curves: Mapping[int, Mapping[int, float]]) -> list[Training]:
+        """The trainings by which sources are judged: those with λ on that nobody proposed."""
+        judges = [row for row in rows if row.phase == Phase.SEARCH and row.arm != OFF_ARM and PROPOSED not in row.facts]
+        return trainings(table(judges, curves, []))
+
+    def _of(
+        self, source: Source, made: Sequence[MemberRow], rows: Sequence[MemberRow], curves: Mapping[int, Mapping[int, float]]
+    ) -> Proposal | None:
+        """The next proposal of a source, for the arm that has the fewest of them."""
+        mine = self._by(source, made)
+        for arm in sorted(self._space.arms, key=[row.arm for row in mine].count):
+            if not any(row.arm == arm for row in mine):
+                config = source.first(self._space, arm)
+            else:
+                here = Surface.of(trainings(table(rows, curves, [])), self._space.knobs)
+                config = source.further(self._space, arm, derive(self._seed, "prior", source.name, len(mine)), here)
+            if config is not None:
+                return Proposal(source.name, arm, config)
+        return None
+
     @staticmethod
-    def _weight(source: Source, seen: Sequence[Training]) -> float:
-        """How far a source is trusted: its lower rank correlation; 0 while it cannot be judged, −1 where it predicts badly."""
-        total, of_lambda = source.judged(seen)
-        if math.isnan(total):
-            return 0.0
-        return -1.0 if min(total, of_lambda) < LEAST / math.sqrt(len(seen)) else min(total, of_lambda)
+    def _by(source: Source, rows: Sequence[MemberRow]) -> list[MemberRow]:
+        return [row for row in rows if row.facts.get(PROPOSED) == source.name]
 
-    def _of(self, source: Source, arm: str) -> list[dict[str, Value]]:
-        key = source.name, arm
-        if key not in self._proposals:
-            self._proposals[key] = source.proposals(self._space, arm, self._seed, math.ceil(self._trials * SHARE))
-        return self._proposals[key]
 
-    def _made(self, source: Source, searched: Sequence[Row]) -> set[tuple[str, int]]:
-        """The proposals of a source that are members: arm and place in its list."""
-        values = [self._space.params(row.config) for row in searched]
-        return {
-            (arm, index)
-            for arm in self._space.arms
-            for index, one in enumerate(self._of(source, arm))
-            if self._space.params(self._space.arm_config(one)) in values
-        }
+def _by_chance(correlation: float, freedom: int) -> float:
+    """How often ranks without a relation have at least this correlation (Student's t of a rank correlation; Zar 1972)."""
+    from scipy.stats import t
+
+    if freedom < 1 or not correlation > 0:
+        return 1.0
+    return float(t.sf(correlation * math.sqrt(freedom / max(1 - correlation**2, 1e-12)), freedom))
 
 
 def _ranks(values: Any) -> Array:

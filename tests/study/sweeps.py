@@ -32,12 +32,17 @@ class Swept:
     problem: str
 
 
-def sweep(world: World, seed: int, prior: Sequence[Mapping[str, Any]] = (), /, **spec: Any) -> Swept:
-    """One whole sweep. `spec` are keys of the spec beside the world's own, `prior` what it takes over from others."""
+def sweep(world: World, seed: int, prior: Sequence[Mapping[str, Any]] = (), /, searched: bool = False, **spec: Any) -> Swept:
+    """One whole sweep. `spec` are keys of the spec beside the world's own, `prior` what it takes over. With `searched` it has no answer."""
     plan, dispatch = driver.opened(
         "s", read(world.spec(seed, **spec)), Home.open("nowhere"), cast(Catalogue, Forgetful({PRIOR: list(prior)})), Cluster(None, 1, {})
     )
-    carry_out(plan, dispatch, lambda: False, worker=Trained(world, plan.spec.settings().epochs))
+    trials = plan.spec.budget.trials
+
+    def over() -> bool:
+        return searched and plan.searched() >= trials and all(row.state is not None for row in plan.ledger.rows.values())
+
+    carry_out(plan, dispatch, over, worker=Trained(world, plan.spec.settings().epochs))
     return Swept(plan.answer, plan, sum(row.epochs for row in plan.ledger.rows.values()), plan.problem)
 
 
