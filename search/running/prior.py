@@ -6,8 +6,9 @@ is a proposal, so n members of the sweep without a prior are among the first 1.1
 one would know then, and on the proposals.
 
 A source is an earlier sweep: its best config and its trainings, in the knobs that both sweeps search. It is judged by the members that are
-no proposals, and proposes nothing before: what it predicts of them must have a rank correlation with their scores that is better than
-chance. A good prediction of the other knobs says nothing of λ, so it is also judged by λ alone: the scores without what the other knobs
+no proposals, and proposes nothing before: by the rank correlation of what it predicts with their scores. Where that is better than chance,
+it may make its proposals at once. Where it is likely to be (at one in five), at most one in eleven of the members so far is a proposal. A
+good prediction of the other knobs says nothing of λ, so a source is also judged by λ alone: the scores without what the other knobs
 explain, against what the source says that λ costs. Several sources share the proposals in proportion to their correlations (d'Hondt).
 """
 
@@ -35,7 +36,8 @@ from search.spec.keys import Spec
 
 ONE_IN = 11  # members at most one is a proposal
 FEWEST = 5  # members with a score, below which no source is judged
-CHANCE = 0.05  # a source is trusted whose rank correlations would come by chance at most so often, one-sided
+# Rank correlations are better than chance that would come by chance at most so often, one-sided; and they are likely to be.
+PROVEN, LIKELY = 0.05, 0.2
 POOL, BEST = 256, 1 / 8  # how many configs a source looks at, and the part of them that it may propose
 
 
@@ -58,10 +60,13 @@ class Judgement:
 
     @property
     def weight(self) -> float:
-        """The lower correlation where both are better than chance, else 0."""
-        if math.isnan(self.total) or max(_by_chance(self.total, self.members - 2), _by_chance(self.of_lambda, self.members - 3)) > CHANCE:
-            return 0.0
-        return min(self.total, self.of_lambda)
+        """The lower one of the two; 0 where it is negative or unknown."""
+        return 0.0 if math.isnan(self.total) else max(0.0, min(self.total, self.of_lambda))
+
+    @property
+    def by_chance(self) -> float:
+        """How often the less certain one of the two would come by chance; 1 where it is unknown."""
+        return max(_by_chance(self.total, self.members - 2), _by_chance(self.of_lambda, self.members - 3))
 
 
 @dataclass(frozen=True)
@@ -132,12 +137,15 @@ class Prior:
             return None
         searched = [row for row in rows if row.phase == Phase.SEARCH and not row.start]
         made = [row for row in searched if PROPOSED in row.facts]
-        if len(made) >= max(self._trials, len(searched) + 1) // ONE_IN or not searched or searched[-1] in made:
+        now = len(searched) + 1
+        if len(made) >= max(self._trials, now) // ONE_IN or not searched or searched[-1] in made:
             return None
         seen = self._seen(rows, curves)
-        weights = [(one.judged(seen).weight / (1 + len(self._by(one, made))), one) for one in self.sources]
-        for weight, source in sorted(weights, key=lambda pair: -pair[0]):
-            if weight > 0 and (found := self._of(source, made, rows, curves)):
+        judged = [(one.judged(seen), one) for one in self.sources]
+        limit = LIKELY if len(made) < now // ONE_IN else PROVEN
+        judged = [(how, one) for how, one in judged if how.by_chance <= limit]
+        for _, source in sorted(judged, key=lambda pair: -pair[0].weight / (1 + len(self._by(pair[1], made)))):
+            if found := self._of(source, made, rows, curves):
                 return found
         return None
 

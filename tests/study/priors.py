@@ -11,24 +11,25 @@ import argparse
 import math
 import statistics
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
 from objectives.base import Value
-from search.asking.space import Space
-from search.choosing import from_members
-from search.choosing.answer import SelectionError
+from search.asking.space import OFF_ARM, Space
+from search.choosing.answer import Row
+from search.choosing.candidates import minima
 from search.choosing.trainings import trainings
+from search.modelling.surface import Surface
 from search.running.ledger import PROPOSED
 from tests.study.sweeps import sweep
 from tests.study.worlds import RANGES, WORLDS, World
 
 SOURCES = ("good", "shifted", "wrong", "empty")
 SOURCE_SEEDS = 25  # distinct source sweeps: the repeats take turns
-SOURCE_TRIALS, TRIALS, COLD = 24, 26, (11, 16, 20, 24)
+SOURCE_TRIALS, TRIALS, COLD = 24, 22, (10, 15, 20)
 WORST = 10.0
 
 
@@ -66,8 +67,8 @@ def _is_on(name: str, value: Value) -> bool:
 def stored(kind: str, name: str, seed: int) -> dict[str, Any]:
     """A source sweep, as `search.prior` stores it, without a race."""
     swept = sweep(source(kind, WORLDS[name]), 9000 + seed, budget={"trials": SOURCE_TRIALS, "epochs": 20}, searched=True)
-    rows, space, spec = swept.plan.table(), swept.plan.space, swept.plan.spec
-    best = chosen(spec, space, rows) or {}
+    rows, space = swept.plan.table(), swept.plan.space
+    best = chosen(space, rows) or {}
     names = [knob.name for knob in space.knobs]
     return {
         "name": kind,
@@ -76,13 +77,12 @@ def stored(kind: str, name: str, seed: int) -> dict[str, Any]:
     }
 
 
-def chosen(spec: Any, space: Space, rows: Any) -> dict[str, Value] | None:
-    """The minimum of the surface over these members."""
-    try:
-        found = from_members.to_confirm(spec, space, rows)
-    except SelectionError:
-        return None
-    return next((dict(one.config) for one in found if one.arm == "min"), None)
+def chosen(space: Space, rows: Sequence[Row]) -> dict[str, Value] | None:
+    """The minimum of the surface over these members; None where no member with λ on has a score."""
+    surface = Surface.of(trainings(rows), space.knobs)
+    found = minima(rows, space.knobs, space.lambdas, surface).get("")
+    best = min((row for row in rows if row.ended == "ok" and row.arm != OFF_ARM), key=lambda row: row.score or 0.0, default=None)
+    return found or (dict(best.config) if best else None)
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ def searched(name: str, kinds: str, trials: int, seed: int) -> Searched:
     rows, plan, found = swept.plan.table(), swept.plan, {}
     proposals = tuple(row.number for row in plan.ledger.ordered() if PROPOSED in row.facts)
     for look in sorted({*COLD, *map(more, COLD)}):
-        if look <= trials and (kinds == "cold" or proposals):
-            best = chosen(plan.spec, plan.space, [row for row in rows if row.number < look])
+        if look <= trials and (kinds == "cold" or (proposals and proposals[0] < look)):  # before, it is the cold one
+            best = chosen(plan.space, [row for row in rows if row.number < look])
             found[look] = WORST if best is None else min(world.regret(best), WORST)
     return Searched(found, proposals)
 
@@ -115,19 +115,18 @@ def told(kinds: str, found: list[Searched], cold: list[Searched], trials: int) -
         at = more(look)
         if at > trials:
             continue
-        pairs = [(one.regret or other.regret, other.regret) for one, other in zip(found, cold, strict=True)]
-        equal = [one[look] - other[look] for one, other in pairs]
-        # A sweep whose sources proposed nothing is the cold one: at 1.1 times its members it has at least what the cold one has.
-        above = [one[at] - other[look] for one, other in pairs]
-        base = statistics.fmean(other[look] for _, other in pairs)
-        parts.append(f"n={look}: cold {base:.2f}, with {mean_se(equal)} at n, {mean_se(above)} at {at}")
+        base = [one.regret[look] for one in cold]
+        with_n, with_more = ([one.regret.get(n, other.regret[n]) for one, other in zip(found, cold, strict=True)] for n in (look, at))
+        parts.append(f"n={look}: {statistics.fmean(base):.2f} → {paired(with_n, base)}, at {at} {paired(with_more, base)}")
     used = sum(bool(one.proposals) for one in found) / len(found)
     return f"{kinds:8s} proposes in {used:4.0%} · " + " · ".join(parts)
 
 
-def mean_se(values: list[float]) -> str:
-    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return f"{statistics.fmean(values):+.2f} ± {error:.2f}"
+def paired(values: Sequence[float], base: Sequence[float]) -> str:
+    """The mean, and its difference from that of the cold start with the standard error of the paired differences."""
+    apart = [value - other for value, other in zip(values, base, strict=True)]
+    error = statistics.stdev(apart) / math.sqrt(len(apart)) if len(apart) > 1 else math.nan
+    return f"{statistics.fmean(values):.2f} ({statistics.fmean(apart):+.2f} ± {error:.2f})"
 
 
 def main() -> None:
