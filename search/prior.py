@@ -32,7 +32,7 @@ def resolved(spec: Spec, home: Home) -> list[dict[str, Any]]:
     space = Space(spec, load(spec.objective))
     with Catalogue(home.catalogue_url, create=False) as catalogue:
         if spec.prior == (AUTO,):
-            rows = [row for row in catalogue.sweeps() if row.objective == spec.objective and not _faults(row, space, inside=True)]
+            rows = [row for row in catalogue.sweeps() if row.objective == spec.objective and not _faults(row, space)]
             rows = sorted(rows, key=lambda row: (row.created, row.name))[-MOST:]
         else:
             known = {row.name: row for row in catalogue.sweeps()}
@@ -48,8 +48,8 @@ def resolved(spec: Spec, home: Home) -> list[dict[str, Any]]:
         return [_stored(catalogue, row, space) for row in rows]
 
 
-def _faults(row: SweepRow, space: Space, *, inside: bool = False) -> list[str]:
-    """Why a sweep cannot be a source. With `inside`, its best λ must also lie in today's range."""
+def _faults(row: SweepRow, space: Space) -> list[str]:
+    """Why a sweep cannot be a source."""
     if row.status != "complete" or row.answer is None:
         return [f"prior: {row.name!r} must be a sweep with an answer; it is {row.status}. Resume it, or leave it out."]
     lambdas = {one.name: one for one in Answer.from_dict(row.answer).lambdas}
@@ -67,8 +67,8 @@ def _faults(row: SweepRow, space: Space, *, inside: bool = False) -> list[str]:
             )
         elif not math.isfinite(one.value) or one.value == one.off:
             faults.append(f"prior: {row.name!r} must have an answer with {knob.name} on; it kept {knob.name} off. Leave it out.")
-        elif inside and space.clip({knob.name: one.value})[knob.name] != one.value:
-            faults.append(f"prior: {knob.name} = {one.value:g} of {row.name!r} must lie in the searched range. Widen the range.")
+        elif space.clip({knob.name: one.value})[knob.name] != one.value:
+            faults.append(f"prior: {knob.name} = {one.value:g} of {row.name!r} must lie in the searched range. Widen it.")
     return faults
 
 

@@ -59,7 +59,8 @@ def sweep(
         list[str] | None, typer.Option(metavar="GOAL", help='Go on until "lambda within 0.5 decades" or "effect ± 0.2". Repeatable.')
     ] = None,
     prior: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Start from the answer of this sweep; auto: of all that fit. Repeatable.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Start from the answer of this sweep; auto: of all that fit. Repeatable."),
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of the spec: search.beta.low=0.1. Repeatable.")

@@ -13,7 +13,7 @@ from search.asking.space import OFF_ARM, OFF_EVERY, Space
 from search.asking.study import Study
 from search.choosing.answer import Candidate
 from search.running.ledger import PROPOSED, Ledger
-from search.running.prior import Prior
+from search.running.prior import Prior, Proposal
 from search.spec.keys import Spec
 
 SEEDS = 3  # seeds of searched members
@@ -36,12 +36,7 @@ class NewMembers:
         arm, index, point, searched = self._turn()
         number = self._ledger.next_number()
         if proposal := self.prior.next(self._ledger.ordered(), self._ledger.curves):
-            config = self._space.arm_config(proposal.config)
-            digest = config_hash(config)
-            seed = self._seed(proposal.arm, index, digest, searched)
-            row = MemberRow(number, config, seed, Phase.SEARCH.value, proposal.arm, digest, facts={PROPOSED: proposal.source})
-            self._ledger.open([row])
-            return row
+            return self._proposed(number, proposal)
         draw = number - sum(PROPOSED in row.facts for row in self._ledger.rows.values())
         config = (
             self._study.ask(number, arm, index, draw) if point is None else self._study.enqueue(number, self._space.complete(point), arm)
@@ -52,6 +47,14 @@ class NewMembers:
         row = MemberRow(number=number, phase=Phase.SEARCH.value, arm=arm, config=config, config_hash=digest, seed=seed)
         if parent is not None:
             row = replace(row, parent=parent.number, parent_epoch=parent.epochs)
+        self._ledger.open([row])
+        return row
+
+    def _proposed(self, number: int, proposal: Proposal) -> MemberRow:
+        """A member that a prior proposed. Its seed is its own: on the seeds of the members by which the source was judged, it would
+        have their luck again."""
+        config, seed = self._space.arm_config(proposal.config), derive(self._spec.seed, "prior", number)
+        row = MemberRow(number, config, seed, Phase.SEARCH.value, proposal.arm, config_hash(config), facts={PROPOSED: proposal.source})
         self._ledger.open([row])
         return row
 

@@ -33,8 +33,8 @@ from search.modelling.process import Array
 from search.modelling.surface import Surface, Training
 from search.running.ledger import PROPOSED
 from search.spec.keys import Spec
+from search.spec.priors import ONE_IN
 
-ONE_IN = 11  # members at most one is a proposal
 FEWEST = 5  # members with a score, below which no source is judged
 # Rank correlations are better than chance that would come by chance at most so often, one-sided; and they are likely to be.
 PROVEN, LIKELY = 0.05, 0.2

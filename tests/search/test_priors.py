@@ -1,4 +1,4 @@
-"""Priors: what is taken over from other sweeps, that a resumed sweep keeps it, and that a source that misleads is given up."""
+"""Priors: what is taken over from other sweeps; that all other members stay those of a sweep without a prior; who may propose when."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from infra.catalogue import Catalogue, SweepRow
+from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.storage import Home
-from objectives.base import Value
+from objectives.base import Phase, Report, Value
 from search import prior
 from search.choosing.answer import Answer
 from search.errors import SpecError
-from search.running.ledger import PRIOR
+from search.running.ledger import PRIOR, PROPOSED
+from search.running.prior import Judgement, Source
 from search.spec.reading import read
 from tests.search.simulated import Simulated
 
 SPEC: dict[str, Any] = {
     "objective": "vae",
     "search": {"beta": {"low": 0.1, "high": 10.0}, "lr": {"low": 1e-4, "high": 1e-1}},
-    "budget": {"trials": 12, "epochs": 1},
+    "budget": {"trials": 22, "epochs": 1},
     "confirm": {"configs": 2, "screen": 0, "seeds": 2},
     "scheduler": "none",
     "pack": 1,
@@ -73,6 +77,9 @@ def test_auto_takes_what_fits_and_stores_it(catalogue_with_sources: Home) -> Non
         ({"prior": "good", "search": {"l2": {}}}, ["must have searched one of l2; it searched beta"]),
         ({"prior": ["auto", "good"]}, ["auto alone"]),
         ({"prior": ["good", "good"]}, ["different sweeps"]),
+        ({"prior": "good", "search": {"beta": {"low": 1.1, "high": 10.0}}}, ["of 'good' must lie in the searched range"]),
+        ({"prior": "good", "budget": {"trials": 10}, "scheduler": "pbt"}, ["at least 11", "left out with scheduler pbt"]),
+        ({"prior": "good", "sampler": "path"}, ["left out with sampler path"]),
     ],
 )
 def test_a_prior_that_cannot_be_is_refused(catalogue_with_sources: Home, spec: dict[str, Any], said: list[str]) -> None:
@@ -90,32 +97,117 @@ def begun(folder: Path, stored: list[dict[str, Any]], best: float, **spec: Any) 
     return Simulated(folder, {**SPEC, "seed": 5, **spec}, bowl(best), sd=0.01, shift=0.0)
 
 
-def proposals(one: Simulated) -> list[str]:
+def members(folder: Path, stored: list[dict[str, Any]], best: float, **spec: Any) -> list[MemberRow]:
+    """What a sweep searched."""
+    with begun(folder, stored, best, **spec) as one:
+        one.run()
+        return [row for row in one.ledger.ordered() if row.phase == Phase.SEARCH]
+
+
+def numbers(rows: list[MemberRow]) -> list[int]:
+    return [row.number for row in rows if PROPOSED in row.facts]
+
+
+def notes(one: Simulated) -> list[str]:
     answer = one.plan.answer
     assert isinstance(answer, Answer)
     return [note for note in answer.notes if note.startswith("prior ")]
 
 
-def test_a_source_that_predicts_proposes_and_a_resumed_sweep_goes_on_with_it(catalogue_with_sources: Home, tmp_path: Path) -> None:
-    stored = prior.resolved(read({**SPEC, "prior": "good"}), catalogue_with_sources)
+@pytest.fixture(scope="module")
+def stored(catalogue_with_sources: Home) -> list[dict[str, Any]]:
+    return prior.resolved(read({**SPEC, "prior": "good"}), catalogue_with_sources)
+
+
+@pytest.mark.parametrize("spec", [{}, {"sampler": "qmc", "seed": 2}, {"points": [{"beta": 3.0}], "seed": 3}])
+def test_all_other_members_are_those_of_a_sweep_without_a_prior(stored: list[dict[str, Any]], tmp_path: Path, spec: dict[str, Any]) -> None:
+    cold, warm = members(tmp_path / "cold", [], 0.4, **spec), members(tmp_path / "warm", stored, 0.4, **spec)
+    others = [row for row in warm if PROPOSED not in row.facts]
+    assert len(warm) == len(cold) == 22 and len(others) == 20
+    assert [(row.arm, row.config, row.seed, row.score) for row in others] == [(r.arm, r.config, r.seed, r.score) for r in cold[:20]]
+    assert any(config not in [row.config for row in cold] for config in [row.config for row in warm if PROPOSED in row.facts])
+
+
+def test_a_source_that_is_better_than_chance_proposes_at_once_its_best_first(stored: list[dict[str, Any]], tmp_path: Path) -> None:
     with begun(tmp_path / "whole", stored, 0.4) as one:
         one.run()
-        whole, notes = [(row.config, row.seed) for row in one.ledger.ordered()], proposals(one)
-    first = next(config for config, _ in whole if config["beta"] != 1.0)
-    assert (first["beta"], first["lr"]) == (stored[0]["best"]["beta"], stored[0]["best"]["lr"])
-    assert "rank correlation" in notes[0] and "proposed 3 members" in notes[0] and "given up" not in notes[0]
-    with begun(tmp_path / "cut", stored, 0.4) as one:
-        one.run(jobs=8)
-    with begun(tmp_path / "cut", stored, 0.4) as one:
-        one.run()
-        assert [(row.config, row.seed) for row in one.ledger.ordered()] == whole
+        whole = [(row.config, row.seed, row.facts) for row in one.ledger.ordered()]
+        rows, said = [row for row in one.ledger.ordered() if row.phase == Phase.SEARCH], notes(one)
+    first = next(row for row in rows if PROPOSED in row.facts)
+    assert numbers(rows)[-1] < 11
+    assert (first.config["beta"], first.config["lr"]) == (stored[0]["best"]["beta"], stored[0]["best"]["lr"])
+    assert "rank correlation" in said[0] and "it proposed 2 members" in said[0]
+    for jobs in (8, 10):  # a driver that goes on decides the same, wherever the one before it ended
+        with begun(tmp_path / f"cut{jobs}", stored, 0.4) as one:
+            one.run(jobs=jobs)
+        with begun(tmp_path / f"cut{jobs}", stored, 0.4) as one:
+            one.run()
+            assert [(row.config, row.seed, row.facts) for row in one.ledger.ordered()] == whole
 
 
-def test_a_source_that_misleads_is_given_up_after_one_member(catalogue_with_sources: Home, tmp_path: Path) -> None:
-    stored = prior.resolved(read({**SPEC, "prior": "good"}), catalogue_with_sources)
-    with begun(tmp_path, stored, 8.0) as one:
+def test_a_source_that_misleads_proposes_nothing(stored: list[dict[str, Any]], tmp_path: Path) -> None:
+    with begun(tmp_path / "misled", stored, 8.0) as one:
         one.run()
-        assert "proposed 1 members; it was given up" in proposals(one)[0]
+        rows, said = [row for row in one.ledger.ordered() if row.phase == Phase.SEARCH], notes(one)
+    assert numbers(rows) == [] and "it proposed nothing" in said[0]
+    assert [row.config for row in rows] == [row.config for row in members(tmp_path / "cold", [], 8.0)]
+
+
+class Judged(Source):
+    """A source with a judgement that a test gives."""
+
+    def judged(self, seen: Any) -> Judgement:
+        return JUDGEMENTS[self.name](len(seen))
+
+
+JUDGEMENTS = {
+    "proven": lambda n: Judgement(n, 0.95, 0.95) if n >= 5 else Judgement(n),
+    "likely": lambda n: Judgement(n, *2 * [0.9 / math.sqrt(n - 3)]) if n >= 5 else Judgement(n),
+    "unknown": lambda n: Judgement(n),
+    "chance": lambda n: Judgement(n, 0.95, 0.0),
+}
+
+
+@pytest.mark.parametrize(
+    ("names", "trials", "made"),
+    [
+        (["proven"], 44, {"proven": [6, 8, 10, 12]}),
+        (["likely"], 44, {"likely": [10, 21, 32, 43]}),
+        (["unknown"], 44, {}),
+        (["chance"], 44, {}),
+        (["likely", "proven"], 44, {"proven": [6, 8, 10, 12]}),
+    ],
+)
+def test_who_may_propose_when(
+    stored: list[dict[str, Any]], tmp_path: Path, names: list[str], trials: int, made: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Source, "judged", Judged.judged)
+    sources = [{**stored[0], "name": name} for name in names]
+    rows = members(tmp_path, sources, 0.4, sampler="random", budget={"trials": trials, "epochs": 1}, confirm={"configs": 0})
+    found = {name: [row.number for row in rows if row.facts.get(PROPOSED) == name] for name in names}
+    assert {name: at for name, at in found.items() if at} == made
+
+
+def test_what_is_proposed_stops_nobody(stored: list[dict[str, Any]], tmp_path: Path) -> None:
+    with begun(tmp_path, stored, 0.4, scheduler="asha", budget={"trials": 22, "epochs": 20}) as one:
+        rows = {
+            0: MemberRow(0, {}, 1, arm="search"),
+            1: MemberRow(1, {}, 1, arm="search", facts={PROPOSED: "good"}),
+        }
+        one.ledger.open(list(rows.values()))
+        assert one.ledger.decide({1: [Report(1, 4, 0.0)]}) == set()
+        assert one.ledger.decide({0: [Report(0, 4, 1.0)]}) == set()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(5, 40), st.integers(0, 1000))
+def test_chance_is_that_of_a_rank_test(members: int, seed: int) -> None:
+    from scipy.stats import spearmanr
+
+    one, other = np.random.default_rng(seed).normal(size=(2, members))
+    found = spearmanr(one, other, alternative="greater")
+    expected = found.pvalue if found.statistic > 0 else 1.0
+    assert Judgement(members, found.statistic, 1.0).by_chance == pytest.approx(expected, rel=1e-6)
 
 
 def test_no_prior_changes_nothing(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from tests.study.worlds import RANGES, WORLDS, World
 
 SOURCES = ("good", "shifted", "wrong", "empty")
 SOURCE_SEEDS = 25  # distinct source sweeps: the repeats take turns
-SOURCE_TRIALS, TRIALS, COLD = 24, 22, (10, 15, 20)
+SOURCE_TRIALS, TRIALS, COLD = 24, 22, (10, 20)
 WORST = 10.0
 
 
