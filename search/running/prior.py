@@ -7,7 +7,7 @@ one would know then, and on the proposals.
 
 A source is an earlier sweep: its best config and its trainings, in the knobs that both sweeps search. It is judged by the members that are
 no proposals, and proposes nothing before: by the rank correlation of what it predicts with their scores. Where that is better than chance,
-it may make its proposals at once. Where it is likely to be (at one in five), at most one in eleven of the members so far is a proposal. A
+it may make its proposals at once. Where it is likely to be (at one in ten), at most one in eleven of the members so far is a proposal. A
 good prediction of the other knobs says nothing of λ, so a source is also judged by λ alone: the scores without what the other knobs
 explain, against what the source says that λ costs. Several sources share the proposals in proportion to their correlations (d'Hondt).
 """
@@ -37,7 +37,7 @@ from search.spec.priors import ONE_IN
 
 FEWEST = 5  # members with a score, below which no source is judged
 # Rank correlations are better than chance that would come by chance at most so often, one-sided; and they are likely to be.
-PROVEN, LIKELY = 0.05, 0.2
+PROVEN, LIKELY = 0.05, 0.1
 POOL, BEST = 256, 1 / 8  # how many configs a source looks at, and the part of them that it may propose
 
 

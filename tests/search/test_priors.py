@@ -160,9 +160,18 @@ class Judged(Source):
         return JUDGEMENTS[self.name](len(seen))
 
 
+def by_chance(members: int, share: float) -> Judgement:
+    """Correlations of which the less certain one would come by chance this often."""
+    from scipy.stats import t
+
+    value = float(t.isf(share, members - 3)) if members > 4 else math.nan
+    found = value / math.sqrt(members - 3 + value * value) if members > 4 else math.nan
+    return Judgement(members, found, found)
+
+
 JUDGEMENTS = {
-    "proven": lambda n: Judgement(n, 0.95, 0.95) if n >= 5 else Judgement(n),
-    "likely": lambda n: Judgement(n, *2 * [0.9 / math.sqrt(n - 3)]) if n >= 5 else Judgement(n),
+    "proven": lambda n: by_chance(n, 0.03),
+    "likely": lambda n: by_chance(n, 0.08),
     "unknown": lambda n: Judgement(n),
     "chance": lambda n: Judgement(n, 0.95, 0.0),
 }

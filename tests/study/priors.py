@@ -1,8 +1,9 @@
 """What a prior gains and what a wrong one costs, by simulation: `python -m tests.study.priors --repeats 100`.
 
-The same search (common seeds) starts cold and from four sources: `good` (the same world), `shifted` (its best λ a decade away), `wrong`
-(its best λ at the other end of the range) and `empty` (its scores say nothing). Regret is that of the surface's minimum, 10 at most. A
-sweep with a prior is compared with the cold one at equal members, and at 1.1 times its members (one in eleven is a proposal).
+The same search (common seeds) starts cold and from sources: `good` (the same world), `shifted` (its best λ a decade away), `wrong` (its
+best λ at the other end of the range) and `empty` (its scores say nothing). Regret is that of the surface's minimum, 10 at most. After n
+members a sweep with a prior is compared with the cold one after n members, and after n / 1.1: one in eleven may be a proposal.
+`members ×` is n over the number of members after which the cold start has the same mean regret, on straight lines between its looks.
 """
 
 from __future__ import annotations
@@ -29,13 +30,9 @@ from tests.study.worlds import RANGES, WORLDS, World
 
 SOURCES = ("good", "shifted", "wrong", "empty")
 SOURCE_SEEDS = 25  # distinct source sweeps: the repeats take turns
-SOURCE_TRIALS, TRIALS, COLD = 24, 22, (10, 20)
+SOURCE_TRIALS, TRIALS = 24, 22
+COLD, WARM = (10, 12, 14, 16, 18, 20, 22), (11, 16, 22)
 WORST = 10.0
-
-
-def more(members: int) -> int:
-    """1.1 times so many members."""
-    return math.floor(1.1 * members)
 
 
 def source(kind: str, world: World) -> World:
@@ -101,7 +98,7 @@ def searched(name: str, kinds: str, trials: int, seed: int) -> Searched:
     swept = sweep(world, seed, prior, budget={"trials": trials, "epochs": 20}, searched=True)
     rows, plan, found = swept.plan.table(), swept.plan, {}
     proposals = tuple(row.number for row in plan.ledger.ordered() if PROPOSED in row.facts)
-    for look in sorted({*COLD, *map(more, COLD)}):
+    for look in sorted({*COLD, *WARM}) if kinds == "cold" else WARM:
         if look <= trials and (kinds == "cold" or (proposals and proposals[0] < look)):  # before, it is the cold one
             best = chosen(plan.space, [row for row in rows if row.number < look])
             found[look] = WORST if best is None else min(world.regret(best), WORST)
@@ -110,23 +107,34 @@ def searched(name: str, kinds: str, trials: int, seed: int) -> Searched:
 
 def told(kinds: str, found: list[Searched], cold: list[Searched], trials: int) -> str:
     """A line for one source: mean regrets, and their paired differences from the cold start with standard errors."""
+    if kinds == "cold":
+        return "cold     · " + " · ".join(f"{n}: {statistics.fmean(one.regret[n] for one in cold):.2f}" for n in COLD if n <= trials)
+    curve = {n: statistics.fmean(one.regret[n] for one in cold) for n in COLD if n <= trials}
     parts = []
-    for look in COLD:
-        at = more(look)
-        if at > trials:
-            continue
-        base = [one.regret[look] for one in cold]
-        with_n, with_more = ([one.regret.get(n, other.regret[n]) for one, other in zip(found, cold, strict=True)] for n in (look, at))
-        parts.append(f"n={look}: {statistics.fmean(base):.2f} → {paired(with_n, base)}, at {at} {paired(with_more, base)}")
+    for n in (one for one in WARM if one <= trials):
+        values = [one.regret.get(n, other.regret[n]) for one, other in zip(found, cold, strict=True)]
+        fewer = max(one for one in COLD if one <= n / 1.1)
+        apart = ", ".join(f"{paired(values, [one.regret[m] for one in cold])} from cold at {m}" for m in (n, fewer))
+        parts.append(f"{n}: {statistics.fmean(values):.2f}, {apart}, members × {n / reached(curve, statistics.fmean(values)):.2f}")
     used = sum(bool(one.proposals) for one in found) / len(found)
     return f"{kinds:8s} proposes in {used:4.0%} · " + " · ".join(parts)
 
 
+def reached(curve: Mapping[int, float], regret: float) -> float:
+    """After how many members a cold start has this mean regret for good; its first or last look where that lies outside."""
+    looks = sorted(curve)
+    above = [n for n in looks if curve[n] > regret]
+    if not above or above[-1] == looks[-1]:
+        return float(looks[-1] if above else looks[0])
+    n, then = above[-1], looks[looks.index(above[-1]) + 1]
+    return n + (then - n) * (curve[n] - regret) / (curve[n] - curve[then])
+
+
 def paired(values: Sequence[float], base: Sequence[float]) -> str:
-    """The mean, and its difference from that of the cold start with the standard error of the paired differences."""
+    """The mean difference with the standard error of the paired differences."""
     apart = [value - other for value, other in zip(values, base, strict=True)]
     error = statistics.stdev(apart) / math.sqrt(len(apart)) if len(apart) > 1 else math.nan
-    return f"{statistics.fmean(values):.2f} ({statistics.fmean(apart):+.2f} ± {error:.2f})"
+    return f"{statistics.fmean(apart):+.2f} ± {error:.2f}"
 
 
 def main() -> None:
