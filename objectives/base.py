@@ -86,7 +86,11 @@ class Knob:
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that a run reports. Lower is better for every metric that can decide (`decides`)."""
+    """A number that a run reports. Lower is better for every metric that can decide (`decides`).
+
+    `better` says which way is better for a metric that cannot decide alone and may be asked for beside one that does. None: it has no
+    direction of its own, and a spec that asks for it says one.
+    """
 
     name: str
     summary: str
@@ -96,6 +100,12 @@ class Metric:
     costly: bool = False
     source: str = ""
     label: str = ""  # the full name, with {features}, {n} and {k} to fill in: without these, two numbers cannot be compared
+    better: Literal["lower", "higher"] | None = None
+
+    @property
+    def direction(self) -> Literal["lower", "higher"] | None:
+        """Which way is better; None where the metric does not say."""
+        return "lower" if self.decides else self.better
 
 
 @dataclass(frozen=True)
@@ -161,10 +171,12 @@ class Settings:
     `dataset` has at least the key `name`. `root` is a folder or None, `train_size` an int or None; further keys belong to the data set.
     `score` is `last` or `best_epoch`. `metric` names the deciding metric (None: the objective's own). `cache` is a folder for results that
     are computed once per data set (classifier features). `measure` names metrics beside the objective's own; they are measured when a
-    confirmed or retrained member is complete. `features` names the features in which generated images are compared (`name`, and its
-    options; None: the data set's own). `latents` names the density from which codes are drawn where the model has none (None: the family's
-    own). `precision` is the precision of the products in a training: float32, tf32 or bfloat16 (`objectives/training/precision.py`).
-    `device` is torch's name of a device, or `accelerator`: the accelerator that torch finds where the training runs.
+    confirmed or retrained member is complete. `beside` names the metrics that are asked for beside the deciding one, or that a constraint
+    is about: they are measured of every complete member, and where that is cheap after every epoch. `features` names the features in
+    which generated images are compared (`name`, and its options; None: the data set's own). `latents` names the density from which codes
+    are drawn where the model has none (None: the family's own). `precision` is the precision of the products in a training: float32, tf32
+    or bfloat16 (`objectives/training/precision.py`). `device` is torch's name of a device, or `accelerator`: the accelerator that torch
+    finds where the training runs.
     """
 
     dataset: Mapping[str, Any]
@@ -178,6 +190,7 @@ class Settings:
     threads: int = 1
     cache: str | None = None
     measure: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
     features: Mapping[str, Any] | None = None
     latents: str | None = None
     precision: Precision = "float32"

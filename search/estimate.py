@@ -23,10 +23,10 @@ from infra.storage import Home
 from objectives.base import Phase, State
 from objectives.registry import load
 from search.asking.space import Space
-from search.choosing.answer import number
 from search.choosing.arms import t_quantile
 from search.choosing.from_members import error_of, planned, seeds_asked
 from search.choosing.race import MOST_SEEDS, Look
+from search.choosing.words import number
 from search.running.until import MOST
 from search.spec.faults import MIN_TRIALS
 from search.spec.goals import ANY, EFFECT, Goal
@@ -228,7 +228,7 @@ def budgets(spec: Spec, *, home: Home | None = None, workers: int | None = None)
     """
     home = home or Home.open()
     past = Past.at(spec, home)
-    unit = spec.metric or "the score" if past.noise else "sd of one training"
+    unit = spec.score_name or "the score" if past.noise else "sd of one training"
     if past.cost is None:
         cost, basis = _trained_now(spec, home), "what was trained here and now"
     else:
@@ -333,7 +333,7 @@ def promised(spec: Spec, catalogue: Catalogue, name: str, workers: int) -> dict[
         plan.expected_epochs + before if plan.expected_epochs is not None else None,
         seconds + sum(row.seconds for row in earlier) / workers if seconds is not None else None,
         width,
-        str(spec.metric or "") if width is not None else "",
+        spec.score_name if width is not None else "",
     )
     return asdict(found)
 

@@ -7,7 +7,7 @@ import math
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ class Retrained:
     reproduces: float | None
     folder: Path
     seconds: float
+    # of each metric beside the score: its value, and whether that lies where it was promised (None without a promise)
+    beside: Mapping[str, tuple[float, bool | None]] = field(default_factory=dict)
 
 
 def train(
@@ -84,10 +86,20 @@ def train(
     score = last.score if last.score is not None else math.nan
     promise = spec.promise
     inside = None if not promise else bool(promise["low"] <= score <= promise["high"])
-    metric = str(spec.metric)
+    metric = spec.score_name
     state = str(last.state)
     result = Retrained(
-        score, metric, seed, state, last.reason, inside, promise, known.get(seed), folder, round(time.monotonic() - started, 1)
+        score,
+        metric,
+        seed,
+        state,
+        last.reason,
+        inside,
+        promise,
+        known.get(seed),
+        folder,
+        round(time.monotonic() - started, 1),
+        _beside(spec, last),
     )
     _record(result, last, config, folder)
     if tracker is not None:
@@ -97,6 +109,17 @@ def train(
         tracker.end_sweep("complete" if last.state is State.COMPLETE else "failed", {}, {})
         tracker.close(30.0)
     return result
+
+
+def _beside(spec: Spec, last: Report) -> dict[str, tuple[float, bool | None]]:
+    """The metrics beside the score, and whether each lies in its promised interval."""
+    promised = (spec.promise or {}).get("beside", {})
+    found: dict[str, tuple[float, bool | None]] = {}
+    for one in spec.asked[1:]:
+        if (value := last.metrics.get(one.name)) is not None:
+            interval = promised.get(one.name)
+            found[one.name] = value, bool(interval["low"] <= value <= interval["high"]) if interval else None
+    return found
 
 
 def _train(worker: Worker, spec: Spec, listener: Listener, tracker: MlflowTracker | None) -> Report:
@@ -161,6 +184,7 @@ def _tracker(title: str, seed: int, spec: Spec, home: Home, config: Mapping[str,
 
 
 def _record(result: Retrained, last: Report, config: Mapping[str, Any], folder: Path) -> None:
+    beside = {name: {"value": value, "inside_promise": kept} for name, (value, kept) in result.beside.items()}
     record = {
         "score": result.score if math.isfinite(result.score) else None,
         "metric": result.score_name,
@@ -168,6 +192,7 @@ def _record(result: Retrained, last: Report, config: Mapping[str, Any], folder: 
         "state": result.state,
         "reason": result.reason,
         "inside_promise": result.inside,
+        **({"beside": beside} if beside else {}),
         "promise": result.promise,
         "config": dict(config),
         "metrics": {key: value for key, value in last.metrics.items() if math.isfinite(value)},

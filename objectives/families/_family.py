@@ -134,22 +134,22 @@ class Family(base.Objective, _prepared.Preparing):
     density = False  # whether its likelihood is a density of real-valued pixels; for families that offer a likelihood
     evaluates_together: ClassVar[bool] = False  # `evaluate` only makes tensors from tensors, so it can be mapped over members
     measures: ClassVar[tuple[str, ...]] = ()  # metric files that are measured for every complete member
+    kept: ClassVar[tuple[str, ...]] = ()  # the parts that are used after training; empty: all of them
 
     def __init__(self, settings: base.Settings) -> None:
         self.settings = replace(settings, device=device_of(settings.device))
         self.traces: dict[Hashable, Trace] = {}  # the traces of its mapped losses, kept for all runs of this process
         self.model = settings.model or self.models[0]
         self.deciding = settings.metric or self.score
-        deciders = [name for name, metric in self.metrics.items() if metric.decides]
-        if self.deciding not in deciders:
+        if self.deciding not in (deciders := [name for name, metric in self.metrics.items() if metric.decides]):
             raise base.ObjectiveError(registry.unknown(f"deciding metric of {self.name!r}", self.deciding, deciders))
-        if wrong := [*models.faults(self.model, self.name), *self.measure_faults(settings.measure)]:
+        strange = [registry.unknown(f"metric of {self.name!r}", one, [*self.metrics]) for one in settings.beside if one not in self.metrics]
+        if wrong := [*models.faults(self.model, self.name), *self.measure_faults(settings.measure), *strange]:
             raise base.ObjectiveError("\n".join(wrong))
-        deciding = metrics.file_of(self.deciding, metrics.measurable(frozenset(self.offers)))
-        always = [*self.measures, *([deciding] if deciding else [])]
-        # What decides is measured of every complete member; what is asked for beside it, where it is confirmed.
-        everything = tuple(dict.fromkeys([*always, *settings.measure]))
-        self.measured = {phase: tuple(always) if phase is base.Phase.SEARCH else everything for phase in base.Phase}
+        files = metrics.files_of((self.deciding, *settings.beside), frozenset(self.offers))
+        # What is asked for or constrained is measured of every complete member; what `measure` names, where it is confirmed.
+        always = tuple(dict.fromkeys([*self.measures, *files]))
+        self.measured = dict.fromkeys(base.Phase, tuple(dict.fromkeys([*always, *settings.measure]))) | {base.Phase.SEARCH: always}
         self.likelihood = settings.likelihood or next(iter(self.likelihoods), "")
         if settings.likelihood and settings.likelihood not in self.likelihoods:
             raise base.ObjectiveError(registry.unknown(f"likelihood of {self.name!r}", settings.likelihood, self.likelihoods))

@@ -60,12 +60,12 @@ def misfits(family: Preparing, images: ImageSet, extractor: Extractor | None) ->
     """Metrics of the family's own that say nothing about this data set, and why.
 
     Raises:
-        ObjectiveError: one of them was asked for, or decides.
+        ObjectiveError: one of them was asked for, decides, or is constrained.
     """
     reasons = {name: metrics.misfit(name, images, extractor) for name in family.measured[Phase.CONFIRM]}
     found = {name: reason for name, reason in reasons.items() if reason}
-    deciding = metrics.file_of(family.deciding, list(found))
-    if wrong := [f"metric {name!r}: {reason}" for name, reason in found.items() if name in family.settings.measure or name == deciding]:
+    needed = {metrics.file_of(name, list(found)) for name in (family.deciding, *family.settings.beside)}
+    if wrong := [f"metric {name!r}: {reason}" for name, reason in found.items() if name in family.settings.measure or name in needed]:
         raise base.ObjectiveError("\n".join(wrong))
     return found
 

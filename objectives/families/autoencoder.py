@@ -20,7 +20,7 @@ from objectives.models import Parts
 from objectives.terms import Net, Terms
 
 PLAYERS = {"model": ("encoder", "decoder")}
-OFFERS = ("samples", "codes", "anomaly")
+OFFERS = ("samples", "codes", "anomaly", "weights")
 
 
 class Autoencoder(Family):

@@ -86,7 +86,8 @@ class GAN(Family):
     players = PLAYERS
     averaged = {"generator": "ema"}  # noqa: RUF012
     knobs = knobs_of("gan", tuple(PLAYERS), (LR, CLIP_NORM, LATENT, LOSS, LR_RATIO, BETA1, N_DIS))
-    offers = ("samples", "anomaly")
+    offers = ("samples", "anomaly", "weights")
+    kept = ("generator",)
     measures = ("kid", "fid", "diversity")
     metrics = metrics_of("gan", tuple(PLAYERS), (), exact=(TOLD_APART,), offers=offers)
     score = "val_kid"

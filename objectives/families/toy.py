@@ -8,6 +8,9 @@ An unknown mean s, drawn with E[s²] = S, is seen n times through noise of varia
 dR/dλ = 0 gives 2λS(1 + λ) = 2(λ²S + σ²/n), so **λ\\* = σ²/(nS)** and R(λ\\*) = S·λ\\*/(1 + λ\\*). The off value has R(0) = σ²/n, which
 is larger by the factor 1 + λ\\*: the relative gain of regularizing is λ\\*/(1 + λ\\*).
 
+A second number, the expected square of the estimate, E m² = (S + σ²/n) / (1 + λ)², falls with λ. So of the two together the Pareto front
+is λ ≥ λ\\*: below λ\\* more λ is better for both.
+
 The rest imitates training. The learning rate has an optimum of its own and adds a penalty that is quadratic in log lr. Epochs approach the
 risk geometrically. A seed shifts all configs alike (common random numbers), so differences between configs of one seed are free of this
 shift.
@@ -60,6 +63,11 @@ def risk(lam: float, signal: float = 1.0, noise: float = 0.1) -> float:
     return (lam**2 * signal + noise) / (1 + lam) ** 2
 
 
+def size(lam: float, signal: float = 1.0, noise: float = 0.1) -> float:
+    """E m² = (S + σ²/n) / (1 + λ)²."""
+    return (signal + noise) / (1 + lam) ** 2
+
+
 def best_lambda(signal: float = 1.0, noise: float = 0.1) -> float:
     """λ\\* = σ²/(nS)."""
     return noise / signal
@@ -87,6 +95,9 @@ class Toy(base.Objective):
     metrics: ClassVar[Mapping[str, Metric]] = {
         "val_risk": Metric(
             "val_risk", "Squared error of the estimated mean, with what the seed and the learning rate add", "R(λ) + …", "1", decides=True
+        ),
+        "val_size": Metric(
+            "val_size", "Expected square of the estimate, with what the seed adds", "(S + σ²/n)/(1 + λ)² + …", "1", better="lower"
         ),
         "train_loss": Metric("train_loss", "The validation risk without a seed's shift: stands in for a training loss", "R(λ) + …", "1"),
     }
@@ -146,6 +157,16 @@ class Toy(base.Objective):
         total: float = risk(lam, o["signal"], o["noise"]) + o["signal"] * (excess + shift + own)
         return total
 
+    def size(self, config: base.Config, seed: int, epoch: int) -> float:
+        """E m² with a shift of its seed, and what its training has not yet taken away."""
+        o = self.options
+        lam = float(config.get("l2", 0.0))
+        shift = random.Random(f"{seed}/size").gauss(0, o["seed_spread"])
+        own = random.Random(f"{seed}/size/{lam!r}").gauss(0, o["own_spread"])
+        excess = FIRST_EXCESS * 0.5 ** (epoch / HALVING_EPOCHS) if epoch < self.settings.epochs else 0.0
+        found: float = size(lam, o["signal"], o["noise"]) + o["signal"] * (shift + own + excess)
+        return found
+
     def at_epoch(self, config: base.Config, seed: int, epoch: int) -> float:
         """The score after some epochs: the excess over the final value halves every epoch."""
         excess = FIRST_EXCESS * 0.5 ** (epoch / HALVING_EPOCHS)
@@ -159,7 +180,7 @@ class Toy(base.Objective):
         except Exception as error:
             reason = f"{OUT_OF_MEMORY}: {error}" if out_of_memory(error) else f"{type(error).__name__}: {error}"
             return Report(member.number, epoch, math.nan, {}, State.FAILED, reason, traceback=traceback.format_exc())
-        metrics = {"val_risk": value, "train_loss": value}
+        metrics = {"val_risk": value, "val_size": self.size(member.config, member.seed, epoch), "train_loss": value}
         if math.isnan(value):
             return Report(member.number, epoch, value, metrics, State.DIVERGED, f"val_risk was not finite in epoch {epoch}")
         done = epoch >= self.settings.epochs

@@ -44,7 +44,7 @@ class VAE(Family):
     name = "vae"
     players = PLAYERS
     knobs = knobs_of("vae", tuple(PLAYERS), (LR, CLIP_NORM, latent_dim(20)))
-    offers = ("samples", "codes", "posterior", "likelihood", "anomaly")
+    offers = ("samples", "codes", "posterior", "likelihood", "anomaly", "weights")
     metrics = metrics_of(
         "vae", tuple(PLAYERS), (neg_elbo.METRIC, NLL, reconstruction.METRIC, kl.METRIC, GAP), exact=(active_units.METRIC,), offers=offers
     )

@@ -7,7 +7,10 @@ A spec can ask any family for some metrics (`measure:`, or `metric:` where the m
 
 - `NEEDS`: what the metric takes from a `subject.Subject`, a subset of the list in `metrics/_subject.py`;
 - `measure(subject)`: estimates by name, without the split's prefix (`METRIC` of `val_kid` has the name `kid`). `ALSO` declares the metrics
-  beyond `METRIC` that it returns.
+  beyond `METRIC` that it returns. A fact about the weights, which no split changes, has no prefix.
+
+`CHEAP = True` says that a metric costs so little that it is measured after every epoch, where a spec asks for it beside the score: so early
+stopping can see it.
 
 A file may have `misfit(images, extractor) -> str`: why the metric says nothing about a data set, in words, or an empty string. It is called
 before anything is trained; the extractor is None for a metric that does not need `features`. `METRIC.label` is the number's full name: what
@@ -48,8 +51,20 @@ def declared(name: str) -> tuple[base.Metric, ...]:
 
 
 def file_of(metric: str, among: Sequence[str]) -> str | None:
-    """The metric file that returns `metric` (`val_kid`), or None."""
-    return next((name for name in among if metric in {one.name for one in declared(name)}), None)
+    """The metric file that returns `metric` (`val_kid`, or its standard error, `val_kid_se`), or None."""
+    wanted = metric.removesuffix("_se")
+    return next((name for name in among if wanted in {one.name for one in declared(name)}), None)
+
+
+def files_of(wanted: Sequence[str], offers: frozenset[str]) -> tuple[str, ...]:
+    """The metric files that return these metrics, if a family offers this. A family's own metrics need none."""
+    found = (file_of(metric, measurable(offers)) for metric in wanted)
+    return tuple(dict.fromkeys(file for file in found if file is not None))
+
+
+def cheap(name: str) -> bool:
+    """Whether a metric file is measured after every epoch where a spec asks for it beside the score."""
+    return bool(getattr(module(name), "CHEAP", False))
 
 
 def needs(names: Collection[str], what: str) -> bool:
@@ -71,6 +86,7 @@ def measured(subject: Subject, names: Collection[str]) -> dict[str, float]:
     """The numbers of these metric files, with the prefix of the subject's split."""
     found: dict[str, float] = {}
     for name in names:
+        of_weights = module(name).NEEDS == ("weights",)
         for short, estimate in module(name).measure(subject).items():
-            found.update(estimate.as_metrics(f"{subject.split}_{short}"))
+            found.update(estimate.as_metrics(short if of_weights else f"{subject.split}_{short}"))
     return found

@@ -7,6 +7,7 @@ A metric that any family can be asked for lists its needs in `NEEDS`. A family l
 - `posterior`: mean and log-variance of a Gaussian q(z|x);
 - `likelihood`: an upper bound on −log p(x) of given images, in nats;
 - `anomaly`: how strange an image is to the model;
+- `weights`: the weights that are used after training;
 - `labels`: the data set's labels, which not every data set has;
 - `features`: the features in which samples and real images are compared.
 """
@@ -58,6 +59,14 @@ class Subject:
     def posterior(self) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z|x), (n, z) each, of the images of `real`."""
         return self.family.posterior(self.net, self.real, self.split)
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The weights that are used after training, by their full names: of a GAN the generator's. A shared tensor is there once."""
+        parts = self.net.parameters
+        named = {f"{part}.{name}": value for part in self.family.kept or parts for name, value in parts[part].items()}
+        places = {name: (value.data_ptr(), value.shape) for name, value in named.items()}
+        return {name: value for name, value in named.items() if next(one for one in places if places[one] == places[name]) == name}
 
     @property
     def density(self) -> bool:

@@ -33,6 +33,7 @@ ALSO = (
         costly=True,
         source=SOURCE,
         label="AUROC[n={n}]",
+        better="higher",
     ),
 )
 NEEDS = ("anomaly",)

@@ -16,6 +16,7 @@ METRIC = Metric(
     summary="Binary cross-entropy of reconstructions, summed over pixels; no likelihood of gray pixels. Outputs stay 1/512 from 0 and 1",
     formula="−Σ_pixels x log x̂ + (1 − x) log(1 − x̂)",
     unit="cross-entropy per image (not to be compared with nats)",
+    better="lower",
 )
 
 

@@ -39,6 +39,7 @@ METRIC = Metric(
     costly=True,
     source="after Ravuri and Vinyals, arXiv 1905.10887; Lee 2013",
     label="gain from generated[mlp-32, 10 per class, n={n}]",
+    better="higher",
 )
 ALSO = (
     Metric(

@@ -23,6 +23,7 @@ METRIC = Metric(
     costly=True,
     source="Santurkar et al., arXiv 1711.00970",
     label="class TV[{features}, n={n}]",
+    better="lower",
 )
 ALSO = (
     Metric(
@@ -33,6 +34,7 @@ ALSO = (
         costly=True,
         source="Pearson 1900",
         label="class χ²[{features}, n={n}]",
+        better="lower",
     ),
     Metric(
         name="val_class_reverse_kl",
@@ -42,6 +44,7 @@ ALSO = (
         costly=True,
         source="Che et al., arXiv 1612.02136",
         label="class reverse KL[{features}, n={n}]",
+        better="lower",
     ),
     Metric(
         name="val_classes_found",
@@ -51,6 +54,7 @@ ALSO = (
         costly=True,
         source="Lin et al. (PacGAN), arXiv 1712.04086, section 4",
         label="classes found[{features}, n={n}]",
+        better="higher",
     ),
 )
 NEEDS = ("samples", "labels", "features")

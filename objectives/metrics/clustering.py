@@ -17,6 +17,7 @@ METRIC = Metric(
     costly=True,
     source="Strehl and Ghosh 2002; arithmetic mean, as scikit-learn",
     label="NMI[k-means, n={n}]",
+    better="higher",
 )
 NEEDS = ("codes", "labels")
 

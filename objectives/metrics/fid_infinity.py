@@ -19,6 +19,7 @@ METRIC = Metric(
     costly=True,
     source="Chong and Forsyth, arXiv 1911.07023, section 3, which extrapolates in the generated images alone",
     label="FID∞[{features}, up to n={n}]",
+    better="lower",
 )
 NEEDS = ("samples", "features")
 

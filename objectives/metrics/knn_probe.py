@@ -29,6 +29,7 @@ ALSO = (
         costly=True,
         source="Cover and Hart 1967",
         label=f"{K}-NN accuracy of codes[n={{n}}]",
+        better="higher",
     ),
 )
 NEEDS = ("codes", "labels")

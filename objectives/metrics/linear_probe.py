@@ -32,6 +32,7 @@ ALSO = (
         costly=True,
         source=SOURCE,
         label="linear probe accuracy[n={n}]",
+        better="higher",
     ),
 )
 NEEDS = ("codes", "labels")

@@ -23,6 +23,7 @@ METRIC = Metric(
     costly=True,
     source="Srivastava et al., arXiv 1705.07761",
     label="modes found[n={n}]",
+    better="higher",
 )
 ALSO = (
     Metric(
@@ -33,6 +34,7 @@ ALSO = (
         costly=True,
         source="Srivastava et al., arXiv 1705.07761",
         label="high quality[n={n}]",
+        better="higher",
     ),
     Metric(
         name="val_modes_reverse_kl",

@@ -35,6 +35,7 @@ METRIC = Metric(
     costly=True,
     source="Kynkäänniemi et al., arXiv 1904.06991",
     label="precision[{features}, n={n}, k=3]",
+    better="higher",
 )
 ALSO = (
     Metric(
@@ -45,6 +46,7 @@ ALSO = (
         costly=True,
         source="Kynkäänniemi et al., arXiv 1904.06991",
         label="recall[{features}, n={n}, k=3]",
+        better="higher",
     ),
     Metric(
         name="val_density",
@@ -54,6 +56,7 @@ ALSO = (
         costly=True,
         source="Naeem et al., arXiv 2002.09797",
         label="density[{features}, n={n}, k=5]",
+        better="higher",
     ),
     Metric(
         name="val_coverage",
@@ -63,6 +66,7 @@ ALSO = (
         costly=True,
         source="Naeem et al., arXiv 2002.09797",
         label="coverage[{features}, n={n}, k=5]",
+        better="higher",
     ),
 )
 NEEDS = ("samples", "features")

@@ -11,6 +11,7 @@ METRIC = Metric(
     summary="Negative log-likelihood of validation images given their latents, summed over pixels",
     formula="−E_q log p(x|z)",
     unit="nats per image",
+    better="lower",
 )
 
 

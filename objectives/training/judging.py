@@ -40,7 +40,14 @@ class Judge:
             columns = {**trained, **self.evaluated_together()}
             # Only here, once per epoch, the host waits for the device.
             table = torch.stack([column.to(self.crew.clock.epochs) for column in columns.values()]).T.tolist()
-            return [self._report(k, dict(zip(columns, row, strict=True))) for k, row in enumerate(table)]
+            return [self._report(k, dict(zip(columns, row, strict=True)) | self._asked(k)) for k, row in enumerate(table)]
+
+    def _asked(self, k: int) -> dict[str, float]:
+        """What is measured of the living member at position k after every epoch, because a spec asks for it."""
+        cheap = [file for file in self.family.measured[base.Phase.SEARCH] if metrics.cheap(file)]
+        if not cheap:
+            return {}
+        return metrics.measured(Subject(self.family, self.regularization.plain(self.current(k)), self.images, "val"), cheap)
 
     def evaluated_together(self) -> Values:
         """What every living member reports after an epoch, (K,) each. It is one program where the family's `evaluate` can be mapped."""

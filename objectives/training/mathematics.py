@@ -38,6 +38,7 @@ class Mathematics(Protocol):
     likelihood: str
     deciding: str  # the metric that decides
     measured: Mapping[base.Phase, tuple[str, ...]]  # the metric files that are measured on a complete member
+    kept: ClassVar[tuple[str, ...]]  # the parts that are used after training; empty: all of them
     traces: dict[Hashable, Trace]  # the traces of its mapped losses, kept for all runs of this process
     density: bool  # whether its likelihood is a density of real-valued pixels
 

@@ -18,22 +18,37 @@ from objectives.base import State, Value
 from search.asking.samplers import sampler_for
 from search.asking.space import OFF_ARM, SEARCH_ARM, SEED, Space
 from search.options import Chosen
+from search.spec.constraints import Constraint
+from search.spec.several import Asked
+
+BROKEN = 10.0  # the excess of a member that has no value of a metric, in parts of the bound
+SLIGHTLY = 1e-12  # the excess at the bound itself, where a constraint is strict
 
 
 class Study:
     """The studies of one sweep: one study for each arm, over the knobs that are asked for in that arm.
 
     For the off arm these are the nuisance knobs. For other arms they are all searched knobs; or, where each λ is searched alone, the
-    arm's λ and the nuisance knobs.
+    arm's λ and the nuisance knobs. `beside` are the metrics that are asked for beside the score.
     """
 
-    def __init__(self, space: Space, sampler: Chosen, seed: int, trials: int) -> None:
+    def __init__(
+        self,
+        space: Space,
+        sampler: Chosen,
+        seed: int,
+        trials: int,
+        constraints: Sequence[Constraint] = (),
+        beside: Sequence[Asked] = (),
+    ) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._space, self._sampler, self._seed, self._trials = space, sampler, seed, trials
-        self._studies = {arm: optuna.create_study(direction="minimize") for arm in (*space.arms, OFF_ARM)}
+        self._beside, self._directions = tuple(beside), ["minimize"] * (1 + len(beside))
+        self._studies = {arm: optuna.create_study(directions=self._directions) for arm in (*space.arms, OFF_ARM)}
         self._open: dict[int, Any] = {}
+        self._constraints = constraints
 
     def ask(self, number: int, arm: str, index: int, draw: int | None = None) -> dict[str, Value]:
         """A full config for member `number`, the `index`-th of its arm. `draw` numbers the random stream; None: as the member."""
@@ -63,10 +78,16 @@ class Study:
         trial = self._open.pop(row.number, None)
         if trial is None:
             return
-        state, value = _outcome(row)
-        if state.name == "PRUNED" and row.rung_score is not None and math.isfinite(row.rung_score):
+        state, values = _outcome(row, self._beside)
+        if self._reported(row, state):
             trial.report(row.rung_score, max(row.epochs, 0))
-        self._studies[row.arm].tell(trial, value, state=state)
+        for name, excess in self._excesses(row).items():
+            trial.set_constraint(name, excess)
+        self._studies[row.arm].tell(trial, values, state=state)
+
+    def _reported(self, row: MemberRow, state: Any) -> bool:
+        """Whether the trial of a member has a rung score. With several metrics it has none, because Optuna takes none."""
+        return state.name == "PRUNED" and not self._beside and row.rung_score is not None and math.isfinite(row.rung_score)
 
     def rebuild(self, rows: Sequence[MemberRow]) -> None:
         """Put in what an earlier driver asked and was told, in the order of asking."""
@@ -81,18 +102,35 @@ class Study:
                 self._drawn(study, row.number, row.arm)
                 self.seeded(row.number, row.seed)
                 continue
-            state, value = _outcome(row)
-            reported = state.name == "PRUNED" and row.rung_score is not None and math.isfinite(row.rung_score)
+            state, values = _outcome(row, self._beside)
             self._studies[row.arm].add_trial(
                 optuna.trial.create_trial(
                     params=params,
                     distributions=distributions,
                     state=state,
-                    value=value,
+                    values=values,
                     user_attrs={SEED: row.seed},
-                    intermediate_values={max(row.epochs, 0): row.rung_score} if reported else None,
+                    intermediate_values={max(row.epochs, 0): row.rung_score} if self._reported(row, state) else None,
+                    constraints=self._excesses(row),
                 )
             )
+
+    def _excesses(self, row: MemberRow) -> dict[str, float]:
+        """How far a member is beyond each constraint, as Optuna keeps it: 0 or less is feasible.
+
+        Only of members that trained to their end or were lost; what a stopped member would have come to is unknown. A value that is missing
+        or not finite breaks its constraint.
+        """
+        values = _outcome(row, self._beside)[1]
+        if row.state == State.STOPPED or values is None:
+            return {}
+        lost = math.inf in values
+        found = {}
+        for one in self._constraints:
+            value = float(lost) if one.of_losses else row.metrics.get(one.metric, math.nan)
+            excess = one.excess(value) if math.isfinite(value) and not (lost and not one.of_losses) else BROKEN
+            found[one.text] = excess if excess != 0.0 or one.holds(value) else SLIGHTLY
+        return found
 
     def project(self, url: str, sweep: str) -> None:
         """Write the studies to an Optuna database under the sweep's name, replacing what an earlier projection left."""
@@ -104,7 +142,7 @@ class Study:
             name = sweep if arm == SEARCH_ARM else f"{sweep}/{arm}"
             if name in known:
                 optuna.delete_study(study_name=name, storage=storage)
-            copy = optuna.create_study(study_name=name, storage=storage, direction="minimize")
+            copy = optuna.create_study(study_name=name, storage=storage, directions=self._directions)
             copy.add_trials([trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()])
 
 
@@ -133,14 +171,21 @@ def forget(url: str, sweep: str) -> None:
             optuna.delete_study(study_name=name, storage=storage)
 
 
-def _outcome(row: MemberRow) -> tuple[Any, float | None]:
-    """Optuna's state and value. A diverged or collapsed member is worse than any finite score, so that its λ is not asked for again."""
+def _outcome(row: MemberRow, beside: Sequence[Asked]) -> tuple[Any, list[float] | None]:
+    """Optuna's state and values. A diverged or collapsed member is worse than any finite score, so that its λ is not asked for again.
+
+    A complete member without one of the metrics says nothing, as one that failed.
+    """
     from optuna.trial import TrialState
 
-    if row.state == State.COMPLETE and row.score is not None and math.isfinite(row.score):
-        return TrialState.COMPLETE, row.score
+    values = [row.score, *(one.values(row.metrics) for one in beside)]
+    if row.state == State.COMPLETE and row.score is not None and None in values:
+        return TrialState.FAIL, None
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    if row.state == State.COMPLETE and len(finite) == len(values):
+        return TrialState.COMPLETE, finite
     if row.state in (State.DIVERGED, State.COLLAPSED, State.COMPLETE):
-        return TrialState.COMPLETE, float("inf")
+        return TrialState.COMPLETE, [math.inf] * len(values)
     if row.state == State.STOPPED:
         return TrialState.PRUNED, None
     return TrialState.FAIL, None

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from objectives.base import State, Value
 from search.asking.space import OFF_ARM
 from search.choosing.beside import Beside
+from search.choosing.findings import Effect, Front, Held, Promise, Reached
+from search.choosing.words import number, schedule_words
 
 LOST_TO_LAMBDA = (State.DIVERGED, State.COLLAPSED)
 
@@ -33,6 +35,8 @@ class Row:
     """One member as the choice sees it.
 
     `score` is the final score (complete members only), `rung_score` the last cheap score that was seen, `curve` all cheap scores by epoch.
+    `metrics` are the final values of constrained metrics (complete members only), `tracks` their values by epoch. `others` are the final
+    values of the metrics beside the score, lower being better, and `other_curves` their values by epoch.
     """
 
     number: int
@@ -54,6 +58,18 @@ class Row:
     def constant(self) -> bool:
         """Whether it trained with its config from its first epoch to its last."""
         return not (self.start or self.moves)
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tracks: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    others: tuple[float | None, ...] = ()
+    other_curves: tuple[Mapping[int, float], ...] = ()
+
+    def by(self, metric: int) -> Row:
+        """The member as it is judged by one metric: 0 is the score, 1 the first of the others."""
+        if metric == 0:
+            return self
+        curve = self.other_curves[metric - 1]
+        return replace(self, score=self.others[metric - 1], curve=curve, rung_score=curve[max(curve)] if curve else None)
 
     @property
     def ended(self) -> str:
@@ -80,54 +96,6 @@ class Candidate:
     def final(self) -> bool:
         """Whether it is one of those that the verdict compares."""
         return self.seeds > 0
-
-
-@dataclass(frozen=True)
-class Effect:
-    """A paired improvement (positive is better) with its 95 % interval. The interval is simultaneous over `comparisons` arms."""
-
-    mean: float
-    low: float
-    high: float
-    seeds: int
-    comparisons: int = 1
-
-    def words(self) -> str:
-        """Mean and interval."""
-        return f"{number(self.mean)} [{number(self.low)}, {number(self.high)}]"
-
-
-@dataclass(frozen=True)
-class Reached:
-    """How far a goal of the sweep was reached: its text, what was asked for, and what is known (the length, or half of it, see `Goal`)."""
-
-    goal: str
-    within: float
-    known: float
-
-    @property
-    def reached(self) -> bool:
-        """Whether as much is known as was asked for."""
-        return self.known <= self.within
-
-    def words(self) -> str:
-        """`effect ± 0.2: reached (0.18)`."""
-        return f"{self.goal}: {'reached' if self.reached else 'not reached'} ({number(self.known)})"
-
-
-@dataclass(frozen=True)
-class Promise:
-    """The score to expect of one new seed: a 95 % prediction interval."""
-
-    mean: float
-    low: float
-    high: float
-    seeds: int
-
-    def words(self) -> str:
-        """Mean and interval, with enough digits to tell the ends apart."""
-        width = self.high - self.low
-        return f"{number(self.mean, width)} [{number(self.low, width)}, {number(self.high, width)}]"
 
 
 @dataclass(frozen=True)
@@ -198,8 +166,24 @@ class Answer:
     # The knobs that move in the training of `best`, and of `recommended`: [[epoch, value], …] each.
     schedule: dict[str, list[list[Value]]] = field(default_factory=dict)
     recommended_schedule: dict[str, list[list[Value]]] = field(default_factory=dict)
+    constraints: list[Held] = field(default_factory=list)  # of the arms `chosen` (the λ that was judged) and `off`
+    nearest: str = ""  # where no config keeps to every constraint: which comes nearest, and by how much it misses
     luckiest: float = math.nan  # the best score of the search: what a tuner would report
     beside: Beside = field(default_factory=Beside)
+    front: Front | None = None  # only where several metrics were asked for, and arms were confirmed
+
+    @property
+    def kept_to(self) -> list[Held]:
+        """What is known of the exported config and each constraint."""
+        exported = "off" if self.recommended_arm == OFF_ARM else "chosen"
+        return [one for one in self.constraints if one.arm == exported]
+
+    @property
+    def needed_for(self) -> list[Held]:
+        """What λ off does not keep to by its seeds, where the exported λ keeps to everything by its own."""
+        if self.recommended_arm == OFF_ARM or not all(one.within for one in self.kept_to):
+            return []
+        return [one for one in self.constraints if one.arm == "off" and one.seeds and not one.within]
 
     @property
     def optimism(self) -> float:
@@ -209,6 +193,8 @@ class Answer:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON: NaN and the infinities are written as strings."""
         encoded: dict[str, Any] = _encode(asdict(self))
+        if self.front is None:  # with one metric the stored answer is as it always was
+            del encoded["front"]
         return encoded
 
     @staticmethod
@@ -223,14 +209,17 @@ class Answer:
         parts: dict[str, Any] = {"lambdas": lambdas, "effect": Effect(**plain["effect"]), "promise": Promise(**plain["promise"])}
         parts["goals"] = [Reached(**one) for one in plain.get("goals", [])]
         parts["beside"] = Beside.of(plain.get("beside"))
+        parts["constraints"] = [Held(**one) for one in plain.get("constraints", [])]
         for arms in plain.get("measured", {}).values():
             for mean in arms.values():
                 mean.setdefault("n", mean.pop("seeds", 0))  # the first answers with `n` called it `seeds`
-        return Answer(**{**plain, **parts, "verdict": Verdict(plain["verdict"])})
+        front = Front.from_dict(plain["front"]) if plain.get("front") else None
+        return Answer(**{**plain, **parts, "verdict": Verdict(plain["verdict"]), "front": front})
 
     def sentence(self) -> str:
         """The answer in one plain paragraph."""
-        promise = f"A new seed of the recommended config should score {self.promise.words()}."
+        promise = f"A new seed of the recommended config should score {self.promise.words()}.{self._constraint_words()}"
+        promise += f" {self.front.words()}" if self.front is not None else ""
         if any(one.alone for one in self.lambdas):
             return f"{self._alone_words()} {promise}"
         off = ", ".join(f"{one.name} = {number(one.off)}" for one in self.lambdas)
@@ -248,12 +237,19 @@ class Answer:
         name = self.score_name or "the score"
         kept = f"; keep {off}" if self.recommended_arm == OFF_ARM else ""
         text = {
-            Verdict.HELPS: f"{values} improves {name} by {size} over {off}",
+            Verdict.HELPS: f"{values} improves {name} by {size} over {off}{kept}",
             Verdict.HURTS: f"{values} worsens {name} by {size} against {off}{kept}",
             Verdict.HARMLESS: f"{values} changes {name} by {size} against {off}, less than the margin of {number(self.margin)}{kept}",
             Verdict.NO_EVIDENCE: f"No evidence that {values} changes {name}: improvement {size} over {off}{kept}",
         }[self.verdict]
         return f"{text} ({self.verdict}; {self.effect.seeds} paired seeds). {promise}"
+
+    def _constraint_words(self) -> str:
+        """What the exported config keeps to, and what λ is needed for. Empty where there is no constraint."""
+        said = [f" No config meets the constraints: {self.nearest}."] if self.nearest else []
+        said += [f" Constraint {one.words()}." for one in self.kept_to]
+        said += [f" λ off has {number(one.mean)}: λ is needed for {one.constraint}." for one in self.needed_for]
+        return "".join(said)
 
     def _alone_words(self) -> str:
         """The gain of each λ alone over the off arm. A λ that hurts has a negative gain."""
@@ -262,39 +258,6 @@ class Answer:
         kept = "every λ off" if self.recommended_arm == OFF_ARM else f"{known} {self.arm.partition(':')[2]}"
         name = self.score_name or "the score"
         return f"Gain in {name} of each λ alone over every λ off: {'; '.join(said)} ({self.effect.seeds} paired seeds). Kept: {kept}."
-
-
-def schedule_words(steps: Mapping[str, Sequence[Sequence[Value]]]) -> str:
-    """`beta = 0.2, after 10 epochs 0.5; lr = …`."""
-    said = []
-    for name, ((_, first), *later) in steps.items():
-        moved = [f"after {start} epochs {number(float(value))}" for start, value in later]
-        said.append(", ".join([f"{name} = {number(float(first))}", *moved]))
-    return "; ".join(said)
-
-
-def number(value: float, known_to: float = math.inf) -> str:
-    """Three significant digits, or as many as an interval of width `known_to` needs (two digits of the width). ∞ stands for infinity."""
-    if math.isnan(value):
-        return "unknown"
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    decimals = 1 - math.floor(math.log10(known_to)) if 0 < known_to < math.inf else 0
-    if value and 10 ** (decimals + 1) * abs(value) > 1000 and 0 < decimals < 12:
-        return f"{value:,.{decimals}f}".replace("-", "−")
-    shown = f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
-    return shown.replace("-", "−")
-
-
-def listed(parts: Sequence[object], most: int, joint: str = ", ") -> str:
-    """The first parts of a list. A list that is cut says how many are left out, so that nobody takes it for the whole."""
-    shown = joint.join(str(part) for part in parts[:most])
-    return f"{shown}{joint}{more(len(parts) - most)}" if len(parts) > most else shown
-
-
-def more(count: int) -> str:
-    """How a list that was cut ends."""
-    return f"… and {count} more"
 
 
 _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from objectives.base import Phase, Value
-from search.choosing.answer import Candidate, Effect, Promise, Row
+from search.choosing.answer import Candidate, Row
+from search.choosing.findings import Effect, Promise
 
 CONFIDENCE = 0.05  # the probability of error of an interval that is not a look of the race
 

@@ -20,14 +20,16 @@ from objectives.base import Knob, Value
 from search.asking.conditions import active, settled, with_a_lambda, without
 from search.asking.space import ALONE, OFF_ARM, alone_arm
 from search.choosing.answer import Candidate, Row, SelectionError
-from search.choosing.trainings import trainings
+from search.choosing.feasibility import CANNOT, LIKELY, keeps, surface_of
 from search.modelling.axis import Axis
 from search.modelling.minimum import lowest, numeric, rounded
 from search.modelling.surface import Surface
+from search.spec.constraints import Constraint
 
 SAME = 0.02  # configs nearer than this, as a part of each range, are not told apart
 BESIDE = 1.5  # where the arms beside the minimum stand: so many standard deviations of one training above it
 RISKY = 0.3  # no arm beside the minimum stands where a loss is likelier than this
+EVEN = 0.5  # where constraints are as likely met as broken
 NO_OFF_MEMBER = "every λ off; no off member completed, so the nuisance knobs are those of the best λ"
 _Config = dict[str, Value]
 
@@ -40,11 +42,13 @@ def candidates(
     configs: int | None = None,
     simplify: Sequence[str] = (),
     alone: bool = False,
+    constraints: Sequence[Constraint] = (),
 ) -> list[Candidate]:
     """The configs to train on fresh seeds, by priority. Configs that are not told apart are trained once.
 
     - `off`: every λ off, with the nuisance knobs that are best for it;
     - `min`: the minimum of the surface;
+    - `bound`, where there are constraints: the minimum where they are as likely met as not;
     - `without:<λ>`, where several λ are searched together: `min` with this λ off;
     - `off:min`: every λ off, with the nuisance knobs of `min`;
     - `lucky`: the config with the best score;
@@ -55,6 +59,9 @@ def candidates(
     Where each λ was searched `alone`, each λ has arms of its own, `min:<λ>` and so on, with all other λ off. A λ of which no member
     completed has none. Where no member with a λ on completed at all, the off arm is the only candidate.
 
+    With constraints a minimum is taken among configs that very likely keep to them, as far as there are any, and no arm but `off` stands
+    where they are surely broken. The off arm is the best that keeps to them; where none may, the best there is.
+
     Args:
         rows: every member so far.
         knobs: the searched knobs; their `low` and `high` are the ranges of this sweep.
@@ -62,6 +69,7 @@ def candidates(
         configs: how many candidates at most; None means `usual(…)`.
         simplify: the order in which λ are moved toward more regularization; λ that are not named follow in knob order.
         alone: whether searched members had one λ on at a time.
+        constraints: what a config must keep to.
 
     Raises:
         SelectionError: no searched knob is a λ, or no member at all completed.
@@ -71,9 +79,10 @@ def candidates(
     if not any(row.ended == "ok" for row in ordered):
         counts = counts_of(row.state for row in ordered) or "none was trained"
         raise SelectionError(f"at least one member must complete before a λ can be chosen; of {len(ordered)}: {counts}")
-    surface = Surface.of(trainings(ordered), knobs)
+    surface = surface_of(ordered, knobs, constraints)
     names = [ALONE + ":" + knob.name for knob in lambdas] if alone else [""]
-    sides = [_Side(ordered, knobs, [knob], surface) for knob in lambdas] if alone else [_Side(ordered, knobs, lambdas, surface)]
+    judged = [[knob] for knob in lambdas] if alone else [lambdas]
+    sides = [_Side(ordered, knobs, one, surface, constraints) for one in judged]
     off = _off(surface, sides, knobs, lambdas, ordered)
     ranked = [Candidate(OFF_ARM, *off)]
     columns = [_named(side.arms(off[0]), name) for side, name in zip(sides, names, strict=True) if side.best is not None]
@@ -82,7 +91,7 @@ def candidates(
     limit = configs if configs is not None else usual(len(lambdas), alone)
     off_values = {knob.name: off_value(knob) for knob in lambdas}
     full = [replace(one, config=settled({**fixed, **off_values, **one.config}, knobs)) for one in ranked]
-    return _apart(full, knobs)[:limit]
+    return _allowed(_apart(full, knobs), surface)[:limit]
 
 
 def minima(
@@ -114,14 +123,15 @@ def edge(surface: Surface | None, best: Mapping[str, Value], lambdas: Sequence[K
             at[axis.name] = axis.value(start + axis.more * axis.step)
             continue
         excess, sd = surface.excess(path, best)
-        outside = np.flatnonzero((excess > sd + 1e-9) | (surface.lost(path) > RISKY))
+        broken = ~surface.with_sure(LIKELY).allowed(path)
+        outside = np.flatnonzero((excess > sd + 1e-9) | (surface.lost(path) > RISKY) | broken)
         at = path[max(int(outside[0]) - 1, 0) if len(outside) else -1]
     return rounded(at, acting)
 
 
-def minimum(rows: Sequence[Row], knobs: Sequence[Knob], lambdas: Sequence[Knob]) -> _Config | None:
+def minimum(rows: Sequence[Row], knobs: Sequence[Knob], lambdas: Sequence[Knob], constraints: Sequence[Constraint] = ()) -> _Config | None:
     """The searched part of the config that these members would have chosen: the minimum of their surface; None where they have none."""
-    surface = Surface.of(trainings(rows), knobs)
+    surface = surface_of(rows, knobs, constraints)
     return _Side(rows, knobs, lambdas, surface).best if surface is not None else None
 
 
@@ -164,6 +174,16 @@ def _apart(found: Sequence[Candidate], knobs: Sequence[Knob]) -> list[Candidate]
     return kept
 
 
+def _allowed(found: Sequence[Candidate], surface: Surface | None) -> list[Candidate]:
+    """The candidates without those that cannot keep to the constraints. The off arm stays. Where none can, all stay."""
+    if surface is None or surface.feasible is None:
+        return list(found)
+    likely = dict(zip([one.arm for one in found], surface.keeps([one.config for one in found]), strict=True))
+    if all(likely[one.arm] < CANNOT for one in found[1:]):
+        return list(found)
+    return [found[0], *(one for one in found[1:] if likely[one.arm] >= CANNOT)]
+
+
 def same(left: Mapping[str, Value], right: Mapping[str, Value], knobs: Sequence[Knob]) -> bool:
     """Whether two configs are not told apart: every number within a fiftieth of its range, all else equal."""
     for knob in knobs:
@@ -180,20 +200,23 @@ def _off(
     values = {knob.name: off_value(knob) for knob in lambdas}
     nuisances = [knob for knob in knobs if not knob.is_lambda]
     complete = [row for row in rows if row.arm == OFF_ARM and row.ended == "ok"]
+    constraints = sides[0].constraints
     first = next((side.best for side in sides if side.best is not None), None)
     if surface is None or not complete:
-        best = dict(_best(complete).config) if complete else dict(first or rows[0].config)
+        best = dict(_best(complete, constraints).config) if complete else dict(first or rows[0].config)
         why = f"every λ off; the best of {len(complete)} off members" if complete else NO_OFF_MEMBER
         return {**{knob.name: best[knob.name] for knob in nuisances}, **values}, why
     starts = [row.config for row in rows if row.ended == "ok"]
     found = lowest(surface.level, nuisances, {**starts[0], **values}, starts)
+    if surface.keeps([found])[0] < CANNOT:  # λ off cannot keep to the constraints: it is the yardstick as good as it gets
+        found = lowest(replace(surface, feasible=None).level, nuisances, {**starts[0], **values}, starts)
     why = "every λ off; the nuisance knobs are the best for it by a smooth fit to all members"
     return {name: value for name, value in rounded(found, nuisances).items() if name in {knob.name for knob in knobs}}, why
 
 
-def _best(rows: Sequence[Row]) -> Row:
-    """The member with the best score."""
-    return min(rows, key=lambda row: (row.score, row.number))
+def _best(rows: Sequence[Row], constraints: Sequence[Constraint]) -> Row:
+    """The member with the best score, of those that keep to every constraint where there are any."""
+    return min(rows, key=lambda row: (not keeps(row, constraints), row.score, row.number))
 
 
 @dataclass(frozen=True)
@@ -204,6 +227,7 @@ class _Side:
     knobs: Sequence[Knob]
     lambdas: Sequence[Knob]
     surface: Surface | None
+    constraints: Sequence[Constraint] = ()
 
     @property
     def mine(self) -> list[Row]:
@@ -229,18 +253,24 @@ class _Side:
         """The minimum of the surface, or of the members where there is no surface; None where no member completed."""
         if not self.mine:
             return None
-        lucky = self._config(_best(self.mine))
+        lucky = self._config(_best(self.mine, self.constraints))
         if self.surface is None:
             return lucky
-        found = lowest(self.surface.level, self.searched, lucky, [self._config(row) for row in self.mine])
+        return self._lowest(self.surface, lucky)
+
+    def _lowest(self, surface: Surface, lucky: _Config) -> _Config:
+        found = lowest(surface.level, self.searched, lucky, [self._config(row) for row in self.mine])
         return self._on(rounded(found, self.searched))
 
     def arms(self, off: _Config) -> list[Candidate]:
         """All arms of this side except `off`, by priority."""
-        best, lucky = self.best, self._on(self._config(_best(self.mine)))
+        best, lucky = self.best, self._on(self._config(_best(self.mine, self.constraints)))
         assert best is not None
         why = f"minimum of a smooth fit to {len(self.mine)} members with λ on" if self.surface else "the best member: too few for a fit"
         found = [Candidate("min", best, why)]
+        if self.surface is not None and self.surface.feasible is not None:
+            bold = self._lowest(self.surface.with_sure(EVEN), lucky)
+            found.append(Candidate("bound", bold, "minimum where the constraints are as likely met as broken"))
         if len(self.lambdas) > 1:
             acting = self._acting(best)
             found += [Candidate(f"without:{k.name}", {**best, k.name: off_value(k)}, f"min without {k.name}") for k in acting]
@@ -265,7 +295,7 @@ class _Side:
         if any(config[knob.name] != off_value(knob) for knob in acting):
             return config
         if not acting:  # nothing may be moved there
-            return self._config(_best(self.mine))
+            return self._config(_best(self.mine, self.constraints))
         axis = Axis.of(acting[0])
         at, move = axis.u(config[axis.name]), axis.more * axis.step / 3
         free = [axis.u(choice) for choice in axis.choices if choice != config[axis.name]]
@@ -295,7 +325,7 @@ class _Side:
         path = np.linspace(start, end, 61)
         configs = [{**best, axis.name: axis.exact(float(u))} for u in path]
         rise = self.surface.process.mean(self.surface.encoder(configs))
-        sound = self.surface.lost(configs) <= RISKY
+        sound = (self.surface.lost(configs) <= RISKY) & self.surface.with_sure(EVEN).allowed(configs)
         last = int(np.argmin(sound)) - 1 if not sound.all() else len(path) - 1
         high = np.flatnonzero(rise - rise[0] >= BESIDE * self.surface.noise)
         place = min(int(high[0]) if len(high) else last, last)

@@ -13,22 +13,26 @@ from objectives.registry import load
 from search import schedulers as stopping
 from search.asking.seeds import derive
 from search.asking.space import OFF_ARM, Space
-from search.choosing import candidates, insight, race, schedules, verdict
-from search.choosing.answer import Answer, Candidate, LambdaAnswer, Reached, Row, SelectionError
+from search.choosing import candidates, front, insight, race, schedules, verdict
+from search.choosing.answer import Answer, Candidate, LambdaAnswer, Row, SelectionError
 from search.choosing.arms import mean_of
+from search.choosing.feasibility import surface_of
+from search.choosing.findings import Reached
 from search.choosing.hysteresis import with_paths
 from search.choosing.lambda_interval import lambda_answer
-from search.choosing.trainings import trainings
-from search.modelling.surface import Surface
+from search.choosing.watched import Watched
 from search.spec.goals import ANY, EFFECT
 from search.spec.keys import Spec
 
+Curves = Mapping[int, Mapping[int, float]]  # by member and epoch
 
-def table(members: Sequence[MemberRow], curves: Mapping[int, Mapping[int, float]], chosen: Sequence[Candidate]) -> list[Row]:
+
+def table(members: Sequence[MemberRow], curves: Curves, chosen: Sequence[Candidate], watched: Watched | None = None) -> list[Row]:
     """The members, as rows for the choice. A confirmed config gets the arm that it has among today's candidates.
 
-    `curves` holds the finite rung scores of each member by epoch.
+    `curves` holds the finite rung scores of each member by epoch, `watched` the metrics beside the score that are asked for or constrained.
     """
+    watched = watched or Watched()
     arms = {config_hash(candidate.config, candidate.schedule): candidate.arm for candidate in chosen}
     return [
         Row(
@@ -46,6 +50,10 @@ def table(members: Sequence[MemberRow], curves: Mapping[int, Mapping[int, float]
             parent=row.parent,
             start=row.start,
             moves=bool(row.schedule),
+            metrics=watched.metrics(row),
+            tracks=watched.values.get(row.number, {}),
+            others=watched.others(row),
+            other_curves=watched.other_curves(row.number),
         )
         for row in members
     ]
@@ -57,7 +65,25 @@ def to_confirm(spec: Spec, space: Space, rows: Sequence[Row]) -> list[Candidate]
         return []
     searched = {knob.name for knob in space.knobs}
     fixed = {name: value for name, value in space.config({}).items() if name not in searched}
-    found = candidates.candidates(rows, space.knobs, fixed=fixed, configs=spec.confirm.configs, simplify=spec.simplify, alone=space.alone)
+    if len(spec.asked) > 1:
+        return front.candidates(
+            rows,
+            space.knobs,
+            metrics=len(spec.asked),
+            fixed=fixed,
+            configs=spec.confirm.configs,
+            simplify=spec.simplify,
+            constraints=spec.demands,
+        )
+    found = candidates.candidates(
+        rows,
+        space.knobs,
+        fixed=fixed,
+        configs=spec.confirm.configs,
+        simplify=spec.simplify,
+        alone=space.alone,
+        constraints=spec.demands,
+    )
     return found + schedules.candidate(rows, space.knobs)
 
 
@@ -65,7 +91,8 @@ def planned(spec: Spec) -> dict[str, int]:
     """How many members each phase will have at most."""
     lambdas = len(Space(spec, load(spec.objective)).lambdas)
     alone, confirm = bool(spec.alone), spec.confirm
-    configs = confirm.configs if confirm.configs is not None else candidates.usual(lambdas, alone)
+    usual = front.USUAL if len(spec.asked) > 1 else candidates.usual(lambdas, alone)
+    configs = confirm.configs if confirm.configs is not None else usual
     final = min(configs, finalists_planned(spec))
     screened = configs * confirm.screen if configs > final and confirm.seeds else 0
     moving = confirm.seeds if final and stopping.evolving(spec.scheduler) else 0  # a schedule that is found
@@ -73,7 +100,12 @@ def planned(spec: Spec) -> dict[str, int]:
 
 
 def finalists_planned(spec: Spec) -> int:
-    """How many configs the final round compares: off and the best; with several λ also the best without each, or the best of each λ."""
+    """How many configs the final round compares: off and the best; with several λ also the best without each, or the best of each λ.
+
+    With several metrics: off and at most so many of the front.
+    """
+    if len(spec.asked) > 1:
+        return 1 + front.FINALISTS
     lambdas = len(Space(spec, load(spec.objective)).lambdas)
     return 1 + lambdas if spec.alone else 2 + (lambdas if lambdas > 1 else 0)
 
@@ -96,7 +128,7 @@ def error_of(spec: Spec, look: race.Look) -> float:
 def lambda_goals(spec: Spec, space: Space, rows: Sequence[Row]) -> list[Reached]:
     """How far the goals about λ are reached by the members so far: the intervals of λ at the minimum of the surface."""
     lambdas = [knob for knob in space.lambdas if any(one.covers(knob) for one in spec.goals)]
-    surface = Surface.of(trainings(rows), space.knobs)
+    surface = surface_of(rows, space.knobs, spec.demands)
     try:
         found = {one.arm: one.config for one in to_confirm(spec, space, rows)}
     except SelectionError:
@@ -129,10 +161,26 @@ def finalists(spec: Spec, space: Space, rows: Sequence[Row], found: Sequence[Can
     """The candidates, their finalists with the number of their final seeds."""
     lambdas = candidates.lambdas_of(space.knobs, spec.simplify)
     simpler = spec.prefer == "simpler"
+    if len(spec.asked) > 1:
+        error = error_of(spec, look)
+        return front.finalists(
+            found, rows, space.knobs, lambdas, metrics=len(spec.asked), simpler=simpler, most=most, error=error, constraints=spec.demands
+        )
     error, fewer = error_of(spec, look), width_asked(spec) is None
     moving = [one for one in found if one.schedule]
     found = [one for one in found if not one.schedule]
-    chosen = race.finalists(found, rows, space.knobs, lambdas, alone=space.alone, simpler=simpler, most=most, error=error, fewer=fewer)
+    chosen = race.finalists(
+        found,
+        rows,
+        space.knobs,
+        lambdas,
+        alone=space.alone,
+        simpler=simpler,
+        most=most,
+        error=error,
+        fewer=fewer,
+        constraints=spec.demands,
+    )
     if not moving:
         return chosen
     # How many seeds settle the verdict on a schedule is not known beforehand.
@@ -175,7 +223,7 @@ def answer(
     look: race.Look,
 ) -> Answer:
     """The answer that the race gives. `labels` are the full names of metrics."""
-    name, seeds = str(spec.metric), set(final_seeds(spec, look, max((one.seeds for one in chosen), default=0)))
+    name, seeds = spec.score_name, set(final_seeds(spec, look, max((one.seeds for one in chosen), default=0)))
     found = verdict.answer(
         rows,
         space.knobs,
@@ -187,7 +235,10 @@ def answer(
         alone=space.alone,
         seeds=seeds,
         error=error_of(spec, look),
+        constraints=spec.demands,
     )
+    if len(spec.asked) > 1:
+        found = front.with_front(found, rows, chosen, spec.asked, seeds, spec.demands)
     final = [row for row in members if row.phase == Phase.CONFIRM and row.state == State.COMPLETE and row.seed in seeds]
     goals = _reached(spec, found.lambdas)
     if (half := width_asked(spec)) is not None:
@@ -209,6 +260,7 @@ def answer(
             simplify=spec.simplify,
             alone=space.alone,
             simplest=spec.prefer == "simpler",
+            constraints=spec.demands,
         ),
     )
     return with_paths(found, space, rows)

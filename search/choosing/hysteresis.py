@@ -22,8 +22,9 @@ import numpy as np
 
 from objectives.base import Knob, Phase, Value
 from search.asking.space import OFF_ARM, SEARCH_ARM, Space, alone_arm
-from search.choosing.answer import Answer, Row, number
+from search.choosing.answer import Answer, Row
 from search.choosing.arms import t_quantile
+from search.choosing.words import number
 from search.modelling.axis import Axis
 
 ERROR = 0.05

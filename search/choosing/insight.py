@@ -17,11 +17,13 @@ from search.choosing.answer import Answer, Candidate, Row
 from search.choosing.arms import Arm, arm_of, paired
 from search.choosing.beside import Beside, Expected, Importance, Interaction, Simpler
 from search.choosing.candidates import RISKY, edge, lambdas_of, minimum, off_value, same
+from search.choosing.feasibility import surface_of
 from search.choosing.race import WITHOUT
 from search.choosing.trainings import finals, trainings
 from search.modelling.minimum import cover, grid
 from search.modelling.process import Array
 from search.modelling.surface import BARRED, Surface
+from search.spec.constraints import Constraint
 
 OTHERS, STEPS = 128, 21  # configs over which a mean is taken, and values of a knob at which it is
 PAIR_OTHERS, PAIR_STEPS = 32, 9  # the same for two knobs
@@ -40,6 +42,7 @@ def beside(
     simplify: Sequence[str] = (),
     alone: bool = False,
     simplest: bool = False,
+    constraints: Sequence[Constraint] = (),
 ) -> Beside:
     """Everything that the surface of all members tells beside an answer.
 
@@ -52,8 +55,9 @@ def beside(
         simplify: the order of the λ.
         alone: whether each λ was searched alone.
         simplest: whether the most regularized arm was asked for, so that no simpler one is to be offered.
+        constraints: what a config must keep to.
     """
-    surface, lambdas = Surface.of(trainings(rows), knobs), lambdas_of(knobs, simplify)
+    surface, lambdas = surface_of(rows, knobs, constraints), lambdas_of(knobs, simplify)
     arms = {one.arm: arm_of(one, rows, seeds) for one in cands if one.final}
     off, best = next((arm for name, arm in arms.items() if name.partition(":")[0] == OFF_ARM), None), arms.get(answer.arm)
     mine = [knob for knob in lambdas if not alone or answer.arm.endswith(f":{knob.name}")]
@@ -61,7 +65,7 @@ def beside(
     return Beside(
         importance(surface, rows, knobs, alone),
         interactions(surface, knobs, arms, off, best) if off and best and off is not best and not alone else [],
-        last_third(surface, rows, knobs, mine or lambdas[:1]),
+        last_third(surface, rows, knobs, mine or lambdas[:1], constraints),
         simpler(offered, answer.best, knobs, mine),
     )
 
@@ -229,7 +233,9 @@ def _difference(surface: Surface, config: Mapping[str, Value], at: Mapping[str, 
     return Expected(float(mean[0] - mean[1]), float(high - low) / 2)
 
 
-def last_third(surface: Surface | None, rows: Sequence[Row], knobs: Sequence[Knob], lambdas: Sequence[Knob]) -> Expected | None:
+def last_third(
+    surface: Surface | None, rows: Sequence[Row], knobs: Sequence[Knob], lambdas: Sequence[Knob], constraints: Sequence[Constraint] = ()
+) -> Expected | None:
     """How much worse, by the surface of all members, the config is that the first two thirds of the search's members would have chosen
     than the one that all of them chose. None where either had no surface, or the order of asking has fewer than three members.
 
@@ -242,7 +248,7 @@ def last_third(surface: Surface | None, rows: Sequence[Row], knobs: Sequence[Kno
     searched = sorted((row for row in rows if row.phase == Phase.SEARCH), key=lambda row: row.number)
     if surface is None or len(searched) < 3:
         return None
-    first, whole = (minimum(part, knobs, lambdas) for part in (searched[: round(2 * len(searched) / 3)], searched))
+    first, whole = (minimum(part, knobs, lambdas, constraints) for part in (searched[: round(2 * len(searched) / 3)], searched))
     if first is None or whole is None:
         return None
     lost = surface.lost([first, whole])

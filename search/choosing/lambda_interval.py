@@ -11,9 +11,10 @@ import numpy as np
 
 from objectives.base import Knob, Value
 from search.asking.conditions import active, gates, why_off
-from search.choosing.answer import LambdaAnswer, number
+from search.choosing.answer import LambdaAnswer
 from search.choosing.arms import Arm
 from search.choosing.candidates import off_value
+from search.choosing.words import number
 from search.modelling.axis import Axis
 from search.modelling.minimum import cover, numeric
 from search.modelling.process import Array
@@ -75,7 +76,7 @@ def _path(axis: Axis) -> Array:
 
 def _minima(surface: Surface, knob: Knob, configs: Sequence[Mapping[str, Value]]) -> Any:
     """Where each of many curves that the posterior distribution allows has its minimum, as an index into `configs`, shape (DRAWS,)."""
-    points, rng = surface.encoder(configs), np.random.default_rng(0)
+    points, rng, luck = surface.encoder(configs), np.random.default_rng(0), np.random.default_rng(1)
     at = surface.encoder.column(knob)
     lost = surface.losses.along(at).beyond(points[:, [at]])
     barred = np.where(lost > max(RISKY, float(lost.min())), np.inf, 0.0)
@@ -83,7 +84,10 @@ def _minima(surface: Surface, knob: Knob, configs: Sequence[Mapping[str, Value]]
     for process in surface.process.drawn(PROCESSES, rng):
         values, vectors = np.linalg.eigh(process.covariance(points))
         root = vectors * np.sqrt(np.maximum(values, 0.0))
-        found.append(np.argmin(process.mean(points) + barred + rng.normal(size=(DRAWS, len(points))) @ root.T, axis=1))
+        drawn = process.mean(points) + barred + rng.normal(size=(DRAWS, len(points))) @ root.T
+        if surface.feasible is not None:
+            drawn = np.where(surface.feasible.drawn(points, DRAWS, luck), drawn, np.inf)
+        found.append(np.argmin(drawn, axis=1))
     return np.concatenate(found)
 
 

@@ -27,9 +27,10 @@ from search.asking.space import OFF_ARM
 from search.choosing.answer import Candidate, Row
 from search.choosing.arms import t_quantile
 from search.choosing.candidates import RISKY, minima, off_value, same
-from search.choosing.trainings import trainings
+from search.choosing.feasibility import LIKELY, surface_of
 from search.modelling.axis import Axis
 from search.modelling.surface import Surface
+from search.spec.constraints import Constraint
 
 FIRST, LATER = 0.045, 0.005
 FEWEST = 4  # final seeds where the effect is expected to be plain
@@ -107,6 +108,7 @@ def finalists(
     most: int = 8,
     error: float = FIRST,
     fewer: bool = True,
+    constraints: Sequence[Constraint] = (),
 ) -> list[Candidate]:
     """The candidates, their finalists with the number of their final seeds. The arms `without:<λ>` are those of the λ arm that was chosen.
 
@@ -121,13 +123,15 @@ def finalists(
         most: how many final seeds were asked for.
         error: the probability of error that the verdict may have.
         fewer: whether fewer final seeds do where they settle the verdict. Where the length of the interval is to be known they do not.
+        constraints: what a config must keep to.
     """
-    surface = Surface.of(trainings(rows), knobs)
-    lost = _lost(found, rows)
+    sure = surface_of(rows, knobs, constraints)
+    surface = sure.with_sure(LIKELY) if sure is not None else None
+    lost = lost_seeds(found, rows)
     offs = [one for one in found if is_off(one)]
     chosen = [_best(offs, surface, lost)]
     screened = any(row.phase == Phase.CONFIRM for row in rows)
-    moves = minima(rows, knobs, lambdas, surface, alone=alone) if refine and screened else {}
+    moves = minima(rows, knobs, lambdas, sure, alone=alone) if refine and screened else {}
     for knob in lambdas if alone else [None]:
         tail = f":{knob.name}" if knob is not None else ""
         mine = [one for one in found if one not in offs and one.arm.endswith(tail)]
@@ -135,7 +139,8 @@ def finalists(
             continue
         best = _simplest(mine, surface, lost, lambdas) if simpler else _best(mine, surface, lost)
         moved = None if simpler else moves.get(knob.name if knob is not None else "")
-        chosen.append(_moved(best, moved, tail, found, knobs) if moved else best)
+        near = [one for one in found if not is_off(one) and _allowed(one, surface)]
+        chosen.append(_moved(best, moved, tail, near, knobs) if moved else best)
     more = [one for one in chosen if one not in found]  # before the arms without one λ: the first λ arm is the one that is judged
     more += [] if alone or len(chosen) < 2 else _without(chosen[1], lambdas, knobs)
     seeds = seeds_needed(chosen[0], chosen[1:], surface, most, error) if fewer and chosen[1:] else most
@@ -147,7 +152,12 @@ def finalists(
 def _moved(best: Candidate, config: Mapping[str, Value], tail: str, found: Sequence[Candidate], knobs: Sequence[Knob]) -> Candidate:
     """The minimum of the surface after the screening: an arm of its own where no candidate is the same."""
     moved = Candidate(f"refined{tail}", {**best.config, **config}, "minimum of the surface after the first round")
-    return next((one for one in found if not is_off(one) and same(one.config, moved.config, knobs)), moved)
+    return next((one for one in found if same(one.config, moved.config, knobs)), moved)
+
+
+def _allowed(one: Candidate, surface: Surface | None) -> bool:
+    """Whether a candidate is likely enough to keep to the constraints to stand for a minimum near it."""
+    return surface is None or bool(surface.allowed([one.config])[0])
 
 
 def _best(arms: Sequence[Candidate], surface: Surface | None, lost: Mapping[str, int]) -> Candidate:
@@ -166,7 +176,8 @@ def _simplest(arms: Sequence[Candidate], surface: Surface | None, lost: Mapping[
     if surface is None:
         return best
     excess, sd = surface.excess([one.config for one in arms], best.config)
-    within = [one for one, more, error in zip(arms, excess, sd, strict=True) if more <= error and lost.get(one.arm, 0) == 0]
+    near = (excess <= sd) & surface.allowed([one.config for one in arms])
+    within = [one for one, good in zip(arms, near, strict=True) if good and lost.get(one.arm, 0) == 0]
 
     def regularized(one: Candidate) -> list[float]:
         return [Axis.of(knob).more * float(one.config[knob.name]) for knob in lambdas]
@@ -183,7 +194,7 @@ def _without(chosen: Candidate, lambdas: Sequence[Knob], knobs: Sequence[Knob]) 
     return [Candidate(WITHOUT + k.name, settled({**chosen.config, k.name: off_value(k)}, knobs), f"{why} {k.name}") for k in on]
 
 
-def _lost(found: Sequence[Candidate], rows: Sequence[Row]) -> dict[str, int]:
+def lost_seeds(found: Sequence[Candidate], rows: Sequence[Row]) -> dict[str, int]:
     """How many seeds each candidate lost to its config."""
     configs = {one.arm: one.config for one in found}
     confirmed = [row for row in rows if row.phase == Phase.CONFIRM and row.ended == "bad"]

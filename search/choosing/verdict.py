@@ -14,12 +14,15 @@ from typing import Any
 from objectives.base import Knob, Phase, Value
 from search.asking.space import OFF_ARM
 from search.choosing import race
-from search.choosing.answer import Answer, Candidate, Effect, LambdaAnswer, Row, Verdict, number, schedule_words
+from search.choosing.answer import Answer, Candidate, LambdaAnswer, Row, Verdict
 from search.choosing.arms import Arm, arm_of, differences, losses, mean_of, paired, promise, sign_test
 from search.choosing.candidates import candidates, counts_of, lambdas_of, off_value
+from search.choosing.feasibility import held, miss_of, nearest_miss, surface_of
+from search.choosing.findings import Effect
 from search.choosing.lambda_interval import lambda_answer, picture
-from search.choosing.trainings import trainings
+from search.choosing.words import number, schedule_words
 from search.modelling.surface import Surface
+from search.spec.constraints import Constraint
 
 
 def answer(
@@ -34,6 +37,7 @@ def answer(
     alone: bool = False,
     seeds: Collection[int] | None = None,
     error: float = race.FIRST,
+    constraints: Sequence[Constraint] = (),
 ) -> Answer:
     """What the race says: the chosen λ, its interval, its effect over the off arm, a verdict and a promise.
 
@@ -46,7 +50,8 @@ def answer(
     then `best`, and its verdict is the verdict of the answer. The costs of leaving single λ out (`without:<λ>`) hold at once, too.
 
     Recommended is the chosen arm if it helps, and the off arm if it hurts. Else the one whose level is lower by the surface of all members.
-    The interval of λ and the curve come from that surface, too.
+    The interval of λ and the curve come from that surface, too. With constraints the arm that keeps to them is recommended before one that
+    does not, whatever their verdict; where neither does, the one that misses by less.
 
     Without one confirmed seed (none was asked for, or time ran out) the answer is the minimum of the surface, with `no evidence`.
 
@@ -61,21 +66,26 @@ def answer(
         alone: whether each λ was searched alone.
         seeds: the final seeds; None: all confirmed seeds are.
         error: the probability of error that the verdict may have.
+        constraints: what a config must keep to.
 
     Raises:
         SelectionError: there are no candidates, and none can be found.
     """
     lambdas = lambdas_of(knobs, simplify)
-    cands = list(cands) or candidates(rows, knobs, fixed=_fixed(rows, knobs), simplify=simplify, alone=alone)
+    cands = list(cands) or candidates(rows, knobs, fixed=_fixed(rows, knobs), simplify=simplify, alone=alone, constraints=constraints)
     if not race.decided(cands):
-        cands = race.finalists(cands, rows, knobs, lambdas, alone=alone, refine=False)  # time ended before the race was decided
-    surface = Surface.of(trainings(rows), knobs)
+        # Time ended before the race was decided.
+        cands = race.finalists(cands, rows, knobs, lambdas, alone=alone, refine=False, constraints=constraints)
+    surface = surface_of(rows, knobs, constraints)
     arms, off, sides, delta = compared(rows, cands, margin, alone, seeds, error, absolute)
     notes = _remarks(arms) + ([] if absolute else _without_zero(off, margin, score_name))
-    best = max(sides, key=lambda side: (*side.rank, side.expected(surface)), default=Side.none(off, rows, knobs))
+    judged = {name: held(arm, rows, constraints, seeds, "off" if arm is off else "chosen") for name, arm in arms.items()}
+    misses = {name: miss_of(arm, judged[name], rows, constraints, surface) for name, arm in arms.items()}
+    best = max(sides, key=lambda side: (-misses[side.arm.name], *side.rank, side.expected(surface)), default=Side.none(off, rows, knobs))
     notes += best.notes if not alone else [f"{side.lambda_name}: {note}" for side in sides for note in side.notes]
     schedule = next((one.schedule for one in cands if one.arm == best.arm.name), {})
-    kept = off if best.rather_off(None if schedule else surface) else best.arm
+    beyond = misses[best.arm.name] - misses[off.name]
+    kept = off if beyond > 0 or (beyond == 0 and best.rather_off(None if schedule else surface)) else best.arm
     notes += _against_constant(sides, cands)
     constant = sides[0] if schedule else best
     own = {side.lambda_name: side for side in sides} if alone else {}
@@ -109,6 +119,8 @@ def answer(
         luckiest=_luckiest(rows),
         schedule=schedule,
         recommended_schedule={} if kept is off else schedule,
+        constraints=[*(judged[best.arm.name] if best.arm is not off else []), *judged[off.name]],
+        nearest=nearest_miss(rows, constraints, knobs),
     )
 
 

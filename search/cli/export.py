@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -65,15 +66,21 @@ def train(
 
 
 def _retrained_facts(result: Retrained) -> dict[str, str]:
-    from search.choosing.answer import number
+    from search.choosing.words import number
     from search.telling.live import duration
+
+    def interval(promise: Mapping[str, Any]) -> str:
+        low, high = float(promise["low"]), float(promise["high"])
+        return f"{number(low, high - low)} to {number(high, high - low)}"
 
     facts = {"score": f"{result.score_name} {number(result.score)}", "seed": str(result.seed), "state": result.state}
     if result.promise is not None:
         inside = "inside" if result.inside else "outside"
-        low, high = float(result.promise["low"]), float(result.promise["high"])
-        promised = f"{number(low, high - low)} to {number(high, high - low)}"
-        facts["promise"] = f"{inside} the 95 % prediction interval {promised}"
+        facts["promise"] = f"{inside} the 95 % prediction interval {interval(result.promise)}"
+    for name, (value, kept) in result.beside.items():
+        promised = (result.promise or {}).get("beside", {}).get(name)
+        where = f", {'inside' if kept else 'outside'} the 95 % prediction interval {interval(promised)}" if promised else ""
+        facts[name] = f"{number(value)}{where}"
     if result.reproduces is not None:
         same = "exactly" if result.reproduces == result.score else f"not exactly: it was {result.reproduces!r}"
         facts["reproduces"] = f"the number of the member with this seed, {same}"

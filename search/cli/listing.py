@@ -56,7 +56,7 @@ def entry(family: str, name: str) -> Entry:
         ObjectiveError: the name does not exist. The message says what exists and which name is nearest.
     """
     found = {str(one["name"]): one for one in entries(family)}
-    if family == "metrics" and (measured := {key: one["summary"] for key, one in found.items() if one["measure"] == name}):
+    if family == "metrics" and name not in found and (measured := {key: one["summary"] for key, one in found.items() if one["measure"] == name}):
         return {"measure": name, **measured}
     if family == "knobs" and (players := [one for one in (f"{name}_g", f"{name}_d") if one in found]) and name not in found:
         # A λ of a GAN that is searched for each player separately, and is no knob itself.

@@ -13,7 +13,7 @@ import typer
 from infra import machine
 from infra.errors import InfraError
 from infra.storage import sqlite_path
-from search.choosing.answer import schedule_words
+from search.choosing.words import schedule_words
 from search.cli import printing
 from search.cli.shared import (
     OK,
@@ -184,7 +184,7 @@ def best(
 ) -> None:
     """The best λ per model: one row for each objective, model and data set."""
     from search.asking.space import OFF_ARM
-    from search.choosing.answer import number
+    from search.choosing.words import number
     from search.telling.answer_text import effect_text
     from search.telling.exports import best as best_rows
 

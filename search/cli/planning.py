@@ -25,7 +25,7 @@ def plan(
     """Members, epochs, time and the expected width of the answer's interval, for three budgets. Starts nothing."""
     from rich.table import Table
 
-    from search.choosing.answer import number
+    from search.choosing.words import number
     from search.estimate import budgets, goals_said
     from search.spec.reading import expand
     from search.telling.live import duration

@@ -137,7 +137,7 @@ class Process:
 
     def _prior(self, left: Array, right: Array) -> Array:
         columns = left.shape[1]
-        return 1.0 + _matern(left, right, math.exp(self.parameters[0]), np.exp(self.parameters[1 : 1 + columns]))[0]
+        return 1.0 + matern(left, right, math.exp(self.parameters[0]), np.exp(self.parameters[1 : 1 + columns]))[0]
 
 
 def fit(seen: Seen, growing: Sequence[int] = (), start: Array | None = None) -> Process:
@@ -183,7 +183,7 @@ def _noise_parameters(parameters: Array, columns: int, growing: Sequence[int]) -
     return float(s), float(c), float(e), parameters[5 + columns : 5 + columns + len(growing)]
 
 
-def _matern(left: Array, right: Array, a: float, lengths: Array) -> tuple[Array, Array, Array]:
+def matern(left: Array, right: Array, a: float, lengths: Array) -> tuple[Array, Array, Array]:
     """a² (1 + √5 r + 5 r²/3) exp(−√5 r); what its derivative by the logarithm of a length shares; and the squared differences by column."""
     squares = ((left[:, None, :] - right[None, :, :]) / lengths) ** 2
     r = math.sqrt(5.0) * np.sqrt(squares.sum(axis=2))
@@ -212,7 +212,7 @@ class _Fixed:
 def _covariance(parameters: Array, seen: Seen, fixed: _Fixed, growing: tuple[int, ...]) -> tuple[Array, list[Array]]:
     """The covariance of all scores, and its derivative by each parameter."""
     columns = seen.points.shape[1]
-    smooth, shared, squares = _matern(seen.points, seen.points, math.exp(parameters[0]), np.exp(parameters[1 : 1 + columns]))
+    smooth, shared, squares = matern(seen.points, seen.points, math.exp(parameters[0]), np.exp(parameters[1 : 1 + columns]))
     s, c, e, b = _noise_parameters(parameters, columns, growing)
     shifts = s * s * fixed.same
     configs = math.exp(2 * parameters[1 + columns]) * fixed.equal

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from objectives.base import Knob, Value
 from search.modelling.encoder import Encoder
+from search.modelling.feasible import Feasible
 from search.modelling.losses import Losses
 from search.modelling.process import Array, Process, Seen, fit
 from search.modelling.squash import Squash
@@ -40,6 +42,7 @@ class Surface:
     squash: Squash
     shift: float
     scale: float
+    feasible: Feasible | None = None  # what its configs must keep to; None: nothing
 
     @staticmethod
     def of(trainings: Sequence[Training], knobs: Sequence[Knob], start: Array | None = None) -> Surface | None:
@@ -60,8 +63,12 @@ class Surface:
         return Surface(encoder, fit(known, encoder.growing, start), losses, squash, shift, scale)
 
     def level(self, configs: Sequence[Config]) -> Array:
-        """The expected level of each config, with what its losses cost, shape (n,)."""
+        """The expected level of each config, with what its losses and broken constraints cost, shape (n,)."""
         points = self.encoder(configs)
+        found = self._level(points)
+        return found if self.feasible is None else found + self.feasible.cost(points)
+
+    def _level(self, points: Array) -> Array:
         if not self.losses.lost.any():
             return self.process.seen_mean(points)
         lost = self.losses.probability(points)
@@ -72,6 +79,18 @@ class Surface:
     def lost(self, configs: Sequence[Config]) -> Array:
         """How likely each config is lost, shape (n,)."""
         return self.losses.probability(self.encoder(configs))
+
+    def keeps(self, configs: Sequence[Config]) -> Array:
+        """How likely each config keeps to every constraint, shape (n,); 1 where there is none."""
+        return np.ones(len(configs)) if self.feasible is None else self.feasible.probability(self.encoder(configs))
+
+    def allowed(self, configs: Sequence[Config]) -> NDArray[np.bool_]:
+        """Whether each config is likely enough to keep to every constraint, shape (n,)."""
+        return np.ones(len(configs), dtype=bool) if self.feasible is None else self.feasible.short(self.encoder(configs)) <= 0
+
+    def with_sure(self, sure: float) -> Surface:
+        """The same surface, whose configs need only be as likely as this to keep to every constraint."""
+        return self if self.feasible is None else replace(self, feasible=replace(self.feasible, sure=sure))
 
     def score(self, levels: Array) -> Array:
         """The scores that belong to these levels."""

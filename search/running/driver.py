@@ -17,10 +17,12 @@ from search.asking.study import Study
 from search.choosing.answer import Candidate
 from search.choosing.from_members import planned
 from search.choosing.race import Look
+from search.choosing.watched import Watched
 from search.running.dispatch import Dispatch
-from search.running.ledger import LOOKS, PRIOR, PROPOSED, Ledger
+from search.running.ledger import LOOKS, PRIOR, Ledger
 from search.running.leftovers import Leftovers
 from search.running.plan import Plan
+from search.running.told import PROPOSED
 from search.running.wall import WallTime
 from search.spec.keys import Spec
 from search.telling.listener import Listener, Silent
@@ -47,9 +49,10 @@ def opened(
         listener or Silent(),
         schedulers.make(spec.scheduler, epochs),
         epochs=epochs,
+        watched=Watched(spec.demands, spec.asked[1:]),
         leftovers=Leftovers(home, name),
     )
-    study = Study(space, spec.sampler, spec.seed, spec.budget.trials)
+    study = Study(space, spec.sampler, spec.seed, spec.budget.trials, spec.demands, spec.asked[1:])
     asked = [row for row in ledger.ordered() if row.phase == Phase.SEARCH and not row.start and PROPOSED not in row.facts]
     study.rebuild(asked)
     members, row = planned(spec), catalogue.sweep(name)

@@ -14,8 +14,11 @@ from typing import Any
 from infra.catalogue import Catalogue, MemberRow, ReportRow
 from infra.tracking import Tracker
 from objectives.base import Phase, Report, State
-from search.choosing.answer import Candidate, listed
+from search.choosing.answer import Candidate
+from search.choosing.watched import Watched
+from search.choosing.words import listed
 from search.running.leftovers import Leftovers
+from search.running.told import Told, ends, told
 from search.running.work import RANGES
 from search.schedulers import SchedulerProtocol
 from search.spec.keys import Spec
@@ -26,7 +29,6 @@ SHOWN_MEMBERS = 8  # members that a note about bad ends names
 SHOWN_REASONS = 3  # such notes in the reason why a sweep has no answer
 
 PRIOR = "prior"  # the fact that holds what a sweep took over from others when it began
-PROPOSED = "proposed_by"  # the fact of a member that names the prior which proposed it
 PLANNED = "plan"  # the fact that says what was planned before the first member
 LOOKS = "race"  # the fact that says which looks of the race were taken before this one
 TOOK = "took_seconds"  # the fact that says how long the drivers of the sweep took so far
@@ -46,7 +48,10 @@ class _Entry:
 
 
 class Ledger:
-    """The books of one sweep. `rows` mirrors the catalogue's members; `curves` holds their finite rung scores by epoch."""
+    """The books of one sweep. `rows` mirrors the catalogue's members; `curves` holds their finite rung scores by epoch.
+
+    `watched` are the metrics beside the score that are asked for or constrained.
+    """
 
     def __init__(
         self,
@@ -58,10 +63,11 @@ class Ledger:
         *,
         epochs: int,
         leftovers: Leftovers,
+        watched: Watched | None = None,
     ) -> None:
         self.sweep, self.epochs = sweep, epochs
         self._catalogue, self._tracker, self._listener, self._scheduler = catalogue, tracker, listener, scheduler
-        self.leftovers = leftovers
+        self.leftovers, self.watched = leftovers, watched or Watched()
         self.rows: dict[int, MemberRow] = {row.number: row for row in catalogue.members(sweep)}
         self._seen: dict[int, set[int]] = {}
         self.curves: dict[int, dict[int, float]] = {}
@@ -72,12 +78,12 @@ class Ledger:
             # The report with which a member was lost was no report of a member that might go on; nobody was compared with it.
             lost = row.state in (State.DIVERGED, State.COLLAPSED) and report.epoch == row.epochs
             if row.phase == Phase.SEARCH and not lost:
-                score = math.nan if report.rung_score is None else report.rung_score
-                scheduler.hear([(report.number, _judged_with(row), report.epoch, score)])
+                scheduler.hear([self._told(report)])
         # How long an open member was trained is what it has reported. Members that go on together must agree in it.
         for number, seen in self._seen.items():
             if self.rows[number].state is None:
                 self.rows[number] = replace(self.rows[number], epochs=max(seen))
+        scheduler.hear(ends(self.rows.values(), self.watched, epochs))
         self.labels: dict[str, str] = {}  # the full names of metrics
         self._doomed: dict[int, str] = {}
         self._introduced: set[int] = set()
@@ -116,13 +122,17 @@ class Ledger:
             # An earlier driver has already decided after this report. The member is open, so the decision was to go on.
             if report.state in (None, State.COMPLETE) and report.epoch not in self._seen.get(number, ())
         ]
-        self._scheduler.hear([_told(report, self.rows) for report in fresh])
+        self._scheduler.hear([self._told(report) for report in fresh])
         stopped: set[int] = set()
-        for number, arm, epoch, score in (_told(report, self.rows) for report in fresh if report.state is None):
+        for number, arm, epoch, score in (self._told(report) for report in fresh if report.state is None):
             if number not in stopped and (reason := self._scheduler.decide(number, arm, epoch, score)):
                 self.doom(number, reason)
                 stopped.add(number)
         return stopped
+
+    def _told(self, report: Report | ReportRow) -> Told:
+        """A report as a scheduler hears it."""
+        return told(report, self.rows[report.number], self.watched)
 
     def together(self) -> AbstractContextManager[None]:
         """What is written in the block is one commit."""
@@ -171,29 +181,14 @@ class Ledger:
     def _plot(self, report: Report | ReportRow) -> None:
         if report.rung_score is not None and math.isfinite(report.rung_score):
             self.curves.setdefault(report.number, {})[report.epoch] = report.rung_score
+        self.watched.plot(report)
 
     def _write(self, entries: Sequence[_Entry]) -> None:
         with self._catalogue.together():
             self._catalogue.add_reports(self.sweep, [row for entry in entries if entry.row.state is None for row in entry.reports()])
             for entry in entries:
                 if entry.row.state is not None:
-                    self._end(entry.row, entry.reports())
-
-    def _end(self, row: MemberRow, curve: Sequence[ReportRow]) -> None:
-        self._catalogue.end_member(
-            self.sweep,
-            row.number,
-            state=row.state or "",
-            reason=row.reason,
-            score=row.score,
-            rung_score=row.rung_score,
-            metrics=row.metrics,
-            epochs=row.epochs,
-            seconds=row.seconds,
-            traceback=row.traceback,
-            facts=row.facts,
-            reports=curve,
-        )
+                    self._catalogue.end_member(self.sweep, entry.row.number, reports=entry.reports(), **_ending(entry.row))
 
     def _tell(self, entry: _Entry) -> None:
         """Tell what was written: to the mirror of the catalogue, to MLflow, to the listeners."""
@@ -204,6 +199,7 @@ class Ledger:
             self._plot(report)
             self._tracker.log(row.number, report.epoch, report.metrics)
             self._listener.report(row.number, report.epoch, self.epochs, report.rung_score)
+        self._scheduler.hear(ends([row], self.watched, self.epochs))
         if row.state is not None:
             self.leftovers.ended(row)
             self._tell_end(row)
@@ -247,14 +243,19 @@ class Ledger:
         self._listener.note(text)
 
 
-def _told(report: Report, rows: Mapping[int, MemberRow]) -> tuple[int, str, int, float]:
-    """A report as a scheduler hears it."""
-    return report.number, _judged_with(rows[report.number]), report.epoch, report.rung_score
-
-
-def _judged_with(row: MemberRow) -> str:
-    """The arm in which a scheduler judges a member. What a prior proposed is no yardstick for the others."""
-    return f"{row.arm} of {row.facts[PROPOSED]}" if PROPOSED in row.facts else row.arm
+def _ending(row: MemberRow) -> dict[str, Any]:
+    """What the catalogue keeps of a member that has ended."""
+    return {
+        "state": row.state or "",
+        "reason": row.reason,
+        "score": row.score,
+        "rung_score": row.rung_score,
+        "metrics": row.metrics,
+        "epochs": row.epochs,
+        "seconds": row.seconds,
+        "traceback": row.traceback,
+        "facts": row.facts,
+    }
 
 
 def failures(rows: Sequence[MemberRow]) -> list[str]:

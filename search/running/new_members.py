@@ -12,8 +12,9 @@ from search.asking.seeds import derive
 from search.asking.space import OFF_ARM, OFF_EVERY, Space
 from search.asking.study import Study
 from search.choosing.answer import Candidate
-from search.running.ledger import PROPOSED, Ledger
+from search.running.ledger import Ledger
 from search.running.prior import Prior, Proposal
+from search.running.told import PROPOSED
 from search.spec.keys import Spec
 
 SEEDS = 3  # seeds of searched members

@@ -31,7 +31,7 @@ from search.choosing.from_members import table
 from search.choosing.trainings import trainings
 from search.modelling.process import Array
 from search.modelling.surface import Surface, Training
-from search.running.ledger import PROPOSED
+from search.running.told import PROPOSED
 from search.spec.keys import Spec
 from search.spec.priors import ONE_IN
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from objectives.base import Knob
 from search.asking.space import Space
-from search.choosing.answer import number
+from search.choosing.words import number
 from search.running.ledger import Ledger
 from search.running.work import RANGES
 from search.spec.keys import Range, Spec, condition

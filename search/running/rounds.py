@@ -94,7 +94,7 @@ class Rounds:
 
     def table(self) -> list[Row]:
         """The members, as rows for the choice."""
-        return from_members.table(self.ledger.ordered(), self.ledger.curves, self.candidates)
+        return from_members.table(self.ledger.ordered(), self.ledger.curves, self.candidates, self.ledger.watched)
 
     def answer(self) -> Answer:
         """The answer by what is known now."""

@@ -30,16 +30,18 @@ from search.options import Chosen, name_of, options_of
 from search.schedulers._wrapped import Wrapped
 
 WRAPS = "wraps"
+Score = float | tuple[float, ...]  # a rung score; with several metrics the rung score and the others, NaN for what was not measured
 
 
 @dataclass(frozen=True)
 class SchedulerInfo:
-    """What `lagrange schedulers` prints."""
+    """What `lagrange schedulers` prints. `several`: it is fair where several metrics are asked for, and is told all of them."""
 
     name: str
     summary: str
     formula: str
     source: str
+    several: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,15 +54,18 @@ class Change:
 
 
 class SchedulerProtocol(Protocol):
-    """Decides at milestones whether a member goes on. `milestones` are the epochs after which workers wait for a decision."""
+    """Decides at milestones whether a member goes on. `milestones` are the epochs after which workers wait for a decision.
+
+    The class of a file takes rung scores. Where its `SCHEDULER` says `several`, it takes a tuple of all metrics in their place, too.
+    """
 
     milestones: tuple[int, ...]
 
-    def hear(self, reports: Iterable[tuple[int, str, int, float]]) -> None:
+    def hear(self, reports: Iterable[tuple[int, str, int, Any]]) -> None:
         """Take in what an earlier driver was told: (number, arm, epoch, rung score)."""
         ...
 
-    def decide(self, number: int, arm: str, epoch: int, score: float) -> str:
+    def decide(self, number: int, arm: str, epoch: int, score: Any) -> str:
         """The reason to stop a member after this epoch; empty if the member goes on."""
         ...
 
@@ -106,6 +111,21 @@ def faults(chosen: Chosen, where: str = "scheduler") -> list[str]:
     return [*found, f"{below} must be a scheduler, or a mapping with its name and options; got {inner!r}. Write `{WRAPS}: asha`."]
 
 
+def blind(chosen: Chosen, where: str = "scheduler") -> list[str]:
+    """Faults of a scheduler, and of those that it wraps, where several metrics are asked for and it sees the score alone."""
+    name, inner = name_of(chosen), options_of(chosen).get(WRAPS)
+    fair = ", ".join(one for one in known() if _info(one).several)
+    found = (
+        []
+        if _info(name).several
+        else [
+            f"{where} must judge all metrics where several are asked for; {name!r} sees the score alone, and stops members of the front. "
+            f"Choose one of {fair}."
+        ]
+    )
+    return found + (blind(inner, f"{where}.{WRAPS}") if inner else [])
+
+
 def make(chosen: Chosen, epochs: int) -> SchedulerProtocol:
     """A scheduler for members of `epochs` epochs: by name, or as a mapping with `name` and options."""
     given = options_of(chosen)
@@ -116,6 +136,11 @@ def make(chosen: Chosen, epochs: int) -> SchedulerProtocol:
 
 def _option_faults(where: str, name: str, given: dict[str, Any]) -> list[str]:
     return options.faults(where, f"scheduler {name!r}", accepted(name), given)
+
+
+def _info(name: str) -> SchedulerInfo:
+    found: SchedulerInfo = importlib.import_module(f"{__name__}.{name}").SCHEDULER
+    return found
 
 
 def _class(name: str) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from search.schedulers import SchedulerInfo
 
-SCHEDULER = SchedulerInfo(name="none", summary="every member trains for its whole budget", formula="–", source="–")
+SCHEDULER = SchedulerInfo(name="none", summary="every member trains for its whole budget", formula="–", source="–", several=True)
 
 
 class Scheduler:

@@ -6,6 +6,7 @@ from objectives import data, models
 from objectives.base import Knob, Objective
 from objectives.registry import names
 from search.errors import SpecError
+from search.spec import several
 from search.spec.keys import Range, Searched, Spec, condition, plain
 
 
@@ -26,7 +27,7 @@ def with_defaults(spec: Spec, objective: type[Objective]) -> Spec:
             "search": search,
             "ranges": _of_a_pilot(spec, objective),
             "budget": spec.budget.model_copy(update={"epochs": spec.budget.epochs or objective.default_epochs}),
-            "metric": spec.metric or objective.score,
+            "metric": several.resolved(spec.metric, objective.metrics, objective.score),
             "alone": bool(searched_alone(spec, objective)),
             "simplify": spec.simplify + tuple(n for n in search if knobs[n].is_lambda and n not in spec.simplify),
         }

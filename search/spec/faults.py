@@ -17,7 +17,9 @@ from search import schedulers
 from search.asking import samplers
 from search.asking.space import Space
 from search.schedulers._evolving import movable
+from search.spec import several
 from search.spec.conditions import condition_faults, never, point_faults, sets
+from search.spec.constraints import constraint_faults
 from search.spec.defaults import bounds, default_dataset, searched_alone, searched_knobs
 from search.spec.goals import goal_faults
 from search.spec.handing_on import evolving_faults, handing_on_faults, stopping
@@ -80,7 +82,7 @@ def _goal_faults(spec: Spec, objective: type[Objective], lambdas: Sequence[str])
         elif not isinstance(wanted, Range):
             known[name] = knob, False, min((float(one) for one in wanted if not isinstance(one, str)), default=0.0)
     judged = spec.confirm.seeds > 0 and spec.confirm.configs != 0
-    return goal_faults(spec.until, known, spec.metric or objective.score, judged)
+    return goal_faults(spec.until, known, spec.score_name or objective.score, judged)
 
 
 def _named_ranges(spec: Spec) -> tuple[str, ...]:
@@ -92,6 +94,9 @@ def _alone_faults(spec: Spec, objective: type[Objective]) -> list[str]:
     lambdas = searched_alone(spec, objective)
     if not lambdas:
         return []
+    if len(spec.asked) > 1:
+        names = ", ".join(one.name for one in spec.asked)
+        return [f"alone must be false where several metrics are asked for ({names}): a front is of all λ together. Set alone: false."]
     few, configs, faults = 2 * (len(lambdas) + 1), spec.confirm.configs, []
     if spec.budget.trials < few:
         faults.append(f"budget.trials must be at least {few} to search {len(lambdas)} λ each alone; got {spec.budget.trials}. Raise it.")
@@ -139,7 +144,7 @@ def _sampler_conflicts(spec: Spec, objective: type[Objective]) -> list[Conflict]
     search = searched_knobs(spec, objective)
     if not search or samplers.faults(spec.sampler) or knob_faults(spec, objective, "train"):
         return []
-    return samplers.conflicts(spec.sampler, Space(_as_searched(spec, objective), objective), spec.budget.trials)
+    return samplers.conflicts(spec.sampler, Space(_as_searched(spec, objective), objective), spec.budget.trials, max(1, len(spec.asked)))
 
 
 def _as_searched(spec: Spec, objective: type[Objective]) -> Spec:
@@ -184,7 +189,7 @@ def _intent(spec: Spec, objective: type[Objective]) -> Intent:
         searched=frozenset(searched) & frozenset(knobs),
         epochs=epochs,
         first_rung=next(iter(milestones), None),
-        metric=spec.metric or objective.score,
+        metric=spec.score_name or objective.score,
         score=spec.score,
     )
 
@@ -307,13 +312,8 @@ def name_faults(spec: Spec, objective: type[Objective], remote: bool) -> list[st
     faults = []
     if spec.likelihood is not None and spec.likelihood not in objective.likelihoods:
         faults.append(unknown(f"a likelihood of {spec.objective!r}", spec.likelihood, objective.likelihoods))
-    metrics = objective.metrics
-    if spec.metric is not None and spec.metric not in metrics:
-        faults.append(unknown(f"a metric of {spec.objective!r}", spec.metric, list(metrics)))
-    elif spec.metric is not None and not metrics[spec.metric].decides:
-        deciding = ", ".join(name for name, metric in metrics.items() if metric.decides)
-        faults.append(f"metric must be one that can decide, lower being better; got {spec.metric!r}. Choose one of {deciding}.")
-    decides = spec.metric or objective.score
+    faults += several.faults(spec.metric, objective.metrics, spec.objective)
+    decides = spec.score_name or objective.score
     if spec.margin_unit and spec.margin_unit != decides:
         faults.append(
             f"margin must be in units of the score that decides, {decides}; got {spec.margin!r}. Write: margin: AMOUNT {decides}."
@@ -328,6 +328,7 @@ def name_faults(spec: Spec, objective: type[Objective], remote: bool) -> list[st
     if spec.latents is not None and spec.latents not in names("latents"):
         faults.append(unknown("latents", spec.latents, names("latents")))
     faults += objective.measure_faults(spec.measure)
+    faults += constraint_faults(spec.constraints, list(objective.metrics), spec.score_name or objective.score)
     return faults + _data_faults(spec, objective, remote)
 
 
@@ -376,7 +377,8 @@ def plain_faults(spec: Spec, remote: bool) -> list[str]:
     if confirm.seeds < 0 or confirm.seeds == 1:
         faults.append(f"confirm.seeds must be 0 (no confirmation) or at least 2, for an interval; got {confirm.seeds}. 8 is usual.")
     # An export names the sampler that found it, which need not exist where the export is trained.
-    faults += ([] if _is_export(spec) else samplers.faults(spec.sampler)) + schedulers.faults(spec.scheduler)
+    faults += [] if _is_export(spec) else samplers.faults(spec.sampler)
+    faults += schedulers.faults(spec.scheduler) or (schedulers.blind(spec.scheduler) if len(spec.asked) > 1 else [])
     return faults + _resource_faults(spec.resources, remote)
 
 

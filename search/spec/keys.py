@@ -6,10 +6,23 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainValidator,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from objectives.base import Precision, Settings
+from search.spec import several
+from search.spec.constraints import GRAMMAR, NAN_RATE, Constraint, constraint
 from search.spec.goals import Goal, goal
+from search.spec.several import Asked
 from search.spec.text import to_yaml
 
 Purpose = Literal["sweep", "train"]
@@ -108,6 +121,14 @@ def _named(given: Any) -> Any:
     return given
 
 
+def _bounds(given: Any) -> Any:
+    """The bounds of one metric: a text or a list of texts. What they say is read later, so that the grammar is told once."""
+    texts = (given,) if isinstance(given, str) else given
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"must be {GRAMMAR}, in quotes, or a list of these")
+    return tuple(texts)
+
+
 def _packed(given: Any) -> Any:
     if given is None or given == "auto":
         return "auto"
@@ -143,6 +164,8 @@ def _margin(given: Any) -> Any:
 
 Margin = Annotated[float | str, PlainValidator(_margin)]
 Named = Annotated[str | dict[str, Any], PlainValidator(_named)]
+Bounds = Annotated[tuple[str, ...], BeforeValidator(_bounds)]
+Metrics = Annotated[several.Given, PlainValidator(several.given)]
 Pack = Annotated[int | str, PlainValidator(_packed)]
 Searched = Annotated[
     Annotated[Range, Tag("a range")] | Annotated[tuple[Scalar, ...], Tag("a list")],
@@ -179,7 +202,7 @@ class Spec(_Part):
     budget: Budget = Budget()
     confirm: Confirm = Confirm()
     score: Literal["last", "best_epoch"] = "last"
-    metric: str | None = None
+    metric: Metrics = None
     measure: tuple[str, ...] = ()
     features: dict[str, Any] | None = None
     latents: str | None = None
@@ -187,6 +210,7 @@ class Spec(_Part):
     prefer: Literal["best", "simpler"] = "best"
     until: tuple[str, ...] = ()
     prior: tuple[str, ...] = ()
+    constraints: dict[str, Bounds] = {}
     simplify: tuple[str, ...] = ()
     alone: bool | None = None
     resources: Resources = Resources()
@@ -198,6 +222,12 @@ class Spec(_Part):
     seed: int = Field(default=0, ge=0)
     provenance: dict[str, Any] | None = None
     promise: dict[str, Any] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _scheduler_of_several_metrics(cls, given: Any) -> Any:
+        wanted = isinstance(given, Mapping) and several.several(given.get("metric")) and "scheduler" not in given
+        return {**given, "scheduler": "pareto"} if wanted else given
 
     @field_validator("dataset", mode="before")
     @classmethod
@@ -232,7 +262,7 @@ class Spec(_Part):
             raise ValueError("must be auto alone, or a list of different sweeps' names")
         return given
 
-    @field_validator("fixed", "points", "budget", "confirm", "resources", "limits", mode="before")
+    @field_validator("fixed", "points", "budget", "confirm", "constraints", "resources", "limits", mode="before")
     @classmethod
     def _null_is_default(cls, given: Any, info: Any) -> Any:
         return cls.model_fields[info.field_name].default if given is None else given
@@ -247,6 +277,16 @@ class Spec(_Part):
         return to_yaml(self.model_dump(exclude_none=True))
 
     @property
+    def asked(self) -> tuple[Asked, ...]:
+        """The metrics that are asked for, the score first. Of a resolved spec there is at least one."""
+        return several.asked(self.metric)
+
+    @property
+    def score_name(self) -> str:
+        """The metric that decides; empty where the spec leaves it to the objective."""
+        return self.asked[0].name if self.asked else ""
+
+    @property
     def own(self) -> bool:
         """Whether a part of the spec is written `package.module:name`: a module of the user's, which must be sent to a remote Ray."""
         return any(":" in part for part in (self.objective, self.model or "", self.dataset.name or ""))
@@ -255,6 +295,11 @@ class Spec(_Part):
     def goals(self) -> tuple[Goal, ...]:
         """What the sweep is to find out before it ends."""
         return tuple(goal(text) for text in self.until)
+
+    @property
+    def demands(self) -> tuple[Constraint, ...]:
+        """The constraints as they are read, in the order of the spec."""
+        return tuple(constraint(metric, text) for metric, texts in self.constraints.items() for text in texts)
 
     @property
     def device(self) -> str:
@@ -275,8 +320,9 @@ class Spec(_Part):
             model=self.model,
             likelihood=self.likelihood,
             score=self.score,
-            metric=self.metric,
+            metric=self.score_name or None,
             measure=self.measure,
+            beside=tuple(dict.fromkeys([*(one.name for one in self.asked[1:]), *(name for name in self.constraints if name != NAN_RATE)])),
             features=self.features,
             latents=self.latents,
             batch_size=self.batch_size,

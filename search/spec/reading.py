@@ -98,7 +98,9 @@ def _override(raw: dict[str, Any], override: str) -> list[str]:
     try:
         value = parse_yaml(text)
     except yaml.YAMLError:
-        return [f"the value of an override must be YAML; got {override!r}. Quote it, as in --set '{path}={{low: 0.1}}'."]
+        value = text.strip()  # `>= 5` without quotes begins a block of text in YAML
+        if keys[0] != "constraints":
+            return [f"the value of an override must be YAML; got {override!r}. Quote it, as in --set '{path}={{low: 0.1}}'."]
     if keys[0] == "search" and len(keys) > 1 and raw.get("search") is None:
         raw["search"] = {name: {} for name in _default_search(raw)}
     here = raw

@@ -12,8 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from search.asking.space import OFF_ARM
-from search.choosing.answer import Answer, Effect, LambdaAnswer, Verdict, number
+from search.choosing.answer import Answer, LambdaAnswer, Verdict
+from search.choosing.findings import Effect
+from search.choosing.words import number
 from search.telling.beside_text import beside_lines, cost_lines, luck_line, plan_text
+from search.telling.front_text import front_lines, front_table
 from search.telling.live import config_text
 
 __all__ = ["effect_text", "plan_text", "print_answer", "print_stored"]
@@ -42,10 +45,13 @@ def print_answer(
     colour, meaning = _VERDICTS[answer.verdict]
     if answer.verdict is Verdict.HELPS and answer.effect.high <= answer.margin:
         meaning = "λ helps, by less than the margin"
+    meaning = _with_constraints(answer) or meaning
     console.print()
     console.print(Text.assemble((f"{name}: ", "bold"), (str(answer.verdict), f"bold {colour}"), f" – {meaning}"), soft_wrap=True)
     console.print(Text(answer.sentence()), soft_wrap=True)
     console.print(_facts(answer, usual, details))
+    if answer.front is not None:
+        console.print(front_table(answer, answer.front))
     for warning in dict.fromkeys([one.warning for one in answer.lambdas if one.warning] + list(answer.notes) + list(notes)):
         console.print(Text(f"note: {warning}", style="yellow"), soft_wrap=True)
     option = f" --home {home}" if home else ""
@@ -83,8 +89,11 @@ def _facts(answer: Answer, usual: Mapping[str, Any] | None, details: bool) -> Ta
     rows.append(("effect", f"{effect_text(answer.effect)} of {answer.score_name} gained over λ off ({answer.effect.seeds} paired seeds)"))
     if answer.score_label:
         rows.append(("score", f"{answer.score_name} is {answer.score_label}; lower is better"))
+    rows += front_lines(answer, answer.front) if answer.front is not None else []
     rows.append(("verdict", f"{answer.verdict} (margin ±{number(answer.margin)})"))
     rows += [("goal", one.words()) for one in answer.goals]
+    rows += [("no config meets", answer.nearest)] if answer.nearest else []
+    rows += [("constraint", line) for line in _constraint_lines(answer)]
     rows += luck_line(answer)
     rows.append(("promise", f"{answer.promise.words()} for one new seed (95 %)"))
     rows.append(("config", f"{config_text(answer.recommended, usual)} (arm {answer.recommended_arm})"))
@@ -96,10 +105,38 @@ def _facts(answer: Answer, usual: Mapping[str, Any] | None, details: bool) -> Ta
     return table
 
 
+def _with_constraints(answer: Answer) -> str:
+    """What the verdict means where constraints decide what is exported; empty where they do not."""
+    if answer.nearest:
+        return "no config meets the constraints: the exported one is nearest to it"
+    score = {Verdict.HELPS: "λ improves the score", Verdict.HURTS: "λ worsens the score"}.get(answer.verdict, "the score says little of λ")
+    if answer.needed_for:
+        return f"{score}, and λ is needed for {' and '.join(one.constraint for one in answer.needed_for)}"
+    if answer.recommended_arm == OFF_ARM and (broken := _broken(answer, "chosen")):
+        return f"{score}, but it breaks {' and '.join(broken)}: the exported config is the off arm"
+    return ""
+
+
+def _broken(answer: Answer, arm: str) -> list[str]:
+    """The constraints that the seeds of an arm do not keep to."""
+    return [one.constraint for one in answer.constraints if one.arm == arm and one.seeds and not one.within]
+
+
+def _constraint_lines(answer: Answer) -> list[str]:
+    """`val_kl_nats >= 5: met, 5.4 (at least 5.2 with 95 %, 8 seeds); off 3.1`, for the exported config with the other arm beside it."""
+    exported = {one.constraint: one for one in answer.kept_to}
+    others = {one.constraint: one for one in answer.constraints if one.arm not in {kept.arm for kept in answer.kept_to}}
+    name = "best λ" if answer.recommended_arm == OFF_ARM else "off"
+    beside = {text: f"; {name} {number(one.mean)}, {one.state}" for text, one in others.items() if one.seeds}
+    return [one.words() + beside.get(text, "") for text, one in exported.items()]
+
+
 def _off_line(one: LambdaAnswer, answer: Answer) -> str:
     if one.switched_off:
         return f"{number(one.off)}, which is off; the best of the others has it switched off by {one.switched_off}"
     said = "it hurts" if answer.verdict is Verdict.HURTS else "nothing shows that it is better than off"
+    if broken := _broken(answer, "chosen"):
+        said = f"it is {'farther from' if answer.nearest else 'beyond'} {' and '.join(broken)}"
     return f"{number(one.off)}, which is off; the best of the others is {number(one.value)}, and {said}"
 
 

@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping
 
 from search.asking.space import OFF_ARM
-from search.choosing.answer import Answer, number
+from search.choosing.answer import Answer
 from search.choosing.beside import Expected, Importance, Interaction
+from search.choosing.words import number
 from search.telling.live import ENDED_BADLY, duration
 
 Line = tuple[str, str]

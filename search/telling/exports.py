@@ -6,8 +6,9 @@ The exported file *is* a sweep spec. So `lagrange train best.yaml` runs the code
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,18 +58,36 @@ def best_spec(name: str, row: SweepRow, answer: Answer, rows: Sequence[MemberRow
         "high": answer.promise.high,
         "level": 0.95,
         "confirmed": confirmed,
-    }
+    } | _promised_beside(answer)
     source = {
         "sweep": name,
         "arm": answer.recommended_arm,
         "verdict": str(answer.verdict),
         "answer": answer.sentence(),
         "created": row.created.isoformat(),
+        **({"constraints": [one.words() for one in answer.kept_to]} if answer.constraints else {}),
         "data": row.facts,
         **row.provenance,
+        **({"front": asdict(answer.front)} if answer.front is not None else {}),
     }
     moving = {"schedule": answer.recommended_schedule} if answer.recommended_schedule else {}
     return {**spec, "search": {}, "fixed": dict(answer.recommended), **moving, "provenance": source, "promise": promise}
+
+
+def _promised_beside(answer: Answer) -> dict[str, Any]:
+    """What one new seed of the recommended config should measure in the metrics beside the score: 95 % prediction intervals.
+
+    mean ± t s √(1 + 1/S), from the interval of the mean, mean ± t s/√S.
+    """
+    point = answer.front.point(answer.recommended_arm) if answer.front is not None else None
+    if answer.front is None or point is None:
+        return {}
+    found = {}
+    for name in list(answer.front.metrics)[1:]:
+        value = point.values[name]
+        half = (value.high - value.low) / 2 * math.sqrt(1 + value.seeds)
+        found[name] = {"mean": value.mean, "low": value.mean - half, "high": value.mean + half}
+    return {"beside": found}
 
 
 def export(name: str, path: str | Path | None = None, *, home: Home | None = None) -> str:
@@ -120,7 +139,7 @@ def best(objective: str | None = None, dataset: str | None = None, *, home: Home
 
 def write_reports(name: str, spec: Spec, answer: Answer, table: Sequence[Row], catalogue: Catalogue, home: Home) -> list[Path]:
     """Write the exported config, the answer, the λ curve, and quality against cost (if the objective trades them). Returns their paths."""
-    from search.telling import lambda_curve
+    from search.telling import front_picture, lambda_curve
 
     folder = home.reports(name)
     row = catalogue.sweep(name)
@@ -130,7 +149,11 @@ def write_reports(name: str, spec: Spec, answer: Answer, table: Sequence[Row], c
     title = f"{spec.objective} · {spec.model or ''} · {spec.dataset.name}"
     lambda_curve.draw(answer, table, picture, f"{title}: {answer.verdict}")
     trade = getattr(load(spec.objective), "trade", None)
-    return [exported, stored, picture, *(_write_trade(folder, title, answer, table, trade, catalogue.members(name)) if trade else [])]
+    drawn = [exported, stored, picture]
+    if answer.front is not None and len(answer.front.metrics) == 2:  # of more there is no one picture
+        named = f"{title}: {' and '.join(answer.front.metrics)}"
+        drawn.append(front_picture.draw(answer, answer.front, table, folder / "front.png", named))
+    return drawn + (_write_trade(folder, title, answer, table, trade, catalogue.members(name)) if trade else [])
 
 
 def _write_trade(

@@ -12,7 +12,8 @@ from typing import Any
 
 from objectives.base import Phase, State
 from search.asking.space import OFF_ARM
-from search.choosing.answer import Answer, LambdaAnswer, Row, number
+from search.choosing.answer import Answer, LambdaAnswer, Row
+from search.choosing.words import number
 
 # The palette of Okabe and Ito: people with any kind of colour vision can tell its colours apart.
 BLUE, ORANGE, GREEN, RED, GREY, INK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8A8A8A", "#222222"

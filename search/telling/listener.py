@@ -71,7 +71,7 @@ def introduction(name: str, spec: Spec, workers: int, rows: Sequence[MemberRow])
     """
     searched = [row for row in rows if row.phase == Phase.SEARCH]
     confirm = [row for row in rows if row.phase == Phase.CONFIRM] if len(searched) >= spec.budget.trials else []
-    score = spec.metric or ""
+    score = spec.score_name
     metric = load(spec.objective).metrics.get(score)
     return {
         "name": name,

@@ -22,7 +22,7 @@ from rich.text import Text
 
 from objectives.base import Phase, State
 from search.asking.space import OFF_ARM
-from search.choosing.answer import more, number
+from search.choosing.words import more, number
 
 PLAIN_SECONDS = 3.0
 SHOWN_MEMBERS = 8

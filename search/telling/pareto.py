@@ -20,8 +20,10 @@ import numpy as np
 
 from objectives.base import Phase
 from search.asking.space import OFF_ARM
-from search.choosing.answer import Answer, Row, number
+from search.choosing.answer import Answer, Row
 from search.choosing.arms import t_quantile
+from search.choosing.front import undominated
+from search.choosing.words import number
 from search.telling.lambda_curve import BLUE, DPI, GREEN, GREY, INK, ORANGE, RED
 
 Trade = tuple[str, str, str]  # how the metrics of quality and of cost begin, and the metric that holds the budget of the cost
@@ -54,7 +56,8 @@ def points(rows: Sequence[Row], metrics: Mapping[int, Mapping[str, float]], trad
             values = np.array([[one[f"{cost}{rung}"], one[f"{quality}{rung}"]] for one in measured])
             found.append(_point(arm, rung.removeprefix("_"), values))
     ordered = sorted(found, key=lambda point: (point.cost, point.quality))
-    return [replace(point, front=not any(_dominates(other, point) for other in ordered)) for point in ordered]
+    free = undominated(np.array([(point.cost, point.quality) for point in ordered]).reshape(-1, 2)).tolist()
+    return [replace(point, front=kept) for point, kept in zip(ordered, free, strict=True)]
 
 
 def _rungs(measured: Sequence[Mapping[str, float]], quality: str, cost: str) -> list[str]:
@@ -70,11 +73,6 @@ def _point(arm: str, rung: str, values: np.ndarray[Any, np.dtype[np.float64]]) -
     cost, quality = (float(mean) for mean in values.mean(axis=0))
     half = t_quantile(0.975, count - 1) * float(values[:, 1].std(ddof=1)) / math.sqrt(count) if count > 1 else math.inf
     return Point(arm, rung, cost, quality, quality - half, quality + half, count)
-
-
-def _dominates(one: Point, other: Point) -> bool:
-    """At least as good in both, and better in one."""
-    return one.cost <= other.cost and one.quality <= other.quality and (one.cost, one.quality) != (other.cost, other.quality)
 
 
 def table(found: Sequence[Point], answer: Answer, trade: Trade) -> str:
@@ -126,7 +124,8 @@ def draw(found: Sequence[Point], answer: Answer, path: Path, trade: Trade, budge
 
 
 def _line(panel: Any, mine: Sequence[Point], colour: str | None, lambdas: str) -> None:
-    kept = [point for point in mine if not any(_dominates(other, point) for other in mine)]
+    free = undominated(np.array([(point.cost, point.quality) for point in mine]))
+    kept = [point for point, alone in zip(mine, free, strict=True) if alone]
     cost, quality = [point.cost for point in kept], [point.quality for point in kept]
     if colour is None:
         panel.plot(cost, quality, color=GREY, lw=0.8, alpha=0.5, zorder=2)
@@ -153,6 +152,11 @@ def _frame(panel: Any, found: Sequence[Point], trade: Trade) -> None:
         if axis.get_scale() == "log":
             for label in (axis.set_major_formatter, axis.set_minor_formatter):
                 label(lambda value, place: number(value) if f"{value:.0e}"[0] in "125" else "")
+    framed(panel)
+
+
+def framed(panel: Any) -> None:
+    """Draw the grid and the frame of a panel in the colours of all pictures."""
     panel.grid(color="#E8E8E8", linewidth=0.8)
     panel.set_axisbelow(True)
     panel.tick_params(colors=INK, labelsize=9)

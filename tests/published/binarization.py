@@ -31,8 +31,8 @@ from infra.storage import Home
 from objectives.families._family import loaded
 from objectives.families.vae import VAE
 from search import Answer, resume, run
-from search.choosing.answer import Effect
 from search.choosing.arms import paired
+from search.choosing.findings import Effect
 from tests.published import results
 from tests.published.results import Gate
 

@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from infra.catalogue import MemberRow
-from search.choosing.answer import Answer, Effect, LambdaAnswer, Promise, Verdict
+from search.choosing.answer import Answer, LambdaAnswer, Verdict
+from search.choosing.findings import Effect, Promise
 from search.running.ledger import failures, why_no_answer
 from search.spec.reading import read
 from search.telling.answer_text import print_answer

@@ -70,8 +70,10 @@ class Trained:
         if math.isnan(score):
             return Report(member.number, end, math.nan, state=State.DIVERGED, reason="diverged")
         if end == self._epochs:
-            return Report(member.number, end, score, state=State.COMPLETE, score=score)
-        return Report(member.number, end, self._rung(member.config, member.seed, end, score))
+            metrics = self._world.measured(member.config, member.seed)
+            return Report(member.number, end, score, metrics, state=State.COMPLETE, score=score)
+        metrics = self._world.measured(member.config, member.seed, 1 - 0.5 * math.exp(-4 * end / self._epochs))
+        return Report(member.number, end, self._rung(member.config, member.seed, end, score), metrics)
 
     def _rung(self, config: Mapping[str, Any], seed: int, epoch: int, score: float) -> float:
         """A rung's score is another quantity than the final one: it falls to it, and has noise and a bias of its own (−ELBO for NLL)."""

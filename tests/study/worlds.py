@@ -61,6 +61,8 @@ class World:
     tails: int = 0  # degrees of freedom of Student's t; 0: normal
     modelled: bool = True  # whether a smooth curve can describe it
     fixed: Mapping[str, Value] = field(default_factory=dict)
+    measures: Mapping[str, Callable[[Config], float]] = field(default_factory=dict)  # expected values of other metrics, by name
+    measured_sd: float = 0.2  # their standard deviation over seeds
 
     @property
     def lambdas(self) -> tuple[str, ...]:
@@ -76,6 +78,13 @@ class World:
         if uniform("lost", self.name, seed, *self._key(config)) < self.lost(config):
             return math.nan
         return self.mean(config) + self.sd(config) * self._luck(config, seed)
+
+    def measured(self, config: Config, seed: int, share: float = 1.0) -> dict[str, float]:
+        """The other metrics of a training that has come to this share of its end."""
+        return {
+            name: share * mean(config) + self.measured_sd * normal(name, self.name, seed, *self._key(config))
+            for name, mean in self.measures.items()
+        }
 
     def regret(self, config: Config) -> float:
         """How far the expected score of a config is above the least; where trainings are lost, the rest counts as 10."""

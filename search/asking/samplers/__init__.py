@@ -35,7 +35,7 @@ class SamplerInfo:
 
     `adaptive`: the draw depends on how earlier members ended. `sequence`: the draws are the points of one sequence, taken by index; then
     all members of an arm have the same `seed`. Otherwise each member has its own seed. `hands_on`: members start from what earlier ones
-    have become.
+    have become. `several`: it can draw for several metrics.
     """
 
     name: str
@@ -45,6 +45,7 @@ class SamplerInfo:
     source: str
     sequence: bool = False
     hands_on: bool = False
+    several: bool = True
 
 
 def known() -> list[str]:
@@ -71,15 +72,19 @@ def faults(chosen: Chosen, where: str = "sampler") -> list[str]:
     return options.faults(where, f"sampler {name!r}", accepted(name), given)
 
 
-def conflicts(chosen: Chosen, space: Space, trials: int) -> list[Conflict]:
-    """What a sampler without `faults` cannot do in this space with so many trials in all."""
+def conflicts(chosen: Chosen, space: Space, trials: int, metrics: int = 1) -> list[Conflict]:
+    """What a sampler without `faults` cannot do in this space with so many trials in all, and with so many metrics."""
+    if metrics > 1 and not _is_foreign(name_of(chosen)) and not _file(name_of(chosen)).SAMPLER.several:
+        able = ", ".join(name for name in known() if _file(name).SAMPLER.several)
+        message = f"sampler {name_of(chosen)} learns from one metric; {metrics} are asked for. Choose one of {able}."
+        return [Conflict("error", "sampler", message)]
     say = getattr(_file(name_of(chosen)), "conflicts", None) if not _is_foreign(name_of(chosen)) else None
     found = [one for arm in space.arms for one in say(space.asked(arm), space.trials(arm, trials))] if say else []
     if hands_on(chosen) and not space.hands_on:
         message = f"sampler {name_of(chosen)} must have an objective whose members can hand on their weights. Choose another sampler."
         found.append(Conflict("error", "sampler", message))
     if options_of(chosen) or _is_foreign(name_of(chosen)):
-        found += [one for arm in (*space.arms, OFF_ARM) for one in _refusals(chosen, space, trials, arm)]
+        found += [one for arm in (*space.arms, OFF_ARM) for one in _refusals(chosen, space, trials, arm, metrics)]
     return list(dict.fromkeys(found))
 
 
@@ -130,17 +135,18 @@ def chain(chosen: Chosen, index: int) -> int:
     return found
 
 
-def _refusals(chosen: Chosen, space: Space, trials: int, arm: str) -> list[Conflict]:
+def _refusals(chosen: Chosen, space: Space, trials: int, arm: str, metrics: int) -> list[Conflict]:
     """What the sampler itself says against its options, or against the knobs of an arm, as an error."""
     try:
         if _is_foreign(name_of(chosen)):
-            _foreign.tried(name_of(chosen), space.asked(arm), options_of(chosen))
+            _foreign.tried(name_of(chosen), space.asked(arm), options_of(chosen), metrics)
         else:
             sampler_for(chosen, 0, 0, space=space, trials=space.trials(arm, trials), arm=arm)
     except Exception as error:
         knobs = ", ".join(knob.name for knob in space.asked(arm)) or "no knob"
         said = " ".join(str(error).split()) or type(error).__name__
-        message = f"sampler {options.said(chosen)} must be able to draw {knobs}; it says: {said} Correct its options, or choose another."
+        draw = knobs if metrics == 1 else f"{knobs} for {metrics} metrics"
+        message = f"sampler {options.said(chosen)} must be able to draw {draw}; it says: {said} Correct its options, or choose another."
         return [Conflict("error", "sampler", message)]
     return []
 

@@ -81,7 +81,7 @@ def keeps_notes(name: str, options: str, knobs: tuple[Knob, ...]) -> bool:
     return bool(of_study) or any(trial.system_attrs for trial in study.trials)
 
 
-def tried(name: str, knobs: Sequence[Knob], given: Mapping[str, Any]) -> None:
+def tried(name: str, knobs: Sequence[Knob], given: Mapping[str, Any], metrics: int = 1) -> None:
     """Ask for so many members that the last ones are not random, before anything else depends on it.
 
     Raises:
@@ -89,17 +89,17 @@ def tried(name: str, knobs: Sequence[Knob], given: Mapping[str, Any]) -> None:
     """
     usual = accepted(load(name)).get("n_startup_trials")
     startup = given.get("n_startup_trials", usual.default if usual else 0)
-    _tried(name, given, knobs, max(ASKS, startup + 2 if isinstance(startup, int) else 0))
+    _tried(name, given, knobs, max(ASKS, startup + 2 if isinstance(startup, int) else 0), metrics)
 
 
-def _tried(name: str, given: Mapping[str, Any], knobs: Sequence[Knob], asks: int) -> Any:
-    """A study in which a sampler was asked and told of so many members."""
+def _tried(name: str, given: Mapping[str, Any], knobs: Sequence[Knob], asks: int, metrics: int = 1) -> Any:
+    """A study of so many metrics in which a sampler was asked and told of so many members."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(sampler=wrapped(_seeded(name, 0, given), keeps_notes=False))
+    study = optuna.create_study(directions=["minimize"] * metrics, sampler=wrapped(_seeded(name, 0, given), keeps_notes=False))
     for value in range(asks):
-        study.tell(study.ask(distributions(knobs)), float(value))
+        study.tell(study.ask(distributions(knobs)), [float(value)] * metrics)
     return study
 
 

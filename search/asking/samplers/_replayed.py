@@ -99,6 +99,8 @@ def replayed(sampler: Any, study: Any, number: int) -> tuple[Any, Any]:
         _ = again.relative_params  # the sampler draws, and notes what it wants to; the values are those of the trial
         for step, value in one.intermediate_values.items():
             again.report(value, step)
+        for name, excess in one.constraints.items():
+            again.set_constraint(name, excess)
         if one.state.is_finished():
             told.tell(again, one.values if one.state == TrialState.COMPLETE else None, state=one.state)
     mine = told.ask()

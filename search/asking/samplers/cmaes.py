@@ -26,6 +26,7 @@ SAMPLER = SamplerInfo(
     formula="x ~ N(m, σ²C) in ranges scaled to [0, 1]; m, σ, C updated after each population of 4 + ⌊3 ln n⌋ complete members",
     adaptive=True,
     source="Hansen 2016, arXiv 1604.00772; with margin: Hamano et al. 2022, arXiv 2205.13482; optuna.samplers.CmaEsSampler",
+    several=False,
 )
 
 

@@ -1,4 +1,7 @@
-"""A Gaussian process that knows the noise of trainings: draws where a better config is likely."""
+"""A Gaussian process that knows the noise of trainings: draws where a better config is likely.
+
+Several metrics become one at each ask, in random proportions (ParEGO): so the draws spread over the front.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ SAMPLER = SamplerInfo(
     summary="draws where a Gaussian process that knows the noise of trainings expects an improvement; members in training count too",
     formula="argmax over draws of EI(x)·(1 − e(x)/√(s²(x) + e²(x)))·P(no loss), EI over the best expected score",
     adaptive=True,
-    source="Huang et al. 2006, J. Global Optimization 34 (augmented EI); Ginsbourger et al. 2010 (kriging believer)",
+    source="Huang et al. 2006, J. Global Optimization 34 (augmented EI); Ginsbourger et al. 2010 (kriging believer); Knowles 2006 (ParEGO)",
 )
 
 
