@@ -26,9 +26,9 @@ from infra.catalogue import MemberRow
 from objectives.base import Knob, Phase, Value
 from search.asking.seeds import derive
 from search.asking.space import OFF_ARM, Space, at
-from search.choosing.answer import number
 from search.choosing.from_members import table
 from search.choosing.trainings import trainings
+from search.choosing.words import number
 from search.modelling.process import Array
 from search.modelling.surface import Surface, Training
 from search.running.told import PROPOSED
