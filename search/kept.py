@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
 from infra import provenance, tracking
 from infra.catalogue import Catalogue, SweepRow
@@ -16,7 +17,8 @@ from search.choosing import from_members
 from search.choosing.answer import Answer
 from search.choosing.race import Look
 from search.options import name_of
-from search.running.ledger import LOOKS, PLANNED, TOOK
+from search.prior import resolved
+from search.running.ledger import LOOKS, PLANNED, PRIOR, TOOK
 from search.spec.keys import Spec
 from search.spec.plain import plain_spec
 
@@ -57,6 +59,12 @@ def refuse_taken(home: Home, names: Iterable[str | None]) -> None:
         raise InfraError(f"A sweep's name is used once; {which}. Choose another --name, resume it, or remove it: lagrange rm {taken[0]}")
 
 
+def admitted(home: Home, spec: Spec, name: str | None) -> list[dict[str, Any]]:
+    """What a sweep takes over from others. Raises InfraError where its name is taken, SpecError where a prior cannot be used."""
+    refuse_taken(home, [name])
+    return resolved(spec, home)
+
+
 def _holds(catalogue: Catalogue, name: str) -> bool:
     """Whether a sweep holds this name.
 
@@ -67,8 +75,16 @@ def _holds(catalogue: Catalogue, name: str) -> bool:
     return catalogue.sweep(name).status != "failed" or bool(catalogue.members(name)) or catalogue.locked_by(name) is not None
 
 
-def begin(catalogue: Catalogue, spec: Spec, name: str | None, home: Home, note: Callable[[str], None], workers: int = 1) -> str:
-    """Write the row of a sweep that begins, with its plan. Returns its name, which is made up where none was given.
+def begin(
+    catalogue: Catalogue,
+    spec: Spec,
+    name: str | None,
+    home: Home,
+    note: Callable[[str], None],
+    workers: int = 1,
+    prior: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    """Write the row of a sweep that begins, with its plan and what it takes over. Returns its name, which is made up where none was given.
 
     Raises:
         InfraError: another driver has taken the name in the meantime.
@@ -86,9 +102,11 @@ def begin(catalogue: Catalogue, spec: Spec, name: str | None, home: Home, note: 
             model=spec.model or "",
             dataset=spec.dataset.name or "",
             provenance=provenance.collect(),
-            facts={PLANNED: estimate.promised(spec, catalogue, name, workers)},
+            facts={PLANNED: estimate.promised(spec, catalogue, name, workers)} | ({PRIOR: list(prior)} if prior else {}),
         )
     )
+    if spec.prior and not prior:
+        note("prior: auto found no sweep that can be used; this one starts cold")
     return name
 
 

@@ -73,9 +73,9 @@ def run(
     spec = resolve(spec, remote=is_remote(address)) if isinstance(spec, Spec) else read(spec, remote=is_remote(address))
     # First everything is checked that can be refused. Workers start before the first row: a sweep that cannot start leaves nothing behind.
     name = name and sweep_name(name)
-    kept.refuse_taken(where.home, [name])
+    prior = kept.admitted(where.home, spec, name)
     with where.up(spec) as up, Catalogue(where.home.catalogue_url) as catalogue:
-        name = kept.begin(catalogue, spec, name, where.home, where.listener.note, up.workers)
+        name = kept.begin(catalogue, spec, name, where.home, where.listener.note, up.workers, prior)
         outcome = _drive(name, spec, where, catalogue, up)
         if outcome.status == "refused":
             kept.take_back(catalogue, name, where.home)

@@ -52,11 +52,12 @@ class Study:
         self._constraints = constraints
         self._projection: Future[None] | None = None
 
-    def ask(self, number: int, arm: str, index: int) -> dict[str, Value]:
-        """A full config for member `number`, the `index`-th of its arm."""
+    def ask(self, number: int, arm: str, index: int, draw: int | None = None) -> dict[str, Value]:
+        """A full config for member `number`, the `index`-th of its arm. `draw` numbers the random stream; None: as the member."""
         study = self._studies[arm]
         trials = self._space.trials(arm, self._trials)
-        study.sampler = sampler_for(self._sampler, self._seed, number, space=self._space, trials=trials, arm=arm, index=index)
+        stream = number if draw is None else draw
+        study.sampler = sampler_for(self._sampler, self._seed, stream, space=self._space, trials=trials, arm=arm, index=index)
         return self._drawn(study, number, arm)
 
     def enqueue(self, number: int, params: Mapping[str, Value], arm: str = SEARCH_ARM) -> dict[str, Value]:

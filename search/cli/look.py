@@ -162,6 +162,7 @@ def _show_member(name: str, one: MemberRow, reports: Sequence[Any], as_json: boo
         "config": config_text(one.config),
         "seed": str(one.seed),
         **_moving(one),
+        **({"proposed by": f"prior {source}"} if (source := one.facts.get("proposed_by")) else {}),
         "state": one.state or "open",
         "reason": one.reason,
         "score": score_text(one.score),

@@ -58,6 +58,10 @@ def sweep(
     until: Annotated[
         list[str] | None, typer.Option(metavar="GOAL", help='Go on until "lambda within 0.5 decades" or "effect ± 0.2". Repeatable.')
     ] = None,
+    prior: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Start from the answer of this sweep; auto: of all that fit. Repeatable."),
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of the spec: search.beta.low=0.1. Repeatable.")
     ] = None,
@@ -72,7 +76,7 @@ def sweep(
     plain: PlainOption = False,
 ) -> None:
     """Search λ, confirm it on fresh seeds, and say whether it was worth it."""
-    from search.kept import refuse_taken
+    from search.kept import admitted, refuse_taken
     from search.running.where import is_remote
     from search.spec.reading import expand
 
@@ -88,6 +92,7 @@ def sweep(
         "seed": seed,
         "resources.gpu": gpu,
         "until": until or None,
+        "prior": prior or None,
     }
     overrides = [f"{key}={json.dumps(value)}" for key, value in short.items() if value is not None] + list(settings or [])
     specs = expand(source(target), overrides, remote=is_remote(address))
@@ -96,6 +101,7 @@ def sweep(
     if dry_run:
         refuse_taken(place, [chosen and sweep_name(chosen) for chosen in _names(specs, name)])
         for spec in specs:
+            admitted(place, spec, None)
             _print_dry_run(spec, place, workers)
         return
     _exit(_run_all(specs, _names(specs, name), place, workers, address, plain))

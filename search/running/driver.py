@@ -19,9 +19,10 @@ from search.choosing.from_members import planned
 from search.choosing.race import Look
 from search.choosing.watched import Watched
 from search.running.dispatch import Dispatch
-from search.running.ledger import LOOKS, Ledger
+from search.running.ledger import LOOKS, PRIOR, Ledger
 from search.running.leftovers import Leftovers
 from search.running.plan import Plan
+from search.running.told import PROPOSED
 from search.running.wall import WallTime
 from search.spec.keys import Spec
 from search.telling.listener import Listener, Silent
@@ -52,7 +53,8 @@ def opened(
         leftovers=Leftovers(home, name),
     )
     study = Study(space, spec.sampler, spec.seed, spec.budget.trials, spec.demands, spec.asked[1:])
-    study.rebuild([row for row in ledger.ordered() if row.phase == Phase.SEARCH and not row.start])
+    asked = [row for row in ledger.ordered() if row.phase == Phase.SEARCH and not row.start and PROPOSED not in row.facts]
+    study.rebuild(asked)
     members, row = planned(spec), catalogue.sweep(name)
     plan = Plan(
         spec,
@@ -65,5 +67,6 @@ def opened(
         look=Look(**(row.facts or {}).get(LOOKS, {})),
         bundle=objective.bundle,
         workers=up.workers,
+        prior=(row.facts or {}).get(PRIOR, []),
     )
     return plan, Dispatch(name, spec, home, ledger, up)

@@ -28,11 +28,11 @@ from search.telling.mirror import final_metrics, final_tags, tracked_params, tra
 SHOWN_MEMBERS = 8  # members that a note about bad ends names
 SHOWN_REASONS = 3  # such notes in the reason why a sweep has no answer
 
-
+PRIOR = "prior"  # the fact that holds what a sweep took over from others when it began
 PLANNED = "plan"  # the fact that says what was planned before the first member
 LOOKS = "race"  # the fact that says which looks of the race were taken before this one
 TOOK = "took_seconds"  # the fact that says how long the drivers of the sweep took so far
-KEPT = (LOOKS, PLANNED, TOOK, RANGES)  # facts that stay when the data is prepared anew
+KEPT = (LOOKS, PRIOR, PLANNED, TOOK, RANGES)  # facts that stay when the data is prepared anew
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Ledger:
 
     def _told(self, report: Report | ReportRow) -> Told:
         """A report as a scheduler hears it."""
-        return told(report, self.rows[report.number].arm, self.watched)
+        return told(report, self.rows[report.number], self.watched)
 
     def together(self) -> AbstractContextManager[None]:
         """What is written in the block is one commit."""
@@ -163,7 +163,7 @@ class Ledger:
         curve = [report for report in news if math.isfinite(report.rung_score) or report.state is None]
         end = next((report for report in reports if report.state is not None), None)
         last = reports[-1] if reports else None
-        row = replace(row, seconds=row.seconds + seconds, facts=dict(worker) or row.facts)
+        row = replace(row, seconds=row.seconds + seconds, facts={**row.facts, **worker})
         if last is not None:
             finite = [report.rung_score for report in reports if math.isfinite(report.rung_score)]
             row = replace(

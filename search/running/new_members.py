@@ -13,6 +13,8 @@ from search.asking.space import OFF_ARM, OFF_EVERY, Space
 from search.asking.study import Study
 from search.choosing.answer import Candidate
 from search.running.ledger import Ledger
+from search.running.prior import Prior, Proposal
+from search.running.told import PROPOSED
 from search.spec.keys import Spec
 
 SEEDS = 3  # seeds of searched members
@@ -21,24 +23,39 @@ SEEDS = 3  # seeds of searched members
 class NewMembers:
     """The source of one sweep's members."""
 
-    def __init__(self, spec: Spec, space: Space, study: Study, ledger: Ledger) -> None:
-        self._spec, self._space, self._study, self._ledger = spec, space, study, ledger
+    def __init__(self, spec: Spec, space: Space, study: Study, ledger: Ledger, prior: Prior) -> None:
+        self._spec, self._space, self._study, self._ledger, self.prior = spec, space, study, ledger, prior
 
     def searched(self) -> MemberRow:
-        """The next member of the search: the off arm's where it is its turn, a point of the user's, or what the sampler draws.
+        """The next member of the search: a proposal of the prior, else the next member of the sweep without a prior.
+
+        That is the off arm's where it is its turn, a point of the user's, or what the sampler draws. Proposals do not count there.
 
         A few seeds take turns. Members of one seed differ in their configs alone; but one seed alone would show its own curve. A config
         that was asked for before gets another seed: a replicate says something about the luck of seeds, and a copy nothing.
         """
         arm, index, point, searched = self._turn()
         number = self._ledger.next_number()
-        config = self._study.ask(number, arm, index) if point is None else self._study.enqueue(number, self._space.complete(point), arm)
+        if proposal := self.prior.next(self._ledger.ordered(), self._ledger.curves):
+            return self._proposed(number, proposal)
+        draw = number - sum(PROPOSED in row.facts for row in self._ledger.rows.values())
+        config = (
+            self._study.ask(number, arm, index, draw) if point is None else self._study.enqueue(number, self._space.complete(point), arm)
+        )
         digest, parent = config_hash(config), self._parent(arm, index)
         seed = self._seed(arm, index, digest, searched)
         self._study.seeded(number, seed)
         row = MemberRow(number=number, phase=Phase.SEARCH.value, arm=arm, config=config, config_hash=digest, seed=seed)
         if parent is not None:
             row = replace(row, parent=parent.number, parent_epoch=parent.epochs)
+        self._ledger.open([row])
+        return row
+
+    def _proposed(self, number: int, proposal: Proposal) -> MemberRow:
+        """A member that a prior proposed. Its seed is its own: on the seeds of the members by which the source was judged, it would
+        have their luck again."""
+        config, seed = self._space.arm_config(proposal.config), derive(self._spec.seed, "prior", number)
+        row = MemberRow(number, config, seed, Phase.SEARCH.value, proposal.arm, config_hash(config), facts={PROPOSED: proposal.source})
         self._ledger.open([row])
         return row
 
@@ -57,7 +74,7 @@ class NewMembers:
 
     def _turn(self) -> tuple[str, int, Mapping[str, Value] | None, int]:
         """The arm whose turn it is, how many members it has, the user's own point if one is next, and how many members there are."""
-        searched = [row.arm for row in self._ledger.ordered() if row.phase == Phase.SEARCH and not row.start]
+        searched = [row.arm for row in self._ledger.ordered() if row.phase == Phase.SEARCH and not row.start and PROPOSED not in row.facts]
         # Where each λ is searched alone they take turns: the one with the fewest members is next.
         arm = OFF_ARM if len(searched) % OFF_EVERY == 0 else min(self._space.arms, key=searched.count)
         point = self._point(arm, searched)
@@ -107,6 +124,6 @@ class NewMembers:
         return rows
 
     def _point(self, arm: str, searched: Sequence[str]) -> Mapping[str, Value] | None:
-        """The user's own point that is next, if one is left and it is not the off arm's turn."""
+        """The user's own point that is next, if there is one and it is not the off arm's turn."""
         tried = len(searched) - searched.count(OFF_ARM)
-        return self._spec.points[tried] if arm != OFF_ARM and tried < len(self._spec.points) else None
+        return None if arm == OFF_ARM or tried >= len(self._spec.points) else self._spec.points[tried]

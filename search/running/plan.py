@@ -7,10 +7,11 @@ makes the same decisions as the old one would have made.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 from pathlib import Path
+from typing import Any
 
 from infra.catalogue import MemberRow
 from objectives.base import Config, Phase, Report, State
@@ -24,6 +25,7 @@ from search.running.division import Division
 from search.running.generations import Generations
 from search.running.ledger import Ledger, why_no_answer
 from search.running.new_members import NewMembers
+from search.running.prior import Prior
 from search.running.rounds import Rounds
 from search.running.until import Until
 from search.running.wall import WallTime
@@ -84,6 +86,7 @@ class Plan:
         look: race.Look = race.Look(),
         bundle: Callable[[Config], Hashable] = alone,
         workers: int = 1,
+        prior: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self.spec, self.space, self.study, self.ledger = spec, space, study, ledger
         self.wall = wall or WallTime(None)
@@ -96,7 +99,7 @@ class Plan:
         self.refused = False  # whether the problem is a mistake in what was asked
         self.weights = weights
         self.division = Division(spec, ledger, bundle, workers)
-        self._new = NewMembers(spec, space, study, ledger)
+        self._new = NewMembers(spec, space, study, ledger, Prior(spec, space, prior))
         self._notes: list[str] = []  # notes about the data
         self._prepared = self._test_read = False
         self._in_flight: dict[int, int] = {}  # the members in training, each with the first member of its pack
@@ -226,8 +229,7 @@ class Plan:
         self._notes = [*ranges.notes(self.spec, self.ledger), *(str(note) for note in said.facts.get("notes", []))]
         for note in self._notes:
             self.ledger.note(note)
-        pack = said.facts.get("pack", {})
-        self.division.width = width = int(pack.get("members", 1))
+        self.division.width = width = int((pack := said.facts.get("pack", {})).get("members", 1))
         if self.spec.pack == "auto" and pack.get("rates"):
             self.ledger.note(f"{f'packs of {width}' if width > 1 else 'one member at a time'}: {pack['why']}")
 
@@ -252,7 +254,8 @@ class Plan:
             self.cut = bool(missing or self._queue or self.generations.waiting)
             found = self.rounds.answer()
             cut = ["the wall time ended the confirmation before its end; `lagrange resume` goes on with it"] if self.cut else []
-            self.answer = replace(found, notes=[*self._notes, *cut, *found.notes])
+            told = self._new.prior.remarks(self.ledger.ordered(), self.ledger.curves)
+            self.answer = replace(found, notes=[*self._notes, *cut, *told, *found.notes])
             self.answered()
         if self._test_read or self.wall.over():
             return Pause.DONE

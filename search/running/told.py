@@ -11,13 +11,14 @@ from objectives.base import Phase, Report, State
 from search.choosing.watched import Watched
 from search.schedulers import Score
 
+PROPOSED = "proposed_by"  # the fact of a member that names the prior which proposed it
 Told = tuple[int, str, int, Score]  # number, arm, epoch, and a score or a tuple of all metrics
 
 
-def told(report: Report | ReportRow, arm: str, watched: Watched) -> Told:
-    """A report: a rung score; with metrics beside it a tuple of all, NaN for what was not measured after this epoch."""
+def told(report: Report | ReportRow, row: MemberRow, watched: Watched) -> Told:
+    """A report of a member: a rung score; with metrics beside it a tuple of all, NaN for what was not measured after this epoch."""
     score = math.nan if report.rung_score is None else report.rung_score
-    return report.number, rivals(arm, report.metrics, watched), report.epoch, _with_others(score, report.metrics, watched)
+    return report.number, rivals(row, report.metrics, watched), report.epoch, _with_others(score, report.metrics, watched)
 
 
 def ends(rows: Iterable[MemberRow], watched: Watched, epochs: int) -> list[Told]:
@@ -28,16 +29,15 @@ def ends(rows: Iterable[MemberRow], watched: Watched, epochs: int) -> list[Told]
     if not watched.beside:
         return []
     whole = [row for row in rows if row.phase == Phase.SEARCH and row.state == State.COMPLETE and row.score is not None]
-    return [
-        (row.number, rivals(row.arm, row.metrics, watched), epochs, _with_others(row.score or 0.0, row.metrics, watched)) for row in whole
-    ]
+    return [(row.number, rivals(row, row.metrics, watched), epochs, _with_others(row.score or 0.0, row.metrics, watched)) for row in whole]
 
 
-def rivals(arm: str, metrics: Mapping[str, Any], watched: Watched) -> str:
+def rivals(row: MemberRow, metrics: Mapping[str, Any], watched: Watched) -> str:
     """With whom a member is compared at a rung: its arm; or those of its arm that break a constraint there, where it does, too.
 
-    Otherwise members that score well because they break a constraint would stop all that keep to it.
+    Otherwise members that score well because they break a constraint would stop all that keep to it. What a prior proposed stops nobody.
     """
+    arm = f"{row.arm} of {row.facts[PROPOSED]}" if PROPOSED in row.facts else row.arm
     broken = any(not one.holds(metrics[one.metric]) for one in watched.bounds if one.metric in metrics)
     return f"{arm}, constraint broken" if broken else arm
 

@@ -24,6 +24,7 @@ from search.spec.defaults import bounds, default_dataset, searched_alone, search
 from search.spec.goals import goal_faults
 from search.spec.handing_on import evolving_faults, handing_on_faults, stopping
 from search.spec.keys import Purpose, Range, Resources, Scalar, Searched, Spec, condition, plain
+from search.spec.priors import prior_faults
 
 # The off arm needs a config, and a curve over λ needs three more.
 MIN_TRIALS = 4
@@ -61,7 +62,7 @@ def knob_faults(spec: Spec, objective: type[Objective], purpose: Purpose) -> lis
         )
     faults += _schedule_faults(spec, objective, purpose)
     if purpose == "sweep":
-        faults += evolving_faults(spec, objective)
+        faults += evolving_faults(spec, objective) + prior_faults(spec)
         faults += [unknown("simplify: a searched λ", name, lambdas) for name in spec.simplify if name not in lambdas]
         faults += _alone_faults(spec, objective)
         ranged = [name for name in lambdas if isinstance(plain(searched[name]), Range) and not knobs[name].choices]

@@ -28,6 +28,7 @@ from search.spec.text import to_yaml
 Purpose = Literal["sweep", "train"]
 
 DEFAULT_EPOCHS = 20
+AUTO = "auto"  # all sweeps of the catalogue that can be a prior
 
 
 class _Part(BaseModel):
@@ -208,6 +209,7 @@ class Spec(_Part):
     margin: Margin = 0.01
     prefer: Literal["best", "simpler"] = "best"
     until: tuple[str, ...] = ()
+    prior: tuple[str, ...] = ()
     constraints: dict[str, Bounds] = {}
     simplify: tuple[str, ...] = ()
     alone: bool | None = None
@@ -248,10 +250,17 @@ class Spec(_Part):
     def _named_features(cls, given: Any) -> Any:
         return {"name": given} if isinstance(given, str) else given
 
-    @field_validator("until", mode="before")
+    @field_validator("until", "prior", mode="before")
     @classmethod
-    def _one_goal(cls, given: Any) -> Any:
+    def _one_text(cls, given: Any) -> Any:
         return (given,) if isinstance(given, str) else () if given is None else given
+
+    @field_validator("prior")
+    @classmethod
+    def _sweeps(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(given)) < len(given) or (AUTO in given and len(given) > 1):
+            raise ValueError("must be auto alone, or a list of different sweeps' names")
+        return given
 
     @field_validator("fixed", "points", "budget", "confirm", "constraints", "resources", "limits", mode="before")
     @classmethod

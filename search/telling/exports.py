@@ -38,7 +38,11 @@ class BestRow:
 
 def best_spec(name: str, row: SweepRow, answer: Answer, rows: Sequence[MemberRow]) -> dict[str, Any]:
     """The recommended config as a spec with no free knob, with its provenance and its promise."""
-    spec = {key: value for key, value in row.spec.items() if key not in ("search", "points", "simplify", "alone", "provenance", "promise")}
+    spec = {
+        key: value
+        for key, value in row.spec.items()
+        if key not in ("search", "points", "prior", "simplify", "alone", "provenance", "promise")
+    }
     from infra.catalogue import config_hash
 
     digest = config_hash(answer.recommended, answer.recommended_schedule)

@@ -99,8 +99,11 @@ PROBLEMS = {
 class Forgetful:
     """A catalogue that keeps nothing: a simulated driver is never resumed, and a thousand databases would take most of the time."""
 
+    def __init__(self, facts: Mapping[str, Any] | None = None) -> None:
+        self._facts = dict(facts or {})
+
     def sweep(self, name: str) -> SweepRow:
-        return SweepRow(name, {})
+        return SweepRow(name, {}, facts=self._facts)
 
     def members(self, sweep: str) -> list[MemberRow]:
         return []

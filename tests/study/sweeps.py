@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -14,6 +14,7 @@ from objectives.base import Member, Report, State
 from search.choosing.answer import Answer
 from search.running import driver
 from search.running.in_process import carry_out
+from search.running.ledger import PRIOR
 from search.running.plan import Plan
 from search.running.work import Prepared, Progress, ReadTest, Result, Scored, TestRead, Train, Work
 from search.spec.reading import read
@@ -31,12 +32,17 @@ class Swept:
     problem: str
 
 
-def sweep(world: World, seed: int, **spec: Any) -> Swept:
-    """One whole sweep. `spec` are keys of the spec beside the world's own."""
+def sweep(world: World, seed: int, prior: Sequence[Mapping[str, Any]] = (), /, searched: bool = False, **spec: Any) -> Swept:
+    """One whole sweep. `spec` are keys of the spec beside the world's own, `prior` what it takes over. With `searched` it has no answer."""
     plan, dispatch = driver.opened(
-        "s", read(world.spec(seed, **spec)), Home.open("nowhere"), cast(Catalogue, Forgetful()), Cluster(None, 1, {})
+        "s", read(world.spec(seed, **spec)), Home.open("nowhere"), cast(Catalogue, Forgetful({PRIOR: list(prior)})), Cluster(None, 1, {})
     )
-    carry_out(plan, dispatch, lambda: False, worker=Trained(world, plan.spec.settings().epochs))
+    trials = plan.spec.budget.trials
+
+    def over() -> bool:
+        return searched and plan.searched() >= trials and all(row.state is not None for row in plan.ledger.rows.values())
+
+    carry_out(plan, dispatch, over, worker=Trained(world, plan.spec.settings().epochs))
     return Swept(plan.answer, plan, sum(row.epochs for row in plan.ledger.rows.values()), plan.problem)
 
 
