@@ -29,7 +29,8 @@ SHOWN_REASONS = 3  # such notes in the reason why a sweep has no answer
 PLANNED = "plan"  # the fact that says what was planned before the first member
 LOOKS = "race"  # the fact that says which looks of the race were taken before this one
 TOOK = "took_seconds"  # the fact that says how long the drivers of the sweep took so far
-KEPT = (LOOKS, PLANNED, TOOK, RANGES)  # facts that stay when the data is prepared anew
+WAITING = "waiting"  # the fact that names the open members that wait for others, between two decisions
+KEPT = (LOOKS, PLANNED, TOOK, RANGES, WAITING)  # facts that stay when the data is prepared anew
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class Ledger:
         for number, seen in self._seen.items():
             if self.rows[number].state is None:
                 self.rows[number] = replace(self.rows[number], epochs=max(seen))
+        self._waiting = set[int]((catalogue.sweep(sweep).facts or {}).get(WAITING, ()))
         self.labels: dict[str, str] = {}  # the full names of metrics
         self._doomed: dict[int, str] = {}
         self._introduced: set[int] = set()
@@ -131,16 +133,23 @@ class Ledger:
         """Keep the reason why a member is stopped, until its reports have been written."""
         self._doomed[number] = reason
 
-    def record(self, reports: Mapping[int, Sequence[Report]], seconds: float, worker: Mapping[str, Any]) -> set[int]:
+    def record(self, reports: Mapping[int, Sequence[Report]], seconds: float, worker: Mapping[str, Any], *, wait: bool = False) -> set[int]:
         """Write down what a pack reported, by member, and which members end by it. Returns the members that have ended.
 
         All is one commit: a kill between a rung's reports and its decision leaves neither or both. `seconds` is the time that the pack
-        took.
+        took. `wait`: those that do not end wait for another pack.
         """
         entries = [
             self._entry(number, mine, seconds / len(reports), worker) for number, mine in reports.items() if self.rows[number].state is None
         ]
-        self._write(entries)
+        going = {entry.row.number for entry in entries if entry.row.state is None}
+        waiting = (self._waiting - set(reports)) | (going if wait else set())
+        with self.together():
+            self._write(entries)
+            if waiting != self._waiting:
+                facts = self._catalogue.sweep(self.sweep).facts or {}
+                self._catalogue.update_sweep(self.sweep, facts={**facts, WAITING: sorted(waiting)})
+        self._waiting = waiting
         for entry in entries:
             self._tell(entry)
         return {entry.row.number for entry in entries if entry.row.state is not None}
@@ -171,12 +180,15 @@ class Ledger:
         if report.rung_score is not None and math.isfinite(report.rung_score):
             self.curves.setdefault(report.number, {})[report.epoch] = report.rung_score
 
+    def under_way(self, row: MemberRow) -> bool:
+        """Whether an open member was in training when an earlier driver last heard of it: it has reported, and does not wait for others."""
+        return row.epochs > row.start and row.number not in self._waiting
+
     def _write(self, entries: Sequence[_Entry]) -> None:
-        with self._catalogue.together():
-            self._catalogue.add_reports(self.sweep, [row for entry in entries if entry.row.state is None for row in entry.reports()])
-            for entry in entries:
-                if entry.row.state is not None:
-                    self._end(entry.row, entry.reports())
+        self._catalogue.add_reports(self.sweep, [row for entry in entries if entry.row.state is None for row in entry.reports()])
+        for entry in entries:
+            if entry.row.state is not None:
+                self._end(entry.row, entry.reports())
 
     def _end(self, row: MemberRow, curve: Sequence[ReportRow]) -> None:
         self._catalogue.end_member(
