@@ -22,7 +22,7 @@ from search.choosing import race
 from search.choosing.answer import Answer, Candidate, Row, Verdict
 from search.choosing.arms import paired, promise
 from search.choosing.candidates import candidates
-from search.choosing.lambda_interval import lambda_answer
+from search.choosing.lambda_interval import GRID, lambda_answer
 from search.choosing.race import finalists
 from search.choosing.trainings import trainings
 from search.choosing.verdict import answer, judge, with_test
@@ -375,6 +375,14 @@ def test_the_interval_of_lambda_holds_the_best_lambda() -> None:
         ones = [lambda_answer(L2, {"l2": 0.1 * 10 ** (0.1 * seed - 0.8)}, surface_of(sd, seed)) for seed in range(16)]
         held = [(one.low <= 0.1 or one.open_low) and (one.high >= 0.1 or one.open_high) for one in ones]
         assert sum(held) >= binom.ppf(1e-3, 16, 0.92)
+
+
+def test_the_interval_of_a_minimum_that_is_known_exactly_holds_it_though_it_lies_between_the_points_that_are_counted() -> None:
+    step = 4 / (GRID - 1)  # in decades
+    for part in (0.3, 0.45, 0.6):
+        best = 10 ** (-1 + part * step)
+        one = lambda_answer(L2, {"l2": 0.1 if part < 0.5 else 10 ** (-1 + step)}, surface_of(1e-4, at=math.log10(best)))
+        assert one.low <= best <= one.high and math.log10(one.high / one.low) < 3 * step
 
 
 def test_the_interval_is_the_same_however_often_it_is_asked_for() -> None:
