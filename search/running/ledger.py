@@ -44,6 +44,11 @@ class _Entry:
         """The new reports as the catalogue stores them."""
         return [ReportRow(report.number, report.epoch, report.rung_score, dict(report.metrics)) for report in self.curve]
 
+    def end(self) -> dict[str, Any]:
+        """How the member ended, as the catalogue takes it."""
+        names = ("reason", "score", "rung_score", "metrics", "epochs", "seconds", "traceback", "facts")
+        return {"state": self.row.state or "", **{name: getattr(self.row, name) for name in names}, "reports": self.reports()}
+
 
 class Ledger:
     """The books of one sweep. `rows` mirrors the catalogue's members; `curves` holds their finite rung scores by epoch."""
@@ -188,23 +193,7 @@ class Ledger:
         self._catalogue.add_reports(self.sweep, [row for entry in entries if entry.row.state is None for row in entry.reports()])
         for entry in entries:
             if entry.row.state is not None:
-                self._end(entry.row, entry.reports())
-
-    def _end(self, row: MemberRow, curve: Sequence[ReportRow]) -> None:
-        self._catalogue.end_member(
-            self.sweep,
-            row.number,
-            state=row.state or "",
-            reason=row.reason,
-            score=row.score,
-            rung_score=row.rung_score,
-            metrics=row.metrics,
-            epochs=row.epochs,
-            seconds=row.seconds,
-            traceback=row.traceback,
-            facts=row.facts,
-            reports=curve,
-        )
+                self._catalogue.end_member(self.sweep, entry.row.number, **entry.end())
 
     def _tell(self, entry: _Entry) -> None:
         """Tell what was written: to the mirror of the catalogue, to MLflow, to the listeners."""

@@ -101,9 +101,8 @@ class Plan:
         self._in_flight: dict[int, int] = {}  # the members in training, each with the first member of its pack
         self._attempts: dict[int, int] = {}
         self.generations = Generations(spec, space, ledger, bundle)
-        # Members that an earlier driver left open go first, in the order of asking.
+        # Members that an earlier driver left open go first; before anything is asked for, those of them that were in training.
         self._queue = [row for row in ledger.ordered() if row.state is None and not self.generations.holds(row)]
-        # Those of them that were in training come to their next decision before anything else is decided.
         self._under_way = {row.number for row in self._queue if ledger.under_way(row)}
 
     def next(self) -> Job | Pause:
@@ -129,8 +128,8 @@ class Plan:
     def _take(self) -> tuple[MemberRow, ...]:
         """The next pack of the queue. It is a function of the rows, so that a new driver takes the same one."""
         queue = sorted(self._queue, key=lambda row: row.number)
-        first = [row for row in queue if row.number in self._under_way]
-        taken = self.division.next(first or queue, self.to_come(), len(set(self._in_flight.values())))
+        first = [row for row in queue if row.number in self._under_way] or queue
+        taken = self.division.next(first, self.to_come(), len(set(self._in_flight.values())))
         numbers = {row.number for row in taken}
         self._queue = [row for row in queue if row.number not in numbers]
         self._under_way -= numbers
@@ -170,11 +169,10 @@ class Plan:
             self.problem = f"the sweep's {job.kind} step lost its worker: {why or died}"
             return
         for number in job.numbers:
-            if self.ledger.rows[number].state is None and number in self._in_flight:
+            if self._in_flight.pop(number, None) is not None and self.ledger.rows[number].state is None:
                 self._lost(number, died, why)
 
     def _lost(self, number: int, died: str, why: str) -> None:
-        self._in_flight.pop(number, None)
         self._attempts[number] = self._attempts.get(number, 0) + 1
         if not why and self._attempts[number] <= RETRIES:
             self._queue.append(self.ledger.rows[number])
