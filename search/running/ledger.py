@@ -79,10 +79,11 @@ class Ledger:
             if row.phase == Phase.SEARCH and not lost:
                 score = math.nan if report.rung_score is None else report.rung_score
                 scheduler.hear([(report.number, row.arm, report.epoch, score)])
-        # How long an open member was trained is what it has reported. Members that go on together must agree in it.
-        for number, seen in self._seen.items():
-            if self.rows[number].state is None:
-                self.rows[number] = replace(self.rows[number], epochs=max(seen))
+            # How far an open member has come is what it has reported. Members that go on together must agree in it.
+            if row.state is None:
+                value, metrics = report.rung_score, dict(report.metrics) or row.metrics
+                known = value if value is not None and math.isfinite(value) else row.rung_score
+                self.rows[report.number] = replace(row, epochs=max(row.epochs, report.epoch), rung_score=known, metrics=metrics)
         self._waiting = set[int]((catalogue.sweep(sweep).facts or {}).get(WAITING, ()))
         self.labels: dict[str, str] = {}  # the full names of metrics
         self._doomed: dict[int, str] = {}
