@@ -65,6 +65,7 @@ bench-population: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.population $(ARGS)
 
 # How good the answer is, by simulated sweeps: make study ARGS='--worlds valley,two --repeats 100'. See docs/certainty.md.
+# Beside it: python -m tests.study.kills, python -m tests.study.noisy_linear, python -m tests.benchmarks.truth verdicts.
 study: $(VENV)/.installed
 	$(BIN)/python -m tests.study $(ARGS)
 

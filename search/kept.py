@@ -123,6 +123,7 @@ def go_on(catalogue: Catalogue, name: str, spec: Spec, trials: int, workers: int
             f"More trials must not move the points of a path that is under way; {name!r} has sampler {name_of(spec.sampler)}. "
             "Start a new sweep."
         )
+    changes: dict[str, Any] = {}
     if trials:
         spec = spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": spec.budget.trials + trials})})
         row = catalogue.sweep(name)
@@ -130,10 +131,10 @@ def go_on(catalogue: Catalogue, name: str, spec: Spec, trials: int, workers: int
         if used := max((one.get("seeds", 0) for one in row.candidates or []), default=0):
             # That race took its look; the next one has seeds of its own.
             before = Look(before.number + 1, before.used + max(used, from_members.seeds_asked(spec)))
-        catalogue.update_sweep(
-            name, candidates=None, facts={**row.facts, LOOKS: asdict(before), PLANNED: estimate.promised(spec, catalogue, name, workers)}
-        )
-    catalogue.update_sweep(name, spec=plain_spec(spec), status="running", answer=None)
+        facts = {**row.facts, LOOKS: asdict(before), PLANNED: estimate.promised(spec, catalogue, name, workers)}
+        changes = {"candidates": None, "facts": facts}
+    # One write: a driver that dies between two would leave a new look of the race without the trials that are its reason.
+    catalogue.update_sweep(name, **changes, spec=plain_spec(spec), status="running", answer=None)
     return spec
 
 

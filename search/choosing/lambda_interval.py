@@ -46,7 +46,8 @@ def lambda_answer(knob: Knob, config: Mapping[str, Value], surface: Surface | No
     minima = _minima(surface, knob, _ridge(surface, knob, [axis.exact(float(u)) for u in path], config))
     tail = (1 - LEVEL) / 2
     ordered, last = np.sort(path[minima]), len(minima) - 1
-    low, high = float(ordered[math.floor(tail * last)]), float(ordered[math.ceil((1 - tail) * last)])
+    cell = 0.0 if axis.choices else 0.5 / (len(path) - 1)  # a minimum that was counted lies within half a step of its point
+    low, high = max(0.0, float(ordered[math.floor(tail * last)]) - cell), min(1.0, float(ordered[math.ceil((1 - tail) * last)]) + cell)
     open_low, open_high = float(np.mean(minima == 0)) > tail, float(np.mean(minima == len(path) - 1)) > tail
     if axis.holds(value):
         low, high = min(low, axis.u(value)), max(high, axis.u(value))

@@ -32,7 +32,8 @@ PRIOR = "prior"  # the fact that holds what a sweep took over from others when i
 PLANNED = "plan"  # the fact that says what was planned before the first member
 LOOKS = "race"  # the fact that says which looks of the race were taken before this one
 TOOK = "took_seconds"  # the fact that says how long the drivers of the sweep took so far
-KEPT = (LOOKS, PRIOR, PLANNED, TOOK, RANGES)  # facts that stay when the data is prepared anew
+WAITING = "waiting"  # the fact that names the open members that wait for others, between two decisions
+KEPT = (LOOKS, PRIOR, PLANNED, TOOK, RANGES, WAITING)  # facts that stay when the data is prepared anew
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ class _Entry:
     def reports(self) -> list[ReportRow]:
         """The new reports as the catalogue stores them."""
         return [ReportRow(report.number, report.epoch, report.rung_score, dict(report.metrics)) for report in self.curve]
+
+    def end(self) -> dict[str, Any]:
+        """How the member ended, as the catalogue takes it."""
+        names = ("reason", "score", "rung_score", "metrics", "epochs", "seconds", "traceback", "facts")
+        return {"state": self.row.state or "", **{name: getattr(self.row, name) for name in names}, "reports": self.reports()}
 
 
 class Ledger:
@@ -79,11 +85,13 @@ class Ledger:
             lost = row.state in (State.DIVERGED, State.COLLAPSED) and report.epoch == row.epochs
             if row.phase == Phase.SEARCH and not lost:
                 scheduler.hear([self._told(report)])
-        # How long an open member was trained is what it has reported. Members that go on together must agree in it.
-        for number, seen in self._seen.items():
-            if self.rows[number].state is None:
-                self.rows[number] = replace(self.rows[number], epochs=max(seen))
+            # How far an open member has come is what it has reported. Members that go on together must agree in it.
+            if row.state is None:
+                value, metrics = report.rung_score, dict(report.metrics) or row.metrics
+                known = value if value is not None and math.isfinite(value) else row.rung_score
+                self.rows[report.number] = replace(row, epochs=max(row.epochs, report.epoch), rung_score=known, metrics=metrics)
         scheduler.hear(ends(self.rows.values(), self.watched, epochs))
+        self._waiting = set[int]((catalogue.sweep(sweep).facts or {}).get(WAITING, ()))
         self.labels: dict[str, str] = {}  # the full names of metrics
         self._doomed: dict[int, str] = {}
         self._introduced: set[int] = set()
@@ -142,16 +150,23 @@ class Ledger:
         """Keep the reason why a member is stopped, until its reports have been written."""
         self._doomed[number] = reason
 
-    def record(self, reports: Mapping[int, Sequence[Report]], seconds: float, worker: Mapping[str, Any]) -> set[int]:
+    def record(self, reports: Mapping[int, Sequence[Report]], seconds: float, worker: Mapping[str, Any], *, wait: bool = False) -> set[int]:
         """Write down what a pack reported, by member, and which members end by it. Returns the members that have ended.
 
         All is one commit: a kill between a rung's reports and its decision leaves neither or both. `seconds` is the time that the pack
-        took.
+        took. `wait`: those that do not end wait for another pack.
         """
         entries = [
             self._entry(number, mine, seconds / len(reports), worker) for number, mine in reports.items() if self.rows[number].state is None
         ]
-        self._write(entries)
+        going = {entry.row.number for entry in entries if entry.row.state is None}
+        waiting = (self._waiting - set(reports)) | (going if wait else set())
+        with self.together():
+            self._write(entries)
+            if waiting != self._waiting:
+                facts = self._catalogue.sweep(self.sweep).facts or {}
+                self._catalogue.update_sweep(self.sweep, facts={**facts, WAITING: sorted(waiting)})
+        self._waiting = waiting
         for entry in entries:
             self._tell(entry)
         return {entry.row.number for entry in entries if entry.row.state is not None}
@@ -183,12 +198,15 @@ class Ledger:
             self.curves.setdefault(report.number, {})[report.epoch] = report.rung_score
         self.watched.plot(report)
 
+    def under_way(self, row: MemberRow) -> bool:
+        """Whether an open member was in training when an earlier driver last heard of it: it has reported, and does not wait for others."""
+        return row.epochs > row.start and row.number not in self._waiting
+
     def _write(self, entries: Sequence[_Entry]) -> None:
-        with self._catalogue.together():
-            self._catalogue.add_reports(self.sweep, [row for entry in entries if entry.row.state is None for row in entry.reports()])
-            for entry in entries:
-                if entry.row.state is not None:
-                    self._catalogue.end_member(self.sweep, entry.row.number, reports=entry.reports(), **_ending(entry.row))
+        self._catalogue.add_reports(self.sweep, [row for entry in entries if entry.row.state is None for row in entry.reports()])
+        for entry in entries:
+            if entry.row.state is not None:
+                self._catalogue.end_member(self.sweep, entry.row.number, **entry.end())
 
     def _tell(self, entry: _Entry) -> None:
         """Tell what was written: to the mirror of the catalogue, to MLflow, to the listeners."""
@@ -241,21 +259,6 @@ class Ledger:
     def note(self, text: str) -> None:
         """Pass a remark on."""
         self._listener.note(text)
-
-
-def _ending(row: MemberRow) -> dict[str, Any]:
-    """What the catalogue keeps of a member that has ended."""
-    return {
-        "state": row.state or "",
-        "reason": row.reason,
-        "score": row.score,
-        "rung_score": row.rung_score,
-        "metrics": row.metrics,
-        "epochs": row.epochs,
-        "seconds": row.seconds,
-        "traceback": row.traceback,
-        "facts": row.facts,
-    }
 
 
 def failures(rows: Sequence[MemberRow]) -> list[str]:

@@ -60,10 +60,14 @@ class NewMembers:
         return row
 
     def some(self, most: int) -> list[MemberRow]:
-        """At most so many next members of the search; fewer where members must wait for those from which they start."""
+        """At most so many next members of the search; fewer where members must wait for those from which they start.
+
+        All are one commit: a driver that found a part of them would ask for as many again, before it heard of any.
+        """
         found: list[MemberRow] = []
-        while len(found) < most and self.ready():
-            found.append(self.searched())
+        with self._ledger.together():
+            while len(found) < most and self.ready():
+                found.append(self.searched())
         return found
 
     def ready(self) -> bool:

@@ -105,8 +105,9 @@ class Plan:
         self._in_flight: dict[int, int] = {}  # the members in training, each with the first member of its pack
         self._attempts: dict[int, int] = {}
         self.generations = Generations(spec, space, ledger, bundle)
-        # Members that an earlier driver left open go first, in the order of asking.
+        # Members that an earlier driver left open go first; before anything is asked for, those of them that were in training.
         self._queue = [row for row in ledger.ordered() if row.state is None and not self.generations.holds(row)]
+        self._under_way = {row.number for row in self._queue if ledger.under_way(row)}
 
     def next(self) -> Job | Pause:
         """A job, or the reason why there is none now."""
@@ -117,7 +118,7 @@ class Plan:
         if not self.wall.over():
             left = 0 if self.search_is_over() else self.to_come()
             # Members that passed a rung wait until others fill their pack, as long as there are fresh members to train meanwhile.
-            if left > 0 and len(self._queue) < self.division.size(Phase.SEARCH):
+            if not self._under_way and left > 0 and len(self._queue) < self.division.size(Phase.SEARCH):
                 self._queue += self._new.some(min(left, self.division.size(Phase.SEARCH)))
             if self._queue:
                 return Job(Kind.TRAIN, self._take())
@@ -129,10 +130,13 @@ class Plan:
         return self._after_search()
 
     def _take(self) -> tuple[MemberRow, ...]:
-        """The next pack of the queue."""
-        taken = self.division.next(self._queue, self.to_come(), len(set(self._in_flight.values())))
+        """The next pack of the queue. It is a function of the rows, so that a new driver takes the same one."""
+        queue = sorted(self._queue, key=lambda row: row.number)
+        first = [row for row in queue if row.number in self._under_way] or queue
+        taken = self.division.next(first, self.to_come(), len(set(self._in_flight.values())))
         numbers = {row.number for row in taken}
-        self._queue = [row for row in self._queue if row.number not in numbers]
+        self._queue = [row for row in queue if row.number not in numbers]
+        self._under_way -= numbers
         self._in_flight.update(dict.fromkeys(numbers, min(numbers)))
         return tuple(taken)
 
@@ -169,14 +173,14 @@ class Plan:
             self.problem = f"the sweep's {job.kind} step lost its worker: {why or died}"
             return
         for number in job.numbers:
-            if self.ledger.rows[number].state is None:
+            if self._in_flight.pop(number, None) is not None and self.ledger.rows[number].state is None:
                 self._lost(number, died, why)
 
     def _lost(self, number: int, died: str, why: str) -> None:
-        self._in_flight.pop(number, None)
         self._attempts[number] = self._attempts.get(number, 0) + 1
         if not why and self._attempts[number] <= RETRIES:
-            self._queue.insert(0, self.ledger.rows[number])
+            self._queue.append(self.ledger.rows[number])
+            self._under_way.add(number)
             self.ledger.note(f"member {number}: its worker died ({died}); it resumes from its last checkpoint")
             return
         state = State.FAILED if why or "preempt" not in died.lower() else State.PREEMPTED
@@ -209,7 +213,7 @@ class Plan:
             self._progressed(job, result, stopped)
 
     def _progressed(self, job: Job, progress: Progress, stopped: bool) -> None:
-        ended = self.ledger.record(progress.by_member(job.numbers), progress.seconds, progress.worker)
+        ended = self.ledger.record(progress.by_member(job.numbers), progress.seconds, progress.worker, wait=stopped)
         for number in job.numbers:
             if number in ended:
                 self.ended(number)

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from scipy.stats import binom, t
 
 from objectives.base import Knob, Value
-from search.choosing import race
+from search.choosing import lambda_interval, race
 from search.choosing.answer import Answer, Candidate, Row, Verdict
 from search.choosing.arms import paired, promise
 from search.choosing.candidates import candidates
-from search.choosing.lambda_interval import lambda_answer
+from search.choosing.lambda_interval import GRID, lambda_answer
 from search.choosing.race import finalists
 from search.choosing.trainings import trainings
 from search.choosing.verdict import answer, judge, with_test
@@ -375,6 +375,12 @@ def test_the_interval_of_lambda_holds_the_best_lambda() -> None:
         ones = [lambda_answer(L2, {"l2": 0.1 * 10 ** (0.1 * seed - 0.8)}, surface_of(sd, seed)) for seed in range(16)]
         held = [(one.low <= 0.1 or one.open_low) and (one.high >= 0.1 or one.open_high) for one in ones]
         assert sum(held) >= binom.ppf(1e-3, 16, 0.92)
+
+
+def test_a_minimum_may_lie_between_the_points_at_which_minima_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lambda_interval, "_minima", lambda *given: np.full(100, (GRID - 1) // 2))  # all at 0.1, of 0.001 to 10
+    one = lambda_answer(L2, {"l2": 0.1}, surface_of(0.1))
+    assert math.log10(one.high / one.low) == pytest.approx(4 / (GRID - 1), rel=0.05)  # ends have three digits
 
 
 def test_the_interval_is_the_same_however_often_it_is_asked_for() -> None:
