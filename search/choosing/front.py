@@ -141,7 +141,8 @@ def weights(metrics: int, count: int) -> list[Array]:
         return [*ends, *(np.array([1 - w, w]) for w in _from_the_middle(np.linspace(0, 1, count + 2)[1:-1]))]
     from scipy.stats.qmc import Sobol
 
-    cuts = np.sort(Sobol(metrics - 1, scramble=True, rng=0).random(max(count, 1)), axis=1)
+    drawn = Sobol(metrics - 1, scramble=True, rng=0).random_base2(math.ceil(math.log2(max(count, 1))))  # balanced in powers of two only
+    cuts = np.sort(drawn[:count], axis=1)
     return [*ends, *np.diff(np.hstack([np.zeros((len(cuts), 1)), cuts, np.ones((len(cuts), 1))]), axis=1)]
 
 
@@ -354,7 +355,7 @@ def hypervolume_interval(values: Array, worst: Array) -> tuple[float, float, flo
     without = np.array([hypervolume(np.delete(values, seed, axis=0).mean(axis=0), worst) for seed in range(count)])
     pseudo = count * whole - (count - 1) * without
     half = t_quantile(0.975, count - 1) * float(np.std(pseudo, ddof=1)) / math.sqrt(count)
-    mean = float(pseudo.mean())
+    mean = max(float(pseudo.mean()), 0.0)  # no volume is negative; what the bias takes off may be
     return mean, max(mean - half, 0.0), mean + half
 
 
