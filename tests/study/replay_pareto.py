@@ -141,7 +141,7 @@ def replayed(pool: Pool, at: Array, scheduler: Any, workers: int) -> Replayed:
     sound = np.isfinite(pool.ends).all(axis=1)
     true = sound.copy()
     true[sound] = undominated(pool.ends[sound])
-    corner = pool.ends[true].max(axis=0) + 0.1 * np.ptp(pool.ends[true], axis=0)
+    corner = np.maximum(pool.ends[true].max(axis=0) + 0.1 * np.ptp(pool.ends[true], axis=0), np.median(pool.ends[sound], axis=0))
     volumes = [area(pool.ends[kept], corner) for kept in (true, sound & ~stopped)]
     planted = np.isfinite(at)
     after = [int((count_[planted] - at[planted]).clip(min=0).sum()) for count_ in (trained, lengths)]
