@@ -238,7 +238,11 @@ def answer(
         constraints=spec.demands,
     )
     if len(spec.asked) > 1:
-        found = front.with_front(found, rows, chosen, spec.asked, seeds, spec.demands)
+        found = front.with_front(found, rows, chosen, spec.asked, seeds, spec.demands, error_of(spec, look))
+        blind = front.unwatched(rows, spec.asked) if spec.scheduler != "none" else []
+        found = replace(
+            found, notes=[*found.notes, *(f"{name} is measured at the last epoch only, so nobody was stopped early" for name in blind)]
+        )
     final = [row for row in members if row.phase == Phase.CONFIRM and row.state == State.COMPLETE and row.seed in seeds]
     goals = _reached(spec, found.lambdas)
     if (half := width_asked(spec)) is not None:

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from objectives.base import Knob, Phase, State, Value
 from search.choosing import race
 from search.choosing.answer import Answer, Candidate, Row
-from search.choosing.arms import Arm, arm_of, differences, paired, t_quantile
+from search.choosing.arms import CONFIDENCE, Arm, arm_of, differences, paired, t_quantile
 from search.choosing.candidates import candidates as of_score
 from search.choosing.candidates import lambdas_of, off_value, same
 from search.choosing.feasibility import LIKELY, held, keeps, surface_of
@@ -236,8 +236,11 @@ def with_front(
     asked: Sequence[Asked],
     seeds: Collection[int],
     constraints: Sequence[Constraint] = (),
+    error: float = CONFIDENCE,
 ) -> Answer:
     """The answer with the front of its finalists; without one, and a note, where fewer than two seeds have all metrics of two arms.
+
+    All effects of the front together err with probability `error`.
 
     An arm that lost more than half of its seeds is not compared. One that breaks a constraint by the mean of its seeds is no point of the
     front, and dominates nobody.
@@ -257,7 +260,7 @@ def with_front(
     free[good], likely[good] = undominated(means[good]), probabilities(confirmed.values[:, good])
     volume, low, high = hypervolume_interval(confirmed.values[:, good], worst)
     points = [
-        replace(_point(confirmed, place, asked, bool(free[place]), float(likely[place])), broken=broken[place])
+        replace(_point(confirmed, place, asked, bool(free[place]), float(likely[place]), error), broken=broken[place])
         for place in range(len(confirmed.arms))
     ]
     count = len(confirmed.values)
@@ -273,6 +276,13 @@ def with_front(
     return replace(given, front=found, notes=[*given.notes, *notes])
 
 
+def unwatched(rows: Sequence[Row], asked: Sequence[Asked]) -> list[str]:
+    """The metrics beside the score that no searched member reported before its last epoch: by these nobody can be stopped early."""
+    searched = [row for row in rows if row.phase == Phase.SEARCH and row.ended == "ok"]
+    early = [any(min(row.other_curves[place], default=row.epochs) < row.epochs for row in searched) for place in range(len(asked) - 1)]
+    return [one.name for one, seen in zip(asked[1:], early, strict=True) if searched and not seen]
+
+
 def _confirmed(rows: Sequence[Row], chosen: Sequence[Candidate], metrics: int, seeds: Collection[int]) -> _Confirmed | None:
     final = [one for one in chosen if one.final]
     by_arm = [[arm_of(one, judged(rows, metric), seeds) for metric in range(metrics)] for one in final]
@@ -284,14 +294,14 @@ def _confirmed(rows: Sequence[Row], chosen: Sequence[Candidate], metrics: int, s
     return _Confirmed([final[place] for place in kept], [[by_arm[place][m] for place in kept] for m in range(metrics)], values)
 
 
-def _point(confirmed: _Confirmed, place: int, asked: Sequence[Asked], free: bool, likely: float) -> FrontPoint:
+def _point(confirmed: _Confirmed, place: int, asked: Sequence[Asked], free: bool, likely: float, error: float) -> FrontPoint:
     one, off = confirmed.arms[place], next((k for k, arm in enumerate(confirmed.arms) if race.is_off(arm)), None)
     comparisons = max(1, len(asked) * (len(confirmed.arms) - 1))
     values, effects = {}, {}
     for metric, arms in zip(asked, confirmed.by_metric, strict=True):
         values[metric.name] = _interval(list(arms[place].scores.values()), metric)
         if off is not None and place != off:
-            effects[metric.name] = paired(differences(arms[off], arms[place]), comparisons)
+            effects[metric.name] = paired(differences(arms[off], arms[place]), comparisons, error)
     return FrontPoint(one.arm, dict(one.config), values, effects, free, likely, max(len(arms[place].bad) for arms in confirmed.by_metric))
 
 

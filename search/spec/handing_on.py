@@ -11,13 +11,14 @@ from search.asking import samplers
 from search.asking.space import OFF_EVERY
 from search.options import Chosen, name_of, options_of, said
 from search.schedulers._evolving import movable
+from search.spec import several
 from search.spec.defaults import searched_alone, searched_knobs
 from search.spec.keys import Range, Spec, condition, plain
 
 
 def stopping(spec: Spec) -> Chosen:
     """The scheduler of a spec. Where members start from earlier ones, the default is that each is trained whole."""
-    unsaid = spec.scheduler == type(spec).model_fields["scheduler"].default
+    unsaid = spec.scheduler == (several.SCHEDULER if len(spec.asked) > 1 else type(spec).model_fields["scheduler"].default)
     handing_on = not samplers.faults(spec.sampler) and samplers.hands_on(spec.sampler)
     return "none" if handing_on and unsaid else spec.scheduler
 

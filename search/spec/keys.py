@@ -226,8 +226,12 @@ class Spec(_Part):
     @model_validator(mode="before")
     @classmethod
     def _scheduler_of_several_metrics(cls, given: Any) -> Any:
-        wanted = isinstance(given, Mapping) and several.several(given.get("metric")) and "scheduler" not in given
-        return {**given, "scheduler": "pareto"} if wanted else given
+        if not isinstance(given, Mapping) or not several.several(given.get("metric")):
+            return given
+        said = given.get("scheduler", {})
+        if not isinstance(said, Mapping) or "name" in said:
+            return given
+        return {**given, "scheduler": {"name": several.SCHEDULER, **said} if said else several.SCHEDULER}
 
     @field_validator("dataset", mode="before")
     @classmethod

@@ -10,6 +10,7 @@ from objectives.base import Metric
 from objectives.registry import unknown
 
 LOWER, HIGHER = "lower", "higher"
+SCHEDULER = "pareto"  # where several metrics are asked for and the spec names none
 Given = str | tuple[str, ...] | dict[str, str] | None
 
 

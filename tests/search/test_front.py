@@ -165,7 +165,18 @@ def confirmed(means: Means, seeds: Sequence[int] = FINAL, sd: float = 0.01, **me
             numbers = {"gain": gain + luck, **own}
             config: dict[str, Value] = {"l2": LEVEL[arm]}
             rows.append(
-                Row(len(rows), "confirm", arm, config, seed, "complete", risk + luck, metrics=numbers, others=(-gain - luck,), other_curves=({},))
+                Row(
+                    len(rows),
+                    "confirm",
+                    arm,
+                    config,
+                    seed,
+                    "complete",
+                    risk + luck,
+                    metrics=numbers,
+                    others=(-gain - luck,),
+                    other_curves=({},),
+                )
             )
     return rows
 

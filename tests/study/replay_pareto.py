@@ -63,7 +63,11 @@ def record(trials: int, epochs: int) -> None:
                     values = report.rung_score, beside.values(report.metrics)
                     curves[report.number, report.epoch - 1] = [np.nan if value is None else value for value in values]
         ends = [[row.score, beside.values(row.metrics)] if row.score is not None else [np.nan, np.nan] for row in rows]
-        found |= {f"{name}_curves": curves, f"{name}_ends": np.array(ends, dtype=np.float32), f"{name}_off": [row.arm == "off" for row in rows]}
+        found |= {
+            f"{name}_curves": curves,
+            f"{name}_ends": np.array(ends, dtype=np.float32),
+            f"{name}_off": [row.arm == "off" for row in rows],
+        }
         print(name, curves.shape, flush=True)
     np.savez_compressed(CURVES, **found)
 
@@ -83,7 +87,9 @@ class Pool:
     def of(name: str) -> Pool:
         """One recorded set."""
         with np.load(CURVES) as stored:
-            return Pool(*(np.asarray(stored[f"{name}_{part}"], np.float64 if part != "off" else bool) for part in ("curves", "ends", "off")))
+            return Pool(
+                *(np.asarray(stored[f"{name}_{part}"], np.float64 if part != "off" else bool) for part in ("curves", "ends", "off"))
+            )
 
     def drawn(self, count: int, rng: np.random.Generator) -> Pool:
         """So many of the members in a random order."""
@@ -103,7 +109,7 @@ class Pool:
         at[chosen] = rng.integers(1, epochs, len(chosen))
         bad = np.array([0.0, np.nanmax(self.curves[:, :, 1])])
         for one in chosen:
-            value = np.nan if kind == "nan" else bad + [3 * np.nanmax(self.curves[one, 0, 0]), 0.0]
+            value = np.nan if kind == "nan" else bad + np.array([3 * np.nanmax(self.curves[one, 0, 0]), 0.0])
             curves[one, int(at[one]) :] = value
             ends[one] = value
         return Pool(curves, ends, self.off), at
@@ -134,13 +140,19 @@ class Replayed:
 def replayed(pool: Pool, at: Array, scheduler: Any, workers: int) -> Replayed:
     """All members through the scheduler, in their order, so many at a time; an epoch takes each the same time."""
     count, epochs, _ = pool.curves.shape
-    lengths = np.where(np.isnan(pool.curves[:, :, 0]).any(axis=1), np.isnan(pool.curves[:, :, 0]).argmax(axis=1) + 1, epochs).clip(max=epochs)
+    lengths = np.where(np.isnan(pool.curves[:, :, 0]).any(axis=1), np.isnan(pool.curves[:, :, 0]).argmax(axis=1) + 1, epochs).clip(
+        max=epochs
+    )
     trained, stopped, queue = np.zeros(count, int), np.zeros(count, bool), list(range(count))[::-1]
     running = [queue.pop() for _ in range(min(workers, count))]
     while running:
         for one in list(running):
             trained[one] += 1
-            epoch, arm, values = int(trained[one]), "off" if pool.off[one] else "search", tuple(map(float, pool.curves[one, trained[one] - 1]))
+            epoch, arm, values = (
+                int(trained[one]),
+                "off" if pool.off[one] else "search",
+                tuple(map(float, pool.curves[one, trained[one] - 1])),
+            )
             if np.isfinite(values[0]) and epoch < epochs:
                 stopped[one] = bool(scheduler.decide(one, arm, epoch, values)) if epoch in scheduler.milestones else False
             elif np.isfinite(pool.ends[one, 0]):
@@ -158,7 +170,13 @@ def replayed(pool: Pool, at: Array, scheduler: Any, workers: int) -> Replayed:
     if np.isnan(pool.ends[planted]).any():
         after = [0, 0]  # the worker ends them
     return Replayed(
-        int(trained.sum()), int(lengths.sum()), int(true.sum()), int((true & stopped).sum()), after[0], after[1], 1 - volumes[1] / volumes[0]
+        int(trained.sum()),
+        int(lengths.sum()),
+        int(true.sum()),
+        int((true & stopped).sum()),
+        after[0],
+        after[1],
+        1 - volumes[1] / volumes[0],
     )
 
 
@@ -204,7 +222,9 @@ def row(name: str, found: Sequence[Replayed], what: str) -> str:
     )
 
 
-def replays(name: str, options: Mapping[str, Any], count: int, repeats: int, workers: int, share: float = 0.0, kind: str = "") -> list[Replayed]:
+def replays(
+    name: str, options: Mapping[str, Any], count: int, repeats: int, workers: int, share: float = 0.0, kind: str = ""
+) -> list[Replayed]:
     """Replays of random members in random orders; the same ones whatever the options are."""
     found, whole = [], Pool.of(name)
     for seed in range(repeats):
@@ -212,7 +232,9 @@ def replays(name: str, options: Mapping[str, Any], count: int, repeats: int, wor
         pool, at = whole.drawn(count, rng).planted(share, kind, rng)
         epochs = pool.curves.shape[1]
         foresight = options.get("foresight")
-        found.append(replayed(pool, at, Foresight(pool.ends, epochs, 4) if foresight else make({"name": "pareto", **options}, epochs), workers))
+        found.append(
+            replayed(pool, at, Foresight(pool.ends, epochs, 4) if foresight else make({"name": "pareto", **options}, epochs), workers)
+        )
     return found
 
 

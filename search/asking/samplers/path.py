@@ -29,6 +29,7 @@ SAMPLER = SamplerInfo(
     source="warm starts: Friedman, Hastie and Tibshirani 2010, J. Stat. Software 33",
     sequence=True,
     hands_on=True,
+    several=False,
 )
 EXAMPLES = ({"chains": 1}, {"chains": 3})
 CHAINS = 2
