@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 def export(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A sweep.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write (default: standard output).")] = None,
+    arm: Annotated[
+        str | None, typer.Option("--arm", metavar="ARM", help="Another arm of the front, where several metrics were asked for.")
+    ] = None,
     folder: Annotated[Path | None, typer.Option("--all", metavar="DIR", help="One file for each objective, model and data set.")] = None,
     home: HomeOption = None,
     catalogue_url: CatalogueOption = None,
@@ -30,6 +33,8 @@ def export(
     place = home_of(home, catalogue_url)
     if (name is None) == (folder is None):
         raise SpecError(["export must be given a sweep's NAME or --all DIR, and not both. See the sweeps: lagrange ls"])
+    if folder is not None and arm is not None:
+        raise SpecError(["export must be given --arm with a sweep's NAME; --all writes the recommended configs. Leave one of the two out."])
     if folder is not None:
         written = export_all(folder, home=place)
         for path in written:
@@ -37,7 +42,7 @@ def export(
         if not written:
             typer.echo("No sweep has an answer yet. See them all: lagrange ls", err=True)
         return
-    text = export_one(str(name), output, home=place)
+    text = export_one(str(name), output, home=place, arm=arm)
     typer.echo(text.rstrip() if output is None else f"wrote {output}; retrain with: lagrange train {output}")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from infra.storage import Home, replaced
 from objectives.base import Phase, State
 from objectives.registry import load
 from search.choosing.answer import Answer, Row
+from search.choosing.findings import Interval, Promise
 from search.spec.keys import Spec
 
 
@@ -75,26 +76,23 @@ def best_spec(name: str, row: SweepRow, answer: Answer, rows: Sequence[MemberRow
 
 
 def _promised_beside(answer: Answer) -> dict[str, Any]:
-    """What one new seed of the recommended config should measure in the metrics beside the score: 95 % prediction intervals.
-
-    mean ± t s √(1 + 1/S), from the interval of the mean, mean ± t s/√S.
-    """
+    """What one new seed of the recommended config should measure in the metrics beside the score: 95 % prediction intervals."""
     point = answer.front.point(answer.recommended_arm) if answer.front is not None else None
     if answer.front is None or point is None:
         return {}
     found = {}
     for name in list(answer.front.metrics)[1:]:
         value = point.values[name]
-        half = (value.high - value.low) / 2 * math.sqrt(1 + value.seeds)
+        half = _of_one_seed(value)
         found[name] = {"mean": value.mean, "low": value.mean - half, "high": value.mean + half}
     return {"beside": found}
 
 
-def export(name: str, path: str | Path | None = None, *, home: Home | None = None) -> str:
-    """The best config of a sweep as YAML; written to `path` if one is given.
+def export(name: str, path: str | Path | None = None, *, home: Home | None = None, arm: str | None = None) -> str:
+    """The best config of a sweep as YAML, or another arm of its front; written to `path` if one is given.
 
     Raises:
-        InfraError: no such sweep, or it has no answer yet.
+        InfraError: no such sweep, it has no answer yet, or its front has no such arm.
     """
     home = home or Home.open()
     with Catalogue(home.catalogue_url, create=False) as catalogue:
@@ -103,10 +101,33 @@ def export(name: str, path: str | Path | None = None, *, home: Home | None = Non
             raise InfraError(
                 f"An export needs an answer; the sweep {name!r} is {row.status} and has none. Go on with it: lagrange resume {name}"
             )
-        text = to_yaml(best_spec(name, row, Answer.from_dict(row.answer), catalogue.members(name)))
+        answer = Answer.from_dict(row.answer)
+        text = to_yaml(best_spec(name, row, answer if arm is None else of_arm(answer, arm), catalogue.members(name)))
     if path is not None:
         write(Path(path), text)
     return text
+
+
+def of_arm(answer: Answer, arm: str) -> Answer:
+    """The answer with another arm of its front as the recommended one, and the promise of that arm.
+
+    Raises:
+        InfraError: the front has no such arm.
+    """
+    points = answer.front.points if answer.front is not None else []
+    point = next((one for one in points if one.arm == arm), None)
+    if point is None:
+        known = f"one of {', '.join(one.arm for one in points)}" if points else "left out, because this sweep has no front"
+        raise InfraError(f"--arm must be {known}; got {arm!r}.")
+    value = point.values[answer.score_name]
+    half = _of_one_seed(value)
+    promise = Promise(value.mean, value.mean - half, value.mean + half, value.seeds)
+    return replace(answer, recommended_arm=arm, recommended=dict(point.config), recommended_schedule={}, promise=promise)
+
+
+def _of_one_seed(mean: Interval) -> float:
+    """Half the width of the 95 % prediction interval of one new seed, t s √(1 + 1/S), from that of the mean, t s/√S."""
+    return (mean.high - mean.low) / 2 * math.sqrt(1 + mean.seeds)
 
 
 def export_all(folder: str | Path, *, home: Home | None = None) -> list[Path]:

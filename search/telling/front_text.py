@@ -28,7 +28,8 @@ def front_lines(answer: Answer, front: Front) -> list[tuple[str, str]]:
     """What is to be said of the front beside its points: title and text."""
     kept = [one for one in front.points if one.front]
     corner = ", ".join(f"{name} {number(value)}" for name, value in front.reference.items())
-    found = [("front", f"{len(kept)} of {len(front.points)} confirmed arms ({front.seeds} paired seeds)")]
+    others = "; any of them: lagrange export NAME --arm ARM" if len(kept) > 1 else ""
+    found = [("front", f"{len(kept)} of {len(front.points)} confirmed arms ({front.seeds} paired seeds){others}")]
     found.append(("hypervolume", f"{front.hypervolume.words()} up to {corner}"))
     chosen = front.point(answer.recommended_arm)
     if chosen is not None and chosen.effects:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from infra.catalogue import Catalogue
+from infra.errors import InfraError
 from infra.storage import Home
 from objectives.base import State
 from search.choosing.answer import Answer
@@ -83,6 +84,15 @@ def test_a_whole_sweep_is_the_same_in_parts_and_its_export_keeps_what_it_promise
         spread = scores.std(ddof=1)
         assert promised["mean"] == pytest.approx(scores.mean()) == pytest.approx(value.mean)
         assert promised["high"] - promised["mean"] == pytest.approx(4.302653 * spread * math.sqrt(1 + 1 / 3), rel=1e-5)
+    other = next(one for one in front.points if one.arm != answer.recommended_arm)
+    exported_too = yaml.safe_load(export("s", home=home, arm=other.arm))
+    assert exported_too["fixed"] == other.config and exported_too["promise"]["mean"] == pytest.approx(other.values["val_risk"].mean)
+    assert read(exported_too, purpose="train") and len(exported_too["promise"]["confirmed"]) >= 3
+    again_best = yaml.safe_load(export("s", home=home, arm=answer.recommended_arm))["promise"]
+    for end in ("mean", "low", "high"):
+        assert again_best[end] == pytest.approx(exported["promise"][end])
+    with pytest.raises(InfraError, match="--arm must be one of off, "):
+        export("s", home=home, arm="nobody")
     again = train(tmp_path / "best.yaml", home=home, seed=5, out=tmp_path / "out", tracking=False)
     low, high = (exported["promise"]["beside"]["val_size"][end] for end in ("low", "high"))
     value, kept_to = again.beside["val_size"]
