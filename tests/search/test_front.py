@@ -157,7 +157,7 @@ Means = Mapping[str, tuple[float, float]]
 
 def confirmed(means: Means, seeds: Sequence[int] = FINAL, sd: float = 0.01, **metrics: Mapping[str, float]) -> list[Row]:
     """Members of these arms, whose two values are means with what a seed gives to all arms. The second one is better when it is larger."""
-    rows = []
+    rows: list[Row] = []
     for arm, (risk, gain) in means.items():
         for place, seed in enumerate(seeds):
             luck = sd * (-1) ** place

@@ -160,7 +160,7 @@ def replayed(pool: Pool, at: Array, scheduler: Any, workers: int) -> Replayed:
             if stopped[one] or epoch >= lengths[one]:
                 running.remove(one)
                 running += [queue.pop()] if queue else []
-    sound = np.isfinite(pool.ends).all(axis=1)
+    sound = np.asarray(np.isfinite(pool.ends).all(axis=1))
     true = sound.copy()
     true[sound] = undominated(pool.ends[sound])
     corner = np.maximum(pool.ends[true].max(axis=0) + 0.1 * np.ptp(pool.ends[true], axis=0), np.median(pool.ends[sound], axis=0))
