@@ -245,17 +245,17 @@ def row(number: int, score: float | None, state: State = State.COMPLETE, arm: st
 
 def test_a_scheduler_is_told_all_metrics_with_lower_better_and_what_complete_members_came_to() -> None:
     watched = Watched(beside=(Asked("a"), Asked("b", HIGHER)))
-    number, arm, epoch, values = told(Report(3, 4, 1.5, {"b": 2.0}), "search", watched)
+    number, arm, epoch, values = told(Report(3, 4, 1.5, {"b": 2.0}), row(3, None), watched)
     assert (number, arm, epoch, values[0], values[2]) == (3, "search", 4, 1.5, -2.0) and math.isnan(values[1])  # type: ignore[index]
-    assert told(Report(3, 4, 1.5, {"b": 2.0}), "search", Watched()) == (3, "search", 4, 1.5)
+    assert told(Report(3, 4, 1.5, {"b": 2.0}), row(3, None), Watched()) == (3, "search", 4, 1.5)
     rows = [row(0, 1.0, a=2.0, b=3.0), row(1, None, State.STOPPED, a=2.0), row(2, None, State.DIVERGED)]
     assert ends(rows, watched, 9) == [(0, "search", 9, (1.0, 2.0, -3.0))] and ends(rows, Watched(), 9) == []
 
 
 def test_members_that_break_a_constraint_are_rivals_of_each_other_alone() -> None:
     watched = Watched((constraint("size", "<= 1"), constraint("nan_rate", "<= 0.1")), (Asked("size"),))
-    assert rivals("search", {"size": 2.0}, watched) == "search, constraint broken"
-    assert rivals("search", {"size": 1.0}, watched) == rivals("search", {}, watched) == "search"
+    assert rivals(row(0, None), {"size": 2.0}, watched) == "search, constraint broken"
+    assert rivals(row(0, None), {"size": 1.0}, watched) == rivals(row(0, None), {}, watched) == "search"
     values = curves(0, 20)
     values[16:] = values[:16].max(axis=0) + 1
     one = Scheduler(20)
