@@ -66,7 +66,7 @@ class Dispatch:
 
     def _pack(self) -> int | str:
         """How many members make a pack. A sweep that goes on keeps its width, because which configs are asked for depends on the width."""
-        return self.ledger.pack_members() or self.spec.pack
+        return self.ledger.fact("pack").get("members") or self.spec.pack
 
     def _prepare(self) -> Prepare:
         """The preparation, on the assumption that every worker trains a part of each phase."""

@@ -162,7 +162,10 @@ class Ledger:
         going = {entry.row.number for entry in entries if entry.row.state is None}
         waiting = (self._waiting - set(reports)) | (going if wait else set())
         with self.together():
-            self._write(entries)
+            self._catalogue.add_reports(self.sweep, [row for entry in entries if entry.row.state is None for row in entry.reports()])
+            for entry in entries:
+                if entry.row.state is not None:
+                    self._catalogue.end_member(self.sweep, entry.row.number, **entry.end())
             if waiting != self._waiting:
                 facts = self._catalogue.sweep(self.sweep).facts or {}
                 self._catalogue.update_sweep(self.sweep, facts={**facts, WAITING: sorted(waiting)})
@@ -202,12 +205,6 @@ class Ledger:
         """Whether an open member was in training when an earlier driver last heard of it: it has reported, and does not wait for others."""
         return row.epochs > row.start and row.number not in self._waiting
 
-    def _write(self, entries: Sequence[_Entry]) -> None:
-        self._catalogue.add_reports(self.sweep, [row for entry in entries if entry.row.state is None for row in entry.reports()])
-        for entry in entries:
-            if entry.row.state is not None:
-                self._catalogue.end_member(self.sweep, entry.row.number, **entry.end())
-
     def _tell(self, entry: _Entry) -> None:
         """Tell what was written: to the mirror of the catalogue, to MLflow, to the listeners."""
         row = entry.row
@@ -243,14 +240,9 @@ class Ledger:
             news["spec"] = {**row.spec, "search": plain["search"], "ranges": plain["ranges"]}
         self._catalogue.update_sweep(self.sweep, **news)
 
-    def ranges(self) -> dict[str, dict[str, Any]]:
-        """What a pilot found of the ranges of λ, by λ; empty where none looked."""
-        return dict((self._catalogue.sweep(self.sweep).facts or {}).get(RANGES, {}))
-
-    def pack_members(self) -> int | None:
-        """How many members make a pack, as an earlier driver of the sweep was told; None if it was told nothing."""
-        found: int | None = (self._catalogue.sweep(self.sweep).facts or {}).get("pack", {}).get("members")
-        return found
+    def fact(self, name: str) -> dict[str, Any]:
+        """What an earlier driver wrote down of the sweep under this name; empty if it wrote nothing."""
+        return dict((self._catalogue.sweep(self.sweep).facts or {}).get(name, {}))
 
     def _label_tags(self) -> dict[str, str]:
         """The full names of a member's metrics, for MLflow: `label.val_kid` and the like."""

@@ -32,6 +32,7 @@ from search.running.wall import WallTime
 from search.running.work import Prepared, Progress, Reading, Result, TestRead
 from search.spec.keys import Spec
 
+CUT = "the wall time ended the confirmation before its end; `lagrange resume` goes on with it"
 RETRIES = 1  # a member whose worker died is tried once more, from its checkpoint
 FEWEST = 3  # members that must complete before the search may be ended by its share of the wall time
 CHORE = -1  # stands where a job has no member's number
@@ -89,21 +90,19 @@ class Plan:
         prior: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self.spec, self.space, self.study, self.ledger = spec, space, study, ledger
-        self.wall = wall or WallTime(None)
-        self.cut = False  # whether the wall time ended the race before it had an end
+        self.wall, self.cut = wall or WallTime(None), False  # cut: whether the wall time ended the race before it had an end
         self.rounds = Rounds(spec, space, ledger, candidates, look, lambda: room(self))
         self._until = Until(spec, space, self.rounds.table)
         self.answer: Answer | None = None
         self.answered: Callable[[], object] = lambda: None  # is called when the answer is known, before the test split is read
-        self.problem = ""
-        self.refused = False  # whether the problem is a mistake in what was asked
+        self.problem, self.refused = "", False  # why it ended early, and whether that is a mistake in what was asked
         self.weights = weights
         self.division = Division(spec, ledger, bundle, workers)
         self._new = NewMembers(spec, space, study, ledger, Prior(spec, space, prior))
         self._notes: list[str] = []  # notes about the data
         self._prepared = self._test_read = False
-        self._in_flight: dict[int, int] = {}  # the members in training, each with the first member of its pack
         self._attempts: dict[int, int] = {}
+        self._in_flight: dict[int, int] = {}  # the members in training, each with the first member of its pack
         self.generations = Generations(spec, space, ledger, bundle)
         # Members that an earlier driver left open go first; before anything is asked for, those of them that were in training.
         self._queue = [row for row in ledger.ordered() if row.state is None and not self.generations.holds(row)]
@@ -257,15 +256,14 @@ class Plan:
                 return self.next()
             self.cut = bool(missing or self._queue or self.generations.waiting)
             found = self.rounds.answer()
-            cut = ["the wall time ended the confirmation before its end; `lagrange resume` goes on with it"] if self.cut else []
+            cut = [CUT] if self.cut else []
             told = self._new.prior.remarks(self.ledger.ordered(), self.ledger.curves)
             self.answer = replace(found, notes=[*self._notes, *cut, *told, *found.notes])
             self.answered()
         if self._test_read or self.wall.over():
             return Pause.DONE
         self._test_read = True
-        to_read = readings(self, self.answer)
-        if not to_read:
+        if not (to_read := readings(self, self.answer)):
             return Pause.DONE
         self._in_flight[CHORE] = CHORE
         return Job(Kind.READ_TEST, readings=to_read)

@@ -45,7 +45,7 @@ def written(spec: Spec, space: Space, ledger: Ledger, facts: Mapping[str, Any]) 
 
 def notes(spec: Spec, ledger: Ledger) -> list[str]:
     """What a user is told of the ranges, by the driver that had them found and by every later one."""
-    known = ledger.ranges()
+    known = ledger.fact(RANGES)
     return [] if spec.ranges is None else [one["note"] for one in known.values()] or [NOTHING_LEFT]
 
 
