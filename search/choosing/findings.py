@@ -153,6 +153,12 @@ class Front:
         smallest = f"{self.beside} is best in {second} within one standard error of the best {first}"
         return f"On the front of {' and '.join(self.metrics)}: {', '.join(kept)} of {len(self.points)} confirmed arms; {smallest}."
 
+    @property
+    def bought(self) -> list[str]:
+        """The metrics beside the score in which a point of the front is surely better than off."""
+        kept = [one for one in self.points if one.front]
+        return [name for name in list(self.metrics)[1:] if any(one.effects[name].low > 0 for one in kept if name in one.effects)]
+
     def point(self, arm: str) -> FrontPoint | None:
         """The point of an arm."""
         return next((one for one in self.points if one.arm == arm), None)

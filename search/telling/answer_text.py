@@ -46,6 +46,8 @@ def print_answer(
     if answer.verdict is Verdict.HELPS and answer.effect.high <= answer.margin:
         meaning = "λ helps, by less than the margin"
     meaning = _with_constraints(answer) or meaning
+    if answer.verdict is not Verdict.HELPS and answer.front is not None and (bought := answer.front.bought):
+        meaning += f"; but on the front λ gains {' and '.join(bought)}"
     console.print()
     console.print(Text.assemble((f"{name}: ", "bold"), (str(answer.verdict), f"bold {colour}"), f" – {meaning}"), soft_wrap=True)
     console.print(Text(answer.sentence()), soft_wrap=True)

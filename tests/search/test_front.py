@@ -218,6 +218,14 @@ def test_values_effects_and_corner_are_in_each_metrics_own_direction() -> None:
     assert found.beside == "min"
 
 
+def test_what_lambda_buys_is_what_a_point_of_the_front_surely_gains() -> None:
+    assert the_front(confirmed(FOUR)).bought == ["gain"]
+    weaker: Means = {arm: (risk, -gain) for arm, (risk, gain) in FOUR.items()}
+    assert the_front(confirmed(weaker), weaker).bought == []
+    dominated: Means = {"off": (1.0, 1.0), "min": (1.5, 3.0), "front-1": (2.0, 2.0)}
+    assert [one.arm for one in the_front(confirmed(dominated), dominated).points if one.front] == ["off", "min"]
+
+
 def test_the_corner_is_fixed_by_the_first_round_where_there_is_one() -> None:
     early = confirmed({arm: (2 * risk, gain - 1) for arm, (risk, gain) in FOUR.items()}, SCREEN)
     assert the_front(early + confirmed(FOUR)).reference == pytest.approx({"risk": 6.4, "gain": -0.3})
