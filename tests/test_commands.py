@@ -65,6 +65,7 @@ def test_a_run_names_its_seed_and_so_does_a_row_that_fails(tmp_path: Path) -> No
     assert "3 failed, 9 deselected" in said and "drawn with --sample-seed 31" in said.partition("FAILURES")[2]
 
 
+@pytest.mark.slow
 def test_a_file_takes_turns_and_in_as_many_days_all_of_it_runs(tmp_path: Path) -> None:
     tests = "pytestmark = pytest.mark.turns(3)\n" + "".join(f"def test_{n}(): pass\n" for n in range(6))
     assert "2 passed, 4 deselected" in suite(tmp_path, "--sample-seed", "30", file=tests)
@@ -82,6 +83,7 @@ def test_a_file_that_is_named_runs_whole(argument: str, runs_whole: bool) -> Non
     assert named(argument, "tests/a/test_b.py::test_c[1]") is runs_whole
 
 
+@pytest.mark.slow
 def test_a_table_runs_whole_where_that_is_asked_for_or_it_is_named(tmp_path: Path) -> None:
     assert "12 passed" in suite(tmp_path, "--whole-tables")
     assert "12 passed" in suite(tmp_path, "test_suite.py::test_table")

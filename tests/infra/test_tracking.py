@@ -24,6 +24,8 @@ from infra.tracking import MAX_METRICS, MlflowTracker, NullTracker, Unsent, quie
 from infra.tracking.mlflow import _alone, batches
 from infra.tracking.spool import Spool
 
+pytestmark = pytest.mark.turns(2)
+
 quiet_environment()
 SECRET = "s3cr3t-pass"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 BEFORE = """
 import sys
 import torch
@@ -30,6 +32,7 @@ def test_mapping_leaves_the_compiler_unloaded() -> None:
     subprocess.run([sys.executable, "-c", BEFORE], check=True)
 
 
+@pytest.mark.slow
 def test_whoever_asks_the_stand_in_gets_the_compiler() -> None:
     for asked in (WHOLE, IMPORTED, AUTOGRAD):
         subprocess.run([sys.executable, "-c", BEFORE + asked + AFTER], check=True)

@@ -28,6 +28,8 @@ from search.sweep import run
 from search.telling import answer_text, lambda_curve
 from tests.search.simulated import Simulated
 
+pytestmark = pytest.mark.turns(3)
+
 LAMBDAS = ("l2_g", "l1_g", "group_lasso")
 SPEC: dict[str, Any] = {
     "objective": "gan",

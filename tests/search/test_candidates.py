@@ -15,6 +15,8 @@ from search.choosing.candidates import candidates, usual
 from search.choosing.trainings import finals
 from tests.search.simulated import ACT, BETA, DROPOUT, L2, LR, by_arm, halved_search, parabola, simulated_search, vae
 
+pytestmark = pytest.mark.turns(2)
+
 
 @cache
 def quiet() -> list[Row]:

@@ -20,6 +20,8 @@ from search.running.where import IN_PROCESS
 from search.spec.reading import read
 from search.sweep import resume, run
 
+pytestmark = pytest.mark.turns(2)
+
 TOY = {"objective": "toy", "search": {"l2": {}}, "dataset": {"name": "none", "noise": 0.5}, "budget": {"trials": 8, "epochs": 4}}
 SPEC = {**TOY, "confirm": {"seeds": 4}, "scheduler": "none"}
 

@@ -26,6 +26,8 @@ from search.spec.constraints import constraint
 from search.spec.several import HIGHER, LOWER, Asked
 from tests.search.simulated import L2
 
+pytestmark = pytest.mark.turns(2)
+
 ASKED = (Asked("risk"), Asked("gain", HIGHER))
 FINAL, SCREEN = (11, 12, 13, 14), (1, 2)
 quick = settings(max_examples=25, deadline=None)

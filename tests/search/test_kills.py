@@ -28,7 +28,7 @@ def without_projections(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provenance, "collect", dict)
 
 
-@pytest.mark.parametrize("name", ["race", "packs"])
+@pytest.mark.parametrize("name", ["race"])
 def test_a_sweep_whose_drivers_and_workers_die_is_the_sweep_of_those_that_live(name: str, tmp_path: Path) -> None:
     expected, points = undisturbed(CASES[name], tmp_path / "whole")
     found = disturbed(CASES[name], tmp_path / "parts", points, 3)
@@ -37,7 +37,7 @@ def test_a_sweep_whose_drivers_and_workers_die_is_the_sweep_of_those_that_live(n
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(set(CASES) - {"race", "packs"}))
+@pytest.mark.parametrize("name", sorted(set(CASES) - {"race"}))
 def test_so_is_every_other_kind_of_sweep(name: str, tmp_path: Path) -> None:
     expected, points = undisturbed(CASES[name], tmp_path / "whole")
     assert disturbed(CASES[name], tmp_path / "parts", points, 0).left == expected

@@ -36,6 +36,8 @@ from tests.search.kept import kept
 from tests.search.kept import said as told
 from tests.search.simulated import Simulated
 
+pytestmark = pytest.mark.turns(2)
+
 FORMS: list[dict[str, Any]] = [
     {"sampler": {"name": "tpe", "n_startup_trials": 4}, "scheduler": {"name": "asha", "reduction": 2, "grace_share": 0.1}},
     {"sampler": "optuna.samplers:QMCSampler", "scheduler": {"name": "patience", "wraps": "asha"}},

@@ -28,7 +28,7 @@ from search.spec.reading import read
 from search.sweep import run
 from tests.search.simulated import Simulated
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.turns(2)]
 DIGITS = {"name": "digits", "train_size": 96}
 
 

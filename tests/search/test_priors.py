@@ -24,6 +24,8 @@ from search.running.told import PROPOSED
 from search.spec.reading import read
 from tests.search.simulated import Simulated
 
+pytestmark = pytest.mark.turns(3)
+
 SPEC: dict[str, Any] = {
     "objective": "vae",
     "search": {"beta": {"low": 0.1, "high": 10.0}, "lr": {"low": 1e-4, "high": 1e-1}},

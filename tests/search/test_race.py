@@ -28,6 +28,8 @@ from search.running.work import Result
 from search.spec.reading import read
 from tests.search.simulated import DROPOUT, L2, LR, Simulated, parabola
 
+pytestmark = pytest.mark.turns(2)
+
 Scores = Sequence[float | str]
 OFF: dict[str, Value] = {"l2": 0.0, "lr": 1e-2}
 ARMS: dict[str, dict[str, Value]] = {

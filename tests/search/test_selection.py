@@ -30,6 +30,8 @@ from search.modelling.axis import Axis
 from search.modelling.surface import Surface
 from tests.search.simulated import BETA, DROPOUT, L2, LR, by_arm, parabola, simulated_search
 
+pytestmark = pytest.mark.turns(2)
+
 
 def confirm(scores: Mapping[str, Sequence[float | str]], configs: Mapping[str, Mapping[str, Value]]) -> tuple[list[Row], list[Candidate]]:
     """Confirm rows from a table of scores by arm; a word in place of a score is the state that the member ended in."""

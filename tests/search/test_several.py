@@ -25,6 +25,8 @@ from search.spec.constraints import constraint
 from search.spec.reading import read
 from search.spec.several import HIGHER, LOWER, Asked
 
+pytestmark = pytest.mark.turns(2)
+
 quick = settings(max_examples=15, deadline=None)
 TWO: dict[str, Any] = {"objective": "toy", "metric": ["val_risk", "val_size"]}
 SWEEP: dict[str, Any] = {

@@ -13,6 +13,8 @@ from tests.study.rivals import lucky
 from tests.study.sweeps import sweep
 from tests.study.worlds import BEST_LR, RANGES, WORLDS, World
 
+pytestmark = pytest.mark.turns(2)
+
 
 def drawn(world: World, rng: np.random.Generator) -> dict[str, float | int | str]:
     """A config somewhere in the ranges, or with every λ off."""
