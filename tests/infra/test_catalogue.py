@@ -26,6 +26,8 @@ from infra.catalogue import HEAD, Catalogue, MemberRow, ReportRow, SweepRow, con
 from infra.catalogue.tables import SWEEPS, Base
 from infra.errors import InfraError
 
+pytestmark = pytest.mark.turns(2)
+
 INFRA = Path(infra.__file__).parent
 POSTGRES = os.environ.get("LAGRANGE_TEST_POSTGRES", "")
 SECRET = "s3cr3t-pass"

@@ -18,6 +18,8 @@ from search.spec.keys import Range, Spec
 from search.spec.reading import expand, read, resolve
 from search.spec.text import parse_yaml, presets
 
+pytestmark = pytest.mark.turns(2)
+
 
 def faults(mapping: Any, overrides: tuple[str, ...] = (), **options: Any) -> list[str]:
     with pytest.raises(SpecError) as caught:

@@ -34,6 +34,8 @@ from search.spec.text import parse_yaml
 from search.sweep import Outcome
 from search.telling import exports
 
+pytestmark = pytest.mark.turns(2)
+
 
 def spec(**changes: Any) -> dict[str, Any]:
     """A toy sweep of 8 trials and 3 confirmed configs."""
