@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from objectives.base import Value
-from search.choosing.words import number
+from search.choosing.words import interval, number
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,7 @@ class Promise:
 
     def words(self) -> str:
         """Mean and interval, with enough digits to tell the ends apart."""
-        width = self.high - self.low
-        return f"{number(self.mean, width)} [{number(self.low, width)}, {number(self.high, width)}]"
+        return interval(self.mean, self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -95,8 +94,7 @@ class Interval:
 
     def words(self) -> str:
         """Mean and interval."""
-        width = self.high - self.low
-        return f"{number(self.mean, width)} [{number(self.low, width)}, {number(self.high, width)}]"
+        return interval(self.mean, self.low, self.high)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,12 @@ def number(value: float, known_to: float = math.inf) -> str:
     return shown.replace("-", "−")
 
 
+def interval(mean: float, low: float, high: float) -> str:
+    """Mean and interval, with enough digits to tell the ends apart."""
+    width = high - low
+    return f"{number(mean, width)} [{number(low, width)}, {number(high, width)}]"
+
+
 def listed(parts: Sequence[object], most: int, joint: str = ", ") -> str:
     """The first parts of a list. A list that is cut says how many are left out, so that nobody takes it for the whole."""
     shown = joint.join(str(part) for part in parts[:most])

@@ -36,9 +36,9 @@ from search.modelling.rates import Rates
 from search.running.where import IN_PROCESS
 from search.spec.constraints import Constraint, constraint
 from search.spec.reading import read
-from search.sweep import resume, run
+from search.sweep import run
 from search.telling.answer_text import print_answer
-from tests.search.kept import said
+from tests.search.kept import in_parts, said
 from tests.search.simulated import L2, parabola
 from tests.study.constrained import BOUNDED, KL, repeat
 from tests.study.sweeps import sweep
@@ -421,23 +421,7 @@ def test_what_was_interrupted_goes_on_to_the_same_answer(tmp_path: Path, monkeyp
     spec = {**TOY, "constraints": {"train_loss": [">= 0.001", "<= 0.2"], "nan_rate": "<= 0.5"}}
     whole = run(spec, name="s", home=Home.open(tmp_path / "whole"), address=IN_PROCESS, tracking=False)
     home = Home.open(tmp_path / "parts")
-    from search.running import in_process
-
-    real, steps = in_process.carry_out, [0]
-
-    def stops(plan: Any, dispatch: Any, interrupted: Any) -> bool:
-        def soon() -> bool:
-            steps[0] += 1
-            return bool(interrupted()) or steps[0] % 11 == 0
-
-        return real(plan, dispatch, soon)
-
-    monkeypatch.setattr(in_process, "carry_out", stops)
-    outcome = run(spec, name="s", home=home, address=IN_PROCESS, tracking=False)
-    lives = 1
-    while outcome.status == "interrupted":
-        outcome = resume("s", home=home, address=IN_PROCESS, tracking=False)
-        lives += 1
+    outcome, lives = in_parts(spec, home, 11, monkeypatch)
     assert lives > 2 and said(outcome) == said(whole)
     exported = yaml.safe_load((home.reports("s") / "best.yaml").read_text(encoding="utf-8"))
     assert outcome.answer is not None

@@ -26,8 +26,8 @@ from search.running.work import Prepared, Progress, ReadTest, Result, Train
 from search.schedulers import Change, make
 from search.schedulers._evolving import pairs
 from search.spec.reading import read
-from search.sweep import resume, run
-from tests.search.kept import kept, said
+from search.sweep import run
+from tests.search.kept import in_parts, kept, said
 from tests.search.simulated import BETA, LR, Simulated, luck
 
 pytestmark = pytest.mark.turns(3)
@@ -289,21 +289,7 @@ def test_a_real_population_that_is_interrupted_ends_as_if_it_was_not_and_its_exp
 ) -> None:
     whole_home, home = Home.open(tmp_path / "whole"), Home.open(tmp_path / "parts")
     whole = run(REAL, name="s", home=whole_home, address=IN_PROCESS, tracking=False)
-    from search.running import in_process
-
-    real, steps = in_process.carry_out, [0]
-
-    def stops(plan: Any, dispatch: Any, interrupted: Any) -> bool:
-        def soon() -> bool:
-            steps[0] += 1
-            return bool(interrupted()) or steps[0] % 7 == 0
-
-        return real(plan, dispatch, soon)
-
-    monkeypatch.setattr(in_process, "carry_out", stops)
-    outcome, lives = run(REAL, name="s", home=home, address=IN_PROCESS, tracking=False), 1
-    while outcome.status == "interrupted":
-        outcome, lives = resume("s", home=home, address=IN_PROCESS, tracking=False), lives + 1
+    outcome, lives = in_parts(REAL, home, 7, monkeypatch)
     assert lives > 2 and said(outcome) == said(whole)
     one, other = kept(home, "s")[0], kept(whole_home, "s")[0]
     assert [(row.config, row.start, row.score) for row in one] == [(row.config, row.start, row.score) for row in other]

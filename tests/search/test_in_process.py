@@ -10,8 +10,8 @@ import pytest
 from infra.errors import InfraError
 from infra.storage import Home
 from search.running.where import IN_PROCESS
-from search.sweep import resume, run
-from tests.search.kept import kept, said
+from search.sweep import run
+from tests.search.kept import in_parts, kept, said
 
 TOY: dict[str, Any] = {
     "objective": "toy",
@@ -25,23 +25,7 @@ TOY: dict[str, Any] = {
 def test_what_was_interrupted_goes_on_to_the_same_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run(TOY, name="s", home=Home.open(tmp_path / "whole"), address=IN_PROCESS, tracking=False)
     home = Home.open(tmp_path / "parts")
-    from search.running import in_process
-
-    real, steps = in_process.carry_out, [0]
-
-    def stops(plan: Any, dispatch: Any, interrupted: Any) -> bool:
-        def soon() -> bool:
-            steps[0] += 1
-            return bool(interrupted()) or steps[0] % 9 == 0
-
-        return real(plan, dispatch, soon)
-
-    monkeypatch.setattr(in_process, "carry_out", stops)
-    outcome = run(TOY, name="s", home=home, address=IN_PROCESS, tracking=False)
-    lives = 1
-    while outcome.status == "interrupted":
-        outcome = resume("s", home=home, address=IN_PROCESS, tracking=False)
-        lives += 1
+    outcome, lives = in_parts(TOY, home, 9, monkeypatch)
     assert lives > 3
     assert said(outcome) == said(whole)
     assert [row.config for row in kept(home, "s")[0]] == [row.config for row in kept(Home.open(tmp_path / "whole"), "s")[0]]

@@ -20,7 +20,6 @@ from infra.tracking import NullTracker
 from objectives.base import Report, State
 from search.errors import SpecError
 from search.options import said
-from search.running import in_process
 from search.running.ledger import Ledger
 from search.running.leftovers import Leftovers
 from search.running.new_members import SEEDS
@@ -29,10 +28,10 @@ from search.spec.faults import warnings
 from search.spec.keys import Spec
 from search.spec.reading import read, resolve
 from search.spec.text import parse_yaml
-from search.sweep import Outcome, resume, run
+from search.sweep import Outcome, run
 from search.telling import exports
 from search.telling.listener import Silent
-from tests.search.kept import kept
+from tests.search.kept import in_parts, kept
 from tests.search.kept import said as told
 from tests.search.simulated import Simulated
 
@@ -222,20 +221,8 @@ RESUMED: list[dict[str, Any]] = [
 @pytest.mark.parametrize("form", RESUMED, ids=lambda form: said(form["scheduler"]))
 def test_what_was_interrupted_goes_on_to_the_same_members(form: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run({**TOY, **form}, name="s", home=Home.open(tmp_path / "whole"), address=IN_PROCESS, tracking=False)
-    real, steps = in_process.carry_out, [0]
-
-    def stops(plan: Any, dispatch: Any, interrupted: Any) -> bool:
-        def soon() -> bool:
-            steps[0] += 1
-            return bool(interrupted()) or steps[0] % 23 == 0
-
-        return real(plan, dispatch, soon)
-
-    monkeypatch.setattr(in_process, "carry_out", stops)
-    home, lives = Home.open(tmp_path / "parts"), 1
-    outcome = run({**TOY, **form}, name="s", home=home, address=IN_PROCESS, tracking=False)
-    while outcome.status == "interrupted":
-        outcome, lives = resume("s", home=home, address=IN_PROCESS, tracking=False), lives + 1
+    home = Home.open(tmp_path / "parts")
+    outcome, lives = in_parts({**TOY, **form}, home, 23, monkeypatch)
     assert lives > 3 and told(outcome) == told(whole)
     parts, there = kept(home, "s")[0], kept(Home.open(tmp_path / "whole"), "s")[0]
     assert [(row.config, row.seed, row.state, row.reason) for row in parts] == [

@@ -23,7 +23,7 @@ from search.choosing.trainings import path_doubt, trainings
 from search.running.where import IN_PROCESS
 from search.running.work import Prepared, Progress, ReadTest, Result, Train
 from search.sweep import resume, run
-from tests.search.kept import kept, said
+from tests.search.kept import in_parts, kept, said
 from tests.search.simulated import BETA, Simulated, luck
 
 pytestmark = pytest.mark.turns(3)
@@ -212,21 +212,7 @@ REAL = {**REAL, "search": {"l2": {"low": 1e-4, "high": 1}}, "pack": 2}
 def test_a_real_path_that_is_interrupted_ends_as_if_it_was_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole_home, home = Home.open(tmp_path / "whole"), Home.open(tmp_path / "parts")
     whole = run(REAL, name="s", home=whole_home, address=IN_PROCESS, tracking=False)
-    from search.running import in_process
-
-    real, steps = in_process.carry_out, [0]
-
-    def stops(plan: Any, dispatch: Any, interrupted: Any) -> bool:
-        def soon() -> bool:
-            steps[0] += 1
-            return bool(interrupted()) or steps[0] % 7 == 0
-
-        return real(plan, dispatch, soon)
-
-    monkeypatch.setattr(in_process, "carry_out", stops)
-    outcome, lives = run(REAL, name="s", home=home, address=IN_PROCESS, tracking=False), 1
-    while outcome.status == "interrupted":
-        outcome, lives = resume("s", home=home, address=IN_PROCESS, tracking=False), lives + 1
+    outcome, lives = in_parts(REAL, home, 7, monkeypatch)
     assert lives > 2 and said(outcome) == said(whole)
     one, other = kept(home, "s")[0], kept(whole_home, "s")[0]
     assert [(row.config, row.parent, row.score) for row in one] == [(row.config, row.parent, row.score) for row in other]

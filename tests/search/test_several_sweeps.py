@@ -19,9 +19,9 @@ from search.retrain import train
 from search.running.where import IN_PROCESS
 from search.spec.reading import read
 from search.spec.several import HIGHER, LOWER
-from search.sweep import resume, run
+from search.sweep import run
 from search.telling.exports import export
-from tests.search.kept import kept, said
+from tests.search.kept import in_parts, kept, said
 
 pytestmark = pytest.mark.turns(6)
 TWO: dict[str, Any] = {"objective": "toy", "metric": ["val_risk", "val_size"]}
@@ -38,26 +38,6 @@ THREE: dict[str, Any] = {**SWEEP, "metric": {"val_risk": LOWER, "val_size": LOWE
 
 def swept(spec: dict[str, Any], home: Home) -> Any:
     return run(spec, name="s", home=home, address=IN_PROCESS, tracking=False)
-
-
-def in_parts(spec: dict[str, Any], home: Home, every: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, int]:
-    """A sweep that is interrupted again and again; and how many lives it had."""
-    from search.running import in_process
-
-    real, steps = in_process.carry_out, [0]
-
-    def stops(plan: Any, dispatch: Any, interrupted: Any) -> bool:
-        def soon() -> bool:
-            steps[0] += 1
-            return bool(interrupted()) or steps[0] % every == 0
-
-        return real(plan, dispatch, soon)
-
-    monkeypatch.setattr(in_process, "carry_out", stops)
-    outcome, lives = swept(spec, home), 1
-    while outcome.status == "interrupted":
-        outcome, lives = resume("s", home=home, address=IN_PROCESS, tracking=False), lives + 1
-    return outcome, lives
 
 
 @pytest.mark.parametrize("spec", [SWEEP, THREE], ids=["two", "three"])
