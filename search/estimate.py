@@ -341,4 +341,9 @@ def promised(spec: Spec, catalogue: Catalogue, name: str, workers: int) -> dict[
 def came(members: Sequence[MemberRow], seconds: float, workers: int, width: float) -> dict[str, float]:
     """What came of a plan. A driver that was killed left no time; the trainings took at least theirs."""
     least = sum(row.seconds for row in members) / workers
-    return {"members": len(members), "epochs": sum(row.epochs for row in members), "seconds": max(seconds, least), "width": width}
+    return {
+        "members": len(members),
+        "epochs": sum(row.epochs - row.start for row in members),
+        "seconds": max(seconds, least),
+        "width": width,
+    }

@@ -260,6 +260,8 @@ def last_third(
 def simpler(surface: Surface | None, best: Mapping[str, Value], knobs: Sequence[Knob], lambdas: Sequence[Knob]) -> Simpler | None:
     """The farthest config toward more regularization within one posterior sd of `best`; None where that is `best` itself.
 
+    Also None where it lies near lost trainings, and where the surface holds it for surely better: then it is no concession.
+
     Args:
         surface: the surface of all members.
         best: the chosen config.
@@ -269,6 +271,7 @@ def simpler(surface: Surface | None, best: Mapping[str, Value], knobs: Sequence[
     if surface is None:
         return None
     config = {**best, **edge(surface, best, lambdas)}
-    return (
-        None if same(config, best, knobs) else Simpler({one.name: config[one.name] for one in lambdas}, _difference(surface, config, best))
-    )
+    if same(config, best, knobs) or not surface.losses.far(surface.encoder([config])):
+        return None
+    loss = _difference(surface, config, best)
+    return Simpler({one.name: config[one.name] for one in lambdas}, loss) if loss.mean + loss.sd > 0 else None

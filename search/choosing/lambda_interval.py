@@ -120,6 +120,8 @@ def _warning(knob: Knob, axis: Axis, value: float, is_open: tuple[bool, bool]) -
         at = axis.holds(value) and abs(axis.u(value) - axis.u(bound)) < 0.01
         what = f"the best value lies at the {end} end of the range" if at else f"the best value may lie beyond the {end} end of the range"
         said.append(f"{what}: widen {end} beyond {number(bound)}")
+    if all(is_open) and len(said) == 2:
+        return f"{knob.name}: the interval is the whole range: too little is known to say where the best value lies"
     return f"{knob.name}: {'; '.join(said)}" if said else ""
 
 

@@ -140,7 +140,8 @@ def finalists(
         best = _simplest(mine, surface, lost, lambdas) if simpler else _best(mine, surface, lost)
         moved = None if simpler else moves.get(knob.name if knob is not None else "")
         near = [one for one in found if not is_off(one) and _allowed(one, surface)]
-        chosen.append(_moved(best, moved, tail, near, knobs) if moved else best)
+        trusted = moved is not None and _trusted({**best.config, **moved}, best, rows, lambdas, surface)
+        chosen.append(_moved(best, moved, tail, near, knobs) if moved is not None and trusted else best)
     more = [one for one in chosen if one not in found]  # before the arms without one λ: the first λ arm is the one that is judged
     more += [] if alone or len(chosen) < 2 else _without(chosen[1], lambdas, knobs)
     seeds = seeds_needed(chosen[0], chosen[1:], surface, most, error) if fewer and chosen[1:] else most
@@ -153,6 +154,20 @@ def _moved(best: Candidate, config: Mapping[str, Value], tail: str, found: Seque
     """The minimum of the surface after the screening: an arm of its own where no candidate is the same."""
     moved = Candidate(f"refined{tail}", {**best.config, **config}, "minimum of the surface after the first round")
     return next((one for one in found if same(one.config, moved.config, knobs)), moved)
+
+
+def _trusted(config: Mapping[str, Value], best: Candidate, rows: Sequence[Row], lambdas: Sequence[Knob], surface: Surface | None) -> bool:
+    """Whether a minimum of the surface may take the place of an arm that was trained.
+
+    It may lie between λ that were trained to the end. Beyond them the surface rests on stopped members alone: there it must be better than
+    the arm by more than one posterior standard deviation.
+    """
+    whole = [row.config for row in rows if row.ended == "ok"]
+    tried = {knob.name: [float(one[knob.name]) for one in whole if one[knob.name] != off_value(knob)] for knob in lambdas}
+    if all(values and min(values) <= float(config[name]) <= max(values) for name, values in tried.items()) or surface is None:
+        return True
+    excess, sd = surface.excess([config], best.config)
+    return bool(excess[0] + sd[0] < 0)
 
 
 def _allowed(one: Candidate, surface: Surface | None) -> bool:

@@ -107,7 +107,8 @@ def faults(chosen: Chosen, where: str = "scheduler") -> list[str]:
         return found
     below = f"{where}.{WRAPS}"
     if isinstance(inner, str) or (isinstance(inner, dict) and isinstance(inner.get("name"), str)):
-        return found + faults(inner, below)
+        moves = f"{below} must be a scheduler that stops members; {name_of(inner)} replaces them. Name it as the scheduler itself."
+        return found + faults(inner, below) + ([moves] if evolving(inner) else [])
     return [*found, f"{below} must be a scheduler, or a mapping with its name and options; got {inner!r}. Write `{WRAPS}: asha`."]
 
 

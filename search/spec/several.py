@@ -99,5 +99,5 @@ def _direction_faults(name: str, said: str | None, metric: Metric, score: bool) 
             f"Write the metrics as a mapping, with `{name}: lower` or `{name}: higher`."
         ]
     if said is not None and own is not None and said != own:
-        return [f"metric.{name} must be {own}, as the metric says: {metric.summary}; got {said!r}. Write `{name}: {own}`, or leave it out."]
+        return [f"metric.{name} must be {own}, as the metric says: {metric.summary}; got {said!r}. Write `{name}: {own}`."]
     return []

@@ -102,7 +102,10 @@ def export(name: str, path: str | Path | None = None, *, home: Home | None = Non
                 f"An export needs an answer; the sweep {name!r} is {row.status} and has none. Go on with it: lagrange resume {name}"
             )
         answer = Answer.from_dict(row.answer)
-        text = to_yaml(best_spec(name, row, answer if arm is None else of_arm(answer, arm), catalogue.members(name)))
+        found = best_spec(name, row, answer if arm is None else of_arm(answer, arm), catalogue.members(name))
+        if arm is not None and arm != answer.recommended_arm:
+            found["provenance"] |= {"answer": _of_the_front(answer, arm), "verdict": f"{answer.verdict} (of arm {answer.arm})"}
+        text = to_yaml(found)
     if path is not None:
         write(Path(path), text)
     return text
@@ -123,6 +126,13 @@ def of_arm(answer: Answer, arm: str) -> Answer:
     half = _of_one_seed(value)
     promise = Promise(value.mean, value.mean - half, value.mean + half, value.seeds)
     return replace(answer, recommended_arm=arm, recommended=dict(point.config), recommended_schedule={}, promise=promise)
+
+
+def _of_the_front(answer: Answer, arm: str) -> str:
+    """What is known of a point of the front that is not the recommended one."""
+    point = answer.front.point(arm) if answer.front is not None else None
+    values = "; ".join(f"{name} {value.words()}" for name, value in point.values.items()) if point is not None else ""
+    return f"Arm {arm} of the front: {values}. Recommended was arm {answer.recommended_arm}."
 
 
 def _of_one_seed(mean: Interval) -> float:

@@ -105,6 +105,11 @@ def test_all_faults_are_said_at_once() -> None:
         assert sum(words in fault for fault in found) == 1, (words, found)
 
 
+def test_a_scheduler_that_replaces_members_is_not_wrapped() -> None:
+    (fault,) = faults(scheduler={"name": "patience", "wraps": {"name": "pbt"}}, budget={"trials": 24})
+    assert fault.startswith("scheduler.wraps must be a scheduler that stops members; pbt replaces them.")
+
+
 def test_what_a_sampler_cannot_do_with_the_knobs_is_a_fault_or_a_warning() -> None:
     (fault,) = faults(sampler="brute", search={"l2": {}, "lr": {}})
     assert "search.l2, search.lr has infinitely many values" in fault

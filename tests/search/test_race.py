@@ -449,3 +449,14 @@ def test_an_effect_of_three_sds_is_found_and_its_sign_is_never_wrong() -> None:
         worse = [Row(r.number, r.phase, r.arm, r.config, r.seed, r.state, (r.score or 0) + 3 * (r.arm == "off")) for r in rows]
         said[judged(worse)] += 1
     assert said[Verdict.HELPS] > 160 and said[Verdict.HURTS] == 0
+
+
+@pytest.mark.parametrize(("l2", "gain", "trusted"), [(0.1, 0.0, True), (0.001, 0.2, False), (0.001, 0.6, True), (50.0, 0.2, False)])
+def test_where_only_stopped_members_were_a_minimum_must_be_surely_better(l2: float, gain: float, trusted: bool) -> None:
+    class Said:
+        def excess(self, configs: Sequence[Mapping[str, Value]], at: Mapping[str, Value]) -> tuple[Any, Any]:
+            return np.array([-gain]), np.array([0.5])
+
+    whole = [Row(k, "search", "search", {"l2": value}, 0, "complete", 1.0) for k, value in enumerate((0.0, 0.01, 1.0))]
+    rows = [*whole, Row(3, "search", "search", {"l2": 0.0005}, 0, "stopped", None)]
+    assert race._trusted({"l2": l2}, Candidate("min", {"l2": 0.05}, ""), rows, [L2], Said()) == trusted  # type: ignore[arg-type]

@@ -624,3 +624,10 @@ def test_the_luck_of_the_best_searched_member_is_the_gap_to_the_promise() -> Non
     found = answer([*searched, *(replace(row, number=row.number + 10) for row in rows)], [L2], cands)
     assert found.luckiest == 1.0 and found.optimism == pytest.approx(found.promise.mean - 1.0)
     assert Answer.from_dict(found.to_dict()).luckiest == 1.0
+
+
+def test_an_interval_without_ends_asks_for_no_wider_range() -> None:
+    axis = Axis.of(BETA)
+    both = lambda_interval._warning(BETA, axis, 0.5, (True, True))
+    assert "too little is known" in both and "widen" not in both
+    assert "widen high" in lambda_interval._warning(BETA, axis, 0.5, (False, True))

@@ -66,6 +66,8 @@ def test_a_whole_sweep_is_the_same_in_parts_and_its_export_keeps_what_it_promise
         assert promised["high"] - promised["mean"] == pytest.approx(4.302653 * spread * math.sqrt(1 + 1 / 3), rel=1e-5)
     other = next(one for one in front.points if one.arm != answer.recommended_arm)
     exported_too = yaml.safe_load(export("s", home=home, arm=other.arm))
+    told = exported_too["provenance"]
+    assert told["answer"].startswith(f"Arm {other.arm} of the front") and told["verdict"].endswith(f"(of arm {answer.arm})")
     assert exported_too["fixed"] == other.config and exported_too["promise"]["mean"] == pytest.approx(other.values["val_risk"].mean)
     assert read(exported_too, purpose="train") and len(exported_too["promise"]["confirmed"]) >= 3
     again_best = yaml.safe_load(export("s", home=home, arm=answer.recommended_arm))["promise"]
