@@ -28,6 +28,7 @@ from search.choosing.from_members import error_of, planned, seeds_asked
 from search.choosing.race import MOST_SEEDS, Look
 from search.choosing.words import number
 from search.running.until import MOST
+from search.schedulers import evolving
 from search.spec.faults import MIN_TRIALS
 from search.spec.goals import ANY, EFFECT, Goal
 from search.spec.keys import Spec
@@ -297,7 +298,7 @@ def _trained_now(spec: Spec, home: Home) -> Cost:
 class Promised:
     """The plan that is kept beside a sweep: what it would do at most, and take, by what was known before its first member.
 
-    None where nothing was known. `width` is that of the effect's interval, in `unit`.
+    None where nothing was known. `width` is that of the effect's interval, in `unit`. `beside` says which members may come beside those.
     """
 
     members: int
@@ -307,6 +308,7 @@ class Promised:
     seconds: float | None = None
     width: float | None = None
     unit: str = ""
+    beside: str = ""
 
 
 def promised(spec: Spec, catalogue: Catalogue, name: str, workers: int) -> dict[str, Any]:
@@ -334,8 +336,15 @@ def promised(spec: Spec, catalogue: Catalogue, name: str, workers: int) -> dict[
         seconds + sum(row.seconds for row in earlier) / workers if seconds is not None else None,
         width,
         spec.score_name if width is not None else "",
+        _beside(spec),
     )
     return asdict(found)
+
+
+def _beside(spec: Spec) -> str:
+    """Which members may come beside those that are planned; an empty string where none may."""
+    more = ["those that a goal asks for"] * bool(spec.until) + ["those that take the places of others"] * evolving(spec.scheduler)
+    return " and ".join(more)
 
 
 def came(members: Sequence[MemberRow], seconds: float, workers: int, width: float) -> dict[str, float]:

@@ -93,7 +93,8 @@ def plan_text(plan: Mapping[str, Mapping[str, float | str | None]]) -> str:
     epochs += f" ({_whole(expected)} expected)" if isinstance(expected, float | int) and expected < _float(planned.get("epochs")) else ""
     time = f"about {duration(_float(seconds))}" if seconds is not None else "time unknown"
     how_wide = f"width {number(_float(width))}{f' {unit}' if unit else ''}" if width is not None else "width unknown"
-    said = f"at most {_whole(planned.get('members'))} members and {epochs}, {time}, {how_wide}"
+    more = f" (beside {planned['beside']})" if planned.get("beside") else ""
+    said = f"at most {_whole(planned.get('members'))} members and {epochs}{more}, {time}, {how_wide}"
     if not came:
         return f"planned: {said}"
     real = f"{_whole(came.get('members'))} members, {_whole(came.get('epochs'))} epochs, {duration(_float(came.get('seconds')))}"

@@ -19,6 +19,7 @@ from search.estimate import Cost, Past, budgets, dry_run
 from search.running.where import IN_PROCESS
 from search.spec.reading import read
 from search.sweep import resume, run
+from search.telling.beside_text import plan_text
 
 pytestmark = pytest.mark.turns(2)
 
@@ -107,6 +108,20 @@ def test_a_sweep_keeps_its_plan_from_the_start_and_the_answer_has_what_came(
     with Catalogue(new.catalogue_url) as catalogue:
         second = catalogue.sweep("second").facts["plan"]
     assert second["seconds"] > 0 and second["width"] > 0 and second["unit"] == "val_risk"
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({}, ""),
+        ({"until": ["effect ± 0.1"]}, "beside those that a goal asks for"),
+        ({"scheduler": "pbt"}, "that take the places of others"),
+    ],
+)
+def test_a_plan_says_which_members_may_come_beside_those_it_counts(more: dict[str, Any], said: str, tmp_path: Path) -> None:
+    with Catalogue(Home.open(tmp_path).catalogue_url) as catalogue:
+        plan = estimate.promised(read({**SPEC, **more}), catalogue, "s", 1)
+    assert (said in plan_text({"planned": plan})) and ("beside" in plan_text({"planned": plan})) == bool(said)
 
 
 def test_a_sweep_that_goes_on_has_a_plan_with_all_its_members(tmp_path: Path) -> None:
