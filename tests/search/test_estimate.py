@@ -110,18 +110,21 @@ def test_a_sweep_keeps_its_plan_from_the_start_and_the_answer_has_what_came(
     assert second["seconds"] > 0 and second["width"] > 0 and second["unit"] == "val_risk"
 
 
+POPULATION: dict[str, Any] = {"objective": "autoencoder", "scheduler": "pbt", "budget": {"trials": 24, "epochs": 8}}
+
+
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("spec", "said"),
     [
-        ({}, ""),
-        ({"until": ["effect ± 0.1"]}, "beside those that a goal asks for"),
-        ({"scheduler": "pbt"}, "that take the places of others"),
+        (SPEC, ""),
+        ({**SPEC, "until": ["effect ± 0.1"]}, "(beside those that a goal asks for)"),
+        (POPULATION, "(beside those that take the places of others)"),
     ],
 )
-def test_a_plan_says_which_members_may_come_beside_those_it_counts(more: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_a_plan_says_which_members_may_come_beside_those_it_counts(spec: dict[str, Any], said: str, tmp_path: Path) -> None:
     with Catalogue(Home.open(tmp_path).catalogue_url) as catalogue:
-        plan = estimate.promised(read({**SPEC, **more}), catalogue, "s", 1)
-    assert (said in plan_text({"planned": plan})) and ("beside" in plan_text({"planned": plan})) == bool(said)
+        told = plan_text({"planned": estimate.promised(read(spec), catalogue, "s", 1)})
+    assert said in told and ("beside" in told) == bool(said)
 
 
 def test_a_sweep_that_goes_on_has_a_plan_with_all_its_members(tmp_path: Path) -> None:
