@@ -45,6 +45,8 @@ class Retrained:
     seconds: float
     # of each metric beside the score: its value, and whether that lies where it was promised (None without a promise)
     beside: Mapping[str, tuple[float, bool | None]] = field(default_factory=dict)
+    # of each constraint on a metric: the metric of this training, and whether it keeps to it
+    constraints: Mapping[str, tuple[float, bool]] = field(default_factory=dict)
 
 
 def train(
@@ -100,6 +102,7 @@ def train(
         folder,
         round(time.monotonic() - started, 1),
         _beside(spec, last),
+        {one.text: (last.metrics[one.metric], one.holds(last.metrics[one.metric])) for one in spec.demands if one.metric in last.metrics},
     )
     _record(result, last, config, folder)
     if tracker is not None:
@@ -185,6 +188,7 @@ def _tracker(title: str, seed: int, spec: Spec, home: Home, config: Mapping[str,
 
 def _record(result: Retrained, last: Report, config: Mapping[str, Any], folder: Path) -> None:
     beside = {name: {"value": value, "inside_promise": kept} for name, (value, kept) in result.beside.items()}
+    bounds = {text: {"value": value, "kept": kept} for text, (value, kept) in result.constraints.items()}
     record = {
         "score": result.score if math.isfinite(result.score) else None,
         "metric": result.score_name,
@@ -193,6 +197,7 @@ def _record(result: Retrained, last: Report, config: Mapping[str, Any], folder: 
         "reason": result.reason,
         "inside_promise": result.inside,
         **({"beside": beside} if beside else {}),
+        **({"constraints": bounds} if bounds else {}),
         "promise": result.promise,
         "config": dict(config),
         "metrics": {key: value for key, value in last.metrics.items() if math.isfinite(value)},

@@ -86,6 +86,8 @@ def _retrained_facts(result: Retrained) -> dict[str, str]:
         promised = (result.promise or {}).get("beside", {}).get(name)
         where = f", {'inside' if kept else 'outside'} the 95 % prediction interval {interval(promised)}" if promised else ""
         facts[name] = f"{number(value)}{where}"
+    for text, (value, kept) in result.constraints.items():
+        facts[text] = f"{number(value)}, {'kept' if kept else 'broken'} by this training"
     if result.reproduces is not None:
         same = "exactly" if result.reproduces == result.score else f"not exactly: it was {result.reproduces!r}"
         facts["reproduces"] = f"the number of the member with this seed, {same}"

@@ -33,6 +33,7 @@ from search.errors import SpecError
 from search.modelling.encoder import Encoder
 from search.modelling.feasible import Bound, Excess, Feasible
 from search.modelling.rates import Rates
+from search.retrain import train
 from search.running.where import IN_PROCESS
 from search.spec.constraints import Constraint, constraint
 from search.spec.reading import read
@@ -426,6 +427,10 @@ def test_what_was_interrupted_goes_on_to_the_same_answer(tmp_path: Path, monkeyp
     exported = yaml.safe_load((home.reports("s") / "best.yaml").read_text(encoding="utf-8"))
     assert outcome.answer is not None
     assert exported["provenance"]["constraints"] == [one.words() for one in outcome.answer.kept_to]
+    again = train(home.reports("s") / "best.yaml", home=home, tracking=False)
+    (above, reached), (below, kept) = (again.constraints[f"train_loss {bound}"] for bound in (">= 0.001", "<= 0.2"))
+    assert above == below and (reached, kept) == (above >= 0.001, above <= 0.2)
+    assert len(again.constraints) == 2, "of a share of losses one training says nothing"
 
 
 def test_a_wrong_constraint_ends_the_command_with_2_and_leaves_nothing(tmp_path: Path) -> None:
