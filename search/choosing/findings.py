@@ -70,8 +70,8 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Promise:
-    """The score to expect of one new seed: a 95 % prediction interval."""
+class Interval:
+    """A mean with a 95 % interval, from so many seeds."""
 
     mean: float
     low: float
@@ -84,17 +84,8 @@ class Promise:
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A mean with a 95 % interval, from so many seeds."""
-
-    mean: float
-    low: float
-    high: float
-    seeds: int
-
-    def words(self) -> str:
-        """Mean and interval."""
-        return interval(self.mean, self.low, self.high)
+class Promise(Interval):
+    """The score to expect of one new seed: a 95 % prediction interval."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """What other sweeps found, as a few members of this one. What a wrong source costs is bounded by construction.
 
 A sweep with a prior has the members of the sweep without one, in the same order, with the same seeds, and told to the same sampler.
-Proposals of sources come in between. The sampler and the scheduler hear nothing of them; the surface does. At most one member in eleven
-is a proposal, so n members of the sweep without a prior are among the first 1.1 n of the sweep with it. Its answer rests on what the other
-one would know then, and on the proposals.
+Proposals of sources come in between. The sampler and the scheduler hear nothing of them; the surface does. At most one in eleven of
+all members is a proposal, so at its end a sweep of 1.1 n trials has the n members of the sweep without a prior. Its answer rests on what
+that one would know, and on the proposals.
 
 A source is an earlier sweep: its best config and its trainings, in the knobs that both sweeps search. It is judged by the members that are
 no proposals, and proposes nothing before: by the rank correlation of what it predicts with their scores. Where that is better than chance,

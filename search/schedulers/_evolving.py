@@ -4,9 +4,34 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Annotated
+
+from pydantic import Field
 
 from objectives.base import Knob, Value
+
+IntervalShare = Annotated[float, Field(gt=0, lt=1, description="share of the epochs between milestones")]
+Quantile = Annotated[float, Field(gt=0, le=0.5, description="share of members that are replaced, and that replace")]
+
+
+class Replacing:
+    """Replaces members at milestones. It stops nobody by itself. How knobs move is `explored` of the scheduler's own file."""
+
+    def __init__(self, epochs: int, interval_share: float, quantile: float) -> None:
+        self.milestones, self._quantile = milestones(epochs, interval_share), quantile
+
+    def hear(self, reports: Iterable[tuple[int, str, int, float]]) -> None:
+        """Nothing to remember: at a milestone everything is told again."""
+
+    def decide(self, number: int, arm: str, epoch: int, score: float) -> str:
+        """Never a reason to stop."""
+        del number, arm, epoch, score
+        return ""
+
+    def replaced(self, scores: Mapping[int, float], draws: random.Random) -> dict[int, int]:
+        """Who is replaced by a member that starts from whom, by the scores of an arm at a milestone."""
+        return pairs(scores, self._quantile, draws)
 
 
 def milestones(epochs: int, share: float) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from pydantic import Field
 from objectives.base import Config, Knob, Value
 from search.asking.space import at
 from search.schedulers import Change, SchedulerInfo
-from search.schedulers._evolving import milestones, pairs, place
+from search.schedulers._evolving import IntervalShare, Quantile, Replacing, place
 
 SCHEDULER = SchedulerInfo(
     name="pb2",
@@ -37,33 +37,21 @@ FEWEST = 4  # changes below which knobs are drawn at random
 GRID = tuple(itertools.product((0.1, 0.2, 0.4, 0.8), (0.01, 0.1, 0.3), (0.05, 0.3, 1.0)))  # ℓ, ε, s²
 
 
-class Scheduler:
-    """Replaces members at milestones. It stops nobody by itself."""
+class Scheduler(Replacing):
+    """Knobs move to where a Gaussian process over the changes so far expects the most improvement."""
 
     def __init__(
         self,
         epochs: int,
         *,
-        interval_share: Annotated[float, Field(gt=0, lt=1, description="share of the epochs between milestones")] = 0.2,
-        quantile: Annotated[float, Field(gt=0, le=0.5, description="share of members that are replaced, and that replace")] = 0.25,
+        interval_share: IntervalShare = 0.2,
+        quantile: Quantile = 0.25,
         kappa: Annotated[float, Field(ge=0, description="how much the unknown is worth")] = 1.0,
         draws: Annotated[int, Field(ge=1, description="how many configs are compared for each new member")] = 500,
     ) -> None:
-        self.milestones = milestones(epochs, interval_share)
-        self._quantile, self._kappa, self._draws = quantile, kappa, draws
+        super().__init__(epochs, interval_share, quantile)
+        self._kappa, self._draws = kappa, draws
         self._step = self.milestones[0] if self.milestones else 1
-
-    def hear(self, reports: Iterable[tuple[int, str, int, float]]) -> None:
-        """Nothing to remember: at a milestone everything is told again."""
-
-    def decide(self, number: int, arm: str, epoch: int, score: float) -> str:
-        """Never a reason to stop."""
-        del number, arm, epoch, score
-        return ""
-
-    def replaced(self, scores: Mapping[int, float], draws: random.Random) -> dict[int, int]:
-        """Who is replaced by a member that starts from whom, by the scores of an arm at a milestone."""
-        return pairs(scores, self._quantile, draws)
 
     def explored(self, knobs: Sequence[Knob], config: Config, draws: random.Random, told: Sequence[Change]) -> dict[str, Value]:
         """The knobs of which the most improvement is expected in the time that follows the last change."""

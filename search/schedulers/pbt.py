@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -19,7 +19,7 @@ from pydantic import Field
 from objectives.base import Config, Knob, Value
 from search.asking.space import at
 from search.schedulers import Change, SchedulerInfo
-from search.schedulers._evolving import inside, milestones, pairs
+from search.schedulers._evolving import IntervalShare, Quantile, Replacing, inside
 
 SCHEDULER = SchedulerInfo(
     name="pbt",
@@ -30,32 +30,20 @@ SCHEDULER = SchedulerInfo(
 EXAMPLES = ({"interval_share": 0.1, "quantile": 0.5, "factor": 1.5, "resample": 0.0},)
 
 
-class Scheduler:
-    """Replaces members at milestones. It stops nobody by itself."""
+class Scheduler(Replacing):
+    """Knobs move by a factor, or are drawn afresh."""
 
     def __init__(
         self,
         epochs: int,
         *,
-        interval_share: Annotated[float, Field(gt=0, lt=1, description="share of the epochs between milestones")] = 0.2,
-        quantile: Annotated[float, Field(gt=0, le=0.5, description="share of members that are replaced, and that replace")] = 0.25,
+        interval_share: IntervalShare = 0.2,
+        quantile: Quantile = 0.25,
         factor: Annotated[float, Field(gt=1, description="by how much a knob moves, up or down")] = 1.25,
         resample: Annotated[float, Field(ge=0, le=1, description="how likely a knob is drawn afresh instead")] = 0.25,
     ) -> None:
-        self.milestones = milestones(epochs, interval_share)
-        self._quantile, self._factor, self._resample = quantile, factor, resample
-
-    def hear(self, reports: Iterable[tuple[int, str, int, float]]) -> None:
-        """Nothing to remember: at a milestone everything is told again."""
-
-    def decide(self, number: int, arm: str, epoch: int, score: float) -> str:
-        """Never a reason to stop."""
-        del number, arm, epoch, score
-        return ""
-
-    def replaced(self, scores: Mapping[int, float], draws: random.Random) -> dict[int, int]:
-        """Who is replaced by a member that starts from whom, by the scores of an arm at a milestone."""
-        return pairs(scores, self._quantile, draws)
+        super().__init__(epochs, interval_share, quantile)
+        self._factor, self._resample = factor, resample
 
     def explored(self, knobs: Sequence[Knob], config: Config, draws: random.Random, told: Sequence[Change]) -> dict[str, Value]:
         """Other values of the knobs that may move."""

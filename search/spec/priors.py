@@ -7,7 +7,7 @@ from search.asking import samplers
 from search.options import name_of
 from search.spec.keys import Spec
 
-ONE_IN = 11  # members of the search, at most one was proposed by a prior: n others are among the first 1.1 n
+ONE_IN = 11  # members of the search, at most one was proposed by a prior: 1.1 n trials hold n others
 
 
 def prior_faults(spec: Spec) -> list[str]:
