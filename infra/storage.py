@@ -168,6 +168,10 @@ class Home:
         """The member's latest resumable state."""
         return self.member(sweep, number) / "checkpoint.pt"
 
+    def own(self, sweep: str, number: int) -> Path:
+        """What a member that is a process of its own keeps by itself: its checkpoint, its files, what it has printed."""
+        return self.member(sweep, number) / "own"
+
     def handed_on(self, sweep: str, number: int, epoch: int) -> Path:
         """What a member had become after so many epochs, for members that start from it."""
         return self.member(sweep, number) / f"after-{epoch}.pt"

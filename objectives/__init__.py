@@ -1,6 +1,7 @@
 """What is trained. `base.py` is what a search sees of it. `training/loop.py` trains the members.
 
-A family may be imported without its folder: `from objectives.vae import VAE`.
+A user's own function becomes an objective by `from objectives import knob, objective` (`programs/function.py`). A family may be imported
+without its folder: `from objectives.vae import VAE`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,12 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+
+from objectives.programs.declared import knob
+from objectives.programs.function import objective
+from objectives.programs.trial import Trial
+
+__all__ = ["Trial", "knob", "objective"]
 
 _FAMILIES = Path(__file__).parent / "families"
 

@@ -84,12 +84,20 @@ class Knob:
         return self.off is not None and not isinstance(self.off, str)
 
 
+Better = Literal["lower", "higher"]
+
+
+def lowered(value: float, better: str) -> float:
+    """A value as all of search compares it: lower is better. Applied again it gives the value back. No other line changes a sign."""
+    return -value if better == "higher" else value
+
+
 @dataclass(frozen=True)
 class Metric:
-    """A number that a run reports. Lower is better for every metric that can decide (`decides`).
+    """A number that a run reports. Where nothing is said, lower is better for a metric that can decide (`decides`).
 
-    `better` says which way is better for a metric that cannot decide alone and may be asked for beside one that does. None: it has no
-    direction of its own, and a spec that asks for it says one.
+    `better` says which way is better. None, for a metric that cannot decide: it has no direction of its own, and a spec that asks for it
+    says one.
     """
 
     name: str
@@ -100,12 +108,12 @@ class Metric:
     costly: bool = False
     source: str = ""
     label: str = ""  # the full name, with {features}, {n} and {k} to fill in: without these, two numbers cannot be compared
-    better: Literal["lower", "higher"] | None = None
+    better: Better | None = None
 
     @property
-    def direction(self) -> Literal["lower", "higher"] | None:
+    def direction(self) -> Better | None:
         """Which way is better; None where the metric does not say."""
-        return "lower" if self.decides else self.better
+        return self.better or ("lower" if self.decides else None)
 
 
 @dataclass(frozen=True)
@@ -113,6 +121,7 @@ class Member:
     """One training: a config (a value for every knob) and a random seed, in a phase. `number` is unique within a sweep.
 
     `schedule` holds the knobs that move in training: {"beta": [(0, 0.2), (10, 0.5)]} is β = 0.2 for the first ten epochs, then 0.5.
+    `folder` is the member's own: what it keeps there survives a kill (None: a training outside of a sweep has none).
     """
 
     number: int
@@ -120,6 +129,7 @@ class Member:
     seed: int
     phase: Phase = Phase.SEARCH
     schedule: Mapping[str, Sequence[tuple[int, Value]]] = field(default_factory=dict)
+    folder: Path | None = None
 
     def config_after(self, epochs: int) -> Config:
         """The config with which the member goes on after so many epochs."""
@@ -136,9 +146,9 @@ class Member:
 class Report:
     """What one member says after one epoch.
 
-    `rung_score` is the cheap, λ-free score that schedulers compare (lower is better; NaN only together with a state). `metrics` holds
-    every number that deserves a curve. The last report of a member has its `state`, the `reason` in words, and, if COMPLETE, the final
-    `score`.
+    `rung_score` is the cheap, λ-free score that schedulers compare (NaN only together with a state). `metrics` holds every number that
+    deserves a curve. The last report of a member has its `state`, the `reason` in words, and, if COMPLETE, the final `score`. Of
+    `rung_score` and `score` lower is better, always: a metric of which more is better is `lowered` there.
     """
 
     number: int
@@ -175,7 +185,8 @@ class Settings:
     is about: they are measured of every complete member, and where that is cheap after every epoch. `features` names the features in
     which generated images are compared (`name`, and its options; None: the data set's own). `latents` names the density from which codes
     are drawn where the model has none (None: the family's own). `precision` is the precision of the products in a training: float32, tf32
-    or bfloat16 (`objectives/training/precision.py`). `device` is torch's name of a device, or `accelerator`: the accelerator that torch
+    or bfloat16 (`objectives/training/precision.py`). `silence_s`: a training in a process of its own is ended where it reports nothing for
+    so long. `device` is torch's name of a device, or `accelerator`: the accelerator that torch
     finds where the training runs.
     """
 
@@ -194,6 +205,7 @@ class Settings:
     features: Mapping[str, Any] | None = None
     latents: str | None = None
     precision: Precision = "float32"
+    silence_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -286,6 +298,15 @@ class HeirRun(PackedRun, Protocol):
         ...
 
 
+@runtime_checkable
+class ClosingRun(Run, Protocol):
+    """A run that trains outside of this process."""
+
+    def close(self) -> object:
+        """End what still trains. What members have kept stays, so that another run can go on with it."""
+        ...
+
+
 class Objective:
     """What is trained and how it is scored: all that `search` may ask of it, with defaults.
 
@@ -371,6 +392,10 @@ class Objective:
     def probes(self, config: Config) -> Mapping[str, Probe]:
         """One fixed batch per player, for the check that every λ is alive. Empty where nothing can be proven."""
         return {}
+
+    def tried(self, names: Sequence[str]) -> list[Check] | None:
+        """What short trainings say of these λ, for an objective that nobody can look into; None: `probes` prove more."""
+        return None
 
     def start(self, members: Sequence[Member]) -> Run:
         """Begin to train `members`. They have the same value of every structural knob."""

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import pkgutil
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from objectives.base import Objective, ObjectiveError
@@ -55,7 +59,7 @@ def load(name: str) -> type[Objective]:
             return file.objective(rest)  # type: ignore[no-any-return]
         if not colon:
             return file.OBJECTIVE  # type: ignore[no-any-return]
-    if colon:
+    if colon or first.endswith(".py"):
         return _load_users(name)
     raise ObjectiveError(unknown("objective", name, known) + " A class of your own is written package.module:Class.")
 
@@ -67,16 +71,13 @@ def objectives() -> dict[str, type[Objective]]:
 
 
 def attribute(kind: str, name: str) -> Any:
-    """The object that a user's `package.module:attribute` names.
+    """The object that a user's `package.module:attribute` or `folder/file.py:attribute` names.
 
     Raises:
         ObjectiveError: the module cannot be imported, or has no such attribute.
     """
     module_name, _, wanted = name.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ObjectiveError(f"{kind} {name!r}: module {module_name!r} must be importable from the current folder; {error}.") from error
+    module = _module(kind, name, module_name)
     found = getattr(module, wanted, None)
     if not callable(found):
         known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
@@ -84,9 +85,65 @@ def attribute(kind: str, name: str) -> Any:
     return found
 
 
+def _module(kind: str, name: str, wanted: str) -> ModuleType:
+    """A user's module, by its name or by its file.
+
+    Raises:
+        ObjectiveError: it does not exist, or cannot be imported.
+    """
+    if wanted.endswith(".py"):
+        return _file(kind, name, wanted)
+    try:
+        return importlib.import_module(wanted)
+    except ImportError as error:
+        raise ObjectiveError(f"{kind} {name!r}: module {wanted!r} must be importable from the current folder; {error}.") from error
+
+
+def _file(kind: str, name: str, wanted: str) -> ModuleType:
+    """A user's file as a module. It finds the files beside it, as when it is run."""
+    places = [Path(wanted), *(Path(place or ".") / wanted for place in sys.path)]
+    path = next((place.resolve() for place in places if place.is_file()), None)
+    if path is None:
+        raise ObjectiveError(f"{kind} {name!r}: the file {wanted} must exist; it does not. The current folder is {Path.cwd()}.")
+    known = next((one for one in list(sys.modules.values()) if getattr(one, "__file__", None) == str(path)), None)
+    if known is not None and known.__name__ != "__main__":
+        return known
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
+    title = path.stem if path.stem not in sys.modules else f"{path.stem}_{abs(hash(str(path)))}"
+    spec = importlib.util.spec_from_file_location(title, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[title] = module
+    try:
+        spec.loader.exec_module(module)
+    except ImportError as error:
+        del sys.modules[title]
+        raise ObjectiveError(f"{kind} {name!r}: {wanted} cannot be imported; {error}.") from error
+    except BaseException:
+        del sys.modules[title]
+        raise
+    return module
+
+
+def _declared(name: str) -> Any:
+    """The object that is named; in a file without a name after it, the one function that is declared as an objective."""
+    file, colon, _ = name.partition(":")
+    if colon:
+        return attribute("objective", name)
+    found = {key: value for key, value in vars(_module("objective", name, file)).items() if hasattr(value, "as_objective")}
+    if len({id(value) for value in found.values()}) == 1:
+        return next(iter(found.values()))
+    what = f"{', '.join(found)}; name one, as in {file}:{next(iter(found))}" if found else "none. Put @objective(...) before a function"
+    raise ObjectiveError(f"{file} must declare one objective, or its name must be given; it declares {what}.")
+
+
 def _load_users(name: str) -> type[Objective]:
-    """A user's class, completed with the interface's defaults."""
-    found = attribute("objective", name)
+    """A user's function as an objective; or a user's class, completed with the interface's defaults."""
+    found = _declared(name)
+    if hasattr(found, "as_objective"):
+        return found.as_objective(name)  # type: ignore[no-any-return]
     wanted = ["knobs", "metrics", "score", "start", "read_test"]
     missing = [one for one in wanted if not hasattr(found, one)]
     if missing:

@@ -30,6 +30,8 @@ def check(objective: Objective, names: Sequence[str] | None = None) -> list[Chec
     strange = [name for name in names or () if name not in lambdas]
     if strange:
         raise base.ObjectiveError(registry.unknown("a λ to check", strange[0], list(lambdas)))
+    if (tried := objective.tried(list(names or lambdas))) is not None:
+        return tried
     if _has_no_probes(objective):
         missing = "nothing was proven: the objective has no `probes` (see base.Probe)"
         return [Check(name, True, "", missing, proven=False) for name in names or lambdas]

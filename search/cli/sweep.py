@@ -123,7 +123,7 @@ def source(target: str) -> str | Path | dict[str, Any]:
 
     if target in presets():
         return presets()[target]
-    if target in names("objective") or ":" in target:
+    if target in names("objective") or ":" in target or target.endswith(".py"):
         return {"objective": target}
     if Path(target).is_file() or target.endswith((".yaml", ".yml")):
         return target

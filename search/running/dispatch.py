@@ -46,7 +46,7 @@ class Dispatch:
             start = Origin(self.home.handed_on(self.name, row.parent, row.parent_epoch), row.start)
         left = self._handed_on(row) if row.phase == Phase.SEARCH else ()
         return Assigned(
-            Member(row.number, row.config, row.seed, Phase(row.phase), row.schedule),
+            Member(row.number, row.config, row.seed, Phase(row.phase), row.schedule, self.home.own(self.name, row.number)),
             self.home.checkpoint(self.name, row.number),
             self.home.weights(self.name, row.number) if kept else None,
             self.home.picture(self.name, row.number) if kept else None,

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 from infra.storage import replaced
-from objectives.base import OUT_OF_MEMORY, SPOILED, HeirRun, Objective, PackedRun, Report, Run, State, out_of_memory
+from objectives.base import OUT_OF_MEMORY, SPOILED, ClosingRun, HeirRun, Objective, PackedRun, Report, Run, State, out_of_memory
 from search.running.work import Assigned
 
 
@@ -72,6 +72,12 @@ class Pack:
             if epoch in self._heirlooms[number]:
                 with replaced(self._heirlooms[number][epoch]) as copy:
                     shutil.copyfile(self._paths[number], copy)
+
+    def close(self) -> None:
+        """End what trains outside of this process."""
+        for run in self._runs.values():
+            if isinstance(run, ClosingRun):
+                run.close()
 
     def remark(self) -> str:
         """What happened to the pack since the last call, in words; empty if there is nothing to say."""

@@ -31,6 +31,11 @@ class MemberTrainable(tune.Trainable):  # type: ignore[misc]
         self.setup(new_config)
         return True
 
+    def cleanup(self) -> None:
+        """The process ends: nothing of its last trial goes on."""
+        if self._worker is not None:
+            self._worker.close()
+
     def step(self) -> dict[str, Any]:
         """A step of the worker: its result, and whether the trial is over."""
         assert self._worker is not None

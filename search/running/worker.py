@@ -66,7 +66,14 @@ class Worker:
 
     def begin(self, work: Work) -> None:
         """Take over a piece of work. Costly things wait for `step`, where a failure is a result."""
-        self._work, self._pack, self._saved_at = work, None, time.monotonic()
+        self.close()
+        self._work, self._saved_at = work, time.monotonic()
+
+    def close(self) -> None:
+        """Leave the members in training as they are. What runs in a process of its own ends."""
+        if self._pack is not None:
+            self._pack.close()
+        self._pack = None
 
     def step(self) -> Result:
         """Do the work, or train until the next decision. A training is over when its `Progress` is done."""

@@ -293,7 +293,7 @@ class Spec(_Part):
     @property
     def own(self) -> bool:
         """Whether a part of the spec is written `package.module:name`: a module of the user's, which must be sent to a remote Ray."""
-        return any(":" in part for part in (self.objective, self.model or "", self.dataset.name or ""))
+        return any(":" in part or part.endswith(".py") for part in (self.objective, self.model or "", self.dataset.name or ""))
 
     @property
     def goals(self) -> tuple[Goal, ...]:
@@ -331,6 +331,7 @@ class Spec(_Part):
             latents=self.latents,
             batch_size=self.batch_size,
             precision=self.precision,
+            silence_s=self.limits.silence_seconds,
             device=self.device,
             threads=max(1, int(self.resources.cpu)),
             cache=cache,

@@ -1,0 +1,121 @@
+"""What a user's training leaves: a checkpoint that loads without executing code, weights, a picture."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from objectives._files import replaced
+from objectives.base import ObjectiveError
+
+_PLAIN = (bool, int, float, str, bytes, type(None))
+
+
+def checkpoint_faults(state: Any, where: str = "state") -> list[str]:
+    """What in a state could not be loaded without executing code, by its place. At most five faults."""
+    found: list[tuple[str, str]] = []
+    _look(state, where, found)
+    return [
+        f"a checkpoint must hold only tensors, numbers, strings and containers of these; {place} is a {kind}. Save its state_dict or numbers."
+        for place, kind in found[:5]
+    ]
+
+
+def _look(value: Any, where: str, found: list[tuple[str, str]]) -> None:
+    if type(value) in _PLAIN or _is_tensor(value):
+        return
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _look(key, f"the key {key!r} of {where}", found)
+            _look(item, f"{where}[{key!r}]", found)
+    elif isinstance(value, list | tuple):
+        for place, item in enumerate(value):
+            _look(item, f"{where}[{place}]", found)
+    else:
+        kind = type(value)
+        found.append((where, kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"))
+
+
+def _is_tensor(value: Any) -> bool:
+    import torch
+
+    return isinstance(value, torch.Tensor)
+
+
+def save_weights(weights: Mapping[str, Any], path: Path) -> None:
+    """Write tensors by name as safetensors.
+
+    Raises:
+        ObjectiveError: it is no mapping of names to tensors or arrays.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    if not isinstance(weights, Mapping):
+        raise ObjectiveError(f"weights must be tensors by name, such as model.state_dict(); got a {type(weights).__name__}.")
+    tensors = {}
+    for name, value in weights.items():
+        if not _is_tensor(value) and not hasattr(value, "__array__"):
+            raise ObjectiveError(f"weights[{name!r}] must be a tensor or an array; got a {type(value).__name__}.")
+        # A copy: two names may share memory, which the format does not allow.
+        tensors[str(name)] = torch.as_tensor(value).detach().cpu().clone().contiguous()
+    with replaced(path) as beside:
+        save_file(tensors, beside)
+
+
+def save_picture(picture: Any, path: Path) -> None:
+    """Write a PNG of images, a PIL image, a matplotlib figure or the file of a picture.
+
+    Raises:
+        ObjectiveError: it is none of these.
+    """
+    with replaced(path) as beside:
+        if isinstance(picture, str | Path):
+            shutil.copyfile(picture, beside)
+        elif hasattr(picture, "savefig"):
+            picture.savefig(beside, format="png")
+        elif hasattr(picture, "save"):
+            picture.save(beside, format="PNG")
+        else:
+            _save_images(picture, beside)
+
+
+def _save_images(images: Any, path: Path) -> None:
+    import torch
+    from torchvision.utils import save_image
+
+    try:
+        tensor = torch.as_tensor(images).detach().cpu().float()
+    except (TypeError, ValueError, RuntimeError):
+        raise ObjectiveError(f"picture must be images, a figure or the path of a PNG; got a {type(images).__name__}.") from None
+    if tensor.ndim == 2:
+        tensor = tensor[None]
+    if tensor.ndim == 3:
+        tensor = tensor[:, None]
+    if tensor.ndim != 4 or tensor.shape[1] not in (1, 3):
+        raise ObjectiveError(f"picture must have the shape (n, 1 or 3, height, width) or (n, height, width); got {tuple(tensor.shape)}.")
+    save_image(tensor[:64].clamp(0, 1), path, format="png")
+
+
+def with_numbers(weights: Path, numbers: Mapping[str, float], path: Path) -> None:
+    """Write weights again with final numbers beside them, in the file's metadata. Without weights the file holds the numbers alone."""
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    tensors = {}
+    if weights.exists():
+        with safe_open(weights, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    with replaced(path) as beside:
+        save_file(tensors, beside, metadata={"numbers": json.dumps(dict(numbers))})
+
+
+def numbers_of(path: Path) -> dict[str, float]:
+    """The numbers that `with_numbers` wrote beside the weights."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        return {name: float(value) for name, value in json.loads((file.metadata() or {}).get("numbers", "{}")).items()}

@@ -1,0 +1,132 @@
+"""The process of one member, after it was started: a user's function, or a program that takes its place.
+
+Its descriptors are, in this order: where all that it prints goes; and for a function, where it reads answers and where it tells events.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from objectives.programs.trial import Request, Stop, Trial
+from objectives.registry import load
+
+CANNOT_START = 127  # as a shell has it
+
+
+def run(request: Mapping[str, Any], fds: Sequence[int], *, forked: bool = True) -> NoReturn:
+    """Become the member.
+
+    `request` has `argv`, a program and its arguments; or `trial`, a `Request`, and `objective`, the function. `environment` is added to the
+    process's own.
+    """
+    code = 1
+    try:
+        os.setpgid(0, 0)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.environ.update(request.get("environment", {}))
+        _connect(fds[0])
+        if "argv" in request:
+            _become(request["argv"])
+        elif forked:
+            code = _train(request, fds[1], fds[2])
+        else:
+            _anew(request, fds)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        _flush()
+        os._exit(code)  # the exit functions of the server are not the member's
+
+
+def _connect(output: int) -> None:
+    """Nothing on standard input, and all that is printed to `output`."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((nothing, 0), (output, 1), (output, 2)):
+        os.dup2(source, target)
+    os.close(nothing)
+    os.close(output)
+
+
+def _become(argv: Sequence[str]) -> None:
+    """The program takes the place of this process."""
+    try:
+        os.execvp(argv[0], list(argv))
+    except FileNotFoundError:
+        print(f"{argv[0]}: no such program", file=sys.stderr)
+    except PermissionError:
+        print(f"{shutil.which(argv[0]) or argv[0]}: not executable", file=sys.stderr)
+    except OSError as error:
+        print(f"{argv[0]}: cannot be started: {error}", file=sys.stderr)
+    _flush()
+    os._exit(CANNOT_START)
+
+
+def _anew(request: Mapping[str, Any], fds: Sequence[int]) -> None:
+    """A new interpreter takes the place of this one, which cannot use its accelerator."""
+    for fd in fds[1:]:
+        os.set_inheritable(fd, True)
+    argv = [sys.executable, "-m", "objectives.programs.member", json.dumps(dict(request)), str(fds[1]), str(fds[2])]
+    os.execv(sys.executable, argv)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            continue
+
+
+class _Pipes:
+    """The way to the worker."""
+
+    def __init__(self, answers: int, events: int) -> None:
+        self._answers, self._events = os.fdopen(answers, "r"), os.fdopen(events, "w")
+
+    def tell(self, what: Mapping[str, Any]) -> None:
+        """Send one line."""
+        self._events.write(json.dumps(dict(what)) + "\n")
+        self._events.flush()
+
+    def may_go_on(self) -> bool:
+        """Wait for `go`. When the worker is gone, the member ends at once."""
+        answer = self._answers.readline()
+        if not answer:
+            os._exit(1)
+        return answer.strip() == "go"
+
+
+def _train(request: Mapping[str, Any], answers: int, events: int) -> int:
+    """Train, and say how it ended. Returns the exit status."""
+    channel = _Pipes(answers, events)
+    try:
+        asked = Request.from_plain(request["trial"])
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(asked.threads)
+        load(request["objective"]).train(Trial(asked, channel))  # type: ignore[attr-defined]
+    except Stop:
+        channel.tell({"end": "stopped"})
+    except SystemExit as error:
+        channel.tell({"end": "exited", "code": error.code if isinstance(error.code, int | None) else str(error.code)})
+    except BaseException as error:
+        traceback.print_exc()
+        channel.tell({"end": "raised", "reason": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()})
+    else:
+        channel.tell({"end": "returned"})
+    return 0
+
+
+if __name__ == "__main__":
+    status = 1
+    try:
+        status = _train(json.loads(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    finally:
+        _flush()
+        os._exit(status)
