@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -45,8 +45,9 @@ def unknown(kind: str, given: str, known: Sequence[str]) -> str:
     return f"{kind} must be one of {there}; got {given!r}.{hint}"
 
 
-def load(name: str) -> type[Objective]:
-    """The objective class of a name: a file of `families`, what such a file makes (`pythae:BetaVAE`), or a user's `package.module:Class`.
+def load(name: str, program: Mapping[str, Any] | None = None) -> type[Objective]:
+    """The objective class of a name: a file of `families`, what such a file makes (`pythae:BetaVAE`, or a command from what a spec says of
+    the `program`), a user's `package.module:Class`, or a user's function (`mine.py`, `mine.py:train`, `mine:train`).
 
     Raises:
         ObjectiveError: the name does not exist, the module cannot be imported, or the class lacks part of the protocol.
@@ -55,6 +56,8 @@ def load(name: str) -> type[Objective]:
     known = names("objective")
     if first in known:
         file: Any = importlib.import_module(f"{PACKAGES['objective']}.{first}")
+        if hasattr(file, "program"):
+            return file.program(program)  # type: ignore[no-any-return]
         if hasattr(file, "objective"):
             return file.objective(rest)  # type: ignore[no-any-return]
         if not colon:

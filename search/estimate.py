@@ -21,7 +21,6 @@ from infra import machine
 from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.storage import Home
 from objectives.base import Phase, State
-from objectives.registry import load
 from search.asking.space import Space
 from search.choosing.arms import t_quantile
 from search.choosing.from_members import error_of, planned, seeds_asked
@@ -289,9 +288,9 @@ def _lambda_said(goal: Goal, past: Past) -> str:
 
 def _trained_now(spec: Spec, home: Home) -> Cost:
     """From a training here and now."""
-    trained = load(spec.objective)(spec.settings(cache=str(home.cache)))
+    trained = spec.trained(spec.settings(cache=str(home.cache)))
     trained.prepare()
-    return Cost(0.0, trained.epoch_seconds(Space(spec, load(spec.objective)).config({})))
+    return Cost(0.0, trained.epoch_seconds(Space(spec, spec.trained).config({})))
 
 
 @dataclass(frozen=True)

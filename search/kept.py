@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import PurePath
 from typing import Any
 
 from infra import provenance, tracking
@@ -138,8 +139,14 @@ def go_on(catalogue: Catalogue, name: str, spec: Spec, trials: int, workers: int
     return spec
 
 
+def short_name(part: str) -> str:
+    """What a part of a spec adds to the name of a sweep: `mine` for `folder/mine.py:train`."""
+    file = part.partition(":")[0]
+    return PurePath(file).stem if file.endswith(".py") else part.replace(":", ".").replace("/", ".")
+
+
 def _free_name(catalogue: Catalogue, spec: Spec) -> str:
-    stem = sweep_name("-".join(part.replace(":", ".").replace("/", ".") for part in (spec.objective, spec.dataset.name or "data")))
+    stem = sweep_name("-".join(part for part in (short_name(spec.objective), short_name(spec.dataset.name or "data")) if part != "none"))
     number = 1
     while catalogue.has_sweep(f"{stem}-{number}"):
         number += 1

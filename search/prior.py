@@ -8,7 +8,6 @@ from typing import Any
 
 from infra.catalogue import Catalogue, SweepRow
 from infra.storage import Home
-from objectives.registry import load
 from search.asking.space import Space
 from search.choosing import from_members
 from search.choosing.answer import Answer
@@ -29,7 +28,7 @@ def resolved(spec: Spec, home: Home) -> list[dict[str, Any]]:
     """
     if not spec.prior:
         return []
-    space = Space(spec, load(spec.objective))
+    space = Space(spec, spec.trained)
     with Catalogue(home.catalogue_url, create=False) as catalogue:
         if spec.prior == (AUTO,):
             rows = [row for row in catalogue.sweeps() if row.objective == spec.objective and not _faults(row, space)]

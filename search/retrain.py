@@ -16,7 +16,6 @@ from infra.catalogue import Catalogue
 from infra.storage import Home, ready
 from infra.tracking import MlflowTracker
 from objectives.base import Member, ObjectiveError, Phase, Report, State
-from objectives.registry import load
 from search.choosing.answer import Answer
 from search.errors import SpecError
 from search.running.work import Assigned, Prepare, Prepared, Progress, Setting, Train
@@ -72,7 +71,7 @@ def train(
     folder = Path(out) if out else home.root / "trained" / f"{title}-{seed}"
     started = time.monotonic()
     cluster.quiet_environment(local=False)
-    worker, setting = Worker(), Setting(spec.objective, spec.settings(cache=str(home.cache)))
+    worker, setting = Worker(), Setting(spec.objective, spec.settings(cache=str(home.cache)), program=spec.program)
     worker.begin(Prepare(setting))
     prepared = worker.step()
     if isinstance(prepared, Prepared) and prepared.error:
@@ -161,7 +160,7 @@ def _target(target: str, home: Home) -> tuple[str, Spec, dict[str, Any], dict[in
             [f"`train` needs a config with no free knob; {target} searches {names}. Export one: lagrange export NAME -o best.yaml"]
         )
     spec = read({**mapping, "search": {}}, purpose="train")
-    knobs = load(spec.objective).knobs
+    knobs = spec.trained.knobs
     config = {name: knob.default for name, knob in knobs.items()} | dict(spec.fixed)
     confirmed = (spec.promise or {}).get("confirmed", [])
     return Path(target).stem, spec, config, {entry["seed"]: entry["score"] for entry in confirmed}

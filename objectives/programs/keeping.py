@@ -11,6 +11,7 @@ from typing import Any
 from objectives._files import replaced
 from objectives.base import ObjectiveError
 
+NUMBERS = "numbers"  # the key of the final numbers in the metadata of weights
 _PLAIN = (bool, int, float, str, bytes, type(None))
 
 
@@ -19,7 +20,7 @@ def checkpoint_faults(state: Any, where: str = "state") -> list[str]:
     found: list[tuple[str, str]] = []
     _look(state, where, found)
     return [
-        f"a checkpoint must hold only tensors, numbers, strings and containers of these; {place} is a {kind}. Save its state_dict or numbers."
+        f"a checkpoint must hold only tensors, numbers, strings and containers of these; {place} is a {kind}. Save its state_dict."
         for place, kind in found[:5]
     ]
 
@@ -45,8 +46,8 @@ def _is_tensor(value: Any) -> bool:
     return isinstance(value, torch.Tensor)
 
 
-def save_weights(weights: Mapping[str, Any], path: Path) -> None:
-    """Write tensors by name as safetensors.
+def save_weights(weights: Mapping[str, Any], numbers: Mapping[str, float], path: Path) -> None:
+    """Write tensors by name as safetensors, with final numbers in the file's metadata.
 
     Raises:
         ObjectiveError: it is no mapping of names to tensors or arrays.
@@ -63,7 +64,7 @@ def save_weights(weights: Mapping[str, Any], path: Path) -> None:
         # A copy: two names may share memory, which the format does not allow.
         tensors[str(name)] = torch.as_tensor(value).detach().cpu().clone().contiguous()
     with replaced(path) as beside:
-        save_file(tensors, beside)
+        save_file(tensors, beside, metadata=_metadata(numbers))
 
 
 def save_picture(picture: Any, path: Path) -> None:
@@ -100,22 +101,21 @@ def _save_images(images: Any, path: Path) -> None:
     save_image(tensor[:64].clamp(0, 1), path, format="png")
 
 
-def with_numbers(weights: Path, numbers: Mapping[str, float], path: Path) -> None:
-    """Write weights again with final numbers beside them, in the file's metadata. Without weights the file holds the numbers alone."""
-    from safetensors import safe_open
-    from safetensors.torch import save_file
+def save_numbers(numbers: Mapping[str, float], path: Path) -> None:
+    """Write final numbers as weights without a tensor: they stand in the file's metadata. Loads no torch."""
+    from safetensors import serialize_file
 
-    tensors = {}
-    if weights.exists():
-        with safe_open(weights, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
     with replaced(path) as beside:
-        save_file(tensors, beside, metadata={"numbers": json.dumps(dict(numbers))})
+        serialize_file({}, beside, metadata=_metadata(numbers))
 
 
 def numbers_of(path: Path) -> dict[str, float]:
-    """The numbers that `with_numbers` wrote beside the weights."""
+    """The final numbers beside weights. Loads no torch."""
     from safetensors import safe_open
 
-    with safe_open(path, "pt") as file:
-        return {name: float(value) for name, value in json.loads((file.metadata() or {}).get("numbers", "{}")).items()}
+    with safe_open(path, "np") as file:
+        return {name: float(value) for name, value in json.loads((file.metadata() or {}).get(NUMBERS, "{}")).items()}
+
+
+def _metadata(numbers: Mapping[str, float]) -> dict[str, str]:
+    return {NUMBERS: json.dumps(dict(numbers))}

@@ -16,7 +16,7 @@ from objectives._files import replaced
 from objectives.base import Member, Report, State, lowered
 from objectives.programs.declared import Declared
 from objectives.programs.journal import REPORTS, tell, told
-from objectives.programs.keeping import with_numbers
+from objectives.programs.keeping import save_numbers
 from objectives.programs.log import LOG, last_lines
 from objectives.programs.process import Event, MemberProcess
 from objectives.programs.trial import FILES, PICTURE, WEIGHTS
@@ -111,14 +111,16 @@ class ProcessRun:
     def save_weights(self, number: int, path: Path) -> None:
         """Write what the member handed over, with its final numbers beside it."""
         one = self._ones[number]
-        with_numbers(one.folder / WEIGHTS, one.finish or {}, path)
+        if (one.folder / WEIGHTS).exists():
+            _copy(one.folder / WEIGHTS, path)
+        else:
+            save_numbers(one.finish or {}, path)
 
     def save_picture(self, number: int, path: Path) -> bool:
         """Copy the picture that the member handed over, if there is one."""
         source = self._ones[number].folder / PICTURE
         if source.exists():
-            with replaced(path) as beside:
-                shutil.copyfile(source, beside)
+            _copy(source, path)
         return source.exists()
 
     def read(self, number: int) -> frozenset[str]:
@@ -251,6 +253,11 @@ def _taken_up(member: Member, folder: Path, epochs: int) -> _One:
         with replaced(note) as beside:
             beside.write_text(json.dumps(mine))
     return _One(member, folder, journal=[{"report": metrics, "epoch": epoch, "old": True} for epoch, metrics in told(folder)])
+
+
+def _copy(source: Path, path: Path) -> None:
+    with replaced(path) as beside:
+        shutil.copyfile(source, beside)
 
 
 def _close(ones: list[_One], temporary: Path | None) -> None:

@@ -244,7 +244,7 @@ class Trial:
         numbers = {name: _number(name, value) for name, value in metrics.items()}
         folder = self._request.folder
         if weights is not None:
-            save_weights(weights, folder / WEIGHTS)
+            save_weights(weights, numbers, folder / WEIGHTS)
         if picture is not None:
             save_picture(picture, folder / PICTURE)
         asked = self._request.score_at if score_at is not None else ()

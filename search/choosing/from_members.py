@@ -9,7 +9,6 @@ from dataclasses import replace
 from infra.catalogue import MemberRow, config_hash
 from objectives import metrics
 from objectives.base import Phase, State
-from objectives.registry import load
 from search import schedulers as stopping
 from search.asking.seeds import derive
 from search.asking.space import OFF_ARM, Space
@@ -89,7 +88,7 @@ def to_confirm(spec: Spec, space: Space, rows: Sequence[Row]) -> list[Candidate]
 
 def planned(spec: Spec) -> dict[str, int]:
     """How many members each phase will have at most."""
-    lambdas = len(Space(spec, load(spec.objective)).lambdas)
+    lambdas = len(Space(spec, spec.trained).lambdas)
     alone, confirm = bool(spec.alone), spec.confirm
     usual = front.USUAL if len(spec.asked) > 1 else candidates.usual(lambdas, alone)
     configs = confirm.configs if confirm.configs is not None else usual
@@ -106,7 +105,7 @@ def finalists_planned(spec: Spec) -> int:
     """
     if len(spec.asked) > 1:
         return 1 + front.FINALISTS
-    lambdas = len(Space(spec, load(spec.objective)).lambdas)
+    lambdas = len(Space(spec, spec.trained).lambdas)
     return 1 + lambdas if spec.alone else 2 + (lambdas if lambdas > 1 else 0)
 
 

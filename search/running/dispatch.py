@@ -9,7 +9,6 @@ from infra.catalogue import MemberRow
 from infra.cluster import Cluster
 from infra.storage import Home
 from objectives.base import Member, Phase
-from objectives.registry import load
 from search import schedulers
 from search.asking import samplers
 from search.asking.space import OFF_ARM, Space
@@ -27,7 +26,7 @@ class Dispatch:
         self.name, self.spec, self.home, self.ledger, self.up = name, spec, home, ledger, up
         # To a remote Ray the folder is shipped; a local worker imports from the user's current folder.
         folder = Path.cwd() if up.local else None
-        self._setting = Setting(spec.objective, spec.settings(cache=str(home.cache)), spec.limits.memory_gb, folder)
+        self._setting = Setting(spec.objective, spec.settings(cache=str(home.cache)), spec.limits.memory_gb, folder, spec.program)
         self._milestones = tuple(schedulers.make(spec.scheduler, self._setting.settings.epochs).milestones)
 
     def work(self, job: Job) -> Work:
@@ -73,6 +72,6 @@ class Dispatch:
         searched = tuple(self.spec.search or {})
         shares = [-(-members // self.up.workers) for members in planned(self.spec).values()]
         checked = searched if self.spec.check else ()
-        wanted, space = self.spec.ranges or (), Space(self.spec, load(self.spec.objective))
+        wanted, space = self.spec.ranges or (), Space(self.spec, self.spec.trained)
         ranges = {name: space.one_on(name) for name in wanted}
         return Prepare(self._setting, checked, searched, self._pack(), max(shares), sum(shares), ranges)  # type: ignore[arg-type]

@@ -10,7 +10,6 @@ from infra.cluster import Cluster
 from infra.storage import Home
 from infra.tracking import NullTracker, Tracker
 from objectives.base import Phase
-from objectives.registry import load
 from search import schedulers
 from search.asking.space import Space
 from search.asking.study import Study
@@ -40,7 +39,7 @@ def opened(
     clock: Callable[[], float] = time.time,
 ) -> tuple[Plan, Dispatch]:
     """The plan of a resolved spec, and its dispatch. The wall time of the budget starts now."""
-    objective, epochs = load(spec.objective), spec.settings().epochs
+    objective, epochs = spec.trained, spec.settings().epochs
     space = Space(spec, objective)
     ledger = Ledger(
         name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
@@ -22,6 +23,7 @@ class MemberTrainable(tune.Trainable):  # type: ignore[misc]
     def setup(self, config: dict[str, Any]) -> None:
         """Take over a trial's work."""
         machine.return_memory()
+        os.chdir(os.environ.get("TUNE_ORIG_WORKING_DIR", "."))  # Tune moves to a folder of its own; a user's module reads files beside it
         self._worker = self._worker or Worker({"node": ray.get_runtime_context().get_node_id()})
         self._work, self._found = config["work"], None
         self._worker.begin(self._work)

@@ -16,7 +16,6 @@ from infra import cluster, tracking
 from infra.cluster import Cluster
 from infra.errors import InfraError
 from infra.storage import Home
-from objectives.registry import load
 from search.running.dispatch import Dispatch
 from search.running.plan import Plan
 from search.spec.keys import Spec
@@ -69,7 +68,7 @@ class Where:
             gpu=spec.resources.gpu,
             folder=own,
             ahead=SOON + ("mlflow",) * self.tracking + AT_THE_END,
-            workers_ahead=WORKERS_SOON + load(spec.objective).imports,
+            workers_ahead=WORKERS_SOON + spec.trained.imports,
         ) as found:
             yield found
 

@@ -22,12 +22,16 @@ CHECKED = ConfigDict(extra="forbid", revalidate_instances="always")
 
 @dataclass(frozen=True, config=CHECKED)
 class Setting:
-    """What all work of one sweep shares. `folder` holds a user's own module; None where the module was shipped to the node."""
+    """What all work of one sweep shares. `folder` holds a user's own module; None where the module was shipped to the node.
+
+    `program` is what a spec says of a command.
+    """
 
     objective: str
     settings: Settings
     memory_gb: float | None = None
     folder: Path | None = None
+    program: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, config=CHECKED)

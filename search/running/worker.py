@@ -112,12 +112,12 @@ class Worker:
         folder = str(setting.folder) if setting.folder else ""
         if folder and folder not in sys.path:
             sys.path.insert(0, folder)
-        key = json.dumps([setting.objective, asdict(setting.settings)], sort_keys=True, default=str)
+        key = json.dumps([setting.objective, setting.program, asdict(setting.settings)], sort_keys=True, default=str)
         if key not in self._objectives:
             if setting.settings.device != ACCELERATOR:  # whichever there is, an objective that needs one finds it
                 device_of(setting.settings.device)
             self._objectives.clear()
-            self._objectives[key] = load(setting.objective)(setting.settings)
+            self._objectives[key] = load(setting.objective, setting.program)(setting.settings)
         return self._objectives[key]
 
     # Training ---------------------------------------------------------------------------------------------------------------------------

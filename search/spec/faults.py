@@ -12,7 +12,7 @@ from pathlib import Path
 
 from objectives import base, data, features, models
 from objectives.base import Conflict, Intent, Knob, Objective, Value
-from objectives.registry import load, names, unknown
+from objectives.registry import names, unknown
 from search import schedulers
 from search.asking import samplers
 from search.asking.space import Space
@@ -23,7 +23,7 @@ from search.spec.constraints import constraint_faults
 from search.spec.defaults import bounds, default_dataset, searched_alone, searched_knobs
 from search.spec.goals import goal_faults
 from search.spec.handing_on import evolving_faults, handing_on_faults, stopping
-from search.spec.keys import Purpose, Range, Resources, Scalar, Searched, Spec, condition, plain
+from search.spec.keys import COMMAND, Purpose, Range, Resources, Scalar, Score, Searched, Spec, condition, plain
 from search.spec.priors import prior_faults
 
 # The off arm needs a config, and a curve over λ needs three more.
@@ -34,7 +34,7 @@ STRETCH = 1000.0
 
 def warnings(spec: Spec) -> list[str]:
     """What the objective says against a resolved spec without refusing it. A user should read it before training starts."""
-    return [conflict.message for conflict in conflicts(spec, load(spec.objective)) if conflict.level == "warning"]
+    return [conflict.message for conflict in conflicts(spec, spec.trained) if conflict.level == "warning"]
 
 
 def knob_faults(spec: Spec, objective: type[Objective], purpose: Purpose) -> list[str]:
@@ -190,7 +190,7 @@ def _intent(spec: Spec, objective: type[Objective]) -> Intent:
         epochs=epochs,
         first_rung=next(iter(milestones), None),
         metric=spec.score_name or objective.score,
-        score=spec.score,
+        score=spec.settings().score,
     )
 
 
@@ -360,7 +360,7 @@ def _model_faults(spec: Spec, objective: type[Objective], known: tuple[str, ...]
 
 def plain_faults(spec: Spec, remote: bool) -> list[str]:
     """Faults that do not depend on the objective."""
-    faults = []
+    faults = _command_faults(spec)
     trials, confirm = spec.budget.trials, spec.confirm
     if trials < 1:
         faults.append(f"budget.trials must be at least 1; got {trials}. Give at least {MIN_TRIALS}; 24 is the default.")
@@ -380,6 +380,15 @@ def plain_faults(spec: Spec, remote: bool) -> list[str]:
     faults += [] if _is_export(spec) else samplers.faults(spec.sampler)
     faults += schedulers.faults(spec.scheduler) or (schedulers.blind(spec.scheduler) if len(spec.asked) > 1 else [])
     return faults + _resource_faults(spec.resources, remote)
+
+
+def _command_faults(spec: Spec) -> list[str]:
+    """Keys of a command beside another objective."""
+    if spec.objective == COMMAND:
+        return []
+    given = [key for key in ("command", "shell", "knobs", "read", "metrics") if getattr(spec, key)]
+    given += ["score.name"] if isinstance(spec.score, Score) else []
+    return [f"{', '.join(given)} must be left out where the objective is no command; it is {spec.objective!r}."] if given else []
 
 
 def _is_export(spec: Spec) -> bool:

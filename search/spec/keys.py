@@ -18,7 +18,8 @@ from pydantic import (
     model_validator,
 )
 
-from objectives.base import Precision, Settings
+from objectives.base import Objective, Precision, Settings
+from objectives.registry import load
 from search.spec import several
 from search.spec.constraints import GRAMMAR, NAN_RATE, Constraint, constraint
 from search.spec.goals import Goal, goal
@@ -28,6 +29,7 @@ from search.spec.text import to_yaml
 Purpose = Literal["sweep", "train"]
 
 DEFAULT_EPOCHS = 20
+COMMAND = "command"  # the objective that is a program
 AUTO = "auto"  # all sweeps of the catalogue that can be a prior
 
 
@@ -185,10 +187,23 @@ def condition(wanted: Searched) -> dict[str, tuple[Scalar, ...]]:
     return dict(wanted.when or {}) if isinstance(wanted, Range) else {}
 
 
+class Score(_Part):
+    """The metric that decides, of an objective that is a command: its name, which way is better, and of which epoch it is taken."""
+
+    name: str
+    better: Literal["lower", "higher"] = "lower"
+    of: Literal["last", "best_epoch"] = "last"
+
+
 class Spec(_Part):
     """A sweep, as its YAML says it. Build a spec with `Spec.read`, which resolves and checks it."""
 
     objective: str
+    command: str | tuple[str, ...] | None = None
+    shell: bool = False
+    knobs: dict[str, dict[str, Any]] = {}
+    read: dict[str, str] | None = None
+    metrics: dict[str, Literal["lower", "higher"]] = {}
     model: str | None = None
     dataset: DatasetSpec = DatasetSpec()
     likelihood: str | None = None
@@ -201,7 +216,7 @@ class Spec(_Part):
     scheduler: Named = "asha"
     budget: Budget = Budget()
     confirm: Confirm = Confirm()
-    score: Literal["last", "best_epoch"] = "last"
+    score: Literal["last", "best_epoch"] | Score = "last"
     metric: Metrics = None
     measure: tuple[str, ...] = ()
     features: dict[str, Any] | None = None
@@ -232,6 +247,11 @@ class Spec(_Part):
         if not isinstance(said, Mapping) or "name" in said:
             return given
         return {**given, "scheduler": {"name": several.SCHEDULER, **said} if said else several.SCHEDULER}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_command_is_an_objective(cls, given: Any) -> Any:
+        return {"objective": COMMAND, **given} if isinstance(given, Mapping) and given.get("command") else given
 
     @field_validator("dataset", mode="before")
     @classmethod
@@ -276,9 +296,23 @@ class Spec(_Part):
     def _null_knob_is_own_range(cls, given: Any) -> Any:
         return {name: {} if value is None else value for name, value in given.items()} if isinstance(given, Mapping) else given
 
+    @property
+    def program(self) -> dict[str, Any] | None:
+        """What the spec says of a command, as plain data; None where the objective is none."""
+        if self.objective != COMMAND:
+            return None
+        said = self.model_dump(mode="json", include={"command", "shell", "knobs", "read", "metrics"}, exclude_none=True)
+        return {**said, "score": self.score.model_dump() if isinstance(self.score, Score) else None}
+
+    @property
+    def trained(self) -> type[Objective]:
+        """The class of the objective. Raises ObjectiveError where there is none."""
+        return load(self.objective, self.program)
+
     def to_yaml(self) -> str:
         """The spec as YAML. `reading.read` reads it back to an equal spec."""
-        return to_yaml(self.model_dump(exclude_none=True))
+        of_a_command = set() if self.program else {"command", "shell", "knobs", "read", "metrics"}
+        return to_yaml(self.model_dump(exclude_none=True, exclude=of_a_command))
 
     @property
     def asked(self) -> tuple[Asked, ...]:
@@ -323,7 +357,7 @@ class Spec(_Part):
             epochs=self.budget.epochs or DEFAULT_EPOCHS,
             model=self.model,
             likelihood=self.likelihood,
-            score=self.score,
+            score=self.score.of if isinstance(self.score, Score) else self.score,
             metric=self.score_name or None,
             measure=self.measure,
             beside=tuple(dict.fromkeys([*(one.name for one in self.asked[1:]), *(name for name in self.constraints if name != NAN_RATE)])),

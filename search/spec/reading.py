@@ -40,9 +40,9 @@ def read(
     if spec is None:
         raise SpecError(faults)
     try:
-        objective = load(spec.objective)
+        objective = spec.trained
     except ObjectiveError as error:
-        named = [str(error)] if spec.objective else []
+        named = str(error).splitlines() if spec.objective else []
         raise SpecError(list(dict.fromkeys([*faults, *named, *plain_faults(spec, remote)]))) from error
     faults += knob_faults(spec, objective, purpose) + name_faults(spec, objective, remote) + plain_faults(spec, remote)
     faults += [conflict.message for conflict in conflicts(spec, objective) if conflict.level == "error"]
@@ -127,7 +127,7 @@ _NAMED = ("dataset", "sampler", "scheduler", schedulers.WRAPS)
 def _default_search(raw: Mapping[str, Any]) -> tuple[str, ...]:
     """The knobs that the objective searches by default, so that an override of one knob's range does not drop the others."""
     try:
-        objective = load(str(raw.get("objective")))
+        objective = load(str(raw.get("objective")), raw)
     except ObjectiveError:
         return ()
     fixed = raw.get("fixed")

@@ -11,13 +11,17 @@ import yaml
 from search.errors import SpecError
 
 PRESETS = Path(__file__).parent / "presets"
+_BOOL, _TEXT = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:str"
 _FLOAT = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as people write it: 1e-4 is a number (YAML 1.1 reads it as text), and a key that is given twice is a fault."""
+    """YAML as people write it: 1e-4 is a number (YAML 1.1 reads it as text), a key is a word, and a key that is given twice is a fault."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        for key, _ in node.value:
+            if key.tag == _BOOL:  # YAML 1.1 reads the key `off` as false
+                key.tag = _TEXT
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = sorted({str(key) for key in keys if keys.count(key) > 1})
         if twice:

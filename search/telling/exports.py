@@ -18,7 +18,6 @@ from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.errors import InfraError
 from infra.storage import Home, replaced
 from objectives.base import Phase, State
-from objectives.registry import load
 from search.choosing.answer import Answer, Row
 from search.choosing.findings import Interval, Promise
 from search.spec.keys import Spec
@@ -179,7 +178,7 @@ def write_reports(name: str, spec: Spec, answer: Answer, table: Sequence[Row], c
     write(stored, json.dumps(answer.to_dict(), indent=2) + "\n")
     title = f"{spec.objective} · {spec.model or ''} · {spec.dataset.name}"
     lambda_curve.draw(answer, table, picture, f"{title}: {answer.verdict}")
-    trade = getattr(load(spec.objective), "trade", None)
+    trade = getattr(spec.trained, "trade", None)
     drawn = [exported, stored, picture]
     if answer.front is not None and len(answer.front.metrics) == 2:  # of more there is no one picture
         named = f"{title}: {' and '.join(answer.front.metrics)}"

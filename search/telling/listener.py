@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 from infra.catalogue import MemberRow
 from objectives.base import Phase, State
-from objectives.registry import load
 from search.choosing.from_members import planned
 from search.spec.keys import Spec
 
@@ -72,7 +71,7 @@ def introduction(name: str, spec: Spec, workers: int, rows: Sequence[MemberRow])
     searched = [row for row in rows if row.phase == Phase.SEARCH]
     confirm = [row for row in rows if row.phase == Phase.CONFIRM] if len(searched) >= spec.budget.trials else []
     score = spec.score_name
-    metric = load(spec.objective).metrics.get(score)
+    metric = spec.trained.metrics.get(score)
     return {
         "name": name,
         "objective": spec.objective,

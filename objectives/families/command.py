@@ -1,0 +1,198 @@
+"""A program as an objective, in any language: a command that trains once, with one config and one seed, and says numbers.
+
+    objective: command
+    command: python train.py --beta {beta} --lr {lr} --seed {seed} --epochs {epochs} --out {folder}
+    knobs: {beta: {low: 0.01, high: 10, log: true, off: 1}, lr: {low: 1e-4, high: 1e-2, log: true}}
+    read: {lines: 'epoch (?P<epoch>\\d+) .*val=(?P<val_nll>\\S+)'}
+    score: {name: val_nll, better: lower}
+
+What stands in braces is replaced: a knob, `seed`, `epochs`, `folder` (the member's own, which survives a kill), `resume` (true where the
+member was under way before: what the program has kept is in `folder`), `device`, `threads`, `port` (a free one), `number`, and `args` (all
+knobs as --name=value). No shell reads the command, unless `shell: true` says so; values are quoted there.
+
+The program is the same process group as all that it starts, and is killed with it. Its surroundings are those of the worker, with
+`CUDA_VISIBLE_DEVICES` as Ray gives it.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from objectives.base import Config, Knob, Member, ObjectiveError, Value
+from objectives.programs.declared import Declared, checked, knob
+from objectives.programs.log import LOG, Log
+from objectives.programs.numbers import Numbers, read_faults
+from objectives.programs.objective import ProgramObjective, made
+from objectives.programs.process import MemberProcess
+from objectives.programs.trial import FILES
+
+# Each declaration names these, in a spec.
+KEYS = ("command", "shell", "knobs", "read", "score", "metrics")
+_BRACES = re.compile(r"\{\{|\}\}|(?<!\$)\{(\w+)\}")
+_OURS = ("seed", "epochs", "folder", "resume", "device", "threads", "port", "number", "args")
+_KNOB = ("low", "high", "choices", "log", "integer", "off", "default", "more", "unit", "summary")
+
+
+class Command(ProgramObjective):
+    """A command that is run once for each member."""
+
+    argv: ClassVar[str | Sequence[str]] = ""
+    shell: ClassVar[bool] = False
+    reading: ClassVar[Mapping[str, str]] = {}
+    how_to_seed: ClassVar[str] = "Pass {seed} to the program, and seed with it whatever draws the random numbers."
+
+    def starts(self, member: Member, folder: Path, again: bool, epochs: int, asked: Sequence[Config]) -> MemberProcess:
+        """Start the program."""
+        values: dict[str, Value] = {
+            **member.config,
+            "seed": member.seed,
+            "epochs": epochs,
+            "folder": str(folder / FILES),
+            "resume": "true" if again else "false",
+            "device": self._device(),
+            "threads": self.settings.threads,
+            "port": _free_port(),
+            "number": member.number,
+        }
+        request = {"argv": filled(self.argv, values, member.config, self.shell)}
+        return MemberProcess(self.host, request, Log(folder / LOG), self._reader(folder / FILES, epochs))
+
+    def _reader(self, folder: Path, epochs: int) -> Numbers:
+        return Numbers(self.reading, self.declared.score, folder, epochs)
+
+    def _device(self) -> str:
+        if self.settings.device != "accelerator":
+            return self.settings.device
+        import torch
+
+        found = torch.accelerator.current_accelerator()
+        return "cpu" if found is None else found.type
+
+    def explain(self, member: Member) -> str:
+        """What was looked for."""
+        kind, what = next(iter(self.reading.items()), ("lines", "JSON lines on standard output"))
+        return f": read.{kind} {what!r} found nothing"
+
+    def how_to_test(self, name: str) -> str:
+        """How a program reports its score on the test split."""
+        return f"report {name} beside the score to see it."
+
+
+def program(given: Mapping[str, Any] | None) -> type[ProgramObjective]:
+    """The objective class of a declaration, which has the keys `KEYS`. Without one it has no knobs.
+
+    Raises:
+        ObjectiveError: with all that is wrong with the declaration.
+    """
+    if given is None:
+        raise ObjectiveError("objective: command must have the keys command, knobs and score beside it. See `lagrange init --command`.")
+    faults = [*_command_faults(given), *read_faults(given.get("read"), _score(given))]
+    knobs, more = _knobs(given.get("knobs") or {})
+    try:
+        declared = Declared(_score(given), _better(given), 20, knobs, given.get("metrics") or {})
+        checked(declared, "command")
+    except ObjectiveError as error:
+        more = [*more, *str(error).splitlines()]
+    if faults or more:
+        raise ObjectiveError("\n".join([*faults, *more]))
+    title = _title(given["command"])
+    return made(
+        Command,
+        declared,
+        title,
+        argv=given["command"],
+        shell=bool(given.get("shell")),
+        reading=given.get("read") or {},
+        __doc__=f"The command {title}.",
+    )
+
+
+def _score(given: Mapping[str, Any]) -> str:
+    score = given.get("score")
+    return str(score.get("name", "")) if isinstance(score, Mapping) else ""
+
+
+def _better(given: Mapping[str, Any]) -> Any:
+    return given["score"].get("better", "lower") if isinstance(given.get("score"), Mapping) else "lower"
+
+
+def _title(command: str | Sequence[str]) -> str:
+    return command if isinstance(command, str) else shlex.join(command)
+
+
+def _knobs(given: Mapping[str, Any]) -> tuple[dict[str, Knob], list[str]]:
+    """The knobs, and what is wrong with their form."""
+    found, faults = {}, []
+    for name, fields in given.items():
+        if not isinstance(fields, Mapping):
+            faults.append(f"knobs.{name} must be a mapping such as {{low: 0.01, high: 10, log: true, off: 1}}; got {fields!r}.")
+            continue
+        strange = [key for key in fields if key not in _KNOB]
+        faults += [f"a key of knobs.{name} must be one of {', '.join(_KNOB)}; got {key!r}." for key in strange]
+        try:
+            found[str(name)] = knob(**{key: value for key, value in fields.items() if key in _KNOB})
+        except TypeError:
+            faults.append(f"knobs.{name} must have numbers as low, high, off and default; got {dict(fields)!r}.")
+    return found, faults
+
+
+def _command_faults(given: Mapping[str, Any]) -> list[str]:
+    command, knobs = given.get("command"), given.get("knobs") or {}
+    if not command:
+        return ["command must be given: the program and its arguments, such as `python train.py --beta {beta} --seed {seed}`."]
+    text = _title(command)
+    named = {match[1] for match in _BRACES.finditer(text) if match[1]}
+    faults = [
+        f"what stands in braces in command must be a knob or one of {', '.join(_OURS)}; got {{{name}}}. Declare it under knobs, or write "
+        f"{{{{{name}}}}} for the text itself."
+        for name in sorted(named - set(knobs) - set(_OURS))
+    ]
+    if "args" not in named and (missing := [name for name in knobs if name not in named]):
+        faults.append(f"command must use every declared knob; it lacks {', '.join(f'{{{name}}}' for name in missing)}. Or write {{args}}.")
+    if "seed" not in named:
+        faults.append("command must use {seed}: confirmation trains the same config with several seeds.")
+    if faults or given.get("shell"):
+        return faults
+    try:
+        first = shlex.split(text)[0] if isinstance(command, str) else command[0]
+    except ValueError as error:
+        return [f"command must be words as a shell would read them; {error}: {command!r}."]
+    if not _BRACES.search(first) and shutil.which(first) is None:
+        why = "is not executable" if Path(first).is_file() else "does not exist"
+        faults.append(f"command must begin with a program that exists; {first!r} {why}. Give its path, or `python {first}` for a script.")
+    return faults
+
+
+def filled(command: str | Sequence[str], values: Mapping[str, Value], knobs: Config, shell: bool) -> list[str]:
+    """The program and its arguments, with the values in their places.
+
+    Words are divided before values are filled in, so a value is never divided.
+    """
+    arguments = [f"--{name}={_text(value)}" for name, value in knobs.items()]
+    if shell:
+        quoted = {name: shlex.quote(_text(value)) for name, value in values.items()}
+        return ["/bin/sh", "-c", _filled(_title(command), {**quoted, "args": shlex.join(arguments)})]
+    words = shlex.split(command) if isinstance(command, str) else list(command)
+    whole = {**{name: _text(value) for name, value in values.items()}, "args": shlex.join(arguments)}
+    return [part for word in words for part in (arguments if word == "{args}" else [_filled(word, whole)])]
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    return _BRACES.sub(lambda match: values[match[1]] if match[1] else match[0][0], text)
+
+
+def _text(value: Value) -> str:
+    return repr(value) if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,163 @@
+"""The numbers that a program says: in lines that it prints, or in a file that it writes.
+
+    lines   a regular expression with named groups: the score and other metrics, and `epoch` if the lines say it
+    json    a file: `.jsonl` with an object in each line, or one object that is there at the end, or is written again after every epoch
+    csv     a file with the names in its first line
+    (none)  JSON objects, one in a line, on standard output
+
+Without `epoch` reports are counted. A count of epochs that begins with 0 is taken as such.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from objectives.programs.process import Event
+
+KINDS = ("lines", "json", "csv")
+LONGEST_LINE = 1 << 16  # bytes; a longer line is looked at in parts
+_NEWLINE = re.compile(rb"[\r\n]+")
+
+
+def read_faults(read: Any, score: str) -> list[str]:
+    """What is wrong with the key `read` of a spec."""
+    if read is None:
+        return []
+    if not isinstance(read, Mapping) or len(read) != 1 or next(iter(read)) not in KINDS or not isinstance(next(iter(read.values())), str):
+        return [f"read must have one of {', '.join(KINDS)}, with a text; got {read!r}. Leave it out for JSON lines on standard output."]
+    kind, text = next(iter(read.items()))
+    if kind != "lines":
+        return [] if "{folder}" in text else [f"read.{kind} must be a file of the member's own: {{folder}}/NAME; got {text!r}."]
+    try:
+        groups = re.compile(text).groupindex
+    except re.error as error:
+        return [f"read.lines must be a regular expression; {error}: {text!r}."]
+    if score not in groups:
+        return [f"read.lines must have a group with the score's name, (?P<{score}>…); it has {', '.join(groups) or 'none'}."]
+    return []
+
+
+class Numbers:
+    """Finds reports in what a program prints or writes.
+
+    Args:
+        read: how: one of `KINDS` with its text; empty for JSON lines on standard output.
+        score: the metric without which nothing is a report.
+        folder: what `{folder}` stands for.
+        epochs: the epoch of a number that is known only at the end.
+    """
+
+    def __init__(self, read: Mapping[str, str], score: str, folder: Path, epochs: int) -> None:
+        kind, text = next(iter(read.items()), ("", ""))
+        self._pattern = re.compile(text) if kind == "lines" else None
+        self._file = Path(text.replace("{folder}", str(folder))) if kind in ("json", "csv") else None
+        self._whole = kind == "json" and not text.endswith(".jsonl")
+        self._score, self._epochs = score, epochs
+        self._rest = b""  # a line that has not ended yet
+        self._at, self._names = 0, list[str]()  # how far a file has been read, and the names in its first line
+        self._last: dict[str, float] | None = None  # what a file held that is written anew
+        self._from_zero: bool | None = None
+        self._count = 0
+        self._numbers: dict[str, float] = {}  # numbers that came without a score: they are final
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The reports in what was printed."""
+        if self._file is not None:
+            return []
+        found = [self._line(line) for line in self._lines(data)]
+        return [event for fields in found if fields is not None for event in self._event(fields)]
+
+    def poll(self) -> list[Event]:
+        """The reports in what was written since."""
+        if self._file is None or not self._file.exists():
+            return []
+        if self._whole:
+            return self._again(last=False)
+        with self._file.open("rb") as file:
+            file.seek(self._at)
+            data = file.read()
+        self._at += len(data)
+        read = self._row if self._file.suffix == ".csv" else self._object
+        found = [read(line) for line in self._lines(data)]
+        return [event for fields in found if fields is not None for event in self._event(fields)]
+
+    def end(self) -> list[Event]:
+        """A last line without an end; and the object that a file holds at the end."""
+        left = self.feed(b"\n") if self._file is None else []
+        if self._file is not None and self._whole and self._file.exists():
+            left += self._again(last=True)
+        return [*left, {"finish": self._numbers, "score_at": []}] if self._numbers else left
+
+    def _lines(self, data: bytes) -> Iterator[str]:
+        """The whole lines so far. A carriage return ends a line too: progress bars end theirs so."""
+        *lines, self._rest = _NEWLINE.split(self._rest + data)
+        if len(self._rest) > LONGEST_LINE:
+            lines, self._rest = [*lines, self._rest], b""
+        yield from (line.decode(errors="replace") for line in lines if line)
+
+    def _line(self, line: str) -> dict[str, float] | None:
+        if self._pattern is None:
+            return self._object(line)
+        match = self._pattern.search(line)
+        return None if match is None else _numeric(match.groupdict())
+
+    def _object(self, line: str) -> dict[str, float] | None:
+        try:
+            found = json.loads(line) if line.lstrip().startswith("{") else None
+        except ValueError:
+            return None
+        return _numeric(found) if isinstance(found, dict) else None
+
+    def _row(self, line: str) -> dict[str, float] | None:
+        cells = next(csv.reader(io.StringIO(line)), [])
+        if not self._names:
+            self._names = [cell.strip() for cell in cells]
+            return None
+        return _numeric(dict(zip(self._names, cells, strict=False)))
+
+    def _again(self, *, last: bool) -> list[Event]:
+        """A file that is written as a whole: a report where it has changed and says its epoch, or at the end."""
+        assert self._file is not None
+        try:
+            found = json.loads(self._file.read_text())
+        except (OSError, ValueError):
+            return []  # it is being written
+        fields = _numeric(found) if isinstance(found, dict) else {}
+        if fields == self._last or (not last and "epoch" not in fields):
+            return []
+        self._last = dict(fields)
+        return self._event(fields if "epoch" in fields else {**fields, "epoch": float(self._epochs)})
+
+    def _event(self, fields: dict[str, float]) -> list[Event]:
+        """A report, if the fields have the score. Numbers of the test split that come without it are final."""
+        final = {name: value for name, value in fields.items() if name.startswith("test_")}
+        self._numbers |= final
+        fields = {name: value for name, value in fields.items() if name not in final}
+        if self._score not in fields:
+            return []
+        epoch = fields.pop("epoch", None)
+        if epoch is None or not math.isfinite(epoch):
+            self._count += 1
+            return [{"report": fields, "epoch": self._count}]
+        if self._from_zero is None:
+            self._from_zero = epoch == 0
+        self._count = int(epoch) + self._from_zero
+        return [{"report": fields, "epoch": self._count}]
+
+
+def _numeric(fields: Mapping[str, Any]) -> dict[str, float]:
+    """The fields that are numbers. `nan` and `inf` are numbers too."""
+    found = {}
+    for name, value in fields.items():
+        try:
+            found[str(name).strip()] = float(value)
+        except (TypeError, ValueError):
+            continue
+    return found
