@@ -13,12 +13,23 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
-
-from objectives.programs.declared import knob
-from objectives.programs.function import objective
-from objectives.programs.trial import Trial
+from typing import TYPE_CHECKING, Any
 
 __all__ = ["Trial", "knob", "objective"]
+
+if TYPE_CHECKING:
+    from objectives.programs.declared import knob
+    from objectives.programs.function import objective
+    from objectives.programs.trial import Trial
+
+_OWN = {"knob": "declared", "objective": "function", "Trial": "trial"}  # the file of each name
+
+
+def __getattr__(name: str) -> Any:
+    """What a user's own training needs is loaded when it is asked for."""
+    if name not in _OWN:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.programs.{_OWN[name]}"), name)
 
 _FAMILIES = Path(__file__).parent / "families"
 

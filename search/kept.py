@@ -17,6 +17,7 @@ from search.asking import study as study_module
 from search.choosing import from_members
 from search.choosing.answer import Answer
 from search.choosing.race import Look
+from search.choosing.turned import turned
 from search.options import name_of
 from search.prior import resolved
 from search.running.ledger import LOOKS, PLANNED, PRIOR, TOOK
@@ -146,7 +147,9 @@ def short_name(part: str) -> str:
 
 
 def _free_name(catalogue: Catalogue, spec: Spec) -> str:
-    stem = sweep_name("-".join(part for part in (short_name(spec.objective), short_name(spec.dataset.name or "data")) if part != "none"))
+    data = spec.dataset.name or "data"
+    alone = data == "none" and (spec.program is not None or ".py" in spec.objective)
+    stem = sweep_name("-".join([short_name(spec.objective), *([] if alone else [short_name(data)])]))
     number = 1
     while catalogue.has_sweep(f"{stem}-{number}"):
         number += 1
@@ -160,14 +163,14 @@ def remember(catalogue: Catalogue, name: str, problem: str, cut: bool, seconds: 
     catalogue.update_sweep(name, facts=facts | ({"problem": problem} if problem else {}) | ({CUT: True} if cut else {}))
 
 
-def told(catalogue: Catalogue, name: str, answer: Answer, notes: Sequence[str]) -> Answer:
-    """The answer with these notes and with what came beside what was planned, stored."""
+def told(catalogue: Catalogue, name: str, answer: Answer, notes: Sequence[str], better: str = "lower") -> Answer:
+    """The answer with these notes and with what came beside what was planned, in the score's own sign, stored."""
     facts = catalogue.sweep(name).facts
     planned = facts.get(PLANNED)
     if planned:
         width = answer.effect.high - answer.effect.low
         real = estimate.came(catalogue.members(name), facts.get(TOOK, 0.0), planned["workers"], width)
         answer = replace(answer, beside=replace(answer.beside, plan={"planned": planned, "came": real}))
-    answer = replace(answer, notes=[*answer.notes, *notes])
+    answer = turned(replace(answer, notes=[*answer.notes, *notes]), better)
     catalogue.update_sweep(name, answer=answer.to_dict())
     return answer

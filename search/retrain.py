@@ -15,13 +15,14 @@ from infra import cluster, provenance
 from infra.catalogue import Catalogue
 from infra.storage import Home, ready
 from infra.tracking import MlflowTracker
-from objectives.base import Member, ObjectiveError, Phase, Report, State
+from objectives.base import Member, ObjectiveError, Phase, Report, State, lowered
 from search.choosing.answer import Answer
 from search.errors import SpecError
 from search.running.work import Assigned, Prepare, Prepared, Progress, Setting, Train
 from search.running.worker import Worker
 from search.spec.keys import Spec
 from search.spec.reading import read
+from search.spec.several import better_of
 from search.spec.text import read_yaml
 from search.telling import exports
 from search.telling.exports import best_spec
@@ -84,7 +85,7 @@ def train(
     last = _train(worker, spec, listener, tracker)
     for left in (checkpoint, checkpoint.with_suffix(".json")):
         left.unlink(missing_ok=True)
-    score = last.score if last.score is not None else math.nan
+    score = spec.asked[0].lower(last.score) if last.score is not None else math.nan
     promise = spec.promise
     inside = None if not promise else bool(promise["low"] <= score <= promise["high"])
     metric = spec.score_name
@@ -132,7 +133,7 @@ def _train(worker: Worker, spec: Spec, listener: Listener, tracker: MlflowTracke
         assert isinstance(result, Progress)
         for report in result.reports:
             last = report
-            listener.report(0, report.epoch, spec.budget.epochs or report.epoch, report.rung_score)
+            listener.report(0, report.epoch, spec.budget.epochs or report.epoch, spec.asked[0].lower(report.rung_score))
             if tracker is not None:
                 tracker.log(0, report.epoch, report.metrics)
         if result.done or not result.reports:
@@ -151,7 +152,7 @@ def _target(target: str, home: Home) -> tuple[str, Spec, dict[str, Any], dict[in
                 exported = best_spec(name, row, Answer.from_dict(row.answer), alike)
                 promise = exported["promise"] if exported["fixed"] == member.config else None
         mapping = {**row.spec, "search": {}, "points": [], "fixed": member.config, "promise": promise}
-        known = {other.seed: other.score for other in alike if other.score is not None}
+        known = {other.seed: lowered(other.score, better_of(row.spec)) for other in alike if other.score is not None}
         return f"{name}-{number}", read(_without_none(mapping), purpose="train"), dict(member.config), known
     mapping = read_yaml(target)
     if mapping.get("search"):

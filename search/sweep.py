@@ -135,7 +135,7 @@ def _finish(dispatch: Dispatch, catalogue: Catalogue, tracker: Tracker, plan: Pl
     """Store the answer first, then its projections: files, MLflow, Optuna. If a projection fails, that is a note and not a failure."""
     name, home, notes = dispatch.name, dispatch.home, failures(dispatch.ledger.ordered())
     if plan.answer is not None:
-        plan.answer = kept.told(catalogue, name, plan.answer, notes)
+        plan.answer = kept.told(catalogue, name, plan.answer, notes, plan.spec.asked[0].better)
         for path in exports.write_reports(name, plan.spec, plan.answer, plan.table(), catalogue, home):
             tracker.artifact(path)
     if status == "complete":

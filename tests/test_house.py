@@ -24,6 +24,7 @@ OPEN = (
     "objectives.latents",
     "objectives.metrics",
     "objectives.models",
+    "objectives.programs.log",
 )
 # Foreign libraries that are heavy or replaceable, and the only files that may import them.
 HOMES = {

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from objectives.base import State, Value
+from objectives.base import State, Value, lowered
 from search.asking.space import OFF_ARM
 from search.choosing.beside import Beside
 from search.choosing.findings import Effect, Front, Held, Promise, Reached
@@ -156,6 +156,7 @@ class Answer:
     spent: dict[str, dict[str, dict[str, float]]]
     notes: list[str] = field(default_factory=list)
     test: dict[str, Any] | None = None
+    better: str = "lower"  # which way the score is better
     score_label: str = ""  # the score's full name: it tells what the number depends on beside the model
     # `test` holds the arms `chosen` (the λ that was judged) and `off`, and the one of them that is exported once more, as `recommended`.
     # What `measure` asked for: full name -> arm (`chosen`, `off`) -> mean over the arm's seeds, the mean's standard error, number of seeds.
@@ -188,7 +189,7 @@ class Answer:
     @property
     def optimism(self) -> float:
         """How much worse a new training of the exported config should score than the luckiest member of the search."""
-        return self.promise.mean - self.luckiest
+        return lowered(self.promise.mean - self.luckiest, self.better)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON: NaN and the infinities are written as strings."""

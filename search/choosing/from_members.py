@@ -229,6 +229,7 @@ def answer(
         chosen,
         margin=float(spec.margin.split()[0]) if isinstance(spec.margin, str) else spec.margin,
         absolute=bool(spec.margin_unit),
+        better=spec.asked[0].better,
         score_name=name,
         simplify=spec.simplify,
         alone=space.alone,

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from objectives.base import Knob, Phase, Value
+from objectives.base import Knob, Phase, Value, lowered
 from search.asking.space import OFF_ARM
 from search.choosing import race
 from search.choosing.answer import Answer, Candidate, LambdaAnswer, Row, Verdict
@@ -32,6 +32,7 @@ def answer(
     *,
     margin: float = 0.01,
     absolute: bool = False,
+    better: str = "lower",
     score_name: str = "",
     simplify: Sequence[str] = (),
     alone: bool = False,
@@ -61,6 +62,7 @@ def answer(
         cands: the candidates; finalists are marked where the race came so far.
         margin: δ as a part of the off score. That means something only where the score has a natural zero; else a note says so.
         absolute: whether the margin is δ itself, in units of the score.
+        better: which way the score is better in its own sign; scores here are turned, so that less is better.
         score_name: the metric that decides.
         simplify: the order of the λ.
         alone: whether each λ was searched alone.
@@ -78,7 +80,7 @@ def answer(
         cands = race.finalists(cands, rows, knobs, lambdas, alone=alone, refine=False, constraints=constraints)
     surface = surface_of(rows, knobs, constraints)
     arms, off, sides, delta = compared(rows, cands, margin, alone, seeds, error, absolute)
-    notes = _remarks(arms) + ([] if absolute else _without_zero(off, margin, score_name))
+    notes = _remarks(arms) + ([] if absolute else _without_zero(off, margin, score_name, better))
     judged = {name: held(arm, rows, constraints, seeds, "off" if arm is off else "chosen") for name, arm in arms.items()}
     misses = {name: miss_of(arm, judged[name], rows, constraints, surface) for name, arm in arms.items()}
     best = max(sides, key=lambda side: (-misses[side.arm.name], *side.rank, side.expected(surface)), default=Side.none(off, rows, knobs))
@@ -271,9 +273,9 @@ class Side:
         return bool(off < chosen)
 
 
-def _without_zero(off: Arm, margin: float, score_name: str) -> list[str]:
+def _without_zero(off: Arm, margin: float, score_name: str, better: str) -> list[str]:
     """A share of a score means nothing where scores lie on both sides of 0, or below it."""
-    if margin == 0 or not off.scores or min(off.scores.values()) > 0:
+    if margin == 0 or not off.scores or min(lowered(score, better) for score in off.scores.values()) > 0:
         return []
     luck = f"{off.error * math.sqrt(len(off.scores)):.2g}" if len(off.scores) > 1 else "AMOUNT"
     advice = f"give it in units of the score, such as the luck of one seed: margin: {luck} {score_name or 'SCORE'}"

@@ -13,6 +13,7 @@ import typer
 from infra import machine
 from infra.errors import InfraError
 from infra.storage import sqlite_path
+from objectives.programs.log import LOG, read
 from search.choosing.words import schedule_words
 from search.cli import printing
 from search.cli.shared import (
@@ -29,9 +30,12 @@ from search.cli.shared import (
     usual,
     without_passwords,
 )
+from search.errors import SpecError
+from search.spec.several import better_of, own_sign
 
 if TYPE_CHECKING:
     from infra.catalogue import MemberRow, SweepRow
+    from infra.storage import Home
 
 
 def list_sweeps(as_json: JsonOption = False, home: HomeOption = None, catalogue_url: CatalogueOption = None) -> None:
@@ -73,6 +77,7 @@ def _sweep_entry(row: SweepRow, status: str) -> dict[str, Any]:
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A sweep.")],
     member: Annotated[int | None, typer.Option(help="One member of it: config, state, reason, traceback, curve.")] = None,
+    log: Annotated[bool, typer.Option("--log", help="What this member has printed (functions and commands).")] = False,
     as_json: JsonOption = False,
     home: HomeOption = None,
     catalogue_url: CatalogueOption = None,
@@ -80,10 +85,16 @@ def show(
     """Show a sweep's answer and members, or one member."""
     place = home_of(home, catalogue_url)
     with catalogue_of(place) as catalogue:
-        if member is not None:
-            _show_member(name, catalogue.member(name, member), catalogue.reports(name, member), as_json)
+        if log:
+            _print_log(place, catalogue.sweep(name).name, member)
             return
-        row, members = catalogue.sweep(name), catalogue.members(name)
+        if member is not None:
+            better = better_of(catalogue.sweep(name).spec)
+            (one,), reports = own_sign([catalogue.member(name, member)], better), own_sign(catalogue.reports(name, member), better)
+            _show_member(name, one, reports, as_json)
+            return
+        row = catalogue.sweep(name)
+        members = own_sign(catalogue.members(name), better_of(row.spec))
         status = _status(catalogue, row)
     if as_json:
         printing.as_json(_sweep_entry(row, status) | {"spec": row.spec, "members": [_member_entry(one) for one in members]})
@@ -106,6 +117,18 @@ def show(
         printing.console().print(told, markup=False, highlight=False, soft_wrap=True)
     elif status != "running":
         printing.console().print(f"no answer yet; go on with: lagrange resume {name}{home_option(place)}", markup=False, soft_wrap=True)
+
+
+def _print_log(home: Home, name: str, member: int | None) -> None:
+    """Print what a member has printed."""
+    if member is None:
+        raise SpecError(["--log must come with --member N: each member has a log of its own."])
+    path = home.own(name, member) / LOG
+    if not path.exists():
+        raise SpecError(
+            [f"member {member} of {name} has no log at {path}: it printed nothing, or its objective is no function or command."]
+        )
+    typer.echo(read(path), nl=False)
 
 
 def _members_table(members: Sequence[MemberRow]) -> Any:

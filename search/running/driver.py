@@ -48,6 +48,7 @@ def opened(
         listener or Silent(),
         schedulers.make(spec.scheduler, epochs),
         epochs=epochs,
+        better=spec.asked[0].better,
         watched=Watched(spec.demands, spec.asked[1:]),
         leftovers=Leftovers(home, name),
     )

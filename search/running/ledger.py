@@ -56,7 +56,8 @@ class _Entry:
 class Ledger:
     """The books of one sweep. `rows` mirrors the catalogue's members; `curves` holds their finite rung scores by epoch.
 
-    `watched` are the metrics beside the score that are asked for or constrained.
+    `watched` are the metrics beside the score that are asked for or constrained. `better`: which way the score is better; in the books
+    lower is better, always.
     """
 
     def __init__(
@@ -70,8 +71,9 @@ class Ledger:
         epochs: int,
         leftovers: Leftovers,
         watched: Watched | None = None,
+        better: str = "lower",
     ) -> None:
-        self.sweep, self.epochs = sweep, epochs
+        self.sweep, self.epochs, self._better = sweep, epochs, better
         self._catalogue, self._tracker, self._listener, self._scheduler = catalogue, tracker, listener, scheduler
         self.leftovers, self.watched = leftovers, watched or Watched()
         self.rows: dict[int, MemberRow] = {row.number: row for row in catalogue.members(sweep)}
@@ -220,7 +222,7 @@ class Ledger:
             self._tell_end(row)
 
     def _tell_end(self, row: MemberRow) -> None:
-        self._tracker.end_member(row.number, row.state or "", final_metrics(row), final_tags(row))
+        self._tracker.end_member(row.number, row.state or "", final_metrics(row, self._better), final_tags(row))
         self._listener.ended(row.number, row.state or "", row.score, row.reason)
 
     def chose(self, candidates: Sequence[Candidate], members: int) -> None:

@@ -206,7 +206,7 @@ class Plan:
         elif isinstance(result, TestRead):
             self._in_flight.pop(CHORE, None)
             assert self.answer is not None
-            read = [(one.reading.arm, one.reading.seed, one.scores["score"]) for one in result.scored]
+            read = [(one.reading.arm, one.reading.seed, self.spec.asked[0].lower(one.scores["score"])) for one in result.scored]
             self.answer = with_test(self.answer, read, result.error)
         elif isinstance(result, Progress):
             self._progressed(job, result, stopped)

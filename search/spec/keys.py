@@ -195,6 +195,12 @@ class Score(_Part):
     of: Literal["last", "best_epoch"] = "last"
 
 
+Scored = Annotated[
+    Annotated[Score, Tag("a mapping")] | Annotated[Literal["last", "best_epoch"], Tag("a word")],
+    Discriminator(lambda given: "a mapping" if isinstance(given, Mapping | Score) else "a word"),
+]
+
+
 class Spec(_Part):
     """A sweep, as its YAML says it. Build a spec with `Spec.read`, which resolves and checks it."""
 
@@ -216,7 +222,7 @@ class Spec(_Part):
     scheduler: Named = "asha"
     budget: Budget = Budget()
     confirm: Confirm = Confirm()
-    score: Literal["last", "best_epoch"] | Score = "last"
+    score: Scored = "last"
     metric: Metrics = None
     measure: tuple[str, ...] = ()
     features: dict[str, Any] | None = None

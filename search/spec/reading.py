@@ -17,7 +17,7 @@ from search.errors import SpecError
 from search.spec.defaults import default_knobs, with_defaults
 from search.spec.faults import conflicts, knob_faults, name_faults, plain_faults
 from search.spec.handing_on import stopping
-from search.spec.keys import Budget, Confirm, DatasetSpec, Limits, Purpose, Range, Resources, Spec
+from search.spec.keys import Budget, Confirm, DatasetSpec, Limits, Purpose, Range, Resources, Score, Spec
 from search.spec.text import parse_yaml, read_yaml
 
 
@@ -183,8 +183,8 @@ def _form_fault(fault: Any) -> str:
 
 
 def _is_branch(part: Any) -> bool:
-    """True for the tag with which pydantic names a branch of `Searched`. The tag is no key of the spec."""
-    return part in ("a range", "a list")
+    """True for the tag with which pydantic names a branch of `Searched` or `Scored`. The tag is no key of the spec."""
+    return part in ("a range", "a list", "a mapping", "a word")
 
 
 def _keys(path: Sequence[str]) -> list[str]:
@@ -196,6 +196,7 @@ def _keys(path: Sequence[str]) -> list[str]:
         "resources": Resources,
         "limits": Limits,
         "search": Range,
+        "score": Score,
     }
     return [*blocks[path[0] if path else ""].model_fields, *([] if path else ["matrix"])]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from objectives.base import Metric
+from objectives.base import Metric, lowered
 from objectives.registry import unknown
 
 LOWER, HIGHER = "lower", "higher"
@@ -22,8 +22,8 @@ class Asked:
     better: str = LOWER
 
     def lower(self, value: float) -> float:
-        """The value as all of search compares it: lower is better. Applied again it gives the value back. No other line changes a sign."""
-        return -value if self.better == HIGHER else value
+        """The value as all of search compares it: lower is better. Applied again it gives the value back."""
+        return lowered(value, self.better)
 
     def values(self, metrics: Mapping[str, Any]) -> float | None:
         """The value among these metrics, lower being better; None where it was not measured."""
@@ -59,13 +59,24 @@ def asked(metric: Given) -> tuple[Asked, ...]:
     return tuple(Asked(name, better) for name, better in said.items())
 
 
+def own_sign(rows: Any, better: str) -> Any:
+    """Rows of the catalogue, of members or of reports, with their scores in the score's own sign."""
+    names = ("score", "rung_score")
+    return [
+        replace(row, **{name: lowered(value, better) for name in names if (value := getattr(row, name, None)) is not None}) for row in rows
+    ]
+
+
+def better_of(spec: Mapping[str, Any]) -> str:
+    """Which way the score of a stored spec is better."""
+    return next((one.better for one in asked(spec.get("metric"))), LOWER)
+
+
 def resolved(metric: Given, metrics: Mapping[str, Metric], score: str) -> str | dict[str, str]:
-    """The metrics with their directions written out. One metric is its name alone, as it always was."""
-    if metric is None or isinstance(metric, str):
-        return metric or score
-    names = list(metric)
+    """The metrics with their directions written out. One metric of which less is better is its name alone."""
+    names = [metric or score] if metric is None or isinstance(metric, str) else list(metric)
     if len(names) == 1:
-        return names[0]
+        return {names[0]: HIGHER} if metrics[names[0]].direction == HIGHER else names[0]
     said = metric if isinstance(metric, dict) else {}
     return {name: said.get(name) or metrics[name].direction or LOWER for name in names}
 
@@ -81,7 +92,7 @@ def faults(metric: Given, metrics: Mapping[str, Metric], objective: str) -> list
     if names[0] in metrics and not metrics[names[0]].decides:
         deciding = ", ".join(name for name, one in metrics.items() if one.decides)
         first = "" if isinstance(metric, str) else " as the first, which is the score"
-        found.append(f"metric must be one that can decide, lower being better; got {names[0]!r}{first}. Choose one of {deciding}.")
+        found.append(f"metric must be one that can decide; got {names[0]!r}{first}. Choose one of {deciding}.")
     said = metric if isinstance(metric, dict) else {}
     for name in dict.fromkeys(names):
         if name in metrics and not isinstance(metric, str):

@@ -90,7 +90,7 @@ def _facts(answer: Answer, usual: Mapping[str, Any] | None, details: bool) -> Ta
     rows += beside_lines(answer, details)
     rows.append(("effect", f"{effect_text(answer.effect)} of {answer.score_name} gained over λ off ({answer.effect.seeds} paired seeds)"))
     if answer.score_label:
-        rows.append(("score", f"{answer.score_name} is {answer.score_label}; lower is better"))
+        rows.append(("score", f"{answer.score_name} is {answer.score_label}; {answer.better} is better"))
     rows += front_lines(answer, answer.front) if answer.front is not None else []
     rows.append(("verdict", f"{answer.verdict} (margin ±{number(answer.margin)})"))
     rows += [("goal", one.words()) for one in answer.goals]

@@ -17,7 +17,7 @@ import yaml
 from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.errors import InfraError
 from infra.storage import Home, replaced
-from objectives.base import Phase, State
+from objectives.base import Phase, State, lowered
 from search.choosing.answer import Answer, Row
 from search.choosing.findings import Interval, Promise
 from search.spec.keys import Spec
@@ -47,7 +47,7 @@ def best_spec(name: str, row: SweepRow, answer: Answer, rows: Sequence[MemberRow
 
     digest = config_hash(answer.recommended, answer.recommended_schedule)
     confirmed = [
-        {"seed": member.seed, "score": member.score}
+        {"seed": member.seed, "score": None if member.score is None else lowered(member.score, answer.better)}
         for member in rows
         if member.phase == Phase.CONFIRM and member.config_hash == digest and member.state == State.COMPLETE
     ]
@@ -162,7 +162,7 @@ def best(objective: str | None = None, dataset: str | None = None, *, home: Home
             answer = Answer.from_dict(row.answer)
             key = (row.objective, row.model, row.dataset, answer.score_name, json.dumps(row.spec.get("dataset"), sort_keys=True))
             rival = found.get(key)
-            if rival is None or answer.promise.mean < rival.answer.promise.mean:
+            if rival is None or lowered(answer.promise.mean - rival.answer.promise.mean, answer.better) < 0:
                 found[key] = BestRow(row.objective, row.model, row.dataset, row.name, answer.score_name, answer, row.spec)
     return sorted(found.values(), key=lambda row: (row.objective, row.model, row.dataset, row.sweep))
 

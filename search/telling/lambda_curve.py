@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from objectives.base import Phase, State
+from objectives.base import Phase, State, lowered
 from search.asking.space import OFF_ARM
 from search.choosing.answer import Answer, LambdaAnswer, Row
+from search.choosing.turned import turned
 from search.choosing.words import number
 
 # The palette of Okabe and Ito: people with any kind of colour vision can tell its colours apart.
@@ -41,11 +42,15 @@ def draw(answer: Answer, rows: Sequence[Row], path: Path, title: str = "") -> Pa
     figure = Figure(figsize=(7.6 if count == 1 else 5.2 * count, 5.2), dpi=DPI, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     panels = figure.subplots(1, count, sharey=True, squeeze=False)[0]
+    answer = turned(answer, answer.better)  # drawn as it is compared; the axis is turned, and its numbers have their own sign
     limits = _vertical(answer, rows)
     for index, (panel, one) in enumerate(zip(panels, answer.lambdas, strict=False)):
         _panel(panel, answer, one, rows, limits)
         if index == 0:
-            panel.set_ylabel(_score_label(answer.score_name, answer.score_label), color=INK, fontsize=9)
+            panel.set_ylabel(_score_label(answer.score_name, answer.score_label, answer.better), color=INK, fontsize=9)
+            if answer.better != "lower":
+                panel.yaxis.set_major_formatter(lambda value, _: f"{lowered(value, answer.better):g}")
+                panel.invert_yaxis()
     handles: dict[str, Any] = {}
     for panel in panels:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
@@ -57,13 +62,13 @@ def draw(answer: Answer, rows: Sequence[Row], path: Path, title: str = "") -> Pa
     return path
 
 
-def _score_label(name: str, full: str = "") -> str:
+def _score_label(name: str, full: str = "", better: str = "lower") -> str:
     """The full name if there is one, else `val_neg_elbo_nats` as `val neg elbo (nats)`."""
     if full:
-        return f"{full}, lower is better"
+        return f"{full}, {better} is better"
     words = name.split("_")
     unit = f" ({words.pop()})" if len(words) > 1 and words[-1] in ("nats", "bits") else ""
-    return f"{' '.join(words) or 'score'}{unit}, lower is better"
+    return f"{' '.join(words) or 'score'}{unit}, {better} is better"
 
 
 def _vertical(answer: Answer, rows: Sequence[Row]) -> tuple[float, float]:
@@ -157,7 +162,7 @@ def _members(panel: Any, one: LambdaAnswer, rows: Sequence[Row], limits: tuple[f
             panel.scatter(x, y, s=26 if marker in "x+" else 16, marker=marker, linewidths=1.1, alpha=0.75, zorder=3, label=label, **style)
     if beyond:
         panel.scatter(
-            beyond, [rim] * len(beyond), s=20, marker="^", color=GREY, alpha=0.75, lw=0, zorder=3, label="search: above the frame"
+            beyond, [rim] * len(beyond), s=20, marker="^", color=GREY, alpha=0.75, lw=0, zorder=3, label="search: worse than the frame"
         )
 
 

@@ -82,6 +82,7 @@ def introduction(name: str, spec: Spec, workers: int, rows: Sequence[MemberRow])
         "confirming": planned(spec)[Phase.CONFIRM],
         "workers": workers,
         "score": score,
+        "better": spec.asked[0].better,
         "unit": metric.unit if metric else "",
         "done": sum(row.state is not None for row in searched),
         "states": Counter(row.state for row in rows if row.state is not None),

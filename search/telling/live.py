@@ -20,7 +20,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from objectives.base import Phase, State
+from objectives.base import Phase, State, lowered
 from search.asking.space import OFF_ARM
 from search.choosing.words import more, number
 
@@ -93,6 +93,10 @@ class _Books:
             self.asked(config)
             self.keep_best(member, _Member(Phase.SEARCH, arm, config), score)
 
+    def score_text(self, score: float) -> str:
+        """A score in its own sign."""
+        return score_text(lowered(score, self.info.get("better", "lower")))
+
     def last_notes(self) -> list[Text]:
         """The newest notes, and how many there were before them."""
         notes = list(self.notes)
@@ -149,7 +153,7 @@ class Display:
         books.epochs_seen += max(epoch - member.epoch, 0)
         member.epoch, member.epochs, member.rung_score = epoch, epochs, rung_score
         if self.plain and member.phase == "train":
-            self._now_and_then(f"epoch {epoch} of {epochs}, score {score_text(rung_score)}")
+            self._now_and_then(f"epoch {epoch} of {epochs}, score {books.score_text(rung_score)}")
 
     def ended(self, number: int, state: str, score: float | None, reason: str) -> None:
         """A member has its state."""
@@ -237,9 +241,9 @@ class Display:
         parts = [f"{count} {state}" for state, count in sorted(states.items())]
         if books.best is not None:
             score, number, member = books.best
-            parts.append(f"best with λ on {score_text(score)} (member {number}: {books.config_text(member.config)})")
+            parts.append(f"best with λ on {books.score_text(score)} (member {number}: {books.config_text(member.config)})")
         if books.off_best is not None:
-            parts.append(f"best with λ off {score_text(books.off_best)}")
+            parts.append(f"best with λ off {books.score_text(books.off_best)}")
         left = self.seconds_left()
         parts.append("time left unknown yet" if left is None else f"about {duration(left)} left")
         return " · ".join(parts)
@@ -264,7 +268,7 @@ class Display:
                 one.phase,
                 one.arm,
                 f"{one.epoch}/{epochs}",
-                score_text(one.rung_score),
+                self._books.score_text(one.rung_score),
                 escape(self._books.config_text(one.config)),
             )
         return table

@@ -11,6 +11,7 @@ from infra.tracking import MlflowTracker, Tracker
 from search.choosing.answer import Answer
 from search.options import said
 from search.spec.keys import Spec
+from search.spec.several import LOWER, better_of, own_sign
 
 
 def tracked_params(row: MemberRow) -> dict[str, Any]:
@@ -34,8 +35,9 @@ def tracked_tags(sweep: str, row: MemberRow) -> dict[str, str]:
     }
 
 
-def final_metrics(row: MemberRow) -> dict[str, float]:
+def final_metrics(row: MemberRow, better: str = LOWER) -> dict[str, float]:
     """The last metrics of a member, as far as they are finite, and its score."""
+    (row,) = own_sign([row], better)
     final = {key: value for key, value in row.metrics.items() if math.isfinite(value)}
     return final if row.score is None else {**final, "score": row.score}
 
@@ -75,7 +77,7 @@ def repair(name: str, catalogue: Catalogue, tracker: Tracker) -> None:
         for report in curves.get(row.number, []):
             tracker.log(row.number, report.epoch, report.metrics)
         if row.state is not None:
-            tracker.end_member(row.number, row.state, final_metrics(row), final_tags(row))
+            tracker.end_member(row.number, row.state, final_metrics(row, better_of(catalogue.sweep(name).spec)), final_tags(row))
 
 
 def end(tracker: Tracker, status: str, answer: Answer | None) -> None:
