@@ -31,6 +31,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.programs.{_OWN[name]}"), name)
 
+
 _FAMILIES = Path(__file__).parent / "families"
 
 

@@ -122,6 +122,7 @@ class Member:
 
     `schedule` holds the knobs that move in training: {"beta": [(0, 0.2), (10, 0.5)]} is β = 0.2 for the first ten epochs, then 0.5.
     `folder` is the member's own: what it keeps there survives a kill (None: a training outside of a sweep has none).
+    `environment` is added to the surroundings of a member that is a process.
     """
 
     number: int
@@ -130,6 +131,7 @@ class Member:
     phase: Phase = Phase.SEARCH
     schedule: Mapping[str, Sequence[tuple[int, Value]]] = field(default_factory=dict)
     folder: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def config_after(self, epochs: int) -> Config:
         """The config with which the member goes on after so many epochs."""

@@ -53,7 +53,7 @@ GIVE_UP_S: Final = 10.0
 
 
 class Tracker(Protocol):
-    """Where a sweep is shown while it runs. No method but `close` waits, and none raises for what a server does."""
+    """Where a sweep is shown while it runs. No method but `close` and `run_id` waits, and none raises for what a server does."""
 
     def start_sweep(self, sweep: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """The sweep begins, or resumes. `objective` and `dataset` among the params name the experiment."""
@@ -71,8 +71,12 @@ class Tracker(Protocol):
         """How a member ended; saying so again changes nothing."""
         ...
 
-    def artifact(self, path: Path, folder: str = "") -> None:
-        """Show a file with the sweep."""
+    def artifact(self, path: Path, folder: str = "", number: int = SWEEP_RUN) -> None:
+        """Show a file with the sweep, or with one of its members."""
+        ...
+
+    def run_id(self, number: int, timeout_s: float) -> str:
+        """MLflow's id of a member that has begun; empty where it is not known within this time. It waits."""
         ...
 
     def end_sweep(self, status: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
@@ -123,8 +127,12 @@ class NullTracker:
     def end_member(self, number: int, state: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
         """Do nothing."""
 
-    def artifact(self, path: Path, folder: str = "") -> None:
+    def artifact(self, path: Path, folder: str = "", number: int = SWEEP_RUN) -> None:
         """Do nothing."""
+
+    def run_id(self, number: int, timeout_s: float) -> str:
+        """There is none."""
+        return ""
 
     def end_sweep(self, status: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
         """Do nothing."""
@@ -179,9 +187,15 @@ class MlflowTracker:
         """See Tracker."""
         self._say("end", number, state=str(state), metrics=as_metrics(metrics), tags=as_tags(tags))
 
-    def artifact(self, path: Path, folder: str = "") -> None:
+    def run_id(self, number: int, timeout_s: float) -> str:
+        """See Tracker. Where MLflow does not answer, nobody waits a second time."""
+        if self._error or not self.flush(timeout_s):
+            return ""
+        return self._writer.run_id(number)
+
+    def artifact(self, path: Path, folder: str = "", number: int = SWEEP_RUN) -> None:
         """See Tracker. The file is read when it is sent."""
-        self._say("artifact", SWEEP_RUN, path=str(Path(path).absolute()), folder=folder)
+        self._say("artifact", number, path=str(Path(path).absolute()), folder=folder)
 
     def end_sweep(self, status: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
         """See Tracker."""

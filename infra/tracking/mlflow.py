@@ -76,6 +76,11 @@ class Writer:
         self._spool.confirm(offset, {"experiment": self._experiment_name})
         return True
 
+    def run_id(self, number: int) -> str:
+        """The id of a run that was written; empty where there is none."""
+        run = (self._runs or {}).get(number)
+        return run.id if run is not None else ""
+
     def look_again(self) -> None:
         """After a failure nobody knows what arrived: ask MLflow before the next write."""
         self._runs = None
@@ -201,7 +206,8 @@ class Writer:
             return
         if SWEEP_RUN not in self._runs:
             self._runs[SWEEP_RUN] = _Run(self._create(SWEEP_RUN, _News(record["ms"])))
-        self._client.log_artifact(self._runs[SWEEP_RUN].id, record["path"], record["folder"] or None)
+        run = self._runs.get(record["run"], self._runs[SWEEP_RUN])
+        self._client.log_artifact(run.id, record["path"], record["folder"] or None)
 
 
 def _sorted_out(records: list[dict[str, Any]]) -> dict[int, _News]:

@@ -60,7 +60,7 @@ class Command(ProgramObjective):
             "port": _free_port(),
             "number": member.number,
         }
-        request = {"argv": filled(self.argv, values, member.config, self.shell)}
+        request = {"argv": filled(self.argv, values, member.config, self.shell), "environment": dict(member.environment)}
         return MemberProcess(self.host, request, Log(folder / LOG), self._reader(folder / FILES, epochs))
 
     def _reader(self, folder: Path, epochs: int) -> Numbers:

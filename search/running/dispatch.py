@@ -45,7 +45,15 @@ class Dispatch:
             start = Origin(self.home.handed_on(self.name, row.parent, row.parent_epoch), row.start)
         left = self._handed_on(row) if row.phase == Phase.SEARCH else ()
         return Assigned(
-            Member(row.number, row.config, row.seed, Phase(row.phase), row.schedule, self.home.own(self.name, row.number)),
+            Member(
+                row.number,
+                row.config,
+                row.seed,
+                Phase(row.phase),
+                row.schedule,
+                self.home.own(self.name, row.number),
+                self.ledger.surroundings(row.number) if self.spec.program else {},
+            ),
             self.home.checkpoint(self.name, row.number),
             self.home.weights(self.name, row.number) if kept else None,
             self.home.picture(self.name, row.number) if kept else None,

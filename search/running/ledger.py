@@ -14,6 +14,7 @@ from typing import Any
 from infra.catalogue import Catalogue, MemberRow, ReportRow
 from infra.tracking import Tracker
 from objectives.base import Phase, Report, State
+from objectives.programs.log import LOG
 from search.choosing.answer import Candidate
 from search.choosing.watched import Watched
 from search.choosing.words import listed
@@ -27,6 +28,8 @@ from search.telling.mirror import final_metrics, final_tags, tracked_params, tra
 
 SHOWN_MEMBERS = 8  # members that a note about bad ends names
 SHOWN_REASONS = 3  # such notes in the reason why a sweep has no answer
+
+RUN_ID_SECONDS = 5.0  # how long MLflow may take to say which run a member has
 
 PRIOR = "prior"  # the fact that holds what a sweep took over from others when it began
 PLANNED = "plan"  # the fact that says what was planned before the first member
@@ -118,6 +121,11 @@ class Ledger:
                 self._introduced.add(row.number)
                 self._tracker.start_member(row.number, tracked_params(row), tracked_tags(self.sweep, row) | self._label_tags())
             self._listener.member(row.number, row.phase, row.arm, row.config)
+
+    def surroundings(self, number: int) -> dict[str, str]:
+        """With what a program that uses MLflow by itself logs to the run of its member; empty where MLflow does not answer."""
+        run = self._tracker.run_id(number, RUN_ID_SECONDS)
+        return {"MLFLOW_TRACKING_URI": self.leftovers.home.tracking_uri, "MLFLOW_RUN_ID": run} if run else {}
 
     def decide(self, reports: Mapping[int, Sequence[Report]]) -> set[int]:
         """The members to stop after these reports of a pack. A rung never stops a confirmation.
@@ -223,6 +231,8 @@ class Ledger:
 
     def _tell_end(self, row: MemberRow) -> None:
         self._tracker.end_member(row.number, row.state or "", final_metrics(row, self._better), final_tags(row))
+        if row.state == State.FAILED and (log := self.leftovers.home.own(self.sweep, row.number) / LOG).exists():
+            self._tracker.artifact(log, number=row.number)
         self._listener.ended(row.number, row.state or "", row.score, row.reason)
 
     def chose(self, candidates: Sequence[Candidate], members: int) -> None:

@@ -2,40 +2,53 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from infra.catalogue import MemberRow
 from infra.storage import Home
 from objectives.base import Phase, State
+from objectives.programs.log import LOG
 
 
 class Leftovers:
     """The files of one sweep's members that must not stay."""
 
     def __init__(self, home: Home, sweep: str) -> None:
-        self._home, self._sweep = home, sweep
+        self.home, self._sweep = home, sweep
 
     def ended(self, row: MemberRow) -> None:
         """A member has ended: nobody goes on with it. Where a member of a path is complete, nobody else will start from its parent."""
-        _remove(self._home.checkpoint(self._sweep, row.number))
+        _remove(self.home.checkpoint(self._sweep, row.number))
+        if row.phase == Phase.SEARCH:
+            self._files(row.number)
         # A member that was lost may have another one in its place, which starts from the same parent.
         if row.state == State.COMPLETE and row.parent is not None and row.parent_epoch is not None and not row.start:
-            _remove(self._home.handed_on(self._sweep, row.parent, row.parent_epoch))
+            _remove(self.home.handed_on(self._sweep, row.parent, row.parent_epoch))
+
+    def _files(self, number: int) -> None:
+        """Remove what a member of the search has kept by itself. What it has printed stays."""
+        own = self.home.own(self._sweep, number)
+        for kept in own.iterdir() if own.exists() else ():
+            if kept.is_dir():
+                shutil.rmtree(kept, ignore_errors=True)
+            elif not kept.name.startswith(LOG):
+                kept.unlink(missing_ok=True)
 
     def search_is_over(self, rows: Iterable[MemberRow]) -> None:
         """Nobody will start from another member any more."""
         for row in rows:
             if row.phase == Phase.SEARCH:
-                for path in self._home.all_handed_on(self._sweep, row.number):
+                for path in self.home.all_handed_on(self._sweep, row.number):
                     _remove(path)
 
     def milestone_is_over(self, rows: Iterable[MemberRow], epoch: int) -> None:
         """All members have come to this epoch: who started from what others were before has a checkpoint of its own."""
         for row in rows:
             if row.phase == Phase.SEARCH and row.state in (None, State.STOPPED):
-                for path in self._home.all_handed_on(self._sweep, row.number):
-                    if path != self._home.handed_on(self._sweep, row.number, epoch):
+                for path in self.home.all_handed_on(self._sweep, row.number):
+                    if path != self.home.handed_on(self._sweep, row.number, epoch):
                         _remove(path)
 
 
