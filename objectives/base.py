@@ -322,6 +322,7 @@ class Objective:
     score: ClassVar[str] = ""  # the metric that decides where a spec names none
     default_search: ClassVar[tuple[str, ...]] = ()  # the knobs that are searched where a spec names none; empty: every λ
     default_epochs: ClassVar[int] = 20
+    needs_lambda: ClassVar[bool] = True  # whether a sweep without a λ and without a baseline is refused
     default_alone: ClassVar[bool] = False  # whether each λ is searched with the others off where a spec does not say
     models: ClassVar[tuple[str, ...]] = ()
     datasets: ClassVar[tuple[str, ...]] = ()

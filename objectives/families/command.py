@@ -34,6 +34,7 @@ from objectives.programs.trial import FILES
 
 # Each declaration names these, in a spec.
 KEYS = ("command", "shell", "knobs", "read", "score", "metrics")
+SHOWN = 40  # characters of a command that a message shows
 _BRACES = re.compile(r"\{\{|\}\}|(?<!\$)\{(\w+)\}")
 _OURS = ("seed", "epochs", "folder", "resume", "device", "threads", "port", "number", "args")
 _KNOB = ("low", "high", "choices", "log", "integer", "off", "default", "more", "unit", "summary")
@@ -101,7 +102,8 @@ def program(given: Mapping[str, Any] | None) -> type[ProgramObjective]:
         more = [*more, *str(error).splitlines()]
     if faults or more:
         raise ObjectiveError("\n".join([*faults, *more]))
-    title = _title(given["command"])
+    whole = _title(given["command"])
+    title = f"the command `{whole[:SHOWN] + '…' if len(whole) > SHOWN else whole}`"
     return made(
         Command,
         declared,
@@ -109,7 +111,7 @@ def program(given: Mapping[str, Any] | None) -> type[ProgramObjective]:
         argv=given["command"],
         shell=bool(given.get("shell")),
         reading=given.get("read") or {},
-        __doc__=f"The command {title}.",
+        __doc__=f"The command {whole}.",
     )
 
 

@@ -22,6 +22,7 @@ class ProgramObjective(Objective):
     title: ClassVar[str] = ""  # as a spec names it
     function: ClassVar[str] = ""  # what the host imports; empty for a program
     how_to_seed: ClassVar[str] = ""
+    needs_lambda: ClassVar[bool] = False  # people tune what has no λ; the baseline is what they compare with then
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)

@@ -22,6 +22,9 @@ from search.spec.keys import Range, Searched, Spec, condition, plain
 
 Params = Mapping[str, Value]
 OFF_ARM, SEARCH_ARM, ALONE = "off", "search", "alone"
+BASELINE = "baseline"  # the arm of the config that the user has today, where λ has an off arm beside it
+# What the off arm is where no searched knob is a λ: the user's config of today, or nothing that anybody asked about.
+AGAINST_OFF, AGAINST_BASELINE, AGAINST_NOTHING = "off", "baseline", "nothing"
 SEED = "seed"  # the attribute of an Optuna trial that holds the seed of its training
 # Every sixth searched member belongs to the off arm: the yardstick, too, is tuned with at least a sixth of the trials.
 OFF_EVERY = 6
@@ -38,6 +41,13 @@ class Space:
             replace(_with_range(self._all[name], plain(wanted)), when=_when(condition(wanted), search, self._all))
             for name, wanted in search.items()
         ]
+        self.against = AGAINST_OFF
+        self.baseline = self.config(spec.baseline) if spec.baseline else {}
+        if not any(knob.is_lambda for knob in self.knobs):
+            self.against = AGAINST_BASELINE if spec.baseline else AGAINST_NOTHING
+            usual = self.config(spec.baseline)
+            # What is compared with takes the place of the off arm. Neither end of these knobs is more regularized.
+            self.knobs = [replace(knob, off=usual[knob.name], more=None) for knob in self.knobs]
         self.lambdas: list[Knob] = [knob for knob in self.knobs if knob.is_lambda]
         self.nuisances: list[Knob] = [knob for knob in self.knobs if not knob.is_lambda]
         self.alone = bool(spec.alone)
@@ -58,6 +68,8 @@ class Space:
 
         A choice that would switch off every λ of the arm is left out, because the off arm has it.
         """
+        if arm == OFF_ARM and self.against != AGAINST_OFF:
+            return []
         off = [knob.name for knob in self.lambdas if arm not in (SEARCH_ARM, alone_arm(knob.name))]
         return with_a_lambda(without(off, self.knobs))
 
@@ -88,7 +100,8 @@ class Space:
     @property
     def off_values(self) -> dict[str, Value]:
         """Every searched λ at its off value."""
-        return {knob.name: cast(knob, knob.off) for knob in self.lambdas if knob.off is not None}
+        off = self.lambdas if self.against == AGAINST_OFF else self.knobs
+        return {knob.name: cast(knob, knob.off) for knob in off if knob.off is not None}
 
     def params(self, config: Params) -> dict[str, Value]:
         """The searched part of a config: the part that Optuna knows."""

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from objectives.base import State, Value, lowered
-from search.asking.space import OFF_ARM
+from search.asking.space import AGAINST_BASELINE, AGAINST_NOTHING, AGAINST_OFF, BASELINE, OFF_ARM
 from search.choosing.beside import Beside
 from search.choosing.findings import Effect, Front, Held, Promise, Reached
 from search.choosing.words import number, schedule_words
@@ -97,6 +97,11 @@ class Candidate:
         """Whether it is one of those that the verdict compares."""
         return self.seeds > 0
 
+    @property
+    def apart(self) -> bool:
+        """Whether it has no rival to be chosen from: a schedule, and the config that the user has today."""
+        return bool(self.schedule) or self.arm == BASELINE
+
 
 @dataclass(frozen=True)
 class LambdaAnswer:
@@ -124,6 +129,7 @@ class LambdaAnswer:
     score: float = math.nan
     # How much worse the score is expected to be at other values of this λ, all else as it is; infinite where trainings are likely lost.
     sensitivity: dict[str, float] = field(default_factory=dict)
+    against: str = AGAINST_OFF  # what `off` is: its off value, that of the user's baseline, or nothing that is compared with
     switched_off: str = ""  # the choice that switches this λ off in the chosen config, as `loss = wasserstein`
 
     def interval(self) -> str:
@@ -171,7 +177,23 @@ class Answer:
     nearest: str = ""  # where no config keeps to every constraint: which comes nearest, and by how much it misses
     luckiest: float = math.nan  # the best score of the search: what a tuner would report
     beside: Beside = field(default_factory=Beside)
+    against: str = AGAINST_OFF  # what the off arm stands for: λ off, the user's baseline, or nothing that is compared with
+    baseline: dict[str, Value] = field(default_factory=dict)  # the config that the user has today; empty where none was given
+    over_baseline: Effect | None = None  # what the recommended config gains over it, where both were confirmed and differ
     front: Front | None = None  # only where several metrics were asked for, and arms were confirmed
+
+    @property
+    def verdict_word(self) -> str:
+        """The verdict as people read it: a baseline is beaten or not, and where nothing is compared there is no verdict."""
+        if self.against == AGAINST_NOTHING:
+            return "nothing to compare"
+        words = {Verdict.HELPS: "better", Verdict.HURTS: "worse"} if self.against == AGAINST_BASELINE else {}
+        return words.get(self.verdict, str(self.verdict))
+
+    @property
+    def rival(self) -> str:
+        """What the best config is compared with, in words."""
+        return "λ off" if self.against == AGAINST_OFF else "the baseline"
 
     @property
     def kept_to(self) -> list[Held]:
@@ -194,6 +216,7 @@ class Answer:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON: NaN and the infinities are written as strings."""
         encoded: dict[str, Any] = _encode(asdict(self))
+        encoded["verdict_word"] = self.verdict_word
         if self.front is None:  # with one metric the stored answer is as it always was
             del encoded["front"]
         return encoded
@@ -201,7 +224,7 @@ class Answer:
     @staticmethod
     def from_dict(stored: Mapping[str, Any]) -> Answer:
         """What `to_dict` wrote."""
-        plain: dict[str, Any] = _decode(dict(stored))
+        plain: dict[str, Any] = _decode({key: value for key, value in stored.items() if key != "verdict_word"})
         lambdas = []
         for entry in plain["lambdas"]:
             effects = {key: Effect(**entry[key]) if entry.get(key) else None for key in ("without", "alone")}
@@ -214,6 +237,7 @@ class Answer:
         for arms in plain.get("measured", {}).values():
             for mean in arms.values():
                 mean.setdefault("n", mean.pop("seeds", 0))  # the first answers with `n` called it `seeds`
+        parts["over_baseline"] = Effect(**plain["over_baseline"]) if plain.get("over_baseline") else None
         front = Front.from_dict(plain["front"]) if plain.get("front") else None
         return Answer(**{**plain, **parts, "verdict": Verdict(plain["verdict"]), "front": front})
 
@@ -224,6 +248,10 @@ class Answer:
         if any(one.alone for one in self.lambdas):
             return f"{self._alone_words()} {promise}"
         off = ", ".join(f"{one.name} = {number(one.off)}" for one in self.lambdas)
+        if self.against == AGAINST_NOTHING:
+            best = ", ".join(f"{one.name} = {number(one.value)} {one.interval()}" for one in self.lambdas)
+            return f"{best} scores best in {self.score_name}. Nothing was there to compare it with: no off value and no baseline. {promise}"
+        off = off if self.against == AGAINST_OFF else f"the baseline {off}"
         if self.arm == OFF_ARM:
             names = " or ".join(one.name for one in self.lambdas)
             return f"No training with {names} on completed: keep {off} ({self.verdict}). {promise}"
@@ -243,7 +271,13 @@ class Answer:
             Verdict.HARMLESS: f"{values} changes {name} by {size} against {off}, less than the margin of {number(self.margin)}{kept}",
             Verdict.NO_EVIDENCE: f"No evidence that {values} changes {name}: improvement {size} over {off}{kept}",
         }[self.verdict]
-        return f"{text} ({self.verdict}; {self.effect.seeds} paired seeds). {promise}"
+        return f"{text} ({self.verdict_word}; {self.effect.seeds} paired seeds). {self._baseline_words()}{promise}"
+
+    def _baseline_words(self) -> str:
+        """What is gained over the config of today, where λ off is compared with beside it."""
+        if self.over_baseline is None or self.against != AGAINST_OFF:
+            return ""
+        return f"Over the baseline the recommended config gains {self.over_baseline.words()}. "
 
     def _constraint_words(self) -> str:
         """What the exported config keeps to, and what λ is needed for. Empty where there is no constraint."""

@@ -115,7 +115,7 @@ def minima(
 
 def edge(surface: Surface | None, best: Mapping[str, Value], lambdas: Sequence[Knob]) -> _Config:
     """The farthest config on the more regularized side whose excess over `best` is within one posterior sd, one λ after the other."""
-    at, acting = dict(best), [knob for knob in lambdas if active(knob, best)]
+    at, acting = dict(best), [knob for knob in lambdas if active(knob, best) and knob.more is not None]
     for axis in (Axis.of(knob) for knob in acting):
         start = axis.u(at[axis.name])
         path = [{**at, axis.name: axis.exact(float(u))} for u in np.linspace(start, 1.0 if axis.more > 0 else 0.0, 61)]

@@ -11,10 +11,10 @@ from objectives import metrics
 from objectives.base import Phase, State
 from search import schedulers as stopping
 from search.asking.seeds import derive
-from search.asking.space import OFF_ARM, Space
+from search.asking.space import AGAINST_OFF, BASELINE, OFF_ARM, Space
 from search.choosing import candidates, front, insight, race, schedules, verdict
 from search.choosing.answer import Answer, Candidate, LambdaAnswer, Row, SelectionError
-from search.choosing.arms import mean_of
+from search.choosing.arms import arm_of, differences, mean_of, paired
 from search.choosing.feasibility import surface_of
 from search.choosing.findings import Reached
 from search.choosing.hysteresis import with_paths
@@ -83,19 +83,34 @@ def to_confirm(spec: Spec, space: Space, rows: Sequence[Row]) -> list[Candidate]
         alone=space.alone,
         constraints=spec.demands,
     )
-    return found + schedules.candidate(rows, space.knobs)
+    return _with_todays(found + schedules.candidate(rows, space.knobs), space, 0)
+
+
+def _with_todays(found: Sequence[Candidate], space: Space, seeds: int) -> list[Candidate]:
+    """The candidates with the config that the user has today, on so many final seeds, where it is not what the off arm stands for.
+
+    Two candidates with one config would be one arm, so a finalist with this config is enough. Another candidate gives it its place.
+    """
+    if not space.baseline or space.against != AGAINST_OFF:
+        return list(found)
+    today = config_hash(space.baseline)
+    alike = [one for one in found if config_hash(one.config, one.schedule) == today]
+    if any(one.final or (not seeds and not one.apart) for one in alike):
+        return list(found)
+    return [one for one in found if one not in alike] + [Candidate(BASELINE, dict(space.baseline), "the config of today", seeds)]
 
 
 def planned(spec: Spec) -> dict[str, int]:
     """How many members each phase will have at most."""
-    lambdas = len(Space(spec, spec.trained).lambdas)
-    alone, confirm = bool(spec.alone), spec.confirm
+    space = Space(spec, spec.trained)
+    lambdas, alone, confirm = len(space.lambdas), bool(spec.alone), spec.confirm
     usual = front.USUAL if len(spec.asked) > 1 else candidates.usual(lambdas, alone)
     configs = confirm.configs if confirm.configs is not None else usual
     final = min(configs, finalists_planned(spec))
     screened = configs * confirm.screen if configs > final and confirm.seeds else 0
-    moving = confirm.seeds if final and stopping.evolving(spec.scheduler) else 0  # a schedule that is found
-    return {Phase.SEARCH: spec.budget.trials, Phase.CONFIRM: screened + final * confirm.seeds + moving}
+    apart = bool(stopping.evolving(spec.scheduler)) + bool(spec.baseline and space.against == AGAINST_OFF)  # a schedule, the baseline
+    more = apart * confirm.seeds if final else 0
+    return {Phase.SEARCH: spec.budget.trials, Phase.CONFIRM: screened + final * confirm.seeds + more}
 
 
 def finalists_planned(spec: Spec) -> int:
@@ -105,8 +120,9 @@ def finalists_planned(spec: Spec) -> int:
     """
     if len(spec.asked) > 1:
         return 1 + front.FINALISTS
-    lambdas = len(Space(spec, spec.trained).lambdas)
-    return 1 + lambdas if spec.alone else 2 + (lambdas if lambdas > 1 else 0)
+    space = Space(spec, spec.trained)
+    lambdas = len(space.lambdas)
+    return 1 + lambdas if spec.alone else 2 + (lambdas if lambdas > 1 and space.against == AGAINST_OFF else 0)
 
 
 def width_asked(spec: Spec) -> float | None:
@@ -166,8 +182,8 @@ def finalists(spec: Spec, space: Space, rows: Sequence[Row], found: Sequence[Can
             found, rows, space.knobs, lambdas, metrics=len(spec.asked), simpler=simpler, most=most, error=error, constraints=spec.demands
         )
     error, fewer = error_of(spec, look), width_asked(spec) is None
-    moving = [one for one in found if one.schedule]
-    found = [one for one in found if not one.schedule]
+    apart = [one for one in found if one.apart]
+    found = [one for one in found if not one.apart]
     chosen = race.finalists(
         found,
         rows,
@@ -180,10 +196,10 @@ def finalists(spec: Spec, space: Space, rows: Sequence[Row], found: Sequence[Can
         fewer=fewer,
         constraints=spec.demands,
     )
-    if not moving:
-        return chosen
     # How many seeds settle the verdict on a schedule is not known beforehand.
-    return [replace(one, seeds=most if one.final else 0) for one in chosen] + [replace(one, seeds=most) for one in moving]
+    seeds = most if any(one.schedule for one in apart) else max((one.seeds for one in chosen), default=0)
+    final = [replace(one, seeds=seeds if one.final else 0) for one in chosen]
+    return _with_todays([*final, *(replace(one, seeds=seeds) for one in apart if one.schedule)], space, seeds)
 
 
 def screening_seeds(spec: Spec) -> list[int]:
@@ -267,7 +283,19 @@ def answer(
             constraints=spec.demands,
         ),
     )
-    return with_paths(found, space, rows)
+    return with_paths(_with_baseline(found, space, rows, chosen, seeds), space, rows)
+
+
+def _with_baseline(found: Answer, space: Space, rows: Sequence[Row], chosen: Sequence[Candidate], seeds: Collection[int]) -> Answer:
+    """The answer with what it is compared with, and with what the recommended config gains over the config of today."""
+    lambdas = [replace(one, against=space.against) for one in found.lambdas]
+    found = replace(found, against=space.against, baseline=dict(space.baseline), lambdas=lambdas)
+    arms = {config_hash(one.config, one.schedule): one for one in chosen if one.final}
+    today = arms.get(config_hash(space.baseline)) if space.baseline else None
+    best = arms.get(config_hash(found.recommended, found.recommended_schedule))
+    if today is None or best is None or today == best:
+        return found
+    return replace(found, over_baseline=paired(differences(arm_of(today, rows, seeds), arm_of(best, rows, seeds))))
 
 
 def _round(row: Row, spec: Spec) -> str:

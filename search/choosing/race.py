@@ -66,7 +66,7 @@ def decided(found: Sequence[Candidate]) -> bool:
 
 def has_rivals(found: Sequence[Candidate], alone: bool) -> bool:
     """Whether a first round has something to choose: more than one off arm, or more than one arm of the same λ."""
-    sides = [OFF_ARM if is_off(one) else one.arm.partition(":")[2] if alone else "" for one in found]
+    sides = [OFF_ARM if is_off(one) else one.arm.partition(":")[2] if alone else "" for one in found if not one.apart]
     return len(set(sides)) < len(sides)
 
 
@@ -195,14 +195,14 @@ def _simplest(arms: Sequence[Candidate], surface: Surface | None, lost: Mapping[
     within = [one for one, good in zip(arms, near, strict=True) if good and lost.get(one.arm, 0) == 0]
 
     def regularized(one: Candidate) -> list[float]:
-        return [Axis.of(knob).more * float(one.config[knob.name]) for knob in lambdas]
+        return [Axis.of(knob).more * float(one.config[knob.name]) for knob in lambdas if knob.more is not None]
 
     return max([best, *within], key=regularized)
 
 
 def _without(chosen: Candidate, lambdas: Sequence[Knob], knobs: Sequence[Knob]) -> list[Candidate]:
     """The chosen arm without each of the λ that are on in it, where more than one is."""
-    on = [knob for knob in lambdas if chosen.config[knob.name] != off_value(knob)]
+    on = [knob for knob in lambdas if chosen.config[knob.name] != off_value(knob) and knob.more is not None]
     if len(on) < 2:
         return []
     why = f"{chosen.arm} without"

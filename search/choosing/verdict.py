@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from objectives.base import Knob, Phase, Value, lowered
-from search.asking.space import OFF_ARM
+from search.asking.space import BASELINE, OFF_ARM
 from search.choosing import race
 from search.choosing.answer import Answer, Candidate, LambdaAnswer, Row, Verdict
 from search.choosing.arms import Arm, arm_of, differences, losses, mean_of, paired, promise, sign_test
@@ -151,7 +151,7 @@ def compared(
     """The finalists by name, the off arm among them, each λ arm against it, and δ: all that makes the verdict."""
     arms = {one.arm: arm_of(one, rows, seeds) for one in cands if one.final}
     off = next(arm for name, arm in arms.items() if name.partition(":")[0] == OFF_ARM)
-    tested = [arm for arm in arms.values() if arm is not off]
+    tested = [arm for arm in arms.values() if arm is not off and arm.name != BASELINE]
     moving = {one.arm for one in cands if one.schedule}
     # The chosen arm comes before those without one of its λ.
     tested = tested if alone else [*tested[:1], *(arm for arm in tested[1:] if arm.name in moving)]

@@ -51,7 +51,7 @@ def list_sweeps(as_json: JsonOption = False, home: HomeOption = None, catalogue_
         return
     table = printing.table("name", "objective", "model", "data set", "status", "created", "verdict")
     for row, status in rows:
-        verdict = str((row.answer or {}).get("verdict", ""))
+        verdict = str((answer := row.answer or {}).get("verdict_word", answer.get("verdict", "")))
         table.add_row(row.name, row.objective, row.model, row.dataset, status, f"{row.created:%Y-%m-%d %H:%M}", verdict)
     printing.console().print(table)
 
@@ -229,7 +229,7 @@ def best(
         values = ", ".join(f"{name} = {value}" for name, value in best)
         score = f"{row.score_name} {number(answer.off_score if off else answer.best_score)}"
         what = (row.objective, row.model, _data_name(row.spec), values)
-        table.add_row(*what, score, effect_text(answer.effect), str(answer.verdict), row.sweep)
+        table.add_row(*what, score, effect_text(answer.effect), answer.verdict_word, row.sweep)
     printing.console().print(table)
 
 

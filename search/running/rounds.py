@@ -43,8 +43,8 @@ class Rounds:
         if not self.candidates:
             return []
         if not race.decided(self.candidates):
-            constant = [one for one in self.candidates if not one.schedule]  # a schedule has no rival to be chosen from
-            screening = self._missing(constant, from_members.screening_seeds(self.spec)) if self._has_rivals() else []
+            rivals = [one for one in self.candidates if not one.apart]
+            screening = self._missing(rivals, from_members.screening_seeds(self.spec)) if self._has_rivals() else []
             final = from_members.finalists_planned(self.spec)
             # Where time is short, the first round is left out before seeds of the final one are.
             if screening and self._room() >= len(screening) + race.FEWEST * final:

@@ -56,9 +56,16 @@ def knob_faults(spec: Spec, objective: type[Objective], purpose: Purpose) -> lis
         faults += [fault for index, point in points for fault in point_faults(f"points[{index}]", point, space)]
     lambdas = [name for name in searched if name in knobs and knobs[name].is_lambda]
     known = [name for name, knob in knobs.items() if knob.is_lambda]
-    if purpose == "sweep" and not lambdas and all(name in knobs for name in searched):
+    for name, value in spec.baseline.items():
+        known_one = name in knobs
+        faults += _value_faults(f"baseline.{name}", knobs[name], value) if known_one else [_unknown_knob("baseline", spec, name, knobs)]
+    if spec.baseline and len(spec.asked) > 1:
+        faults.append("baseline must be left out where several metrics are asked for: a front has no single best config to compare.")
+    compared = spec.baseline or not objective.needs_lambda
+    if purpose == "sweep" and not lambdas and not (searched and compared) and all(name in knobs for name in searched):
         faults.append(
-            f"a sweep must search at least one λ; it searches {', '.join(searched) or 'nothing'}. Add one of {', '.join(known)} to search."
+            f"a sweep must search at least one λ; it searches {', '.join(searched) or 'nothing'}. "
+            + (f"Add one of {', '.join(known)} to search." if known else "Declare one, or give a baseline to compare with.")
         )
     faults += _schedule_faults(spec, objective, purpose)
     if purpose == "sweep":

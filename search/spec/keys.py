@@ -217,6 +217,7 @@ class Spec(_Part):
     ranges: Ranges = None
     fixed: dict[str, Scalar] = {}
     points: tuple[dict[str, Scalar], ...] = ()
+    baseline: dict[str, Scalar] = {}
     schedule: dict[str, tuple[tuple[int, float], ...]] = {}
     sampler: Named = "tpe"
     scheduler: Named = "asha"
@@ -292,7 +293,7 @@ class Spec(_Part):
             raise ValueError("must be auto alone, or a list of different sweeps' names")
         return given
 
-    @field_validator("fixed", "points", "budget", "confirm", "constraints", "resources", "limits", mode="before")
+    @field_validator("fixed", "points", "baseline", "budget", "confirm", "constraints", "resources", "limits", mode="before")
     @classmethod
     def _null_is_default(cls, given: Any, info: Any) -> Any:
         return cls.model_fields[info.field_name].default if given is None else given

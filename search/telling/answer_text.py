@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from search.asking.space import OFF_ARM
+from search.asking.space import AGAINST_NOTHING, AGAINST_OFF, OFF_ARM
 from search.choosing.answer import Answer, LambdaAnswer, Verdict
 from search.choosing.findings import Effect
 from search.choosing.words import number
@@ -29,6 +29,14 @@ _VERDICTS = {
 }
 
 
+_AGAINST_BASELINE = {
+    Verdict.HELPS: ("green", "the interval of its gain over the baseline lies above 0"),
+    Verdict.HURTS: ("red", "nothing that was found beats the baseline; it is what is exported"),
+    Verdict.HARMLESS: ("cyan", "the score differs from the baseline's by less than the margin"),
+    Verdict.NO_EVIDENCE: ("yellow", "the gain over the baseline cannot be told from 0; more seeds or trials may tell"),
+}
+
+
 def print_answer(
     console: Console,
     name: str,
@@ -42,14 +50,16 @@ def print_answer(
 
     `usual` are the defaults of the objective's knobs; they are not repeated. `details`: all that stands beside the answer, too.
     """
-    colour, meaning = _VERDICTS[answer.verdict]
+    colour, meaning = (_VERDICTS if answer.against == AGAINST_OFF else _AGAINST_BASELINE)[answer.verdict]
+    if answer.against == AGAINST_NOTHING:
+        colour, meaning = "cyan", "no knob has an off value, and no baseline was given"
     if answer.verdict is Verdict.HELPS and answer.effect.high <= answer.margin:
         meaning = "λ helps, by less than the margin"
     meaning = _with_constraints(answer) or meaning
     if answer.verdict is not Verdict.HELPS and answer.front is not None and (bought := answer.front.bought):
         meaning += f"; but on the front λ gains {' and '.join(bought)}"
     console.print()
-    console.print(Text.assemble((f"{name}: ", "bold"), (str(answer.verdict), f"bold {colour}"), f" – {meaning}"), soft_wrap=True)
+    console.print(Text.assemble((f"{name}: ", "bold"), (answer.verdict_word, f"bold {colour}"), f" – {meaning}"), soft_wrap=True)
     console.print(Text(answer.sentence()), soft_wrap=True)
     console.print(_facts(answer, usual, details))
     if answer.front is not None:
@@ -88,11 +98,14 @@ def _facts(answer: Answer, usual: Mapping[str, Any] | None, details: bool) -> Ta
     rows += [(f"{name} up and back", path["line"]) for name, path in answer.hysteresis.items()]
     rows += [(f"without {one.name}", f"costs {effect_text(one.without)}") for one in answer.lambdas if one.without is not None]
     rows += beside_lines(answer, details)
-    rows.append(("effect", f"{effect_text(answer.effect)} of {answer.score_name} gained over λ off ({answer.effect.seeds} paired seeds)"))
+    if answer.against != AGAINST_NOTHING:
+        gained = f"{effect_text(answer.effect)} of {answer.score_name} gained over {answer.rival}"
+        rows.append(("effect", f"{gained} ({answer.effect.seeds} paired seeds)"))
+    rows += _baseline_line(answer)
     if answer.score_label:
         rows.append(("score", f"{answer.score_name} is {answer.score_label}; {answer.better} is better"))
     rows += front_lines(answer, answer.front) if answer.front is not None else []
-    rows.append(("verdict", f"{answer.verdict} (margin ±{number(answer.margin)})"))
+    rows.append(("verdict", f"{answer.verdict_word} (margin ±{number(answer.margin)})"))
     rows += [("goal", one.words()) for one in answer.goals]
     rows += [("no config meets", answer.nearest)] if answer.nearest else []
     rows += [("constraint", line) for line in _constraint_lines(answer)]
@@ -105,6 +118,19 @@ def _facts(answer: Answer, usual: Mapping[str, Any] | None, details: bool) -> Ta
     for title, text in rows:
         table.add_row(title, escape(text))
     return table
+
+
+def _baseline_line(answer: Answer) -> list[tuple[str, str]]:
+    """What is gained over the config of today."""
+    if not answer.baseline:
+        return []
+    knobs = {one.name: answer.baseline[one.name] for one in answer.lambdas}
+    if answer.over_baseline is None:
+        return [("baseline", f"{config_text(knobs)}: it is the recommended config, or was not confirmed")]
+    if answer.against != AGAINST_OFF:
+        return [("baseline", config_text(knobs))]
+    gain = answer.over_baseline
+    return [("baseline", f"{gain.words()} gained over {config_text(answer.baseline)} ({gain.seeds} paired seeds)")]
 
 
 def _with_constraints(answer: Answer) -> str:
@@ -136,10 +162,11 @@ def _constraint_lines(answer: Answer) -> list[str]:
 def _off_line(one: LambdaAnswer, answer: Answer) -> str:
     if one.switched_off:
         return f"{number(one.off)}, which is off; the best of the others has it switched off by {one.switched_off}"
-    said = "it hurts" if answer.verdict is Verdict.HURTS else "nothing shows that it is better than off"
+    where = "off" if answer.against == AGAINST_OFF else answer.rival
+    said = "it hurts" if answer.verdict is Verdict.HURTS else f"nothing shows that it is better than {where}"
     if broken := _broken(answer, "chosen"):
         said = f"it is {'farther from' if answer.nearest else 'beyond'} {' and '.join(broken)}"
-    return f"{number(one.off)}, which is off; the best of the others is {number(one.value)}, and {said}"
+    return f"{number(one.off)}, which is {where}; the best of the others is {number(one.value)}, and {said}"
 
 
 def _alone_line(one: LambdaAnswer, answer: Answer) -> str:
@@ -154,11 +181,16 @@ def _lambda_line(one: LambdaAnswer) -> str:
     if one.switched_off:
         return f"off: switched off by {one.switched_off}"
     if math.isnan(one.low):
-        return f"{number(one.value)}{'' if one.unit in ('', '1') else f' {one.unit}'}, interval unknown (off: {number(one.off)})"
+        return f"{number(one.value)}{'' if one.unit in ('', '1') else f' {one.unit}'}, interval unknown{_off_text(one)}"
     low = f"{number(one.low)}{' (or below)' if one.open_low else ''}"
     high = f"{number(one.high)}{' (or above)' if one.open_high else ''}"
     unit = "" if one.unit in ("", "1") else f" {one.unit}"
-    return f"{number(one.value)}{unit}, the best lies between {low} and {high} with 95 % (off: {number(one.off)})"
+    return f"{number(one.value)}{unit}, the best lies between {low} and {high} with 95 %{_off_text(one)}"
+
+
+def _off_text(one: LambdaAnswer) -> str:
+    """The value of a knob that is compared with: where λ is off, or that of the baseline."""
+    return "" if one.against == AGAINST_NOTHING else f" ({one.against}: {number(one.off)})"
 
 
 def _sensitivity_line(one: LambdaAnswer) -> str:

@@ -62,7 +62,7 @@ def best_spec(name: str, row: SweepRow, answer: Answer, rows: Sequence[MemberRow
     source = {
         "sweep": name,
         "arm": answer.recommended_arm,
-        "verdict": str(answer.verdict),
+        "verdict": answer.verdict_word,
         "answer": answer.sentence(),
         "created": row.created.isoformat(),
         **({"constraints": [one.words() for one in answer.kept_to]} if answer.constraints else {}),
@@ -103,7 +103,7 @@ def export(name: str, path: str | Path | None = None, *, home: Home | None = Non
         answer = Answer.from_dict(row.answer)
         found = best_spec(name, row, answer if arm is None else of_arm(answer, arm), catalogue.members(name))
         if arm is not None and arm != answer.recommended_arm:
-            found["provenance"] |= {"answer": _of_the_front(answer, arm), "verdict": f"{answer.verdict} (of arm {answer.arm})"}
+            found["provenance"] |= {"answer": _of_the_front(answer, arm), "verdict": f"{answer.verdict_word} (of arm {answer.arm})"}
         text = to_yaml(found)
     if path is not None:
         write(Path(path), text)
@@ -177,7 +177,7 @@ def write_reports(name: str, spec: Spec, answer: Answer, table: Sequence[Row], c
     write(exported, to_yaml(best_spec(name, row, answer, catalogue.members(name))))
     write(stored, json.dumps(answer.to_dict(), indent=2) + "\n")
     title = f"{spec.objective} · {spec.model or ''} · {spec.dataset.name}"
-    lambda_curve.draw(answer, table, picture, f"{title}: {answer.verdict}")
+    lambda_curve.draw(answer, table, picture, f"{title}: {answer.verdict_word}")
     trade = getattr(spec.trained, "trade", None)
     drawn = [exported, stored, picture]
     if answer.front is not None and len(answer.front.metrics) == 2:  # of more there is no one picture

@@ -84,5 +84,5 @@ def end(tracker: Tracker, status: str, answer: Answer | None) -> None:
     """Tell MLflow how a sweep ended, and what its answer says."""
     summary = {} if answer is None else {"effect": answer.effect.mean, "best_score": answer.best_score, "off_score": answer.off_score}
     summary |= {"hypervolume": answer.front.hypervolume.mean} if answer is not None and answer.front is not None else {}
-    tags = {} if answer is None else {"verdict": str(answer.verdict), "answer": answer.sentence()}
+    tags = {} if answer is None else {"verdict": answer.verdict_word, "answer": answer.sentence()}
     tracker.end_sweep(status, {key: value for key, value in summary.items() if value is not None and math.isfinite(value)}, tags)
