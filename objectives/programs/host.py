@@ -106,6 +106,8 @@ class Host:
 
     def close(self) -> None:
         """End the server and all that it has started."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # to close it would not do: the thread that listens holds it, too
         self._socket.close()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(5.0)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import pickle
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ from typing import Any
 from objectives._files import replaced
 from objectives.base import ObjectiveError
 
+_ZIP = b"PK"  # how a file of torch's begins
 NUMBERS = "numbers"  # the key of the final numbers in the metadata of weights
 _PLAIN = (bool, int, float, str, bytes, type(None))
 
@@ -41,9 +45,34 @@ def _look(value: Any, where: str, found: list[tuple[str, str]]) -> None:
 
 
 def _is_tensor(value: Any) -> bool:
-    import torch
+    torch = sys.modules.get("torch")  # where it is not loaded there is no tensor
+    return torch is not None and isinstance(value, torch.Tensor)
 
-    return isinstance(value, torch.Tensor)
+
+def write_checkpoint(state: Mapping[str, Any], path: Path) -> None:
+    """Write plain data, as `checkpoint_faults` allows it: with torch where it is loaded, for only then can there be tensors."""
+    with replaced(path) as beside:
+        if "torch" in sys.modules:
+            sys.modules["torch"].save(state, beside)
+        else:
+            beside.write_bytes(pickle.dumps(state))
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """What `write_checkpoint` wrote. Nothing in the file is executed."""
+    data = path.read_bytes()
+    if data.startswith(_ZIP):
+        import torch
+
+        return torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")  # type: ignore[no-any-return]
+    return _Plain(io.BytesIO(data)).load()  # type: ignore[no-any-return]
+
+
+class _Plain(pickle.Unpickler):
+    """Reads containers, numbers and strings, and nothing that has a class."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"a checkpoint must hold plain data only; it holds {module}.{name}")
 
 
 def save_weights(weights: Mapping[str, Any], numbers: Mapping[str, float], path: Path) -> None:

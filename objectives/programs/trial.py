@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from objectives._files import replaced
 from objectives.base import Config, ObjectiveError, Value
 from objectives.programs.journal import tell, told
-from objectives.programs.keeping import checkpoint_faults, save_picture, save_weights
+from objectives.programs.keeping import checkpoint_faults, read_checkpoint, save_picture, save_weights, write_checkpoint
 
 STATE, FILES = "state.pt", "files"
 WEIGHTS, PICTURE = "weights.safetensors", "picture.png"
@@ -203,20 +202,15 @@ class Trial:
         saved = self._progress.saved
         if saved is None or saved[0] > epoch:
             return
-        import torch
-
         self._progress.saved = None
-        with replaced(self._request.folder / STATE) as beside:
-            torch.save({"epoch": epoch, "state": saved[1], "random": _random()}, beside)
+        write_checkpoint({"epoch": epoch, "state": saved[1], "random": _random()}, self._request.folder / STATE)
 
     def load(self) -> Any:
         """What `save` kept before the training was interrupted; None at first."""
         path = self._request.folder / STATE
         if not path.exists():
             return None
-        import torch
-
-        kept = torch.load(path, weights_only=True, map_location="cpu")
+        kept = read_checkpoint(path)
         progress = self._progress
         progress.start = progress.here = int(kept["epoch"])
         progress.random = kept["random"]
