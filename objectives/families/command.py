@@ -30,6 +30,7 @@ from objectives.programs.log import LOG, Log
 from objectives.programs.numbers import Numbers, read_faults
 from objectives.programs.objective import ProgramObjective, made
 from objectives.programs.process import MemberProcess
+from objectives.programs.run import ProcessRun
 from objectives.programs.trial import FILES
 
 # Each declaration names these, in a spec.
@@ -63,6 +64,11 @@ class Command(ProgramObjective):
         }
         request = {"argv": filled(self.argv, values, member.config, self.shell), "environment": dict(member.environment)}
         return MemberProcess(self.host, request, Log(folder / LOG), self._reader(folder / FILES, epochs))
+
+    def short(self, member: Member, epochs: int, asked: Sequence[Config]) -> ProcessRun:
+        """A training of so many epochs at most. A program that is not told how many it trains goes on, until it is ended."""
+        told = "epochs" in {match[1] for match in _BRACES.finditer(_title(self.argv))}
+        return super().short(member, epochs if told else self.settings.epochs, asked)
 
     def _reader(self, folder: Path, epochs: int) -> Numbers:
         return Numbers(self.reading, self.declared.score, folder, epochs)
