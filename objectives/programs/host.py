@@ -161,9 +161,20 @@ def _imported(link: socket.socket, objective: str) -> bool:
             load(objective)
         except BaseException as error:
             said["error"] = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
+    _rehearse()
     _say(link, said)
     torch = sys.modules.get("torch")
     return torch is None or not torch.cuda.is_initialized()
+
+
+def _rehearse() -> None:
+    """Load what torch loads when the first optimizer is made: 1.5 s of CPU, which every member would spend for itself.
+
+    Nothing is computed: torch's own threads would be missing in a forked process.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.optim.SGD([torch.zeros(1, requires_grad=True)])
 
 
 def _obey(link: socket.socket, running: dict[int, int], objective: str, forked: bool) -> bool:

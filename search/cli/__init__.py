@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from search.cli import exists, export, look, planning, sweep
+from search.cli import exists, export, look, planning, starting, sweep
 from search.cli.shared import FAILED, INTERRUPTED, MISTAKE, OK, print_error
 
 # A user's mistakes, by module and class. They are looked up among the loaded modules, so that catching them imports nothing.
@@ -107,6 +107,7 @@ def _options(
 
 
 _COMMANDS: dict[str, Callable[..., None]] = {
+    "init": starting.init,
     "sweep": sweep.sweep,
     "plan": planning.plan,
     "resume": sweep.resume,

@@ -18,6 +18,8 @@ from search.running.plan import Job, Kind
 from search.running.work import Assigned, Origin, Prepare, ReadTest, Setting, Train, Warm, Work
 from search.spec.keys import Spec
 
+RUN_ID_SECONDS = 5.0  # how long MLflow may take to say which run a member has
+
 
 class Dispatch:
     """Turns the jobs of one sweep into work. It is pure, except that it reads the ledger."""
@@ -52,7 +54,7 @@ class Dispatch:
                 Phase(row.phase),
                 row.schedule,
                 self.home.own(self.name, row.number),
-                self.ledger.surroundings(row.number) if self.spec.program else {},
+                self._surroundings(row.number) if self.spec.program else {},
             ),
             self.home.checkpoint(self.name, row.number),
             self.home.weights(self.name, row.number) if kept else None,
@@ -60,6 +62,11 @@ class Dispatch:
             start,
             {epoch: self.home.handed_on(self.name, row.number, epoch) for epoch in left},
         )
+
+    def _surroundings(self, number: int) -> dict[str, str]:
+        """With what a program that uses MLflow by itself logs to the run of its member; empty where MLflow does not answer."""
+        run = self.ledger.tracker.run_id(number, RUN_ID_SECONDS)
+        return {"MLFLOW_TRACKING_URI": self.home.tracking_uri, "MLFLOW_RUN_ID": run} if run else {}
 
     def _handed_on(self, row: MemberRow) -> Sequence[int]:
         """The epochs after which others may start from a member of the search."""

@@ -29,8 +29,6 @@ from search.telling.mirror import final_metrics, final_tags, tracked_params, tra
 SHOWN_MEMBERS = 8  # members that a note about bad ends names
 SHOWN_REASONS = 3  # such notes in the reason why a sweep has no answer
 
-RUN_ID_SECONDS = 5.0  # how long MLflow may take to say which run a member has
-
 PRIOR = "prior"  # the fact that holds what a sweep took over from others when it began
 PLANNED = "plan"  # the fact that says what was planned before the first member
 LOOKS = "race"  # the fact that says which looks of the race were taken before this one
@@ -77,7 +75,7 @@ class Ledger:
         better: str = "lower",
     ) -> None:
         self.sweep, self.epochs, self._better = sweep, epochs, better
-        self._catalogue, self._tracker, self._listener, self._scheduler = catalogue, tracker, listener, scheduler
+        self._catalogue, self.tracker, self._listener, self._scheduler = catalogue, tracker, listener, scheduler
         self.leftovers, self.watched = leftovers, watched or Watched()
         self.rows: dict[int, MemberRow] = {row.number: row for row in catalogue.members(sweep)}
         self._seen: dict[int, set[int]] = {}
@@ -119,13 +117,8 @@ class Ledger:
         for row in rows:
             if row.number not in self._introduced:
                 self._introduced.add(row.number)
-                self._tracker.start_member(row.number, tracked_params(row), tracked_tags(self.sweep, row) | self._label_tags())
+                self.tracker.start_member(row.number, tracked_params(row), tracked_tags(self.sweep, row) | self._label_tags())
             self._listener.member(row.number, row.phase, row.arm, row.config)
-
-    def surroundings(self, number: int) -> dict[str, str]:
-        """With what a program that uses MLflow by itself logs to the run of its member; empty where MLflow does not answer."""
-        run = self._tracker.run_id(number, RUN_ID_SECONDS)
-        return {"MLFLOW_TRACKING_URI": self.leftovers.home.tracking_uri, "MLFLOW_RUN_ID": run} if run else {}
 
     def decide(self, reports: Mapping[int, Sequence[Report]]) -> set[int]:
         """The members to stop after these reports of a pack. A rung never stops a confirmation.
@@ -222,7 +215,7 @@ class Ledger:
         self._seen.setdefault(row.number, set()).update(report.epoch for report in entry.curve)
         for report in entry.curve:
             self._plot(report)
-            self._tracker.log(row.number, report.epoch, report.metrics)
+            self.tracker.log(row.number, report.epoch, report.metrics)
             self._listener.report(row.number, report.epoch, self.epochs, report.rung_score)
         self._scheduler.hear(ends([row], self.watched, self.epochs))
         if row.state is not None:
@@ -230,9 +223,9 @@ class Ledger:
             self._tell_end(row)
 
     def _tell_end(self, row: MemberRow) -> None:
-        self._tracker.end_member(row.number, row.state or "", final_metrics(row, self._better), final_tags(row))
+        self.tracker.end_member(row.number, row.state or "", final_metrics(row, self._better), final_tags(row))
         if row.state == State.FAILED and (log := self.leftovers.home.own(self.sweep, row.number) / LOG).exists():
-            self._tracker.artifact(log, number=row.number)
+            self.tracker.artifact(log, number=row.number)
         self._listener.ended(row.number, row.state or "", row.score, row.reason)
 
     def chose(self, candidates: Sequence[Candidate], members: int) -> None:

@@ -95,7 +95,7 @@ def test_what_is_kept_of_members(tmp_path: Path) -> None:
     shown = CliRunner().invoke(app, ["show", "s", "--member", "0", "--log", "--home", str(tmp_path)])
     assert shown.output.startswith("did epoch 0\n")
     missing = CliRunner().invoke(app, ["show", "s", "--log", "--home", str(tmp_path)])
-    assert "--log must come with --member" in str(missing.exception)
+    assert "--log must come with --member" in missing.output + missing.stderr
 
 
 def test_a_function_that_cannot_be_searched_is_refused_and_leaves_nothing(tmp_path: Path) -> None:

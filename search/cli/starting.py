@@ -1,0 +1,103 @@
+"""`lagrange init`: a commented file to begin with."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from string import Template
+from typing import Annotated
+
+import typer
+
+from objectives.base import ObjectiveError
+
+STARTERS = Path(__file__).parent / "starters"
+
+
+class Kind(StrEnum):
+    """What a user has."""
+
+    FUNCTION = "function"
+    COMMAND = "command"
+    MODULE = "module"
+    DATA = "data"
+
+
+class Better(StrEnum):
+    """Which way a score is better."""
+
+    LOWER = "lower"
+    HIGHER = "higher"
+
+
+_FILES = {Kind.FUNCTION: "mine.py", Kind.COMMAND: "sweep.yaml", Kind.MODULE: "mine.py", Kind.DATA: "mine.py"}
+_WHAT = {
+    Kind.FUNCTION: "a training loop in Python",
+    Kind.COMMAND: "a script or program that stays as it is, in any language",
+    Kind.MODULE: "a model for one of our families",
+    Kind.DATA: "images or a table for one of our families",
+}
+_NEXT = {
+    Kind.FUNCTION: ("python {file}", "lagrange sweep {file}"),
+    Kind.COMMAND: ("lagrange check {file}", "lagrange sweep {file}"),
+    Kind.MODULE: ("lagrange check vae --model {stem}:model", "lagrange sweep vae --model {stem}:model"),
+    Kind.DATA: ("lagrange sweep vae --dataset {stem}:images",),
+}
+
+
+def init(
+    kind: Annotated[Kind | None, typer.Option(help="; ".join(f"{one}: {words}" for one, words in _WHAT.items()) + ".")] = None,
+    score: Annotated[str | None, typer.Option(help="The number that decides, of a function or a command.")] = None,
+    better: Annotated[Better | None, typer.Option(help="Which way it is better.")] = None,
+    knob: Annotated[str | None, typer.Option(help="The first λ to search, of a function or a command.")] = None,
+    file: Annotated[str | None, typer.Option(help="The file to write (default: mine.py, or sweep.yaml for a command).")] = None,
+) -> None:
+    """Write a commented starter into the current folder. Asks three questions, unless the options answer them."""
+    kind = kind or _asked_kind()
+    own = kind in (Kind.FUNCTION, Kind.COMMAND)
+    score = score or (typer.prompt("The number that decides, after each epoch", default="val_loss") if own else "val_loss")
+    knob = knob or (typer.prompt("The regularization to search", default="weight_decay") if own else "weight_decay")
+    better = better or (Better.HIGHER if re.search(r"acc|auc|f1|psnr|ssim|r2|inception", score) else Better.LOWER)
+    path = Path(file or _FILES[kind])
+    written = starter(kind, path, score, better, knob)
+    if path.exists():
+        raise ObjectiveError(f"{path} must not exist yet, so that nothing of yours is lost; it does. Give another --file.")
+    path.write_text(written, encoding="utf-8")
+    typer.echo(f"wrote {path}; {score}: {better} is better" if own else f"wrote {path}")
+    typer.echo("next:")
+    for line in _NEXT[kind]:
+        typer.echo(f"  {line.format(file=path, stem=path.stem)}")
+
+
+def _asked_kind() -> Kind:
+    for place, (one, words) in enumerate(_WHAT.items(), 1):
+        typer.echo(f"{place}. {one}: {words}")
+    known = {str(place): one for place, one in enumerate(Kind, 1)} | {str(one): one for one in Kind}
+    chosen = str(typer.prompt("What do you have? Its number", default="1"))
+    if chosen not in known:
+        raise ObjectiveError(f"the answer must be one of {', '.join(known)}; got {chosen!r}.")
+    return known[chosen]
+
+
+def starter(kind: Kind, path: Path, score: str, better: Better, knob: str) -> str:
+    """The text of a starter.
+
+    Raises:
+        ObjectiveError: a name cannot be one.
+    """
+    wrong = [f"{what} must be a Python name, such as val_loss; got {name!r}." for what, name in (("--score", score), ("--knob", knob))]
+    faults = [text for text, name in zip(wrong, (score, knob), strict=True) if not name.isidentifier()]
+    if faults:
+        raise ObjectiveError("\n".join(faults))
+    values = {
+        "file": str(path),
+        "stem": path.stem,
+        "score": score,
+        "better": str(better),
+        "knob": knob,
+        "sign": "-error" if better is Better.HIGHER else "error",
+        "test": "test_" + score.removeprefix("val_"),
+    }
+    suffix = ".yaml.txt" if kind is Kind.COMMAND else ".py.txt"
+    return Template((STARTERS / f"{kind}{suffix}").read_text(encoding="utf-8")).substitute(values)
