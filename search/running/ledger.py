@@ -117,7 +117,11 @@ class Ledger:
         for row in rows:
             if row.number not in self._introduced:
                 self._introduced.add(row.number)
-                self.tracker.start_member(row.number, tracked_params(row), tracked_tags(self.sweep, row) | self._label_tags())
+                self.tracker.start_member(
+                    row.number,
+                    tracked_params(row),
+                    tracked_tags(self.sweep, row) | {f"label.{name}": label for name, label in self.labels.items()},
+                )
             self._listener.member(row.number, row.phase, row.arm, row.config)
 
     def decide(self, reports: Mapping[int, Sequence[Report]]) -> set[int]:
@@ -248,10 +252,6 @@ class Ledger:
     def fact(self, name: str) -> dict[str, Any]:
         """What an earlier driver wrote down of the sweep under this name; empty if it wrote nothing."""
         return dict((self._catalogue.sweep(self.sweep).facts or {}).get(name, {}))
-
-    def _label_tags(self) -> dict[str, str]:
-        """The full names of a member's metrics, for MLflow: `label.val_kid` and the like."""
-        return {f"label.{name}": label for name, label in self.labels.items()}
 
     def note(self, text: str) -> None:
         """Pass a remark on."""
