@@ -224,13 +224,10 @@ class Ledger:
         self._scheduler.hear(ends([row], self.watched, self.epochs))
         if row.state is not None:
             self.leftovers.ended(row)
-            self._tell_end(row)
-
-    def _tell_end(self, row: MemberRow) -> None:
-        self.tracker.end_member(row.number, row.state or "", final_metrics(row, self._better), final_tags(row))
-        if row.state == State.FAILED and (log := self.leftovers.home.own(self.sweep, row.number) / LOG).exists():
-            self.tracker.artifact(log, number=row.number)
-        self._listener.ended(row.number, row.state or "", row.score, row.reason)
+            self.tracker.end_member(row.number, row.state, final_metrics(row, self._better), final_tags(row))
+            if row.state == State.FAILED and (log := self.leftovers.home.own(self.sweep, row.number) / LOG).exists():
+                self.tracker.artifact(log, number=row.number)
+            self._listener.ended(row.number, row.state, row.score, row.reason)
 
     def chose(self, candidates: Sequence[Candidate], members: int) -> None:
         """Write down the configs to confirm, with the reason of each; and say how many members that makes."""
