@@ -20,7 +20,8 @@ _DECADES = ("decade", "decades")
 class Goal:
     """One goal. `about` is `effect`, `lambda` (each λ), or the name of one λ.
 
-    For the effect `within` is half the length of its interval. For a λ it is the whole length, in decades or in the λ's own unit.
+    For the effect `within` is half the length of its interval. For a λ it is the whole length from its lowest to its
+    highest value, in decades or in the λ's own unit.
     """
 
     text: str

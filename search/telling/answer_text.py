@@ -182,10 +182,12 @@ def _lambda_line(one: LambdaAnswer) -> str:
         return f"off: switched off by {one.switched_off}"
     if math.isnan(one.low):
         return f"{number(one.value)}{'' if one.unit in ('', '1') else f' {one.unit}'}, interval unknown{_off_text(one)}"
-    low = f"{number(one.low)}{' (or below)' if one.open_low else ''}"
-    high = f"{number(one.high)}{' (or above)' if one.open_high else ''}"
+    ends = [[number(end) for end in piece] for piece in one.parts]
+    ends[0][0] += " (or below)" if one.open_low else ""
+    ends[-1][1] += " (or above)" if one.open_high else ""
+    between = " or ".join(f"between {low} and {high}" for low, high in ends)
     unit = "" if one.unit in ("", "1") else f" {one.unit}"
-    return f"{number(one.value)}{unit}, the best lies between {low} and {high} with 95 %{_off_text(one)}"
+    return f"{number(one.value)}{unit}, the best lies {between} with 95 %{_off_text(one)}"
 
 
 def _off_text(one: LambdaAnswer) -> str:

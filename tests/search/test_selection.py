@@ -380,7 +380,7 @@ def test_the_interval_of_lambda_holds_the_best_lambda() -> None:
 
 
 def test_a_minimum_may_lie_between_the_points_at_which_minima_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lambda_interval, "_minima", lambda *given: np.full(100, (GRID - 1) // 2))  # all at 0.1, of 0.001 to 10
+    monkeypatch.setattr(lambda_interval, "_minima", lambda *given: (np.full(100, (GRID - 1) // 2), np.ones(GRID)))  # all at 0.1
     one = lambda_answer(L2, {"l2": 0.1}, surface_of(0.1))
     assert math.log10(one.high / one.low) == pytest.approx(4 / (GRID - 1), rel=0.05)  # ends have three digits
 
