@@ -120,7 +120,7 @@ class Ledger:
             if row.number not in self._introduced:
                 self._introduced.add(row.number)
                 self._tracker.start_member(row.number, tracked_params(row), tracked_tags(self.sweep, row) | self._label_tags())
-            self._listener.member(row.number, row.phase, row.arm, row.config)
+            self._listener.member(row.number, row.phase, row.arm, row.config, row.start)
 
     def surroundings(self, number: int) -> dict[str, str]:
         """With what a program that uses MLflow by itself logs to the run of its member; empty where MLflow does not answer."""
