@@ -136,7 +136,7 @@ def _baseline_line(answer: Answer) -> list[tuple[str, str]]:
 def _with_constraints(answer: Answer) -> str:
     """What the verdict means where constraints decide what is exported; empty where they do not."""
     if answer.nearest:
-        return "no config meets the constraints: the exported one is nearest to it"
+        return "no config meets the constraints: the exported one is likely the nearest to it"
     score = {Verdict.HELPS: "λ improves the score", Verdict.HURTS: "λ worsens the score"}.get(answer.verdict, "the score says little of λ")
     if answer.needed_for:
         return f"{score}, and λ is needed for {' and '.join(one.constraint for one in answer.needed_for)}"
