@@ -25,7 +25,7 @@ from search.cli.shared import (
     TrackingOption,
     catalogue_of,
     home_of,
-    home_option,
+    resume_command,
     shown_home,
     usual,
     without_passwords,
@@ -111,12 +111,12 @@ def show(
     if planned := row.facts.get("plan"):
         said = answer_text.plan_text({"planned": planned})
         printing.console().print(said, markup=False, highlight=False, soft_wrap=True)
+    again = resume_command(name, place, row.facts.get("address"))
     if status == "failed" and (problem := row.facts.get("problem")):
-        again = f"lagrange resume {name}{home_option(place)}"
         told = f"it failed: {problem}\nWhere the spec is at fault, correct it and sweep under another name; else go on with: {again}"
         printing.console().print(told, markup=False, highlight=False, soft_wrap=True)
     elif status != "running":
-        printing.console().print(f"no answer yet; go on with: lagrange resume {name}{home_option(place)}", markup=False, soft_wrap=True)
+        printing.console().print(f"no answer yet; go on with: {again}", markup=False, soft_wrap=True)
 
 
 def _print_log(home: Home, name: str, member: int | None) -> None:

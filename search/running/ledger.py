@@ -34,9 +34,10 @@ RUN_ID_SECONDS = 5.0  # how long MLflow may take to say which run a member has
 PRIOR = "prior"  # the fact that holds what a sweep took over from others when it began
 PLANNED = "plan"  # the fact that says what was planned before the first member
 LOOKS = "race"  # the fact that says which looks of the race were taken before this one
+ADDRESS = "address"  # the fact that says where members are trained, as `--address` names it; there is none for a local Ray
 TOOK = "took_seconds"  # the fact that says how long the drivers of the sweep took so far
 WAITING = "waiting"  # the fact that names the open members that wait for others, between two decisions
-KEPT = (LOOKS, PRIOR, PLANNED, TOOK, RANGES, WAITING)  # facts that stay when the data is prepared anew
+KEPT = (LOOKS, PRIOR, PLANNED, ADDRESS, TOOK, RANGES, WAITING)  # facts that stay when the data is prepared anew
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from infra.storage import Home, replaced
 from objectives.base import Phase, State, lowered
 from search.choosing.answer import Answer, Row
 from search.choosing.findings import Interval, Promise
+from search.running.ledger import ADDRESS
 from search.spec.keys import Spec
 
 
@@ -66,7 +67,7 @@ def best_spec(name: str, row: SweepRow, answer: Answer, rows: Sequence[MemberRow
         "answer": answer.sentence(),
         "created": row.created.isoformat(),
         **({"constraints": [one.words() for one in answer.kept_to]} if answer.constraints else {}),
-        "data": row.facts,
+        "data": {key: value for key, value in row.facts.items() if key != ADDRESS},  # a file for others names no machine
         **row.provenance,
         **({"front": asdict(answer.front)} if answer.front is not None else {}),
     }
