@@ -10,7 +10,7 @@ import numpy as np
 
 from objectives.base import Knob, Value
 from search.choosing.answer import Row
-from search.choosing.arms import CONFIDENCE, Arm, t_quantile
+from search.choosing.arms import CONFIDENCE, Arm, spread, t_quantile
 from search.choosing.findings import Held
 from search.choosing.trainings import finals, trainings
 from search.choosing.words import number
@@ -149,7 +149,7 @@ def held(arm: Arm, rows: Sequence[Row], constraints: Sequence[Constraint], seeds
         else:
             values = [value for row in mine.values() if (value := _final(row, one)) is not None]
             count, mean = len(values), float(np.mean(values)) if values else math.nan
-            half = t_quantile(1 - CONFIDENCE, count - 1) * float(np.std(values, ddof=1)) / math.sqrt(count) if count > 1 else math.inf
+            half = t_quantile(1 - CONFIDENCE, count - 1) * spread(values) / math.sqrt(count) if count > 1 else math.inf
             low, high = mean - half, mean + half
         limit, other = (high, low) if one.is_upper else (low, high)
         sure = one.holds(limit) if count else False
