@@ -26,10 +26,9 @@ from search.choosing.arms import CONFIDENCE, t_quantile
 from search.choosing.from_members import error_of, planned, seeds_asked
 from search.choosing.race import MOST_SEEDS, Look
 from search.choosing.words import number
-from search.running.until import MOST
 from search.schedulers import evolving
 from search.spec.faults import MIN_TRIALS
-from search.spec.goals import ANY, EFFECT, Goal
+from search.spec.goals import ANY, EFFECT, MOST, Goal
 from search.spec.keys import Spec
 from search.spec.plain import plain_spec
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from infra.storage import Home
 from objectives.base import Member, Report, State, Value
 from search.choosing.answer import Answer, Row
-from search.choosing.schedules import candidate, line_of
+from search.choosing.schedules import candidate, line_of, missing
 from search.errors import SpecError
 from search.retrain import train
 from search.running.where import IN_PROCESS
@@ -195,6 +195,25 @@ def test_the_schedule_is_confirmed_beside_off_and_the_best_constant(name: str, t
     assert any("the schedule beta = " in note and "gains" in note and "best constant config" in note for note in answer.notes)
     assert "the schedule beta = " in answer.sentence()
     assert Answer.from_dict(answer.to_dict()).schedule == json.loads(json.dumps(answer.schedule))
+
+
+def test_where_no_schedule_is_found_it_says_why(tmp_path: Path) -> None:
+    with Moving(tmp_path, {**spec(), "confirm": {"seeds": 0}}) as one:
+        answer = one.run()
+        rows = one.plan.table()
+    assert answer is not None and any("pbt found a schedule, that of member" in note and "no final seed" in note for note in answer.notes)
+    knobs = one.space.knobs
+    first = [row for row in rows if row.phase == "search" and not row.start]
+    (none,) = missing(first, knobs, [], "pbt")
+    assert "pbt found no schedule: no member took the place of another, and the best member" in none
+    best = Row(999, "search", "search", first[0].config, 1, "complete", 0.0)
+    heirs = sum(row.start > 0 for row in rows)
+    assert (
+        f"{heirs} members took the place of another, and the best member, 999, had one config"
+        in missing([*rows, best], knobs, [], "pbt")[0]
+    )
+    assert "no member with λ on completed" in missing([], knobs, [], "pb2")[0]
+    assert missing(rows, knobs, candidate(rows, knobs), "pbt") == []
 
 
 # Closed forms -----------------------------------------------------------------------------------------------------------------------------
