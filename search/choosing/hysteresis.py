@@ -85,7 +85,7 @@ class Hysteresis:
         if math.isnan(limit):
             said = f"whether there is hysteresis is unknown. {most}. One chain does not say how large luck is; two would: {TWO_CHAINS}"
         elif abs(at.gap) > limit:
-            said = f"hysteresis. {most}; luck alone makes {number(limit)} at most (95 %). So a score depends on what was trained before it"
+            said = f"hysteresis. {most}; luck alone makes {number(limit)} at most (95 %). So what was trained before, or how long, counts"
         else:
             said = f"no hysteresis was found. {most}, and luck alone makes up to {number(limit)} (95 %)"
         said = f"{self.name}: {said}"

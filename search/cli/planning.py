@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from search.choosing.words import number
 from search.cli import printing
 from search.cli.asked import (
     DataRootOption,
@@ -48,7 +49,6 @@ def plan(
     """Members, epochs, time and the expected width of the answer's interval, for three budgets. Starts nothing."""
     from rich.table import Table
 
-    from search.choosing.words import number
     from search.estimate import budgets, goals_said
     from search.kept import admitted
     from search.spec.reading import expand

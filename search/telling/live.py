@@ -306,9 +306,9 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def score_text(score: float | None) -> str:
-    """A score, or a dash where there is none."""
-    return "–" if score is None or math.isnan(score) else number(score)
+def score_text(score: float | None, known_to: float = math.inf) -> str:
+    """A score with as many digits as an interval of width `known_to` needs, or a dash where there is none."""
+    return "–" if score is None or math.isnan(score) else number(score, known_to)
 
 
 def config_text(config: Mapping[str, Any], usual: Mapping[str, Any] | None = None) -> str:
