@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import PurePath
 from typing import Any
@@ -118,9 +119,16 @@ def begin(
 
 
 def take_back(catalogue: Catalogue, name: str, home: Home) -> None:
-    """Remove a sweep that its objective refused, so that it has no member. MLflow and Optuna were told nothing of it."""
+    """Remove a sweep that its objective refused, so that it has no member. MLflow and Optuna were told nothing of it.
+
+    A catalogue that was made for this sweep alone is removed, too.
+    """
     catalogue.delete_sweep(name)
     home.remove_sweep(name)
+    if home.storage.parent == home.root:
+        with suppress(OSError):  # it holds something
+            home.storage.rmdir()
+    catalogue.discard()
 
 
 def go_on(catalogue: Catalogue, name: str, spec: Spec, trials: int, workers: int = 1, address: str | None = None) -> Spec:

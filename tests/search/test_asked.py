@@ -81,6 +81,21 @@ def test_a_dry_run_looks_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None
     assert lagrange("sweep", "toy", "--dry-run", "--set", "resources.device=xpu").exit_code == 0
 
 
+def test_a_refused_sweep_leaves_nothing_in_a_fresh_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import objectives.checks.device as there
+
+    monkeypatch.setattr(there, "DEVICES", {"cpu": lambda: True})
+    asked = {**TOY, "resources": {"device": "xpu"}}
+    refused = run(asked, home=Home.open(tmp_path / "fresh"), address=IN_PROCESS)
+    assert refused.status == "refused" and "device must be one" in refused.problem
+    assert list(tmp_path.iterdir()) == []
+    used = Home.open(tmp_path / "used")
+    run(TOY, name="s", home=used, address=IN_PROCESS, tracking=False)
+    assert run(asked, home=used, address=IN_PROCESS, tracking=False).status == "refused"
+    with Catalogue(used.catalogue_url, create=False) as catalogue:
+        assert [row.name for row in catalogue.sweeps()] == ["s"]
+
+
 @pytest.mark.parametrize(("address", "said"), [(IN_PROCESS, " --address in-process"), (None, "")])
 def test_show_names_the_resume_that_the_interrupt_named(address: str | None, said: str) -> None:
     facts: Mapping[str, Any] = {"address": address} if address else {}
