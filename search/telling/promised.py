@@ -11,7 +11,20 @@ from objectives.base import Phase, State, Value, lowered
 from search.asking.seeds import derive
 
 # The keys of a spec that decide what a training scores, beside its config. Where the data lies is none of them; their content is compared.
-_KEYS = ("objective", "model", "likelihood", "batch_size", "precision", "metric", "score", "features", "latents")
+_KEYS = (
+    "objective",
+    "command",
+    "shell",
+    "read",
+    "model",
+    "likelihood",
+    "batch_size",
+    "precision",
+    "metric",
+    "score",
+    "features",
+    "latents",
+)
 _PLACES = ("root", "path")
 
 
