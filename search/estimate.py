@@ -22,14 +22,13 @@ from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.storage import Home
 from objectives.base import Phase, State
 from search.asking.space import Space
-from search.choosing.arms import t_quantile
+from search.choosing.arms import CONFIDENCE, t_quantile
 from search.choosing.from_members import error_of, planned, seeds_asked
 from search.choosing.race import MOST_SEEDS, Look
 from search.choosing.words import number
-from search.running.until import MOST
 from search.schedulers import evolving
 from search.spec.faults import MIN_TRIALS
-from search.spec.goals import ANY, EFFECT, Goal
+from search.spec.goals import ANY, EFFECT, MOST, Goal
 from search.spec.keys import Spec
 from search.spec.plain import plain_spec
 
@@ -137,15 +136,14 @@ class Past:
 
     @cached_property
     def noise(self) -> float | None:
-        """The standard deviation of one training: the median over the confirmed arms of sweeps that trained as long, or else of all sweeps.
+        """The standard deviation of a paired difference of two arms, over √2: that of one training, without what a seed gives to both.
 
-        None where there is none.
+        The median over sweeps that trained as long, or else over all. None where there is none.
         """
         every: dict[bool, list[float]] = {True: [], False: []}
         for row in self.rows:
             if row.answer and row.status == "complete":
-                arms = [one for one in row.answer["arms"] if one["n"] > 2 and isinstance(one["se"], float)]
-                every[self._as_long(row)] += [one["se"] * math.sqrt(one["n"]) for one in arms]
+                every[self._as_long(row)] += _noises(row.answer)
         found = every[True] or every[False]
         return statistics.median(found) if found else None
 
@@ -161,6 +159,17 @@ class Past:
                 ended = [one for one in self.members[row.name] if one.phase == Phase.SEARCH]
                 spent, most = spent + sum(one.epochs for one in ended), most + len(ended) * (self.spec.budget.epochs or 0)
         return spent / most if most else None
+
+
+def _noises(answer: Mapping[str, Any]) -> list[float]:
+    """What an answer says of the noise: the paired differences of its λ arm, or where these are too few, the scores of each arm."""
+    arms = [one for one in answer["arms"] if one["n"] > 2 and isinstance(one["se"], float)]
+    gains = [one["gain"] for one in arms if one["arm"] == answer["arm"] and one.get("gain") and one["gain"]["seeds"] > 2]
+    if not gains:
+        return [one["se"] * math.sqrt(one["n"]) for one in arms]
+    # The inverse of `arms.paired`, whose half width is t(1 − error/2, S−1) s / √S.
+    halves = [((one["high"] - one["low"]) / 2, one["seeds"]) for one in gains]
+    return [half * math.sqrt(seeds / 2) / t_quantile(1 - CONFIDENCE / 2, seeds - 1) for half, seeds in halves]
 
 
 def _here(facts: Mapping[str, Any]) -> bool:
@@ -216,6 +225,7 @@ class Budget:
     seconds: float
     width: float
     unit: str
+    overhead: float  # the part of `seconds` that no training takes
     expected_epochs: float | None = None
     fits: int | None = None
 
@@ -223,12 +233,13 @@ class Budget:
 def budgets(spec: Spec, *, home: Home | None = None, workers: int | None = None) -> tuple[list[Budget], str]:
     """Half of a spec's budget, the whole and twice as much, with what each is expected to cost and to tell; and what that rests on.
 
-    The interval is that of paired differences between two arms, each with the noise of one training: 2 t(1 − error/2, S−1) σ √2 / √S. σ is
-    taken from sweeps of the same kind in the catalogue. Without one the width is in standard deviations of one training.
+    The interval is that of paired differences between two arms: 2 t(1 − error/2, S−1) s / √S. Their standard deviation s is taken from
+    sweeps of the same kind in the catalogue. Without one it is σ √2, and the width is in standard deviations σ of one training.
     """
     home = home or Home.open()
     past = Past.at(spec, home)
-    unit = spec.score_name or "the score" if past.noise else "sd of one training"
+    noise = 1.0 if past.noise is None else past.noise
+    unit = "sd of one training" if past.noise is None else spec.score_name or "the score"
     if past.cost is None:
         cost, basis = _trained_now(spec, home), "what was trained here and now"
     else:
@@ -244,8 +255,9 @@ def budgets(spec: Spec, *, home: Home | None = None, workers: int | None = None)
         )
         plan = _with_time(_counted(sized, past, workers or _workers(spec)), cost, basis)
         members, epochs = sum(plan.members.values()), sum(plan.epochs.values())
-        width = _width(seeds, past.noise or 1.0)
-        found.append(Budget(trials, seeds, members, epochs, plan.estimate_seconds, width, unit, plan.expected_epochs, plan.fits))
+        width = _width(seeds, noise)
+        seconds, overhead = plan.estimate_seconds, cost.overhead
+        found.append(Budget(trials, seeds, members, epochs, seconds, width, unit, overhead, plan.expected_epochs, plan.fits))
     return found, basis
 
 
@@ -326,7 +338,7 @@ def promised(spec: Spec, catalogue: Catalogue, name: str, workers: int) -> dict[
         plan = _with_time(plan, past.cost, past.basis)
     before = sum(row.epochs for row in earlier)
     seconds = plan.estimate_seconds if past.cost is not None else None
-    width = _width(spec.confirm.seeds, past.noise) if past.noise and spec.confirm.seeds > 1 else None
+    width = _width(spec.confirm.seeds, past.noise) if past.noise is not None and spec.confirm.seeds > 1 else None
     found = Promised(
         sum(plan.members.values()) + len(earlier),
         sum(plan.epochs.values()) + before,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import PurePath
 from typing import Any
@@ -20,7 +21,7 @@ from search.choosing.race import Look
 from search.choosing.turned import turned
 from search.options import name_of
 from search.prior import resolved
-from search.running.ledger import LOOKS, PLANNED, PRIOR, TOOK
+from search.running.ledger import ADDRESS, LOOKS, PLANNED, PRIOR, TOOK
 from search.spec.keys import Spec
 from search.spec.plain import plain_spec
 
@@ -85,8 +86,11 @@ def begin(
     note: Callable[[str], None],
     workers: int = 1,
     prior: Sequence[Mapping[str, Any]] = (),
+    address: str | None = None,
 ) -> str:
-    """Write the row of a sweep that begins, with its plan and what it takes over. Returns its name, which is made up where none was given.
+    """Write the row of a sweep that begins, with its plan, what it takes over, and its address. Returns its name.
+
+    Where no name was given, one is made up.
 
     Raises:
         InfraError: another driver has taken the name in the meantime.
@@ -104,7 +108,9 @@ def begin(
             model=spec.model or "",
             dataset=spec.dataset.name or "",
             provenance=provenance.collect(),
-            facts={PLANNED: estimate.promised(spec, catalogue, name, workers)} | ({PRIOR: list(prior)} if prior else {}),
+            facts={PLANNED: estimate.promised(spec, catalogue, name, workers)}
+            | ({PRIOR: list(prior)} if prior else {})
+            | ({ADDRESS: address} if address else {}),
         )
     )
     if spec.prior and not prior:
@@ -113,30 +119,38 @@ def begin(
 
 
 def take_back(catalogue: Catalogue, name: str, home: Home) -> None:
-    """Remove a sweep that its objective refused, so that it has no member. MLflow and Optuna were told nothing of it."""
+    """Remove a sweep that its objective refused, so that it has no member. MLflow and Optuna were told nothing of it.
+
+    A catalogue that was made for this sweep alone is removed, too.
+    """
     catalogue.delete_sweep(name)
     home.remove_sweep(name)
+    if home.storage.parent == home.root:
+        with suppress(OSError):  # it holds something
+            home.storage.rmdir()
+    catalogue.discard()
 
 
-def go_on(catalogue: Catalogue, name: str, spec: Spec, trials: int, workers: int = 1) -> Spec:
+def go_on(catalogue: Catalogue, name: str, spec: Spec, trials: int, workers: int = 1, address: str | None = None) -> Spec:
     """The spec of a sweep that goes on with `trials` more configs. More configs may move the minimum; without them the choice stays."""
     if trials and samplers.hands_on(spec.sampler):
         raise InfraError(
             f"More trials must not move the points of a path that is under way; {name!r} has sampler {name_of(spec.sampler)}. "
             "Start a new sweep."
         )
+    row = catalogue.sweep(name)
+    facts = {key: value for key, value in row.facts.items() if key != ADDRESS} | ({ADDRESS: address} if address else {})
     changes: dict[str, Any] = {}
     if trials:
         spec = spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": spec.budget.trials + trials})})
-        row = catalogue.sweep(name)
         before = Look(**row.facts.get(LOOKS, {}))
         if used := max((one.get("seeds", 0) for one in row.candidates or []), default=0):
             # That race took its look; the next one has seeds of its own.
             before = Look(before.number + 1, before.used + max(used, from_members.seeds_asked(spec)))
-        facts = {**row.facts, LOOKS: asdict(before), PLANNED: estimate.promised(spec, catalogue, name, workers)}
-        changes = {"candidates": None, "facts": facts}
+        facts |= {LOOKS: asdict(before), PLANNED: estimate.promised(spec, catalogue, name, workers)}
+        changes = {"candidates": None}
     # One write: a driver that dies between two would leave a new look of the race without the trials that are its reason.
-    catalogue.update_sweep(name, **changes, spec=plain_spec(spec), status="running", answer=None)
+    catalogue.update_sweep(name, **changes, facts=facts, spec=plain_spec(spec), status="running", answer=None)
     return spec
 
 

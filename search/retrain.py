@@ -21,17 +21,22 @@ from search.errors import SpecError
 from search.running.work import Assigned, Prepare, Prepared, Progress, Setting, Train
 from search.running.worker import Worker
 from search.spec.keys import Spec
+from search.spec.plain import plain_spec
 from search.spec.reading import read
 from search.spec.several import better_of
 from search.spec.text import read_yaml
 from search.telling import exports
 from search.telling.exports import best_spec
 from search.telling.listener import Listener, Silent
+from search.telling.promised import contents, training
 
 
 @dataclass(frozen=True)
 class Retrained:
-    """A training outside a sweep. `inside` says whether the score lies in the promised interval; None without a promise."""
+    """A training outside a sweep. `inside` says whether the score lies in the promised interval; None without a promise.
+
+    `other`: what differs from the training that was promised, so that the promise says nothing of this one; empty where nothing does.
+    """
 
     score: float
     score_name: str
@@ -47,6 +52,7 @@ class Retrained:
     beside: Mapping[str, tuple[float, bool | None]] = field(default_factory=dict)
     # of each constraint on a metric: the metric of this training, and whether it keeps to it
     constraints: Mapping[str, tuple[float, bool]] = field(default_factory=dict)
+    other: str = ""
 
 
 def train(
@@ -87,7 +93,8 @@ def train(
         left.unlink(missing_ok=True)
     score = spec.asked[0].lower(last.score) if last.score is not None else math.nan
     promise = spec.promise
-    inside = None if not promise else bool(promise["low"] <= score <= promise["high"])
+    other = _other(spec, prepared.facts if isinstance(prepared, Prepared) else {})
+    inside = None if not promise or other else bool(promise["low"] <= score <= promise["high"])
     metric = spec.score_name
     state = str(last.state)
     result = Retrained(
@@ -101,8 +108,9 @@ def train(
         known.get(seed),
         folder,
         round(time.monotonic() - started, 1),
-        _beside(spec, last),
+        _beside(spec, last, bool(other)),
         {one.text: (last.metrics[one.metric], one.holds(last.metrics[one.metric])) for one in spec.demands if one.metric in last.metrics},
+        other,
     )
     _record(result, last, config, folder)
     if tracker is not None:
@@ -114,9 +122,18 @@ def train(
     return result
 
 
-def _beside(spec: Spec, last: Report) -> dict[str, tuple[float, bool | None]]:
+def _other(spec: Spec, facts: Mapping[str, Any]) -> str:
+    """What differs from the training that was promised. A promise that does not say which one it is for (of an older file) is believed."""
+    promise, source = spec.promise or {}, spec.provenance or {}
+    if "training" in promise and promise["training"] != training(plain_spec(spec), spec.fixed, spec.schedule):
+        return "the config, or another key that decides the score, was changed after the export"
+    known, found = contents(source.get("data")), contents(facts)
+    return "the data is not that of the sweep" if promise and known and found and known != found else ""
+
+
+def _beside(spec: Spec, last: Report, other: bool) -> dict[str, tuple[float, bool | None]]:
     """The metrics beside the score, and whether each lies in its promised interval."""
-    promised = (spec.promise or {}).get("beside", {})
+    promised = {} if other else (spec.promise or {}).get("beside", {})
     found: dict[str, tuple[float, bool | None]] = {}
     for one in spec.asked[1:]:
         if (value := last.metrics.get(one.name)) is not None:
@@ -196,6 +213,7 @@ def _record(result: Retrained, last: Report, config: Mapping[str, Any], folder: 
         "state": result.state,
         "reason": result.reason,
         "inside_promise": result.inside,
+        **({"promise_is_of_another": result.other} if result.other else {}),
         **({"beside": beside} if beside else {}),
         **({"constraints": bounds} if bounds else {}),
         "promise": result.promise,

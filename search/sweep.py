@@ -75,7 +75,7 @@ def run(
     name = name and sweep_name(name)
     prior = kept.admitted(where.home, spec, name)
     with where.up(spec) as up, Catalogue(where.home.catalogue_url) as catalogue:
-        name = kept.begin(catalogue, spec, name, where.home, where.listener.note, up.workers, prior)
+        name = kept.begin(catalogue, spec, name, where.home, where.listener.note, up.workers, prior, where.address)
         outcome = _drive(name, spec, where, catalogue, up)
         if outcome.status == "refused":
             kept.take_back(catalogue, name, where.home)
@@ -106,7 +106,7 @@ def resume(
             raise InfraError(f"A sweep has one driver at a time; {name!r} is driven by {holder}. Wait for it, or stop it first.")
         spec = read(row.spec)
         with where.up(spec) as up:
-            spec = kept.go_on(catalogue, name, spec, trials or 0, up.workers)
+            spec = kept.go_on(catalogue, name, spec, trials or 0, up.workers, where.address)
             return _drive(name, spec, where, catalogue, up)
 
 

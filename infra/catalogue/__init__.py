@@ -67,6 +67,10 @@ class Catalogue:
         """Give connections back. The catalogue may be used again afterwards."""
         self._database.close()
 
+    def discard(self) -> bool:
+        """Remove the SQLite file that this catalogue made, if it holds no sweep and nobody else has it open. Returns whether it is gone."""
+        return self._database.discard()
+
     def __enter__(self) -> Catalogue:
         return self
 

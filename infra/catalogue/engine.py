@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +37,7 @@ class Database:
         file = sqlite_path(url)
         if file is not None and not create and not file.exists():
             url, file = "sqlite://", None
+        self._made = [one for one in (file, file.parent) if not one.exists()] if file is not None else []
         self._joint: sa.Connection | None = None  # of the commit that `together` gathers
         self._writing = threading.RLock()  # one writer per process: SQLite would otherwise poll for its own lock
         try:
@@ -52,6 +55,19 @@ class Database:
     def close(self) -> None:
         """Give connections back. The database may be used again afterwards."""
         self._engine.dispose()
+
+    def discard(self) -> bool:
+        """Remove the file that this object made, if nobody else has it open and it holds no sweep. Returns whether it is gone.
+
+        Its folder goes, too, if it was made for the file and holds nothing else.
+        """
+        self.close()
+        if not self._made or not _removed(self._made[0]):
+            return False
+        for folder in self._made[1:]:
+            with suppress(OSError):
+                folder.rmdir()
+        return True
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -144,6 +160,21 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
             time.sleep(0.01)
     connection.execute("PRAGMA synchronous=NORMAL")
     connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _removed(file: Path) -> bool:
+    with suppress(sqlite3.Error, OSError), closing(sqlite3.connect(file, timeout=0.0, isolation_level=None)) as connection:
+        # Only the last connection can leave the WAL. Who opens the file after that, and finds it moved, cannot write to it.
+        if connection.execute("PRAGMA journal_mode=DELETE").fetchone()[0] != "delete":
+            return False
+        connection.execute("BEGIN EXCLUSIVE")
+        if connection.execute(f"select count(*) from {SWEEPS.name}").fetchone()[0]:
+            return False
+        if os.name == "nt":  # there an open file cannot be removed
+            connection.close()
+        file.unlink()
+        return True
+    return False
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

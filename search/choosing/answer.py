@@ -107,6 +107,8 @@ class Candidate:
 class LambdaAnswer:
     """The best value of one λ, and the values that are not worse; NaN where this is unknown. `without` is the cost of its off value.
 
+    `low` and `high` are the ends of the interval. Where values in between are proven worse, `pieces` are its parts, from low to high.
+
     Where each λ was searched alone, `alone` is the gain of its best arm `arm` over the off arm. In both arms all other λ are off, and the
     interval is simultaneous over the arms of all λ. `verdict` is this λ's own verdict, `score` the arm's mean.
     """
@@ -131,14 +133,30 @@ class LambdaAnswer:
     sensitivity: dict[str, float] = field(default_factory=dict)
     against: str = AGAINST_OFF  # what `off` is: its off value, that of the user's baseline, or nothing that is compared with
     switched_off: str = ""  # the choice that switches this λ off in the chosen config, as `loss = wasserstein`
+    pieces: tuple[tuple[float, float], ...] = ()  # empty where the interval is one piece
+
+    @property
+    def parts(self) -> tuple[tuple[float, float], ...]:
+        """The pieces of the interval, from low to high; one where it has no gap."""
+        return self.pieces or ((self.low, self.high),)
+
+    def holds(self, value: float) -> bool:
+        """Whether a value lies in the interval. An end that is open reaches beyond the range. Ends have three digits."""
+        ends = [[low * (1 - 1e-6), high * (1 + 1e-6)] for low, high in self.parts]
+        ends[0][0] = -math.inf if self.open_low else ends[0][0]
+        ends[-1][1] = math.inf if self.open_high else ends[-1][1]
+        return any(low <= value <= high for low, high in ends)
 
     def interval(self) -> str:
-        """The ends of the interval, with ≤ and ≥ where an end is open."""
+        """The ends of the interval, with ≤ and ≥ where an end is open: `[0.5, 0.7]`, or in pieces `[0.5, 0.7] or [2.9, ≥ 10]`."""
         if self.switched_off:
             return f"(off: switched off by {self.switched_off})"
         if math.isnan(self.low):
             return "[interval unknown]"
-        return f"[{'≤ ' if self.open_low else ''}{number(self.low)}, {'≥ ' if self.open_high else ''}{number(self.high)}]"
+        first, last = "≤ " if self.open_low else "", "≥ " if self.open_high else ""
+        ends = [[number(end) for end in piece] for piece in self.parts]
+        ends[0][0], ends[-1][1] = first + ends[0][0], last + ends[-1][1]
+        return " or ".join(f"[{low}, {high}]" for low, high in ends)
 
 
 @dataclass(frozen=True)
@@ -229,7 +247,8 @@ class Answer:
         for entry in plain["lambdas"]:
             effects = {key: Effect(**entry[key]) if entry.get(key) else None for key in ("without", "alone")}
             verdict = Verdict(entry["verdict"]) if entry.get("verdict") else None
-            lambdas.append(LambdaAnswer(**{**entry, **effects, "verdict": verdict, "range": tuple(entry["range"])}))
+            pieces = tuple((low, high) for low, high in entry.get("pieces", ()))
+            lambdas.append(LambdaAnswer(**{**entry, **effects, "verdict": verdict, "range": tuple(entry["range"]), "pieces": pieces}))
         parts: dict[str, Any] = {"lambdas": lambdas, "effect": Effect(**plain["effect"]), "promise": Promise(**plain["promise"])}
         parts["goals"] = [Reached(**one) for one in plain.get("goals", [])]
         parts["beside"] = Beside.of(plain.get("beside"))

@@ -8,11 +8,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from objectives.base import Phase, Value
 from search.choosing.answer import Candidate, Row
 from search.choosing.findings import Effect, Promise
 
+EXACT = 1e-12  # numbers that differ by less than this share of their size differ by rounding errors only
 CONFIDENCE = 0.05  # the probability of error of an interval that is not a look of the race
 
 
@@ -36,7 +38,7 @@ class Arm:
     def error(self) -> float:
         """The standard error of the mean; NaN with fewer than two seeds."""
         values = list(self.scores.values())
-        return float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+        return spread(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
 
     @property
     def seeds(self) -> int:
@@ -68,13 +70,20 @@ def paired(differences: Sequence[float], comparisons: int = 1, error: float = CO
     mean = float(np.mean(differences)) if count else math.nan
     if count < 2:
         return Effect(mean, -math.inf, math.inf, count, comparisons)
-    half = t_quantile(1 - error / (2 * comparisons), count - 1) * float(np.std(differences, ddof=1)) / math.sqrt(count)
+    half = t_quantile(1 - error / (2 * comparisons), count - 1) * spread(differences) / math.sqrt(count)
     return Effect(mean, mean - half, mean + half, count, comparisons)
 
 
 def differences(off: Arm, arm: Arm) -> list[float]:
     """Improvement over the off arm on every seed on which both trained."""
-    return [off.scores[seed] - arm.scores[seed] for seed in sorted(set(off.scores) & set(arm.scores))]
+    pairs = [(off.scores[seed], arm.scores[seed]) for seed in sorted(set(off.scores) & set(arm.scores))]
+    return [0.0 if abs(a - b) <= EXACT * max(abs(a), abs(b)) else a - b for a, b in pairs]
+
+
+def spread(values: Sequence[float] | NDArray[np.float64]) -> float:
+    """The standard deviation (n − 1) of two or more values; 0 where they differ by rounding errors only."""
+    found = float(np.std(values, ddof=1))
+    return found if found > EXACT * float(np.max(np.abs(values))) else 0.0
 
 
 def losses(off: Arm, arm: Arm) -> tuple[int, int]:
@@ -95,13 +104,13 @@ def promise(scores: Sequence[float]) -> Promise:
     mean = float(np.mean(scores)) if count else math.nan
     if count < 2:
         return Promise(mean, -math.inf, math.inf, count)
-    half = t_quantile(0.975, count - 1) * float(np.std(scores, ddof=1)) * math.sqrt(1 + 1 / count)
+    half = t_quantile(0.975, count - 1) * spread(scores) * math.sqrt(1 + 1 / count)
     return Promise(mean, mean - half, mean + half, count)
 
 
 def mean_of(values: Sequence[float]) -> dict[str, float]:
     """Mean, its standard error (NaN for one value) and how many values."""
-    error = float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    error = spread(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
     return {"mean": float(np.mean(values)), "se": error, "n": len(values)}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from objectives.base import Knob, Value
 from search.choosing.answer import Row
-from search.choosing.arms import CONFIDENCE, Arm, t_quantile
+from search.choosing.arms import CONFIDENCE, Arm, spread, t_quantile
 from search.choosing.findings import Held
 from search.choosing.trainings import finals, trainings
 from search.choosing.words import number
@@ -98,13 +98,16 @@ def _spread(rows: Sequence[Row], constraint: Constraint) -> float:
     return (float(np.std(values)) if not constraint.of_losses and values else 0.0) or 1.0
 
 
-def nearest_miss(rows: Sequence[Row], constraints: Sequence[Constraint], knobs: Sequence[Knob]) -> str:
-    """Which config comes nearest to keeping to everything, where none does; an empty string where one does."""
+def nearest_miss(rows: Sequence[Row], constraints: Sequence[Constraint], knobs: Sequence[Knob], exported: Arm | None = None) -> str:
+    """Which trained config comes nearest to keeping to everything, where none does; an empty string where one does.
+
+    Where another config is `exported`, it says which, and why.
+    """
     found = missed_by(rows, constraints) if constraints else []
     if not found or min(miss for miss, *_ in found) == 0.0:
         return ""
     miss, constraint, config, mean, members = min(found, key=lambda one: one[0])
-    where = ", ".join(f"{knob.name} = {_shown(config[knob.name])}" for knob in knobs)
+    where = _where(config, knobs)
     whole = sum(row.ended in ("ok", "bad") for row in rows)
     of = f"of {len(found)} configs with {whole} members no config meets {' and '.join(one.text for one in constraints)}"
     if math.isinf(miss):
@@ -113,7 +116,15 @@ def nearest_miss(rows: Sequence[Row], constraints: Sequence[Constraint], knobs: 
         f"{constraint.metric} {number(mean)}, beyond {constraint.sign} {number(constraint.bound)} by {number(abs(mean - constraint.bound))}"
     )
     unit = "" if constraint.of_losses else f" ({number(miss)} sd of all members)"
-    return f"{of}; the nearest is {where} with {by}{unit}, on {members} member{'s' if members > 1 else ''}"
+    nearest = f"{of}; the nearest is {where} with {by}{unit}, on {members} member{'s' if members > 1 else ''}"
+    if exported is None or all(exported.config[knob.name] == config[knob.name] for knob in knobs):
+        return nearest
+    why = "the nearest of the confirmed ones" if exported.seeds else "the nearest by the fit to all members, on no seed of its own"
+    return f"{nearest}; exported is {_where(exported.config, knobs)}, {why}"
+
+
+def _where(config: Mapping[str, Value], knobs: Sequence[Knob]) -> str:
+    return ", ".join(f"{knob.name} = {_shown(config[knob.name])}" for knob in knobs)
 
 
 def _shown(value: Value) -> str:
@@ -138,7 +149,7 @@ def held(arm: Arm, rows: Sequence[Row], constraints: Sequence[Constraint], seeds
         else:
             values = [value for row in mine.values() if (value := _final(row, one)) is not None]
             count, mean = len(values), float(np.mean(values)) if values else math.nan
-            half = t_quantile(1 - CONFIDENCE, count - 1) * float(np.std(values, ddof=1)) / math.sqrt(count) if count > 1 else math.inf
+            half = t_quantile(1 - CONFIDENCE, count - 1) * spread(values) / math.sqrt(count) if count > 1 else math.inf
             low, high = mean - half, mean + half
         limit, other = (high, low) if one.is_upper else (low, high)
         sure = one.holds(limit) if count else False

@@ -27,11 +27,15 @@ class Effect:
 
 @dataclass(frozen=True)
 class Reached:
-    """How far a goal of the sweep was reached: its text, what was asked for, and what is known (the length, or half of it, see `Goal`)."""
+    """How far a goal of the sweep was reached: its text, what was asked for, and what is known (the length, or half of it, see `Goal`).
+
+    `why`: what ended the sweep before it was reached.
+    """
 
     goal: str
     within: float
     known: float
+    why: str = ""
 
     @property
     def reached(self) -> bool:
@@ -39,8 +43,10 @@ class Reached:
         return self.known <= self.within
 
     def words(self) -> str:
-        """`effect ± 0.2: reached (0.18)`."""
-        return f"{self.goal}: {'reached' if self.reached else 'not reached'} ({number(self.known)})"
+        """`effect ± 0.2: reached (0.18)`, or `effect ± 0.2: not reached (0.3), because 64 final seeds are the most`."""
+        if self.reached:
+            return f"{self.goal}: reached ({number(self.known)})"
+        return f"{self.goal}: not reached ({number(self.known)}){f', because {self.why}' if self.why else ''}"
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from search.choosing.findings import Reached
 from search.choosing.hysteresis import with_paths
 from search.choosing.lambda_interval import lambda_answer
 from search.choosing.watched import Watched
-from search.spec.goals import ANY, EFFECT
+from search.options import name_of
+from search.spec.goals import ANY, EFFECT, MOST
 from search.spec.keys import Spec
 
 Curves = Mapping[int, Mapping[int, float]]  # by member and epoch
@@ -172,6 +173,22 @@ def _reached(spec: Spec, lambdas: Sequence[LambdaAnswer]) -> list[Reached]:
     return found
 
 
+def _why_not(spec: Spec, one: Reached, searched: int, finals: int) -> str:
+    """What ended a sweep before it had reached a goal: its most members, its most final seeds, or its wall time."""
+    about = next(goal.about for goal in spec.goals if goal.text == one.goal)
+    if about == EFFECT and finals >= race.MOST_SEEDS:
+        return f"{race.MOST_SEEDS} final seeds are the most that a sweep trains"
+    if about != EFFECT and searched >= MOST * spec.budget.trials:
+        return f"{searched} searched configs are the most, {MOST} times the trials"
+    if spec.budget.wall_minutes is not None:
+        return f"the wall time of {spec.budget.wall_minutes:g} min was over"
+    if about == EFFECT:
+        return f"too few of {finals} final seeds ended with a score in both arms"
+    if math.isinf(one.known):
+        return "too few members completed for an interval"
+    return f"it was reached after {searched} searched configs, and what the race found made the interval longer"
+
+
 def finalists(spec: Spec, space: Space, rows: Sequence[Row], found: Sequence[Candidate], look: race.Look, most: int) -> list[Candidate]:
     """The candidates, their finalists with the number of their final seeds."""
     lambdas = candidates.lambdas_of(space.knobs, spec.simplify)
@@ -259,12 +276,17 @@ def answer(
         found = replace(
             found, notes=[*found.notes, *(f"{name} is measured at the last epoch only, so nobody was stopped early" for name in blind)]
         )
+    if stopping.evolving(spec.scheduler) and not found.schedule:
+        found = replace(found, notes=[*found.notes, *schedules.missing(rows, space.knobs, chosen, name_of(spec.scheduler))])
     final = [row for row in members if row.phase == Phase.CONFIRM and row.state == State.COMPLETE and row.seed in seeds]
     goals = _reached(spec, found.lambdas)
     if (half := width_asked(spec)) is not None:
         effects = [one.alone for one in found.lambdas if one.alone is not None] or [found.effect]
         text = next(one.text for one in spec.goals if one.about == EFFECT)
         goals.append(Reached(text, half, max((one.high - one.low) / 2 for one in effects)))
+    searched = sum(row.phase == Phase.SEARCH and not row.start for row in rows)
+    finals = max((one.seeds for one in chosen), default=0)
+    goals = [one if one.reached else replace(one, why=_why_not(spec, one, searched, finals)) for one in goals]
     found = replace(
         found,
         goals=goals,

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from objectives.base import Knob, Phase, State, Value
 from search.choosing import race
 from search.choosing.answer import Answer, Candidate, Row
-from search.choosing.arms import CONFIDENCE, Arm, arm_of, differences, paired, t_quantile
+from search.choosing.arms import CONFIDENCE, Arm, arm_of, differences, paired, spread, t_quantile
 from search.choosing.candidates import candidates as of_score
 from search.choosing.candidates import lambdas_of, off_value, same
 from search.choosing.feasibility import LIKELY, held, keeps, surface_of
@@ -308,7 +308,7 @@ def _point(confirmed: _Confirmed, place: int, asked: Sequence[Asked], free: bool
 def _interval(scores: Sequence[float], metric: Asked) -> Interval:
     """Mean ± t(0.975, S − 1) s/√S, in the metric's own direction."""
     count, mean = len(scores), float(np.mean(scores))
-    half = t_quantile(0.975, count - 1) * float(np.std(scores, ddof=1)) / math.sqrt(count) if count > 1 else math.inf
+    half = t_quantile(0.975, count - 1) * spread(scores) / math.sqrt(count) if count > 1 else math.inf
     low, high = sorted((metric.lower(mean - half), metric.lower(mean + half)))
     return Interval(metric.lower(mean), low, high, count)
 
@@ -364,7 +364,7 @@ def hypervolume_interval(values: Array, worst: Array) -> tuple[float, float, flo
     whole = hypervolume(values.mean(axis=0), worst)
     without = np.array([hypervolume(np.delete(values, seed, axis=0).mean(axis=0), worst) for seed in range(count)])
     pseudo = count * whole - (count - 1) * without
-    half = t_quantile(0.975, count - 1) * float(np.std(pseudo, ddof=1)) / math.sqrt(count)
+    half = t_quantile(0.975, count - 1) * spread(pseudo) / math.sqrt(count)
     mean = max(float(pseudo.mean()), 0.0)  # no volume is negative; what the bias takes off may be
     return mean, max(mean - half, 0.0), mean + half
 

@@ -28,6 +28,7 @@ from search.choosing.words import number
 from search.modelling.axis import Axis
 
 ERROR = 0.05
+TWO_CHAINS = "sampler: {name: path, chains: 2}"
 
 
 @dataclass(frozen=True)
@@ -72,22 +73,31 @@ class Hysteresis:
         return max(self.points, key=lambda one: abs(one.gap))
 
     def line(self) -> str:
-        """`at 0.5 up 23.4, back 25.1; at 1 … (noise of one gap: 0.2)`."""
+        """`at 0.5 up 23.4, back 25.1; at 1 up 22.0, back 22.1 (up and back differ by 0.2 in one chain by luck)`."""
         said = "; ".join(f"at {number(one.value)} {one.words(self.noise)}" for one in self.points)
-        return f"{said} (noise of one gap: {number(self.noise)})"
+        luck = f"up and back differ by {number(self.noise)} in one chain by luck" if self.freedom else "one chain: luck is unknown"
+        return f"{said} ({luck})"
 
     def notes(self) -> list[str]:
         """What the path shows, in words."""
-        at, turn = self.largest, self.points[-1]
-        limit = self.limit(at)
-        where = f"at {self.name} = {number(at.value)} {at.words(self.noise)}"
+        at, limit = self.largest, self.limit(self.largest)
+        most = f"Up and back differ most at {self.name} = {number(at.value)} ({at.words(self.noise)})"
         if math.isnan(limit):
-            said = f"largest gap {where}; with one chain nothing says how much of it is luck (sampler: {{name: path, chains: 2}})"
+            said = f"whether there is hysteresis is unknown. {most}. One chain does not say how large luck is; two would: {TWO_CHAINS}"
         elif abs(at.gap) > limit:
-            said = f"hysteresis: {where}, more than luck (±{number(limit)}): what is found depends on the λ from which one comes"
+            said = f"hysteresis. {most}; luck alone makes {number(limit)} at most (95 %). So what was trained before, or how long, counts"
         else:
-            said = f"no hysteresis beyond luck: the largest gap is {where}, and luck makes up to {number(limit)}"
-        return [f"{said}; where the path turns more training alone changes the score by {number(turn.gap)}"]
+            said = f"no hysteresis was found. {most}, and luck alone makes up to {number(limit)} (95 %)"
+        said = f"{self.name}: {said}"
+        return [said, *self._turn()]
+
+    def _turn(self) -> list[str]:
+        """What more training alone does: at the end where the path turns, both ways come from the same values."""
+        turn = self.points[-1]
+        if turn.gap == 0:
+            return []
+        how = f"{number(abs(turn.gap))} {'worse' if turn.gap > 0 else 'better'}"
+        return [f"{self.name}: at {number(turn.value)}, where the path turns, the way back only trains longer; its score is {how}"]
 
 
 def hysteresis(rows: Sequence[Row], knob: Knob, arm: str) -> Hysteresis | None:
@@ -115,7 +125,7 @@ def hysteresis(rows: Sequence[Row], knob: Knob, arm: str) -> Hysteresis | None:
 
 
 def scratch_note(path: Hysteresis, knob: Knob, value: Value, mean: float, error: float) -> list[str]:
-    """Says it where trainings from scratch at a λ score other than the path does there, by a line between its points."""
+    """Whether trainings from scratch at a λ score as the path does there, by a line between its points; empty where too few say so."""
     axis = Axis.of(knob)
     points = sorted(path.points, key=lambda one: axis.u(one.value))
     places = [axis.u(one.value) for one in points]
@@ -126,12 +136,15 @@ def scratch_note(path: Hysteresis, knob: Knob, value: Value, mean: float, error:
     # A gap is a difference of two scores; a point is the mean of as many scores as there are chains.
     noise = 0.0 if math.isnan(path.noise) else path.noise / math.sqrt(2 * min(one.chains for one in points))
     luck = 2 * math.hypot(error, noise) + bend
-    if math.isnan(mean) or math.isnan(error) or min(up, back) <= mean <= max(up, back) or abs(mean - nearest) <= luck:
+    if math.isnan(mean) or math.isnan(error):
         return []
-    apart, less = number(abs(mean - nearest)), "worse" if mean > nearest else "better"
-    said = f"{knob.name} = {number(float(value))} trained from scratch scores {number(mean, error)} ± {number(error)}, {apart} {less} than"
-    path_said = f"on the path (up {number(up, error)}, back {number(back, error)}), which adds the trainings before"
-    return [f"{said} {path_said}; the exported {knob.name} is for training from scratch"]
+    said = f"{knob.name} = {number(float(value))} trained from scratch scores {number(mean, error)} ± {number(error)}"
+    ways = f"(up {number(up, error)}, back {number(back, error)})"
+    if min(up, back) <= mean <= max(up, back) or abs(mean - nearest) <= luck:
+        return [f"{said}, which agrees with the path {ways}; the exported {knob.name} is for training from scratch"]
+    less = "worse" if mean > nearest else "better"
+    apart = f"{number(abs(mean - nearest))} {less} than on the path {ways}, where the trainings before it count, too"
+    return [f"{said}. That is {apart}. The exported {knob.name} is for training from scratch"]
 
 
 def with_paths(found: Answer, space: Space, rows: Sequence[Row]) -> Answer:

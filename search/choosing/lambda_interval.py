@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from objectives.base import Knob, Value
 from search.asking.conditions import active, gates, why_off
@@ -25,6 +26,7 @@ PROCESSES, DRAWS = 16, 250  # how many surfaces are drawn, and how many curves f
 TIMES = {"a tenth": 0.1, "a third": 1 / 3, "3 times": 3.0, "10 times": 10.0}
 RISKY = 0.5  # where a loss is likelier than this, no minimum is counted
 LEVEL = 0.95
+GAPS = 0.01  # the gaps of an interval hold so many of the minima at most
 NEAR = 0.05  # an arm is a point of the curve if its other knobs differ by less than this part of their ranges
 
 
@@ -32,7 +34,8 @@ def lambda_answer(knob: Knob, config: Mapping[str, Value], surface: Surface | No
     """The chosen value of a λ with its interval. The other knobs are as in `config`.
 
     The interval holds the λ with the least expected score with probability 0.95: curves are drawn from the posterior distribution of the
-    surface, and their minima are counted. It is open at an end of the range where more than 2.5 % of the minima lie.
+    surface, and their minima are counted. It is open at an end of the range where more than 2.5 % of the minima lie. Values in between that
+    are proven worse than the chosen one are no part of it: then it has pieces (`_gaps`).
     """
     axis, value = Axis.of(knob), float(config[knob.name])
     off, ends = float(off_value(knob)), (axis.low, axis.high)
@@ -43,18 +46,25 @@ def lambda_answer(knob: Knob, config: Mapping[str, Value], surface: Surface | No
         warning = f"{knob.name}: no interval, for too few members completed"
         return LambdaAnswer(knob.name, value, off, math.nan, math.nan, True, True, warning, None, knob.unit, knob.log, ends)
     path = _path(axis)
-    minima = _minima(surface, knob, _ridge(surface, knob, [axis.exact(float(u)) for u in path], config))
+    minima, rivals = _minima(surface, knob, _ridge(surface, knob, [axis.exact(float(u)) for u in path], config), config)
     tail = (1 - LEVEL) / 2
-    ordered, last = np.sort(path[minima]), len(minima) - 1
-    cell = 0.0 if axis.choices else 0.5 / (len(path) - 1)  # a minimum that was counted lies within half a step of its point
-    low, high = max(0.0, float(ordered[math.floor(tail * last)]) - cell), min(1.0, float(ordered[math.ceil((1 - tail) * last)]) + cell)
-    open_low, open_high = float(np.mean(minima == 0)) > tail, float(np.mean(minima == len(path) - 1)) > tail
+    ordered, last = np.sort(minima), len(minima) - 1
+    first, final = int(ordered[math.floor(tail * last)]), int(ordered[math.ceil((1 - tail) * last)])
+    inside = np.zeros(len(path), dtype=bool)
+    inside[first : final + 1] = True
+    share = np.bincount(minima, minlength=len(path)) / len(minima)
+    kept = inside & ~_gaps(share, rivals, tail)
+    pieces = _pieces(path, kept if kept.any() else inside, 0.0 if axis.choices else 0.5 / (len(path) - 1))
+    open_low, open_high = float(share[0]) > tail, float(share[-1]) > tail
     if axis.holds(value):
-        low, high = min(low, axis.u(value)), max(high, axis.u(value))
+        pieces = _with(pieces, axis.u(value))
+    ends_of = tuple((axis.value(low), axis.value(high)) for low, high in pieces)
     warning = _warning(knob, axis, value, (open_low, open_high))
     found = LambdaAnswer(
-        knob.name, value, off, axis.value(low), axis.value(high), open_low, open_high, warning, None, knob.unit, knob.log, ends
+        knob.name, value, off, ends_of[0][0], ends_of[-1][1], open_low, open_high, warning, None, knob.unit, knob.log, ends
     )
+    if len(ends_of) > 1:
+        found = replace(found, pieces=ends_of)
     return replace(found, sensitivity=_sensitivity(knob, axis, config, surface))
 
 
@@ -75,21 +85,57 @@ def _path(axis: Axis) -> Array:
     return np.array([axis.u(choice) for choice in axis.choices]) if axis.choices else np.linspace(0.0, 1.0, GRID)
 
 
-def _minima(surface: Surface, knob: Knob, configs: Sequence[Mapping[str, Value]]) -> Any:
-    """Where each of many curves that the posterior distribution allows has its minimum, as an index into `configs`, shape (DRAWS,)."""
-    points, rng, luck = surface.encoder(configs), np.random.default_rng(0), np.random.default_rng(1)
+def _minima(surface: Surface, knob: Knob, configs: Sequence[Mapping[str, Value]], chosen: Mapping[str, Value]) -> tuple[Any, Array]:
+    """Where each of many curves that the posterior distribution allows has its minimum, as an index into `configs`, shape (draws,).
+
+    And in which share of the curves each config is as good as the chosen one, or better, shape (n,).
+    """
+    points, rng, luck = surface.encoder([*configs, chosen]), np.random.default_rng(0), np.random.default_rng(1)
     at = surface.encoder.column(knob)
     lost = surface.losses.along(at).beyond(points[:, [at]])
-    barred = np.where(lost > max(RISKY, float(lost.min())), np.inf, 0.0)
-    found = []
+    barred = np.where(lost > max(RISKY, float(lost[:-1].min())), np.inf, 0.0)
+    barred[-1] = 0.0
+    found, better = [], []
     for process in surface.process.drawn(PROCESSES, rng):
         values, vectors = np.linalg.eigh(process.covariance(points))
         root = vectors * np.sqrt(np.maximum(values, 0.0))
         drawn = process.mean(points) + barred + rng.normal(size=(DRAWS, len(points))) @ root.T
         if surface.feasible is not None:
             drawn = np.where(surface.feasible.drawn(points, DRAWS, luck), drawn, np.inf)
-        found.append(np.argmin(drawn, axis=1))
-    return np.concatenate(found)
+        found.append(np.argmin(drawn[:, :-1], axis=1))
+        better.append(np.mean(drawn[:, :-1] <= drawn[:, -1:], axis=0))
+    return np.concatenate(found), np.mean(better, axis=0)
+
+
+def _gaps(share: Array, rivals: Array, error: float) -> NDArray[np.bool_]:
+    """The values of λ that are proven worse than the chosen one: they are as good in at most this share of the curves, shape (n,).
+
+    The worst are taken first, as long as all of them together hold at most `GAPS` of the minima. So what an interval loses by its gaps is
+    bounded, however many values are looked at.
+
+    Args:
+        share: of the minima, where each lies.
+        rivals: in which share of the curves each value is as good as the chosen one.
+        error: the probability of error with which one value is proven worse.
+    """
+    order = np.argsort(rivals, kind="stable")
+    gaps = np.zeros(len(share), dtype=bool)
+    gaps[order] = (np.cumsum(share[order]) <= GAPS) & (rivals[order] <= error)
+    return gaps
+
+
+def _pieces(path: Array, kept: NDArray[np.bool_], half: float) -> list[tuple[float, float]]:
+    """The runs of values that are kept, as parts of [0, 1]. A minimum that was counted lies within half a step of its point."""
+    places = np.flatnonzero(kept)
+    runs = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)
+    return [(max(0.0, float(path[run[0]]) - half), min(1.0, float(path[run[-1]]) + half)) for run in runs]
+
+
+def _with(pieces: list[tuple[float, float]], u: float) -> list[tuple[float, float]]:
+    """The pieces, the nearest of them reaching to u."""
+    near = min(range(len(pieces)), key=lambda index: max(pieces[index][0] - u, u - pieces[index][1]))
+    low, high = pieces[near]
+    return [*pieces[:near], (min(low, u), max(high, u)), *pieces[near + 1 :]]
 
 
 def _ridge(surface: Surface, knob: Knob, values: Sequence[float], config: Mapping[str, Value]) -> list[dict[str, Value]]:

@@ -37,11 +37,29 @@ def schedule_of(line: Sequence[Row], knobs: Sequence[Knob]) -> Steps:
 
 def candidate(rows: Sequence[Row], knobs: Sequence[Knob]) -> list[Candidate]:
     """The schedule of the best complete member with λ on, to be trained from scratch; none where its knobs never moved."""
-    ended = [row for row in rows if row.phase == Phase.SEARCH and row.arm != OFF_ARM and row.ended == "ok" and row.score is not None]
-    if not ended:
+    best = _best(rows)
+    if best is None:
         return []
-    best = min(ended, key=lambda row: (row.score or 0.0, row.number))
     line = line_of({row.number: row for row in rows}, best)
     steps = schedule_of(line, knobs)
     why = f"the schedule of member {best.number}, by way of {', '.join(str(row.number) for row in line)}"
     return [Candidate(SCHEDULE, dict(line[0].config), why, schedule=steps)] if steps else []
+
+
+def _best(rows: Sequence[Row]) -> Row | None:
+    """The complete member with λ on that scored best."""
+    ended = [row for row in rows if row.phase == Phase.SEARCH and row.arm != OFF_ARM and row.ended == "ok" and row.score is not None]
+    return min(ended, key=lambda row: (row.score or 0.0, row.number), default=None)
+
+
+def missing(rows: Sequence[Row], knobs: Sequence[Knob], chosen: Sequence[Candidate], scheduler: str) -> list[str]:
+    """Why no schedule is judged, though a scheduler moved knobs in training. Empty where one is judged, and lost to a constant config."""
+    if any(one.schedule for one in chosen):
+        return []
+    best, heirs = _best(rows), sum(row.phase == Phase.SEARCH and bool(row.start) for row in rows)
+    if best is None:
+        return [f"{scheduler} found no schedule, because no member with λ on completed"]
+    if candidate(rows, knobs):
+        return [f"{scheduler} found a schedule, that of member {best.number}, but no final seed has tried it"]
+    took = f"{heirs} member{'s' if heirs != 1 else ''} took the place of another" if heirs else "no member took the place of another"
+    return [f"{scheduler} found no schedule: {took}, and the best member, {best.number}, had one config from its first epoch to its last"]

@@ -122,7 +122,7 @@ def answer(
         schedule=schedule,
         recommended_schedule={} if kept is off else schedule,
         constraints=[*(judged[best.arm.name] if best.arm is not off else []), *judged[off.name]],
-        nearest=nearest_miss(rows, constraints, knobs),
+        nearest=nearest_miss(rows, constraints, knobs, kept),
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from search.choosing.words import number
 from search.cli import printing
 from search.cli.shared import FAILED, CatalogueOption, HomeOption, PlainOption, TrackingOption, home_of, print_error, shown
 
@@ -71,19 +73,21 @@ def train(
 
 
 def _retrained_facts(result: Retrained) -> dict[str, str]:
-    from search.choosing.words import number
     from search.telling.live import duration
 
     def interval(promise: Mapping[str, Any]) -> str:
         low, high = float(promise["low"]), float(promise["high"])
         return f"{number(low, high - low)} to {number(high, high - low)}"
 
-    facts = {"score": f"{result.score_name} {number(result.score)}", "seed": str(result.seed), "state": result.state}
-    if result.promise is not None:
+    width = float(result.promise["high"]) - float(result.promise["low"]) if result.promise is not None else math.inf
+    facts = {"score": f"{result.score_name} {number(result.score, width)}", "seed": str(result.seed), "state": result.state}
+    if result.promise is not None and result.other:
+        facts["promise"] = f"none for this training: {result.other}. The promise of {interval(result.promise)} was made for another one"
+    elif result.promise is not None:
         inside = "inside" if result.inside else "outside"
         facts["promise"] = f"{inside} the 95 % prediction interval {interval(result.promise)}"
     for name, (value, kept) in result.beside.items():
-        promised = (result.promise or {}).get("beside", {}).get(name)
+        promised = None if result.other else (result.promise or {}).get("beside", {}).get(name)
         where = f", {'inside' if kept else 'outside'} the 95 % prediction interval {interval(promised)}" if promised else ""
         facts[name] = f"{number(value)}{where}"
     for text, (value, kept) in result.constraints.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -14,7 +15,7 @@ from infra import machine
 from infra.errors import InfraError
 from infra.storage import sqlite_path
 from objectives.programs.log import LOG, read
-from search.choosing.words import schedule_words
+from search.choosing.words import number, schedule_words
 from search.cli import printing
 from search.cli.shared import (
     OK,
@@ -25,7 +26,7 @@ from search.cli.shared import (
     TrackingOption,
     catalogue_of,
     home_of,
-    home_option,
+    resume_command,
     shown_home,
     usual,
     without_passwords,
@@ -102,7 +103,7 @@ def show(
     printing.console().print(
         f"{name}: {row.objective} × {row.model or '–'} × {row.dataset} · {status}", markup=False, highlight=False, style="bold"
     )
-    printing.console().print(_members_table(members))
+    printing.console().print(_members_table(members, _known_to(row, members)))
     from search.telling import answer_text
 
     if row.answer is not None:
@@ -111,12 +112,12 @@ def show(
     if planned := row.facts.get("plan"):
         said = answer_text.plan_text({"planned": planned})
         printing.console().print(said, markup=False, highlight=False, soft_wrap=True)
+    again = resume_command(name, place, row.facts.get("address"))
     if status == "failed" and (problem := row.facts.get("problem")):
-        again = f"lagrange resume {name}{home_option(place)}"
         told = f"it failed: {problem}\nWhere the spec is at fault, correct it and sweep under another name; else go on with: {again}"
         printing.console().print(told, markup=False, highlight=False, soft_wrap=True)
     elif status != "running":
-        printing.console().print(f"no answer yet; go on with: lagrange resume {name}{home_option(place)}", markup=False, soft_wrap=True)
+        printing.console().print(f"no answer yet; go on with: {again}", markup=False, soft_wrap=True)
 
 
 def _print_log(home: Home, name: str, member: int | None) -> None:
@@ -131,7 +132,18 @@ def _print_log(home: Home, name: str, member: int | None) -> None:
     typer.echo(read(path), nl=False)
 
 
-def _members_table(members: Sequence[MemberRow]) -> Any:
+def _known_to(row: SweepRow, members: Sequence[MemberRow]) -> float:
+    """How small a difference of two scores matters: the narrowest interval of the answer, or how far the scores lie apart."""
+    told = [(row.answer or {}).get(name, {}) for name in ("effect", "promise")]
+    widths: list[float] = [
+        one["high"] - one["low"] for one in told if isinstance(one.get("high"), float) and isinstance(one.get("low"), float)
+    ]
+    scores = [one.score for one in members if one.score is not None and math.isfinite(one.score)]
+    known: list[float] = [width for width in widths if 0 < width < math.inf] or [max(scores, default=0.0) - min(scores, default=0.0)]
+    return min(known)
+
+
+def _members_table(members: Sequence[MemberRow], known_to: float) -> Any:
     from rich.markup import escape
 
     from search.telling.live import COLOURS, config_text, score_text
@@ -147,7 +159,7 @@ def _members_table(members: Sequence[MemberRow]) -> Any:
             one.phase,
             one.arm,
             f"[{COLOURS.get(state, 'dim')}]{state}[/]",
-            score_text(one.score),
+            score_text(one.score, known_to),
             str(one.epochs),
             escape(config_text({key: one.config[key] for key in varied if key in one.config})),
             escape(one.reason.partition("\n")[0]),
@@ -171,8 +183,13 @@ def _member_entry(one: MemberRow) -> dict[str, Any]:
     return asdict(one)
 
 
+def _exact(value: float | None) -> str:
+    """A number of one member, with enough digits to compare it with those of others."""
+    return "–" if value is None or math.isnan(value) else f"{value:.6g}"
+
+
 def _show_member(name: str, one: MemberRow, reports: Sequence[Any], as_json: bool) -> None:
-    from search.telling.live import config_text, duration, score_text, sparkline
+    from search.telling.live import config_text, duration, sparkline
 
     curve = [{"epoch": report.epoch, "rung_score": report.rung_score, **report.metrics} for report in reports]
     if as_json:
@@ -188,11 +205,11 @@ def _show_member(name: str, one: MemberRow, reports: Sequence[Any], as_json: boo
         **({"proposed by": f"prior {source}"} if (source := one.facts.get("proposed_by")) else {}),
         "state": one.state or "open",
         "reason": one.reason,
-        "score": score_text(one.score),
+        "score": _exact(one.score),
         "epochs": f"{one.epochs} in {duration(one.seconds)}",
         "curve": sparkline([report.rung_score for report in reports]),
     }
-    facts |= {key: score_text(value) if isinstance(value, float) else str(value) for key, value in one.metrics.items()}
+    facts |= {key: _exact(value) if isinstance(value, float) else str(value) for key, value in one.metrics.items()}
     printing.facts(facts)
     if one.traceback:
         console.print(one.traceback.rstrip(), markup=False, highlight=False, soft_wrap=True)
@@ -207,7 +224,6 @@ def best(
 ) -> None:
     """The best λ per model: one row for each objective, model and data set."""
     from search.asking.space import OFF_ARM
-    from search.choosing.words import number
     from search.telling.answer_text import effect_text
     from search.telling.exports import best as best_rows
 

@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
+from search.choosing.words import number
 from search.cli import printing
+from search.cli.asked import (
+    DataRootOption,
+    DatasetOption,
+    EpochsOption,
+    GpuOption,
+    ModelOption,
+    PriorOption,
+    RangesOption,
+    SamplerOption,
+    SchedulerOption,
+    SeedOption,
+    SettingsOption,
+    TargetArgument,
+    TrialsOption,
+    UntilOption,
+    overrides,
+)
 from search.cli.shared import CatalogueOption, HomeOption, StorageOption, TrackingOption, WorkersOption, home_of
-from search.cli.sweep import print_warnings, source
+from search.cli.sweep import print_warnings, prior_said, source
 
 
 def plan(
-    target: Annotated[str, typer.Argument(metavar="TARGET", help="An objective, a preset, or a YAML file.")] = "quickstart",
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of the spec: search.beta.low=0.1. Repeatable.")
-    ] = None,
+    target: TargetArgument = "quickstart",
+    dataset: DatasetOption = None,
+    data_root: DataRootOption = None,
+    model: ModelOption = None,
+    trials: TrialsOption = None,
+    epochs: EpochsOption = None,
+    sampler: SamplerOption = None,
+    scheduler: SchedulerOption = None,
+    ranges: RangesOption = None,
+    seed: SeedOption = None,
+    gpu: GpuOption = None,
+    until: UntilOption = None,
+    prior: PriorOption = None,
+    settings: SettingsOption = None,
     workers: WorkersOption = None,
     storage: StorageOption = None,
     home: HomeOption = None,
@@ -25,25 +49,45 @@ def plan(
     """Members, epochs, time and the expected width of the answer's interval, for three budgets. Starts nothing."""
     from rich.table import Table
 
-    from search.choosing.words import number
     from search.estimate import budgets, goals_said
+    from search.kept import admitted
     from search.spec.reading import expand
     from search.telling.live import duration
 
-    specs = expand(source(target), list(settings or []))
+    asked = overrides(
+        settings,
+        dataset=dataset,
+        data_root=data_root,
+        model=model,
+        trials=trials,
+        epochs=epochs,
+        sampler=sampler,
+        scheduler=scheduler,
+        ranges=ranges,
+        seed=seed,
+        gpu=gpu,
+        until=until,
+        prior=prior,
+    )
+    specs = expand(source(target), asked)
     place = home_of(home, catalogue_url, tracking_uri, storage)
     print_warnings(specs)
     for spec in specs:
+        sources = admitted(place, spec, None)
         found, basis = budgets(spec, home=place, workers=workers)
         title = " × ".join(part for part in (spec.objective, spec.model, spec.dataset.name) if part)
         table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
         for column in ("trials", "final seeds", "members", "epochs", "about", f"width of the effect's interval ({found[0].unit})"):
             table.add_column(column, justify="right")
         for one in found:
-            epochs = f"{one.epochs:,}" if one.expected_epochs is None else f"{one.epochs:,} ({one.expected_epochs:,.0f} expected)"
-            table.add_row(f"{one.trials:,}", f"{one.seeds:,}", f"{one.members:,}", epochs, duration(one.seconds), number(one.width))
+            told = f"{one.epochs:,}" if one.expected_epochs is None else f"{one.epochs:,} ({one.expected_epochs:,.0f} expected)"
+            table.add_row(f"{one.trials:,}", f"{one.seeds:,}", f"{one.members:,}", told, duration(one.seconds), number(one.width))
         printing.console().print(table)
         said = [f"members and epochs at most; the time from {basis}"]
+        if found[-1].overhead > found[-1].seconds / 2:
+            least, most = (duration(one.seconds - one.overhead) for one in (found[0], found[-1]))
+            start = f"about {duration(found[0].overhead)} of each time are the start of Ray and the last writes"
+            said.append(f"{start}; the trainings take {least} to {most}")
         if found[0].expected_epochs is not None:
             said.append("the epochs that are expected: as many members end early as in earlier sweeps of this kind")
         said += [
@@ -52,6 +96,8 @@ def plan(
             if one.fits is not None
         ]
         for line in said:
+            printing.console().print(line, style="dim", markup=False, highlight=False)
+        for line in prior_said(spec, sources):
             printing.console().print(line, style="dim", markup=False, highlight=False)
         for sentence in goals_said(spec, place):
             printing.console().print(f"goal: {sentence}", soft_wrap=True, markup=False)

@@ -65,6 +65,11 @@ def home_option(home: Home) -> str:
     return f" --home {shown}" if shown else ""
 
 
+def resume_command(name: str, home: Home, address: str | None) -> str:
+    """The command that goes on with a sweep where its members were trained."""
+    return f"lagrange resume {name}{home_option(home)}{f' --address {address}' if address else ''}"
+
+
 @contextmanager
 def shown(plain: bool) -> Iterator[Any]:
     """A live display for as long as a sweep or a training runs."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +11,25 @@ import typer
 
 from infra import cluster
 from infra.storage import Home, sweep_name
+from objectives.checks.device import device_of
 from search.cli import printing
+from search.cli.asked import (
+    DataRootOption,
+    DatasetOption,
+    EpochsOption,
+    GpuOption,
+    ModelOption,
+    PriorOption,
+    RangesOption,
+    SamplerOption,
+    SchedulerOption,
+    SeedOption,
+    SettingsOption,
+    TargetArgument,
+    TrialsOption,
+    UntilOption,
+    overrides,
+)
 from search.cli.shared import (
     FAILED,
     INTERRUPTED,
@@ -28,6 +45,7 @@ from search.cli.shared import (
     home_of,
     home_option,
     print_error,
+    resume_command,
     shown,
     shown_home,
     usual,
@@ -40,31 +58,20 @@ if TYPE_CHECKING:
 
 
 def sweep(
-    target: Annotated[str, typer.Argument(metavar="TARGET", help="An objective, a preset, or a YAML file.")] = "quickstart",
-    dataset: Annotated[str | None, typer.Option(help="The data set.")] = None,
-    data_root: Annotated[str | None, typer.Option(help="The folder that holds it.")] = None,
-    model: Annotated[str | None, typer.Option(help="The model.")] = None,
-    trials: Annotated[int | None, typer.Option(help="Configs searched, off arm included; confirmation comes on top.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs of each training.")] = None,
-    sampler: Annotated[
-        str | None, typer.Option(help="Where configs are drawn: one of `lagrange samplers`, or package.module:Class.")
-    ] = None,
-    scheduler: Annotated[str | None, typer.Option(help="Which members are stopped early: one of `lagrange schedulers`.")] = None,
-    ranges: Annotated[
-        str | None, typer.Option(help="auto: a pilot of seconds finds the range of each searched λ that is given none; own: the knob's.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="The sweep's seed: the same draws and initializations.")] = None,
-    gpu: Annotated[float | None, typer.Option(help="GPUs of each training: 1, or a fraction to share one.")] = None,
-    until: Annotated[
-        list[str] | None, typer.Option(metavar="GOAL", help='Go on until "lambda within 0.5 decades" or "effect ± 0.2". Repeatable.')
-    ] = None,
-    prior: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Start from the answer of this sweep; auto: of all that fit. Repeatable."),
-    ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of the spec: search.beta.low=0.1. Repeatable.")
-    ] = None,
+    target: TargetArgument = "quickstart",
+    dataset: DatasetOption = None,
+    data_root: DataRootOption = None,
+    model: ModelOption = None,
+    trials: TrialsOption = None,
+    epochs: EpochsOption = None,
+    sampler: SamplerOption = None,
+    scheduler: SchedulerOption = None,
+    ranges: RangesOption = None,
+    seed: SeedOption = None,
+    gpu: GpuOption = None,
+    until: UntilOption = None,
+    prior: PriorOption = None,
+    settings: SettingsOption = None,
     name: Annotated[str | None, typer.Option(help="The sweep's name (default: made up from objective and data set).")] = None,
     workers: WorkersOption = None,
     address: AddressOption = None,
@@ -80,29 +87,33 @@ def sweep(
     from search.running.where import is_remote
     from search.spec.reading import expand
 
-    short = {
-        "dataset.name": dataset,
-        "dataset.root": data_root,
-        "model": model,
-        "budget.trials": trials,
-        "budget.epochs": epochs,
-        "sampler": sampler,
-        "scheduler": scheduler,
-        "ranges": ranges,
-        "seed": seed,
-        "resources.gpu": gpu,
-        "until": until or None,
-        "prior": prior or None,
-    }
-    overrides = [f"{key}={json.dumps(value)}" for key, value in short.items() if value is not None] + list(settings or [])
-    specs = expand(source(target), overrides, remote=is_remote(address))
+    asked = overrides(
+        settings,
+        dataset=dataset,
+        data_root=data_root,
+        model=model,
+        trials=trials,
+        epochs=epochs,
+        sampler=sampler,
+        scheduler=scheduler,
+        ranges=ranges,
+        seed=seed,
+        gpu=gpu,
+        until=until,
+        prior=prior,
+    )
+    specs = expand(source(target), asked, remote=is_remote(address))
     place = home_of(home, catalogue_url, tracking_uri, storage)
     print_warnings(specs)
     if dry_run:
         refuse_taken(place, [chosen and sweep_name(chosen) for chosen in _names(specs, name)])
         for spec in specs:
-            admitted(place, spec, None)
+            sources = admitted(place, spec, None)
+            if not is_remote(address):
+                refuse_device(spec)
             _print_dry_run(spec, place, workers)
+            for line in prior_said(spec, sources):
+                printing.console().print(f"# {line}", markup=False, highlight=False, soft_wrap=True)
         return
     _exit(_run_all(specs, _names(specs, name), place, workers, address, plain))
 
@@ -113,6 +124,20 @@ def print_warnings(specs: Sequence[Spec]) -> None:
 
     for warning in dict.fromkeys(warning for spec in specs for warning in warnings(spec)):
         typer.secho(f"note: {warning}", fg=typer.colors.YELLOW, err=True)
+
+
+def refuse_device(spec: Spec) -> None:
+    """Raise ObjectiveError where torch does not find the device of a spec on this machine, on which a sweep would train."""
+    if spec.device != "cpu":  # to look for one loads torch
+        device_of(spec.device)
+
+
+def prior_said(spec: Spec, sources: Sequence[Mapping[str, Any]]) -> list[str]:
+    """From which answers a sweep would start."""
+    from search.telling.live import config_text
+
+    found = [f"prior: {one['name']} ({one['model']}, {one['dataset']}): {config_text(one['best'])}" for one in sources]
+    return found or (["prior: auto finds no sweep that can be used; the sweep would start cold"] if spec.prior else [])
 
 
 def source(target: str) -> str | Path | dict[str, Any]:
@@ -227,10 +252,7 @@ def _print_outcome(outcome: Outcome, home: Home, objective: str, address: str | 
         for note in outcome.notes:
             console.print(f"note: {without_passwords(note)}", markup=False, style="yellow", soft_wrap=True)
     if outcome.status == "interrupted":
-        where = f" --address {address}" if address else ""
-        print_error(
-            f"{outcome.name} was interrupted; nothing is lost. Go on with: lagrange resume {outcome.name}{home_option(home)}{where}"
-        )
+        print_error(f"{outcome.name} was interrupted; nothing is lost. Go on with: {resume_command(outcome.name, home, address)}")
     elif outcome.status == "refused":
         print_error(f"{outcome.name} was refused: {outcome.problem}")
     elif outcome.status == "failed":

@@ -32,9 +32,10 @@ SHOWN_REASONS = 3  # such notes in the reason why a sweep has no answer
 PRIOR = "prior"  # the fact that holds what a sweep took over from others when it began
 PLANNED = "plan"  # the fact that says what was planned before the first member
 LOOKS = "race"  # the fact that says which looks of the race were taken before this one
+ADDRESS = "address"  # the fact that says where members are trained, as `--address` names it; there is none for a local Ray
 TOOK = "took_seconds"  # the fact that says how long the drivers of the sweep took so far
 WAITING = "waiting"  # the fact that names the open members that wait for others, between two decisions
-KEPT = (LOOKS, PRIOR, PLANNED, TOOK, RANGES, WAITING)  # facts that stay when the data is prepared anew
+KEPT = (LOOKS, PRIOR, PLANNED, ADDRESS, TOOK, RANGES, WAITING)  # facts that stay when the data is prepared anew
 
 
 @dataclass(frozen=True)
@@ -117,12 +118,9 @@ class Ledger:
         for row in rows:
             if row.number not in self._introduced:
                 self._introduced.add(row.number)
-                self.tracker.start_member(
-                    row.number,
-                    tracked_params(row),
-                    tracked_tags(self.sweep, row) | {f"label.{name}": label for name, label in self.labels.items()},
-                )
-            self._listener.member(row.number, row.phase, row.arm, row.config)
+                labels = {f"label.{name}": label for name, label in self.labels.items()}
+                self.tracker.start_member(row.number, tracked_params(row), tracked_tags(self.sweep, row) | labels)
+            self._listener.member(row.number, row.phase, row.arm, row.config, row.start)
 
     def decide(self, reports: Mapping[int, Sequence[Report]]) -> set[int]:
         """The members to stop after these reports of a pack. A rung never stops a confirmation.

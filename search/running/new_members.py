@@ -43,7 +43,7 @@ class NewMembers:
             self._study.ask(number, arm, index, draw) if point is None else self._study.enqueue(number, self._space.complete(point), arm)
         )
         digest, parent = config_hash(config), self._parent(arm, index)
-        seed = self._seed(arm, index, digest, searched)
+        seed = self._seed(arm, index, digest, searched, parent)
         self._study.seeded(number, seed)
         row = MemberRow(number=number, phase=Phase.SEARCH.value, arm=arm, config=config, config_hash=digest, seed=seed)
         if parent is not None:
@@ -100,13 +100,23 @@ class NewMembers:
         """The member from which the `index`-th of an arm starts: the last one of its chain that is complete."""
         return next((row for row in self._chain(arm, index) if row.state == State.COMPLETE), None)
 
-    def _seed(self, arm: str, index: int, digest: str, searched: int) -> int:
-        """The seed of the `index`-th member of an arm, of which `searched` members come before it."""
+    def _seed(self, arm: str, index: int, digest: str, searched: int, parent: MemberRow | None) -> int:
+        """The seed of the `index`-th member of an arm, of which `searched` members come before it.
+
+        No two members of the search are one training: the same config, seed and parent. Proposals of a prior have seeds of their own, and
+        do not count: the members beside them are those of a sweep without a prior, with the same seeds.
+        """
         if arm == OFF_ARM and not self._space.nuisances:
             return derive(self._spec.seed, "search", "off", index)  # one config only
+        alike = [row for row in self._ledger.rows.values() if row.phase == Phase.SEARCH and row.config_hash == digest]
         if arm != OFF_ARM and samplers.hands_on(self._spec.sampler):
-            return derive(self._spec.seed, "search", samplers.chain(self._spec.sampler, index))
-        had = sum(row.config_hash == digest for row in self._ledger.rows.values() if row.phase == Phase.SEARCH)
+            # Up and back a chain has one seed. But where a member was lost, the next one at its λ may have its parent, or none, too.
+            chain = derive(self._spec.seed, "search", samplers.chain(self._spec.sampler, index))
+            start = parent.number if parent is not None else None
+            mine = {chain, *(derive(chain, "again", count) for count in range(1, len(alike)))}
+            had = sum(row.parent == start and row.seed in mine for row in alike)
+            return derive(chain, "again", had) if had else chain
+        had = sum(PROPOSED not in row.facts for row in alike)
         return derive(self._spec.seed, "search", searched // 2 % SEEDS, *(("again", had) if had else ()))
 
     def confirmed(self, missing: Sequence[tuple[Candidate, int]]) -> list[MemberRow]:

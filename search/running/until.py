@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 from search.asking.space import Space
 from search.choosing.answer import Row
 from search.choosing.from_members import lambda_goals
+from search.spec.goals import MOST
 from search.spec.keys import Spec
-
-MOST = 4  # a search with a goal trains at most so many times `budget.trials`
 
 
 class Until:

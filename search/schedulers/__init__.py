@@ -98,17 +98,19 @@ def accepted(name: str) -> dict[str, options.Option]:
     return options.accepted(_class(name)) | {WRAPS: wraps}
 
 
-def faults(chosen: Chosen, where: str = "scheduler") -> list[str]:
-    """What is wrong with a scheduler that is chosen in a spec, and with those that it wraps."""
+def faults(chosen: Chosen, where: str = "scheduler", around: tuple[str, ...] = ()) -> list[str]:
+    """What is wrong with a scheduler that is chosen in a spec, and with those that it wraps; `around` are those that wrap it."""
     name, given = name_of(chosen), options_of(chosen)
     inner = given.pop(WRAPS, None)
     found = [unknown(where, name, known())] if name not in known() else _option_faults(where, name, given)
+    if name in around:
+        found.append(f"{where} must be another scheduler than those around it; {name} is one of them. Leave it out.")
     if inner is None:
         return found
     below = f"{where}.{WRAPS}"
     if isinstance(inner, str) or (isinstance(inner, dict) and isinstance(inner.get("name"), str)):
         moves = f"{below} must be a scheduler that stops members; {name_of(inner)} replaces them. Name it as the scheduler itself."
-        return found + faults(inner, below) + ([moves] if evolving(inner) else [])
+        return found + faults(inner, below, (*around, name)) + ([moves] if evolving(inner) else [])
     return [*found, f"{below} must be a scheduler, or a mapping with its name and options; got {inner!r}. Write `{WRAPS}: asha`."]
 
 

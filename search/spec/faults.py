@@ -22,7 +22,7 @@ from search.spec.conditions import condition_faults, never, point_faults, sets
 from search.spec.constraints import constraint_faults
 from search.spec.defaults import bounds, default_dataset, searched_alone, searched_knobs
 from search.spec.goals import goal_faults
-from search.spec.handing_on import evolving_faults, handing_on_faults, stopping
+from search.spec.handing_on import evolving_faults, handing_on_faults, stopping, trained_whole
 from search.spec.keys import COMMAND, Purpose, Range, Resources, Scalar, Score, Searched, Spec, condition, plain
 from search.spec.priors import prior_faults
 
@@ -33,8 +33,8 @@ STRETCH = 1000.0
 
 
 def warnings(spec: Spec) -> list[str]:
-    """What the objective says against a resolved spec without refusing it. A user should read it before training starts."""
-    return [conflict.message for conflict in conflicts(spec, spec.trained) if conflict.level == "warning"]
+    """What is said against a resolved spec without refusing it. A user should read it before training starts."""
+    return [*(one.message for one in conflicts(spec, spec.trained) if one.level == "warning"), *trained_whole(spec)]
 
 
 def knob_faults(spec: Spec, objective: type[Objective], purpose: Purpose) -> list[str]:

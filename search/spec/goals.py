@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from objectives.base import Knob
 
 EFFECT, ANY = "effect", "lambda"
+MOST = 4  # a search with a goal trains at most so many times `budget.trials`
 GRAMMAR = '"effect ± 0.2" (in units of the metric), "lambda within 0.5 decades" or, with the name of one λ, "beta within 0.5 decades"'
 _EFFECT = re.compile(r"effect\s*(?:±|\+-|\+/-)\s*(?P<size>\S+)(?:\s+(?P<unit>\S+))?")
 _LAMBDA = re.compile(r"(?P<name>\w+)\s+within\s+(?P<size>\S+)(?:\s+(?P<unit>\S+))?")
@@ -20,7 +21,8 @@ _DECADES = ("decade", "decades")
 class Goal:
     """One goal. `about` is `effect`, `lambda` (each λ), or the name of one λ.
 
-    For the effect `within` is half the length of its interval. For a λ it is the whole length, in decades or in the λ's own unit.
+    For the effect `within` is half the length of its interval. For a λ it is the whole length from its lowest to its
+    highest value, in decades or in the λ's own unit.
     """
 
     text: str

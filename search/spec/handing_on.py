@@ -23,6 +23,13 @@ def stopping(spec: Spec) -> Chosen:
     return "none" if handing_on and unsaid else spec.scheduler
 
 
+def trained_whole(spec: Spec) -> list[str]:
+    """What is to be said of a resolved spec whose sampler leaves no scheduler a choice."""
+    if not samplers.hands_on(spec.sampler):
+        return []
+    return [f"sampler {name_of(spec.sampler)}: no member is stopped early (scheduler none), because each is the start of the next"]
+
+
 def handing_on_faults(spec: Spec) -> list[str]:
     """What a sampler whose members start from earlier ones does not go with."""
     if samplers.faults(spec.sampler) or not samplers.hands_on(spec.sampler):

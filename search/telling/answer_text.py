@@ -136,7 +136,7 @@ def _baseline_line(answer: Answer) -> list[tuple[str, str]]:
 def _with_constraints(answer: Answer) -> str:
     """What the verdict means where constraints decide what is exported; empty where they do not."""
     if answer.nearest:
-        return "no config meets the constraints: the exported one is nearest to it"
+        return "no config meets the constraints: the exported one is likely the nearest to it"
     score = {Verdict.HELPS: "λ improves the score", Verdict.HURTS: "λ worsens the score"}.get(answer.verdict, "the score says little of λ")
     if answer.needed_for:
         return f"{score}, and λ is needed for {' and '.join(one.constraint for one in answer.needed_for)}"
@@ -182,10 +182,12 @@ def _lambda_line(one: LambdaAnswer) -> str:
         return f"off: switched off by {one.switched_off}"
     if math.isnan(one.low):
         return f"{number(one.value)}{'' if one.unit in ('', '1') else f' {one.unit}'}, interval unknown{_off_text(one)}"
-    low = f"{number(one.low)}{' (or below)' if one.open_low else ''}"
-    high = f"{number(one.high)}{' (or above)' if one.open_high else ''}"
+    ends = [[number(end) for end in piece] for piece in one.parts]
+    ends[0][0] += " (or below)" if one.open_low else ""
+    ends[-1][1] += " (or above)" if one.open_high else ""
+    between = " or ".join(f"between {low} and {high}" for low, high in ends)
     unit = "" if one.unit in ("", "1") else f" {one.unit}"
-    return f"{number(one.value)}{unit}, the best lies between {low} and {high} with 95 %{_off_text(one)}"
+    return f"{number(one.value)}{unit}, the best lies {between} with 95 %{_off_text(one)}"
 
 
 def _off_text(one: LambdaAnswer) -> str:

@@ -17,10 +17,12 @@ import yaml
 from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.errors import InfraError
 from infra.storage import Home, replaced
-from objectives.base import Phase, State, lowered
+from objectives.base import lowered
 from search.choosing.answer import Answer, Row
 from search.choosing.findings import Interval, Promise
+from search.running.ledger import ADDRESS, LOOKS
 from search.spec.keys import Spec
+from search.telling.promised import confirmed, final_seeds, training
 
 
 @dataclass(frozen=True)
@@ -46,18 +48,16 @@ def best_spec(name: str, row: SweepRow, answer: Answer, rows: Sequence[MemberRow
     from infra.catalogue import config_hash
 
     digest = config_hash(answer.recommended, answer.recommended_schedule)
-    confirmed = [
-        {"seed": member.seed, "score": None if member.score is None else lowered(member.score, answer.better)}
-        for member in rows
-        if member.phase == Phase.CONFIRM and member.config_hash == digest and member.state == State.COMPLETE
-    ]
+    looks = (row.facts or {}).get(LOOKS, {})
+    seeds = final_seeds(int(row.spec.get("seed", 0)), int(looks.get("used", 0)), row.candidates or [])
     promise = {
         "metric": answer.score_name,
         "mean": answer.promise.mean,
         "low": answer.promise.low,
         "high": answer.promise.high,
         "level": 0.95,
-        "confirmed": confirmed,
+        "training": training(row.spec, answer.recommended, answer.recommended_schedule),
+        "confirmed": confirmed(rows, digest, seeds, answer.better),
     } | _promised_beside(answer)
     source = {
         "sweep": name,
@@ -66,7 +66,7 @@ def best_spec(name: str, row: SweepRow, answer: Answer, rows: Sequence[MemberRow
         "answer": answer.sentence(),
         "created": row.created.isoformat(),
         **({"constraints": [one.words() for one in answer.kept_to]} if answer.constraints else {}),
-        "data": row.facts,
+        "data": {key: value for key, value in row.facts.items() if key != ADDRESS},  # a file for others names no machine
         **row.provenance,
         **({"front": asdict(answer.front)} if answer.front is not None else {}),
     }

@@ -41,7 +41,10 @@ def draw(answer: Answer, front: Front, rows: Sequence[Row], path: Path, title: s
     panel.set_xlabel(f"{first.replace('_', ' ')}, {front.metrics[first]} is better", color=INK)
     panel.set_ylabel(f"{second.replace('_', ' ')}, {front.metrics[second]} is better", color=INK)
     framed(panel)
-    figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=8, labelcolor=INK)
+    kinds: dict[str, Any] = {}
+    for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
+        kinds.setdefault(label, handle)  # one entry for each kind of arm; arms have their names beside them
+    figure.legend(kinds.values(), kinds.keys(), loc="outside lower center", ncols=4, frameon=False, fontsize=8, labelcolor=INK)
     figure.suptitle(title, x=0.015, ha="left", fontsize=12.5, fontweight="bold", color=INK)
     path.parent.mkdir(parents=True, exist_ok=True)
     canvas.print_png(str(path))
@@ -62,9 +65,10 @@ def _stair(panel: Any, front: Front, first: str, second: str) -> None:
 def _bar(panel: Any, one: FrontPoint, answer: Answer, first: str, second: str) -> None:
     x, y = one.values[first], one.values[second]
     off, chosen = one.arm.partition(":")[0] == OFF_ARM, one.arm == answer.recommended_arm
-    colour = INK if off else ORANGE if chosen else BLUE if one.front else GREY
+    colour, kind = (INK, "λ off") if off else (BLUE, "on the front") if one.front else (GREY, "not on the front")
+    if chosen:
+        colour, kind = (INK, "λ off, recommended") if off else (ORANGE, "recommended")
     bars = [[[value.mean - value.low], [value.high - value.mean]] if math.isfinite(value.high) else None for value in (x, y)]
     style = {"marker": "s" if off else "o", "ms": 6, "elinewidth": 1.2, "capsize": 2.5, "ls": "none"}
-    label = "recommended" if chosen else ""  # the others have their names beside them
-    panel.errorbar([x.mean], [y.mean], xerr=bars[0], yerr=bars[1], color=colour, zorder=5, label=label, **style)
+    panel.errorbar([x.mean], [y.mean], xerr=bars[0], yerr=bars[1], color=colour, zorder=5, label=kind, **style)
     panel.annotate(one.arm, (x.mean, y.mean), xytext=(6, 5), textcoords="offset points", fontsize=8, color=colour)

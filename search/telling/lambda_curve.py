@@ -199,12 +199,13 @@ def _arms(panel: Any, curve: dict[str, Any], limits: tuple[float, float]) -> Non
 
 
 def _best(panel: Any, answer: Answer, one: LambdaAnswer, limits: tuple[float, float]) -> None:
-    """The interval as a bar along the lower rim, open ends as arrows; the best λ as a line that rises from it."""
+    """The interval as a bar along the lower rim (one for each piece), open ends as arrows; the best λ as a line that rises from it."""
     if answer.arm == OFF_ARM or math.isnan(one.value) or (one.log and one.value <= 0):
         return
     y = limits[0] + 0.03 * (limits[1] - limits[0])
     if not math.isnan(one.low):
-        panel.plot([one.low, one.high], [y, y], color=ORANGE, lw=5, solid_capstyle="butt", zorder=6, label="where the best λ lies (95 %)")
+        for piece in one.parts:
+            panel.plot(piece, [y, y], color=ORANGE, lw=5, solid_capstyle="butt", zorder=6, label="where the best λ lies (95 %)")
     for is_open, end, marker in ((one.open_low, one.low, "<"), (one.open_high, one.high, ">")):
         if is_open:
             panel.plot([end], [y], marker=marker, ms=8, color=ORANGE, mec="none", zorder=7, clip_on=False)

@@ -18,8 +18,8 @@ class Listener(Protocol):
     def started(self, info: Mapping[str, Any]) -> None:
         """The sweep begins or goes on: name, objective, trials, confirmations, epochs, workers, score."""
 
-    def member(self, number: int, phase: str, arm: str, config: Mapping[str, Any]) -> None:
-        """A member is about to be trained."""
+    def member(self, number: int, phase: str, arm: str, config: Mapping[str, Any], start: int = 0) -> None:
+        """A member is about to be trained. `start`: the epoch from which it goes on in the place of another member; 0 for others."""
 
     def report(self, number: int, epoch: int, epochs: int, rung_score: float) -> None:
         """A member finished an epoch."""
@@ -43,7 +43,7 @@ class Silent:
     def started(self, info: Mapping[str, Any]) -> None:
         """Ignored."""
 
-    def member(self, number: int, phase: str, arm: str, config: Mapping[str, Any]) -> None:
+    def member(self, number: int, phase: str, arm: str, config: Mapping[str, Any], start: int = 0) -> None:
         """Ignored."""
 
     def report(self, number: int, epoch: int, epochs: int, rung_score: float) -> None:
@@ -65,11 +65,13 @@ class Silent:
 def introduction(name: str, spec: Spec, workers: int, rows: Sequence[MemberRow]) -> dict[str, Any]:
     """What a listener is told when a sweep begins or goes on: what it is, and what an earlier driver has done of it.
 
-    `done` counts the searched members that have ended, `states` all that have. `scored` are the searched members with a score: number, arm,
-    config, score. Where a confirmation has begun, `confirm` and `confirmed` count its members and those that have ended.
+    `done` counts the searched members that have ended, without those whose places others took (`heirs`); `states` all that have ended.
+    `scored` are the searched members with a score: number, arm, config, score. Where a confirmation has begun, `confirm` and `confirmed`
+    count its members and those that have ended.
     """
     searched = [row for row in rows if row.phase == Phase.SEARCH]
-    confirm = [row for row in rows if row.phase == Phase.CONFIRM] if len(searched) >= spec.budget.trials else []
+    heirs = [row.number for row in searched if row.start]
+    confirm = [row for row in rows if row.phase == Phase.CONFIRM] if len(searched) - len(heirs) >= spec.budget.trials else []
     score = spec.score_name
     metric = spec.trained.metrics.get(score)
     return {
@@ -84,7 +86,8 @@ def introduction(name: str, spec: Spec, workers: int, rows: Sequence[MemberRow])
         "score": score,
         "better": spec.asked[0].better,
         "unit": metric.unit if metric else "",
-        "done": sum(row.state is not None for row in searched),
+        "done": sum(row.state is not None for row in searched) - len(heirs),
+        "heirs": heirs,
         "states": Counter(row.state for row in rows if row.state is not None),
         "scored": [
             (row.number, row.arm, row.config, row.score) for row in searched if row.state == State.COMPLETE and row.score is not None

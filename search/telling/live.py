@@ -57,6 +57,7 @@ class _Books:
     running: dict[int, _Member] = field(default_factory=dict)
     states: Counter[str] = field(default_factory=Counter)
     ended: Counter[str] = field(default_factory=Counter)
+    heirs: set[int] = field(default_factory=set)  # members that took others' places
     totals: dict[str, int] = field(default_factory=dict)
     best: tuple[float, int, _Member] | None = None
     off_best: float | None = None
@@ -86,6 +87,7 @@ class _Books:
         """Count what an earlier driver did as done, though this display has not seen it."""
         info = self.info
         self.totals[Phase.SEARCH] = int(info.get("trials", 0))
+        self.heirs = set(info.get("heirs", ()))
         self.ended[Phase.SEARCH] = min(int(info.get("done", 0)), self.totals[Phase.SEARCH])
         if info.get("confirm"):
             self.totals[Phase.CONFIRM], self.ended[Phase.CONFIRM] = int(info["confirm"]), int(info.get("confirmed", 0))
@@ -138,13 +140,16 @@ class Display:
             self._live = Live(self, console=self.console, refresh_per_second=2, transient=True)
             self._live.start()
 
-    def member(self, number: int, phase: str, arm: str, config: Mapping[str, Any]) -> None:
-        """A member is about to be trained."""
+    def member(self, number: int, phase: str, arm: str, config: Mapping[str, Any], start: int = 0) -> None:
+        """A member is about to be trained. One that takes another's place (`start` above 0) is counted in its stead."""
         books = self._books
         if not books.running and not books.epochs_seen:
             self._began = self._clock()  # the time before this (starting Ray, preparing the data) tells nothing about the members
-        books.running[number] = _Member(str(phase), arm, dict(config))
+        books.running[number] = _Member(str(phase), arm, dict(config), epoch=start)
         books.asked(config)
+        if start and number not in books.heirs:
+            books.heirs.add(number)
+            books.ended[str(phase)] -= 1
 
     def report(self, number: int, epoch: int, epochs: int, rung_score: float) -> None:
         """A member finished an epoch."""
@@ -301,9 +306,9 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def score_text(score: float | None) -> str:
-    """A score, or a dash where there is none."""
-    return "–" if score is None or math.isnan(score) else number(score)
+def score_text(score: float | None, known_to: float = math.inf) -> str:
+    """A score with as many digits as an interval of width `known_to` needs, or a dash where there is none."""
+    return "–" if score is None or math.isnan(score) else number(score, known_to)
 
 
 def config_text(config: Mapping[str, Any], usual: Mapping[str, Any] | None = None) -> str:

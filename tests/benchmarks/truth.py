@@ -72,7 +72,7 @@ class Said:
         return {
             "helps": self.answer.verdict is Verdict.HELPS,
             "β between the long run's neighbours of the best": BEST[0] <= beta.value <= BEST[1],
-            "the interval of β holds 0.7": beta.low <= 0.7 <= beta.high,
+            "the interval of β holds 0.7": any(low <= 0.7 <= high for low, high in beta.parts),
             "the interval of the effect meets the long run's": effect.low <= GAIN[1] and effect.high >= GAIN[0],
         }
 

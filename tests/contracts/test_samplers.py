@@ -20,6 +20,7 @@ from search.asking.space import Space
 from search.cli import listing
 from search.errors import SpecError
 from search.options import Chosen, name_of
+from search.spec.faults import warnings
 from search.spec.reading import read
 
 pytestmark = pytest.mark.turns(3)
@@ -421,5 +422,8 @@ def test_what_is_no_path_is_refused(search: dict[str, Any], more: dict[str, Any]
 def test_a_path_may_go_along_each_lambda_alone_and_is_trained_whole() -> None:
     spec = read({"objective": "vae", "search": {"beta": {}, "l2": {}}, "alone": True, "sampler": "path"})
     assert spec.scheduler == "none" and read(spec.model_dump(exclude_none=True)) == spec
+    asked = read({"objective": "vae", "search": {"beta": {}}, "sampler": "path", "scheduler": "asha", "budget": {"trials": 20}})
+    assert asked.scheduler == "none" and ["no member is stopped early" in one for one in warnings(asked)] == [True]
+    assert warnings(read({"objective": "vae", "search": {"beta": {}}})) == []
     (warned,) = conflicts("path", space(beta={}), 6)
     assert warned.level == "warning" and "too few for a way back" in warned.message

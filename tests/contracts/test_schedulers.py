@@ -35,7 +35,8 @@ def examples(name: str) -> tuple[dict[str, Any], ...]:
 
 def variants(name: str) -> list[Chosen]:
     """A scheduler as it is, with options, and around another one."""
-    return [name, *({"name": name, **given} for given in examples(name)), {"name": name, WRAPS: {"name": "asha", "reduction": 2}}]
+    inner = {"name": "asha", "reduction": 2} if name != "asha" else {"name": "median"}
+    return [name, *({"name": name, **given} for given in examples(name)), {"name": name, WRAPS: inner}]
 
 
 def wrapped(name: Chosen) -> list[str]:
@@ -382,6 +383,8 @@ def test_one_that_wraps_another_stops_for_either_reason() -> None:
         ({"name": "patience", "wraps": {"name": "asha", "reduction": True}}, ["scheduler.wraps.reduction must be a whole number"]),
         ({"name": "patience", "wraps": {"reduction": 2}}, ["scheduler.wraps must be a scheduler", "wraps: asha"]),
         ({"name": "patience", "wraps": 3}, ["scheduler.wraps must be a scheduler", "got 3"]),
+        ({"name": "auto", "wraps": "auto"}, ["scheduler.wraps must be another scheduler than those around it", "auto is one of them"]),
+        ({"name": "asha", "wraps": {"name": "none", "wraps": "asha"}}, ["scheduler.wraps.wraps must be another", "asha is one of them"]),
     ],
 )
 def test_what_is_wrong_with_a_scheduler_is_said(chosen: Chosen, words: list[str]) -> None:

@@ -53,6 +53,23 @@ def catalogue(url: str) -> Iterator[Catalogue]:
         yield opened
 
 
+def test_an_empty_file_that_was_made_for_nothing_can_be_taken_back(tmp_path: Path) -> None:
+    folder = tmp_path / "home"
+    with Catalogue(f"sqlite:///{folder}/lagrange.db") as made:
+        with Catalogue(made.url) as other:
+            assert other.sweeps() == []
+            assert not made.discard() and not other.discard(), "the other one has it open, and did not make it"
+            other.create_sweep(SweepRow("s", {}))
+        assert not made.discard() and made.has_sweep("s"), "it holds a sweep"
+        made.delete_sweep("s")
+        assert made.discard() and not folder.exists()
+    folder.mkdir()
+    with Catalogue(f"sqlite:///{folder}/lagrange.db") as again:
+        assert again.discard() and list(folder.iterdir()) == [], "the folder was there before"
+    with Catalogue("sqlite://") as memory:
+        assert not memory.discard()
+
+
 @pytest.fixture
 def sweep(catalogue: Catalogue) -> Catalogue:
     catalogue.create_sweep(SweepRow("s", {"seed": 1}, objective="vae"))

@@ -20,6 +20,7 @@ from search.running.in_process import carry_out
 from search.running.work import Prepared, Progress, ReadTest, Result, Scored, TestRead, Train, Work
 from search.schedulers.asha import Scheduler as Halving
 from search.spec.reading import read
+from search.telling.listener import Listener
 
 L2 = Knob("l2", "", "", "1", 0.0, low=1e-3, high=10.0, log=True, off=0.0, more="high")
 DROPOUT = Knob("dropout", "", "", "1", 0.0, low=0.0, high=0.8, off=0.0, more="high")
@@ -83,14 +84,23 @@ class Simulated:
     the data.
     """
 
-    def __init__(self, folder: Path, spec: Mapping[str, Any], truth: Truth, *, sd: float = 0.05, shift: float = 1.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        spec: Mapping[str, Any],
+        truth: Truth,
+        *,
+        sd: float = 0.05,
+        shift: float = 1.0,
+        listener: Listener | None = None,
+    ) -> None:
         self.spec, self._truth, self._sd, self._shift = read(spec), truth, sd, shift
         self.facts: dict[str, Any] = {}
         self._steps = 0
         self.catalogue = Catalogue(f"sqlite:///{folder / 'simulated.db'}")
         if not self.catalogue.has_sweep("s"):
             self.catalogue.create_sweep(SweepRow("s", {}))
-        self.plan, self.dispatch = driver.opened("s", self.spec, Home.open(folder), self.catalogue, Cluster(None, 1, {}))
+        self.plan, self.dispatch = driver.opened("s", self.spec, Home.open(folder), self.catalogue, Cluster(None, 1, {}), listener=listener)
         self.space, self.study, self.ledger = self.plan.space, self.plan.study, self.plan.ledger
 
     def __enter__(self) -> Simulated:

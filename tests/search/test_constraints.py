@@ -23,6 +23,7 @@ from objectives.registry import load
 from search.asking.samplers import sampler_for
 from search.asking.space import SEARCH_ARM, Space
 from search.asking.study import BROKEN, Study
+from search.choosing import words
 from search.choosing.answer import Answer, Candidate, Row, Verdict
 from search.choosing.arms import arm_of
 from search.choosing.candidates import candidates
@@ -398,6 +399,18 @@ def test_nothing_keeps_to_it_and_the_sweep_has_an_answer() -> None:
     assert "No config meets the constraints" in answer.sentence() and "no config meets the constraints" in _told(answer)
     assert answer.recommended_arm == "off", "it has the largest KL of all"
     assert [one.state for one in answer.kept_to] == ["broken"]
+
+
+@pytest.mark.parametrize("seeds", [0, 8])
+def test_where_nothing_keeps_to_it_the_exported_config_is_named(seeds: int) -> None:
+    one = BOUNDED["nobody"]
+    answer = sweep(one.world, 0, constraints=one.constraints, confirm={"seeds": seeds}, **SMALL).answer
+    assert answer is not None
+    nearest, _, exported = answer.nearest.partition("; exported is ")
+    where = ", ".join(f"{name} = {words.number(float(answer.recommended[name]))}" for name in one.world.searched)
+    assert f"the nearest is {where} with" in nearest or exported.startswith(f"{where}, ")
+    assert exported.endswith("of the confirmed ones" if seeds else "on no seed of its own") or not exported
+    assert bool(exported) or seeds, "where nobody is confirmed the minimum of the fit is exported, which nobody trained"
 
 
 def test_rivals_at_a_rung_are_those_that_break_it_too() -> None:

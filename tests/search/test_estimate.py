@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import statistics
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from infra.catalogue import Catalogue, MemberRow
 from infra.storage import Home
 from search import estimate
-from search.choosing.arms import t_quantile
+from search.choosing.arms import paired, t_quantile
 from search.choosing.race import FIRST
 from search.estimate import Cost, Past, budgets, dry_run
 from search.running.where import IN_PROCESS
@@ -49,6 +51,38 @@ def test_a_sweep_of_the_same_kind_gives_time_and_noise_and_one_of_other_data_doe
     assert known[0].unit == "val_risk" and "earlier sweep of this kind took here" in basis
     other, basis = budgets(read({**SPEC, "dataset": {"name": "none", "noise": 0.6}}), home=home, workers=1)
     assert other[0].unit == "sd of one training" and "here and now" in basis
+
+
+@settings(max_examples=25)
+@given(st.lists(st.floats(-100, 100), min_size=3, max_size=12), st.floats(-5, 5))
+def test_the_noise_is_that_of_the_paired_differences_that_earlier_sweeps_saw(luck: list[float], gain: float) -> None:
+    """What a seed gives to both arms is no noise of their difference; where there is none, the width is 0, not unknown."""
+    stored = {
+        "arm": "min",
+        "arms": [
+            {"arm": "off", "n": len(luck), "se": 3.0, "gain": None},
+            {"arm": "min", "n": len(luck), "se": 3.0, "gain": asdict(paired([one - gain for one in luck]))},
+        ],
+    }
+    (found,) = estimate._noises(stored)
+    assert found == pytest.approx(statistics.stdev(luck) / math.sqrt(2), rel=1e-6, abs=1e-9)
+    half = t_quantile(1 - FIRST / 2, 7) * statistics.stdev(luck) / math.sqrt(8)
+    assert estimate._width(8, found) == pytest.approx(2 * half, rel=1e-6, abs=1e-6)
+
+
+def test_exact_scores_are_known_not_unknown(tmp_path: Path) -> None:
+    home, exact = Home.open(tmp_path), {**SPEC, "dataset": {"name": "none", "noise": 0.5}}
+    first = run({**exact, "search": {"l2": {}}}, name="exact", home=home, address=IN_PROCESS, tracking=False)
+    assert first.answer is not None
+    with Catalogue(home.catalogue_url) as catalogue:
+        row = catalogue.sweep("exact")
+        arms = [{**one, "se": 0.0} for one in (row.answer or {})["arms"]]
+        for one in arms:
+            one["gain"] = {**one["gain"], "low": 0.5, "high": 0.5} if one["gain"] else None
+        catalogue.update_sweep("exact", answer={**(row.answer or {}), "arms": arms})
+    found, _ = budgets(read(exact), home=home, workers=1)
+    assert {(one.width, one.unit) for one in found} == {(0.0, "val_risk")}
+    assert estimate.goals_said(read({**exact, "until": ["effect ± 0.001"]}), home) == ["effect ± 0.001: about 8 final seeds are needed"]
 
 
 @settings(max_examples=25)
@@ -107,7 +141,8 @@ def test_a_sweep_keeps_its_plan_from_the_start_and_the_answer_has_what_came(
     run({**SPEC, "seed": 1}, name="second", home=new, address=IN_PROCESS, tracking=False)
     with Catalogue(new.catalogue_url) as catalogue:
         second = catalogue.sweep("second").facts["plan"]
-    assert second["seconds"] > 0 and second["width"] > 0 and second["unit"] == "val_risk"
+    assert second["seconds"] > 0 and second["unit"] == "val_risk"
+    assert second["width"] == came["width"] == 0, "a seed of the toy gives the same to every config"
 
 
 POPULATION: dict[str, Any] = {"objective": "autoencoder", "scheduler": "pbt", "budget": {"trials": 24, "epochs": 8}}

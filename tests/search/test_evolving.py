@@ -6,6 +6,8 @@ one of that epoch. So the best λ moves, and a schedule is better than every con
 
 from __future__ import annotations
 
+import io
+import itertools
 import json
 import math
 import random
@@ -14,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from infra.storage import Home
 from objectives.base import Member, Report, State, Value
 from search.choosing.answer import Answer, Row
-from search.choosing.schedules import candidate, line_of
+from search.choosing.schedules import candidate, line_of, missing
 from search.errors import SpecError
 from search.retrain import train
 from search.running.where import IN_PROCESS
@@ -27,6 +30,8 @@ from search.schedulers import Change, make
 from search.schedulers._evolving import pairs
 from search.spec.reading import read
 from search.sweep import run
+from search.telling.listener import introduction
+from search.telling.live import Display
 from tests.search.kept import in_parts, kept, said
 from tests.search.simulated import BETA, LR, Simulated, luck
 
@@ -53,8 +58,8 @@ def spec(name: str = "pbt", **more: Any) -> dict[str, Any]:
 class Moving(Simulated):
     """The best λ falls from 3 to 0.03 in the course of a training. What a member has become is its excess, in a file."""
 
-    def __init__(self, folder: Path, mapping: Mapping[str, Any] = SPEC) -> None:
-        super().__init__(folder, mapping, lambda config: 0.0)
+    def __init__(self, folder: Path, mapping: Mapping[str, Any] = SPEC, listener: Any = None) -> None:
+        super().__init__(folder, mapping, lambda config: 0.0, listener=listener)
 
     def begin(self, work: Any) -> None:
         self._work = work
@@ -107,6 +112,24 @@ def off(member: Member, epoch: int) -> float:
 
 def rows_of(one: Simulated) -> list[Any]:
     return [(row.number, row.config, row.seed, row.parent, row.start, row.state, row.score, row.schedule) for row in one.ledger.ordered()]
+
+
+def test_members_that_take_others_places_are_counted_in_their_stead(tmp_path: Path) -> None:
+    def lines(jobs: int) -> list[str]:
+        out = io.StringIO()
+        display = Display(Console(file=out, width=400), plain=True, clock=itertools.count(0.0, 10.0).__next__)
+        with display, Moving(tmp_path, spec(), display) as one:
+            display.started(introduction("s", one.spec, 1, one.ledger.ordered()))
+            one.run(jobs)
+            heirs.append(sum(bool(row.start) for row in one.ledger.rows.values()))
+            display.finished(None)
+        return out.getvalue().splitlines()
+
+    heirs: list[int] = []
+    told = [line for line in [*lines(60), *lines(10_000)] if " searched" in line]  # a driver that ends on the way, and the one after it
+    counts = [int(line.split("/24 searched")[0].split()[-1]) for line in told]
+    assert 0 < heirs[0] < heirs[1] == 15
+    assert max(counts) == counts[-1] == 24 and min(counts) >= 0
 
 
 @evolving
@@ -172,6 +195,25 @@ def test_the_schedule_is_confirmed_beside_off_and_the_best_constant(name: str, t
     assert any("the schedule beta = " in note and "gains" in note and "best constant config" in note for note in answer.notes)
     assert "the schedule beta = " in answer.sentence()
     assert Answer.from_dict(answer.to_dict()).schedule == json.loads(json.dumps(answer.schedule))
+
+
+def test_where_no_schedule_is_found_it_says_why(tmp_path: Path) -> None:
+    with Moving(tmp_path, {**spec(), "confirm": {"seeds": 0}}) as one:
+        answer = one.run()
+        rows = one.plan.table()
+    assert answer is not None and any("pbt found a schedule, that of member" in note and "no final seed" in note for note in answer.notes)
+    knobs = one.space.knobs
+    first = [row for row in rows if row.phase == "search" and not row.start]
+    (none,) = missing(first, knobs, [], "pbt")
+    assert "pbt found no schedule: no member took the place of another, and the best member" in none
+    best = Row(999, "search", "search", first[0].config, 1, "complete", 0.0)
+    heirs = sum(row.start > 0 for row in rows)
+    assert (
+        f"{heirs} members took the place of another, and the best member, 999, had one config"
+        in missing([*rows, best], knobs, [], "pbt")[0]
+    )
+    assert "no member with λ on completed" in missing([], knobs, [], "pb2")[0]
+    assert missing(rows, knobs, candidate(rows, knobs), "pbt") == []
 
 
 # Closed forms -----------------------------------------------------------------------------------------------------------------------------

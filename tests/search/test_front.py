@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from search.choosing.findings import Front
 from search.choosing.verdict import answer as verdict
 from search.spec.constraints import constraint
 from search.spec.several import HIGHER, LOWER, Asked
+from search.telling import front_picture
 from tests.search.simulated import L2
 
 pytestmark = pytest.mark.turns(2)
@@ -275,6 +277,25 @@ def test_a_front_survives_its_json_and_an_answer_without_one_is_as_it_always_was
     for point in old["front"]["points"]:
         del point["broken"]  # as it was before a front knew of constraints
     assert Answer.from_dict(old) == said
+
+
+def test_the_picture_says_what_each_colour_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.figure import Figure
+
+    said: list[list[str]] = []
+    legend = Figure.legend
+
+    def seen(self: Figure, handles: Any, labels: Any, **style: Any) -> Any:
+        said.append(list(labels))
+        return legend(self, handles, labels, **style)
+
+    monkeypatch.setattr(Figure, "legend", seen)
+    means = {**FOUR, "front-3": (9.0, 0.0)}
+    found = with_front(confirmed(means), means)
+    assert found.front is not None
+    for arm, kinds in (("off", ["λ off, recommended", "on the front"]), (found.front.beside, ["λ off", "recommended"])):
+        front_picture.draw(replace(found, recommended_arm=arm), found.front, confirmed(means), tmp_path / "front.png")
+        assert set(kinds) | {"front", "search", "not on the front"} <= set(said[-1]) and len(set(said[-1])) == len(said[-1])
 
 
 @quick

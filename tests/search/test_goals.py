@@ -15,10 +15,11 @@ from typer.testing import CliRunner
 from search.choosing import from_members, race
 from search.choosing.answer import LambdaAnswer
 from search.choosing.arms import t_quantile
+from search.choosing.findings import Reached
 from search.cli import app
 from search.errors import SpecError
-from search.running.until import MOST, Until
-from search.spec.goals import goal
+from search.running.until import Until
+from search.spec.goals import MOST, goal
 from search.spec.reading import read
 from tests.study.sweeps import Swept, sweep
 from tests.study.worlds import WORLDS
@@ -100,6 +101,24 @@ def test_a_goal_that_cannot_be_reached_ends_at_the_most() -> None:
     searched = [row for row in found.plan.table() if row.phase == "search"]
     assert found.answer is not None and not found.answer.goals[0].reached
     assert len(searched) == 6 * MOST
+    assert found.answer.goals[0].words().endswith("because 24 searched configs are the most, 4 times the trials")
+
+
+@pytest.mark.parametrize(
+    ("goal", "more", "searched", "finals", "why"),
+    [
+        ("effect ± 0.1", {}, 12, race.MOST_SEEDS, "64 final seeds are the most that a sweep trains"),
+        ("effect ± 0.1", {"budget": {"trials": 12, "wall_minutes": 5}}, 12, 8, "the wall time of 5 min was over"),
+        ("effect ± 0.1", {}, 12, 10, "too few of 10 final seeds ended with a score in both arms"),
+        ("beta within 1 decade", {"budget": {"trials": 12}}, 47, 8, "it was reached after 47 searched configs"),
+        ("beta within 1 decade", {"budget": {"trials": 12}}, 48, 8, "48 searched configs are the most"),
+    ],
+)
+def test_a_goal_that_was_not_reached_says_why(goal: str, more: dict[str, Any], searched: int, finals: int, why: str) -> None:
+    spec = read({**VAE, "until": goal, **more})
+    assert from_members._why_not(spec, Reached(goal, 0.1, 3.0), searched, finals).startswith(why)
+    unknown = from_members._why_not(read({**VAE, "until": "beta within 1 decade"}), Reached("beta within 1 decade", 1.0, math.inf), 12, 0)
+    assert unknown == "too few members completed for an interval"
 
 
 def test_a_new_driver_wants_as_many_members() -> None:

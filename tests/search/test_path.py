@@ -17,6 +17,7 @@ import pytest
 from infra.errors import InfraError
 from infra.storage import Home
 from objectives.base import Report, State, Value
+from search.choosing import words
 from search.choosing.answer import Answer, Row
 from search.choosing.hysteresis import Hysteresis, Point, hysteresis, scratch_note
 from search.choosing.trainings import path_doubt, trainings
@@ -150,9 +151,14 @@ def test_the_answer_shows_hysteresis_where_there_is_a_memory_and_none_where_ther
     assert there is not None and none is not None
     points = there.hysteresis["beta"]["points"]
     assert [point["value"] for point in points] == pytest.approx([0.1, 0.1**0.5, 1, 10**0.5, 10])
-    assert any(note.startswith("hysteresis: at beta = ") and "more than luck" in note for note in there.notes)
-    assert any(note.startswith("no hysteresis beyond luck") for note in none.notes)
-    assert not any("trained from scratch scores" in note for note in none.notes)
+    assert any(note.startswith("beta: hysteresis. Up and back differ most at beta = ") and "luck alone" in note for note in there.notes)
+    assert any(note.startswith("beta: no hysteresis was found. Up and back differ most at beta = ") for note in none.notes)
+    (scratch,) = [note for note in none.notes if "trained from scratch scores" in note]
+    assert "which agrees with the path (up" in scratch
+    (turn,) = [note for note in there.notes if "where the path turns" in note]
+    gap = points[-1]["gap"]
+    assert turn.endswith(f"its score is {words.number(abs(gap))} {'worse' if gap > 0 else 'better'}")
+    assert "differ by" in there.hysteresis["beta"]["line"] and "in one chain by luck" in there.hysteresis["beta"]["line"]
     assert Answer.from_dict(there.to_dict()).hysteresis["beta"]["line"] == there.hysteresis["beta"]["line"]
 
 
@@ -182,7 +188,8 @@ def test_the_gap_is_the_way_back_less_the_way_up_and_its_noise_is_pooled() -> No
 def test_a_way_that_was_lost_makes_no_gap() -> None:
     found = hysteresis(chain(1, (None, 3.0, 4.0), (6.0, 3.5, None)), BETA, "search")
     assert found is not None and [one.value for one in found.points] == [1.0] and math.isnan(found.noise)
-    assert "nothing says how much of it is luck" in found.notes()[0]
+    assert "whether there is hysteresis is unknown" in found.notes()[0] and "chains: 2" in found.notes()[0]
+    assert found.line().endswith("(one chain: luck is unknown)")
     assert hysteresis(chain(1, (1.0, 2.0, 3.0), (None, None, None)), BETA, "search") is None
 
 
@@ -198,7 +205,8 @@ def test_from_scratch_is_compared_with_a_line_between_the_points() -> None:
     (said_,) = scratch_note(path, BETA, 1.0, 7.5, 0.1)  # on the path up 6, back 6.5
     assert "1 worse than on the path (up 6.00, back 6.50)" in said_
     assert "1.5 better" in scratch_note(path, BETA, 1.0, 4.5, 0.1)[0]
-    assert not scratch_note(path, BETA, 1.0, 6.7, 0.1) and not scratch_note(path, BETA, 1.0, math.nan, math.nan)
+    assert "agrees with the path (up 6.00, back 6.50)" in scratch_note(path, BETA, 1.0, 6.7, 0.1)[0]
+    assert not scratch_note(path, BETA, 1.0, math.nan, math.nan)
 
 
 # Real trainings ---------------------------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from scipy.stats import binom, t
 from objectives.base import Knob, Value
 from search.choosing import lambda_interval, race
 from search.choosing.answer import Answer, Candidate, Row, Verdict
-from search.choosing.arms import paired, promise
+from search.choosing.arms import Arm, differences, paired, promise, spread
 from search.choosing.candidates import candidates
 from search.choosing.lambda_interval import GRID, lambda_answer
 from search.choosing.race import finalists
@@ -70,6 +70,15 @@ def test_four_comparisons_take_bonferronis_quantile() -> None:
     p = 0.99375
     half = (2 * p - 1) / math.sqrt(2 * p * (1 - p)) / math.sqrt(3)
     assert paired([1.0, 2.0, 3.0], 4).high == pytest.approx(2 + half, rel=1e-9)
+
+
+def test_scores_that_differ_by_rounding_only_have_a_width_of_zero() -> None:
+    a, b = 0.1 + 0.2, 0.3
+    assert a != b
+    arms = [Arm(name, {}, {1: score, 2: b, 3: score}, (), {}) for name, score in (("off", a), ("min", b))]
+    assert differences(*arms) == [0.0, 0.0, 0.0] and arms[0].error == 0.0
+    assert paired([a, b, b]).low == paired([a, b, b]).high and promise([a, b, b]).low == promise([a, b, b]).high
+    assert spread([1.0, 1.0 + 1e-9]) > 0
 
 
 def test_a_prediction_interval_is_wider_than_that_of_the_mean() -> None:
@@ -380,7 +389,7 @@ def test_the_interval_of_lambda_holds_the_best_lambda() -> None:
 
 
 def test_a_minimum_may_lie_between_the_points_at_which_minima_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lambda_interval, "_minima", lambda *given: np.full(100, (GRID - 1) // 2))  # all at 0.1, of 0.001 to 10
+    monkeypatch.setattr(lambda_interval, "_minima", lambda *given: (np.full(100, (GRID - 1) // 2), np.ones(GRID)))  # all at 0.1
     one = lambda_answer(L2, {"l2": 0.1}, surface_of(0.1))
     assert math.log10(one.high / one.low) == pytest.approx(4 / (GRID - 1), rel=0.05)  # ends have three digits
 

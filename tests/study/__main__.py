@@ -61,7 +61,7 @@ def repeat(world: World, spec: dict[str, Any], rivals: Sequence[str], seed: int)
     truth = world.mean(off) - world.mean(answer.best)
     known = effect.seeds >= 2
     fresh = world.score(answer.recommended, 10**6 + seed)
-    widths = [math.log10(one.high / one.low) for one in answer.lambdas if one.low > 0]
+    widths = [sum(math.log10(high / low) for low, high in one.parts) for one in answer.lambdas if one.low > 0]
     return Repeat(
         world.regret(answer.recommended) - least,
         others,
@@ -88,8 +88,7 @@ def holds(world: World, answer: Answer) -> bool | None:
         grid = [10 ** (low + (high - low) * k / 400) for k in range(401)]
         level = [world.regret({**world.fixed, **world.best, one.name: value}) for value in grid]
         best = [value for value, at in zip(grid, level, strict=True) if at <= min(level) + NEARLY]
-        inside = (0.0 if one.open_low else one.low * (1 - 1e-6), math.inf if one.open_high else one.high * (1 + 1e-6))
-        found.append(any(inside[0] <= value <= inside[1] for value in best))
+        found.append(any(one.holds(value) for value in best))
     return all(found)
 
 

@@ -53,7 +53,7 @@ class Found:
     def row(self) -> str:
         """One line of the table."""
         (one,) = self.answer.lambdas
-        held = one.low <= self.variance <= one.high
+        held = any(low <= self.variance <= high for low, high in one.parts)
         cells = [number(self.variance), self.seed, f"{number(one.value)} {one.interval()}", f"{100 * self.off_by:+.1f} %"]
         cells += ["yes" if held else "no", self.answer.effect.words(), self.answer.verdict, self.members, round(self.seconds)]
         return f"| {' | '.join(map(str, cells))} |"

@@ -1,0 +1,84 @@
+"""The interval of λ does not reach over values that are proven worse: it has pieces, and whoever shows it shows the same pieces."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from search.choosing.answer import Answer, LambdaAnswer
+from search.choosing.lambda_interval import GAPS, _gaps, _pieces, lambda_answer
+from search.modelling.surface import Surface, Training
+from search.telling import lambda_curve
+from search.telling.answer_text import print_answer
+from tests.search.simulated import BETA
+from tests.search.test_selection import ask
+
+
+def stopped_above(doubt: float) -> LambdaAnswer:
+    """Trainings to the end from 0.2 to 1.3 with the best at 0.55; above 3 only stopped members, whose predicted scores have a doubt."""
+    at = (0.2, 0.4, 0.55, 0.8, 1, 1.3)
+    whole = [Training({"beta": beta}, seed, 24 + 12 * (np.log10(beta / 0.55)) ** 2) for seed in (1, 2) for beta in at]
+    stopped = [Training({"beta": beta}, 1, 25.5, doubt) for beta in (4.0, 5.0, 9.0)]
+    return lambda_answer(BETA, {"beta": 0.55}, Surface.of([*whole, *stopped], [BETA]))
+
+
+@pytest.fixture(scope="module")
+def torn() -> LambdaAnswer:
+    return stopped_above(9.0)
+
+
+def test_what_is_proven_worse_is_no_part_of_the_interval(torn: LambdaAnswer) -> None:
+    first, second = torn.pieces
+    assert first[0] < 0.55 < first[1] < 1.0 < second[0] < 5.0 < second[1] <= 10.0
+    assert (torn.low, torn.high) == (first[0], second[1])
+    assert torn.holds(0.55) and torn.holds(5.0) and not torn.holds(1.0) and not torn.holds(0.1) and not torn.holds(11.0)
+    assert replace(torn, open_high=True).holds(11.0) and replace(torn, open_low=True).holds(0.1)
+
+
+def test_where_nothing_in_between_is_proven_worse_the_interval_is_one_piece() -> None:
+    one = stopped_above(1e-4)
+    assert one.pieces == () and one.parts == ((one.low, one.high),) and not one.holds(1.0)
+
+
+def test_everybody_shows_the_same_pieces(torn: LambdaAnswer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = ask({"off": [3.0, 3.1, 3.2], "min": [2.0, 2.2, 2.1]})
+    torn = replace(torn, open_high=True)
+    found = replace(found, lambdas=[torn], curve={"beta": {"grid": [], "mean": [], "low": [], "high": [], "points": []}})
+    low, high = (f"{end:.3g}" for end in torn.pieces[0])
+    third, last = (f"{end:.3g}" for end in torn.pieces[1])
+    assert f"beta = 0.55 [{low}, {high}] or [{third}, ≥ {last}] improves" in found.sentence()
+    out = io.StringIO()
+    print_answer(Console(file=out, width=200), "s", found)
+    assert f"the best lies between {low} and {high} or between {third} and {last} (or above) with 95 %" in out.getvalue()
+    assert Answer.from_dict(found.to_dict()).lambdas[0] == replace(torn, without=None, alone=None)
+    bars: list[object] = []
+    from matplotlib.axes import Axes
+
+    plot = Axes.plot
+    monkeypatch.setattr(Axes, "plot", lambda self, x, *rest, **style: (bars.append((x, style.get("lw"))), plot(self, x, *rest, **style))[1])
+    lambda_curve.draw(found, [], tmp_path / "curve.png", "title")
+    assert [x for x, width in bars if width == 5] == list(torn.pieces)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_gaps_lose_at_most_their_share_of_the_minima(data: st.DataObject) -> None:
+    counts = np.array(data.draw(st.lists(st.integers(0, 50), min_size=2, max_size=40).filter(any)), dtype=float)
+    rivals = np.array(data.draw(st.lists(st.floats(0, 1), min_size=len(counts), max_size=len(counts))))
+    share = counts / counts.sum()
+    gaps = _gaps(share, rivals, 0.025)
+    assert share[gaps].sum() <= GAPS + 1e-12 and (rivals[gaps] <= 0.025).all()
+    kept = ~gaps
+    path = np.linspace(0.0, 1.0, len(counts))
+    inside = np.zeros(len(counts), dtype=bool)
+    for low, high in _pieces(path, kept, 0.5 / (len(path) - 1)):
+        assert 0 <= low <= high <= 1
+        inside |= (path >= low) & (path <= high)
+    assert (inside == kept).all()
