@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -54,8 +54,8 @@ def image_set(
         rows = kept[split] if split in kept else novel[split]
         chosen_labels = None if labels is None else labels[rows]
         if static:
-            chosen = binarized(blocks(take, rows, ROWS), white, stream)
-            images[split], sha = _in_memory(chosen, 1, device), digest(chosen, chosen_labels)
+            drawn_once = binarized(blocks(take, rows, ROWS), white, stream)
+            images[split], sha = _in_memory(drawn_once, 1, device), digest(drawn_once, chosen_labels)
         elif by_index:
             images[split], sha = _in_place(take, rows, white, device), _digest(take, rows, chosen_labels)
         else:
@@ -98,8 +98,8 @@ def _in_place(take: Take, rows: NDArray[np.int64], white: int, device: str) -> T
     return Stored.of(ByIndex(take, rows, white, device), len(rows), take(rows[:1]).shape[1:], device)
 
 
-def blocks(take: Take, rows: NDArray[np.int64], count: int | None = None) -> Iterator[Pixels]:
-    """The images at the positions `rows`, `count` at a time; without `count`, as many as are 16 MB."""
+def blocks(take: Callable[[NDArray[np.int64]], Any], rows: NDArray[np.int64], count: int | None = None) -> Iterator[Any]:
+    """What `take` finds at the positions `rows`, `count` at a time; without `count`, as many as are 16 MB."""
     count = count or max(1, BLOCK // max(1, take(rows[:1]).nbytes))
     for start in range(0, len(rows), count):
         yield take(rows[start : start + count])

@@ -82,8 +82,8 @@ class Stored(Tensor):
     """Images (n, C, H, W), or rows of numbers (n, D), that are read when they are asked for.
 
     Its shape, type and device are those of the float32 tensor that it stands for. An index or a slice along the first axis reads those
-    images only, and gives an ordinary tensor; `flatten(1)` reads nothing. Whatever else is asked for is asked of the whole tensor. The
-    memory below holds one NaN: should anything get past `__torch_function__`, it cannot go unnoticed.
+    images only, and gives an ordinary tensor; `flatten(1)` reads nothing; `min()` and `max()` read some at a time. Whatever else is asked
+    for is asked of the whole tensor. The memory below holds one NaN: should anything get past `__torch_function__`, it cannot go unnoticed.
     """
 
     source: Source
@@ -105,11 +105,15 @@ class Stored(Tensor):
                 return func(*args, **(kwargs or {}))
             if func is Tensor.__getitem__:
                 return _picked(args[0], args[1])
+            if func in _ENDS and len(args) == 1 and not kwargs:
+                return func(torch.stack([func(args[0].source.part(start, stop, 1)) for start, stop in _chunks(len(args[0]))]))
             if func is Tensor.flatten and tuple(args[1:]) == (1,) and not kwargs:
                 return Stored.of(args[0].source, len(args[0]), (math.prod(args[0].shape[1:]),), str(args[0].device))
             return func(*tree_map(_whole, tuple(args)), **tree_map(_whole, dict(kwargs or {})))
 
 
+CHUNK = 2000  # images that are read at once where all of them are looked through
+_ENDS = frozenset([Tensor.min, Tensor.max])
 _FACTS = frozenset(
     [
         *(getattr(Tensor, name).__get__ for name in ("shape", "dtype", "device", "ndim", "layout", "requires_grad", "is_cuda")),
@@ -117,6 +121,10 @@ _FACTS = frozenset(
         Tensor.is_floating_point,
     ]
 )
+
+
+def _chunks(n: int) -> list[tuple[int, int]]:
+    return [(start, min(n, start + CHUNK)) for start in range(0, n, CHUNK)]
 
 
 def _whole(one: Any) -> Any:
