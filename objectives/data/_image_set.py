@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from objectives.data._kinds import SPLITS, Dataset, ImageSet, Pixels, Take
 from objectives.data._options import BINARIZE_SEED, FEWEST, digest, hold_out_faults, record, refuse, train_size_faults
-from objectives.lazy import Tensor, torch
+from objectives.lazy import Later, Tensor, torch
+
+keeping: Any = Later("objectives.data._stored")  # it needs torch
 
 ROWS = 1000  # images that are binarized at once: their random numbers take eight bytes a pixel
 BLOCK = 2**24  # bytes of images that are read at once where they are not kept
@@ -86,16 +88,14 @@ def _in_memory(pixels: Pixels, white: int, device: str) -> Tensor:
     found = (found if found.ndim == 4 else found.unsqueeze(1)).contiguous()  # (n, C, H, W)
     if found.dtype != torch.uint8 or found.numel() <= SMALL:
         return found.to(torch.float32).div_(white).to(device)
-    from objectives.data._stored import InMemory, Stored
-
-    return Stored.of(InMemory(found.to(device), white), len(found), found.shape[1:], device)
+    kept: Tensor = keeping.Stored.of(keeping.InMemory(found.to(device), white), len(found), found.shape[1:], device)
+    return kept
 
 
 def _in_place(take: Take, rows: NDArray[np.int64], white: int, device: str) -> Tensor:
     """The images as a tensor that takes them when it is indexed."""
-    from objectives.data._stored import ByIndex, Stored
-
-    return Stored.of(ByIndex(take, rows, white, device), len(rows), take(rows[:1]).shape[1:], device)
+    kept: Tensor = keeping.Stored.of(keeping.ByIndex(take, rows, white, device), len(rows), take(rows[:1]).shape[1:], device)
+    return kept
 
 
 def blocks(take: Callable[[NDArray[np.int64]], Any], rows: NDArray[np.int64], count: int | None = None) -> Iterator[Any]:

@@ -18,6 +18,7 @@ from objectives.data._kinds import Pixels
 
 STANDARDIZE: Mapping[str, Any] = {"standardize": None}  # the option and its default: tables are, images are not
 MEASURED = 100_000  # training rows that means and deviations are taken of, whatever `train_size` says
+UNEVEN = 10  # the largest standard deviation of a column over the smallest that is remarked upon
 RECORDED = 1000  # columns whose means and deviations are recorded
 IMAGE_ONLY = ("binarize", "white", "ground")
 
@@ -41,6 +42,9 @@ def form(look: Look, options: Mapping[str, Any]) -> Form:
         notes.append("columns are standardized by mean and standard deviation of the training rows (standardize: false leaves them)")
         if len(mean) <= RECORDED:
             facts |= {"column_means": mean.tolist(), "column_deviations": deviation.tolist()}
+    elif len(live := deviation[deviation > 0]) and live.max() > UNEVEN * live.min():
+        told = f"standard deviations of columns are {live.min():.3g} to {live.max():.3g}, and the loss is a sum over columns"
+        notes.append(f"{told}: the widest ones decide. Leave standardize: false out if this is not meant")
 
     def take(rows: NDArray[np.int64]) -> Pixels:
         found: NDArray[np.float32] = ((look.raw(rows) - shift) / scale).astype(np.float32)

@@ -9,21 +9,18 @@ from __future__ import annotations
 import math
 
 from objectives.base import Shape
-from objectives.lazy import nn
+from objectives.lazy import Later, nn
 
+layers, convolutional = Later("objectives.models._layers"), Later("objectives.models._convolutional")  # they need torch
 REAL_VALUED = True  # what it generates is not held in [0, 1]
 
 
 def gan(shape: Shape, latent_dim: int) -> dict[str, nn.Module]:
     """Leaky ReLU of slope 0.2 in both, no normalization."""
-    from torch import nn
-
-    from objectives.models._convolutional import Logit
-    from objectives.models._layers import Chain, Hidden, Stack, leaky
-
-    size = math.prod(shape)
-    judge = Stack(nn.Linear(size, 128), Hidden(leaky), nn.Linear(128, 64), Hidden(leaky), Logit(64))
-    return {"generator": Chain([latent_dim, 128, 128, size], leaky), "discriminator": judge}
+    size, leaky = math.prod(shape), layers.leaky
+    hidden = [nn.Linear(size, 128), layers.Hidden(leaky), nn.Linear(128, 64), layers.Hidden(leaky)]
+    judge = layers.Stack(*hidden, convolutional.Logit(64))
+    return {"generator": layers.Chain([latent_dim, 128, 128, size], leaky), "discriminator": judge}
 
 
 BUILD = {"gan": gan}
