@@ -136,7 +136,7 @@ def load(
     index = _splits.positions(options, given.sizes)
     kept, _ = kept_positions(dataset, options, labels, index, len(values))
     by_index, everything = given.bytes >= LARGE, np.arange(sum(given.sizes.values()))
-    form = _form(given, options, index["train"], list(kept.values()) if by_index else [everything], said)
+    form = _form(given, options, index["train"], _looked_at(given, options, kept) if by_index else [everything], said)
     notes = [*_splits.note(options, given.sizes), *form.notes]
     if missing:
         notes.append(f"{missing:,} labels are -1 or NaN, which means that there is none: these images are in no class")
@@ -148,6 +148,12 @@ def load(
     return image_set(
         dataset, options, form.take, labels, index, form.white, source, device, classes=len(values), facts=told, by_index=by_index
     )
+
+
+def _looked_at(given: Given, options: Mapping[str, Any], kept: Mapping[str, Positions]) -> list[Positions]:
+    """The images of a large set whose values are looked at: what is kept; of bytes, which are always gray values, some of it."""
+    byte = all(array.dtype == np.uint8 for array in given.images.values()) and not given.table and options.get("white") is None
+    return [rows[:SAMPLED] if byte else rows for rows in kept.values()]
 
 
 def _form(given: Given, options: Mapping[str, Any], train: Positions, looked_at: Sequence[Positions], said: Said) -> Form:
