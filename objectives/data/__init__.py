@@ -14,7 +14,9 @@ with the probability of its value; the draw does not depend on `train_size`. `dy
 VAE's likelihood `bernoulli` redraws them for every training batch. It does so anyway; so `dynamic` is refused where nothing would redraw
 them. `hold_out` is for images with classes: it keeps one class out of every split.
 
-A data set of your own is written `package.module:function`: see `_own.py`.
+A data set of your own is written `package.module:name`: see `_own.py`. What users hand over, in a file, a folder or from a function, goes
+through `_given.py`: whole or in splits (`_splits.py`), images (`_arrays.py`) or tables (`_tables.py`). `_stored.py` is how many images are
+kept: as bytes, or by index in a mapped file (`_mapped.py`).
 """
 
 from __future__ import annotations
@@ -40,8 +42,17 @@ def module(name: str) -> Any:
         return Own(name)
     known = names("dataset")
     if name not in known:
-        raise ObjectiveError(unknown("dataset", name, known) + " A data set of your own is written package.module:function.")
+        raise ObjectiveError(unknown("dataset", name, known) + meant(name))
     return importlib.import_module(f"objectives.data.{name}")
+
+
+def meant(name: str) -> str:
+    """How a data set of a user's own is written, to follow an unknown name; where it is that of a file or folder, with it."""
+    if Path(name).expanduser().is_dir():
+        return f" For images in that folder: dataset: {{name: image_folder, root: {name}}}."
+    if name.endswith((".npz", ".npy")):
+        return f" For arrays in that file: dataset: {{name: array_file, path: {name}}}."
+    return " A data set of your own is written package.module:name."
 
 
 def serving(objective: str) -> tuple[str, ...]:

@@ -42,8 +42,8 @@ def member(path: Path, name: str) -> NDArray[Any] | None:
 
 def rows_of(array: NDArray[Any]) -> Raw:
     """Takes rows of an array, as a new array. Where it is mapped, pages that were read are given back in between."""
-    pages = _pages(array)
-    if pages is None or not hasattr(mmap, "MADV_DONTNEED"):
+    pages, not_needed = _pages(array), getattr(mmap, "MADV_DONTNEED", None)  # Windows has no such advice
+    if pages is None or not_needed is None:
         return np.asarray(array).__getitem__
     plain, read = np.asarray(array), 0
     most = max(1, HELD // max(PAGES, array.nbytes // max(1, len(array))))  # rows
@@ -54,7 +54,7 @@ def rows_of(array: NDArray[Any]) -> Raw:
         for start in range(0, len(rows), most):
             part = rows[start : start + most]
             if read + len(part) > most:
-                pages.madvise(mmap.MADV_DONTNEED)
+                pages.madvise(not_needed)
                 read = 0
             found[start : start + most] = plain[part]
             read += len(part)
