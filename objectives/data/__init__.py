@@ -6,6 +6,7 @@ tested on, so that scores of different sweeps can be compared. A data file may a
 
 - `shape_of(options)` and `train_size_of(options)`, where these depend on options or files. They read headers, without torch, so that a
   spec that cannot work is refused before anything is loaded. They are called only where `check` found no fault;
+- `facts_of(options)`, where `DATASET` itself depends on them: likewise;
 - `write_sample(root) -> options`: writes a tiny valid instance of the files under the folder `root`, and returns the options that load it.
   The contract suite reads it where the real files are missing.
 
@@ -88,7 +89,8 @@ def check(options: Mapping[str, Any], batch_size: int | None = None, likelihood:
     faults: list[str] = found.check(options)
     if not faults and batch_size is not None and (n := train_size_of(options)) is not None and batch_size > n:
         faults = [f"batch_size must be at most the number of training images, {n}; got {batch_size}. Lower it."]
-    return faults + ([] if likelihood is None else likelihood_faults(found.DATASET, options, likelihood))
+    facts = found.DATASET if faults else getattr(found, "facts_of", lambda _: found.DATASET)(options)
+    return faults + ([] if likelihood is None else likelihood_faults(facts, options, likelihood))
 
 
 def located(options: Mapping[str, Any]) -> dict[str, str]:

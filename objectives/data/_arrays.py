@@ -211,7 +211,7 @@ def label_value_faults(labels: NDArray[Any]) -> list[str]:
         return []
     broken = labels[np.isfinite(labels) & (labels != np.rint(labels)) | np.isinf(labels)]
     return (
-        [f"labels must be whole numbers, or NaN for none; got {broken[0]:g} (dtype {labels.dtype}). Number the classes."]
+        [f"labels must be whole numbers, or NaN for none; got {broken[0]:g} (dtype {labels.dtype}). Number the classes, or leave them out."]
         if len(broken)
         else []
     )

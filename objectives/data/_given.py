@@ -19,16 +19,9 @@ from objectives.data._splits import WHOLE
 
 LARGE = 2**28  # bytes of arrays that are left where they are and read by index, 256 MB
 SAMPLED = 4096  # images of a large array that its hash is made of, spread evenly
-# What all of a user's own data understand. `white` is the value that is white, `ground` the colour below transparent pixels.
-OPTIONS: Mapping[str, Any] = {
-    **_shares.SHARES,
-    **_splits.OVERLAP,
-    "white": None,
-    "ground": None,
-    **_tables.STANDARDIZE,
-    **PIXELS,
-    **LABELLED,
-}
+# What a user's own images understand. `white` is the value that is white, `ground` the colour below transparent pixels.
+IMAGES: Mapping[str, Any] = {**_shares.SHARES, **_splits.OVERLAP, "white": None, "ground": None, **PIXELS, **LABELLED}
+OPTIONS: Mapping[str, Any] = {**IMAGES, **_tables.STANDARDIZE}  # what arrays understand, which may be tables
 
 Arrays = Mapping[str, NDArray[Any]]  # by split, or one that is called WHOLE
 Positions = NDArray[np.int64]
@@ -62,7 +55,7 @@ class Given:
 def option_faults(dataset: Dataset, options: Mapping[str, Any]) -> list[str]:
     """What is wrong with the options of `OPTIONS`, as far as the data need not be known."""
     wrong = _shares.faults(dataset.name, options, None) + choice_fault(dataset, options, "overlap", _splits.OVERLAPS)
-    wrong += choice_fault(dataset, options, "standardize", (None, False, True))
+    wrong += choice_fault(dataset, options, "standardize", (None, False, True)) if "standardize" in dataset.options else []
     white = options.get("white")
     if white is not None and (isinstance(white, bool) or not isinstance(white, int) or white < 1):
         wrong.append(f"dataset {dataset.name!r}: white must be the whole number that is white, from 1 up, or null; got {white!r}.")

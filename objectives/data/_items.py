@@ -30,6 +30,7 @@ def arrays(found: Any, ground: Ground | None = None) -> tuple[Arrays, Arrays]:
     Raises:
         ObjectiveError: it is none of these, or a Dataset's items cannot be put together.
     """
+    found = unwrapped(found)
     if isinstance(found, Mapping):
         return _of_splits(_by_name(found), ground)
     if isinstance(found, tuple | list) and len(found) in (2, 3) and _are_splits(found):
@@ -37,6 +38,11 @@ def arrays(found: Any, ground: Ground | None = None) -> tuple[Arrays, Arrays]:
         return _of_splits(dict(zip(names, found, strict=True)), ground)
     images, labels = _one(found, ground)
     return {WHOLE: images}, {} if labels is None else {WHOLE: labels}
+
+
+def unwrapped(found: Any) -> Any:
+    """The Dataset of a DataLoader; anything else as it is."""
+    return found.dataset if hasattr(found, "batch_sampler") and hasattr(found, "dataset") else found
 
 
 def is_dataset(found: Any) -> bool:
@@ -47,7 +53,7 @@ def is_dataset(found: Any) -> bool:
 
 def _are_splits(parts: tuple[Any, ...] | list[Any]) -> bool:
     """Whether all parts of a tuple are splits, and not images beside labels."""
-    if all(is_dataset(part) or (isinstance(part, tuple | list) and len(part) == 2) for part in parts):
+    if all(is_dataset(unwrapped(part)) or (isinstance(part, tuple | list) and len(part) == 2) for part in parts):
         return True
     return len(parts) == 3 and all(getattr(part, "ndim", 0) >= 2 for part in parts)
 
@@ -77,6 +83,7 @@ def _of_splits(parts: Mapping[str, Any], ground: Ground | None) -> tuple[Arrays,
 
 def _one(found: Any, ground: Ground | None) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """The images and labels of a set that is not cut."""
+    found = unwrapped(found)
     if is_dataset(found):
         return _gathered(found, ground)
     if isinstance(found, tuple | list) and len(found) == 2:
@@ -124,7 +131,21 @@ def _gathered(dataset: Any, ground: Ground | None) -> tuple[NDArray[Any], NDArra
         shown = ", ".join(f"item {number} {shape}" for number, shape in unlike[:SHOWN])
         told = f"item 0 has the shape {first.shape}, and {len(unlike):,} of {n:,} have others ({shown})"
         raise ObjectiveError(f"the items of a Dataset must have one shape; {told}. Resize or crop them in its transform.")
-    return images, None if np.isnan(labels).all() else labels
+    return _as_bytes(images), None if np.isnan(labels).all() else labels
+
+
+def _as_bytes(images: NDArray[Any]) -> NDArray[Any]:
+    """Floats as the bytes that they were made of, if each of them is k/255 to the bit, as torchvision's `ToTensor` makes them."""
+    if images.dtype != np.float32 or images.ndim < 3:
+        return images
+    found = np.empty(images.shape, np.uint8)
+    for number, image in enumerate(images):
+        if not (image.min() >= 0 and image.max() <= 1):
+            return images
+        found[number] = np.rint(image * 255)
+        if not np.array_equal(found[number].astype(np.float32) / np.float32(255), image):
+            return images
+    return found
 
 
 def _parts(item: Any, ground: Ground | None) -> tuple[NDArray[Any], float | None]:

@@ -4,6 +4,10 @@ Accepted are images of shape (n, H, W), (n, C, H, W) or (n, H, W, C): whole numb
 tables (n, d) of real values. An .npz with `train` beside `val` or `test` brings its own splits (or `x_train` beside `x_test`,
 `train_images` beside `test_images`, …). Anything else is cut by a fixed permutation. Files are read without unpickling, so a file from
 anywhere is safe to try. Arrays of 256 MB or more are mapped, if they are not compressed, and read by index.
+
+`white` is the value that is white, where it is not 255 (8 bits), 65535 (16 bits) or 1. `ground` is the colour below transparent pixels:
+white, black or [red, green, blue] of 0..255. `standardize: false` leaves the columns of a table as they are. `overlap: accept` takes splits
+that share images. `val_size` and `test_size` are shares or numbers, for what has no such split.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -84,6 +89,12 @@ def shape_of(options: Mapping[str, Any]) -> tuple[int, int, int]:
 def train_size_of(options: Mapping[str, Any]) -> int:
     """The number of training images, from the headers of the arrays."""
     return _splits.sizes(options, {name: header.shape[0] for name, header in _chosen(options)[0].items()})["train"]
+
+
+def facts_of(options: Mapping[str, Any]) -> Dataset:
+    """`DATASET`; a table that is standardized has values outside [0, 1], so only one likelihood is left."""
+    table = _arrays.is_table(next(iter(_chosen(options)[0].values())).shape)
+    return replace(DATASET, likelihoods=("gaussian",)) if table and options.get("standardize") is not False else DATASET
 
 
 def load(options: Mapping[str, Any], device: str = "cpu") -> ImageSet:

@@ -5,7 +5,8 @@ permutation of the sorted files cuts them into train, validation and test.
 
 Without `size`, all images must have the same height and width. With `size`, each image is cropped in the middle to the same proportions and
 resized (bicubic). Without `channels`, all must be gray or all in colour. Gray may have 16 bits. `ground` is the colour below transparent
-pixels. Files whose names are not those of images, and names that begin with a dot, are ignored.
+pixels: white, black or [red, green, blue] of 0..255. `white` and `overlap` are those of `array_file`. Files whose names are not those of
+images, and names that begin with a dot, are ignored.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ DATASET = Dataset(
     licence="your own",
     source="the files under `root`",
     needs_root=True,
-    options={"size": None, "channels": None, **_given.OPTIONS},
+    options={"size": None, "channels": None, **_given.IMAGES},
 )
 
 
@@ -56,8 +57,6 @@ def check(options: Mapping[str, Any]) -> list[str]:
     """Every fault of the options and of the folder. Only the first file is opened; the others are opened when they are loaded."""
     wrong = choice_fault(DATASET, options, "channels", (None, 1, 3)) + _given.option_faults(DATASET, options)
     wrong += _size_faults(options.get("size"))
-    if options.get("standardize"):
-        wrong.append("dataset 'image_folder': standardize must be left out for images: it is for tables. Leave it out.")
     try:
         n = {name: len(found.paths) for name, found in _listed(options).items()}
         if not wrong:

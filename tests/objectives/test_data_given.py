@@ -161,6 +161,31 @@ def test_a_torch_dataset_is_a_data_set(how: str, monkeypatch: pytest.MonkeyPatch
     assert images.classes == (None if how == "images" else 3)
 
 
+def test_floats_that_were_bytes_are_kept_as_bytes_and_others_are_not() -> None:
+    x = gray(40).astype(np.float32) / np.float32(255)
+    for images, kind in ((x, np.uint8), (x * np.float32(0.999), np.float32), (x.astype(np.float64), np.float64), (x * 2 - 1, np.float32)):
+        found, _ = _items.arrays(Pairs(images))
+        assert found["whole"].dtype == kind
+        back = found["whole"] / np.float32(255) if kind == np.uint8 else found["whole"]
+        assert np.array_equal(back, images), "to the bit"
+
+
+def test_loaders_are_taken_for_their_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
+    sets = [torch.utils.data.TensorDataset(torch.from_numpy(gray(n, n)), torch.arange(n) % 2) for n in (30, 9, 8)]
+    loaders = tuple(torch.utils.data.DataLoader(one, batch_size=4) for one in sets)
+    images = returned(loaders, monkeypatch)
+    assert same(images.train, gray(30, 30)) and same(images.test, gray(8, 8)) and images.classes == 2
+    alone, bare = (returned(one, monkeypatch) for one in (torch.utils.data.DataLoader(sets[0]), sets[0]))
+    assert torch.equal(alone.train, bare.train) and alone.record["sizes"] == {"train": 18, "val": 6, "test": 6}
+
+    class Endless(torch.utils.data.IterableDataset[Any]):
+        def __iter__(self) -> Any:
+            yield 1
+
+    with pytest.raises(ObjectiveError, match="must have a length and items by number"):
+        returned(Endless(), monkeypatch)
+
+
 def test_a_module_may_hold_the_data_set_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = f"mine_{tmp_path.name}"
     (tmp_path / f"{name}.py").write_text(
@@ -398,14 +423,11 @@ def test_a_large_array_is_mapped_and_read_by_index(how: str, tmp_path: Path, mon
 
 def test_an_array_that_is_compressed_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.savez_compressed(tmp_path / "own.npz", images=gray(60))
-    monkeypatch.setattr(_given, "LARGE", 1000)
+    monkeypatch.setattr(_given, "LARGE", 100)
+    monkeypatch.setattr("objectives.data.array_file.SHORT", 100)
     assert _mapped.member(tmp_path / "own.npz", "images") is None
-    assert same(
-        data.load({"name": "array_file", "path": str(tmp_path / "own.npz"), "val_size": 2, "test_size": 2}).train,
-        gray(60)[
-            data.load({"name": "array_file", "path": str(tmp_path / "own.npz"), "val_size": 2, "test_size": 2}).index["train"].numpy()
-        ],
-    )
+    images = data.load({"name": "array_file", "path": str(tmp_path / "own.npz")})
+    assert same(images.train, gray(60)[images.index["train"].numpy()])
 
 
 def test_only_what_is_kept_of_a_large_array_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -452,6 +474,10 @@ def test_a_table_is_standardized_by_its_training_rows_unless_that_is_refused(tmp
     x = table()
     options = saved(tmp_path, data=x)
     assert data.check(options) == [] and data.shape_of(options) == (1, 1, 6)
+    assert "likelihood must be gaussian" in data.check(options, likelihood="bernoulli")[0] and not data.check(
+        options, likelihood="gaussian"
+    )
+    assert not data.check({**options, "standardize": False}, likelihood="bernoulli"), "its values are not known yet"
     images, few = data.load(options), data.load({**options, "train_size": 20})
     whole = images.train.flatten(1).double()
     assert torch.allclose(whole.mean(0), torch.zeros(6).double(), atol=1e-5)
