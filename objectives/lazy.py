@@ -9,25 +9,26 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+
+class Later:
+    """A module that is imported when one of its names is first asked for: a library that is heavy, or a file of ours that needs one."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        found = getattr(importlib.import_module(self._name), attribute)
+        setattr(self, attribute, found)  # from now on it is an ordinary attribute
+        return found
+
+
 if TYPE_CHECKING:
     import torch as torch
     from torch import Tensor as Tensor
     from torch import nn as nn
     from torch.nn import functional as functional
 else:
-
-    class _Later:
-        """A module that is imported when one of its names is first asked for."""
-
-        def __init__(self, name: str) -> None:
-            self._name = name
-
-        def __getattr__(self, attribute: str) -> Any:
-            found = getattr(importlib.import_module(self._name), attribute)
-            setattr(self, attribute, found)  # from now on it is an ordinary attribute
-            return found
-
-    torch, nn, functional = _Later("torch"), _Later("torch.nn"), _Later("torch.nn.functional")
+    torch, nn, functional = Later("torch"), Later("torch.nn"), Later("torch.nn.functional")
     Tensor = Any
 
 

@@ -73,8 +73,8 @@ def objectives() -> dict[str, type[Objective]]:
     return {name: file.OBJECTIVE for name, file in files.items() if hasattr(file, "OBJECTIVE")}
 
 
-def attribute(kind: str, name: str) -> Any:
-    """The object that a user's `package.module:attribute` or `folder/file.py:attribute` names.
+def attribute(kind: str, name: str, called: bool = True) -> Any:
+    """The object that a user's `package.module:attribute` or `folder/file.py:attribute` names; callable, unless `called` is False.
 
     Raises:
         ObjectiveError: the module cannot be imported, or has no such attribute.
@@ -82,8 +82,8 @@ def attribute(kind: str, name: str) -> Any:
     module_name, _, wanted = name.partition(":")
     module = _module(kind, name, module_name)
     found = getattr(module, wanted, None)
-    if not callable(found):
-        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+    if found is None or not (callable(found) or not called):
+        known = [key for key, value in vars(module).items() if (callable(value) or not called) and not key.startswith("_")]
         raise ObjectiveError(unknown(f"{kind} {name!r}: a name in {module_name}", wanted, known))
     return found
 

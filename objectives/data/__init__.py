@@ -6,6 +6,7 @@ tested on, so that scores of different sweeps can be compared. A data file may a
 
 - `shape_of(options)` and `train_size_of(options)`, where these depend on options or files. They read headers, without torch, so that a
   spec that cannot work is refused before anything is loaded. They are called only where `check` found no fault;
+- `facts_of(options)`, where `DATASET` itself depends on them: likewise;
 - `write_sample(root) -> options`: writes a tiny valid instance of the files under the folder `root`, and returns the options that load it.
   The contract suite reads it where the real files are missing.
 
@@ -14,7 +15,9 @@ with the probability of its value; the draw does not depend on `train_size`. `dy
 VAE's likelihood `bernoulli` redraws them for every training batch. It does so anyway; so `dynamic` is refused where nothing would redraw
 them. `hold_out` is for images with classes: it keeps one class out of every split.
 
-A data set of your own is written `package.module:function`: see `_own.py`.
+A data set of your own is written `package.module:name`: see `_own.py`. What users hand over, in a file, a folder or from a function, goes
+through `_given.py`: whole or in splits (`_splits.py`), images (`_arrays.py`) or tables (`_tables.py`). `_stored.py` is how many images are
+kept: as bytes, or by index in a mapped file (`_mapped.py`).
 """
 
 from __future__ import annotations
@@ -40,8 +43,17 @@ def module(name: str) -> Any:
         return Own(name)
     known = names("dataset")
     if name not in known:
-        raise ObjectiveError(unknown("dataset", name, known) + " A data set of your own is written package.module:function.")
+        raise ObjectiveError(unknown("dataset", name, known) + meant(name))
     return importlib.import_module(f"objectives.data.{name}")
+
+
+def meant(name: str) -> str:
+    """How a data set of a user's own is written, to follow an unknown name; where it is that of a file or folder, with it."""
+    if Path(name).expanduser().is_dir():
+        return f" For images in that folder: dataset: {{name: image_folder, root: {name}}}."
+    if name.endswith((".npz", ".npy")):
+        return f" For arrays in that file: dataset: {{name: array_file, path: {name}}}."
+    return " A data set of your own is written package.module:name."
 
 
 def serving(objective: str) -> tuple[str, ...]:
@@ -77,7 +89,8 @@ def check(options: Mapping[str, Any], batch_size: int | None = None, likelihood:
     faults: list[str] = found.check(options)
     if not faults and batch_size is not None and (n := train_size_of(options)) is not None and batch_size > n:
         faults = [f"batch_size must be at most the number of training images, {n}; got {batch_size}. Lower it."]
-    return faults + ([] if likelihood is None else likelihood_faults(found.DATASET, options, likelihood))
+    facts = found.DATASET if faults else getattr(found, "facts_of", lambda _: found.DATASET)(options)
+    return faults + ([] if likelihood is None else likelihood_faults(facts, options, likelihood))
 
 
 def located(options: Mapping[str, Any]) -> dict[str, str]:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from objectives.lazy import Tensor
+
+Pixels = NDArray[np.uint8] | NDArray[np.float32]
+Take = Callable[[NDArray[np.int64]], Pixels]  # the images at some positions, (n, H, W) or (n, C, H, W), as a new array
 
 SPLITS = ("train", "val", "test")
 
@@ -39,13 +45,16 @@ class Dataset:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Three splits in memory, one tensor each.
+    """Three splits, one tensor each.
 
-    `train`, `val` and `test` are float32 (n, C, H, W) in [0, 1], unless the data set says that it is real-valued. Labels are int64 (n,).
+    `train`, `val` and `test` are float32 (n, C, H, W) in [0, 1], unless the data set says that it is real-valued. Large ones are kept as
+    bytes, or by index in a mapped file, and become float32 where they are indexed (`_stored.py`). Labels are int64 (n,), −1 where an image
+    has none.
     A target is the image with which a reconstruction is compared, if that is not the input: same shape as the split, or None.
     `val_novel` and `test_novel` are the images of a class that is held out of all three splits; only metrics of anomalies use them.
     `index` holds each split's positions in the source, int64 (n,); no position is in two splits. `record` is plain data for the
-    catalogue: name, options, sizes, `sha256` per split, and `source_sha256`, which does not depend on `train_size`.
+    catalogue: name, options, sizes, `sha256` per split, and `source_sha256`, which does not depend on `train_size`. Its `notes`, if there
+    are any, say in words what is remarkable about the data.
     """
 
     train: Tensor

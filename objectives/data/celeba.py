@@ -99,7 +99,7 @@ def load(options: Mapping[str, Any], device: str = "cpu") -> ImageSet:
 
     def take(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         paths = [LAYOUT.at(root) / IMAGES / named[row] for row in rows]
-        return _pictures.read(paths, partial(_face, size=size), "Fetch the files again.")
+        return _pictures.read(paths, partial(_face, size=size), "Fetch the files again.").astype(np.uint8, copy=False)
 
     source = digest(part, np.array([size]), np.frombuffer("\n".join(named).encode(), np.uint8))
     return image_set(DATASET, options, take, labels, index, 255, source, device, classes=2)

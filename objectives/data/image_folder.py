@@ -1,22 +1,31 @@
 """Images of your own in a folder: a subfolder for each class (the layout of torchvision's ImageFolder), or all in one folder, unlabelled.
 
+Subfolders `train` beside `val` or `test` (or `valid`, `validation`, …) are your own splits; each of them is such a folder. Else a fixed
+permutation of the sorted files cuts them into train, validation and test.
+
 Without `size`, all images must have the same height and width. With `size`, each image is cropped in the middle to the same proportions and
-resized (bicubic). Without `channels`, all must be gray or all in colour. Transparency is dropped. Files whose names are not those of
-images, and names that begin with a dot, are ignored. A fixed permutation of the sorted files cuts them into train, validation and test.
+resized (bicubic). Without `channels`, all must be gray or all in colour. Gray may have 16 bits. `ground` is the colour below transparent
+pixels: white, black or [red, green, blue] of 0..255. `white` and `overlap` are those of `array_file`. Files whose names are not those of
+images, and names that begin with a dot, are ignored.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from objectives.base import ObjectiveError
-from objectives.data import _pictures, _shares
-from objectives.data._image_set import image_set
+from objectives.data import _given, _pictures, _splits
+from objectives.data._arrays import Ground
 from objectives.data._kinds import Dataset, ImageSet
-from objectives.data._options import LABELLED, PIXELS, choice_fault, digest, faults_of, refuse
+from objectives.data._options import choice_fault, faults_of, refuse
+from objectives.data._splits import WHOLE
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,11 +40,12 @@ DATASET = Dataset(
     licence="your own",
     source="the files under `root`",
     needs_root=True,
-    options={"size": None, "channels": None, **_shares.SHARES, **PIXELS, **LABELLED},
+    options={"size": None, "channels": None, **_given.IMAGES},
 )
 
 
-class Found(NamedTuple):
+@dataclass(frozen=True)
+class Found:
     """Image files in sorted order, the class of each, and the names of the classes (none: unlabelled)."""
 
     paths: tuple[Path, ...]
@@ -45,24 +55,24 @@ class Found(NamedTuple):
 
 def check(options: Mapping[str, Any]) -> list[str]:
     """Every fault of the options and of the folder. Only the first file is opened; the others are opened when they are loaded."""
-    wrong = choice_fault(DATASET, options, "channels", (None, 1, 3)) + _shares.faults("image_folder", options, None)
+    wrong = choice_fault(DATASET, options, "channels", (None, 1, 3)) + _given.option_faults(DATASET, options)
     wrong += _size_faults(options.get("size"))
     try:
-        n = len(_listed(options).paths)
+        n = {name: len(found.paths) for name, found in _listed(options).items()}
         if not wrong:
             shape_of(options)
     except ObjectiveError as error:
         return [*faults_of(DATASET, options), *wrong, f"dataset 'image_folder': {error}"]
     if wrong:
         return faults_of(DATASET, options) + wrong
-    return faults_of(DATASET, options, max(_shares.sizes(options, n)["train"], 0)) + _shares.faults("image_folder", options, n)
+    return faults_of(DATASET, options, max(_splits.sizes(options, n)["train"], 0)) + _splits.faults("image_folder", options, n)
 
 
 def shape_of(options: Mapping[str, Any]) -> tuple[int, int, int]:
     """(channels, height, width): from the options, else from the first image."""
     size, channels = _pair(options.get("size")), options.get("channels")
     if size is None or channels is None:
-        first = _listed(options).paths[0]
+        first = next(iter(_listed(options).values())).paths[0]
         height, width, own = _look(first)
         size, channels = size or (height, width), channels or own
     return (channels, *size)
@@ -70,38 +80,42 @@ def shape_of(options: Mapping[str, Any]) -> tuple[int, int, int]:
 
 def train_size_of(options: Mapping[str, Any]) -> int:
     """The number of training images, by a count of the files."""
-    return _shares.sizes(options, len(_listed(options).paths))["train"]
+    return _splits.sizes(options, {name: len(found.paths) for name, found in _listed(options).items()})["train"]
 
 
 def load(options: Mapping[str, Any], device: str = "cpu") -> ImageSet:
-    """Images (n, C, H, W) in [0, 1]: 60 % to train, 20 % to validate, 20 % to test, unless `val_size` and `test_size` say otherwise.
+    """Images (n, C, H, W) in [0, 1]: the folder's own splits; else 60 % to train, 20 % to validate, 20 % to test.
+
+    `val_size` and `test_size` say otherwise.
 
     Raises:
         ObjectiveError: an option is wrong, files are damaged (the first few are named), or they disagree in size or colour.
     """
     refuse(check(options))
-    import numpy as np
-
-    found, shape = _listed(options), shape_of(options)
+    listed, shape = _listed(options), shape_of(options)
     resized, converted = options.get("size") is not None, options.get("channels") is not None
+    ground = _given.ground_of(options)
 
     def fitted(image: Image) -> Image:
-        return _fitted(image, shape, resized, converted)
+        return _fitted(image, shape, resized, converted, ground)
 
-    try:
-        pixels = _pictures.read(found.paths, fitted, "Repair or remove these files.")
+    try:  # all at once, so that one list names all damaged files, and all have 8 bits or all have 16
+        pixels = _pictures.read([path for found in listed.values() for path in found.paths], fitted, "Repair or remove these files.")
     except ObjectiveError as error:
         raise ObjectiveError(f"dataset 'image_folder': {error}") from error
-    labels = np.array(found.classes, np.int64) if found.names else None
-    index, names = _shares.positions(options, len(pixels)), list(found.names)
-    facts = {"class_names": names} if names else {}
-    source = digest(pixels, labels)
-    return image_set(DATASET, options, pixels.__getitem__, labels, index, 255, source, device, classes=len(names), facts=facts)
+    ends = list(accumulate((len(found.paths) for found in listed.values()), initial=0))
+    names = next(iter(listed.values())).names
+    given = _given.Given(
+        {name: pixels[start:end] for name, start, end in zip(listed, ends, ends[1:], strict=False)},
+        {name: np.array(found.classes, np.int64) for name, found in listed.items() if names},
+        "NCHW",
+    )
+    facts = {"class_names": list(names)} if names else {}
+    return _given.load(DATASET, options, given, device, lambda fault: f"dataset 'image_folder': {fault}", facts)
 
 
 def write_sample(root: Path) -> dict[str, Any]:
     """Tiny images in two classes below `root`; the options that load them."""
-    import numpy as np
     from PIL import Image
 
     for number in range(120):
@@ -128,18 +142,43 @@ def _pair(size: Any) -> tuple[int, int] | None:
     return height, width
 
 
-def _listed(options: Mapping[str, Any]) -> Found:
-    """The image files.
+def _listed(options: Mapping[str, Any]) -> dict[str, Found]:
+    """The image files, by split if the folder has splits.
 
     Raises:
-        ObjectiveError: no folder, no image, or images both beside and in subfolders.
+        ObjectiveError: no folder, no image, images both beside and in subfolders, or splits beside other folders.
     """
     given = options.get("root")
     if not isinstance(given, str | os.PathLike) or not str(given) or not Path(given).expanduser().is_dir():
         raise ObjectiveError(f"root must be a folder of images; got {given!r}. Set root.")
     root = Path(given).expanduser()
-    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    inside, flat = {folder.name: _images(folder) for folder in folders}, _images(root, deep=False)
+    folders = {path.name: path for path in _folders(root)}
+    splits = _splits.named(folders)
+    if not splits:
+        return {WHOLE: _found(root)}
+    if others := [name for name in folders if name not in splits.values()]:
+        told = f"got {', '.join(splits.values())} beside {', '.join(others)} in {str(root)!r}"
+        raise ObjectiveError(f"folders must all be splits, or all classes; {told}. Move the others away, or rename them.")
+    return _alike({split: _found(folders[name]) for split, name in splits.items()})
+
+
+def _alike(splits: dict[str, Found]) -> dict[str, Found]:
+    """Splits whose classes have the same numbers in all of them."""
+    if without := [split for split, found in splits.items() if not found.names]:
+        if len(without) < len(splits):
+            rule = "folders of classes must be in every split or in none"
+            raise ObjectiveError(f"{rule}; got none in {' and '.join(without)}. Sort these images into classes, or the others out of them.")
+        return splits
+    names = tuple(sorted({name for found in splits.values() for name in found.names}))
+    number = {name: names.index(name) for name in names}
+    return {
+        split: Found(found.paths, tuple(number[found.names[which]] for which in found.classes), names) for split, found in splits.items()
+    }
+
+
+def _found(root: Path) -> Found:
+    """The image files of one folder, which is a split or the whole set."""
+    inside, flat = {folder.name: _images(folder) for folder in _folders(root)}, _images(root, deep=False)
     if not flat and not any(inside.values()):
         raise ObjectiveError(f"root must hold images ({', '.join(sorted(SUFFIXES))}); got none in {str(root)!r}.")
     if flat and any(inside.values()):
@@ -151,6 +190,11 @@ def _listed(options: Mapping[str, Any]) -> Found:
         raise ObjectiveError(f"each class's folder must hold images; got none in {', '.join(empty)}. Remove these folders, or fill them.")
     classes = tuple(number for number, paths in enumerate(inside.values()) for _ in paths)
     return Found(tuple(path for paths in inside.values() for path in paths), classes, tuple(inside))
+
+
+def _folders(root: Path) -> list[Path]:
+    """The subfolders of a folder, sorted; hidden ones are left out."""
+    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def _images(folder: Path, deep: bool = True) -> Sequence[Path]:
@@ -171,7 +215,7 @@ def _look(path: Path) -> tuple[int, int, int]:
         raise ObjectiveError(f"image files must be readable; {path}: {error}. Repair or remove the file.") from error
 
 
-def _fitted(image: Image, shape: tuple[int, int, int], resized: bool, converted: bool) -> Image:
+def _fitted(image: Image, shape: tuple[int, int, int], resized: bool, converted: bool, ground: Ground | None) -> Image:
     """An image of the wanted shape. An image of another shape is refused, unless the options ask to change it."""
     from PIL import ImageOps
     from PIL.Image import Resampling
@@ -183,5 +227,5 @@ def _fitted(image: Image, shape: tuple[int, int, int], resized: bool, converted:
     if not resized and (image.height, image.width) != (height, width):
         given = f"has {image.height}×{image.width} pixels while the first image has {height}×{width}"
         raise ObjectiveError(f"{given}; set size: {height} or size: [height, width]")
-    image = _pictures.as_channels(image, channels)
+    image = _pictures.as_channels(image, channels, ground)
     return ImageOps.fit(image, (width, height), Resampling.BICUBIC) if resized else image

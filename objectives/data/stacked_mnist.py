@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from objectives.data import _files, mnist
-from objectives.data._image_set import Pixels, image_set
-from objectives.data._kinds import SPLITS, Dataset, ImageSet
+from objectives.data._image_set import image_set
+from objectives.data._kinds import SPLITS, Dataset, ImageSet, Pixels
 from objectives.data._options import PIXELS, digest, number_fault, refuse
 
 DIGITS = 3

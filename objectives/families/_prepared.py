@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 from objectives import base, metrics
 from objectives.base import Phase
 from objectives.data._kinds import ImageSet
+from objectives.families import _reach
 from objectives.features import Extractor
 from objectives.metrics._subject import MOST
 from objectives.training.mathematics import Mathematics
@@ -37,18 +38,22 @@ def facts(family: Preparing) -> dict[str, Any]:
 
     images = family.load_data()
     sizes = parameter_counts(family, images.shape)
-    found = {"dataset": dict(images.record), "model": family.model, "parameters": sizes, **family.warm_up(images)}
+    _reach.of_tables(family, images)
+    dataset = dict(images.record)
+    notes = list(dataset.pop("notes", []))
+    found = {"dataset": dataset, "model": family.model, "parameters": sizes, **family.warm_up(images)}
+    notes += found.pop("notes", [])
     extractor = family.features() if compares(family) else None
     if extractor:
         found["features"] = {"label": extractor.label, **extractor.record}
     if silent := misfits(family, images, extractor):
         found["not_measured"] = silent
     if len(images.val) < FEW_IMAGES:
-        found["notes"] = [
+        notes.append(
             f"only {len(images.val)} validation images: every score, paired seeds too, is about these few; "
             f"with {FEW_IMAGES} or more an effect says something about new images"
-        ]
-    return {**found, "labels": labels(family, images)}
+        )
+    return {**found, **({"notes": notes} if notes else {}), "labels": labels(family, images)}
 
 
 def compares(family: Preparing) -> bool:

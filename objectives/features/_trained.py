@@ -116,12 +116,14 @@ def trained(images: ImageSet, recipe: Recipe) -> tuple[nn.Sequential, dict[str, 
     full = whole(images)
     if full.train_labels is None or full.val_labels is None or full.classes is None:
         raise ObjectiveError("classifier features need labelled images; got none.")
-    x, y = full.train[: recipe.most_images].cpu(), full.train_labels[: recipe.most_images].cpu()
+    y = full.train_labels[: recipe.most_images].cpu()
+    x, y = full.train[: recipe.most_images].cpu()[y >= 0], y[y >= 0]
     network = fitted(x, y, images.shape, full.classes, recipe)
     with one_thread(), torch.no_grad():
         _rescale(network, x)
         found = torch.cat([network(centred(part)).argmax(1) for part in torch.split(full.val.cpu(), CHUNK)])
-    right = found == full.val_labels.cpu()
+    truth = full.val_labels.cpu()
+    right = (found == truth)[truth >= 0]
     facts = {
         "dataset": str(images.record.get("name", "images")),
         "recipe": f"{recipe.kind}-{recipe.features}-v{recipe.version}",

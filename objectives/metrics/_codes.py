@@ -22,6 +22,6 @@ def standardized(train: Tensor, *others: Tensor) -> list[Tensor]:
 
 
 def standardized_of(subject: Subject) -> tuple[Tensor, Tensor]:
-    """The training codes, and the codes of the subject's split."""
-    train, own = standardized(subject.codes("train"), subject.codes(subject.split))
+    """The training codes, and the codes of the subject's split, of images that have a label."""
+    train, own = standardized(*(subject.labelled(split, subject.codes(split)) for split in ("train", subject.split)))
     return train, own

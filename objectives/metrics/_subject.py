@@ -90,11 +90,21 @@ class Subject:
         return found[: MOST[self.split]]
 
     def labels(self, split: str) -> Tensor:
-        """Labels (n,) of the images whose codes `codes(split)` holds.
+        """Labels (n,) of the first images of a split, as many as are encoded; images without a label are left out.
 
         Raises:
             ObjectiveError: the data set has none.
         """
+        found = self._labels(split)
+        return found[found >= 0]
+
+    def labelled(self, split: str, of: Tensor) -> Tensor:
+        """Of something that the first images of a split have (n, …), their codes for example, what belongs to `labels(split)`."""
+        found = self._labels(split)
+        return of if bool((found >= 0).all()) else of[: len(found)][found >= 0]
+
+    def _labels(self, split: str) -> Tensor:
+        """Labels of the first images of a split, −1 where an image has none."""
         found: Tensor | None = getattr(self.images, f"{split}_labels")
         if found is None:
             name = self.images.record.get("name", "this data set")

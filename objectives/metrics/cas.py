@@ -59,7 +59,7 @@ def misfit(images: ImageSet, extractor: Extractor | None) -> str:
     """It needs ten training images of every class."""
     if images.train_labels is None or images.classes is None or images.classes > MOST_CLASSES:
         return f"the gain from generated images needs labelled images of at most {MOST_CLASSES} classes; got {images.classes}."
-    fewest = int(images.train_labels.bincount(minlength=images.classes).min())
+    fewest = int(images.train_labels[images.train_labels >= 0].bincount(minlength=images.classes).min())
     if fewest >= PER_CLASS:
         return ""
     return f"the gain from generated images needs {PER_CLASS} training images of every class; one has {fewest}. Raise train_size."
@@ -73,7 +73,7 @@ def measure(subject: Subject) -> dict[str, Estimate]:
     times = max(1, len(samples) // len(few))  # real images in as many minibatches as generated ones
     f_1 = _taught(torch.cat([*[few] * times, samples]), torch.cat([*[labels] * times, f_0(samples)]), images)
     truth = subject.labels(subject.split)
-    few_right, more_right = ((classes(subject.real) == truth).double() for classes in (f_0, f_1))
+    few_right, more_right = ((classes(subject.labelled(subject.split, subject.real)) == truth).double() for classes in (f_0, f_1))
     return {
         "generated_gain": estimate(more_right, few_right),
         "few_accuracy": _accuracy(few_right),

@@ -66,7 +66,7 @@ def misfit(images: ImageSet, extractor: Extractor | None) -> str:
         return f"classes of generated images need features: classifier; got {getattr(extractor, 'label', None)}. Leave `features` out."
     if images.train_labels is None or images.classes is None:
         return "classes of generated images need labelled images."
-    missing = images.classes - int(images.train_labels.bincount().count_nonzero())
+    missing = images.classes - int(images.train_labels[images.train_labels >= 0].bincount().count_nonzero())
     return f"the training images must have every class; {missing} of {images.classes} are missing. Raise train_size." if missing else ""
 
 
@@ -75,6 +75,7 @@ def measure(subject: Subject) -> dict[str, Estimate]:
     labels = subject.images.train_labels
     if labels is None:
         raise ObjectiveError("classes of generated images need labelled images.")
+    labels = labels[labels >= 0]
     scores = subject.extractor.scores(subject.sample_features)
     q, p = shares(scores, labels)
     return {

@@ -24,7 +24,7 @@ NEEDS = ("codes", "labels")
 
 def measure(subject: Subject) -> dict[str, Estimate]:
     """Normalized mutual information on the split. Higher is better, so it cannot decide. The luck of k-means has no standard error."""
-    (codes,) = standardized(subject.codes(subject.split))
+    (codes,) = standardized(subject.labelled(subject.split, subject.codes(subject.split)))
     labels = subject.labels(subject.split)
     return {"nmi": estimate(clusters(codes, len(torch.unique(labels))), labels)}
 

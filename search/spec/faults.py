@@ -344,7 +344,7 @@ def _data_faults(spec: Spec, objective: type[Objective], remote: bool) -> list[s
     known, kinds = objective.datasets, objective.models
     name = spec.dataset.name or default_dataset(objective)
     if known and name not in known and ":" not in name:
-        return [unknown(f"a data set of {spec.objective!r}", name, known), *_model_faults(spec, objective, kinds, None)]
+        return [unknown(f"a data set of {spec.objective!r}", name, known) + data.meant(name), *_model_faults(spec, objective, kinds, None)]
     options = {**spec.dataset.model_dump(), "name": name}
     if name not in names("dataset") and ":" not in name:
         return [*objective.dataset_faults(options), *_model_faults(spec, objective, kinds, None)]

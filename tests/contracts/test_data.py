@@ -22,8 +22,9 @@ import torch
 
 from objectives import data
 from objectives.base import ObjectiveError
-from objectives.data import _files, _idx, noisy_linear
+from objectives.data import _files, _given, _idx, _image_set, noisy_linear
 from objectives.data._kinds import SPLITS, ImageSet
+from objectives.data._stored import Stored
 from objectives.metrics import half_sse
 from objectives.registry import names
 
@@ -100,6 +101,17 @@ def test_splits_have_the_promised_form(options: dict[str, Any], images: ImageSet
             assert 0 <= x.min() < x.max() <= 1
     if "binarize" in facts.options:
         assert images.train.min() == 0 and images.train.max() == 1, "black is 0 and white is 1"
+
+
+def test_how_images_are_kept_changes_no_number(options: dict[str, Any], images: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As bytes, and by index where they are a user's: the same tensors, and the same hashes of the splits."""
+    pixels = "binarize" in data.module(options["name"]).DATASET.options
+    for constant in ("SMALL", "LARGE"):
+        monkeypatch.setattr(_image_set if constant == "SMALL" else _given, constant, 0)
+        other = data.load(options)
+        assert all(torch.equal(getattr(other, split), getattr(images, split)) for split in SPLITS)
+        assert other.record["sha256"] == images.record["sha256"]
+        assert isinstance(other.train, Stored) == pixels
 
 
 def test_what_is_said_before_loading_is_what_is_loaded(options: dict[str, Any], images: ImageSet) -> None:

@@ -168,7 +168,7 @@ def test_its_numbers_are_finite_and_generated_images_are_in_the_unit_interval(sm
         with torch.no_grad():
             out = module(inputs(small.family, part))
         assert bool(out.isfinite().all()) and float(out.std()) > 0
-        if part == "generator":
+        if part == "generator" and not getattr(models._file(small.name), "REAL_VALUED", False):
             assert 0 <= float(out.min()) <= float(out.max()) <= 1
 
 

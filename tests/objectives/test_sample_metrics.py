@@ -275,7 +275,8 @@ def test_real_images_teach_a_classifier_and_noise_does_not() -> None:
     noise = torch.rand(360, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     found = []
     for samples in (images.train[-360:], noise):
-        subject: Any = Fake(images=images, samples=samples, real=images.val, split="val", labels=lambda _: images.val_labels)
+        known = {"labels": lambda _: images.val_labels, "labelled": lambda _, of: of}
+        subject: Any = Fake(images=images, samples=samples, real=images.val, split="val", **known)
         found.append(cas.measure(subject))
     good, bad = found
     assert good["few_accuracy"] == bad["few_accuracy"] and 0.75 < good["few_accuracy"].value < 0.95
