@@ -189,7 +189,8 @@ class Settings:
     are drawn where the model has none (None: the family's own). `precision` is the precision of the products in a training: float32, tf32
     or bfloat16 (`objectives/training/precision.py`). `silence_s`: a training in a process of its own is ended where it reports nothing for
     so long. `device` is torch's name of a device, or `accelerator`: the accelerator that torch
-    finds where the training runs.
+    finds where the training runs. `output` says what the decoder or generator of a user's model gives: `probabilities`, `logits` or
+    `pixels` (None: found out).
     """
 
     dataset: Mapping[str, Any]
@@ -208,6 +209,7 @@ class Settings:
     latents: str | None = None
     precision: Precision = "float32"
     silence_s: float | None = None
+    output: str | None = None
 
 
 @dataclass(frozen=True)

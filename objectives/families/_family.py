@@ -252,6 +252,11 @@ class Family(base.Objective, _prepared.Preparing):
 
         return _probe.of(self, config)
 
+    @property
+    def meanings(self) -> Mapping[str, str]:
+        """What the output of each part means: logits, pixels, codes, or posterior. A user's module is fitted to that."""
+        return {}
+
     @classmethod
     def parts(cls, shape: tuple[int, int, int], latent_dim: int) -> Parts:
         """What a model of this family must consist of, for images of this shape. Empty: any parts."""

@@ -56,6 +56,11 @@ class Autoencoder(Family):
         size = math.prod(shape)
         return {"encoder": (size, (latent_dim,)), "decoder": (latent_dim, (size,))}
 
+    @property
+    def meanings(self) -> Mapping[str, str]:
+        """A decoder gives pixels."""
+        return {"encoder": "codes", "decoder": "pixels"}
+
     def loss(self, player: str, net: Net, batch: Tensor, draws: Draws, knobs: Mapping[str, Tensor]) -> Terms:
         """½‖x̂ − x‖², averaged over the batch (B, D). `values`: `observed` x, `output` x̂ (B, D), `latent` z (B, latent_dim)."""
         latent = net("encoder", net.corrupt("encoder", batch))

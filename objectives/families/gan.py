@@ -102,6 +102,11 @@ class GAN(Family):
         size = math.prod(shape)
         return {"generator": (latent_dim, (size,)), "discriminator": (size, ())}
 
+    @property
+    def meanings(self) -> Mapping[str, str]:
+        """The games are played with logits."""
+        return {"generator": "pixels", "discriminator": "logits"}
+
     def every(self, player: str, options: base.Config) -> int:
         """The generator moves once in `n_dis` minibatches."""
         return int(options["n_dis"]) if player == "generator" else 1

@@ -64,6 +64,11 @@ class VAE(Family):
         size = math.prod(shape)
         return {"encoder": (size, (2 * latent_dim,)), "decoder": (latent_dim, (size,))}
 
+    @property
+    def meanings(self) -> Mapping[str, str]:
+        """A Bernoulli likelihood is written with logits."""
+        return {"encoder": "posterior", "decoder": "logits" if self.likelihood == "bernoulli" else "pixels"}
+
     def warm_up(self, images: ImageSet) -> dict[str, Any]:
         """Refuse a Bernoulli likelihood for values that are no probabilities, and bits for pixels that are no gray levels."""
         low, high = float(images.train.min()), float(images.train.max())

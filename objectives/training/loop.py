@@ -125,7 +125,7 @@ class TrainingRun:
         member, family = self.members[number], self.family
         facts = {"config": dict(member.config), "seed": member.seed, "shape": list(self.images.shape), "epoch": self.crew.epoch}
         facts |= {"objective": family.name, "model": family.model, "likelihood": family.likelihood}
-        checkpoint.write_weights(self.regularization.plain(self._weights(number)).parameters, facts, path)
+        checkpoint.write_weights(checkpoint.tensors(self.regularization.plain(self._weights(number))), facts, path)
 
     def save_picture(self, number: int, path: Path) -> bool:
         """Write a PNG of samples or reconstructions; False where the data are no pictures."""

@@ -42,6 +42,11 @@ class Mathematics(Protocol):
     traces: dict[Hashable, Trace]  # the traces of its mapped losses, kept for all runs of this process
     density: bool  # whether its likelihood is a density of real-valued pixels
 
+    @property
+    def meanings(self) -> Mapping[str, str]:
+        """What the output of each part of its models means: logits, pixels, codes, or posterior (means beside log-variances)."""
+        ...
+
     @classmethod
     def parts(cls, shape: base.Shape, latent_dim: int) -> Parts:
         """The parts that its models have: how many numbers each takes for an image, and the shape that it gives for one."""
