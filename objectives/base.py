@@ -29,6 +29,10 @@ class SpoiledError(ObjectiveError):
     """What was trained so far is wrong and must be thrown away."""
 
 
+class IgnoredError(ObjectiveError):
+    """A knob that the user's model does not let act."""
+
+
 class Phase(StrEnum):
     """Why a member is trained."""
 

@@ -141,7 +141,7 @@ def _dropout_maps(draws: Draws, input: Tensor, p: float = 0.5, training: bool = 
 
 def _normal(draws: Draws, mean: Any = 0.0, std: Any = 1.0, size: Sequence[int] | None = None, **given: Any) -> Tensor:
     """torch.normal in each of its forms."""
-    shape = tuple(size) if size is not None else torch.broadcast_shapes(*(x.shape for x in (mean, std) if isinstance(x, Tensor)))
+    shape = tuple(size) if size is not None else tuple((mean * torch.ones_like(std) if isinstance(std, Tensor) else mean).shape)
     return _cast(mean + std * draws.normal(shape, STREAM), given)
 
 

@@ -66,8 +66,8 @@ class FamilyProbe:
         self._run = self._begin(config)
         if trained is not None:
             self._run.crew.thetas = {name: theta[None] for name, theta in trained.items()}
-            own = self._run.crew.memories.get(BUFFERS, {})
-            own.update({name: value.to(own[name].dtype) for name, value in (buffers or {}).items()})
+            begun = self._run.crew.memories.get(BUFFERS, {})
+            begun.update({name: value.to(begun[name].dtype) for name, value in (buffers or {}).items()})
         theta = self._run.crew.thetas[player][0].clone()
         # First weights are special (biases of 0, equal gates). A small random change makes them general.
         nudge = torch.randn(theta.shape, generator=torch.Generator().manual_seed(SEED), dtype=torch.float64).to(theta)
@@ -78,7 +78,8 @@ class FamilyProbe:
         self._leaves = {name: piece.view(shapes[name]).clone().requires_grad_() for name, piece in named.items()}
         self._leaves[OWN] = theta[layout.size :].clone().requires_grad_()
         self._memories = {name: {key: value[0] for key, value in memory.items()} for name, memory in self._run.crew.memories.items()}
-        for _ in range(SETTLING if set(self._memories) - {BUFFERS} else 0):  # a running mean or a singular vector is right only after some steps
+        # A running mean or a singular vector is right only after some steps.
+        for _ in range(SETTLING if set(self._memories) - {BUFFERS} else 0):
             self.loss(config)
             self._memories = self._after
         for name, found in self._run.regularization.on.items():

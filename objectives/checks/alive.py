@@ -51,6 +51,8 @@ def _has_no_probes(objective: Objective) -> bool:
 def _checked(objective: Objective, knob: Knob) -> Check:
     try:
         return _Subject(objective, knob).verdict()
+    except base.IgnoredError as error:
+        return Check(knob.name, False, "`hidden` is ignored", str(error))
     except base.ObjectiveError as error:  # the knob cannot be used here (an instance norm without feature maps): reported as not proven
         return Check(knob.name, True, "", f"not applicable: {error}", proven=False)
     except Exception as error:

@@ -33,9 +33,10 @@ class Preparing(Mathematics, Protocol):
 
 def facts(family: Preparing) -> dict[str, Any]:
     """Load the data and train what is cached; plain facts for the record."""
-    from objectives.training.built import parameter_counts
+    from objectives.training.built import parameter_counts, remarks
 
     images = family.load_data()
+    notes = [f"{family.model}: {remark}" for remark in remarks(family, images.shape)]
     sizes = parameter_counts(family, images.shape)
     found = {"dataset": dict(images.record), "model": family.model, "parameters": sizes, **family.warm_up(images)}
     extractor = family.features() if compares(family) else None
@@ -44,10 +45,11 @@ def facts(family: Preparing) -> dict[str, Any]:
     if silent := misfits(family, images, extractor):
         found["not_measured"] = silent
     if len(images.val) < FEW_IMAGES:
-        found["notes"] = [
+        notes.append(
             f"only {len(images.val)} validation images: every score, paired seeds too, is about these few; "
             f"with {FEW_IMAGES} or more an effect says something about new images"
-        ]
+        )
+    found |= {"notes": notes} if notes else {}
     return {**found, "labels": labels(family, images)}
 
 

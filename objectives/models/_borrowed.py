@@ -49,6 +49,8 @@ class Form:
 class Borrowed(nn.Module):
     """A user's module under the names of its own parameters and buffers, called as `part(x, hidden)`."""
 
+    module: nn.Module
+
     def __init__(self, module: nn.Module, form: Form, whole: bool = False) -> None:
         super().__init__()
         # Not registered: the parameters below are those of the module itself, under their own names.
@@ -73,6 +75,14 @@ class Borrowed(nn.Module):
         else:
             found = called(self.module, form, x, hidden)
         return LINKS[form.link](one(found, len(x), form.gives))
+
+
+def ignores_hook(parts: Sequence[nn.Module]) -> str:
+    """Why λ on hidden activations cannot act on these parts, in words; empty where one of them passes activations through the hook."""
+    forms = [part.form for part in parts if isinstance(part, Borrowed)]
+    if len(forms) < len(parts) or any(form.hooked for form in forms):
+        return ""
+    return "takes `hidden` and never calls it" if any(form.hidden for form in forms) else "takes no `hidden`"
 
 
 def called(module: nn.Module, form: Form, x: Tensor, hidden: Hook) -> Any:
@@ -125,7 +135,8 @@ class Noise(Draws):
     def normal(self, shape: Sequence[int], stream: str = "noise") -> Tensor:
         """The noise, where it is asked for in its own shape."""
         if tuple(shape) != tuple(self._noise.shape):
-            raise ObjectiveError(f"its forward must draw noise of the shape of the code, {tuple(self._noise.shape)}; it draws {tuple(shape)}.")
+            rule = f"its forward must draw noise of the shape of the code, {tuple(self._noise.shape)}"
+            raise ObjectiveError(f"{rule}; it draws {tuple(shape)}.")
         return self._noise
 
 

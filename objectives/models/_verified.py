@@ -1,8 +1,9 @@
-"""A user's model is tried out before it is trained: what its parts take and give, what they keep and draw. The contract suite tests ours."""
+"""A user's model is tried out before it is trained: what its parts take and give, keep and draw."""
 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from objectives.base import ObjectiveError
-from objectives.draws import Draws, Listing, Live
+from objectives.draws import Listing, Live
 from objectives.models import _output
 from objectives.models._borrowed import THROUGH, Borrowed, Form, called, one, triple
 from objectives.models._layers import as_is
@@ -21,6 +22,8 @@ from objectives.state import Answers
 
 Expected = Mapping[str, tuple[int, tuple[int, ...]]]
 Shape = tuple[int, int, int]
+DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+RUNNING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 TRIED = 2  # images that a model is tried out on; batch normalization needs two
 _KNOWN: dict[Any, dict[str, Form]] = {}  # what was found out about a user's function
 
@@ -66,6 +69,24 @@ def built(name: str, make: Callable[..., Any], wanted: Wanted) -> dict[str, nn.M
             raise ObjectiveError("\n".join(f"{call}: {fault}" for fault in faults))
         _KNOWN[key] = forms
     return {part: Borrowed(module, _KNOWN[key][part], whole=isinstance(found, nn.Module)) for part, module in parts.items()}
+
+
+def remarks(parts: Mapping[str, nn.Module]) -> list[str]:
+    """What a user should know of how the parts of their model are used, in words."""
+    said = []
+    for part, module in parts.items():
+        if not isinstance(module, Borrowed):
+            continue
+        form, own = module.form, module.module
+        if form.link in _output.SAID:
+            said.append(f"the {part} {_output.SAID[form.link]}")
+        dropouts = sorted({str(layer) for layer in own.modules() if isinstance(layer, DROPOUT)})
+        if form.draws:
+            what = f"has {', '.join(dropouts)}, which stays as it is" if dropouts else "draws random numbers"
+            said.append(f"the {part} {what}; each member's come from its own seed")
+    if any(isinstance(layer, RUNNING) and layer.track_running_stats for module in parts.values() for layer in module.modules()):
+        said.append("batch normalization keeps running statistics of each member: training moves them, evaluation uses them")
+    return list(dict.fromkeys(said))
 
 
 def told(error: BaseException) -> str:
@@ -151,11 +172,11 @@ def _form(part: str, module: nn.Module, method: str, wanted: Wanted) -> Form:
     first, half = method.partition(" ")[::2]
     form = Form(method=first, gives=gives, half=half, hidden=not half and takes_hook(getattr(module, first)))  # type: ignore[arg-type]
     views = [(), wanted.shape] if part in ("encoder", "discriminator") or takes != wanted.latent_dim else [(), (takes, 1, 1)]
-    if half:
-        form = _halves(part, module, form, wanted)
-    else:
-        form = replace(form, view=_view(part, module, form, takes, views, meaning))
+    form = _halves(part, module, form, wanted) if half else replace(form, view=_view(part, module, form, views, wanted))
     form = _drawn(part, module, form, takes)
+    if half and form.draws:
+        rule = "a module whose forward is encoder and decoder at once must draw nothing but the noise of its code"
+        raise Fault(f"{rule}; it draws more (dropout?). Give it encode(x) and decode(z).")
     if meaning in ("logits", "pixels"):
         sample = _scaled(module, form, takes)
         form = replace(form, link=_linked(part, meaning, sample, wanted))
@@ -173,13 +194,14 @@ def takes_hook(method: Callable[..., Any]) -> bool:
     return len(ordinary) > 1 and (ordinary[1].default is inspect.Parameter.empty or ordinary[1].name == "hidden")
 
 
-def _view(part: str, module: nn.Module, form: Form, takes: int, views: Sequence[tuple[int, ...]], meaning: str) -> tuple[int, ...]:
+def _view(part: str, module: nn.Module, form: Form, views: Sequence[tuple[int, ...]], wanted: Wanted) -> tuple[int, ...]:
     """The shape of one input with which a part gives what it must, on zeros.
 
     Raises:
         Fault: it does with none.
     """
     said: list[str] = []
+    takes, meaning = wanted.expected[part][0], wanted.meanings.get(part, "")
     gives = f"(n, {', '.join(map(str, form.gives))})" if form.gives else "(n,)"
     for view in dict.fromkeys(views):
         shown = f"(n, {', '.join(map(str, view or (takes,)))})"
@@ -189,7 +211,7 @@ def _view(part: str, module: nn.Module, form: Form, takes: int, views: Sequence[
         except Exception as error:
             said.append(f"with x of shape {shown} and n = {TRIED} it raises {told(error)}")
             continue
-        if wrong := _misshapen(out, form.gives, meaning):
+        if wrong := _misshapen(out, form.gives, meaning, wanted.shape):
             raise Fault(f"the {part} must make {gives} of {shown}; with n = {TRIED} it makes {wrong}")
         if not bool(one(out, TRIED, form.gives).isfinite().all()):
             raise Fault(f"the {part} must give finite numbers; it makes some of zeros that are not.")
@@ -198,21 +220,26 @@ def _view(part: str, module: nn.Module, form: Form, takes: int, views: Sequence[
     raise Fault(f"the {part} must be callable as {how}; {', and '.join(said)}.")
 
 
-def _misshapen(out: Any, gives: tuple[int, ...], meaning: str) -> str:
+def _misshapen(out: Any, gives: tuple[int, ...], meaning: str, shape: Shape) -> str:
     """What is wrong with the shape of an output, in words; empty where nothing is."""
     if isinstance(out, tuple | list):
-        pair = all(isinstance(one, Tensor) for one in out) and [tuple(one.shape) for one in out]
-        if meaning == "posterior" and pair and len(out) == 2 and all(one.numel() == TRIED * gives[0] // 2 for one in out):
+        pair = [tuple(one.shape) for one in out if isinstance(one, Tensor)]
+        if meaning == "posterior" and len(out) == len(pair) == 2 and all(one.numel() == TRIED * gives[0] // 2 for one in out):
             return ""
         want = f"Return (mean, log-variance), (n, {gives[0] // 2}) each. " if meaning == "posterior" else "Return one tensor. "
-        return f"{type(out).__name__} of {pair or [type(one).__name__ for one in out]}. {want}{_size(out[0] if pair else None, gives, meaning)}"
+        made = ", ".join(map(str, pair if len(pair) == len(out) else [type(one).__name__ for one in out]))
+        return f"{type(out).__name__} of {made}. {want}{_size(out[0] if pair else None, gives, meaning)}"
     if not isinstance(out, Tensor):
         return f"{type(out).__name__}; it must return a tensor."
-    flat = out.reshape(len(out), -1).shape[-1] if out.ndim and out.numel() else 0
-    count = 1
-    for size in gives:
-        count *= size
-    return "" if out.ndim and len(out) == TRIED and flat == count else f"{tuple(out.shape)}. {_size(out, gives, meaning)}".strip()
+    # Sizes of 1 do not matter: a discriminator gives (n, 1, 1, 1), a decoder of gray images (n, height, width).
+    own, known = _sizes(out.shape[1:]), [_sizes(gives)]
+    if math.prod(shape) == math.prod(gives):
+        known.append(_sizes(shape))
+    return "" if out.ndim and len(out) == TRIED and own in known else f"{tuple(out.shape)}. {_size(out, gives, meaning)}".strip()
+
+
+def _sizes(shape: Sequence[int]) -> list[int]:
+    return [size for size in shape if size != 1]
 
 
 def _size(out: Tensor | None, gives: tuple[int, ...], meaning: str) -> str:
@@ -249,7 +276,7 @@ def _drawn(part: str, module: nn.Module, form: Form, takes: int) -> Form:
                 trial(x, hook)
             if not torch.equal(before, torch.random.get_rng_state()):
                 rule = "dropout, randn, rand, randn_like, rand_like, normal or bernoulli"
-                raise Fault(f"the {part} must draw random numbers by {rule}, which each member is then given from its seed; it draws otherwise.")
+                raise Fault(f"the {part} must draw random numbers by {rule}, which members get from their own seeds; it draws otherwise.")
         for _ in range(2):
             with apart(module), torch.no_grad(), Answers(Live(0)):
                 trial.train(mode)
@@ -270,7 +297,7 @@ def _halves(part: str, module: nn.Module, form: Form, wanted: Wanted) -> Form:
     """
     takes, z = wanted.expected["encoder"][0], wanted.latent_dim
     rule = "a module without encode(x) and decode(z) must have a forward(x) that returns (output, mean, log-variance)"
-    x, y = (torch.rand(TRIED, takes, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2))
+    x = torch.rand(TRIED, takes, generator=torch.Generator().manual_seed(1))
     noise = torch.randn(TRIED, z, generator=torch.Generator().manual_seed(3))
     said = ""
     for view in ((), wanted.shape):
@@ -294,13 +321,11 @@ def _halves(part: str, module: nn.Module, form: Form, wanted: Wanted) -> Form:
         code = one_way[1] + (0.5 * one_way[2]).exp() * noise
         other = decoder(code)
         direct = one_way[0].reshape(TRIED, -1)
-        moved = triple(module, form, y, torch.zeros_like(noise))[0].reshape(TRIED, -1)
     if not torch.allclose(direct, other, rtol=1e-3, atol=1e-4 * float(1 + direct.abs().max())):
         raise Fault(
             "its output must be a function of mean + exp(log-variance / 2) · noise alone, so that it can be asked for any code; here it is "
-            "not (is the third result a variance or a deviation, or does the decoder see the image?). Give the module encode(x) and decode(z)."
+            "not. Is the third result a variance or a deviation? Does the decoder see the image? Give the module encode(x) and decode(z)."
         )
-    del moved
     return replace(form, keeps=_own_buffers(module, form, x, noise, part))
 
 
@@ -372,6 +397,3 @@ def apart(module: nn.Module) -> Iterator[dict[str, Tensor]]:
             value.data.copy_(before[name])
         for owner, mode in modes.items():
             owner.training = mode
-
-
-__all__ = ["Draws", "Wanted", "apart", "built", "takes_hook", "told"]

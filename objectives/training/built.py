@@ -16,6 +16,7 @@ from objectives.base import Member, ObjectiveError
 from objectives.data._kinds import ImageSet
 from objectives.draws import Live, initialized
 from objectives.metrics._subject import Subject
+from objectives.models import _verified
 from objectives.state import Held
 from objectives.terms import Clock
 from objectives.training import checkpoint
@@ -110,6 +111,11 @@ def parameter_counts(family: Mathematics, shape: base.Shape) -> dict[str, int]:
     if len({id(getattr(part, "module", part)) for part in parts.values()}) < len(parts):  # one module is several parts
         return {"model": sum(p.numel() for p in next(iter(parts.values())).parameters())}
     return {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
+
+
+def remarks(family: Mathematics, shape: base.Shape) -> list[str]:
+    """What a user should know of how their modules are used, in words."""
+    return _verified.remarks(initialized(0, lambda: built(family, shape, options_of(family, {}))))
 
 
 def read_test(family: Mathematics, config: base.Config, weights: Path) -> dict[str, float]:

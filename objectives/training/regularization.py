@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from objectives import base, regularizers
+from objectives.base import IgnoredError
 from objectives.draws import Draws, Fixed, Live
-from objectives.models._borrowed import Borrowed
+from objectives.models._borrowed import Borrowed, ignores_hook
 from objectives.regularizers import Regularizer
 from objectives.state import Held, State
 from objectives.terms import Clock, Context, Corrupt, Memory, Net, Shape, Values, regularized
@@ -55,13 +56,23 @@ class Regularization:
         self.unused: frozenset[str] = frozenset()  # knobs of regularizers that are off
 
     def switch(self, configs: Sequence[base.Config]) -> None:
-        """From now on only regularizers that any of these configs has on are computed."""
+        """From now on only regularizers that any of these configs has on are computed.
+
+        Raises:
+            IgnoredError: one of them acts on hidden activations, and a user's modules do not hand them out.
+        """
         self.on = {
             name: found
             for name, found in self.all.items()
             if not all(found.idle(config.get(name, found.knob.default)) for config in configs)
         }
         self.unused = frozenset(own for name, found in self.all.items() if name not in self.on for own in found.own_names.values())
+
+        for name, found in self.active("layer").items():
+            if why := ignores_hook([self.parts[part] for part in self.family.players[found.player]]):
+                rule = f"{name} acts on hidden activations, and {self.family.model} {why}"
+                remedy = "Write forward(self, x, hidden) and pass activations through `hidden`, or leave"
+                raise IgnoredError(f"{rule}. {remedy} {name} out.")
 
     def active(self, hook: str, player: str | None = None) -> dict[str, Regularizer]:
         """The regularizers that are on and have `hook`, by knob name; those of one player if one is named."""
@@ -171,7 +182,12 @@ class Regularization:
         return {f"{part}.{key}": value for (part, key), value in named if value.ndim > 1 and (part, key) not in tied}
 
     def _net(
-        self, parameters: Parameters, moment: Moment, trained: Mapping[str, Mapping[str, Tensor]], training: bool, state: State | None = None
+        self,
+        parameters: Parameters,
+        moment: Moment,
+        trained: Mapping[str, Mapping[str, Tensor]],
+        training: bool,
+        state: State | None = None,
     ) -> Net:
         """The model with these parameters as training sees it, or with its reparametrizations only."""
         computed = {part: dict(named) for part, named in parameters.items()}
