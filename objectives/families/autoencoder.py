@@ -43,6 +43,7 @@ class Autoencoder(Family):
         offers=OFFERS,
     )
     offers = OFFERS
+    meanings = {"encoder": "codes", "decoder": "pixels"}  # noqa: RUF012
     score = "val_half_sse"
     evaluates_together = True
     default_search = ("l2",)
@@ -55,11 +56,6 @@ class Autoencoder(Family):
         """The `encoder` makes z (n, latent_dim) of x (n, D), and the `decoder` x̂ (n, D) of z."""
         size = math.prod(shape)
         return {"encoder": (size, (latent_dim,)), "decoder": (latent_dim, (size,))}
-
-    @property
-    def meanings(self) -> Mapping[str, str]:
-        """A decoder gives pixels."""
-        return {"encoder": "codes", "decoder": "pixels"}
 
     def loss(self, player: str, net: Net, batch: Tensor, draws: Draws, knobs: Mapping[str, Tensor]) -> Terms:
         """½‖x̂ − x‖², averaged over the batch (B, D). `values`: `observed` x, `output` x̂ (B, D), `latent` z (B, latent_dim)."""

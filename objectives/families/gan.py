@@ -85,6 +85,7 @@ class GAN(Family):
     name = "gan"
     players = PLAYERS
     averaged = {"generator": "ema"}  # noqa: RUF012
+    meanings = {"generator": "pixels", "discriminator": "logits"}  # noqa: RUF012
     knobs = knobs_of("gan", tuple(PLAYERS), (LR, CLIP_NORM, LATENT, LOSS, LR_RATIO, BETA1, N_DIS))
     offers = ("samples", "anomaly", "weights")
     kept = ("generator",)
@@ -101,11 +102,6 @@ class GAN(Family):
         """The `generator` makes images in [0, 1], (n, D), of z, and the `discriminator` logits (n,) of images."""
         size = math.prod(shape)
         return {"generator": (latent_dim, (size,)), "discriminator": (size, ())}
-
-    @property
-    def meanings(self) -> Mapping[str, str]:
-        """The games are played with logits."""
-        return {"generator": "pixels", "discriminator": "logits"}
 
     def every(self, player: str, options: base.Config) -> int:
         """The generator moves once in `n_dis` minibatches."""

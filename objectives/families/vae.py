@@ -65,7 +65,7 @@ class VAE(Family):
         return {"encoder": (size, (2 * latent_dim,)), "decoder": (latent_dim, (size,))}
 
     @property
-    def meanings(self) -> Mapping[str, str]:
+    def meanings(self) -> Mapping[str, str]:  # type: ignore[override]
         """A Bernoulli likelihood is written with logits."""
         return {"encoder": "posterior", "decoder": "logits" if self.likelihood == "bernoulli" else "pixels"}
 

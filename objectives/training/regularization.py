@@ -56,11 +56,7 @@ class Regularization:
         self.unused: frozenset[str] = frozenset()  # knobs of regularizers that are off
 
     def switch(self, configs: Sequence[base.Config]) -> None:
-        """From now on only regularizers that any of these configs has on are computed.
-
-        Raises:
-            IgnoredError: one of them acts on hidden activations, and a user's modules do not hand them out.
-        """
+        """From now on only regularizers that any of these configs has on are computed. One that cannot act raises IgnoredError."""
         self.on = {
             name: found
             for name, found in self.all.items()
@@ -69,10 +65,7 @@ class Regularization:
         self.unused = frozenset(own for name, found in self.all.items() if name not in self.on for own in found.own_names.values())
 
         for name, found in self.active("layer").items():
-            if why := ignores_hook([self.parts[part] for part in self.family.players[found.player]]):
-                rule = f"{name} acts on hidden activations, and {self.family.model} {why}"
-                remedy = "Write forward(self, x, hidden) and pass activations through `hidden`, or leave"
-                raise IgnoredError(f"{rule}. {remedy} {name} out.")
+            _handed_out(name, self.family.model, [self.parts[part] for part in self.family.players[found.player]])
 
     def active(self, hook: str, player: str | None = None) -> dict[str, Regularizer]:
         """The regularizers that are on and have `hook`, by knob name; those of one player if one is named."""
@@ -246,6 +239,17 @@ class Regularization:
             trained=trained.get(name, {}),
             player=self.on[name].player,
         )
+
+
+def _handed_out(name: str, model: str, parts: Sequence[nn.Module]) -> None:
+    """Refuse a λ on hidden activations that a user's modules do not hand out.
+
+    Raises:
+        IgnoredError: none of the parts hands out its activations.
+    """
+    if why := ignores_hook(parts):
+        remedy = f"Write forward(self, x, hidden) and pass activations through `hidden`, or leave {name} out"
+        raise IgnoredError(f"{name} acts on hidden activations, and {model} {why}. {remedy}.")
 
 
 def evaluation_net(

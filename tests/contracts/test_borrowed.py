@@ -28,7 +28,11 @@ CONFIGS: dict[str, list[dict[str, Any]]] = {
     "autoencoder": [{"l2": 1e-2}, {"l1": 1e-3, "lr": 3e-3}, {"decoupled_wd": 0.3}],
     "gan": [{"l2_g": 1e-3}, {"r1": 0.1, "lr": 3e-4}, {"instance_noise": 0.1}],
 }
-each = pytest.mark.parametrize("name", borrowed.MODELS)
+
+
+def each(test: Any) -> Any:
+    """All models, of which some run: they take most of a second each."""
+    return pytest.mark.sampled(3)(pytest.mark.parametrize("name", borrowed.MODELS)(test))
 
 
 def begin(name: str, configs: list[dict[str, Any]], dtype: str = "float32", first: int = 0, **options: Any) -> TrainingRun:
