@@ -419,9 +419,10 @@ class Objective:
 class Probe(Protocol):
     """One fixed batch of a player's training: the same images and the same random draws at every call (torch, double precision).
 
-    An objective with `probes(config)`, one per player, can be checked for λ that are alive. A probe may also have five more methods.
+    An objective with `probes(config)`, one per player, can be checked for λ that are alive. A probe may also have six more methods.
     `frozen()`: tensors by name that are not trained. `optimizer(config)`: the torch optimizer that would train it. `absent(config)`: the
     loss without the terms that `config` has off. `moved(off, on)`: whether a few steps with one config end elsewhere than with the other.
+    `faults()`: names and messages of what makes every answer about this model worthless.
     `trained(config, epochs)`: the probes of all players after a short training; none where the training was lost.
     """
 
@@ -438,9 +439,15 @@ class Probe(Protocol):
         ...
 
 
+WHOLE = "(model)"
+
+
 @dataclass(frozen=True)
 class Check:
-    """The check of one λ: `fault` names the bug, `message` is the evidence. `proven` is False where nothing could be tried."""
+    """The check of one λ: `fault` names the bug, `message` is the evidence. `proven` is False where nothing could be tried.
+
+    What is wrong whatever λ is has the name `WHOLE` instead of a knob's.
+    """
 
     knob: str
     passed: bool

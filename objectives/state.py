@@ -7,8 +7,8 @@ in, and what a module has made of them is handed back: so a pack maps over them,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -98,6 +98,25 @@ class State:
         if self._keeps:
             self.held.put(self.values, part, own, getattr(module, "keeps", None))
         return out
+
+
+@contextmanager
+def apart(module: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """Try a module out without a trace: its parameters, buffers and mode, and torch's generator, are afterwards as before.
+
+    Yields its parameters by name, which may be changed.
+    """
+    values = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    before = {name: value.detach().clone() for name, value in values.items()}
+    modes = {owner: owner.training for owner in module.modules()}
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield {name: value.data for name, value in module.named_parameters()}
+    finally:
+        for name, value in values.items():
+            value.data.copy_(before[name])
+        for owner, mode in modes.items():
+            owner.training = mode
 
 
 class Answers(TorchFunctionMode):

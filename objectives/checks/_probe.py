@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from objectives import base
+from objectives.checks import _model
 from objectives.checks._measured import OWN
 from objectives.data._kinds import ImageSet
 from objectives.draws import Live
@@ -129,6 +130,16 @@ class FamilyProbe:
         with torch.no_grad():
             found = self._family.evaluate(run.regularization.plain(run.judge.current(0)), run.images)
         return float(found[self._family.cheap or self._family.score])
+
+    def faults(self) -> list[tuple[str, str]]:
+        """What makes every answer about the player's parts worthless: dead, blind or out of range."""
+        run = self._run
+        buffers = {BUFFERS: run.regularization.held.join(self._memories[BUFFERS], self._leaves[OWN])} if BUFFERS in self._memories else {}
+        moved = {player: theta[0] for player, theta in run.crew.thetas.items()} | buffers
+        moved[self._player] = torch.cat([leaf.reshape(-1) for leaf in self._leaves.values()])
+        net = run.regularization.plain(moved)
+        own = [leaf for name, leaf in self._leaves.items() if name != OWN]
+        return _model.faults(self._family, net, self._family.players[self._player], own, self.loss({}), run.images)
 
     def trained(self, config: base.Config, epochs: int) -> Mapping[str, FamilyProbe]:
         """A probe for each player after a training of a few hundred images; none where that training was lost."""

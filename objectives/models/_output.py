@@ -5,17 +5,35 @@ A sigmoid or a tanh at the end shows itself where inputs and weights are large: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Literal
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from objectives.draws import Live
 from objectives.models._borrowed import Link
+from objectives.state import Answers, apart
 
 Meaning = Literal["", "logits", "pixels", "codes", "posterior"]
 Kind = Literal["unit", "signed", "positive", "free"]
-ROWS = 64
+ROWS = 32
 TRIALS = ((1.0, 1.0), (100.0, 1.0), (3.0, 10.0), (3.0, 30.0))  # size of random inputs, factor on the weights
+
+
+def samples(module: nn.Module, takes: int) -> Iterator[Tensor]:
+    """What a part gives for large random inputs, with its own weights and with larger ones."""
+    like = next(module.parameters())
+    for seed, (size, factor) in enumerate(TRIALS):
+        generator = torch.Generator().manual_seed(seed)
+        with apart(module) as values, torch.no_grad():
+            for value in values.values() if factor > 1 else ():
+                value.add_(0.1 * torch.randn(value.shape, generator=generator).to(value)).mul_(factor)
+            # Batch normalization by the batch keeps large weights from meeting larger ones.
+            module.train(factor > 1)
+            x = size * torch.randn(ROWS, takes, generator=generator)
+            with Answers(Live(seed)):
+                yield module(x.to(like))
 
 
 def kind(samples: Iterator[Tensor]) -> tuple[Kind, float, float]:
@@ -33,10 +51,10 @@ def kind(samples: Iterator[Tensor]) -> tuple[Kind, float, float]:
 
 
 def link(
-    part: str, meaning: Meaning, samples: Callable[[], Iterator[Tensor]], asked: str | None, shape: tuple[int, int, int]
+    part: str, meaning: Meaning, reached: tuple[Kind, float, float], asked: str | None, shape: tuple[int, int, int]
 ) -> tuple[Link, str]:
     """What makes of a part's output what the family expects (`meaning`), and the fault of what the user says about it (`asked`)."""
-    found, low, high = kind(samples())
+    found, low, high = reached
     if asked == "logits":
         return ("as it is" if meaning == "logits" else "sigmoid"), ""
     if asked is not None and (meaning == "logits" or asked == "probabilities"):

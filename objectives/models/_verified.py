@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,11 +13,12 @@ from torch import Tensor, nn
 
 from objectives.base import ObjectiveError
 from objectives.draws import Listing, Live
+from objectives.guests import guest
 from objectives.models import _output
 from objectives.models._borrowed import THROUGH, Borrowed, Form, called, one, triple
 from objectives.models._layers import as_is
 from objectives.models._output import Meaning
-from objectives.state import Answers
+from objectives.state import Answers, apart
 
 Expected = Mapping[str, tuple[int, tuple[int, ...]]]
 Shape = tuple[int, int, int]
@@ -51,7 +51,10 @@ def built(name: str, make: Callable[..., Any], wanted: Wanted) -> dict[str, nn.M
     """
     call = f"model {name!r}: {name.partition(':')[2]}({wanted.shape}, {wanted.latent_dim})"
     try:
-        found = _made(make, wanted)
+        with guest(f"model {name!r}", "while it is built"):
+            found = _made(make, wanted)
+    except ObjectiveError:
+        raise
     except Exception as error:
         raise ObjectiveError(f"{call} must return the parts of a model; it raises {told(error)}. Correct the function.") from error
     parts, methods = _parts(found, wanted)
@@ -62,7 +65,8 @@ def built(name: str, make: Callable[..., Any], wanted: Wanted) -> dict[str, nn.M
         faults, forms = [], {}
         for part, module in parts.items():
             try:
-                forms[part] = _form(part, module, methods.get(part, "forward"), wanted)
+                with guest(f"model {name!r}", f"while the {part} is tried out"):
+                    forms[part] = _form(part, module, methods.get(part, "forward"), wanted)
             except Fault as fault:
                 faults.append(str(fault))
         if faults:
@@ -178,8 +182,7 @@ def _form(part: str, module: nn.Module, method: str, wanted: Wanted) -> Form:
         rule = "a module whose forward is encoder and decoder at once must draw nothing but the noise of its code"
         raise Fault(f"{rule}; it draws more (dropout?). Give it encode(x) and decode(z).")
     if meaning in ("logits", "pixels"):
-        sample = _scaled(module, form, takes)
-        form = replace(form, link=_linked(part, meaning, sample, wanted))
+        form = replace(form, link=_linked(part, meaning, Borrowed(module, form), wanted))
     return form
 
 
@@ -347,53 +350,14 @@ def _own_buffers(module: nn.Module, form: Form, x: Tensor, noise: Tensor, part: 
 # Its range -------------------------------------------------------------------------------------------------------------------------------
 
 
-def _scaled(module: nn.Module, form: Form, takes: int) -> Callable[[], Iterator[Tensor]]:
-    """Outputs on large random inputs, with its own weights and with larger ones, in double precision."""
-
-    def samples() -> Iterator[Tensor]:
-        with apart(module) as values, torch.no_grad():
-            for seed, (size, factor) in enumerate(_output.TRIALS):
-                generator = torch.Generator().manual_seed(seed)
-                x = size * torch.randn(_output.ROWS, takes, generator=generator)
-                moved = {}
-                for name, value in values.items():
-                    noise = torch.randn(value.shape, generator=generator)
-                    moved[name] = factor * (value + 0.1 * noise.to(value)) if factor > 1 and value.is_floating_point() else value
-                parameters = {name for name, _ in module.named_parameters()}
-                for name, value in moved.items():
-                    if name in parameters:
-                        values[name].copy_(value)
-                module.train(factor > 1)  # batch normalization by the batch keeps large weights from meeting larger ones
-                with Answers(Live(seed)):
-                    yield one(Borrowed(module, replace(form, link="as it is"))(x), len(x), form.gives)
-
-    return samples
-
-
-def _linked(part: str, meaning: Meaning, samples: Callable[[], Iterator[Tensor]], wanted: Wanted) -> Any:
+def _linked(part: str, meaning: Meaning, module: Borrowed, wanted: Wanted) -> Any:
+    """What makes of the output of a part what the family expects."""
+    asked = wanted.output if part in ("decoder", "generator") else None
     try:
-        link, fault = _output.link(part, meaning, samples, wanted.output if part in ("decoder", "generator") else None, wanted.shape)
+        found = _output.kind(_output.samples(module, wanted.expected[part][0]))
+        link, fault = _output.link(part, meaning, found, asked, wanted.shape)
     except Exception as error:
         raise Fault(f"the {part} must give numbers for any input; for random ones it raises {told(error)}.") from error
     if fault:
         raise Fault(fault)
     return link
-
-
-@contextmanager
-def apart(module: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """Try a module out without a trace: its parameters, buffers and mode, and torch's generator, are afterwards as before.
-
-    Yields its parameters and buffers by name, which may be changed.
-    """
-    values = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    before = {name: value.detach().clone() for name, value in values.items()}
-    modes = {owner: owner.training for owner in module.modules()}
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield {name: value.data for name, value in values.items()}
-    finally:
-        for name, value in values.items():
-            value.data.copy_(before[name])
-        for owner, mode in modes.items():
-            owner.training = mode

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -95,7 +96,8 @@ def sweep(
         "prior": prior or None,
     }
     overrides = [f"{key}={json.dumps(value)}" for key, value in short.items() if value is not None] + list(settings or [])
-    specs = expand(source(target), overrides, remote=is_remote(address))
+    with redirect_stdout(sys.stderr) if dry_run else nullcontext():  # a user's module may print
+        specs = expand(source(target), overrides, remote=is_remote(address))
     place = home_of(home, catalogue_url, tracking_uri, storage)
     print_warnings(specs)
     if dry_run:
@@ -244,7 +246,8 @@ def _print_dry_run(spec: Spec, home: Home, workers: int | None) -> None:
     from search.estimate import dry_run
     from search.telling.live import duration
 
-    plan = dry_run(spec, home=home, workers=workers)
+    with redirect_stdout(sys.stderr):
+        plan = dry_run(spec, home=home, workers=workers)
     console = printing.console()
     console.print(plan.spec.to_yaml().rstrip(), markup=False, highlight=False, soft_wrap=True)
     counts = "; ".join(f"{phase} {count} members, at most {plan.epochs[phase]} epochs" for phase, count in plan.members.items())
