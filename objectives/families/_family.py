@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 LR = base.Knob(
     name="lr",
-    summary="learning rate of Adam",
+    summary="learning rate of the optimizer",
     formula="η",
     unit="1",
     default=1e-3,

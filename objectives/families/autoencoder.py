@@ -12,6 +12,7 @@ from objectives import base, data, models
 from objectives.data._kinds import ImageSet
 from objectives.draws import Draws, Fixed
 from objectives.families._family import CLIP_NORM, LR, Family, comparable, knobs_of, latent_dim, metrics_of
+from objectives.families._moving import MOVING
 from objectives.families._prepared import CHEAP_IMAGES
 from objectives.lazy import Tensor, torch
 from objectives.losses import half_squared_error
@@ -28,7 +29,7 @@ class Autoencoder(Family):
 
     name = "autoencoder"
     players = PLAYERS
-    knobs = knobs_of("autoencoder", tuple(PLAYERS), (LR, CLIP_NORM, latent_dim(16)))
+    knobs = knobs_of("autoencoder", tuple(PLAYERS), (LR, CLIP_NORM, latent_dim(16), *MOVING))
     metrics = metrics_of(
         "autoencoder",
         tuple(PLAYERS),

@@ -20,6 +20,7 @@ from objectives import base, data, models, regularizers
 from objectives.data._kinds import ImageSet
 from objectives.draws import Draws, Fixed
 from objectives.families._family import CLIP_NORM, LR, Family, comparable, knobs_of, latent_dim, metrics_of
+from objectives.families._moving import MOVING
 from objectives.families._prepared import CHEAP_IMAGES
 from objectives.lazy import Tensor, torch
 from objectives.losses import LIKELIHOODS, bernoulli_nats, gaussian_kl_nats, gaussian_nats
@@ -44,7 +45,7 @@ class VAE(Family):
 
     name = "vae"
     players = PLAYERS
-    knobs = knobs_of("vae", tuple(PLAYERS), (LR, CLIP_NORM, latent_dim(20)))
+    knobs = knobs_of("vae", tuple(PLAYERS), (LR, CLIP_NORM, latent_dim(20), *MOVING))
     offers = ("samples", "codes", "posterior", "likelihood", "anomaly", "weights")
     metrics = metrics_of(
         "vae", tuple(PLAYERS), (neg_elbo.METRIC, NLL, reconstruction.METRIC, kl.METRIC, GAP), exact=(active_units.METRIC,), offers=offers

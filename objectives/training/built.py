@@ -22,7 +22,7 @@ from objectives.terms import Clock
 from objectives.training import checkpoint
 from objectives.training.mathematics import Mathematics
 from objectives.training.members import Crew, Living
-from objectives.training.optimizers import Adam
+from objectives.training.optimizers import KINDS
 from objectives.training.precision import products
 from objectives.training.regularization import Memories, Regularization, evaluation_net
 
@@ -67,7 +67,7 @@ def begun(
         averages={player: thetas[player].clone() for player in family.averaged},
         memories=_stacked([regularization.memories(row, parts) for row, parts in zip(rows, freshly, strict=True)]),
         step_memories={name: found.module.step_memory(thetas[found.player]) for name, found in on.items()},
-        optimizers={player: Adam(theta) for player, theta in thetas.items()},
+        optimizers={player: KINDS[str(options.get("optimizer", "adam"))](theta) for player, theta in thetas.items()},
         clock=Clock(torch.zeros((), dtype=dtype, device=device), family.settings.epochs),
     )
     return crew, regularization

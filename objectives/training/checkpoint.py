@@ -59,7 +59,11 @@ def inherited(own: Mapping[str, Any], other: Mapping[str, Any], start: int, path
         if given is None or given.shape != theta.shape:
             found = "none" if given is None else tuple(given.shape)
             raise ObjectiveError(f"{path} must hold weights of {player} of shape {tuple(theta.shape)}; it holds {found}.")
-    taken = {key: other[key] for key in ("thetas", "averages", "optimizers")}
+    taken = {key: other[key] for key in ("thetas", "averages")}
+    # The moments of another kind of optimizer mean nothing to this one.
+    moments = {player: other["optimizers"][player] for player in own["optimizers"]}
+    alike = all(moments[player].keys() == kept.keys() for player, kept in own["optimizers"].items())
+    taken["optimizers"] = moments if alike else own["optimizers"]
     # A memory that only one of the two has belongs to a regularizer that is off in the other.
     kept = {key: {name: other[key].get(name, memory) for name, memory in own[key].items()} for key in ("memories", "step_memories")}
     going_on = ("epoch", "steps", "rungs", "first_loss", "best", "history") if start else ()

@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from objectives.base import WHOLE, Check, Settings
+from objectives.checks.alive import check
 from objectives.registry import load, objectives
+from search.cli.sweep import source
+from search.spec.reading import expand
+from search.spec.text import presets
 
 EPOCHS = 10  # schedules (a warm-up) are checked half-way through this many epochs
 
@@ -28,8 +32,6 @@ def rows(
     Raises:
         ObjectiveError: the objective or a λ does not exist.
     """
-    from objectives.checks.alive import check
-
     found = []
     for name, kind in ({objective: load(objective)} if objective else objectives()).items():
         own = {"name": dataset or next(iter(kind.datasets), "none")} | ({"root": root} if root else {})
@@ -41,8 +43,6 @@ def rows(
 
 def is_spec(target: str) -> bool:
     """Whether TARGET is a preset or a file, and no objective."""
-    from search.spec.text import presets
-
     return (
         ":" not in target
         and target not in objectives()
@@ -57,10 +57,6 @@ def rows_of_spec(target: str, settings: Sequence[str] = (), knobs: Sequence[str]
         SpecError: the spec is wrong.
         ObjectiveError: a λ does not exist, or the objective cannot be made.
     """
-    from objectives.checks.alive import check
-    from search.cli.sweep import source
-    from search.spec.reading import expand
-
     found = []
     for spec in expand(source(target), list(settings)):
         objective = load(spec.objective)(spec.settings())
