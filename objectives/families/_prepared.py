@@ -50,6 +50,8 @@ def facts(family: Preparing) -> dict[str, Any]:
             f"with {FEW_IMAGES} or more an effect says something about new images"
         )
     found |= {"notes": notes} if notes else {}
+    if constant := getattr(family, "constant", None):
+        found["constant"] = constant(images)
     return {**found, "labels": labels(family, images)}
 
 
