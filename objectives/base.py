@@ -29,10 +29,6 @@ class SpoiledError(ObjectiveError):
     """What was trained so far is wrong and must be thrown away."""
 
 
-class IgnoredError(ObjectiveError):
-    """A knob that the user's model does not let act."""
-
-
 class Phase(StrEnum):
     """Why a member is trained."""
 
@@ -439,15 +435,9 @@ class Probe(Protocol):
         ...
 
 
-WHOLE = "(model)"
-
-
 @dataclass(frozen=True)
 class Check:
-    """The check of one λ: `fault` names the bug, `message` is the evidence. `proven` is False where nothing could be tried.
-
-    What is wrong whatever λ is has the name `WHOLE` instead of a knob's.
-    """
+    """The check of one λ: `fault` names the bug, `message` is the evidence. `proven` is False where nothing could be tried."""
 
     knob: str
     passed: bool

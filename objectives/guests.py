@@ -15,6 +15,11 @@ from collections.abc import Iterator
 
 from objectives.base import ObjectiveError
 
+
+class IgnoredError(ObjectiveError):
+    """A knob that the user's model does not let act."""
+
+
 NOTICE_SECONDS = 10.0  # after which a user is told what the program waits for
 LONGEST_SECONDS = 120.0  # after which it is given up
 

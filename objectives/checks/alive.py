@@ -19,7 +19,9 @@ from collections.abc import Sequence
 from objectives import base, registry
 from objectives.base import Check, Knob, Objective, Probe
 from objectives.checks._measured import Measured, Slope, always_create_graph, number, off_value, shown
+from objectives.guests import IgnoredError
 
+WHOLE = "(model)"  # stands for the name of a knob where something is wrong whatever λ is
 SEEDS = 3  # directions tried before two numbers are said to differ: a kink of a ReLU may lie on one
 
 
@@ -54,20 +56,20 @@ def _whole(objective: Objective) -> list[Check]:
             losses = [number(probe.loss({})) for _ in range(2)]
             if not all(map(math.isfinite, losses)):
                 said = f"the loss{at} is {losses[0]:g} on the first batch, before any training"
-                found.append(Check(base.WHOLE, False, "loss not finite", f"{said}. Look for log(0), a division by 0 or NaN in the data."))
+                found.append(Check(WHOLE, False, "loss not finite", f"{said}. Look for log(0), a division by 0 or NaN in the data."))
                 continue
             if losses[0] != losses[1]:
                 said = f"at one config, on one batch, the loss{at} is {losses[0]:.6g} and then {losses[1]:.6g}"
                 remedy = "Does it draw its own random numbers (nn.Dropout, randn_like), or change its own state?"
-                found.append(Check(base.WHOLE, False, "random loss", f"{said}. {remedy} Take them from the probe's own generator."))
+                found.append(Check(WHOLE, False, "random loss", f"{said}. {remedy} Take them from the probe's own generator."))
                 continue
             scores = [probe.score({}) for _ in range(2)] if place == 0 else [0.0, 0.0]  # of the whole model
             if scores[0] != scores[1] and not all(map(math.isnan, scores)):
                 said = f"at one config and the same weights the score is {scores[0]:.6g} and then {scores[1]:.6g}"
                 remedy = "Does it draw its own random numbers (nn.Dropout that stays on, randn_like)? Score with fixed ones"
-                found.append(Check(base.WHOLE, False, "random score", f"{said}. {remedy}; else this is taken for an effect of λ."))
+                found.append(Check(WHOLE, False, "random score", f"{said}. {remedy}; else this is taken for an effect of λ."))
                 continue
-            found += [Check(base.WHOLE, False, *fault) for fault in getattr(probe, "faults", list)()]
+            found += [Check(WHOLE, False, *fault) for fault in getattr(probe, "faults", list)()]
     except Exception:
         return found
     return list(dict.fromkeys(found))
@@ -86,7 +88,7 @@ def _has_no_probes(objective: Objective) -> bool:
 def _checked(objective: Objective, knob: Knob) -> Check:
     try:
         return _Subject(objective, knob).verdict()
-    except base.IgnoredError as error:
+    except IgnoredError as error:
         return Check(knob.name, False, "`hidden` is ignored", str(error))
     except base.ObjectiveError as error:  # the knob cannot be used here (an instance norm without feature maps): reported as not proven
         return Check(knob.name, True, "", f"not applicable: {error}", proven=False)

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from objectives import base, regularizers
-from objectives.base import IgnoredError
 from objectives.draws import Draws, Fixed, Live
+from objectives.guests import IgnoredError
 from objectives.models._borrowed import Borrowed, ignores_hook
 from objectives.regularizers import Regularizer
 from objectives.state import Held, State

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from objectives.base import WHOLE, Check, Settings
-from objectives.checks.alive import check
+from objectives.base import Check, Settings
+from objectives.checks.alive import WHOLE, check
 from objectives.registry import load, objectives
 from search.cli.sweep import source
 from search.spec.reading import expand

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from objectives import models, registry
-from objectives.base import IgnoredError, Member, Settings, State
+from objectives.base import Member, Settings, State
 from objectives.checks.alive import check
 from objectives.draws import initialized
+from objectives.guests import IgnoredError
 from objectives.models._borrowed import Borrowed
 from objectives.training import checkpoint, traced
 from objectives.training.loop import TrainingRun

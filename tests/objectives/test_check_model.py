@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from objectives import base, guests, registry
 from objectives.base import ObjectiveError, Settings
-from objectives.checks.alive import check
+from objectives.checks.alive import WHOLE, check
 from tests.borrowed import ForwardVAE
 from tests.objectives.planted import Planted
 
@@ -107,7 +107,7 @@ def test_in_one_module_too(wrong: str, said: str, monkeypatch: pytest.MonkeyPatc
 def test_a_worthless_model_is_named(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = check(objective(fault, monkeypatch))
     assert [one.fault for one in found if not one.passed] == [fault]
-    assert found[0].knob == base.WHOLE and not found[1].proven and "not tried" in found[1].message
+    assert found[0].knob == WHOLE and not found[1].proven and "not tried" in found[1].message
 
 
 @pytest.mark.parametrize(("family", "likelihood"), [("autoencoder", None), ("vae", "bernoulli"), ("vae", "gaussian"), ("gan", None)])
@@ -157,7 +157,7 @@ class Wrong:
 @pytest.mark.parametrize("way", ["loss not finite", "random loss", "random score"])
 def test_what_is_random_or_not_finite_is_no_fault_of_a_lambda(way: str) -> None:
     """Once "unused coefficient" was said of a NaN, and "λ in the score" of every λ of a model that drops out when it is scored."""
-    assert [(one.knob, one.fault) for one in check(Own(way)) if not one.passed] == [(base.WHOLE, way)]
+    assert [(one.knob, one.fault) for one in check(Own(way)) if not one.passed] == [(WHOLE, way)]
 
 
 def test_without_lambdas_the_model_is_looked_at_all_the_same() -> None:
