@@ -189,7 +189,8 @@ class Settings:
     are drawn where the model has none (None: the family's own). `precision` is the precision of the products in a training: float32, tf32
     or bfloat16 (`objectives/training/precision.py`). `silence_s`: a training in a process of its own is ended where it reports nothing for
     so long. `device` is torch's name of a device, or `accelerator`: the accelerator that torch
-    finds where the training runs.
+    finds where the training runs. `output` says what the decoder or generator of a user's model gives: `probabilities`, `logits` or
+    `pixels` (None: found out).
     """
 
     dataset: Mapping[str, Any]
@@ -208,6 +209,7 @@ class Settings:
     latents: str | None = None
     precision: Precision = "float32"
     silence_s: float | None = None
+    output: str | None = None
 
 
 @dataclass(frozen=True)
@@ -413,9 +415,10 @@ class Objective:
 class Probe(Protocol):
     """One fixed batch of a player's training: the same images and the same random draws at every call (torch, double precision).
 
-    An objective with `probes(config)`, one per player, can be checked for λ that are alive. A probe may also have five more methods.
+    An objective with `probes(config)`, one per player, can be checked for λ that are alive. A probe may also have six more methods.
     `frozen()`: tensors by name that are not trained. `optimizer(config)`: the torch optimizer that would train it. `absent(config)`: the
     loss without the terms that `config` has off. `moved(off, on)`: whether a few steps with one config end elsewhere than with the other.
+    `faults()`: names and messages of what makes every answer about this model worthless.
     `trained(config, epochs)`: the probes of all players after a short training; none where the training was lost.
     """
 

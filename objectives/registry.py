@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from objectives.base import Objective, ObjectiveError
+from objectives.guests import guest
 
 # The folder of each kind of extension.
 PACKAGES = {
@@ -77,10 +78,11 @@ def attribute(kind: str, name: str, called: bool = True) -> Any:
     """The object that a user's `package.module:attribute` or `folder/file.py:attribute` names; callable, unless `called` is False.
 
     Raises:
-        ObjectiveError: the module cannot be imported, or has no such attribute.
+        ObjectiveError: the module cannot be imported, ends the program or does not end by itself, or has no such attribute.
     """
     module_name, _, wanted = name.partition(":")
-    module = _module(kind, name, module_name)
+    with guest(f"{kind} {name!r}", "while its module is imported"):
+        module = _module(kind, name, module_name)
     found = getattr(module, wanted, None)
     if found is None or not (callable(found) or not called):
         known = [key for key, value in vars(module).items() if (callable(value) or not called) and not key.startswith("_")]

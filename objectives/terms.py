@@ -12,11 +12,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from objectives.base import Value
 from objectives.draws import Draws
 from objectives.lazy import Tensor, nn, torch
+
+if TYPE_CHECKING:
+    from objectives.state import State
 
 Corrupt = Callable[[Tensor], Tensor]
 Values = dict[str, Tensor]
@@ -33,6 +36,7 @@ class Net:
     """A model with the parameters of one member. `net("decoder", z)` calls a part; dropout acts only where training switched it on.
 
     `shape` is the shape of an image (channels, height, width), `latent_dim` the size of z, `options` the structural knobs of the run.
+    `state` is what a user's modules keep and draw; ours do neither.
     """
 
     def __init__(
@@ -45,14 +49,17 @@ class Net:
         options: Mapping[str, Value] | None = None,
         hidden: Mapping[str, Corrupt] | None = None,
         inputs: Mapping[str, Corrupt] | None = None,
+        state: State | None = None,
     ) -> None:
         self._parts, self.parameters = parts, parameters
         self._hidden, self._inputs = hidden or {}, inputs or {}
-        self.shape, self.latent_dim, self.options = shape, latent_dim, options or {}
+        self.shape, self.latent_dim, self.options, self.state = shape, latent_dim, options or {}, state
 
     def __call__(self, part: str, x: Tensor) -> Tensor:
         """The output of a part for a batch x."""
         inputs = (x, self._hidden.get(part, as_is))
+        if self.state is not None:
+            return self.state.call(part, self._parts[part], self.parameters[part], inputs)
         # Layers share no parameter here, and a search for shared ones costs as much as a small layer.
         out: Tensor = torch.func.functional_call(self._parts[part], dict(self.parameters[part]), inputs, tie_weights=False)
         return out

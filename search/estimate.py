@@ -36,7 +36,7 @@ from search.spec.plain import plain_spec
 OVERHEAD_SECONDS = 15.0
 # What a training costs and how noisy it is depends on these.
 KIND = (
-    *("objective", "model", "dataset", "likelihood", "fixed", "batch_size", "precision", "resources", "pack"),
+    *("objective", "model", "dataset", "likelihood", "output", "fixed", "batch_size", "precision", "resources", "pack"),
     *("metric", "measure", "features", "latents", "score"),
 )
 SWEEPS, MEMBERS = 10, 120  # of how many sweeps of this kind, the latest first, and of how many of their members the estimate is made

@@ -53,15 +53,15 @@ class Steps:
 def pytest_collection_finish() -> None:
     if "torch" not in sys.modules:
         return
-    from objectives.training.optimizers import Adam
+    from objectives.training.optimizers import KINDS, Optimizer
 
-    plain = Adam.step
+    for kind in set(KINDS.values()):
 
-    def counted(self: Adam, *values: Any) -> None:
-        Steps.taken += 1
-        plain(self, *values)
+        def counted(self: Optimizer, *values: Any, plain: Any = kind.step) -> None:
+            Steps.taken += 1
+            plain(self, *values)
 
-    Adam.step = counted  # type: ignore[method-assign]
+        kind.step = counted  # type: ignore[method-assign]
 
 
 @pytest.hookimpl(wrapper=True)

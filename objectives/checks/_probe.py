@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 from objectives import base
+from objectives.checks import _model
 from objectives.checks._measured import OWN
 from objectives.data._kinds import ImageSet
 from objectives.draws import Live
 from objectives.training.loop import TrainingRun
 from objectives.training.mathematics import Mathematics
+from objectives.training.regularization import BUFFERS
 
 IMAGES = 16
 SPLIT = 128  # images of each split that a probe loads
@@ -43,13 +45,21 @@ def after(family: Mathematics, config: base.Config, epochs: int) -> Mapping[str,
     if any(report.state is not None for _ in range(epochs) for report in run.step()):
         return {}
     thetas = {player: theta[0].detach().double() for player, theta in run.crew.thetas.items()}
-    return {player: FamilyProbe(family, config, player, thetas) for player in family.players}
+    buffers = run.crew.memories.get(BUFFERS, {})
+    return {player: FamilyProbe(family, config, player, thetas, buffers) for player in family.players}
 
 
 class FamilyProbe:
     """An implementation of `base.Probe` for one player, at its first weights or at those of a training."""
 
-    def __init__(self, family: Mathematics, config: base.Config, player: str, trained: Mapping[str, Tensor] | None = None) -> None:
+    def __init__(
+        self,
+        family: Mathematics,
+        config: base.Config,
+        player: str,
+        trained: Mapping[str, Tensor] | None = None,
+        buffers: Mapping[str, Tensor] | None = None,
+    ) -> None:
         self._config, self._player = dict(config), player
         self._whole, few = family, _few(family.load_data())
         own = {"dtype": "float64", "load_data": lambda _: few}
@@ -57,6 +67,8 @@ class FamilyProbe:
         self._run = self._begin(config)
         if trained is not None:
             self._run.crew.thetas = {name: theta[None] for name, theta in trained.items()}
+            begun = self._run.crew.memories.get(BUFFERS, {})
+            begun.update({name: value.to(begun[name].dtype) for name, value in (buffers or {}).items()})
         theta = self._run.crew.thetas[player][0].clone()
         # First weights are special (biases of 0, equal gates). A small random change makes them general.
         nudge = torch.randn(theta.shape, generator=torch.Generator().manual_seed(SEED), dtype=torch.float64).to(theta)
@@ -67,7 +79,8 @@ class FamilyProbe:
         self._leaves = {name: piece.view(shapes[name]).clone().requires_grad_() for name, piece in named.items()}
         self._leaves[OWN] = theta[layout.size :].clone().requires_grad_()
         self._memories = {name: {key: value[0] for key, value in memory.items()} for name, memory in self._run.crew.memories.items()}
-        for _ in range(SETTLING if self._memories else 0):  # a running mean or a singular vector is right only after some steps
+        # A running mean or a singular vector is right only after some steps.
+        for _ in range(SETTLING if set(self._memories) - {BUFFERS} else 0):
             self.loss(config)
             self._memories = self._after
         for name, found in self._run.regularization.on.items():
@@ -117,6 +130,16 @@ class FamilyProbe:
         with torch.no_grad():
             found = self._family.evaluate(run.regularization.plain(run.judge.current(0)), run.images)
         return float(found[self._family.cheap or self._family.score])
+
+    def faults(self) -> list[tuple[str, str]]:
+        """What makes every answer about the player's parts worthless: dead, blind or out of range."""
+        run = self._run
+        buffers = {BUFFERS: run.regularization.held.join(self._memories[BUFFERS], self._leaves[OWN])} if BUFFERS in self._memories else {}
+        moved = {player: theta[0] for player, theta in run.crew.thetas.items()} | buffers
+        moved[self._player] = torch.cat([leaf.reshape(-1) for leaf in self._leaves.values()])
+        net = run.regularization.plain(moved)
+        own = [leaf for name, leaf in self._leaves.items() if name != OWN]
+        return _model.faults(self._family, net, self._family.players[self._player], own, self.loss({}), run.images)
 
     def trained(self, config: base.Config, epochs: int) -> Mapping[str, FamilyProbe]:
         """A probe for each player after a training of a few hundred images; none where that training was lost."""

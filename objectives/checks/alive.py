@@ -1,5 +1,8 @@
 """Is λ alive? The check proves on one batch that every λ does what its place in the loss says.
 
+Before that it looks for what makes every answer worthless, whatever λ is: a loss that is not finite, a loss or a score that is another one
+at the next call, and what a probe itself knows of its model (`Probe.faults`). Where it finds such a fault, no λ is tried.
+
 For each λ it proves five things. λ changes the loss and its gradient. The gradient agrees with a finite difference of the loss, second
 derivatives included. The off value equals the penalty's absence. A λ that multiplies a penalty does so linearly; where Lagrange has a
 penalty of that name, the penalty agrees with its definition. And at fixed weights the score does not change with λ.
@@ -16,7 +19,9 @@ from collections.abc import Sequence
 from objectives import base, registry
 from objectives.base import Check, Knob, Objective, Probe
 from objectives.checks._measured import Measured, Slope, always_create_graph, number, off_value, shown
+from objectives.guests import IgnoredError
 
+WHOLE = "(model)"  # stands for the name of a knob where something is wrong whatever λ is
 SEEDS = 3  # directions tried before two numbers are said to differ: a kink of a ReLU may lie on one
 
 
@@ -32,10 +37,42 @@ def check(objective: Objective, names: Sequence[str] | None = None) -> list[Chec
         raise base.ObjectiveError(registry.unknown("a λ to check", strange[0], list(lambdas)))
     if (tried := objective.tried(list(names or lambdas))) is not None:
         return tried
+    wanted = list(lambdas) if names is None else list(names)
     if _has_no_probes(objective):
         missing = "nothing was proven: the objective has no `probes` (see base.Probe)"
-        return [Check(name, True, "", missing, proven=False) for name in names or lambdas]
-    return [_checked(objective, lambdas[name]) for name in names or lambdas]
+        return [Check(name, True, "", missing, proven=False) for name in wanted]
+    if whole := _whole(objective):
+        return [*whole, *(Check(name, True, "", "not tried: the model is at fault", proven=False) for name in wanted)]
+    return [_checked(objective, lambdas[name]) for name in wanted]
+
+
+def _whole(objective: Objective) -> list[Check]:
+    """What is wrong whatever λ is, looked at with every knob at its default. An error in a loss is reported for each λ instead."""
+    found: list[Check] = []
+    try:
+        probes = objective.probes({})
+        for place, (player, probe) in enumerate(probes.items()):
+            at = f" of the {player}" if len(probes) > 1 else ""
+            losses = [number(probe.loss({})) for _ in range(2)]
+            if not all(map(math.isfinite, losses)):
+                said = f"the loss{at} is {losses[0]:g} on the first batch, before any training"
+                found.append(Check(WHOLE, False, "loss not finite", f"{said}. Look for log(0), a division by 0 or NaN in the data."))
+                continue
+            if losses[0] != losses[1]:
+                said = f"at one config, on one batch, the loss{at} is {losses[0]:.6g} and then {losses[1]:.6g}"
+                remedy = "Does it draw its own random numbers (nn.Dropout, randn_like), or change its own state?"
+                found.append(Check(WHOLE, False, "random loss", f"{said}. {remedy} Take them from the probe's own generator."))
+                continue
+            scores = [probe.score({}) for _ in range(2)] if place == 0 else [0.0, 0.0]  # of the whole model
+            if scores[0] != scores[1] and not all(map(math.isnan, scores)):
+                said = f"at one config and the same weights the score is {scores[0]:.6g} and then {scores[1]:.6g}"
+                remedy = "Does it draw its own random numbers (nn.Dropout that stays on, randn_like)? Score with fixed ones"
+                found.append(Check(WHOLE, False, "random score", f"{said}. {remedy}; else this is taken for an effect of λ."))
+                continue
+            found += [Check(WHOLE, False, *fault) for fault in getattr(probe, "faults", list)()]
+    except Exception:
+        return found
+    return list(dict.fromkeys(found))
 
 
 def _has_no_probes(objective: Objective) -> bool:
@@ -51,6 +88,8 @@ def _has_no_probes(objective: Objective) -> bool:
 def _checked(objective: Objective, knob: Knob) -> Check:
     try:
         return _Subject(objective, knob).verdict()
+    except IgnoredError as error:
+        return Check(knob.name, False, "`hidden` is ignored", str(error))
     except base.ObjectiveError as error:  # the knob cannot be used here (an instance norm without feature maps): reported as not proven
         return Check(knob.name, True, "", f"not applicable: {error}", proven=False)
     except Exception as error:

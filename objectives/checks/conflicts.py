@@ -49,7 +49,44 @@ def _early_rung(seen: Seen) -> Iterator[str]:
         yield f"{rung} of {epochs}"
 
 
+# Knobs that act with some kinds only, by the knob that chooses the kind.
+ACTS_WITH = {
+    "momentum": ("optimizer", ("sgd",)),
+    "beta1": ("optimizer", ("adam", "adamw")),
+    "lr_step": ("lr_schedule", ("step",)),
+    "lr_gamma": ("lr_schedule", ("step",)),
+}
+
+
+def _idle(seen: Seen) -> Iterator[str]:
+    for name, (chooser, kinds) in ACTS_WITH.items():
+        given = seen.intent.on.get(chooser, ())
+        if name in seen.intent.searched and given and not set(kinds) & set(given):
+            yield f"{name} acts with {chooser}={' or '.join(kinds)} only; got {', '.join(map(str, given))}"
+
+
+def _no_decay(seen: Seen) -> Iterator[str]:
+    if seen.may_be("optimizer", "adamw") and not seen.named("decoupled_wd"):
+        yield "optimizer=adamw"
+
+
 ACROSS = (
+    Rule(
+        "idle",
+        "error",
+        _idle,
+        "{}. Choose it, or do not search the knob.",
+        broken=sweep("vae", "l2", searched=("momentum",), momentum=(0.0, 0.99), optimizer=("adam",)),
+        kept=sweep("vae", "l2", searched=("momentum",), momentum=(0.0, 0.99), optimizer=("adam", "sgd")),
+    ),
+    Rule(
+        "no_decay",
+        "warning",
+        _no_decay,
+        "{}: without the λ decoupled_wd, which is its weight decay, adamw is adam. Search it, or fix it.",
+        broken=sweep("vae", "l2", optimizer=("adamw",)),
+        kept=sweep("vae", "decoupled_wd", optimizer=("adamw",)),
+    ),
     Rule(
         "scale_free",
         "warning",

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 LR = base.Knob(
     name="lr",
-    summary="learning rate of Adam",
+    summary="learning rate of the optimizer",
     formula="η",
     unit="1",
     default=1e-3,
@@ -132,6 +132,7 @@ class Family(base.Objective, _prepared.Preparing):
     dtype: ClassVar[str] = "float32"
     precisions: ClassVar[tuple[str, ...]] = get_args(base.Precision)
     offers: ClassVar[tuple[str, ...]] = ()  # what the family offers to metrics: see `metrics/_subject.py`
+    meanings: Mapping[str, str] = {}  # what each part's output is: logits, pixels, codes, posterior
     density = False  # whether its likelihood is a density of real-valued pixels; for families that offer a likelihood
     evaluates_together: ClassVar[bool] = False  # `evaluate` only makes tensors from tensors, so it can be mapped over members
     measures: ClassVar[tuple[str, ...]] = ()  # metric files that are measured for every complete member
@@ -162,9 +163,8 @@ class Family(base.Objective, _prepared.Preparing):
     def measure_faults(cls, wanted: Sequence[str]) -> list[str]:
         """Names that are no metrics, or that this family cannot be asked for."""
         known = metrics.measurable(frozenset(cls.offers))
-        return [
-            registry.unknown(f"measure: a metric that {cls.name!r} can be asked for", name, known) for name in wanted if name not in known
-        ]
+        what = f"measure: a metric that {cls.name!r} can be asked for"
+        return [registry.unknown(what, name, known) for name in wanted if name not in known]
 
     def load_data(self) -> ImageSet:
         """The data set of the settings, loaded once per process.

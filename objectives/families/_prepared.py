@@ -34,13 +34,14 @@ class Preparing(Mathematics, Protocol):
 
 def facts(family: Preparing) -> dict[str, Any]:
     """Load the data and train what is cached; plain facts for the record."""
-    from objectives.training.built import parameter_counts
+    from objectives.training.built import parameter_counts, remarks
 
     images = family.load_data()
+    notes = [f"{family.model}: {remark}" for remark in remarks(family, images.shape)]
     sizes = parameter_counts(family, images.shape)
     _reach.of_tables(family, images)
     dataset = dict(images.record)
-    notes = list(dataset.pop("notes", []))
+    notes += dataset.pop("notes", [])
     found = {"dataset": dataset, "model": family.model, "parameters": sizes, **family.warm_up(images)}
     notes += found.pop("notes", [])
     extractor = family.features() if compares(family) else None
@@ -53,7 +54,10 @@ def facts(family: Preparing) -> dict[str, Any]:
             f"only {len(images.val)} validation images: every score, paired seeds too, is about these few; "
             f"with {FEW_IMAGES} or more an effect says something about new images"
         )
-    return {**found, **({"notes": notes} if notes else {}), "labels": labels(family, images)}
+    found |= {"notes": notes} if notes else {}
+    if constant := getattr(family, "constant", None):
+        found["constant"] = constant(images)
+    return {**found, "labels": labels(family, images)}
 
 
 def compares(family: Preparing) -> bool:

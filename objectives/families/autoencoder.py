@@ -12,6 +12,7 @@ from objectives import base, data, models
 from objectives.data._kinds import ImageSet
 from objectives.draws import Draws, Fixed
 from objectives.families._family import CLIP_NORM, LR, Family, comparable, knobs_of, latent_dim, metrics_of
+from objectives.families._moving import MOVING
 from objectives.families._prepared import CHEAP_IMAGES
 from objectives.lazy import Tensor, torch
 from objectives.losses import half_squared_error
@@ -28,7 +29,7 @@ class Autoencoder(Family):
 
     name = "autoencoder"
     players = PLAYERS
-    knobs = knobs_of("autoencoder", tuple(PLAYERS), (LR, CLIP_NORM, latent_dim(16)))
+    knobs = knobs_of("autoencoder", tuple(PLAYERS), (LR, CLIP_NORM, latent_dim(16), *MOVING))
     metrics = metrics_of(
         "autoencoder",
         tuple(PLAYERS),
@@ -43,6 +44,7 @@ class Autoencoder(Family):
         offers=OFFERS,
     )
     offers = OFFERS
+    meanings = {"encoder": "codes", "decoder": "pixels"}  # noqa: RUF012
     score = "val_half_sse"
     evaluates_together = True
     default_search = ("l2",)
@@ -82,6 +84,12 @@ class Autoencoder(Family):
     def test(self, net: Net, images: ImageSet) -> dict[str, float]:
         """The score's formula on the whole test split."""
         return self._on_split(net, images, "test")
+
+    def constant(self, images: ImageSet) -> dict[str, float]:
+        """The score of a model that always gives the mean training image."""
+        target = _target(images, "val")[:CHEAP_IMAGES].flatten(1)
+        found = half_squared_error(_target(images, "train").flatten(1).mean(0).expand_as(target), target).mean()
+        return {"val_half_sse": float(found), "val_mse_pixel": 2 * float(found) / target.shape[1]}
 
     def picture(self, net: Net, images: ImageSet) -> tuple[Tensor, int] | None:
         """Validation images above their reconstructions."""

@@ -16,6 +16,7 @@ from objectives import base, data, losses, models
 from objectives.data._kinds import ImageSet
 from objectives.draws import Draws, Fixed
 from objectives.families._family import CLIP_NORM, LR, Family, knobs_of, latent_dim, metrics_of
+from objectives.families._moving import MOVING
 from objectives.lazy import Tensor
 from objectives.metrics import diversity, kid
 from objectives.metrics._subject import Subject
@@ -85,7 +86,8 @@ class GAN(Family):
     name = "gan"
     players = PLAYERS
     averaged = {"generator": "ema"}  # noqa: RUF012
-    knobs = knobs_of("gan", tuple(PLAYERS), (LR, CLIP_NORM, LATENT, LOSS, LR_RATIO, BETA1, N_DIS))
+    meanings = {"generator": "pixels", "discriminator": "logits"}  # noqa: RUF012
+    knobs = knobs_of("gan", tuple(PLAYERS), (LR, CLIP_NORM, LATENT, LOSS, LR_RATIO, BETA1, N_DIS, *MOVING))
     offers = ("samples", "anomaly", "weights")
     kept = ("generator",)
     measures = ("kid", "fid", "diversity")

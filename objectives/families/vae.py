@@ -20,6 +20,7 @@ from objectives import base, data, models, regularizers
 from objectives.data._kinds import ImageSet
 from objectives.draws import Draws, Fixed
 from objectives.families._family import CLIP_NORM, LR, Family, comparable, knobs_of, latent_dim, metrics_of
+from objectives.families._moving import MOVING
 from objectives.families._prepared import CHEAP_IMAGES
 from objectives.lazy import Tensor, torch
 from objectives.losses import LIKELIHOODS, bernoulli_nats, gaussian_kl_nats, gaussian_nats
@@ -44,7 +45,7 @@ class VAE(Family):
 
     name = "vae"
     players = PLAYERS
-    knobs = knobs_of("vae", tuple(PLAYERS), (LR, CLIP_NORM, latent_dim(20)))
+    knobs = knobs_of("vae", tuple(PLAYERS), (LR, CLIP_NORM, latent_dim(20), *MOVING))
     offers = ("samples", "codes", "posterior", "likelihood", "anomaly", "weights")
     metrics = metrics_of(
         "vae", tuple(PLAYERS), (neg_elbo.METRIC, NLL, reconstruction.METRIC, kl.METRIC, GAP), exact=(active_units.METRIC,), offers=offers
@@ -64,6 +65,11 @@ class VAE(Family):
         size = math.prod(shape)
         return {"encoder": (size, (2 * latent_dim,)), "decoder": (latent_dim, (size,))}
 
+    @property
+    def meanings(self) -> Mapping[str, str]:  # type: ignore[override]
+        """A Bernoulli likelihood is written with logits."""
+        return {"encoder": "posterior", "decoder": "logits" if self.likelihood == "bernoulli" else "pixels"}
+
     def warm_up(self, images: ImageSet) -> dict[str, Any]:
         """Refuse a Bernoulli likelihood for values that are no probabilities, and bits for pixels that are no gray levels."""
         low, high = float(images.train.min()), float(images.train.max())
@@ -72,17 +78,10 @@ class VAE(Family):
             raise base.ObjectiveError(f"{rule}; {images.record.get('name')} has {low:.3g} to {high:.3g}. Choose likelihood: gaussian.")
         if self.density and "bits_per_dim" in self.measured[base.Phase.CONFIRM]:
             bits_per_dim.gray_levels(images.val[:CHEAP_IMAGES])
-        return {"likelihood": self.likelihood, **({"notes": [note]} if (note := self._binarized(images)) else {})}
-
-    def _binarized(self, images: ImageSet) -> str:
-        """What is said of gray images that a Bernoulli likelihood makes black and white; an empty string if there are none."""
-        x = images.val[:CHEAP_IMAGES]
-        gray = float(((x > 0) & (x < 1)).float().mean())
-        if self.likelihood != "bernoulli" or not gray:
-            return ""
-        done = "is made black or white anew in every batch, by the likelihood bernoulli: scores are about such images"
-        remedy = "likelihood: gaussian, with fixed: {optimal_sigma: 1}, models the gray values"
-        return f"{gray:.0%} of the pixels are gray, and each {done}; {remedy}"
+        return {
+            "likelihood": self.likelihood,
+            **({"notes": [note]} if self.likelihood == "bernoulli" and (note := binarized(images)) else {}),
+        }
 
     def start(self, members: Sequence[base.Member]) -> TrainingRun:
         """Begin training. A regularizer that needs another likelihood is refused."""
@@ -171,6 +170,13 @@ class VAE(Family):
         nats, rate, _ = self._bound(net, x, "anomaly", self._variance(net, images))
         return nats + rate
 
+    def constant(self, images: ImageSet) -> dict[str, float]:
+        """The scores of a model that gives every image the mean training image as its expectation, in expectation over binarization."""
+        x, mean = images.val[:CHEAP_IMAGES].flatten(1), images.train.flatten(1).mean(0)
+        out = torch.logit(mean, eps=1e-6) if self.likelihood == "bernoulli" else mean
+        nats = float(self._neg_log_likelihood(out.expand_as(x), x).mean())
+        return {"val_nll_nats": nats, "val_neg_elbo_nats": nats}
+
     def label_facts(self) -> dict[str, Any]:
         """The number of importance samples."""
         return {"k": IWAE_SAMPLES}
@@ -235,6 +241,17 @@ class VAE(Family):
 
     def _neg_log_likelihood(self, out: Tensor, x: Tensor, variance: Tensor | None = None) -> Tensor:
         return bernoulli_nats(out, x) if self.likelihood == "bernoulli" else gaussian_nats(out, x, variance)
+
+
+def binarized(images: ImageSet) -> str:
+    """What is said of gray images that a Bernoulli likelihood makes black and white; an empty string if there are none."""
+    x = images.val[:CHEAP_IMAGES]
+    gray = float(((x > 0) & (x < 1)).float().mean())
+    if not gray:
+        return ""
+    done = "is made black or white anew in every batch, by the likelihood bernoulli: scores are about such images"
+    remedy = "likelihood: gaussian, with fixed: {optimal_sigma: 1}, models the gray values"
+    return f"{gray:.0%} of the pixels are gray, and each {done}; {remedy}"
 
 
 def posterior(net: Net, x: Tensor) -> tuple[Tensor, Tensor]:

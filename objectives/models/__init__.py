@@ -13,7 +13,10 @@ The objective says which parts it needs: `parts(shape, latent_dim)` of its class
 its parameters. It has no buffers, so batch normalization is by the current batch (`track_running_stats=False`), and it draws no random
 numbers. A parameter that parts of one player share (tied weights) is one parameter. torch is imported inside the functions only.
 
-A model of your own is written `package.module:function`. The function is like the functions in `BUILD`; its parts are tried out on zeros.
+A model of your own is written `package.module:function`. The function is called with what it takes of `shape` and `latent_dim`. It returns
+such a dict of modules as people write them, or one module that is encoder and decoder. `_verified.py` tries them out and finds how they are
+called: with or without `hidden`, on flat or on whole images, with one result or a pair, ending in a sigmoid or not. They may have buffers
+(running statistics) and draw random numbers (`nn.Dropout`).
 """
 
 from __future__ import annotations
@@ -57,8 +60,18 @@ def recipe(name: str, objective: str) -> Mapping[str, base.Value]:
     return found
 
 
-def build(name: str, objective: str, shape: Shape, latent_dim: int, expected: Parts | None = None) -> Mapping[str, nn.Module]:
+def build(
+    name: str,
+    objective: str,
+    shape: Shape,
+    latent_dim: int,
+    expected: Parts | None = None,
+    meanings: Mapping[str, Any] | None = None,
+    output: str | None = None,
+) -> Mapping[str, nn.Module]:
     """The freshly initialized parts of a model. A user's parts are tried out: whether they are what the objective expects, if it says so.
+
+    `meanings` says of each part what its output is (logits, pixels, codes, posterior), `output` what the user says of the last one.
 
     Raises:
         base.ObjectiveError: no such model, a model of another objective, a model that cannot take such images, or a user's model that is
@@ -72,7 +85,7 @@ def build(name: str, objective: str, shape: Shape, latent_dim: int, expected: Pa
         return cast("Mapping[str, nn.Module]", make(shape, latent_dim))
     from objectives.models import _verified
 
-    return _verified.built(name, make, shape, latent_dim, expected or {})
+    return _verified.built(name, make, _verified.Wanted(expected or {}, shape, latent_dim, meanings or {}, output))
 
 
 def _accepts(name: str, objective: str, shape: Shape) -> bool:

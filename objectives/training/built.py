@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,10 +16,13 @@ from objectives.base import Member, ObjectiveError
 from objectives.data._kinds import ImageSet
 from objectives.draws import Live, initialized
 from objectives.metrics._subject import Subject
+from objectives.models import _verified
+from objectives.state import Held
 from objectives.terms import Clock
+from objectives.training import checkpoint
 from objectives.training.mathematics import Mathematics
 from objectives.training.members import Crew, Living
-from objectives.training.optimizers import Adam
+from objectives.training.optimizers import KINDS
 from objectives.training.precision import products
 from objectives.training.regularization import Memories, Regularization, evaluation_net
 
@@ -27,11 +30,16 @@ from objectives.training.regularization import Memories, Regularization, evaluat
 def built(family: Mathematics, shape: base.Shape, options: base.Config) -> dict[str, nn.Module]:
     """The freshly initialized parts of a family's model. A part is built for what it takes after its player's regularizer (packing)."""
     latent_dim = int(options["latent_dim"])
-    parts = dict(models.build(family.model, family.name, shape, latent_dim, family.parts(shape, latent_dim)))
+
+    def build(shape: base.Shape) -> Mapping[str, nn.Module]:
+        expected = family.parts(shape, latent_dim)
+        return models.build(family.model, family.name, shape, latent_dim, expected, family.meanings, family.settings.output)
+
+    parts = dict(build(shape))
     for name, found in regularizers.acting_on(family.name, tuple(family.players)).items():
         if found.has("takes") and not found.idle(options[name]):
             taken = found.module.takes(shape, options[name])
-            wider = models.build(family.model, family.name, taken, latent_dim, family.parts(taken, latent_dim))
+            wider = build(taken)
             parts.update({part: wider[part] for part in family.players[found.player]})
     return parts
 
@@ -57,9 +65,9 @@ def begun(
         living=living,
         thetas=thetas,
         averages={player: thetas[player].clone() for player in family.averaged},
-        memories=_stacked([regularization.memories(row) for row in rows]),
+        memories=_stacked([regularization.memories(row, parts) for row, parts in zip(rows, freshly, strict=True)]),
         step_memories={name: found.module.step_memory(thetas[found.player]) for name, found in on.items()},
-        optimizers={player: Adam(theta) for player, theta in thetas.items()},
+        optimizers={player: KINDS[str(options.get("optimizer", "adam"))](theta) for player, theta in thetas.items()},
         clock=Clock(torch.zeros((), dtype=dtype, device=device), family.settings.epochs),
     )
     return crew, regularization
@@ -100,7 +108,14 @@ def converted(images: ImageSet, dtype: torch.dtype) -> ImageSet:
 def parameter_counts(family: Mathematics, shape: base.Shape) -> dict[str, int]:
     """Trainable numbers per part of the family's model, at the default structure."""
     parts = initialized(0, lambda: built(family, shape, options_of(family, {})))
+    if len({id(getattr(part, "module", part)) for part in parts.values()}) < len(parts):  # one module is several parts
+        return {"model": sum(p.numel() for p in next(iter(parts.values())).parameters())}
     return {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
+
+
+def remarks(family: Mathematics, shape: base.Shape) -> list[str]:
+    """What a user should know of how their modules are used, in words."""
+    return _verified.remarks(initialized(0, lambda: built(family, shape, options_of(family, {}))))
 
 
 def read_test(family: Mathematics, config: base.Config, weights: Path) -> dict[str, float]:
@@ -114,11 +129,19 @@ def read_test(family: Mathematics, config: base.Config, weights: Path) -> dict[s
     parameters: dict[str, dict[str, Tensor]] = {}
     for part, module in parts.items():
         module.to(family.settings.device)
-        parameters[part] = {name: tensors.get(f"{part}.{name}", p.new_empty(0)) for name, p in module.named_parameters()}
-        wrong = [name for name, p in module.named_parameters() if parameters[part][name].shape != p.shape]
+        own = dict(module.named_parameters())
+        parameters[part] = {name: tensors.get(checkpoint.key(module, part, name), p.new_empty(0)) for name, p in own.items()}
+        wrong = [name for name, p in own.items() if parameters[part][name].shape != p.shape]
         if wrong:
             raise ObjectiveError(f"{weights} must hold weights of model {family.model!r} with this config; {part}.{wrong[0]} does not fit.")
-    net = evaluation_net(family, parts, parameters, images.shape, int(options["latent_dim"]), options)
+    held = Held(parts).first(parts)
+    for part, module in parts.items():
+        held |= {
+            f"{part}.{name}": tensors[key]
+            for name, _ in module.named_buffers()
+            if f"{part}.{name}" in held and (key := checkpoint.key(module, part, name)) in tensors
+        }
+    net = evaluation_net(family, parts, parameters, images.shape, int(options["latent_dim"]), options, held)
     with torch.no_grad(), products("float32", family.settings.device):
         asked = metrics.measured(Subject(family, net, images, "test"), family.measured[base.Phase.CONFIRM])
         found = {**asked, **family.test(net, images)}

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from objectives._files import replaced
 from objectives.base import ObjectiveError
+from objectives.terms import Net
 
 
 def write(state: Mapping[str, Any], path: Path) -> None:
@@ -58,20 +59,41 @@ def inherited(own: Mapping[str, Any], other: Mapping[str, Any], start: int, path
         if given is None or given.shape != theta.shape:
             found = "none" if given is None else tuple(given.shape)
             raise ObjectiveError(f"{path} must hold weights of {player} of shape {tuple(theta.shape)}; it holds {found}.")
-    taken = {key: other[key] for key in ("thetas", "averages", "optimizers")}
+    taken = {key: other[key] for key in ("thetas", "averages")}
+    # The moments of another kind of optimizer mean nothing to this one.
+    moments = {player: other["optimizers"][player] for player in own["optimizers"]}
+    alike = all(moments[player].keys() == kept.keys() for player, kept in own["optimizers"].items())
+    taken["optimizers"] = moments if alike else own["optimizers"]
     # A memory that only one of the two has belongs to a regularizer that is off in the other.
     kept = {key: {name: other[key].get(name, memory) for name, memory in own[key].items()} for key in ("memories", "step_memories")}
     going_on = ("epoch", "steps", "rungs", "first_loss", "best", "history") if start else ()
     return {**own, **taken, **kept, **{key: other[key] for key in going_on}}
 
 
-def write_weights(parameters: Mapping[str, Mapping[str, Tensor]], facts: Mapping[str, Any], path: Path) -> None:
-    """Write parameters by part and name as safetensors, with `facts` as metadata."""
+def key(module: nn.Module, part: str, name: str) -> str:
+    """The name of a weight in a file: `part.name`. One module that is several parts has its own names, as in its `state_dict`."""
+    return name if getattr(module, "whole", False) else f"{part}.{name}"
+
+
+def tensors(net: Net) -> dict[str, Tensor]:
+    """The parameters of a model, and the buffers that a `state_dict` of its modules has, by their names in a file."""
+    found = {}
+    for part, named in net.parameters.items():
+        module = net.module(part)
+        kept = {} if net.state is None else net.state.held.of(net.state.values, part)
+        known = module.state_dict().keys() if kept else ()
+        buffers = {name: value for name, value in kept.items() if name in known}
+        found.update({key(module, part, name): value for name, value in {**named, **buffers}.items()})
+    return found
+
+
+def write_weights(named: Mapping[str, Tensor], facts: Mapping[str, Any], path: Path) -> None:
+    """Write tensors by name as safetensors, with `facts` as metadata."""
     from safetensors.torch import save_file
 
-    tensors = {f"{part}.{name}": value.detach().cpu().clone() for part, named in parameters.items() for name, value in named.items()}
     with replaced(path) as temporary:
-        save_file(tensors, temporary, {key: json.dumps(value) for key, value in facts.items()})
+        own = {name: value.detach().cpu().clone() for name, value in named.items()}
+        save_file(own, temporary, {key: json.dumps(value) for key, value in facts.items()})
 
 
 def _joined(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

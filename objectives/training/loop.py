@@ -1,6 +1,6 @@
 """The training loop. Read this file first: everything that happens to a member during a run is here.
 
-    epoch:   shuffle → for every minibatch, for every player: loss → gradient, clipped → regularizers on the weights → Adam → again
+    epoch:   shuffle → for every minibatch, for every player: loss → gradient, clipped → regularizers on the weights → a step → again
              → evaluate on validation images with fixed draws → one report per living member
     end:     the last report carries the state, and for a completed member all metrics and the score; a member whose training has come to
              nothing (`detectors/`) ends as collapsed, with the evidence
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from objectives.training import checkpoint
 from objectives.training.built import begun, converted, shared_options
 from objectives.training.judging import Judge, failure
 from objectives.training.mathematics import Mathematics
-from objectives.training.optimizers import clip
+from objectives.training.optimizers import clip, pace
 from objectives.training.pictures import save
 from objectives.training.population import Pieces, Scratch, gradients
 from objectives.training.precision import products
@@ -38,16 +39,15 @@ class TrainingRun:
     """Members in training: an implementation of `base.Run`. Tensors of K members have a first axis of length K."""
 
     def __init__(self, family: Mathematics, members: Sequence[Member]) -> None:
-        settings = family.settings
-        torch.set_num_threads(settings.threads)
-        self.family, self.settings = family, settings
+        self.family, self.settings = family, family.settings
+        torch.set_num_threads(self.settings.threads)
         self.dtype = getattr(torch, family.dtype)
         self.images = converted(family.load_data(), self.dtype)
         self.rows = self.images.train.flatten(1)  # (n, D)
-        self.options = shared_options(family, members)
-        self.batch_size = min(settings.batch_size or family.default_batch_size, len(self.rows))
+        self.options, self.ended = shared_options(family, members), dict[int, dict[str, Tensor]]()  # scored weights by number and player
+        self.batch_size = min(self.settings.batch_size or family.default_batch_size, len(self.rows))
+        self._steps = self.settings.epochs * max(1, len(self.rows) // self.batch_size)
         self.members = {member.number: member for member in members}
-        self.ended: dict[int, dict[str, Tensor]] = {}  # number -> scored weights by player, each (P,)
         self._heirlooms: dict[int, Path] = {}
         self._begin()
         self._read_knobs()
@@ -125,7 +125,7 @@ class TrainingRun:
         member, family = self.members[number], self.family
         facts = {"config": dict(member.config), "seed": member.seed, "shape": list(self.images.shape), "epoch": self.crew.epoch}
         facts |= {"objective": family.name, "model": family.model, "likelihood": family.likelihood}
-        checkpoint.write_weights(self.regularization.plain(self._weights(number)).parameters, facts, path)
+        checkpoint.write_weights(checkpoint.tensors(self.regularization.plain(self._weights(number))), facts, path)
 
     def save_picture(self, number: int, path: Path) -> bool:
         """Write a PNG of samples or reconstructions; False where the data are no pictures."""
@@ -191,7 +191,7 @@ class TrainingRun:
         )
         if self._clips:
             clip(gradient, self.columns["clip_norm"])
-        rate = self.family.rate(player, self.columns)
+        rate = self.family.rate(player, self.columns) * self._pace(crew.steps)
         _act(self, "before_step", player, rate)
         crew.optimizers[player].step(crew.thetas[player], gradient, rate)
         _act(self, "after_step", player, rate)
@@ -221,7 +221,8 @@ class TrainingRun:
         self.decays = {player: self.columns[name] for player, name in self.family.averaged.items()}
         self._clips = any(values["clip_norm"])
         for optimizer in self.crew.optimizers.values():
-            optimizer.betas = self.family.betas(self.columns)
+            optimizer.set(self.family.betas(self.columns), self.columns.get("momentum", 0.0))
+        self._pace = partial(pace, self.options.get("lr_schedule"), self.columns, steps=self._steps)
         self.regularization.switch(self.crew.configs())
         about = (tuple(sorted(self.regularization.on)), tuple(sorted(self.options.items())), self.settings.precision)
         self._scratch = Scratch(Replays(self.family.traces, about))

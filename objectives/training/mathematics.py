@@ -40,6 +40,7 @@ class Mathematics(Protocol):
     measured: Mapping[base.Phase, tuple[str, ...]]  # the metric files that are measured on a complete member
     kept: ClassVar[tuple[str, ...]]  # the parts that are used after training; empty: all of them
     traces: dict[Hashable, Trace]  # the traces of its mapped losses, kept for all runs of this process
+    meanings: Mapping[str, str]  # what the output of each part of its models is: logits, pixels, codes, or posterior (means, log-variances)
     density: bool  # whether its likelihood is a density of real-valued pixels
 
     @classmethod

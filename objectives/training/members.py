@@ -15,7 +15,7 @@ from objectives.base import Config, Knob, Member, ObjectiveError
 from objectives.draws import Live
 from objectives.registry import unknown
 from objectives.terms import Clock
-from objectives.training.optimizers import Adam
+from objectives.training.optimizers import Optimizer
 from objectives.training.regularization import Memories
 
 
@@ -45,7 +45,7 @@ class Crew:
     averages: dict[str, Tensor]
     memories: Memories
     step_memories: Memories
-    optimizers: dict[str, Adam]
+    optimizers: dict[str, Optimizer]
     clock: Clock
     knobs: dict[str, Tensor] = field(default_factory=dict)
     epoch: int = 0

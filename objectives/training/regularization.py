@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from objectives import base, regularizers
-from objectives.draws import Draws, Live
+from objectives.draws import Draws, Fixed, Live
+from objectives.guests import IgnoredError
+from objectives.models._borrowed import Borrowed, ignores_hook
 from objectives.regularizers import Regularizer
+from objectives.state import Held, State
 from objectives.terms import Clock, Context, Corrupt, Memory, Net, Shape, Values, regularized
 from objectives.training.mathematics import Mathematics
 from objectives.training.population import Layout, Pieces
@@ -23,6 +27,8 @@ Thetas = Mapping[str, Tensor]
 Parameters = Mapping[str, Mapping[str, Tensor]]  # part -> name -> tensor
 Knobs = Mapping[str, Tensor]
 Memories = dict[str, dict[str, Tensor]]  # regularizer -> name -> tensor
+# What a user's modules keep from step to step lies beside the memories of regularizers, and behind the weights that are evaluated.
+BUFFERS = "(buffers)"
 
 
 @dataclass(frozen=True)
@@ -44,17 +50,22 @@ class Regularization:
         self.all = regularizers.acting_on(family.name, tuple(family.players))
         self.layouts = {player: Layout({name: parts[name] for name in owned}) for player, owned in family.players.items()}
         self.trained: dict[str, dict[str, tuple[str, torch.Size]]] = {player: {} for player in family.players}
+        self.held = Held(parts)
+        self._stateful = any(isinstance(part, Borrowed) for part in parts.values())  # ours keep and draw nothing
         self.on: dict[str, Regularizer] = {}
         self.unused: frozenset[str] = frozenset()  # knobs of regularizers that are off
 
     def switch(self, configs: Sequence[base.Config]) -> None:
-        """From now on only regularizers that any of these configs has on are computed."""
+        """From now on only regularizers that any of these configs has on are computed. One that cannot act raises IgnoredError."""
         self.on = {
             name: found
             for name, found in self.all.items()
             if not all(found.idle(config.get(name, found.knob.default)) for config in configs)
         }
         self.unused = frozenset(own for name, found in self.all.items() if name not in self.on for own in found.own_names.values())
+
+        for name, found in self.active("layer").items():
+            _handed_out(name, self.family.model, [self.parts[part] for part in self.family.players[found.player]])
 
     def active(self, hook: str, player: str | None = None) -> dict[str, Regularizer]:
         """The regularizers that are on and have `hook`, by knob name; those of one player if one is named."""
@@ -82,9 +93,10 @@ class Regularization:
                 found.append(value.detach().reshape(-1).to(theta))
         return torch.cat(found)
 
-    def memories(self, thetas: Thetas) -> Memories:
-        """One member's first memories."""
-        found: Memories = {}
+    def memories(self, thetas: Thetas, parts: Mapping[str, nn.Module]) -> Memories:
+        """One member's first memories, and the buffers of its freshly built parts."""
+        buffers = self.held.first(parts)
+        found: Memories = {BUFFERS: buffers} if buffers else {}
         for name, regularizer in self.active("memory").items():
             kernels = self.layouts[regularizer.player].kernels(thetas[regularizer.player])
             found[name] = {key: value.detach().clone() for key, value in regularizer.module.memory(kernels).items()}
@@ -114,8 +126,11 @@ class Regularization:
 
         for name, found in self.active("augment").items():
             batch = found.module.augment(batch, context(name), self._value(name, knobs))
-        net = self._net(parameters, moment, trained, training=True)
+        state = State(self.held, memories.get(BUFFERS, {}), draws, training=True) if self._stateful else None
+        net = self._net(parameters, moment, trained, training=True, state=state)
         terms = self.family.loss(player, net, batch, draws, knobs)
+        if state is not None:
+            state.freeze()
         terms = replace(terms, kernels=self._kernels(player, parameters), net=net)
         for name, found in self.active("adjust", player).items():
             terms = found.module.adjust(terms.within(context(name)), self._value(name, knobs))
@@ -129,19 +144,22 @@ class Regularization:
             total = total + found.module.auxiliary(terms.within(context(name)))
         for name, found in self.active("observe", player).items():
             found.module.observe(terms.within(context(name)), self._value(name, knobs))
-        return total, (values, {name: dict(memory) for name, memory in moment.memories.items() if memory})
+        kept = {BUFFERS: state.values} if state is not None and state.values else {}
+        return total, (values, kept | {name: dict(memory) for name, memory in moment.memories.items() if memory})
 
     def evaluated(self, thetas: Thetas, knobs: Knobs, memories: Memories, clock: Clock, draws: Draws) -> dict[str, Tensor]:
         """The weights of the network as it is evaluated, by player: plain parameters of the model, which need no regularizer any more."""
         moment = Moment(draws, knobs, clock, {name: Memory(memories.get(name)) for name in self.on})
         pieces = {player: self.cut(player, theta) for player, theta in thetas.items()}
         parameters = self._net(self._tree(pieces), moment, self._trained(pieces), training=False).parameters
-        return {player: layout.join(parameters) for player, layout in self.layouts.items()}
+        found = {player: layout.join(parameters) for player, layout in self.layouts.items()}
+        return found | ({BUFFERS: self.held.join(memories[BUFFERS], next(iter(found.values())))} if BUFFERS in memories else {})
 
     def plain(self, thetas: Thetas) -> Net:
         """The network of evaluated weights."""
         parameters = {part: named for player, layout in self.layouts.items() for part, named in layout.unflatten(thetas[player]).items()}
-        return evaluation_net(self.family, self.parts, parameters, self.shape, self.latent_dim, self.options)
+        buffers = self.held.split(thetas[BUFFERS]) if BUFFERS in thetas else {}
+        return evaluation_net(self.family, self.parts, parameters, self.shape, self.latent_dim, self.options, buffers)
 
     def cut(self, player: str, theta: Tensor) -> Pieces:
         """A player's θ (P,) in one flat piece for each parameter: the model's, then those that its regularizers train."""
@@ -156,7 +174,14 @@ class Regularization:
         tied = self.layouts[player].tied
         return {f"{part}.{key}": value for (part, key), value in named if value.ndim > 1 and (part, key) not in tied}
 
-    def _net(self, parameters: Parameters, moment: Moment, trained: Mapping[str, Mapping[str, Tensor]], training: bool) -> Net:
+    def _net(
+        self,
+        parameters: Parameters,
+        moment: Moment,
+        trained: Mapping[str, Mapping[str, Tensor]],
+        training: bool,
+        state: State | None = None,
+    ) -> Net:
         """The model with these parameters as training sees it, or with its reparametrizations only."""
         computed = {part: dict(named) for part, named in parameters.items()}
         for name, found in self.active("weights").items():
@@ -172,7 +197,8 @@ class Regularization:
             for hook, into in (("layer", hidden), ("corrupt", inputs)):
                 if training and (active := self.active(hook, player)):
                     into.update(dict.fromkeys(parts, self._chain(hook, active, moment, trained)))
-        return Net(self.parts, computed, shape=self.shape, latent_dim=self.latent_dim, options=self.options, hidden=hidden, inputs=inputs)
+        own: Any = {"shape": self.shape, "latent_dim": self.latent_dim, "options": self.options}
+        return Net(self.parts, computed, hidden=hidden, inputs=inputs, state=state, **own)
 
     def _chain(self, hook: str, active: Mapping[str, Regularizer], moment: Moment, trained: Mapping[str, Mapping[str, Tensor]]) -> Corrupt:
         """The hook `layer` or `corrupt` of several regularizers, one after the other."""
@@ -215,6 +241,17 @@ class Regularization:
         )
 
 
+def _handed_out(name: str, model: str, parts: Sequence[nn.Module]) -> None:
+    """Refuse a λ on hidden activations that a user's modules do not hand out.
+
+    Raises:
+        IgnoredError: none of the parts hands out its activations.
+    """
+    if why := ignores_hook(parts):
+        remedy = f"Write forward(self, x, hidden) and pass activations through `hidden`, or leave {name} out"
+        raise IgnoredError(f"{name} acts on hidden activations, and {model} {why}. {remedy}.")
+
+
 def evaluation_net(
     family: Mathematics,
     parts: Mapping[str, nn.Module],
@@ -222,6 +259,7 @@ def evaluation_net(
     shape: Shape,
     latent_dim: int,
     options: base.Config,
+    buffers: Mapping[str, Tensor] | None = None,
 ) -> Net:
     """The network of given weights as it is evaluated: without noise, with the normalization layers that `options` asks for."""
     hidden: dict[str, Corrupt] = {}
@@ -230,7 +268,11 @@ def evaluation_net(
             own = {short: options[full] for short, full in found.own_names.items() if full in options}
             context = Context(Draws(), Clock(torch.ones(()), 1), shape, options=own, training=False, player=found.player)
             hidden.update(dict.fromkeys(family.players[found.player], _fixed_layer(found, context, value)))
-    return Net(parts, parameters, shape=shape, latent_dim=latent_dim, options=options, hidden=hidden)
+    state = None
+    if any(isinstance(part, Borrowed) for part in parts.values()):
+        like = next(value for named in parameters.values() for value in named.values())
+        state = State(Held(parts), buffers or {}, Fixed("module", like), training=False)
+    return Net(parts, parameters, shape=shape, latent_dim=latent_dim, options=options, hidden=hidden, state=state)
 
 
 def _fixed_layer(found: Regularizer, context: Context, value: base.Value) -> Callable[[Tensor], Tensor]:

@@ -179,6 +179,7 @@ class Answer:
     curve: dict[str, dict[str, Any]]
     spent: dict[str, dict[str, dict[str, float]]]
     notes: list[str] = field(default_factory=list)
+    first: list[str] = field(default_factory=list)  # what is said above the verdict: see `quick_facts.py`
     test: dict[str, Any] | None = None
     better: str = "lower"  # which way the score is better
     score_label: str = ""  # the score's full name: it tells what the number depends on beside the model

@@ -1,12 +1,17 @@
-"""`lagrange check`: which λs of which objectives are alive, as rows. `objectives/checks/alive.py` holds the proofs."""
+"""`lagrange check`: whether models are sound and λs alive, as rows. `objectives/checks/alive.py` holds the proofs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from objectives.base import Check, Settings
+from objectives.checks.alive import WHOLE, check
 from objectives.registry import load, objectives
+from search.cli.sweep import source
+from search.spec.reading import expand
+from search.spec.text import presets
 
 EPOCHS = 10  # schedules (a warm-up) are checked half-way through this many epochs
 
@@ -27,8 +32,6 @@ def rows(
     Raises:
         ObjectiveError: the objective or a λ does not exist.
     """
-    from objectives.checks.alive import check
-
     found = []
     for name, kind in ({objective: load(objective)} if objective else objectives()).items():
         own = {"name": dataset or next(iter(kind.datasets), "none")} | ({"root": root} if root else {})
@@ -36,6 +39,36 @@ def rows(
         for one, said in _by_likelihood(kind, wanted, likelihood):
             found += [_row(name, row) for row in check(kind(Settings(own, EPOCHS, model, said)), one)]
     return sorted(found, key=lambda row: (row["objective"], _order(row)))
+
+
+def is_spec(target: str) -> bool:
+    """Whether TARGET is a preset or a file, and no objective."""
+    return (
+        ":" not in target
+        and target not in objectives()
+        and (target in presets() or target.endswith((".yaml", ".yml")) or Path(target).is_file())
+    )
+
+
+def rows_of_spec(target: str, settings: Sequence[str] = (), knobs: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """The rows of what a spec would train: its model on its data, and each λ that it searches (or those in `knobs`).
+
+    Raises:
+        SpecError: the spec is wrong.
+        ObjectiveError: a λ does not exist, or the objective cannot be made.
+    """
+    found = []
+    for spec in expand(source(target), list(settings)):
+        objective = load(spec.objective)(spec.settings())
+        searched = [name for name in spec.search or {} if objective.knobs[name].off is not None]
+        checked = check(objective, list(knobs) if knobs else searched)
+        if not any(one.knob == WHOLE for one in checked):
+            checked = [Check(WHOLE, True, "", SOUND, proven=bool(objective.probes({}))), *checked]
+        found += [_row(spec.objective, one) for one in checked]
+    return sorted(found, key=lambda row: (row["objective"], _order(row)))
+
+
+SOUND = "its loss is finite, its score is the same at every call, and its parts are trained, see their input and keep to their range"
 
 
 def _order(row: dict[str, Any]) -> tuple[bool, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
@@ -54,19 +55,30 @@ _TITLES = {
 
 def check(
     objective: Annotated[
-        str | None, typer.Argument(metavar="[OBJECTIVE]", help="An objective, or package.module:Class; none: all.")
+        str | None, typer.Argument(metavar="[TARGET]", help="An objective, package.module:Class, a preset or a spec file; none: all.")
     ] = None,
     knobs: Annotated[list[str] | None, typer.Option("--knob", help="Only this λ. Repeatable.")] = None,
     dataset: Annotated[str | None, typer.Option(help="The data set (default: the objective's first).")] = None,
     data_root: Annotated[str | None, typer.Option(help="The folder that holds it.")] = None,
     model: Annotated[str | None, typer.Option(help="The model.")] = None,
     likelihood: Annotated[str | None, typer.Option(help="The likelihood.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of the spec: model=mine:net. Repeatable.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Prove on one batch that each λ changes the loss and its gradient as it should, and not the score. Exit code 1: a λ is not alive."""
+    """Prove on one batch that the model is sound, and that each λ changes the loss and its gradient as it should, and not the score.
+
+    Exit code 1: something is not.
+    """
     from search.cli import checking
 
-    rows = checking.rows(objective, knobs, dataset=dataset, root=data_root, model=model, likelihood=likelihood)
+    if objective is not None and (settings or checking.is_spec(objective)):
+        short = {"dataset.name": dataset, "dataset.root": data_root, "model": model, "likelihood": likelihood}
+        given = [f"{key}={json.dumps(value)}" for key, value in short.items() if value is not None]
+        rows = checking.rows_of_spec(objective, [*given, *(settings or [])], knobs)
+    else:
+        rows = checking.rows(objective, knobs, dataset=dataset, root=data_root, model=model, likelihood=likelihood)
     if as_json:
         printing.as_json(rows)
     else:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,7 +103,8 @@ def sweep(
         until=until,
         prior=prior,
     )
-    specs = expand(source(target), asked, remote=is_remote(address))
+    with redirect_stdout(sys.stderr) if dry_run else nullcontext():  # a user's module may print
+        specs = expand(source(target), asked, remote=is_remote(address))
     place = home_of(home, catalogue_url, tracking_uri, storage)
     print_warnings(specs)
     if dry_run:
@@ -266,7 +268,8 @@ def _print_dry_run(spec: Spec, home: Home, workers: int | None) -> None:
     from search.estimate import dry_run
     from search.telling.live import duration
 
-    plan = dry_run(spec, home=home, workers=workers)
+    with redirect_stdout(sys.stderr):
+        plan = dry_run(spec, home=home, workers=workers)
     console = printing.console()
     console.print(plan.spec.to_yaml().rstrip(), markup=False, highlight=False, soft_wrap=True)
     counts = "; ".join(f"{phase} {count} members, at most {plan.epochs[phase]} epochs" for phase, count in plan.members.items())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from objectives.base import Phase, State
 from search.asking.space import Space
 from search.choosing import from_members, race
 from search.choosing.answer import Answer, Candidate, Row
+from search.choosing.quick_facts import quick_facts
 from search.running.ledger import Ledger
 from search.spec.keys import Spec
 
@@ -99,4 +101,6 @@ class Rounds:
     def answer(self) -> Answer:
         """The answer by what is known now."""
         members, labels = self.ledger.ordered(), self.ledger.labels
-        return from_members.answer(self.spec, self.space, members, self.table(), self.candidates, labels, self.look)
+        found = from_members.answer(self.spec, self.space, members, self.table(), self.candidates, labels, self.look)
+        first = quick_facts(found, members, self.candidates, self.ledger.curves, self.ledger.fact("constant"))
+        return replace(found, first=first)

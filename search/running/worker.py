@@ -186,7 +186,7 @@ def _pack_of(objective: Objective, work: Prepare) -> dict[str, Any]:
 def _checked(objective: Objective, searched: Sequence[str]) -> dict[str, str]:
     """What the check of each searched λ found. If a λ does nothing, or the wrong thing, the sweep ends before it has cost anything."""
     lambdas = [name for name in searched if name in objective.knobs and objective.knobs[name].off is not None]
-    found = check(objective, lambdas) if lambdas else []
+    found = check(objective, lambdas) if searched else []
     dead = [f"{one.knob}: {one.fault}: {one.message}" for one in found if not one.passed]
     if dead:
         raise ObjectiveError("\n".join([*dead, "`lagrange check` repeats this; `--set check=false` searches all the same."]))

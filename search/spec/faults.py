@@ -319,6 +319,10 @@ def name_faults(spec: Spec, objective: type[Objective], remote: bool) -> list[st
     faults = []
     if spec.likelihood is not None and spec.likelihood not in objective.likelihoods:
         faults.append(unknown(f"a likelihood of {spec.objective!r}", spec.likelihood, objective.likelihoods))
+    if spec.output and ":" not in (spec.model or ""):
+        faults.append(
+            f"output must be left out with a model of Lagrange's; got {spec.output!r}. It is for a model of your own, `model: mine:net`."
+        )
     faults += several.faults(spec.metric, objective.metrics, spec.objective)
     decides = spec.score_name or objective.score
     if spec.margin_unit and spec.margin_unit != decides:

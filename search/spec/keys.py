@@ -213,6 +213,7 @@ class Spec(_Part):
     model: str | None = None
     dataset: DatasetSpec = DatasetSpec()
     likelihood: str | None = None
+    output: Literal["probabilities", "logits", "pixels"] | None = None
     search: dict[str, Searched] | None = None
     ranges: Ranges = None
     fixed: dict[str, Scalar] = {}
@@ -364,6 +365,7 @@ class Spec(_Part):
             epochs=self.budget.epochs or DEFAULT_EPOCHS,
             model=self.model,
             likelihood=self.likelihood,
+            output=self.output,
             score=self.score.of if isinstance(self.score, Score) else self.score,
             metric=self.score_name or None,
             measure=self.measure,

@@ -59,6 +59,8 @@ def print_answer(
     if answer.verdict is not Verdict.HELPS and answer.front is not None and (bought := answer.front.bought):
         meaning += f"; but on the front λ gains {' and '.join(bought)}"
     console.print()
+    for fact in answer.first:
+        console.print(Text(fact, style="bold yellow"), soft_wrap=True)
     console.print(Text.assemble((f"{name}: ", "bold"), (answer.verdict_word, f"bold {colour}"), f" – {meaning}"), soft_wrap=True)
     console.print(Text(answer.sentence()), soft_wrap=True)
     console.print(_facts(answer, usual, details))

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from objectives import base, models, registry
 from objectives.base import Member, ObjectiveError, Settings
+from objectives.checks.alive import check
 from objectives.draws import initialized
 from objectives.models._convolutional import Deconv
 from search.spec.keys import Spec
@@ -266,6 +267,14 @@ def test_mapped_equals_one_by_one(name: str, family: str) -> None:
             for key, value in alone.items():
                 scale = max(1.0, float(value.abs().max()))
                 torch.testing.assert_close(mapped[key][k], value, rtol=1e-9, atol=1e-9 * scale, msg=f"{part}.{key}")
+
+
+@pytest.mark.sampled(8)
+@each_light
+def test_the_check_finds_it_sound(name: str, family: str) -> None:
+    kind: Any = registry.load(family)
+    features = {"name": "randconv"} if family == "gan" else None
+    assert check(kind(Settings({"name": "digits", "train_size": 64}, 2, name, batch_size=32, features=features)), []) == []
 
 
 @pytest.mark.sampled(8)

@@ -156,7 +156,7 @@ def wrong_shapes(shape, latent_dim):
 
 
 def two_faults(shape, latent_dim):
-    return {"encoder": nn.Sequential(nn.Linear(64, latent_dim)), "decoder": nn.Sequential(nn.Linear(latent_dim, 64), nn.BatchNorm1d(64))}
+    return {"encoder": nn.Sequential(nn.Linear(64, 5)), "decoder": nn.Sequential(nn.Linear(latent_dim + 1, 64), nn.BatchNorm1d(64))}
 
 
 def bad_input(shape, latent_dim):
@@ -215,7 +215,7 @@ def test_trying_it_out_moves_no_random_numbers(mine: Callable[[str], str]) -> No
         ("no_parts", ["must be a dict of parts, decoder, encoder", "got Part"]),
         ("strange_parts", ["torch.nn.Module", "encoder is builtin_function_or_method"]),
         ("wrong_shapes", ["the decoder must make (n, 64) of (n, 3)", "(2, 63)"]),
-        ("two_faults", ["encoder(x, hidden)", "no buffers", "running_mean", "track_running_stats=False"]),
+        ("two_faults", ["the encoder must make (n, 3)", "(2, 5)", "the decoder must be callable as decoder(x)"]),
         ("bad_input", ["x of shape (n, 64)", "it raises RuntimeError"]),
         ("not_finite", ["the encoder must give finite numbers"]),
         ("raises", ["it raises ValueError: only for 16 pixels", "Correct the function"]),

@@ -1,0 +1,89 @@
+"""What makes a verdict mean little, as a person would see at a glance: nothing learnt yet, constant samples, a training cut short."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
+
+from infra.catalogue import MemberRow, config_hash
+from objectives.base import Phase, State
+from search.choosing import race
+from search.choosing.answer import Answer, Candidate
+from search.choosing.words import number
+
+# Metrics that say how much outputs differ, and below which value they are constant.
+CONSTANT = {
+    "val_active_units": (0.5, "no latent says anything about the image"),
+    "val_output_spread": (0.01, "every image is rebuilt as the same one"),
+    "val_diversity": (0.01, "every noise gives the same image"),
+}
+LAST = 0.2  # share of the epochs in which a curve is looked at
+
+
+def quick_facts(
+    answer: Answer,
+    members: Sequence[MemberRow],
+    chosen: Sequence[Candidate],
+    curves: Mapping[int, Mapping[int, float]],
+    constant: Mapping[str, float],
+) -> list[str]:
+    """What is said above the verdict; empty where all is well.
+
+    Args:
+        answer: the answer.
+        members: every member.
+        chosen: the confirmed configs.
+        curves: the cheap score by member and epoch; lower is better.
+        constant: what a model that knows only the mean image scores, by the score's name; lower is better.
+    """
+    exported = _complete(members, config_hash(answer.recommended, answer.recommended_schedule))
+    off = next((one for one in chosen if race.is_off(one)), None)
+    baseline = _complete(members, config_hash(off.config, off.schedule)) if off is not None else []
+    said = [*_unlearnt(answer, exported, constant), *_constant(exported)]
+    return said + _falling(answer, [curves.get(row.number, {}) for row in baseline])
+
+
+def _complete(members: Sequence[MemberRow], digest: str) -> list[MemberRow]:
+    """The complete members of a config: the confirmed ones, or where there are none those of the search."""
+    mine = [row for row in members if row.config_hash == digest and row.state == State.COMPLETE and row.score is not None]
+    return [row for row in mine if row.phase == Phase.CONFIRM] or mine
+
+
+def _unlearnt(answer: Answer, exported: Sequence[MemberRow], constant: Mapping[str, float]) -> list[str]:
+    """A score that is worse than that of a model which knows only the mean image."""
+    known = constant.get(answer.score_name)
+    if known is None or not exported:
+        return []
+    score = fmean(row.score for row in exported if row.score is not None)
+    if score <= known:
+        return []
+    told = f"the exported config scores {number(score)} {answer.score_name}, and a constant model (always the mean image) {number(known)}"
+    return [f"nothing has been learnt yet: {told}. Train longer, or look at the model; no verdict about λ means anything before that."]
+
+
+def _constant(exported: Sequence[MemberRow]) -> list[str]:
+    """Samples or reconstructions that do not differ."""
+    said = []
+    for name, (least, meaning) in CONSTANT.items():
+        values = [row.metrics[name] for row in exported if math.isfinite(row.metrics.get(name, math.nan))]
+        if values and fmean(values) < least:
+            said.append(f"samples are constant: {name} of the exported config is {number(fmean(values))}, so {meaning}.")
+    return said
+
+
+def _falling(answer: Answer, curves: Sequence[Mapping[int, float]]) -> list[str]:
+    """The off arm still improves by more than λ does, surely (by two standard errors over its seeds)."""
+    drops = []
+    for curve in curves:
+        last = max(curve, default=0)
+        start = round((1 - LAST) * last)
+        if start in curve and last - start >= 1 and math.isfinite(curve[start] - curve[last]):
+            drops.append(curve[start] - curve[last])
+    if len(drops) < 2 or not math.isfinite(answer.effect.mean):
+        return []
+    drop, error = fmean(drops), stdev(drops) / math.sqrt(len(drops))
+    if drop <= abs(answer.effect.mean) or drop <= 2 * error:
+        return []
+    told = f"without λ the curve still falls by {number(drop)} in its last fifth, and the effect of λ is {number(abs(answer.effect.mean))}"
+    return [f"about this budget only: {told}. With more epochs the answer may be another one."]
