@@ -78,10 +78,8 @@ class VAE(Family):
             raise base.ObjectiveError(f"{rule}; {images.record.get('name')} has {low:.3g} to {high:.3g}. Choose likelihood: gaussian.")
         if self.density and "bits_per_dim" in self.measured[base.Phase.CONFIRM]:
             bits_per_dim.gray_levels(images.val[:CHEAP_IMAGES])
-        return {
-            "likelihood": self.likelihood,
-            **({"notes": [note]} if self.likelihood == "bernoulli" and (note := binarized(images)) else {}),
-        }
+        notes = binarized(images) if self.likelihood == "bernoulli" else []
+        return {"likelihood": self.likelihood, "notes": notes}
 
     def start(self, members: Sequence[base.Member]) -> TrainingRun:
         """Begin training. A regularizer that needs another likelihood is refused."""
@@ -243,15 +241,15 @@ class VAE(Family):
         return bernoulli_nats(out, x) if self.likelihood == "bernoulli" else gaussian_nats(out, x, variance)
 
 
-def binarized(images: ImageSet) -> str:
-    """What is said of gray images that a Bernoulli likelihood makes black and white; an empty string if there are none."""
+def binarized(images: ImageSet) -> list[str]:
+    """What is said of gray images that a Bernoulli likelihood makes black and white; nothing if there are none."""
     x = images.val[:CHEAP_IMAGES]
     gray = float(((x > 0) & (x < 1)).float().mean())
     if not gray:
-        return ""
+        return []
     done = "is made black or white anew in every batch, by the likelihood bernoulli: scores are about such images"
     remedy = "likelihood: gaussian, with fixed: {optimal_sigma: 1}, models the gray values"
-    return f"{gray:.0%} of the pixels are gray, and each {done}; {remedy}"
+    return [f"{gray:.0%} of the pixels are gray, and each {done}; {remedy}"]
 
 
 def posterior(net: Net, x: Tensor) -> tuple[Tensor, Tensor]:
