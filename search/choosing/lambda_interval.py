@@ -30,12 +30,13 @@ GAPS = 0.01  # the gaps of an interval hold so many of the minima at most
 NEAR = 0.05  # an arm is a point of the curve if its other knobs differ by less than this part of their ranges
 
 
-def lambda_answer(knob: Knob, config: Mapping[str, Value], surface: Surface | None) -> LambdaAnswer:
+def lambda_answer(knob: Knob, config: Mapping[str, Value], surface: Surface | None, *, off_worse: bool = False) -> LambdaAnswer:
     """The chosen value of a λ with its interval. The other knobs are as in `config`.
 
     The interval holds the λ with the least expected score with probability 0.95: curves are drawn from the posterior distribution of the
     surface, and their minima are counted. It is open at an end of the range where more than 2.5 % of the minima lie. Values in between that
-    are proven worse than the chosen one are no part of it: then it has pieces (`_gaps`).
+    are proven worse than the chosen one are no part of it: then it has pieces (`_gaps`). Nor is the off value, where the final seeds prove
+    that it is worse (`off_worse`).
     """
     axis, value = Axis.of(knob), float(config[knob.name])
     off, ends = float(off_value(knob)), (axis.low, axis.high)
@@ -54,6 +55,8 @@ def lambda_answer(knob: Knob, config: Mapping[str, Value], surface: Surface | No
     inside[first : final + 1] = True
     share = np.bincount(minima, minlength=len(path)) / len(minima)
     kept = inside & ~_gaps(share, rivals, tail)
+    if off_worse and axis.holds(off) and (place := _nearest(path, axis, off)) != _nearest(path, axis, value):
+        kept[place] = False
     pieces = _pieces(path, kept if kept.any() else inside, 0.0 if axis.choices else 0.5 / (len(path) - 1))
     open_low, open_high = float(share[0]) > tail, float(share[-1]) > tail
     if axis.holds(value):
@@ -122,6 +125,10 @@ def _gaps(share: Array, rivals: Array, error: float) -> NDArray[np.bool_]:
     gaps = np.zeros(len(share), dtype=bool)
     gaps[order] = (np.cumsum(share[order]) <= GAPS) & (rivals[order] <= error)
     return gaps
+
+
+def _nearest(path: Array, axis: Axis, value: float) -> int:
+    return int(np.argmin(np.abs(path - axis.u(value))))
 
 
 def _pieces(path: Array, kept: NDArray[np.bool_], half: float) -> list[tuple[float, float]]:

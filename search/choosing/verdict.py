@@ -96,7 +96,7 @@ def answer(
         side = own.get(knob.name, constant)
         drawn = surface if side.arm is not off else None  # a surface of the off arm alone knows nothing of λ
         config = side.arm.config if side.arm is not off else {**off.config, knob.name: off_value(knob)}
-        one = lambda_answer(knob, config, drawn)
+        one = lambda_answer(knob, config, drawn, off_worse=_off_worse(knob, side, arms, alone or len(lambdas) == 1))
         found.append(_alone(one, own.get(knob.name), off) if alone else _with_cost(one, arms, constant.arm))
         whole = [arm_of(each, rows) for each in cands]
         curves[knob.name] = picture(knob, config, drawn, whole, knobs)
@@ -124,6 +124,14 @@ def answer(
         constraints=[*(judged[best.arm.name] if best.arm is not off else []), *judged[off.name]],
         nearest=nearest_miss(rows, constraints, knobs, kept),
     )
+
+
+def _off_worse(knob: Knob, side: Side, arms: Mapping[str, Arm], only: bool) -> bool:
+    """Whether the final seeds prove that this λ at its off value is worse: by the effect where it is the `only` λ, else by its own arm."""
+    without = arms.get(f"{race.WITHOUT}{knob.name}")
+    if without is not None and without is not side.arm:
+        return paired(differences(without, side.arm)).low > 0
+    return only and side.effect.low > 0
 
 
 def _against_constant(sides: Sequence[Side], cands: Sequence[Candidate]) -> list[str]:

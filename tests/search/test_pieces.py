@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from search.choosing.answer import Answer, LambdaAnswer
+from search.choosing.arms import Arm
 from search.choosing.lambda_interval import GAPS, _gaps, _pieces, lambda_answer
+from search.choosing.verdict import Side, _off_worse
 from search.modelling.surface import Surface, Training
 from search.telling import lambda_curve
 from search.telling.answer_text import print_answer
@@ -45,6 +47,25 @@ def test_what_is_proven_worse_is_no_part_of_the_interval(torn: LambdaAnswer) -> 
 def test_where_nothing_in_between_is_proven_worse_the_interval_is_one_piece() -> None:
     one = stopped_above(1e-4)
     assert one.pieces == () and one.parts == ((one.low, one.high),) and not one.holds(1.0)
+
+
+def test_an_off_value_that_the_final_seeds_prove_worse_is_no_part_of_it() -> None:
+    flat = [Training({"beta": beta}, seed, 24 + 0.2 * np.sin(9 * beta + seed)) for seed in (1, 2) for beta in (0.1, 0.3, 0.8, 1.2, 4, 9)]
+    surface = Surface.of(flat, [BETA])
+    with_off, cut = (lambda_answer(BETA, {"beta": 0.5}, surface, off_worse=worse) for worse in (False, True))
+    assert with_off.holds(1.0) and not cut.holds(1.0) and cut.holds(0.5)
+    assert sum(np.log10(high / low) for low, high in cut.parts) > sum(np.log10(high / low) for low, high in with_off.parts) - 0.04
+    assert lambda_answer(BETA, {"beta": 1.01}, surface, off_worse=True).holds(1.01), "nobody cuts the chosen value out"
+
+
+def test_who_proves_that_off_is_worse() -> None:
+    one, two = ({"off": [3.0, 3.1, 3.2], "min": [2.0, 2.2, 2.1]}, {"off": [3.0, 3.1, 3.2], "min": [3.0, 2.9, 3.4]})
+    for scores, worse in ((one, True), (two, False)):
+        arms = {name: Arm(name, {"beta": 0.5}, dict(enumerate(values)), (), {}) for name, values in scores.items()}
+        side = Side.of(arms["off"], arms["min"], 0.0, 0.05, 1)
+        assert _off_worse(BETA, side, arms, True) is worse and not _off_worse(BETA, side, arms, False)
+        without = {**arms, "without:beta": arms["off"]}
+        assert _off_worse(BETA, side, without, False) is worse, "with several λ the arm without this one says it"
 
 
 def test_everybody_shows_the_same_pieces(torn: LambdaAnswer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
