@@ -6,8 +6,8 @@ does not return, that is an error with its name.
 
 from __future__ import annotations
 
-import _thread
 import contextlib
+import ctypes
 import io
 import sys
 import threading
@@ -32,16 +32,13 @@ def guest(name: str, doing: str) -> Iterator[None]:
         name: what is run (`model 'mine:net'`). doing: what it does then (`while its module is imported`).
 
     Raises:
-        ObjectiveError: it ended the program, or had not returned after two minutes (where this is the main thread, which alone can be
-            interrupted).
+        ObjectiveError: it ended the program, or had not returned after two minutes (and is in Python, not in one long call of C).
     """
     watch = _Watch(f"{name} {doing}")
     try:
         with contextlib.redirect_stdout(_Named(name)), watch:
             yield
-    except KeyboardInterrupt:
-        if not watch.over:
-            raise
+    except _OverdueError:
         rule = f"{name} must return {doing}; it has not for {LONGEST_SECONDS:g} s"
         raise ObjectiveError(f"{rule}. Does it loop, or train? Put what runs by itself under `if __name__ == '__main__':`.") from None
     except SystemExit as error:
@@ -49,13 +46,19 @@ def guest(name: str, doing: str) -> Iterator[None]:
         raise ObjectiveError(f"{rule}. Put what runs by itself under `if __name__ == '__main__':`.") from error
 
 
+class _OverdueError(BaseException):
+    """Raised inside a guest that took too long. It is no Exception, so that a guest does not catch it by chance."""
+
+
 class _Watch:
-    """Tells what is waited for, and interrupts the main thread where it waits too long."""
+    """Tells what is waited for, and raises in the waiting thread where it takes too long.
+
+    A signal would do only in the main thread, and not where signals are ignored, as in a process in the background.
+    """
 
     def __init__(self, what: str) -> None:
-        self._what, self._main = what, threading.current_thread() is threading.main_thread()
+        self._what, self._thread = what, threading.get_ident()
         self._done, self._lock = threading.Event(), threading.Lock()
-        self.over = False
 
     def __enter__(self) -> None:
         threading.Thread(target=self._wait, daemon=True).start()
@@ -68,12 +71,11 @@ class _Watch:
         if self._done.wait(NOTICE_SECONDS):
             return
         print(f"{self._what}: has not returned for {NOTICE_SECONDS:g} s", file=sys.stderr, flush=True)
-        if self._done.wait(LONGEST_SECONDS - NOTICE_SECONDS) or not self._main:
+        if self._done.wait(LONGEST_SECONDS - NOTICE_SECONDS):
             return
         with self._lock:
             if not self._done.is_set():
-                self.over = True
-                _thread.interrupt_main()
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), ctypes.py_object(_OverdueError))
 
 
 class _Named(io.TextIOBase):
