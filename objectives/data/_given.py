@@ -18,6 +18,7 @@ from objectives.data._options import LABELLED, PIXELS, choice_fault, digest, ref
 from objectives.data._splits import WHOLE
 
 LARGE = 2**28  # bytes of arrays that are left where they are and read by index, 256 MB
+MANY = 20_000  # images of a split that are remarked upon where the array is large
 SAMPLED = 4096  # images of a large array that its hash is made of, spread evenly
 # What a user's own images understand. `white` is the value that is white, `ground` the colour below transparent pixels.
 IMAGES: Mapping[str, Any] = {**_shares.SHARES, **_splits.OVERLAP, "white": None, "ground": None, **PIXELS, **LABELLED}
@@ -133,6 +134,7 @@ def load(
     notes = [*_splits.note(options, given.sizes), *form.notes]
     if missing:
         notes.append(f"{missing:,} labels are -1 or NaN, which means that there is none: these images are in no class")
+    notes += _many(kept) if by_index else []
     if not (by_index and WHOLE in given.images):
         notes += _overlap(form.take, kept, options, given, said)
     source = _sampled(form.take, given, labels) if by_index else digest(form.take(everything), labels)
@@ -147,6 +149,17 @@ def _looked_at(given: Given, options: Mapping[str, Any], kept: Mapping[str, Posi
     """The images of a large set whose values are looked at: what is kept; of bytes, which are always gray values, some of it."""
     byte = all(array.dtype == np.uint8 for array in given.images.values()) and not given.table and options.get("white") is None
     return [rows[:SAMPLED] if byte else rows for rows in kept.values()]
+
+
+def _many(kept: Mapping[str, Positions]) -> list[str]:
+    """What is said of splits of a large array that take long to be scored on."""
+    sizes = {split: len(kept[split]) for split in ("val", "test") if len(kept[split]) > MANY}
+    told = ", ".join(f"{split} {size:,}" for split, size in sizes.items())
+    return (
+        [f"trained models are scored on all of {told}, at once: val_size: 5000 and test_size: 5000 take less time and memory"]
+        if sizes
+        else []
+    )
 
 
 def _form(given: Given, options: Mapping[str, Any], train: Positions, looked_at: Sequence[Positions], said: Said) -> Form:

@@ -415,6 +415,8 @@ def test_a_large_array_is_mapped_and_read_by_index(how: str, tmp_path: Path, mon
     else:
         options = saved(tmp_path, images=x, labels=np.arange(60) % 2)
         images = data.load({**options, "path": str(tmp_path / f"own.{how}"), "train_size": 5})
+    assert not notes(images)
+    monkeypatch.setattr(_given, "MANY", 11)
     assert len(opened) == 1 and isinstance(opened[0], np.memmap)
     assert all(isinstance(getattr(images, split), Stored) for split in SPLITS)
     expected = torch.from_numpy(x).permute(0, 3, 1, 2).float() / 255
