@@ -40,7 +40,7 @@ class Report(Callback):  # type: ignore[misc]  # lightning is untyped to mypy he
 
     def __init__(self, trial: Trial, metrics: Sequence[str] = ()) -> None:
         self._trial, self._metrics = trial, tuple(metrics)
-        self._trained: frozenset[str] | None = None  # what the training had logged when the first validation began
+        self._trained = frozenset[str]()  # what the training had logged when the first validation began
         self._reports = 0
         self._written = ""  # a checkpoint that is not the trial's yet
         self._loaded = self._restored = False
@@ -84,7 +84,7 @@ class Report(Callback):  # type: ignore[misc]  # lightning is untyped to mypy he
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         """Note what the training has logged: that is not reported."""
-        if self._trained is None and not trainer.sanity_checking:
+        if not self._metrics:
             self._trained = frozenset(trainer.callback_metrics)
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
@@ -99,8 +99,8 @@ class Report(Callback):  # type: ignore[misc]  # lightning is untyped to mypy he
         self._reports += 1
         trainer.should_stop = trainer.should_stop or self._reports >= self._trial.max_epochs
         logged = trainer.callback_metrics
-        names = self._metrics or [name for name in logged if name not in (self._trained or ())]
-        self._trial.report(**{name: logged[name] for name in names if name in logged})
+        self._metrics = self._metrics or tuple(name for name in logged if name not in self._trained)
+        self._trial.report(**{name: logged[name] for name in self._metrics if name in logged})
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Write a checkpoint beside the last one. Lightning goes on from here exactly, and from no other place."""

@@ -58,7 +58,7 @@ def train(trial):
     """One training."""
     torch.manual_seed(trial.seed)
     generator, critic = mlp(CODE, 2), mlp(2, 1)
-    players = [torch.optim.Adam(one.parameters(), trial.lr, betas=(0.5, 0.99)) for one in (critic, generator)]
+    players = [torch.optim.Adam(one.parameters(), trial.lr, betas=(0.9, 0.99)) for one in (critic, generator)]
     schedules = [torch.optim.lr_scheduler.LinearLR(one, 1.0, 0.1, trial.max_epochs) for one in players]
     parts = {"generator": generator, "critic": critic, "d": players[0], "g": players[1], "s0": schedules[0], "s1": schedules[1]}
     if (state := trial.load()) is not None:  #

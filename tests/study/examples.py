@@ -45,8 +45,8 @@ class Example:
 
 ALL = {
     "vae": Example("vae.yaml", "beta", (1.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.4, 2.0, 4.0), (5e-3, 1e-2, 2e-2)),
-    "gan": Example("gan.py", "r1", (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0), (3e-3, 1e-2, 3e-2)),
-    "denoise": Example("denoise.py", "noise", (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1.0), (5e-3, 1e-2, 2e-2)),
+    "gan": Example("gan.py", "r1", (0.0, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0), (1e-3, 3e-3, 1e-2)),
+    "denoise": Example("denoise.py", "noise", (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1.0), (1e-2, 2e-2)),
 }
 
 
@@ -117,7 +117,8 @@ def effect(example: Example, found: Mapping[tuple[float, float], np.ndarray]) ->
     gains = found[arms[0]] - found[arms[1]]
     half = stats.t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1) / len(gains) ** 0.5
     (value, rate), at = arms[1], f"{example.knob} = {off:g} at lr = {arms[0][1]:g}"
-    return f"{example.knob} = {value:g} at lr = {rate:g} gains {gains.mean():.3g} [{gains.mean() - half:.3g}, {gains.mean() + half:.3g}] over {at}"
+    interval = f"{gains.mean():.3g} [{gains.mean() - half:.3g}, {gains.mean() + half:.3g}]"
+    return f"{example.knob} = {value:g} at lr = {rate:g} gains {interval} over {at}"
 
 
 def main() -> None:
