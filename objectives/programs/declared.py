@@ -12,7 +12,23 @@ from objectives.base import Better, Knob, Metric, ObjectiveError, Value
 
 # What a trial has beside its knobs. A knob of such a name could not be read.
 TAKEN = frozenset(
-    ("config", "device", "epochs", "finish", "folder", "load", "number", "phase", "report", "save", "seed", "score", "better", "metrics")
+    [
+        "better",
+        "config",
+        "device",
+        "epochs",
+        "finish",
+        "folder",
+        "load",
+        "max_epochs",
+        "metrics",
+        "number",
+        "phase",
+        "report",
+        "save",
+        "score",
+        "seed",
+    ]
 )
 
 

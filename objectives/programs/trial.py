@@ -122,6 +122,11 @@ class Trial:
         found = torch.accelerator.current_accelerator()
         return "cpu" if found is None else found.type
 
+    @property
+    def max_epochs(self) -> int:
+        """How many epochs the training has in all, for schedules and for loops that are not written here."""
+        return self._request.epochs
+
     def epochs(self) -> Iterator[int]:
         """The epochs that are left, counted from 0. After `load` has found a checkpoint they go on behind it."""
         progress = self._progress
@@ -214,6 +219,7 @@ class Trial:
         progress = self._progress
         progress.start = progress.here = int(kept["epoch"])
         progress.random = kept["random"]
+        _set_random(progress.random)  # `epochs` does it again; a loop of one's own may do without it
         return kept["state"]
 
     def finish(
