@@ -50,7 +50,7 @@ class ProgramObjective(Objective):
         wanted = [name for name, one in self.knobs.items() if name in names or not one.is_lambda]
         checks, notes = alive.check(self, wanted)
         self._notes += notes
-        return checks
+        return [*(Check("(seed)", True, "", note) for note in notes), *checks]
 
     def starts(self, member: Member, folder: Path, again: bool, epochs: int, asked: Sequence[Config]) -> MemberProcess:
         """Start the process of a member that trains for so many epochs. `again`: it goes on in its folder.

@@ -59,11 +59,11 @@ def rows_of_spec(target: str, settings: Sequence[str] = (), knobs: Sequence[str]
     """
     found = []
     for spec in expand(source(target), list(settings)):
-        objective = load(spec.objective)(spec.settings())
+        objective = spec.trained(spec.settings())
         searched = [name for name in spec.search or {} if objective.knobs[name].off is not None]
         checked = check(objective, list(knobs) if knobs else searched)
-        if not any(one.knob == WHOLE for one in checked):
-            checked = [Check(WHOLE, True, "", SOUND, proven=bool(objective.probes({}))), *checked]
+        if not any(one.knob == WHOLE for one in checked) and objective.probes({}):
+            checked = [Check(WHOLE, True, "", SOUND), *checked]
         found += [_row(spec.objective, one) for one in checked]
     return sorted(found, key=lambda row: (row["objective"], _order(row)))
 
