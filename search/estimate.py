@@ -23,7 +23,7 @@ from infra.storage import Home
 from objectives.base import Phase, State
 from search.asking.space import Space
 from search.choosing.arms import CONFIDENCE, t_quantile
-from search.choosing.from_members import error_of, planned, seeds_asked
+from search.choosing.from_members import between_planned, error_of, planned, seeds_asked
 from search.choosing.race import MOST_SEEDS, Look
 from search.choosing.words import number
 from search.schedulers import evolving
@@ -192,9 +192,13 @@ def dry_run(spec: Spec, *, home: Home | None = None, workers: int | None = None,
 def _counted(spec: Spec, past: Past, workers: int) -> DryRun:
     """Members and epochs, without a time."""
     members = planned(spec)
-    epochs = {phase: count * (spec.budget.epochs or 0) for phase, count in members.items()}
+    each, more = spec.budget.epochs or 0, between_planned(spec)
+    epochs = {phase: count * each for phase, count in members.items()}
+    epochs[Phase.CONFIRM] -= more * each  # members between the rounds get epochs that the search left
     share = past.kept_share()
     expected = share * epochs[Phase.SEARCH] + epochs[Phase.CONFIRM] if share is not None else None
+    if expected is not None:
+        expected = min(expected + more * each, sum(epochs.values()))
     return DryRun(spec, members, epochs, workers, math.nan, "", expected)
 
 

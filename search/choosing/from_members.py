@@ -12,7 +12,7 @@ from objectives.base import Phase, State
 from search import schedulers as stopping
 from search.asking.seeds import derive
 from search.asking.space import AGAINST_OFF, BASELINE, OFF_ARM, Space
-from search.choosing import candidates, front, insight, race, schedules, verdict
+from search.choosing import between, candidates, front, insight, race, schedules, verdict
 from search.choosing.answer import Answer, Candidate, LambdaAnswer, Row, SelectionError
 from search.choosing.arms import arm_of, differences, mean_of, paired
 from search.choosing.feasibility import surface_of
@@ -103,15 +103,44 @@ def _with_todays(found: Sequence[Candidate], space: Space, seeds: int) -> list[C
 
 def planned(spec: Spec) -> dict[str, int]:
     """How many members each phase will have at most."""
-    space = Space(spec, spec.trained)
-    lambdas, alone, confirm = len(space.lambdas), bool(spec.alone), spec.confirm
-    usual = front.USUAL if len(spec.asked) > 1 else candidates.usual(lambdas, alone)
-    configs = confirm.configs if confirm.configs is not None else usual
-    final = min(configs, finalists_planned(spec))
-    screened = configs * confirm.screen if configs > final and confirm.seeds else 0
-    apart = bool(stopping.evolving(spec.scheduler)) + bool(spec.baseline and space.against == AGAINST_OFF)  # a schedule, the baseline
-    more = apart * confirm.seeds if final else 0
-    return {Phase.SEARCH: spec.budget.trials, Phase.CONFIRM: screened + final * confirm.seeds + more}
+    configs, final = _configs_planned(spec)
+    screened = configs * spec.confirm.screen if configs > final and spec.confirm.seeds else 0
+    against_off = Space(spec, spec.trained).against == AGAINST_OFF
+    apart = bool(stopping.evolving(spec.scheduler)) + bool(spec.baseline and against_off)  # a schedule, the baseline
+    more = apart * spec.confirm.seeds if final else 0
+    return {Phase.SEARCH: spec.budget.trials, Phase.CONFIRM: screened + between_planned(spec) + final * spec.confirm.seeds + more}
+
+
+def _configs_planned(spec: Spec) -> tuple[int, int]:
+    """How many configs the first round trains at most, and how many of them the final round."""
+    usual = front.USUAL if len(spec.asked) > 1 else candidates.usual(len(Space(spec, spec.trained).lambdas), bool(spec.alone))
+    configs = spec.confirm.configs if spec.confirm.configs is not None else usual
+    return configs, min(configs, finalists_planned(spec))
+
+
+def between_planned(spec: Spec) -> int:
+    """How many members are searched between the rounds at most. They get only epochs that early stopping saved."""
+    configs, final = _configs_planned(spec)
+    if len(spec.asked) > 1 or not spec.confirm.seeds or configs <= final or spec.scheduler == "none":
+        return 0
+    return spec.confirm.between * spec.confirm.screen
+
+
+def searched_between(spec: Spec, space: Space, rows: Sequence[Row], found: Sequence[Candidate]) -> list[Candidate]:
+    """The configs that are searched between the rounds. They get only epochs that the search left; none where there were some before."""
+    each, epochs = spec.confirm.screen, spec.settings().epochs
+    if not between_planned(spec) or any(between.is_between(one.arm) for one in found):
+        return []
+    left = sum(epochs - (row.epochs - row.start) for row in rows if row.phase == Phase.SEARCH)
+    return between.proposals(
+        [one for one in found if not one.schedule],
+        rows,
+        space.knobs,
+        candidates.lambdas_of(space.knobs, spec.simplify),
+        min(spec.confirm.between, left // (each * epochs)),
+        alone=space.alone,
+        constraints=spec.demands,
+    )
 
 
 def finalists_planned(spec: Spec) -> int:
@@ -322,7 +351,9 @@ def _with_baseline(found: Answer, space: Space, rows: Sequence[Row], chosen: Seq
 
 def _round(row: Row, spec: Spec) -> str:
     """What the phase of a member is called where it is told what each phase cost."""
-    return row.phase if row.phase != Phase.CONFIRM else "first round" if row.seed in screening_seeds(spec) else "final round"
+    if row.phase != Phase.CONFIRM or row.seed not in screening_seeds(spec):
+        return "final round" if row.phase == Phase.CONFIRM else row.phase
+    return "between the rounds" if between.is_between(row.arm) else "first round"
 
 
 def to_read(

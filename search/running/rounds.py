@@ -51,6 +51,8 @@ class Rounds:
             # Where time is short, the first round is left out before seeds of the final one are.
             if screening and self._room() >= len(screening) + race.FEWEST * final:
                 return screening
+            if not screening and (more := self._between(race.FEWEST * final)):
+                return more
             asked = from_members.seeds_asked(self.spec)
             most = min(asked, max(2, int(min(asked, self._room() / final))))
             if most < asked:
@@ -63,6 +65,20 @@ class Rounds:
                 self._choose(longer)
                 return self._final()
         return missing
+
+    def _between(self, kept: int) -> Missing:
+        """Members of configs that the surface asks for after the first round. So many of the wall time's members are kept for the final.
+
+        The configs are candidates, in the catalogue, before their first member is. A new driver finds them there, and adds no others.
+        """
+        if not self._has_rivals() or not self.spec.confirm.screen:
+            return []
+        more = from_members.searched_between(self.spec, self.space, self.table(), self.candidates)
+        seeds = from_members.screening_seeds(self.spec)
+        if not more or self._room() < len(more) * len(seeds) + kept:
+            return []
+        self._choose([*self.candidates, *more])
+        return self._missing(more, seeds)
 
     def seeds(self) -> list[int]:
         """The seeds of the final round."""

@@ -61,10 +61,12 @@ class Confirm(_Part):
     """The race on fresh seeds: `configs` configs, the off arm among them, on `screen` seeds each; then the finalists on `seeds` seeds each.
 
     `configs` None: as many as the λs need. 0 configs or 0 seeds: no race. `screen` 0: the finalists are chosen without a first round.
+    `between`: so many configs at most are searched after the first round, on its seeds, with epochs that early stopping saved.
     """
 
     configs: int | None = None
     screen: int = Field(default=2, ge=0)
+    between: int = Field(default=2, ge=0)
     seeds: int = 8
 
 
