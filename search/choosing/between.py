@@ -7,9 +7,9 @@ The configs are those with the greatest knowledge gradient, one after the other:
 
     KG(x) = min_i m_i − E_z [ min_i (m_i + z Σ_ix / √(Σ_xx + e²(x))) ],    z ~ N(0, 1)
 
-m and Σ are the posterior mean and covariance of the score at the configs i of a pool, m with what losses and broken constraints cost, e(x) is
-the noise of one training. What is chosen counts as trained, with the score that was expected of it (kriging believer), when the next one
-is. Frazier, Powell and Dayanik 2009, INFORMS J. Computing 21; Ginsbourger, Le Riche and Carraro 2010.
+m and Σ are the posterior mean and covariance of the score at the configs i of a pool; m has in it what losses and broken constraints cost.
+e(x) is the noise of one training. When the next config is chosen, those before it count as trained, with the scores that were expected
+of them (kriging believer). Sources: Frazier, Powell and Dayanik 2009, INFORMS J. Computing 21; Ginsbourger, Le Riche and Carraro 2010.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from search.choosing.answer import Candidate, Row
 from search.choosing.candidates import off_value, same
 from search.choosing.feasibility import LIKELY, surface_of
 from search.choosing.race import is_off
+from search.choosing.words import number
 from search.modelling.axis import Axis
 from search.modelling.minimum import cover, numeric, rounded
 from search.modelling.process import Array
@@ -34,6 +35,7 @@ from search.spec.constraints import Constraint
 ARM = "between"
 NEAR, SPREAD = 256, 0.1  # configs of the pool around the best candidate, and how far they lie from it, as a part of each range
 OUTCOMES = 6  # equally likely outcomes of a training, over which the expectation is taken
+NOTHING = 1e-9  # a gain, in standard deviations of all scores, that is rounding
 WHY = "searched between the rounds: by the fit, one more training here tells most about the minimum"
 
 
@@ -73,10 +75,21 @@ def proposals(
         share = len(range(turn, count, len(sides)))
         if arms and share:
             others = [knob.name for knob in lambdas if knob not in mine]
-            free = with_a_lambda(without(others, knobs), knobs) if others else list(knobs)
+            free = with_a_lambda(without(others, knobs)) if others else list(knobs)
             for config in _chosen(surface, _pool(surface, arms, free), found, knobs, mine, share):
                 new.append(Candidate(f"{ARM}{len(new) + 1}{tail}", config, WHY))
     return new
+
+
+def said(cands: Sequence[Candidate], lambdas: Sequence[Knob]) -> list[str]:
+    """What was searched between the rounds, and whether it came to the final, for a reader of the answer; empty where nothing was."""
+    mine = [one for one in cands if is_between(one.arm)]
+    if not mine:
+        return []
+    places = "; ".join(", ".join(f"{knob.name} {number(float(one.config[knob.name]))}" for knob in lambdas) for one in mine)
+    finals = [one.arm for one in mine if one.final]
+    became = f"{' and '.join(finals)} came to the final round" if finals else "none of them came to the final round"
+    return [f"between the rounds {len(mine)} more config{'s were' if len(mine) > 1 else ' was'} trained ({places}); {became}"]
 
 
 def _pool(surface: Surface, arms: Sequence[Candidate], free: Sequence[Knob]) -> list[dict[str, Value]]:
@@ -112,7 +125,7 @@ def _chosen(
     while len(chosen) < count:
         gains = np.where(fit, _gains(process.mean(points) + cost, process.covariance(points), noise), 0.0)
         for place in np.argsort(-gains):
-            if gains[place] <= 0.0:
+            if gains[place] <= NOTHING:
                 return chosen
             if not any(same(pool[place], one, knobs) for one in taken):
                 break

@@ -319,6 +319,7 @@ def answer(
     found = replace(
         found,
         goals=goals,
+        notes=[*found.notes, *between.said(chosen, candidates.lambdas_of(space.knobs, spec.simplify))],
         score_label=labels.get(name, ""),
         measured=_measured(spec, found, final, chosen, labels),
         spent=verdict.spent([replace(row, phase=_round(row, spec)) for row in rows]),

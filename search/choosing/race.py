@@ -1,6 +1,7 @@
 """Who is trained on fresh seeds, how often, and when enough is known: a race in two rounds.
 
-1. *Screening*: every candidate on the same few seeds. The surface is fitted again, and says which off arm and which λ arm are the best.
+1. *Screening*: every candidate on the same few seeds. The surface is fitted again, and asks for a few more configs on these seeds
+   (`between.py`). Then it says which off arm and which λ arm are the best.
 2. *Final*: these two (and, where several λ are on, the λ arm without each of them) on seeds that nobody used before. Only these seeds
    make the effect, the verdict and the promise. So the choice, which used other seeds, does not bias them, and their intervals need no
    correction for the number of candidates.
