@@ -86,10 +86,10 @@ def said(cands: Sequence[Candidate], lambdas: Sequence[Knob]) -> list[str]:
     mine = [one for one in cands if is_between(one.arm)]
     if not mine:
         return []
-    places = "; ".join(", ".join(f"{knob.name} {number(float(one.config[knob.name]))}" for knob in lambdas) for one in mine)
-    finals = [one.arm for one in mine if one.final]
-    became = f"{' and '.join(finals)} came to the final round" if finals else "none of them came to the final round"
-    return [f"between the rounds {len(mine)} more config{'s were' if len(mine) > 1 else ' was'} trained ({places}); {became}"]
+    on = [[knob for knob in lambdas if one.config[knob.name] != off_value(knob)] for one in mine]
+    places = [", ".join(f"{k.name} {number(float(one.config[k.name]))}" for k in acting) for one, acting in zip(mine, on, strict=True)]
+    finals = " and ".join(one.arm for one in mine if one.final) or "none"
+    return [f"configs that were searched between the rounds: {'; '.join(places)}; of them came to the final round: {finals}"]
 
 
 def _pool(surface: Surface, arms: Sequence[Candidate], free: Sequence[Knob]) -> list[dict[str, Value]]:
