@@ -35,6 +35,7 @@ from search.spec.constraints import Constraint
 ARM = "between"
 NEAR, SPREAD = 256, 0.1  # configs of the pool around the best candidate, and how far they lie from it, as a part of each range
 OUTCOMES = 6  # equally likely outcomes of a training, over which the expectation is taken
+WORTH = 0.01  # the least gain that is worth the round, in standard deviations of one training
 NOTHING = 1e-9  # a gain, in standard deviations of all scores, that is rounding
 WHY = "searched between the rounds: by the fit, one more training here tells most about the minimum"
 
@@ -54,7 +55,7 @@ def proposals(
     alone: bool = False,
     constraints: Sequence[Constraint] = (),
 ) -> list[Candidate]:
-    """At most `count` new configs, each of which is no candidate yet; fewer where nothing is expected of more.
+    """At most `count` new configs, each of which is no candidate yet; none where less than `WORTH` is expected of the first of them.
 
     Args:
         found: the candidates, which the first round has trained.
@@ -125,7 +126,7 @@ def _chosen(
     while len(chosen) < count:
         gains = np.where(fit, _gains(process.mean(points) + cost, process.covariance(points), noise), 0.0)
         for place in np.argsort(-gains):
-            if gains[place] <= NOTHING:
+            if gains[place] <= (NOTHING if chosen else max(NOTHING, WORTH * surface.noise)):
                 return chosen
             if not any(same(pool[place], one, knobs) for one in taken):
                 break
