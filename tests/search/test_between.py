@@ -16,6 +16,7 @@ from search.choosing import between, from_members
 from search.choosing.answer import Candidate, Row
 from search.choosing.between import proposals
 from search.choosing.candidates import candidates, same
+from search.choosing.feasibility import surface_of
 from search.choosing.race import Look
 from search.estimate import Past, _counted
 from search.running.work import Progress, Result, Train
@@ -135,6 +136,19 @@ def test_choices_take_part() -> None:
     assert new and all(one.config["act"] in ("relu", "elu") for one in new)
 
 
+def test_where_less_than_a_hundredth_of_the_noise_is_expected_nothing_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = trained(GRID, bowl)
+    found, gains = screened([L2, LR], rows), between._gains
+    surface = surface_of(rows, [L2, LR], [])
+    assert surface is not None
+    for share, count in ((0.99, 0), (1.01, 2)):
+        # The greatest gain is this share of what is just worth the round.
+        monkeypatch.setattr(
+            between, "_gains", lambda *given, share=share: gains(*given) / gains(*given).max() * share * between.WORTH * surface.noise
+        )
+        assert len(proposals(found, rows, [L2, LR], [L2], 2)) == count
+
+
 def test_where_there_is_no_fit_nothing_is_proposed() -> None:
     rows = trained(GRID[:2], bowl)
     assert proposals([Candidate("off", GRID[0], ""), Candidate("min", GRID[1], "")], rows, [L2, LR], [L2], 2) == []
@@ -176,7 +190,7 @@ def truth(config: Any) -> float:
 
 
 def sweep(folder: Path, **keys: Any) -> tuple[list[Any], Any, list[Candidate]]:
-    with Halved(folder, {**SPEC, **keys}, truth) as one:
+    with Halved(folder, {**SPEC, **keys}, truth, sd=0.3, shift=0.1) as one:
         found = one.run()
         assert found is not None
         return one.ledger.ordered(), found, list(one.plan.rounds.candidates)
@@ -230,7 +244,7 @@ def test_there_is_none_where(keys: dict[str, Any], tmp_path: Path) -> None:
 
 def test_where_time_is_short_the_final_seeds_are_kept(tmp_path: Path) -> None:
     """After the first round there is time for the four final seeds of two arms and for one member more; two would be searched."""
-    with Halved(tmp_path, SPEC, truth) as one:
+    with Halved(tmp_path, SPEC, truth, sd=0.3, shift=0.1) as one:
         rounds = one.plan.rounds
         rounds._room = lambda: 9.0 if any(row.phase == Phase.CONFIRM for row in one.ledger.ordered()) else math.inf
         assert one.run() is not None
@@ -250,7 +264,7 @@ def test_trials_that_are_added_race_again_with_configs_of_their_own(tmp_path: Pa
     """The next look begins without candidates; so it may search between its rounds, too."""
     _, _, cands = sweep(tmp_path)
     again = [one for one in cands if not between.is_between(one.arm)]
-    with Halved(tmp_path, SPEC, truth) as one:
+    with Halved(tmp_path, SPEC, truth, sd=0.3, shift=0.1) as one:
         table = one.plan.table()
         assert from_members.searched_between(one.spec, one.space, table, cands) == [], "once in a race"
         assert len(from_members.searched_between(one.spec, one.space, table, again)) == 2
