@@ -100,14 +100,14 @@ def test_nothing_is_trained_near_what_was_lost() -> None:
     configs: list[dict[str, Value]] = [{"l2": l2} for l2 in (0.0, 1e-3, 1e-2, 0.05, 0.3, 0.8, 1.2, 3.0, 10.0) for _ in range(2)]
     rows = trained(configs, lambda config: math.nan if float(config["l2"]) > 1 else 10 - float(config["l2"]))
     new = proposals(screened([L2], rows), rows, [L2], [L2], 4)
-    assert all(float(one.config["l2"]) < 1 for one in new)
+    assert new and all(float(one.config["l2"]) < 1 for one in new)
 
 
-def test_nothing_is_trained_where_a_constraint_is_surely_broken() -> None:
+def test_nothing_is_trained_where_a_constraint_is_likely_broken() -> None:
     rows = [Row(**{**vars(row), "metrics": {"size": float(row.config["l2"])}}) for row in trained(GRID, bowl)]
-    constraints = [Constraint("size", "<=", 0.01)]
+    constraints = [Constraint("size", "<=", 0.05)]
     new = proposals(screened([L2, LR], rows, constraints=constraints), rows, [L2, LR], [L2], 3, constraints=constraints)
-    assert all(float(one.config["l2"]) < 0.1 for one in new)
+    assert new and all(float(one.config["l2"]) <= 0.05 for one in new)
 
 
 def test_lambdas_that_are_searched_alone_take_turns_with_the_others_off() -> None:
