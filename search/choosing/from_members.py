@@ -133,7 +133,7 @@ def searched_between(spec: Spec, space: Space, rows: Sequence[Row], found: Seque
         return []
     left = sum(epochs - (row.epochs - row.start) for row in rows if row.phase == Phase.SEARCH)
     return between.proposals(
-        [one for one in found if not one.schedule],
+        [one for one in found if not one.apart],
         rows,
         space.knobs,
         candidates.lambdas_of(space.knobs, spec.simplify),
