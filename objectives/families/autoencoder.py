@@ -88,7 +88,7 @@ class Autoencoder(Family):
     def constant(self, images: ImageSet) -> dict[str, float]:
         """The score of a model that always gives the mean training image."""
         target = _target(images, "val")[:CHEAP_IMAGES].flatten(1)
-        found = half_squared_error(_target(images, "train").flatten(1).mean(0).expand_as(target), target).mean()
+        found = half_squared_error(_target(images, "train")[: comparable(images)].flatten(1).mean(0).expand_as(target), target).mean()
         return {"val_half_sse": float(found), "val_mse_pixel": 2 * float(found) / target.shape[1]}
 
     def picture(self, net: Net, images: ImageSet) -> tuple[Tensor, int] | None:

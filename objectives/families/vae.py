@@ -170,7 +170,7 @@ class VAE(Family):
 
     def constant(self, images: ImageSet) -> dict[str, float]:
         """The scores of a model that gives every image the mean training image as its expectation, in expectation over binarization."""
-        x, mean = images.val[:CHEAP_IMAGES].flatten(1), images.train.flatten(1).mean(0)
+        x, mean = images.val[:CHEAP_IMAGES].flatten(1), images.train[: comparable(images)].flatten(1).mean(0)
         out = torch.logit(mean, eps=1e-6) if self.likelihood == "bernoulli" else mean
         nats = float(self._neg_log_likelihood(out.expand_as(x), x).mean())
         return {"val_nll_nats": nats, "val_neg_elbo_nats": nats}

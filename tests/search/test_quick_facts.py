@@ -24,7 +24,8 @@ SEEDS = 4
 
 
 def member(number: int, config: dict[str, Any], score: float, **metrics: float) -> MemberRow:
-    return MemberRow(number, "confirm", "arm", config, config_hash(config), number, state="complete", score=score, metrics=metrics)
+    same: dict[str, Any] = {"phase": "confirm", "arm": "arm", "config_hash": config_hash(config), "state": "complete"}
+    return MemberRow(number, config, number, score=score, metrics=metrics, **same)
 
 
 def told(
