@@ -31,6 +31,7 @@ from objectives.programs.member import run
 from objectives.registry import load
 
 START_SECONDS = 120.0
+KILL = 9  # SIGKILL
 
 
 class Host:
@@ -122,10 +123,11 @@ class Host:
                 said = json.loads(line)
                 self._answers[said["number"]].put(said)
         for waiting in list(self._answers.values()):
-            waiting.put({"status": -signal.SIGKILL, "error": "the process that starts members ended while it imported the objective"})
+            waiting.put({"status": -KILL, "error": "the process that starts members ended while it imported the objective"})
 
 
 def _send(link: socket.socket, what: Mapping[str, Any], fds: Sequence[int]) -> None:
+    assert sys.platform != "win32"  # `Host` refuses it
     data = json.dumps(what).encode()
     socket.send_fds(link, [len(data).to_bytes(4, "big")], list(fds))
     link.sendall(data)
@@ -136,6 +138,7 @@ def _send(link: socket.socket, what: Mapping[str, Any], fds: Sequence[int]) -> N
 
 def serve(link: socket.socket, objective: str) -> None:
     """Start processes until the worker closes the socket."""
+    assert sys.platform != "win32"  # `Host` refuses it
     forked = _imported(link, objective)
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
@@ -179,6 +182,7 @@ def _rehearse() -> None:
 
 def _obey(link: socket.socket, running: dict[int, int], objective: str, forked: bool) -> bool:
     """Do what the worker asks for; False when it is gone."""
+    assert sys.platform != "win32"  # `Host` refuses it
     try:
         head, fds, _, _ = socket.recv_fds(link, 4, 8)
         data = b""
@@ -213,6 +217,7 @@ def _gone() -> bytes:
 
 def _reap(link: socket.socket, running: dict[int, int]) -> None:
     """Tell the worker which processes have ended, and kill what they have left behind."""
+    assert sys.platform != "win32"  # `Host` refuses it
     for number, pid in list(running.items()):
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
@@ -222,6 +227,7 @@ def _reap(link: socket.socket, running: dict[int, int]) -> None:
 
 
 def _kill_group(pid: int) -> None:
+    assert sys.platform != "win32"  # `Host` refuses it
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
 

@@ -23,6 +23,7 @@ from objectives.programs.trial import FILES, PICTURE, WEIGHTS
 
 TOLD_LINES = 30  # lines of its output that a failed member shows
 ATTEMPTS = 2  # a process that somebody else killed is started once more
+KILLED = ("SIGKILL", "SIGTERM", "SIGHUP")  # signals that come from somebody else
 MEMBER = "member.json"
 
 Starts = Callable[[Member, Path, bool], MemberProcess]  # a member, its folder, and whether it goes on in it
@@ -175,7 +176,7 @@ class ProcessRun:
 
     def _again(self, one: _One, status: int | None) -> bool:
         """Start a process again that somebody else has killed, once: it goes on from what it has kept."""
-        killed = status is not None and status < 0 and one.end is None and -status in (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
+        killed = status is not None and status < 0 and one.end is None and signal.Signals(-status).name in KILLED
         if not killed or one.starts >= ATTEMPTS:
             return False
         self._start(one, again=True)

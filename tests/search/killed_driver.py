@@ -1,7 +1,8 @@
-"""A driver that kills itself with SIGKILL at a named point, for test_resume. Run as a script: HOME POINT COUNT ADDRESS."""
+"""A driver that kills itself with SIGKILL at a named point, for test_resume. Run as a script: HOME POINT COUNT ADDRESS [SPEC]."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -74,10 +75,11 @@ def plant(point: str, count: int) -> None:
     setattr(owner, name, dying)
 
 
-def main(root: str, point: str, count: str, address: str) -> None:
+def main(root: str, point: str, count: str, address: str, spec: str = "") -> None:
     """Start the sweep `s`, which ends at the point."""
     plant(point, int(count))
-    outcome = sweep.run(SPEC, name="s", home=Home.open(root), workers=1, address=None if address == "ray" else address, tracking=False)
+    where = None if address == "ray" else address
+    outcome = sweep.run(json.loads(spec) if spec else SPEC, name="s", home=Home.open(root), workers=1, address=where, tracking=False)
     print(outcome.status, outcome.answer and outcome.answer.sentence())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -26,8 +27,9 @@ from search.running.where import IN_PROCESS
 from search.spec.keys import Spec
 from search.spec.reading import read
 from search.spec.text import parse_yaml
-from search.sweep import Outcome, run
+from search.sweep import Outcome, resume, run
 from tests.search.kept import in_parts, kept, said
+from tests.search.killed_driver import POINTS
 
 pytestmark = [pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here"), pytest.mark.turns(3)]
 
@@ -312,3 +314,44 @@ def test_a_spec_of_a_command_survives_yaml(tmp_path: Path) -> None:
     spec = read(command(tmp_path, baseline={"beta": 2.0}))
     assert read(parse_yaml(spec.to_yaml())) == spec
     assert "command" not in Spec(objective="toy").to_yaml()
+
+
+# Kills ------------------------------------------------------------------------------------------------------------------------------------
+
+KILLED: dict[str, Any] = {"budget": {"trials": 8, "epochs": 3}, "confirm": {"configs": 3, "seeds": 2}, "seed": 7}
+# The count says which call of the point is the last, so that deaths fall early, in the middle and late.
+COUNTS = dict(zip(POINTS, (5, 4, 6, 3, 1, 2, 2, 1, 1), strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["function", "command"])
+def test_a_driver_killed_at_any_point_leaves_what_a_resume_ends_as_if_undisturbed(tmp_path: Path, kind: str) -> None:
+    spec = {"objective": f"{USERS}:train", **KILLED} if kind == "function" else command(tmp_path, **KILLED)
+    whole = Home.open(tmp_path / "whole")
+    swept(spec, whole)
+    for point, count in COUNTS.items():
+        home = Home.open(tmp_path / point)
+        words = [sys.executable, "-m", "tests.search.killed_driver", str(home.root), point, str(count), IN_PROCESS, json.dumps(spec)]
+        died = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
+        assert died.returncode == -signal.SIGKILL, died.stdout + died.stderr
+        assert resume("s", home=home, address=IN_PROCESS, tracking=False).status == "complete"
+        assert kept(home, "s") == kept(whole, "s"), point
+
+
+@pytest.mark.slow
+def test_a_worker_of_ray_that_is_killed_loses_nothing(tmp_path: Path) -> None:
+    """The worker that trains is killed by a member of its own, in the middle of the search."""
+    spec = {"objective": f"{USERS}:parricide", **KILLED}
+    home, whole = Home.open(tmp_path / "killed"), Home.open(tmp_path / "whole")
+    (tmp_path / "whole").mkdir()
+    os.environ["PARRICIDE"] = str(tmp_path / "whole" / "mark")
+    (tmp_path / "whole" / "mark").touch()  # as if it had happened
+    swept(spec, whole)
+    os.environ["PARRICIDE"] = str(tmp_path / "mark")
+    try:
+        outcome = run(spec, name="s", home=home, workers=1, tracking=False)
+    finally:
+        del os.environ["PARRICIDE"]
+    assert (tmp_path / "mark").exists()
+    assert outcome.status == "complete"
+    assert kept(home, "s") == kept(whole, "s")

@@ -16,6 +16,7 @@ from objectives.base import Config, Member, ObjectiveError, Report, Settings, St
 from objectives.programs.log import read
 from objectives.programs.objective import ProgramObjective
 from objectives.registry import load
+from tests.objectives.programs.users import PLACES
 
 USERS = "tests.objectives.programs.users"
 ROOT = Path(__file__).parents[3]
@@ -193,6 +194,14 @@ def test_a_killed_function_goes_on_with_its_random_numbers(objectives: Objective
     assert (tmp_path / "b" / "files" / "died").exists()
     assert [one.metrics for one in killed] == [one.metrics for one in undisturbed]
     assert killed[-1].state is State.COMPLETE
+
+
+@pytest.mark.parametrize("place", PLACES[1:])
+def test_a_function_that_is_killed_anywhere_ends_as_if_undisturbed(objectives: Objectives, tmp_path: Path, place: str) -> None:
+    whole = trained(objectives("dying"), {"place": "nowhere"}, tmp_path / "whole")
+    killed = trained(objectives("dying"), {"place": place}, tmp_path / "killed")
+    assert (tmp_path / "killed" / "files" / "died").exists()
+    assert [(one.epoch, one.metrics, one.state) for one in killed] == [(one.epoch, one.metrics, one.state) for one in whole]
 
 
 @pytest.mark.parametrize("told", [0, 1, 3])

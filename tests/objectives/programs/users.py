@@ -8,6 +8,7 @@ import random
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from objectives import knob, objective
@@ -185,3 +186,57 @@ def drawing(trial: Any) -> None:
         trial.save({"total": total})
         trial.report(val=total)
     trial.finish(weights={"total": torch.tensor([total])}, picture=torch.rand(4, 8, 8))
+
+
+PLACES = ["nowhere", "start", "loaded", "trained", "saved", "reported", "ended", "finished"]
+
+
+@objective(score="val", epochs=3, a=knob(0.1, 10, log=True, off=0.0), place=knob(choices=PLACES, default="nowhere"))
+def dying(trial: Any) -> None:
+    """Is killed once, at the place that its knob names, in its second epoch where the place is in the loop."""
+
+    def here(place: str) -> None:
+        mark = trial.folder / "died"
+        if trial.place == place and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    random.seed(trial.seed)
+    here("start")
+    total = (trial.load() or {"total": trial.a})["total"]
+    here("loaded")
+    for epoch in trial.epochs():
+        total += random.random()
+        if epoch == 1:
+            here("trained")
+        trial.save({"total": total})
+        if epoch == 1:
+            here("saved")
+        trial.report(val=total)
+        if epoch == 1:
+            here("reported")
+    here("ended")
+    trial.finish(test_val=total)
+    here("finished")
+
+
+@objective(score="val", epochs=3, a=knob(0.1, 10, log=True, off=0.0))
+def parricide(trial: Any) -> None:
+    """Kills the worker that trains it, once: the fifth member, in its second epoch."""
+    import psutil
+
+    random.seed(trial.seed)
+    total = (trial.load() or {"total": trial.a})["total"]
+    for epoch in trial.epochs():
+        total += random.random()
+        mark = Path(os.environ["PARRICIDE"])
+        if epoch == 1 and trial.number == 5 and not mark.exists():
+            mark.touch()
+            server = psutil.Process(os.getpid()).parent()
+            assert server is not None
+            worker = server.parent()
+            assert worker is not None
+            worker.kill()
+            time.sleep(1e4)
+        trial.save({"total": total})
+        trial.report(val=total)
