@@ -137,7 +137,9 @@ def _declared(name: str) -> Any:
     file, colon, _ = name.partition(":")
     if colon:
         return attribute("objective", name)
-    found = {key: value for key, value in vars(_module("objective", name, file)).items() if hasattr(value, "as_objective")}
+    with guest(f"objective {name!r}", "while its file is imported"):
+        module = _module("objective", name, file)
+    found = {key: value for key, value in vars(module).items() if hasattr(value, "as_objective")}
     if len({id(value) for value in found.values()}) == 1:
         return next(iter(found.values()))
     what = f"{', '.join(found)}; name one, as in {file}:{next(iter(found))}" if found else "none. Put @objective(...) before a function"

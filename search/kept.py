@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from infra import provenance, tracking
@@ -21,7 +21,7 @@ from search.choosing.race import Look
 from search.choosing.turned import turned
 from search.options import name_of
 from search.prior import resolved
-from search.running.ledger import ADDRESS, LOOKS, PLANNED, PRIOR, TOOK
+from search.running.ledger import ADDRESS, FOLDER, LOOKS, PLANNED, PRIOR, TOOK
 from search.spec.keys import Spec
 from search.spec.plain import plain_spec
 
@@ -110,7 +110,8 @@ def begin(
             provenance=provenance.collect(),
             facts={PLANNED: estimate.promised(spec, catalogue, name, workers)}
             | ({PRIOR: list(prior)} if prior else {})
-            | ({ADDRESS: address} if address else {}),
+            | ({ADDRESS: address} if address else {})
+            | ({FOLDER: str(Path.cwd())} if spec.own else {}),
         )
     )
     if spec.prior and not prior:
@@ -132,7 +133,14 @@ def take_back(catalogue: Catalogue, name: str, home: Home) -> None:
 
 
 def go_on(catalogue: Catalogue, name: str, spec: Spec, trials: int, workers: int = 1, address: str | None = None) -> Spec:
-    """The spec of a sweep that goes on with `trials` more configs. More configs may move the minimum; without them the choice stays."""
+    """The spec of a sweep that goes on with `trials` more configs. More configs may move the minimum; without them the choice stays.
+
+    Raises:
+        InfraError: it cannot go on so, or not in this folder: a script or module of the user's would not be found, and all members fail.
+    """
+    folder = catalogue.sweep(name).facts.get(FOLDER)
+    if folder and Path(folder).is_dir() and Path(folder) != Path.cwd():
+        raise InfraError(f"{name!r} must go on in the folder where it began, {folder}, because it names files there. Go there: cd {folder}")
     if trials and samplers.hands_on(spec.sampler):
         raise InfraError(
             f"More trials must not move the points of a path that is under way; {name!r} has sampler {name_of(spec.sampler)}. "

@@ -26,6 +26,7 @@ from typing import Any, ClassVar
 
 from objectives.base import Config, Knob, Member, ObjectiveError, Value
 from objectives.programs.declared import Declared, checked, knob
+from objectives.programs.journal import told
 from objectives.programs.log import LOG, Log
 from objectives.programs.numbers import Numbers, read_faults
 from objectives.programs.objective import ProgramObjective, made
@@ -35,6 +36,7 @@ from objectives.programs.trial import FILES
 
 # Each declaration names these, in a spec.
 KEYS = ("command", "shell", "knobs", "read", "score", "metrics")
+FIRST_EPOCH = "first_epoch"  # the file that keeps from where a program counts its epochs
 SHOWN = 40  # characters of a command that a message shows
 _BRACES = re.compile(r"\{\{|\}\}|(?<!\$)\{(\w+)\}")
 _OURS = ("seed", "epochs", "folder", "resume", "device", "threads", "port", "number", "args")
@@ -63,15 +65,18 @@ class Command(ProgramObjective):
             "number": member.number,
         }
         request = {"argv": filled(self.argv, values, member.config, self.shell), "environment": dict(member.environment)}
-        return MemberProcess(self.host, request, Log(folder / LOG), self._reader(folder / FILES, epochs))
+        count = len(told(folder)) if again and "resume" in self._named else 0
+        numbers = Numbers(self.reading, self.declared.score, folder / FILES, epochs, count=count, note=folder / FIRST_EPOCH)
+        return MemberProcess(self.host, request, Log(folder / LOG), numbers)
 
     def short(self, member: Member, epochs: int, asked: Sequence[Config]) -> ProcessRun:
         """A training of so many epochs at most. A program that is not told how many it trains goes on, until it is ended."""
-        told = "epochs" in {match[1] for match in _BRACES.finditer(_title(self.argv))}
-        return super().short(member, epochs if told else self.settings.epochs, asked)
+        return super().short(member, epochs if "epochs" in self._named else self.settings.epochs, asked)
 
-    def _reader(self, folder: Path, epochs: int) -> Numbers:
-        return Numbers(self.reading, self.declared.score, folder, epochs)
+    @property
+    def _named(self) -> set[str]:
+        """What stands in braces in the command."""
+        return {match[1] for match in _BRACES.finditer(_title(self.argv)) if match[1]}
 
     def _device(self) -> str:
         if self.settings.device != "accelerator":
@@ -84,7 +89,7 @@ class Command(ProgramObjective):
     def explain(self, member: Member) -> str:
         """What was looked for."""
         kind, what = next(iter(self.reading.items()), ("lines", "JSON lines on standard output"))
-        return f": read.{kind} {what!r} found nothing"
+        return f": read.{kind} '{what}' found nothing"
 
     def how_to_test(self, name: str) -> str:
         """How a program reports its score on the test split."""
@@ -172,8 +177,9 @@ def _command_faults(given: Mapping[str, Any]) -> list[str]:
     except ValueError as error:
         return [f"command must be words as a shell would read them; {error}: {command!r}."]
     if not _BRACES.search(first) and shutil.which(first) is None:
-        why = "is not executable" if Path(first).is_file() else "does not exist"
-        faults.append(f"command must begin with a program that exists; {first!r} {why}. Give its path, or `python {first}` for a script.")
+        script = Path(first).is_file()
+        why = f"is not executable. For a script write `python {first}`" if script else "is not found. Is it installed, and spelt so?"
+        faults.append(f"command must begin with a program that exists; {first!r} {why}")
     return faults
 
 

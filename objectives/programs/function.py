@@ -148,7 +148,7 @@ class FunctionObjective(ProgramObjective):
     """A user's function that is trained once for each member, in a process of its own."""
 
     training: ClassVar[Training]
-    how_to_seed: ClassVar[str] = "Begin with torch.manual_seed(trial.seed), or seed whatever draws the random numbers."
+    how_to_seed: ClassVar[str] = "Seed whatever draws random numbers with trial.seed: torch.manual_seed(…), random_state=…"
 
     @classmethod
     def train(cls, trial: Trial) -> None:

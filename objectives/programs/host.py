@@ -11,6 +11,7 @@ A module that has started CUDA when it was imported cannot be forked. Its member
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import queue
@@ -32,6 +33,7 @@ from objectives.registry import load
 
 START_SECONDS = 120.0
 KILL = 9  # SIGKILL
+PR_SET_CHILD_SUBREAPER = 36  # Linux: orphans below a process become its children
 
 
 class Host:
@@ -54,9 +56,13 @@ class Host:
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
             "PYTHONUNBUFFERED": "1",
             "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # so that asking whether there is CUDA does not start it
-            "OMP_NUM_THREADS": str(threads),
-            "MKL_NUM_THREADS": str(threads),
+            # What computes in threads cannot be forked. Each member gets its threads after the fork.
+            "OMP_NUM_THREADS": "1",
+            "MKL_NUM_THREADS": "1",
         }
+        self._members = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+        # Of a program that takes the place of a process nothing is ours: its interpreter may be another.
+        self._programs = {name: os.environ.get(name) for name in ("PYTHONPATH", "PYTORCH_NVML_BASED_CUDA_CHECK")}
         command = [sys.executable, "-m", "objectives.programs.host", str(theirs.fileno()), objective]
         self._process = subprocess.Popen(
             command,
@@ -71,7 +77,10 @@ class Host:
         self._socket, self._asked = mine, 0
         self._answers: dict[int, queue.Queue[dict[str, Any]]] = {0: queue.Queue()}
         threading.Thread(target=self._listen, name="lagrange-host", daemon=True).start()
-        ready = self._answer(0, START_SECONDS)
+        try:
+            ready = self._answer(0, START_SECONDS)
+        except queue.Empty:
+            ready = {"error": f"the import of {objective} must end within {START_SECONDS:g} s; it has not. Does it train, or loop?"}
         if "error" in ready:
             self.close()
             raise ObjectiveError(ready["error"])
@@ -84,8 +93,9 @@ class Host:
         """
         self._asked += 1
         self._answers[self._asked] = queue.Queue()
+        more = {**self._members, **(self._programs if "argv" in request else {}), **request.get("environment", {})}
         try:
-            _send(self._socket, {"start": self._asked, **request}, fds)
+            _send(self._socket, {**request, "start": self._asked, "environment": more}, fds)
         except OSError as error:
             raise ObjectiveError(f"the process that starts members is gone: {error}") from error
         finally:
@@ -96,9 +106,16 @@ class Host:
     def status(self, number: int, timeout_s: float) -> int | None:
         """How a process ended, as `waitpid` says it; None if it has not ended within this time."""
         try:
-            return int(self._answer(number, timeout_s)["status"])
+            status = int(self._answer(number, timeout_s)["status"])
         except queue.Empty:
             return None
+        self._answers.pop(number, None)
+        return status
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server runs."""
+        return self._process.poll() is None
 
     def kill(self, number: int) -> None:
         """Kill a process with its whole group. One that has ended is left alone."""
@@ -139,6 +156,7 @@ def _send(link: socket.socket, what: Mapping[str, Any], fds: Sequence[int]) -> N
 def serve(link: socket.socket, objective: str) -> None:
     """Start processes until the worker closes the socket."""
     assert sys.platform != "win32"  # `Host` refuses it
+    _adopt_orphans()
     forked = _imported(link, objective)
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
@@ -152,7 +170,7 @@ def serve(link: socket.socket, objective: str) -> None:
             _reap(link, running)
         if link.fileno() in ready and not _obey(link, running, objective, forked):
             for pid in running.values():
-                _kill_group(pid)
+                _kill_all(pid)
             return
 
 
@@ -195,7 +213,7 @@ def _obey(link: socket.socket, running: dict[int, int], objective: str, forked: 
     asked = json.loads(data)
     if "kill" in asked:
         if asked["kill"] in running:
-            _kill_group(running[asked["kill"]])
+            _kill_all(running[asked["kill"]])
         return True
     pid = os.fork()
     if pid == 0:
@@ -223,7 +241,43 @@ def _reap(link: socket.socket, running: dict[int, int]) -> None:
         if ended:
             _kill_group(pid)
             del running[number]
+            _kill_orphans(set(running.values()))
             _say(link, {"number": number, "status": os.waitstatus_to_exitcode(status)})
+
+
+def _adopt_orphans() -> None:
+    """On Linux, become the parent of what members leave behind in sessions of their own, as torchrun does with its workers."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _kill_orphans(members: set[int]) -> None:
+    """Kill what an ended member has left behind: the children of this process that are no members."""
+    for pid in _children(os.getpid()):
+        if pid not in members:
+            _kill_all(pid)
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def _kill_all(pid: int) -> None:
+    """Kill a process with its group and all that descends from it, in whatever session."""
+    found = [pid]
+    for one in found:
+        found += [child for child in _children(one) if child not in found]
+    for one in found:
+        _kill_group(one)
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(one, KILL)
+
+
+def _children(pid: int) -> list[int]:
+    """The children of a process; none where the system has no /proc."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            found += [int(word) for word in task.read_text().split()]
+    return found
 
 
 def _kill_group(pid: int) -> None:

@@ -7,6 +7,7 @@ import json
 import pickle
 import shutil
 import sys
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,11 @@ def checkpoint_faults(state: Any, where: str = "state") -> list[str]:
 def _look(value: Any, where: str, found: list[tuple[str, str]]) -> None:
     if type(value) in _PLAIN or _is_tensor(value):
         return
-    if isinstance(value, Mapping):
+    if type(value) is dict or (type(value) is OrderedDict and "torch" in sys.modules):
         for key, item in value.items():
             _look(key, f"the key {key!r} of {where}", found)
             _look(item, f"{where}[{key!r}]", found)
-    elif isinstance(value, list | tuple):
+    elif type(value) in (list, tuple):
         for place, item in enumerate(value):
             _look(item, f"{where}[{place}]", found)
     else:

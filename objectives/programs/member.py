@@ -5,6 +5,7 @@ Its descriptors are, in this order: where all that it prints goes; and for a fun
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from objectives.programs.trial import Request, Stop, Trial
 from objectives.registry import load
 
 CANNOT_START = 127  # as a shell has it
+PR_SET_PDEATHSIG = 1  # Linux: the signal that a process gets when its parent ends
 
 
 def run(request: Mapping[str, Any], fds: Sequence[int], *, forked: bool = True) -> NoReturn:
@@ -31,7 +33,7 @@ def run(request: Mapping[str, Any], fds: Sequence[int], *, forked: bool = True) 
     try:
         os.setpgid(0, 0)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.environ.update(request.get("environment", {}))
+        _surroundings(request)
         _connect(fds[0])
         if "argv" in request:
             _become(request["argv"])
@@ -44,6 +46,17 @@ def run(request: Mapping[str, Any], fds: Sequence[int], *, forked: bool = True) 
     finally:
         _flush()
         os._exit(code)  # the exit functions of the server are not the member's
+
+
+def _surroundings(request: Mapping[str, Any]) -> None:
+    """The environment of a member: what is asked for is added, and what is None in it is taken away."""
+    if sys.platform.startswith("linux"):  # a member does not outlive its server, however that ends
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    for name, value in request.get("environment", {}).items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def _connect(output: int) -> None:
@@ -106,7 +119,7 @@ class _Pipes:
 
 def _train(request: Mapping[str, Any], answers: int, events: int) -> int:
     """Train, and say how it ended. Returns the exit status."""
-    channel = _Pipes(answers, events)
+    channel, mine = _Pipes(answers, events), os.getpid()
     try:
         asked = Request.from_plain(request["trial"])
         if "torch" in sys.modules:
@@ -115,12 +128,15 @@ def _train(request: Mapping[str, Any], answers: int, events: int) -> int:
     except Stop:
         channel.tell({"end": "stopped"})
     except SystemExit as error:
+        if os.getpid() != mine:  # a child that the function has forked
+            os._exit(error.code if isinstance(error.code, int) else 1)
         channel.tell({"end": "exited", "code": error.code if isinstance(error.code, int | None) else str(error.code)})
     except BaseException as error:
         traceback.print_exc()
         channel.tell({"end": "raised", "reason": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()})
     else:
-        channel.tell({"end": "returned"})
+        if os.getpid() == mine:
+            channel.tell({"end": "returned"})
     return 0
 
 

@@ -14,8 +14,10 @@ import csv
 import io
 import json
 import math
+import os
 import re
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,47 +54,64 @@ class Numbers:
         score: the metric without which nothing is a report.
         folder: what `{folder}` stands for.
         epochs: the epoch of a number that is known only at the end.
+        count: the reports that an earlier process of the member has made, where this one goes on behind them.
+        note: a file that keeps whether epochs are counted from 0, for a process that goes on later.
     """
 
-    def __init__(self, read: Mapping[str, str], score: str, folder: Path, epochs: int) -> None:
+    def __init__(self, read: Mapping[str, str], score: str, folder: Path, epochs: int, *, count: int = 0, note: Path | None = None) -> None:
         kind, text = next(iter(read.items()), ("", ""))
         self._pattern = re.compile(text) if kind == "lines" else None
         self._file = Path(text.replace("{folder}", str(folder))) if kind in ("json", "csv") else None
         self._whole = kind == "json" and not text.endswith(".jsonl")
         self._score, self._epochs = score, epochs
         self._rest = b""  # a line that has not ended yet
+        self._divided = ","
         self._at, self._names = 0, list[str]()  # how far a file has been read, and the names in its first line
         self._last: dict[str, float] | None = None  # what a file held that is written anew
-        self._from_zero: bool | None = None
-        self._count = 0
+        self._note, self._lock = note, threading.RLock()
+        self._from_zero = note.read_text() == "0" if note is not None and note.exists() else None
+        self._count, self._kind, self._inode = count, kind, 0
         self._numbers: dict[str, float] = {}  # numbers that came without a score: they are final
 
     def feed(self, data: bytes) -> list[Event]:
         """The reports in what was printed."""
         if self._file is not None:
             return []
-        found = [self._line(line) for line in self._lines(data)]
-        return [event for fields in found if fields is not None for event in self._event(fields)]
+        with self._lock:
+            return self._events(self._line, data)
 
     def poll(self) -> list[Event]:
         """The reports in what was written since."""
         if self._file is None or not self._file.exists():
             return []
-        if self._whole:
-            return self._again(last=False)
-        with self._file.open("rb") as file:
+        with self._lock:
+            return self._again(last=False) if self._whole else self._events(self._reads, self._news(self._file))
+
+    @property
+    def _reads(self) -> Callable[[str], dict[str, float] | None]:
+        return self._row if self._kind == "csv" else self._object
+
+    def _news(self, path: Path) -> bytes:
+        """What was written since. A file that is another, or shorter than before, is read from its start."""
+        with path.open("rb") as file:
+            found = os.fstat(file.fileno())
+            if found.st_ino != self._inode or found.st_size < self._at:
+                self._inode, self._at, self._rest, self._names = found.st_ino, 0, b"", []
             file.seek(self._at)
             data = file.read()
         self._at += len(data)
-        read = self._row if self._file.suffix == ".csv" else self._object
+        return data
+
+    def _events(self, read: Callable[[str], dict[str, float] | None], data: bytes) -> list[Event]:
         found = [read(line) for line in self._lines(data)]
         return [event for fields in found if fields is not None for event in self._event(fields)]
 
     def end(self) -> list[Event]:
         """A last line without an end; and the object that a file holds at the end."""
-        left = self.feed(b"\n") if self._file is None else []
-        if self._file is not None and self._whole and self._file.exists():
-            left += self._again(last=True)
+        with self._lock:
+            left = self._events(self._line if self._file is None else self._reads, b"\n") if not self._whole else []
+            if self._file is not None and self._whole and self._file.exists():
+                left += self._again(last=True)
         return [*left, {"finish": self._numbers, "score_at": []}] if self._numbers else left
 
     def _lines(self, data: bytes) -> Iterator[str]:
@@ -111,15 +130,17 @@ class Numbers:
     def _object(self, line: str) -> dict[str, float] | None:
         try:
             found = json.loads(line) if line.lstrip().startswith("{") else None
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         return _numeric(found) if isinstance(found, dict) else None
 
     def _row(self, line: str) -> dict[str, float] | None:
-        cells = next(csv.reader(io.StringIO(line)), [])
         if not self._names:
-            self._names = [cell.strip() for cell in cells]
+            line = line.removeprefix("\ufeff")
+            self._divided = max(",;\t", key=line.count)
+            self._names = [cell.strip() for cell in next(csv.reader(io.StringIO(line), delimiter=self._divided), [])]
             return None
+        cells = next(csv.reader(io.StringIO(line), delimiter=self._divided), [])
         return _numeric(dict(zip(self._names, cells, strict=False)))
 
     def _again(self, *, last: bool) -> list[Event]:
@@ -127,7 +148,7 @@ class Numbers:
         assert self._file is not None
         try:
             found = json.loads(self._file.read_text())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return []  # it is being written
         fields = _numeric(found) if isinstance(found, dict) else {}
         if fields == self._last or (not last and "epoch" not in fields):
@@ -137,7 +158,7 @@ class Numbers:
 
     def _event(self, fields: dict[str, float]) -> list[Event]:
         """A report, if the fields have the score. Numbers of the test split that come without it are final."""
-        final = {name: value for name, value in fields.items() if name.startswith("test_")}
+        final = {name: value for name, value in fields.items() if name.startswith("test_") and name != self._score}
         self._numbers |= final
         fields = {name: value for name, value in fields.items() if name not in final}
         if self._score not in fields:
@@ -148,6 +169,8 @@ class Numbers:
             return [{"report": fields, "epoch": self._count}]
         if self._from_zero is None:
             self._from_zero = epoch == 0
+            if self._note is not None:
+                self._note.write_text("0" if self._from_zero else "1")
         self._count = int(epoch) + self._from_zero
         return [{"report": fields, "epoch": self._count}]
 
@@ -158,6 +181,6 @@ def _numeric(fields: Mapping[str, Any]) -> dict[str, float]:
     for name, value in fields.items():
         try:
             found[str(name).strip()] = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             continue
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,9 +33,10 @@ class ProgramObjective(Objective):
 
     @property
     def host(self) -> Host:
-        """The server that starts members; it starts when it is first needed."""
-        if self._host is None:
+        """The server that starts members; it starts when it is first needed, and again where something has ended it."""
+        if self._host is None or not self._host.alive:
             self._host = Host(self.function, self.settings.threads)
+            weakref.finalize(self, self._host.close)
         return self._host
 
     def load_data(self) -> object:
@@ -62,6 +65,20 @@ class ProgramObjective(Objective):
     def explain(self, member: Member) -> str:
         """Why a program may have reported nothing."""
         return ""
+
+    def epoch_seconds(self, config: Config) -> float:
+        """About how long an epoch takes here, with its part of what a process takes to start."""
+        run, times, began = self.start([Member(0, config, 0)]), list[float](), time.monotonic()
+        try:
+            while len(times) < 2:
+                (report,) = run.step()
+                times.append(time.monotonic() - began)
+                if report.state is not None:
+                    break
+        finally:
+            run.close()
+        epochs = self.settings.epochs
+        return (times[0] + (epochs - 1) * (times[-1] - times[0])) / epochs
 
     def start(self, members: Sequence[Member]) -> ProcessRun:
         """Begin to train."""

@@ -108,12 +108,14 @@ class MemberProcess:
 
     def _pump(self, output: int) -> None:
         """Keep what is printed, and look for reports in it."""
-        while data := os.read(output, CHUNK_BYTES):
-            self._log.write(data)
+        while data := os.read(output, CHUNK_BYTES):  # whatever happens here: a full pipe would stop the program
+            with suppress(OSError):
+                self._log.write(data)
             if self._reader is not None:
                 self._put(self._reader.feed(data))
         os.close(output)
-        self._log.flush()
+        with suppress(OSError):
+            self._log.flush()
 
     def _listen(self, events: int) -> None:
         with os.fdopen(events) as lines:

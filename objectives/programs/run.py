@@ -135,13 +135,14 @@ class ProcessRun:
     # One member -------------------------------------------------------------------------------------------------------------------------
 
     def _stepped(self, one: _One) -> Report:
-        while one.journal:
-            event = one.journal.pop(0)
-            if (report := self._heard(one, event)) is not None:
-                return report
-        if one.process is None:
+        if one.process is None and not one.journal:
             self._start(one, again=one.folder.joinpath(REPORTS).exists())
         while True:
+            while one.journal:
+                if (report := self._heard(one, one.journal.pop(0))) is not None:
+                    return report
+            if one.process is None:
+                self._start(one, again=True)
             if one.waits:
                 assert one.process is not None
                 one.waits = False
@@ -179,6 +180,9 @@ class ProcessRun:
         killed = status is not None and status < 0 and one.end is None and signal.Signals(-status).name in KILLED
         if not killed or one.starts >= ATTEMPTS:
             return False
+        self._kill(one)  # it has ended: what it still holds here is given back
+        # It may have written down what it could not tell any more.
+        one.journal = [{"report": metrics, "epoch": epoch, "old": True} for epoch, metrics in told(one.folder) if epoch > one.epoch]
         self._start(one, again=True)
         return True
 
@@ -188,6 +192,10 @@ class ProcessRun:
         one.read |= frozenset(event.get("read", ()))
         if epoch <= one.epoch:
             return None
+        if epoch > self._epochs:
+            self._kill(one)
+            reason = f"it reported epoch {epoch} of {self._epochs}: it must report once an epoch, or say with each report which epoch it is"
+            return Report(one.member.number, one.epoch, math.nan, one.metrics, State.FAILED, reason)
         one.epoch, one.metrics = epoch, metrics
         if not event.get("old") and one.process is not None and event.get("read") is None:
             tell(one.folder, epoch, metrics)  # a function writes its own journal, before it tells

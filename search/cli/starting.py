@@ -55,14 +55,14 @@ def init(
 ) -> None:
     """Write a commented starter into the current folder. Asks three questions, unless the options answer them."""
     kind = kind or _asked_kind()
+    path = Path(file or _FILES[kind])
+    if path.exists():
+        raise ObjectiveError(f"{path} must not exist yet, so that nothing of yours is lost; it does. Give another --file.")
     own = kind in (Kind.FUNCTION, Kind.COMMAND)
     score = score or (typer.prompt("The number that decides, after each epoch", default="val_loss") if own else "val_loss")
     knob = knob or (typer.prompt("The regularization to search", default="weight_decay") if own else "weight_decay")
     better = better or (Better.HIGHER if re.search(r"acc|auc|f1|psnr|ssim|r2|inception", score) else Better.LOWER)
-    path = Path(file or _FILES[kind])
     written = starter(kind, path, score, better, knob)
-    if path.exists():
-        raise ObjectiveError(f"{path} must not exist yet, so that nothing of yours is lost; it does. Give another --file.")
     path.write_text(written, encoding="utf-8")
     typer.echo(f"wrote {path}; {score}: {better} is better" if own else f"wrote {path}")
     typer.echo("next:")

@@ -155,7 +155,7 @@ def source(target: str) -> str | Path | dict[str, Any]:
     if Path(target).is_file() or target.endswith((".yaml", ".yml")):
         return target
     known = [*names("objective"), *presets()]
-    raise SpecError([unknown("TARGET (an objective, a preset or a YAML file)", target, known)])
+    raise SpecError([unknown("TARGET (an objective, a preset, or a file that ends in .yaml or .py)", target, known)])
 
 
 def _names(specs: Sequence[Spec], name: str | None) -> list[str | None]:

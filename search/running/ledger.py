@@ -32,10 +32,11 @@ SHOWN_REASONS = 3  # such notes in the reason why a sweep has no answer
 PRIOR = "prior"  # the fact that holds what a sweep took over from others when it began
 PLANNED = "plan"  # the fact that says what was planned before the first member
 LOOKS = "race"  # the fact that says which looks of the race were taken before this one
+FOLDER = "folder"  # the fact that says in which folder a sweep of something of the user's own began
 ADDRESS = "address"  # the fact that says where members are trained, as `--address` names it; there is none for a local Ray
 TOOK = "took_seconds"  # the fact that says how long the drivers of the sweep took so far
 WAITING = "waiting"  # the fact that names the open members that wait for others, between two decisions
-KEPT = (LOOKS, PRIOR, PLANNED, ADDRESS, TOOK, RANGES, WAITING)  # facts that stay when the data is prepared anew
+KEPT = (FOLDER, LOOKS, PRIOR, PLANNED, ADDRESS, TOOK, RANGES, WAITING)  # facts that stay when the data is prepared anew
 
 
 @dataclass(frozen=True)
@@ -223,7 +224,7 @@ class Ledger:
         if row.state is not None:
             self.leftovers.ended(row)
             self.tracker.end_member(row.number, row.state, final_metrics(row, self._better), final_tags(row))
-            if row.state == State.FAILED and (log := self.leftovers.home.own(self.sweep, row.number) / LOG).exists():
+            for log in sorted(self.leftovers.home.own(self.sweep, row.number).glob(f"{LOG}*")) if row.state == State.FAILED else ():
                 self.tracker.artifact(log, number=row.number)
             self._listener.ended(row.number, row.state, row.score, row.reason)
 

@@ -21,7 +21,7 @@ class Leftovers:
     def ended(self, row: MemberRow) -> None:
         """A member has ended: nobody goes on with it. Where a member of a path is complete, nobody else will start from its parent."""
         _remove(self.home.checkpoint(self._sweep, row.number))
-        if row.phase == Phase.SEARCH:
+        if row.phase == Phase.SEARCH and row.state != State.STOPPED:  # the process of one that was stopped may still run
             self._files(row.number)
         # A member that was lost may have another one in its place, which starts from the same parent.
         if row.state == State.COMPLETE and row.parent is not None and row.parent_epoch is not None and not row.start:
@@ -40,6 +40,7 @@ class Leftovers:
         """Nobody will start from another member any more."""
         for row in rows:
             if row.phase == Phase.SEARCH:
+                self._files(row.number)
                 for path in self.home.all_handed_on(self._sweep, row.number):
                     _remove(path)
 

@@ -395,7 +395,7 @@ def plain_faults(spec: Spec, remote: bool) -> list[str]:
 
 def _command_faults(spec: Spec) -> list[str]:
     """Keys of a command beside another objective."""
-    if spec.objective == COMMAND:
+    if spec.objective in ("", COMMAND):  # empty: what is wrong with the objective is said elsewhere
         return []
     given = [key for key in ("command", "shell", "knobs", "read", "metrics") if getattr(spec, key)]
     given += ["score.name"] if isinstance(spec.score, Score) else []

@@ -336,8 +336,9 @@ class Spec(_Part):
 
     @property
     def own(self) -> bool:
-        """Whether a part of the spec is written `package.module:name`: a module of the user's, which must be sent to a remote Ray."""
-        return any(":" in part or part.endswith(".py") for part in (self.objective, self.model or "", self.dataset.name or ""))
+        """Whether a part of the spec is the user's own, as `package.module:name` is. A remote Ray must be sent the current folder then."""
+        parts = (self.objective, self.model or "", self.dataset.name or "")
+        return self.objective == COMMAND or any(":" in part or part.endswith(".py") for part in parts)
 
     @property
     def goals(self) -> tuple[Goal, ...]:

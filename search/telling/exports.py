@@ -20,7 +20,7 @@ from infra.storage import Home, replaced
 from objectives.base import lowered
 from search.choosing.answer import Answer, Row
 from search.choosing.findings import Interval, Promise
-from search.running.ledger import ADDRESS, LOOKS
+from search.running.ledger import ADDRESS, FOLDER, LOOKS
 from search.spec.keys import Spec
 from search.telling.promised import confirmed, final_seeds, training
 
@@ -66,7 +66,7 @@ def best_spec(name: str, row: SweepRow, answer: Answer, rows: Sequence[MemberRow
         "answer": answer.sentence(),
         "created": row.created.isoformat(),
         **({"constraints": [one.words() for one in answer.kept_to]} if answer.constraints else {}),
-        "data": {key: value for key, value in row.facts.items() if key != ADDRESS},  # a file for others names no machine
+        "data": {key: value for key, value in row.facts.items() if key not in (ADDRESS, FOLDER)},  # for others: it names no machine
         **row.provenance,
         **({"front": asdict(answer.front)} if answer.front is not None else {}),
     }

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from infra.catalogue import MemberRow
 from objectives.base import Phase, State
+from search.asking.space import Space
 from search.choosing.from_members import planned
 from search.spec.keys import Spec
 
@@ -85,6 +86,7 @@ def introduction(name: str, spec: Spec, workers: int, rows: Sequence[MemberRow])
         "workers": workers,
         "score": score,
         "better": spec.asked[0].better,
+        "against": Space(spec, spec.trained).against,
         "unit": metric.unit if metric else "",
         "done": sum(row.state is not None for row in searched) - len(heirs),
         "heirs": heirs,

@@ -95,6 +95,11 @@ class _Books:
             self.asked(config)
             self.keep_best(member, _Member(Phase.SEARCH, arm, config), score)
 
+    @property
+    def sides(self) -> tuple[str, str]:
+        """What the two sides are called that are searched."""
+        return ("with λ on", "with λ off") if self.info.get("against", "off") == "off" else ("found", "with what it is compared with")
+
     def score_text(self, score: float) -> str:
         """A score in its own sign."""
         return score_text(lowered(score, self.info.get("better", "lower")))
@@ -246,9 +251,9 @@ class Display:
         parts = [f"{count} {state}" for state, count in sorted(states.items())]
         if books.best is not None:
             score, number, member = books.best
-            parts.append(f"best with λ on {books.score_text(score)} (member {number}: {books.config_text(member.config)})")
+            parts.append(f"best {books.sides[0]} {books.score_text(score)} (member {number}: {books.config_text(member.config)})")
         if books.off_best is not None:
-            parts.append(f"best with λ off {books.score_text(books.off_best)}")
+            parts.append(f"best {books.sides[1]} {books.score_text(books.off_best)}")
         left = self.seconds_left()
         parts.append("time left unknown yet" if left is None else f"about {duration(left)} left")
         return " · ".join(parts)

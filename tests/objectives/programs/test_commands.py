@@ -107,7 +107,7 @@ def test_a_number_arrives_with_every_digit(value: float) -> None:
         ({"command": "python t.py {beta} {seed} {gamma}"}, ["got {gamma}", "Declare it under knobs"]),
         ({"command": "python t.py {seed}"}, ["command must use every declared knob; it lacks {beta}"]),
         ({"command": "python t.py {beta}"}, ["command must use {seed}"]),
-        ({"command": "no-such-program {beta} {seed}"}, ["'no-such-program' does not exist"]),
+        ({"command": "no-such-program {beta} {seed}"}, ["'no-such-program' is not found"]),
         ({"command": "python 'x {beta} {seed}"}, ["No closing quotation"]),
         ({"knobs": {"beta": {"low": 1, "high": 0.1}}}, ["beta: low must be below high"]),
         ({"knobs": {"beta": {"low": 1, "hgih": 2}}}, ["got 'hgih'", "beta must have low and high"]),
@@ -130,7 +130,7 @@ def test_what_is_wrong_with_a_declaration_is_said(more: dict[str, Any], words: l
 def test_a_script_that_is_not_executable_is_told_so(tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.touch()
-    with pytest.raises(ObjectiveError, match=r"is not executable. Give its path, or `python .*train.py` for a script"):
+    with pytest.raises(ObjectiveError, match=r"is not executable. For a script write `python .*train.py`"):
         load("command", given_as(command=f"{script} {{beta}} {{seed}}"))
 
 
@@ -181,6 +181,37 @@ def test_a_file_is_followed(tmp_path: Path, name: str, first: str, second: str) 
     assert [(event["epoch"], event["report"]) for event in seen] == [(1, {"val": 3.0}), (2, {"val": 2.0})]
 
 
+def test_a_file_that_begins_anew_is_read_from_its_start(tmp_path: Path) -> None:
+    reader, file = Numbers({"csv": "{folder}/m.csv"}, "val", tmp_path, 9), tmp_path / "m.csv"
+    file.write_text("\ufeffepoch\tval\n1\t3\n2\t2\n")
+    seen = reader.poll()
+    file.write_text("val,epoch\n1,3\n")
+    seen += reader.poll()
+    file.write_text("val,epoch\n1,3\n0,4")  # its last line has no end
+    seen += reader.poll() + reader.end()
+    assert [(event["epoch"], event["report"]["val"]) for event in seen] == [(1, 3.0), (2, 2.0), (3, 1.0), (4, 0.0)]
+
+
+def test_where_epochs_begin_is_known_after_a_kill(tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    first = Numbers({}, "val", tmp_path, 9, note=note).feed(b'{"epoch": 0, "val": 1}\n{"epoch": 1, "val": 1}\n')
+    then = Numbers({}, "val", tmp_path, 9, note=note).feed(b'{"epoch": 2, "val": 1}\n')
+    assert [event["epoch"] for event in first + then] == [1, 2, 3]
+    (counted,) = Numbers({}, "val", tmp_path, 9, count=3).feed(b'{"val": 1}\n')
+    assert counted["epoch"] == 4
+
+
+def test_what_cannot_be_a_number_ends_nothing() -> None:
+    lines = b'{"val": 1' + b"0" * 400 + b"}\n" + b'{"a":' * 10_000 + b'\n{"val": 2}\n'
+    assert [report for _, report in events({}, [lines])] == [{"val": 2.0}]
+
+
+def test_a_score_may_be_called_test() -> None:
+    reader = Numbers({}, "test_acc", Path(), 1)
+    (event,) = reader.feed(b'{"test_acc": 0.5}\n')
+    assert event["report"] == {"test_acc": 0.5}
+
+
 def test_a_result_that_is_there_at_the_end_is_of_the_last_epoch(tmp_path: Path) -> None:
     reader = Numbers({"json": "{folder}/result.json"}, "val", tmp_path, 7)
     (tmp_path / "result.json").write_text(json.dumps({"val": 0.25, "test_val": 0.5}))
@@ -212,6 +243,7 @@ def test_a_program_trains(made: Any, tmp_path: Path) -> None:
         ("print('epoch 1 of it val=1', flush=True); time.sleep(1000)", State.FAILED, "no report for 1 s"),
         ("print('epoch 1 of it val=1', flush=True); os.kill(os.getpid(), 11)", State.FAILED, "SIGSEGV after 1 of 3"),
         ("1/0", State.FAILED, "ZeroDivisionError"),
+        (SAY.replace("epochs", "10"), State.FAILED, "it reported epoch 4 of 3: it must report once an epoch"),
     ],
 )
 def test_a_program_that_ends_badly_says_how(made: Any, text: str, state: State, words: str) -> None:
@@ -259,6 +291,14 @@ def test_the_environment_of_a_member_is_handed_on(made: Any) -> None:
     (report,) = run.step()
     run.close()
     assert report.metrics == {"run": 42.0, "val": 1.0}
+
+
+def test_nothing_of_our_interpreter_is_in_the_surroundings_of_a_program(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    text = SAY.replace("print(f", "print('PYTHONPATH' in os.environ, os.environ['OMP_NUM_THREADS'], f")
+    reading = {"lines": r"False (?P<threads>\d) epoch.*val=(?P<val>\S+)"}
+    (first, *_) = trained(made(given_as(text, read=reading), threads=3))
+    assert first.metrics == {"threads": 3.0, "val": 1.0}
 
 
 def test_numbers_of_the_test_split_are_not_a_curve(made: Any, tmp_path: Path) -> None:

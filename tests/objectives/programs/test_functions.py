@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from objectives.base import Config, Member, ObjectiveError, Report, Settings, State
+from objectives.programs.journal import tell
 from objectives.programs.log import read
 from objectives.programs.objective import ProgramObjective
 from objectives.registry import load
@@ -309,6 +310,42 @@ def test_a_function_that_cannot_be_searched_is_refused(objectives: Objectives, n
     objective = objectives(name)
     with pytest.raises(ObjectiveError, match=words):
         objective.tried([knob for knob, one in objective.knobs.items() if one.is_lambda])
+
+
+def test_a_coarse_score_is_tried_with_more_seeds_and_values(objectives: Objectives) -> None:
+    (found,) = objectives("coarse").tried(["c"])
+    assert found.passed
+    assert found.proven
+
+
+def test_a_report_that_was_written_down_and_not_told_is_told(objectives: Objectives, tmp_path: Path) -> None:
+    """The process is killed between its journal and its word to the worker."""
+    run = objectives("train").start([Member(0, {"beta": 1.0, "lr": 0.01}, 1, folder=tmp_path)])
+    heard = run.step()
+    process = run._ones[0].process
+    assert process is not None
+    tell(tmp_path, 2, {"val_loss": 0.5, "size": 1.0})  # as if it had been written just before the kill
+    process.kill()
+    while heard[-1].state is None:
+        heard += run.step()
+    run.close()
+    assert [report.epoch for report in heard] == [1, 2, 3, 4]
+    assert heard[-1].state is State.COMPLETE
+
+
+def test_a_server_that_was_ended_is_started_again(tmp_path: Path) -> None:
+    cls = load(f"{USERS}:train")
+    objective = cls(Settings({"name": "none"}, 4))
+    assert isinstance(objective, ProgramObjective)
+    run = objective.start([Member(0, {"beta": 1.0, "lr": 0.01}, 1, folder=tmp_path)])
+    heard = run.step()
+    objective.host._process.kill()
+    objective.host._process.wait()
+    while heard[-1].state is None:
+        heard += run.step()
+    run.close()
+    assert heard[-1].state is State.COMPLETE
+    objective.host.close()
 
 
 def test_a_knob_that_does_nothing_is_dead(objectives: Objectives) -> None:

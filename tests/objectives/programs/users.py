@@ -61,6 +61,7 @@ def fault(kind: str, trial: Any, epoch: int) -> None:
     if kind == "hang":
         time.sleep(1e4)
     if kind == "children" and os.fork() == 0:
+        os.setsid()  # as torchrun does with its workers
         time.sleep(1e4)
     if kind == "mess":
         os.chdir("/")
@@ -240,3 +241,9 @@ def parricide(trial: Any) -> None:
             time.sleep(1e4)
         trial.save({"total": total})
         trial.report(val=total)
+
+
+@objective(score="accuracy", better="higher", epochs=1, c=knob(0.1, 10, log=True, off=0.0))
+def coarse(trial: Any) -> None:
+    """A score of few values: many seeds have the same."""
+    trial.report(accuracy=0.9 + 0.01 * (trial.seed % 3 == 0) + 0.01 * (trial.c > 5))
