@@ -16,6 +16,7 @@ The program is the same process group as all that it starts, and is killed with 
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -62,7 +63,9 @@ class Command(ProgramObjective):
             "port": _free_port(),
             "number": member.number,
         }
-        request = {"argv": filled(self.argv, values, member.config, self.shell), "environment": dict(member.environment)}
+        # The server finds our modules by a longer PYTHONPATH. A program may be of another Python, to which it would do harm.
+        environment = {"PYTHONPATH": os.environ.get("PYTHONPATH", ""), **member.environment}
+        request = {"argv": filled(self.argv, values, member.config, self.shell), "environment": environment}
         return MemberProcess(self.host, request, Log(folder / LOG), self._reader(folder / FILES, epochs))
 
     def short(self, member: Member, epochs: int, asked: Sequence[Config]) -> ProcessRun:
