@@ -21,7 +21,7 @@ from tests.benchmarks.processes import lagrange, python
 from tests.benchmarks.results import Row
 
 RATIO = 1.05
-FEW, MANY = 2, 18
+FEW, MANY = 4, 20
 EXAMPLES = processes.REPOSITORY / "docs" / "examples"
 SCRIPT = [sys.executable, str(EXAMPLES / "train_vae.py")]
 FUNCTION, COMMAND = "function", "command"
