@@ -53,7 +53,7 @@ def _row(kind: str, few: int, many: int) -> Row:
     said = json.loads(loop.output.splitlines()[-1])
     more = said["cpu_s"] * (many - few) / many
     parts = {"few": few, "many": many, "few_cpu_s": small.cpu_s, "many_cpu_s": large.cpu_s, "loop_cpu_s": said["cpu_s"]}
-    parts |= {"by_role": large.cpu_by_role, "fixed_s": small.cpu_s - said["cpu_s"] * few / many}
+    parts |= {"few_by_role": small.cpu_by_role, "many_by_role": large.cpu_by_role, "fixed_s": small.cpu_s - said["cpu_s"] * few / many}
     return Row(f"CPU of more members of a {kind} / the same in a loop", (large.cpu_s - small.cpu_s) / more, "×", RATIO, parts=parts)
 
 
