@@ -34,7 +34,7 @@ class Known:
 
 ALL = {
     "vae": Known({}, "beta", 0.5, 1.0, 23.62, 23.43),
-    "conv_vae": Known({}, "beta", 0.4, 1.0, 24.43, 24.25),
+    "conv_vae": Known({}, "beta", 0.4, 1.0, 24.43, 24.18),
     "gan": Known({"objective": "gan.py"}, "r1", 0.1, 50, 1.0, 0.24),
     "denoise": Known({"objective": "denoise.py"}, "noise", 0.05, 1.0, 1.48, 1.24),
 }
