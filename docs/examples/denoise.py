@@ -66,7 +66,7 @@ def loaders():
     better="lower",
     epochs=10,
     noise=knob(0.02, 2.0, log=True, off=0.0, unit="standard deviation of the noise on pixels in [0, 1]"),
-    lr=knob(1e-3, 5e-2, log=True),
+    lr=knob(1e-3, 1e-2, log=True),
 )
 def train(trial):
     """One training."""

@@ -51,7 +51,7 @@ def discriminator_loss(critic, real, fake, r1):
     score="val_distance",
     better="lower",
     epochs=10,
-    r1=knob(0.01, 100, log=True, off=0.0, unit="weight of the penalty"),
+    r1=knob(0.01, 10, log=True, off=0.0, unit="weight of the penalty"),
     lr=knob(1e-3, 3e-2, log=True),
 )
 def train(trial):

@@ -63,7 +63,8 @@ class Borrowed(nn.Module):
 
     def train(self, mode: bool = True) -> Borrowed:
         """As the module itself."""
-        self.module.train(mode)
+        module = self.module
+        module.train(mode)
         self.training = mode
         return self
 

@@ -21,7 +21,7 @@ from tests.benchmarks.processes import lagrange, python
 from tests.benchmarks.results import Row
 
 RATIO = 1.05
-FEW, MANY = 2, 18
+FEW, MANY = 4, 20
 EXAMPLES = processes.REPOSITORY / "docs" / "examples"
 SCRIPT = [sys.executable, str(EXAMPLES / "train_vae.py")]
 FUNCTION, COMMAND = "function", "command"
@@ -53,7 +53,7 @@ def _row(kind: str, few: int, many: int) -> Row:
     said = json.loads(loop.output.splitlines()[-1])
     more = said["cpu_s"] * (many - few) / many
     parts = {"few": few, "many": many, "few_cpu_s": small.cpu_s, "many_cpu_s": large.cpu_s, "loop_cpu_s": said["cpu_s"]}
-    parts |= {"by_role": large.cpu_by_role, "fixed_s": small.cpu_s - said["cpu_s"] * few / many}
+    parts |= {"few_by_role": small.cpu_by_role, "many_by_role": large.cpu_by_role, "fixed_s": small.cpu_s - said["cpu_s"] * few / many}
     return Row(f"CPU of more members of a {kind} / the same in a loop", (large.cpu_s - small.cpu_s) / more, "×", RATIO, parts=parts)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from infra.storage import Home
+from objectives.registry import attribute
 from search.running.where import IN_PROCESS
 from search.spec.text import read_yaml
 from search.sweep import run
@@ -33,7 +34,8 @@ class Known:
 
 ALL = {
     "vae": Known({}, "beta", 0.5, 1.0, 23.62, 23.43),
-    "gan": Known({"objective": "gan.py"}, "r1", 0.03, 10, 0.9, 0.25),
+    "conv_vae": Known({}, "beta", 0.4, 1.0, 24.43, 24.18),
+    "gan": Known({"objective": "gan.py"}, "r1", 0.1, 50, 1.0, 0.24),
     "denoise": Known({"objective": "denoise.py"}, "noise", 0.05, 1.0, 1.48, 1.24),
 }
 
@@ -49,7 +51,10 @@ def test_an_example_ends_with_the_verdict_of_its_long_run(tmp_path: Path, monkey
     monkeypatch.setenv(
         "PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     )  # as in an environment that is active
-    spec = known.spec or read_yaml("vae.yaml")
+    spec = known.spec or read_yaml(f"{name}.yaml")
+    if name == "conv_vae":
+        attribute("model", "conv_vae.py:write")(tmp_path / "digits")
+        spec = {**spec, "dataset": {**spec["dataset"], "root": str(tmp_path / "digits")}}
     outcome = run({**spec, "seed": 1}, home=Home.open(tmp_path), address=IN_PROCESS, tracking=False)
     assert outcome.answer is not None, outcome.problem
     assert outcome.answer.verdict == "helps"

@@ -47,7 +47,7 @@ class Example:
 ALL = {
     "vae": Example("vae.yaml", "beta", (1.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.4, 2.0, 4.0), (5e-3, 1e-2, 2e-2)),
     "gan": Example("gan.py", "r1", (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0), (3e-3, 1e-2)),
-    "conv_vae": Example("conv_vae.yaml", "beta", (1.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.4, 2.0, 4.0), (3e-3, 1e-2)),
+    "conv_vae": Example("conv_vae.yaml", "beta", (1.0, 0.2, 0.35, 0.5, 0.7, 1.4, 2.0), (5e-3,)),
     "denoise": Example("denoise.py", "noise", (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1.0), (1e-2, 2e-2)),
 }
 

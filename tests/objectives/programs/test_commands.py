@@ -301,6 +301,13 @@ def test_nothing_of_our_interpreter_is_in_the_surroundings_of_a_program(made: An
     assert first.metrics == {"threads": 3.0, "val": 1.0}
 
 
+def test_a_program_has_the_python_path_of_the_worker_and_not_ours(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be a program of another Python, which our packages would break."""
+    monkeypatch.setenv("PYTHONPATH", "/nowhere/at/all")
+    text = SAY.replace("print(", "print(os.environ['PYTHONPATH'] == '/nowhere/at/all' or 1 / 0, ")
+    assert trained(made(given_as(text)))[-1].state is State.COMPLETE
+
+
 def test_numbers_of_the_test_split_are_not_a_curve(made: Any, tmp_path: Path) -> None:
     objective = made(given_as('print(\'{"val": 1, "test_val": 3}\')', read=None), epochs=1)
     run = objective.start([Member(0, {"beta": 1.0}, 1)])
