@@ -144,7 +144,8 @@ class Host:
 
 
 def _send(link: socket.socket, what: Mapping[str, Any], fds: Sequence[int]) -> None:
-    assert sys.platform != "win32"  # `Host` refuses it
+    if sys.platform == "win32":  # `Host` refuses it
+        raise OSError
     data = json.dumps(what).encode()
     socket.send_fds(link, [len(data).to_bytes(4, "big")], list(fds))
     link.sendall(data)
@@ -155,7 +156,8 @@ def _send(link: socket.socket, what: Mapping[str, Any], fds: Sequence[int]) -> N
 
 def serve(link: socket.socket, objective: str) -> None:
     """Start processes until the worker closes the socket."""
-    assert sys.platform != "win32"  # `Host` refuses it
+    if sys.platform == "win32":  # `Host` refuses it
+        raise OSError
     _adopt_orphans()
     forked = _imported(link, objective)
     woken, wake = os.pipe()
@@ -200,7 +202,8 @@ def _rehearse() -> None:
 
 def _obey(link: socket.socket, running: dict[int, int], objective: str, forked: bool) -> bool:
     """Do what the worker asks for; False when it is gone."""
-    assert sys.platform != "win32"  # `Host` refuses it
+    if sys.platform == "win32":  # `Host` refuses it
+        raise OSError
     try:
         head, fds, _, _ = socket.recv_fds(link, 4, 8)
         data = b""
@@ -235,7 +238,8 @@ def _gone() -> bytes:
 
 def _reap(link: socket.socket, running: dict[int, int]) -> None:
     """Tell the worker which processes have ended, and kill what they have left behind."""
-    assert sys.platform != "win32"  # `Host` refuses it
+    if sys.platform == "win32":  # `Host` refuses it
+        raise OSError
     for number, pid in list(running.items()):
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
@@ -281,7 +285,8 @@ def _children(pid: int) -> list[int]:
 
 
 def _kill_group(pid: int) -> None:
-    assert sys.platform != "win32"  # `Host` refuses it
+    if sys.platform == "win32":  # `Host` refuses it
+        raise OSError
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
 
