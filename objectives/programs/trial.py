@@ -203,9 +203,13 @@ class Trial:
                 self._keep(epoch)
 
     def _keep(self, epoch: int) -> None:
-        """Write the checkpoint of an epoch that has been both saved and reported."""
+        """Write the checkpoint of an epoch that has been both saved and reported.
+
+        That of the last epoch is not written: a training that is killed after it repeats this epoch, so that what comes behind the loop
+        finds all that the loop leaves.
+        """
         saved = self._progress.saved
-        if saved is None or saved[0] > epoch:
+        if saved is None or saved[0] > epoch or epoch >= self._request.epochs:
             return
         self._progress.saved = None
         write_checkpoint({"epoch": epoch, "state": saved[1], "random": _random()}, self._request.folder / STATE)
