@@ -41,6 +41,7 @@ ALL = {
 
 
 @pytest.mark.slow
+@pytest.mark.sampled(4)
 @pytest.mark.trains
 @pytest.mark.parametrize("name", ALL)
 def test_an_example_ends_with_the_verdict_of_its_long_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:

@@ -84,6 +84,7 @@ USERS_WAYS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.slow
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("way", USERS_WAYS)
 def test_a_sweep_says_the_same_member_by_member(tmp_path: Path, way: str) -> None:
     """The best λ is the variance of the noise."""
