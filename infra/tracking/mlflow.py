@@ -33,6 +33,15 @@ class _Run:
     started: bool = False
     ended: str = ""
     last: dict[str, float] = field(default_factory=dict)
+    found: dict[str, tuple[int, float]] = field(default_factory=dict)  # step and value of each metric, as MLflow had them
+
+    def look_up(self, ours: set[str]) -> None:
+        """Read the newest epoch off the metrics that are ours. A program that logs by itself may count in steps."""
+        known = {name: self.found[name] for name in ours if name in self.found}
+        if known:
+            self.epoch = max(step for step, _ in known.values())
+            self.last = {name: value for name, (step, value) in known.items() if step == self.epoch}
+            self.found = {}
 
 
 @dataclass
@@ -117,11 +126,9 @@ class Writer:
             page = self._client.search_runs([self._experiment], wanted, max_results=1000, order_by=["start_time ASC"], page_token=token)
             for run in page:
                 number = int(run.data.tags.get("lagrange.member", SWEEP_RUN))
-                points = run.data._metric_objs
-                epoch = max((point.step for point in points), default=-1)
-                last = {point.key: point.value for point in points if point.step == epoch}
+                points = {point.key: (point.step, point.value) for point in run.data._metric_objs}
                 ended = run.data.tags.get("lagrange.ended", "") if run.info.status not in ("RUNNING", "SCHEDULED") else ""
-                runs.setdefault(number, _Run(run.info.run_id, epoch, bool(run.data.params), ended, last))
+                runs.setdefault(number, _Run(run.info.run_id, -1, bool(run.data.params), ended, found=points))
             token = page.token or ""
         return runs
 
@@ -130,7 +137,8 @@ class Writer:
         run = self._runs.get(number)
         if run is None:
             run = self._runs[number] = _Run(self._create(number, news))
-        elif run.ended and not news.state and (news.epochs.keys() - range(run.epoch + 1) or (news.begins and number == SWEEP_RUN)):
+        run.look_up({name for _, metrics in news.epochs.values() for name in metrics} | set(news.final[1] if news.final else ()))
+        if run.ended and not news.state and (news.epochs.keys() - range(run.epoch + 1) or (news.begins and number == SWEEP_RUN)):
             self._client.update_run(run.id, status="RUNNING")
             run.ended = ""
         # a sweep's answer may change when it resumes; a member ends in the same state only once

@@ -166,6 +166,34 @@ def test_what_mlflow_lost_is_written_again(home: Home, empty_store: Path) -> Non
     _assert_whole(fresh.tracking_uri, 2, 3)
 
 
+def test_what_a_program_logs_by_itself_hides_nothing_of_ours(home: Home) -> None:
+    """It may count in steps, which are more than our epochs."""
+    tracker = _tracker(home)
+    _tell(tracker, range(1), epochs=1, state="")
+    run = tracker.run_id(0, 30)
+    _client(home.tracking_uri).log_metric(run, "mine", 1.0, step=5000)
+    tracker.close(30)
+    again = _tracker(home)
+    _tell(again, range(1), epochs=3)
+    assert not again.close(30)
+    found = _runs(home.tracking_uri)["0"]
+    assert found.info.run_id == run
+    assert [step for step, _ in _points(home.tracking_uri, found, "val")] == [1, 2, 3]
+
+
+def test_files_of_a_member_are_shown_with_it(home: Home, tmp_path: Path) -> None:
+    tracker, log = _tracker(home), tmp_path / "log.txt"
+    log.write_text("hello")
+    _tell(tracker, range(2), state="failed")
+    tracker.artifact(log, number=1)
+    assert not tracker.close(30)
+    shown = {
+        number: [one.path for one in _client(home.tracking_uri).list_artifacts(run.info.run_id)]
+        for number, run in _runs(home.tracking_uri).items()
+    }
+    assert shown == {"": [], "0": [], "1": ["log.txt"]}
+
+
 def test_two_sweeps_of_one_name_are_apart(home: Home) -> None:
     for created in ("2026-01-01T00:00:00+00:00", "2026-02-01T00:00:00+00:00"):
         tracker = _tracker(home, created=created)
