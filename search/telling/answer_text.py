@@ -53,7 +53,8 @@ def print_answer(
     colour, meaning = (_VERDICTS if answer.against == AGAINST_OFF else _AGAINST_BASELINE)[answer.verdict]
     if answer.against == AGAINST_NOTHING:
         colour, meaning = "cyan", "no knob has an off value, and no baseline was given"
-    if answer.verdict is Verdict.HELPS and answer.effect.high <= answer.margin:
+    # A share of a score that does not lie above 0 is no margin; a note says so.
+    if answer.verdict is Verdict.HELPS and answer.effect.high <= answer.margin and answer.off_score > 0:
         meaning = "λ helps, by less than the margin"
     meaning = _with_constraints(answer) or meaning
     if answer.verdict is not Verdict.HELPS and answer.front is not None and (bought := answer.front.bought):
