@@ -355,8 +355,8 @@ def test_dry_run_prints_a_plan_that_is_a_spec(sweeps: Sweeps, monkeypatch: pytes
     assert result.exit_code == 0, result.stderr
     spec = read(parse_yaml(result.stdout))
     assert spec == read({"objective": "toy", "budget": {"trials": 12}})
-    # Five candidates on two seeds, then two finalists on eight.
-    assert "search 12 members" in result.stdout and "confirm 26 members" in result.stdout and "# about " in result.stdout
+    # Five candidates on two seeds, two more between the rounds, then two finalists on eight.
+    assert "search 12 members" in result.stdout and "confirm 30 members" in result.stdout and "# about " in result.stdout
     assert not sweeps and list(tmp_path.iterdir()) == []
 
 
