@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -21,7 +22,7 @@ from search.choosing.race import Look
 from search.choosing.turned import turned
 from search.options import name_of
 from search.prior import resolved
-from search.running.ledger import ADDRESS, FOLDER, LOOKS, PLANNED, PRIOR, TOOK
+from search.running.ledger import ADDRESS, FOLDER, LOOKS, PLANNED, PRIOR, SOURCES, TOOK
 from search.spec.keys import Spec
 from search.spec.plain import plain_spec
 
@@ -111,7 +112,7 @@ def begin(
             facts={PLANNED: estimate.promised(spec, catalogue, name, workers)}
             | ({PRIOR: list(prior)} if prior else {})
             | ({ADDRESS: address} if address else {})
-            | ({FOLDER: str(Path.cwd())} if spec.own else {}),
+            | ({FOLDER: str(Path.cwd()), SOURCES: sources(spec)} if spec.own else {}),
         )
     )
     if spec.prior and not prior:
@@ -132,15 +133,36 @@ def take_back(catalogue: Catalogue, name: str, home: Home) -> None:
     catalogue.discard()
 
 
-def go_on(catalogue: Catalogue, name: str, spec: Spec, trials: int, workers: int = 1, address: str | None = None) -> Spec:
+def sources(spec: Spec) -> dict[str, str]:
+    """The user's own files that a spec names, each with its SHA-256: what they import is not looked at."""
+    words = [word.partition(":")[0] for word in (spec.objective, spec.model or "", spec.dataset.name or "")]
+    command = spec.command or ()
+    words += command.split() if isinstance(command, str) else command
+    named = [Path(word) for word in words if word] + [Path(*word.split(".")).with_suffix(".py") for word in words[:3] if word]
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in dict.fromkeys(named) if path.is_file()}
+
+
+def go_on(
+    catalogue: Catalogue,
+    name: str,
+    spec: Spec,
+    trials: int,
+    workers: int = 1,
+    address: str | None = None,
+    note: Callable[[str], None] = lambda text: None,
+) -> Spec:
     """The spec of a sweep that goes on with `trials` more configs. More configs may move the minimum; without them the choice stays.
 
     Raises:
         InfraError: it cannot go on so, or not in this folder: a script or module of the user's would not be found, and all members fail.
     """
-    folder = catalogue.sweep(name).facts.get(FOLDER)
+    facts = catalogue.sweep(name).facts
+    folder = facts.get(FOLDER)
     if folder and Path(folder).is_dir() and Path(folder) != Path.cwd():
         raise InfraError(f"{name!r} must go on in the folder where it began, {folder}, because it names files there. Go there: cd {folder}")
+    known = facts.get(SOURCES, {})
+    if changed := [path for path, digest in sources(spec).items() if known.get(path, digest) != digest]:
+        note(f"{', '.join(changed)} changed since the sweep began: members from before and after the change are compared with each other")
     if trials and samplers.hands_on(spec.sampler):
         raise InfraError(
             f"More trials must not move the points of a path that is under way; {name!r} has sampler {name_of(spec.sampler)}. "

@@ -106,7 +106,7 @@ def resume(
             raise InfraError(f"A sweep has one driver at a time; {name!r} is driven by {holder}. Wait for it, or stop it first.")
         spec = read(row.spec)
         with where.up(spec) as up:
-            spec = kept.go_on(catalogue, name, spec, trials or 0, up.workers, where.address)
+            spec = kept.go_on(catalogue, name, spec, trials or 0, up.workers, where.address, where.listener.note)
             return _drive(name, spec, where, catalogue, up)
 
 

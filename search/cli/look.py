@@ -189,7 +189,7 @@ def _exact(value: float | None) -> str:
 
 
 def _show_member(name: str, one: MemberRow, reports: Sequence[Any], as_json: bool) -> None:
-    from search.telling.live import config_text, duration, sparkline
+    from search.telling.live import duration, sparkline
 
     curve = [{"epoch": report.epoch, "rung_score": report.rung_score, **report.metrics} for report in reports]
     if as_json:
@@ -199,7 +199,7 @@ def _show_member(name: str, one: MemberRow, reports: Sequence[Any], as_json: boo
     facts = {
         "member": f"{name}/{one.number}",
         "phase": f"{one.phase} (arm {one.arm})" if one.arm else one.phase,
-        "config": config_text(one.config),
+        "config": ", ".join(f"{key}={value}" for key, value in one.config.items()),  # with every digit, to train it again
         "seed": str(one.seed),
         **_moving(one),
         **({"proposed by": f"prior {source}"} if (source := one.facts.get("proposed_by")) else {}),

@@ -33,10 +33,11 @@ PRIOR = "prior"  # the fact that holds what a sweep took over from others when i
 PLANNED = "plan"  # the fact that says what was planned before the first member
 LOOKS = "race"  # the fact that says which looks of the race were taken before this one
 FOLDER = "folder"  # the fact that says in which folder a sweep of something of the user's own began
+SOURCES = "sources"  # the fact that holds the user's own files that the spec names, each with its SHA-256
 ADDRESS = "address"  # the fact that says where members are trained, as `--address` names it; there is none for a local Ray
 TOOK = "took_seconds"  # the fact that says how long the drivers of the sweep took so far
 WAITING = "waiting"  # the fact that names the open members that wait for others, between two decisions
-KEPT = (FOLDER, LOOKS, PRIOR, PLANNED, ADDRESS, TOOK, RANGES, WAITING)  # facts that stay when the data is prepared anew
+KEPT = (FOLDER, SOURCES, LOOKS, PRIOR, PLANNED, ADDRESS, TOOK, RANGES, WAITING)  # facts that stay when the data is prepared anew
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import yaml
 from typer.testing import CliRunner
 
 from infra.catalogue import Catalogue
+from infra.errors import InfraError
 from infra.storage import Home
 from objectives.base import ObjectiveError
 from objectives.registry import load
@@ -28,6 +29,7 @@ from search.spec.keys import Spec
 from search.spec.reading import read
 from search.spec.text import parse_yaml
 from search.sweep import Outcome, resume, run
+from search.telling.listener import Silent
 from tests.search.kept import in_parts, kept, said
 from tests.search.killed_driver import POINTS
 
@@ -183,6 +185,26 @@ def test_what_is_wrong_with_a_declaration_is_said(declared: str, words: str) -> 
 def test_a_function_with_the_wrong_signature_is_told_so() -> None:
     with pytest.raises(ObjectiveError, match=r"train must take one argument, the trial; it is train\(a, b\)"):
         exec("from objectives import knob, objective\n@objective(score='v', x=knob(0, 1))\ndef train(a, b): ...", {"__name__": "mine"})
+
+
+def test_a_file_that_was_changed_is_remarked_upon_when_a_sweep_goes_on(users_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(users_file.parent)
+    home, said_of = Home.open(users_file.parent / "home"), list[str]()
+    spec = {"objective": "mine.py", "budget": {"trials": 4}, "confirm": {"configs": 0}}
+    assert run(spec, name="s", home=home, address=IN_PROCESS, tracking=False).status == "complete"
+
+    class Hears(Silent):
+        def note(self, text: str) -> None:
+            said_of.append(text)
+
+    resume("s", home=home, trials=1, address=IN_PROCESS, tracking=False, listener=Hears())
+    assert not any("changed" in text for text in said_of)
+    users_file.write_text(users_file.read_text() + "# changed")
+    resume("s", home=home, trials=1, address=IN_PROCESS, tracking=False, listener=Hears())
+    assert any(text.startswith("mine.py changed since the sweep began") for text in said_of)
+    monkeypatch.chdir("/")
+    with pytest.raises(InfraError, match="must go on in the folder where it began"):
+        resume("s", home=home, trials=1, address=IN_PROCESS, tracking=False)
 
 
 # Commands ---------------------------------------------------------------------------------------------------------------------------------
