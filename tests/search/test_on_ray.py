@@ -123,7 +123,7 @@ def test_what_the_preparation_on_a_worker_refuses_is_not_kept(home: Home) -> Non
     assert outcome.status == "refused" and "moon must be full" in outcome.problem
     with Catalogue(home.catalogue_url) as catalogue:
         assert not catalogue.sweeps()
-    assert not list(home.storage.iterdir()) and not (home.root / "mlflow.db").exists()
+    assert not list(home.storage.glob("*")) and not (home.root / "mlflow.db").exists()
 
 
 @pytest.mark.slow
