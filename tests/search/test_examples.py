@@ -45,7 +45,7 @@ ALL = {
 @pytest.mark.slow
 @pytest.mark.sampled(4)
 @pytest.mark.trains
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.whole) if name == "vae" else name for name in ALL])
 def test_an_example_ends_with_the_verdict_of_its_long_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     if name == "denoise" and importlib.util.find_spec("lightning") is None:
         pytest.skip("lightning is not installed: pip install .[lightning]")
