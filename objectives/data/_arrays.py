@@ -161,7 +161,7 @@ def _whole_remedy(low: float, high: float) -> str:
 
 def _remedy(low: float, high: float) -> str:
     """How values that are not in [0, 1] get there."""
-    if low >= -0.1 and high <= 1.1:
+    if -0.1 <= low < 1 and 0 < high <= 1.1:  # else all would be alike
         return "Clip them: np.clip(x, 0, 1)."
     if low >= -ROUNDING:
         white = 255 if 128 < high <= 255 else math.ceil(high)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -260,6 +260,8 @@ def test_a_remedy_fits_the_numbers(array: Any, message: str, tmp_path: Path) -> 
 
 
 @given(low=st.floats(-1e4, 1e4), width=st.floats(1e-2, 1e4), whole=st.booleans())
+@example(low=1.0, width=0.0625, whole=False)
+@example(low=-0.09375, width=0.0625, whole=False)
 @settings(max_examples=200)
 def test_what_follows_the_remedy_is_accepted(low: float, width: float, whole: bool) -> None:
     """The remedy is done to the numbers as it is written, and what comes of it has no fault."""
