@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from objectives.base import Config, Knob, Member, ObjectiveError, Value
+from objectives.checks.device import device_of
 from objectives.programs.declared import Declared, checked, knob
 from objectives.programs.journal import told
 from objectives.programs.log import LOG, Log
@@ -34,8 +35,6 @@ from objectives.programs.process import MemberProcess
 from objectives.programs.run import ProcessRun
 from objectives.programs.trial import FILES
 
-# Each declaration names these, in a spec.
-KEYS = ("command", "shell", "knobs", "read", "score", "metrics")
 FIRST_EPOCH = "first_epoch"  # the file that keeps from where a program counts its epochs
 SHOWN = 40  # characters of a command that a message shows
 _BRACES = re.compile(r"\{\{|\}\}|(?<!\$)\{(\w+)\}")
@@ -59,7 +58,7 @@ class Command(ProgramObjective):
             "epochs": epochs,
             "folder": str(folder / FILES),
             "resume": "true" if again else "false",
-            "device": self._device(),
+            "device": device_of(self.settings.device),
             "threads": self.settings.threads,
             "port": _free_port(),
             "number": member.number,
@@ -78,14 +77,6 @@ class Command(ProgramObjective):
         """What stands in braces in the command."""
         return {match[1] for match in _BRACES.finditer(_title(self.argv)) if match[1]}
 
-    def _device(self) -> str:
-        if self.settings.device != "accelerator":
-            return self.settings.device
-        import torch
-
-        found = torch.accelerator.current_accelerator()
-        return "cpu" if found is None else found.type
-
     def explain(self, member: Member) -> str:
         """What was looked for."""
         kind, what = next(iter(self.reading.items()), ("lines", "JSON lines on standard output"))
@@ -97,7 +88,7 @@ class Command(ProgramObjective):
 
 
 def program(given: Mapping[str, Any] | None) -> type[ProgramObjective]:
-    """The objective class of a declaration, which has the keys `KEYS`. Without one it has no knobs.
+    """The objective class of a declaration: the keys command, shell, knobs, read, score and metrics of a spec.
 
     Raises:
         ObjectiveError: with all that is wrong with the declaration.

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from objectives.base import Config, ObjectiveError, Value
+from objectives.checks.device import device_of
 from objectives.programs.journal import tell, told
 from objectives.programs.keeping import checkpoint_faults, read_checkpoint, save_picture, save_weights, write_checkpoint
 
@@ -114,13 +115,8 @@ class Trial:
 
     @property
     def device(self) -> str:
-        """torch's name of the device to train on."""
-        if self._request.device != "accelerator":
-            return self._request.device
-        import torch
-
-        found = torch.accelerator.current_accelerator()
-        return "cpu" if found is None else found.type
+        """torch's name of the device to train on. Raises ObjectiveError where torch does not find it here."""
+        return device_of(self._request.device)
 
     @property
     def max_epochs(self) -> int:
