@@ -261,7 +261,11 @@ class Spec(_Part):
     @model_validator(mode="before")
     @classmethod
     def _a_command_is_an_objective(cls, given: Any) -> Any:
-        return {"objective": COMMAND, **given} if isinstance(given, Mapping) and given.get("command") else given
+        if not isinstance(given, Mapping) or not given.get("command"):
+            return given
+        score = given.get("score")
+        named = {"score": {"name": score}} if isinstance(score, str) and score not in ("last", "best_epoch") else {}
+        return {**given, "objective": given.get("objective") or COMMAND, **named}
 
     @field_validator("dataset", mode="before")
     @classmethod

@@ -332,6 +332,17 @@ def test_a_baseline_is_checked_like_any_config(tmp_path: Path) -> None:
     assert "baseline.lr must be a number" in str(error.value)
 
 
+def test_the_score_of_a_command_may_be_its_name_alone(tmp_path: Path) -> None:
+    assert read(command(tmp_path, score="val")) == read(command(tmp_path))
+
+
+def test_a_fault_of_form_hides_no_fault_of_the_command(tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as error:
+        read(command(tmp_path, knobs={"beta": {"low": 1, "high": 0.1}}, budget={"trials": "many"}))
+    for words in ("budget.trials must be a whole number", "low must be below high", "got {lr}"):
+        assert words in str(error.value)
+
+
 def test_a_spec_of_a_command_survives_yaml(tmp_path: Path) -> None:
     spec = read(command(tmp_path, baseline={"beta": 2.0}))
     assert read(parse_yaml(spec.to_yaml())) == spec
