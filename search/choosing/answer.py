@@ -215,6 +215,30 @@ class Answer:
         return "λ off" if self.against == AGAINST_OFF else "the baseline"
 
     @property
+    def keeps_off(self) -> bool:
+        """Whether the exported config is what λ is compared with: the off arm."""
+        return self.recommended_arm == OFF_ARM
+
+    @property
+    def recommended_score(self) -> float:
+        """The mean score of the exported config over its final seeds; NaN where it was not confirmed."""
+        return self.promise.mean
+
+    @property
+    def exported(self) -> dict[str, float]:
+        """The value of each λ in the exported config: the one source for all that show it."""
+        return {one.name: float(self.recommended.get(one.name, one.off)) for one in self.lambdas}
+
+    def exported_words(self) -> str:
+        """`beta = 0.702`, or `beta = 1 (off)` where the exported config has a λ at its off value."""
+        values = self.exported
+        return ", ".join(
+            f"{one.name} = {number(values[one.name])}"
+            + (f" ({one.against})" if values[one.name] == one.off and one.against != AGAINST_NOTHING else "")
+            for one in self.lambdas
+        )
+
+    @property
     def kept_to(self) -> list[Held]:
         """What is known of the exported config and each constraint."""
         exported = "off" if self.recommended_arm == OFF_ARM else "chosen"

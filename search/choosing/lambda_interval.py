@@ -180,7 +180,7 @@ def _warning(knob: Knob, axis: Axis, value: float, is_open: tuple[bool, bool]) -
 
 def picture(knob: Knob, config: Mapping[str, Value], surface: Surface | None, arms: Sequence[Arm], knobs: Sequence[Knob]) -> dict[str, Any]:
     """The curve over λ in scores, with the other knobs as in `config`: expected score, its 95 % band, and the arms that lie on it."""
-    points = [_point(knob, arm) for arm in arms if arm.scores and not arm.bad and _beside(arm.config, config, knob, knobs)]
+    points = [_point(knob, arm) for arm in arms if (arm.scores or arm.bad) and _beside(arm.config, config, knob, knobs)]
     if surface is None or not active(knob, config):
         return {"grid": [], "mean": [], "low": [], "high": [], "points": points}
     axis = Axis.of(knob)
@@ -194,8 +194,17 @@ def picture(knob: Knob, config: Mapping[str, Value], surface: Surface | None, ar
 
 
 def _point(knob: Knob, arm: Arm) -> dict[str, Any]:
+    """An arm on the curve. Where it was lost on every seed, its mean is NaN."""
     half = 1.96 * arm.error if len(arm.scores) > 1 else math.nan
-    return {"arm": arm.name, "value": float(arm.config[knob.name]), "mean": arm.mean, "low": arm.mean - half, "high": arm.mean + half}
+    lost = {"lost": len(arm.bad), "seeds": arm.seeds} if arm.bad else {}
+    return {
+        "arm": arm.name,
+        "value": float(arm.config[knob.name]),
+        "mean": arm.mean,
+        "low": arm.mean - half,
+        "high": arm.mean + half,
+        **lost,
+    }
 
 
 def _beside(left: Mapping[str, Value], right: Mapping[str, Value], knob: Knob, knobs: Sequence[Knob]) -> bool:

@@ -27,6 +27,7 @@ from search.cli.shared import (
     catalogue_of,
     home_of,
     resume_command,
+    shown_folder,
     shown_home,
     usual,
     without_passwords,
@@ -50,10 +51,13 @@ def list_sweeps(as_json: JsonOption = False, home: HomeOption = None, catalogue_
     if not rows:
         typer.echo(f"No sweeps in {without_passwords(place.catalogue_url)}. Start one: lagrange sweep")
         return
-    table = printing.table("name", "objective", "model", "data set", "status", "created", "verdict")
+    from search.choosing.answer import Answer
+
+    table = printing.table("name", "objective", "model", "data set", "status", "created", "verdict", "exported λ")
     for row, status in rows:
-        verdict = str((answer := row.answer or {}).get("verdict_word", answer.get("verdict", "")))
-        table.add_row(row.name, row.objective, row.model, row.dataset, status, f"{row.created:%Y-%m-%d %H:%M}", verdict)
+        answer = Answer.from_dict(row.answer) if row.answer else None
+        told = (answer.verdict_word, answer.exported_words()) if answer else ("", "")
+        table.add_row(row.name, row.objective, row.model, row.dataset, status, f"{row.created:%Y-%m-%d %H:%M}", *told)
     printing.console().print(table)
 
 
@@ -107,7 +111,7 @@ def show(
     from search.telling import answer_text
 
     if row.answer is not None:
-        answer_text.print_stored(printing.console(), name, row.answer, shown_home(place), usual(row.objective))
+        answer_text.print_stored(printing.console(), name, row.answer, shown_home(place), usual(row.objective), shown_folder(place, name))
         return
     if planned := row.facts.get("plan"):
         said = answer_text.plan_text({"planned": planned})
@@ -223,7 +227,6 @@ def best(
     catalogue_url: CatalogueOption = None,
 ) -> None:
     """The best λ per model: one row for each objective, model and data set."""
-    from search.asking.space import OFF_ARM
     from search.telling.answer_text import effect_text
     from search.telling.exports import best as best_rows
 
@@ -237,16 +240,22 @@ def best(
         asked = " and ".join(f"{what} {given!r}" for what, given in (("objective", objective), ("data set", dataset)) if given)
         typer.echo(f"No sweep{f' of {asked}' if asked else ''} has an answer yet. See them all: lagrange ls")
         return
-    table = printing.table("objective", "model", "data set", "best λ", "score", "effect", "verdict", "sweep")
+    apart = {row.what: _apart([other.scale for other in rows if other.what == row.what]) for row in rows}
+    columns = ["objective", "model", "data set", "exported λ", "score", "effect of λ", "verdict", "sweep"]
+    table = printing.table(*columns, *(["measured with"] if any(apart.values()) else []))
     for row in rows:
         answer = row.answer
-        off = answer.recommended_arm == OFF_ARM  # where no λ shows a gain, off is the best value that is known
-        best = [(one.name, f"{number(one.off)} (off)" if off else number(one.value)) for one in answer.lambdas]
-        values = ", ".join(f"{name} = {value}" for name, value in best)
-        score = f"{row.score_name} {number(answer.off_score if off else answer.best_score)}"
-        what = (row.objective, row.model, _data_name(row.spec), values)
-        table.add_row(*what, score, effect_text(answer.effect), answer.verdict_word, row.sweep)
+        score = f"{row.score_name} {number(answer.recommended_score, answer.promise.high - answer.promise.low)}"
+        what = (row.objective, row.model, _data_name(row.spec), answer.exported_words())
+        scale = ", ".join(f"{name} {row.scale.get(name, '–')}" for name in apart[row.what])
+        table.add_row(*what, score, effect_text(answer.effect), answer.verdict_word, row.sweep, *([scale] if any(apart.values()) else []))
     printing.console().print(table)
+
+
+def _apart(scales: Sequence[Mapping[str, Any]]) -> list[str]:
+    """In what the scores of one objective, model and data set differ, so that they cannot be compared."""
+    names = dict.fromkeys(name for scale in scales for name in scale)
+    return [name for name in names if len({str(scale.get(name)) for scale in scales}) > 1]
 
 
 def _data_name(spec: Mapping[str, Any]) -> str:

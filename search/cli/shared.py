@@ -59,6 +59,14 @@ def shown_home(home: Home) -> str:
     return "" if home.root == default or os.environ.get("LAGRANGE_HOME") else str(home.root)
 
 
+def shown_folder(home: Home, name: str) -> str:
+    """The folder of a sweep's curve, config and answer, as seen from here; empty where there is none."""
+    folder = home.reports(name)
+    if not folder.is_dir():
+        return ""
+    return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
+
+
 def home_option(home: Home) -> str:
     """The options that a printed command needs to find this home again."""
     shown = shown_home(home)

@@ -48,6 +48,7 @@ from search.cli.shared import (
     print_error,
     resume_command,
     shown,
+    shown_folder,
     shown_home,
     usual,
     without_passwords,
@@ -249,7 +250,8 @@ def _print_outcome(outcome: Outcome, home: Home, objective: str, address: str | 
 
     console = printing.console()
     if outcome.answer is not None:
-        print_answer(console, outcome.name, outcome.answer, outcome.notes, shown_home(home), usual(objective))
+        folder = shown_folder(home, outcome.name)
+        print_answer(console, outcome.name, outcome.answer, outcome.notes, shown_home(home), usual(objective), files=folder)
     else:
         for note in outcome.notes:
             console.print(f"note: {without_passwords(note)}", markup=False, style="yellow", soft_wrap=True)

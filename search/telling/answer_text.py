@@ -45,10 +45,12 @@ def print_answer(
     home: str = "",
     usual: Mapping[str, Any] | None = None,
     details: bool = False,
+    files: str = "",
 ) -> None:
     """The answer as a person wants to read it: what to use, how sure that is, whether λ was worth it, what it cost, where to look next.
 
-    `usual` are the defaults of the objective's knobs; they are not repeated. `details`: all that stands beside the answer, too.
+    `usual` are the defaults of the objective's knobs; they are not repeated. `details`: all that stands beside the answer, too. `files`:
+    the folder that holds the curve, the config and the answer as files.
     """
     colour, meaning = (_VERDICTS if answer.against == AGAINST_OFF else _AGAINST_BASELINE)[answer.verdict]
     if answer.against == AGAINST_NOTHING:
@@ -71,13 +73,17 @@ def print_answer(
         console.print(Text(f"note: {warning}", style="yellow"), soft_wrap=True)
     option = f" --home {home}" if home else ""
     console.print("where to look next:", style="dim")
+    if files:
+        console.print(Text.assemble(f"  {files}", ("   # the λ curve, the config and the answer as files", "dim")), soft_wrap=True)
     for command, why in _next_steps(name, option):
         console.print(Text.assemble(f"  {command}", (f"   # {why}", "dim")), soft_wrap=True)
 
 
-def print_stored(console: Console, name: str, stored: Mapping[str, Any], home: str, usual: Mapping[str, Any] | None) -> None:
+def print_stored(
+    console: Console, name: str, stored: Mapping[str, Any], home: str, usual: Mapping[str, Any] | None, files: str = ""
+) -> None:
     """An answer as the catalogue has it, with all that stands beside it."""
-    print_answer(console, name, Answer.from_dict(stored), home=home, usual=usual, details=True)
+    print_answer(console, name, Answer.from_dict(stored), home=home, usual=usual, details=True, files=files)
 
 
 def _next_steps(name: str, option: str) -> list[tuple[str, str]]:
@@ -95,7 +101,9 @@ def _facts(answer: Answer, usual: Mapping[str, Any] | None, details: bool) -> Ta
     table.add_column(overflow="fold")
     off = answer.recommended_arm == OFF_ARM
     together = [one for one in answer.lambdas if one.alone is None]
-    rows: list[tuple[str, str]] = [(f"best {one.name}", _off_line(one, answer) if off else _lambda_line(one)) for one in together]
+    rows: list[tuple[str, str]] = [
+        (f"best {one.name}", _off_line(one, answer) if off else _lambda_line(one) + _beside_effect(one, answer)) for one in together
+    ]
     rows += [(f"{one.name} alone", _alone_line(one, answer)) for one in answer.lambdas if one.alone is not None]
     rows += [(f"{one.name} elsewhere", _sensitivity_line(one)) for one in together if one.sensitivity and not off]
     rows += [(f"{name} up and back", path["line"]) for name, path in answer.hysteresis.items()]
@@ -191,6 +199,20 @@ def _lambda_line(one: LambdaAnswer) -> str:
     between = " or ".join(f"between {low} and {high}" for low, high in ends)
     unit = "" if one.unit in ("", "1") else f" {one.unit}"
     return f"{number(one.value)}{unit}, the best lies {between} with 95 %{_off_text(one)}"
+
+
+def _beside_effect(one: LambdaAnswer, answer: Answer) -> str:
+    """How the interval of a λ goes with the effect over off: the one is of all members, the other of the final seeds alone."""
+    if answer.against != AGAINST_OFF or math.isnan(one.low) or one.switched_off:
+        return ""
+    helps, only, holds = answer.verdict is Verdict.HELPS, len(answer.lambdas) == 1, one.holds(one.off)
+    if helps and holds:
+        return "; off itself is proven worse" if only else "; off lies in it: the effect is of all λ together"
+    if helps or holds or not (one.range[0] <= one.off <= one.range[1]):
+        return ""
+    if answer.verdict is Verdict.HARMLESS:
+        return "; off lies outside, but the difference is within the margin"
+    return "; by the fit of all members off lies outside, but the final seeds alone do not prove it"
 
 
 def _off_text(one: LambdaAnswer) -> str:

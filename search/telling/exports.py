@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,15 @@ from search.choosing.answer import Answer, Row
 from search.choosing.findings import Interval, Promise
 from search.running.ledger import ADDRESS, FOLDER, LOOKS
 from search.spec.keys import Spec
-from search.telling.promised import confirmed, final_seeds, training
+from search.telling.promised import confirmed, final_seeds, measured_by, training
 
 
 @dataclass(frozen=True)
 class BestRow:
-    """The best λ of one objective, model and data set."""
+    """The best λ of one objective, model and data set.
+
+    `scale` is what decides the meaning of its score: rows that differ in it have no order.
+    """
 
     objective: str
     model: str
@@ -36,6 +39,12 @@ class BestRow:
     score_name: str
     answer: Answer
     spec: Mapping[str, Any]
+    scale: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def what(self) -> tuple[str, str, str]:
+        """What was trained, and on what."""
+        return self.objective, self.model, self.dataset
 
 
 def best_spec(name: str, row: SweepRow, answer: Answer, rows: Sequence[MemberRow]) -> dict[str, Any]:
@@ -140,11 +149,16 @@ def _of_one_seed(mean: Interval) -> float:
 
 
 def export_all(folder: str | Path, *, home: Home | None = None) -> list[Path]:
-    """Write one file for the best config of each objective, model and data set into `folder`."""
+    """Write one file for the best config of each objective, model and data set into `folder`.
+
+    Where scores of one of them cannot be compared, each has a file, with its sweep in the name.
+    """
     home = home or Home.open()
-    written = []
-    for row in best(home=home):
-        stem = "-".join(part.replace(":", ".").replace("/", ".") for part in (row.objective, row.model, row.dataset) if part)
+    written, rows = [], best(home=home)
+    for row in rows:
+        several = sum(other.what == row.what for other in rows) > 1
+        parts = (*row.what, row.sweep if several else "")
+        stem = "-".join(part.replace(":", ".").replace("/", ".") for part in parts if part)
         path = Path(folder) / f"{stem}.yaml"
         export(row.sweep, path, home=home)
         written.append(path)
@@ -152,7 +166,10 @@ def export_all(folder: str | Path, *, home: Home | None = None) -> list[Path]:
 
 
 def best(objective: str | None = None, dataset: str | None = None, *, home: Home | None = None) -> list[BestRow]:
-    """The best λ of every objective, model and data set: from the answered sweep whose recommended config scores best."""
+    """The best λ of every objective, model and data set: from the answered sweep whose recommended config scores best.
+
+    Scores that cannot be compared (another likelihood, metric, data, number of epochs) are rows of their own.
+    """
     home = home or Home.open()
     found: dict[tuple[str, ...], BestRow] = {}
     with Catalogue(home.catalogue_url, create=False) as catalogue:
@@ -160,10 +177,11 @@ def best(objective: str | None = None, dataset: str | None = None, *, home: Home
             if row.answer is None or (objective and row.objective != objective) or (dataset and row.dataset != dataset):
                 continue
             answer = Answer.from_dict(row.answer)
-            key = (row.objective, row.model, row.dataset, answer.score_name, json.dumps(row.spec.get("dataset"), sort_keys=True))
+            scale = {**measured_by(row.spec, row.facts), "score": answer.score_label or answer.score_name}
+            key = (row.objective, row.model, row.dataset, json.dumps(scale, sort_keys=True))
             rival = found.get(key)
             if rival is None or lowered(answer.promise.mean - rival.answer.promise.mean, answer.better) < 0:
-                found[key] = BestRow(row.objective, row.model, row.dataset, row.name, answer.score_name, answer, row.spec)
+                found[key] = BestRow(row.objective, row.model, row.dataset, row.name, answer.score_name, answer, row.spec, scale)
     return sorted(found.values(), key=lambda row: (row.objective, row.model, row.dataset, row.sweep))
 
 

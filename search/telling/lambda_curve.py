@@ -8,13 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from objectives.base import Phase, State, lowered
-from search.asking.space import OFF_ARM
+from search.asking.space import AGAINST_NOTHING, AGAINST_OFF, OFF_ARM
 from search.choosing.answer import Answer, LambdaAnswer, Row
 from search.choosing.turned import turned
 from search.choosing.words import number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # The palette of Okabe and Ito: people with any kind of colour vision can tell its colours apart.
 BLUE, ORANGE, GREEN, RED, GREY, INK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8A8A8A", "#222222"
@@ -29,19 +32,27 @@ DPI = 150
 
 
 def draw(answer: Answer, rows: Sequence[Row], path: Path, title: str = "") -> Path:
-    """Write the λ curve of an answer as a PNG, one panel per λ; returns `path`.
+    """Write the λ curve of an answer as a PNG; returns `path`."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure(answer, rows, title))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    canvas.print_png(str(path))
+    return path
+
+
+def figure(answer: Answer, rows: Sequence[Row], title: str = "") -> Figure:
+    """The λ curve of an answer, one panel per λ.
 
     Line and band are the expected score over λ by the surface of all members, the other knobs as they are exported. A bar is the 95 %
     interval of an arm's mean over its fresh seeds. The shade around the off arm's line is the margin ±δ. The vertical axis spans the scores
     of the confirmation. Search members above it are drawn at the rim.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     count = max(len(answer.lambdas), 1)
-    figure = Figure(figsize=(7.6 if count == 1 else 5.2 * count, 5.2), dpi=DPI, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    panels = figure.subplots(1, count, sharey=True, squeeze=False)[0]
+    whole = Figure(figsize=(7.6 if count == 1 else 5.2 * count, 5.2), dpi=DPI, layout="constrained")
+    panels = whole.subplots(1, count, sharey=True, squeeze=False)[0]
     answer = turned(answer, answer.better)  # drawn as it is compared; the axis is turned, and its numbers have their own sign
     limits = _vertical(answer, rows)
     for index, (panel, one) in enumerate(zip(panels, answer.lambdas, strict=False)):
@@ -55,11 +66,9 @@ def draw(answer: Answer, rows: Sequence[Row], path: Path, title: str = "") -> Pa
     for panel in panels:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False, fontsize=8, labelcolor=INK)
-    figure.suptitle(title or answer.score_name, x=0.015, ha="left", fontsize=12.5, fontweight="bold", color=INK)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    canvas.print_png(str(path))
-    return path
+    whole.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False, fontsize=8, labelcolor=INK)
+    whole.suptitle(title or answer.score_name, x=0.015, ha="left", fontsize=12.5, fontweight="bold", color=INK)
+    return whole
 
 
 def _score_label(name: str, full: str = "", better: str = "lower") -> str:
@@ -138,7 +147,11 @@ def _off_line(panel: Any, answer: Answer, one: LambdaAnswer) -> None:
         panel.axhspan(
             answer.off_score - answer.margin, answer.off_score + answer.margin, color=INK, alpha=0.07, lw=0, zorder=1, label=label
         )
-    panel.axhline(answer.off_score, color=INK, lw=1.3, ls=(0, (5, 3)), zorder=2, label="off arm, every λ off")
+    name = "off arm, every λ off" if one.against == AGAINST_OFF else f"the {one.against}"
+    panel.axhline(answer.off_score, color=INK, lw=1.3, ls=(0, (5, 3)), zorder=2, label=name)
+    low, high = panel.get_xlim()
+    if _has_place(one, one.off) and low <= one.off <= high:
+        panel.plot([one.off], [answer.off_score], marker="s", ms=6.5, mfc="white", mec=INK, mew=1.6, ls="none", zorder=7, label=name)
 
 
 def _members(panel: Any, one: LambdaAnswer, rows: Sequence[Row], limits: tuple[float, float]) -> None:
@@ -181,36 +194,71 @@ def _arms(panel: Any, curve: dict[str, Any], limits: tuple[float, float]) -> Non
     halo = withStroke(linewidth=2.5, foreground="white")
     middle = [point["value"] for point in curve["points"]][len(curve["points"]) // 2 :][:1]
     for point in curve["points"]:
+        if point["arm"].split(":")[0] == OFF_ARM:
+            continue  # it has its own mark, on its line
         inside = point["mean"] <= limits[1]
         y = point["mean"] if inside else limits[1] - 0.06 * (limits[1] - limits[0])
         if inside and math.isfinite(point["high"]):
             panel.plot([point["value"]] * 2, [point["low"], point["high"]], color=BLUE, lw=1.6, zorder=6, solid_capstyle="butt")
-        style = {"marker": "o" if inside else "^", "ms": 7.5, "mfc": "white", "mec": BLUE, "mew": 1.8}
-        panel.plot([point["value"]], [y], ls="none", zorder=7, label="confirmed on fresh seeds", **style)
+        lost = math.isnan(point["mean"])
+        style = {"marker": "o" if inside else "X" if lost else "^", "ms": 7.5, "mfc": "white", "mec": RED if lost else BLUE, "mew": 1.8}
+        said = "confirmed: lost on every seed" if lost else "confirmed on fresh seeds"
+        panel.plot([point["value"]], [y], ls="none", zorder=7, label=said, **style)
         # Names stand outside of the curve, where they do not meet their neighbours, but inside of the frame.
         at = panel.transData.transform((point["value"], y))[0] - panel.transAxes.transform((0.0, 0.0))[0]
         left = point["value"] < middle[0] and at > 0.1 * panel.bbox.width
         below = not inside or y > limits[1] - 0.08 * (limits[1] - limits[0])
         side, align = (-8 if left else 8, -4 if below else 7), "right" if left else "left"
-        label = point["arm"].split(":")[0] + ("" if inside else f" {number(point['mean'])}")
+        label = point["arm"].split(":")[0] + ("" if inside or math.isnan(point["mean"]) else f" {number(point['mean'])}") + _lost(point)
         panel.annotate(
             label, (point["value"], y), side, textcoords="offset points", ha=align, fontsize=8, color=BLUE, zorder=8, path_effects=[halo]
         )
 
 
+def _lost(point: Mapping[str, Any]) -> str:
+    """On how many of its seeds an arm was lost."""
+    return f" lost {point['lost']} of {point['seeds']}" if point.get("lost") else ""
+
+
 def _best(panel: Any, answer: Answer, one: LambdaAnswer, limits: tuple[float, float]) -> None:
-    """The interval as a bar along the lower rim (one for each piece), open ends as arrows; the best λ as a line that rises from it."""
-    if answer.arm == OFF_ARM or math.isnan(one.value) or (one.log and one.value <= 0):
-        return
+    """The interval as a bar along the lower rim (one for each piece), open ends as arrows, and two things that may differ.
+
+    The filled diamond is the exported value. Where the best λ is another one, a hollow diamond shows it.
+    """
     y = limits[0] + 0.03 * (limits[1] - limits[0])
+    exported = answer.exported[one.name]
+    known = answer.arm != OFF_ARM and _has_place(one, one.value)
+    if known:
+        _interval(panel, one, y)
+        panel.plot([one.value] * 2, [y, answer.best_score if one.alone is None else one.score], color=ORANGE, lw=1.2, zorder=4)
+    if known and one.value != exported:
+        hollow = {"mfc": "white", "mec": ORANGE, "mew": 1.6}
+        panel.plot([one.value], [y], marker="D", ms=7, ls="none", zorder=8, label="best with λ on, not exported", **hollow)
+    at = exported if _has_place(one, exported) else panel.get_xlim()[0]  # a log axis has no place for 0: then at its rim
+    style = {"color": ORANGE, "mec": "white", "mew": 1.2}
+    panel.plot([at], [y], marker="D", ms=8, ls="none", zorder=9, clip_on=False, label="exported", **style)
+    panel.set_title(_title(answer, one, known), loc="left", fontsize=10.5, color=INK)
+
+
+def _has_place(one: LambdaAnswer, value: float) -> bool:
+    return not math.isnan(value) and (value > 0 or not one.log)
+
+
+def _title(answer: Answer, one: LambdaAnswer, known: bool) -> str:
+    """What is exported, and beside it the best λ where that is another one."""
+    exported = answer.exported[one.name]
+    said = f": {one.verdict}" if one.alone else ""
+    if known and one.value == exported:
+        return f"{one.name} = {number(one.value)}  {one.interval()}{said}"
+    off = f" ({one.against})" if exported == one.off and one.against != AGAINST_NOTHING else ""
+    best = f", best with λ on {number(one.value)}" if known and one.value != exported else ""
+    return f"exported {one.name} = {number(exported)}{off}{best}{said}"
+
+
+def _interval(panel: Any, one: LambdaAnswer, y: float) -> None:
     if not math.isnan(one.low):
         for piece in one.parts:
             panel.plot(piece, [y, y], color=ORANGE, lw=5, solid_capstyle="butt", zorder=6, label="where the best λ lies (95 %)")
     for is_open, end, marker in ((one.open_low, one.low, "<"), (one.open_high, one.high, ">")):
         if is_open:
             panel.plot([end], [y], marker=marker, ms=8, color=ORANGE, mec="none", zorder=7, clip_on=False)
-    panel.plot([one.value] * 2, [y, answer.best_score if one.alone is None else one.score], color=ORANGE, lw=1.2, zorder=4)
-    label = "best λ, not exported" if answer.recommended_arm == OFF_ARM else "chosen λ"
-    panel.plot([one.value], [y], marker="D", ms=7, color=ORANGE, mec="white", mew=1.2, ls="none", zorder=8, label=label)
-    said = f": {one.verdict}" if one.alone else ""
-    panel.set_title(f"{one.name} = {number(one.value)}  {one.interval()}{said}", loc="left", fontsize=10.5, color=INK)

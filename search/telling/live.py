@@ -163,7 +163,7 @@ class Display:
         books.epochs_seen += max(epoch - member.epoch, 0)
         member.epoch, member.epochs, member.rung_score = epoch, epochs, rung_score
         if self.plain and member.phase == "train":
-            self._now_and_then(f"epoch {epoch} of {epochs}, score {books.score_text(rung_score)}")
+            self._now_and_then(f"epoch {epoch} of {epochs}, rung score {books.score_text(rung_score)}")
 
     def ended(self, number: int, state: str, score: float | None, reason: str) -> None:
         """A member has its state."""
@@ -251,9 +251,9 @@ class Display:
         parts = [f"{count} {state}" for state, count in sorted(states.items())]
         if books.best is not None:
             score, number, member = books.best
-            parts.append(f"best {books.sides[0]} {books.score_text(score)} (member {number}: {books.config_text(member.config)})")
+            parts.append(f"luckiest {books.sides[0]} {books.score_text(score)} (member {number}: {books.config_text(member.config)})")
         if books.off_best is not None:
-            parts.append(f"best {books.sides[1]} {books.score_text(books.off_best)}")
+            parts.append(f"luckiest {books.sides[1]} {books.score_text(books.off_best)} (single seeds; the answer compares equal ones)")
         left = self.seconds_left()
         parts.append("time left unknown yet" if left is None else f"about {duration(left)} left")
         return " · ".join(parts)
@@ -269,7 +269,7 @@ class Display:
 
     def _running_table(self, running: Iterable[tuple[int, _Member]]) -> Table:
         table = Table(box=None, padding=(0, 2), header_style="dim")
-        for title in ("member", "phase", "arm", "epoch", "score", "config"):
+        for title in ("member", "phase", "arm", "epoch", "rung score", "config"):
             table.add_column(title, overflow="ellipsis", no_wrap=True)
         for key, one in running:
             epochs = one.epochs or self._books.info.get("epochs", "?")

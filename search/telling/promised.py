@@ -36,6 +36,15 @@ def training(spec: Mapping[str, Any], config: Mapping[str, Value], schedule: Map
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def measured_by(spec: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What decides the meaning of a score beside the model. Sweeps that differ in one of these cannot be compared by their scores."""
+    dataset, known = spec.get("dataset") or {}, contents(facts)
+    data = {f"dataset.{key}": value for key, value in dataset.items() if key not in _PLACES or not known}
+    own = {name: spec.get(name) for name in ("likelihood", "features", "latents")}
+    kept = {"kept weights": spec.get("score"), "epochs": (spec.get("budget") or {}).get("epochs"), "data": known}
+    return {name: _plain(value) for name, value in {**own, **kept, **data}.items() if value is not None}
+
+
 def _plain(value: Any) -> Any:
     """Numbers without their type (a file may say 1 where 1.0 was exported), and nothing that is None."""
     if isinstance(value, Mapping):

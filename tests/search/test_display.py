@@ -172,8 +172,8 @@ def test_best_so_far_is_the_best_complete_searched_member_and_off_stands_apart()
     train(display, clock, 3, score=None, state="stopped", epochs=2)
     display.finished(None)
     last = out.getvalue().splitlines()[-1]
-    assert "best with λ on 2 (member 2: beta=2.5)" in last, "and l2, which nobody varied, is left out"
-    assert "best with λ off 0.5" in last
+    assert "luckiest with λ on 2 (member 2: beta=2.5)" in last, "and l2, which nobody varied, is left out"
+    assert "luckiest with λ off 0.5" in last
     assert "3 complete · 1 stopped" in last and "4/4 searched" in last
 
 
@@ -222,7 +222,7 @@ def test_a_resumed_sweep_remembers_the_best_members_and_the_confirmation_of_befo
     display.started(introduction("s", spec, 1, rows))
     display.finished(None)
     last = out.getvalue().splitlines()[-1]
-    assert "best with λ on 0.4 (member 1: l2=0.2)" in last and "best with λ off 0.5" in last and "confirmed" not in last
+    assert "luckiest with λ on 0.4 (member 1: l2=0.2)" in last and "luckiest with λ off 0.5" in last and "confirmed" not in last
     confirmed = [MemberRow(4 + one, {"l2": 0.2}, 7, phase="confirm", state=state) for one, state in enumerate(("complete", None))]
     display.started(introduction("s", spec, 1, [*rows, *confirmed]))
     display.finished(None)
@@ -281,7 +281,7 @@ def test_training_outside_a_sweep_shows_epochs() -> None:
     for epoch in range(1, 11):
         clock.now += 1
         display.report(0, epoch, 10, 5.0)
-    assert out.getvalue().splitlines()[0].startswith("epoch 1 of 10, score 5")
+    assert out.getvalue().splitlines()[0].startswith("epoch 1 of 10, rung score 5")
     assert len(out.getvalue().splitlines()) == 4
 
 

@@ -1,0 +1,97 @@
+"""What is exported is what the command line, the picture and every file say: one sweep of each verdict, all held against one another."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from infra.storage import Home
+from search.choosing.answer import Answer
+from search.choosing.words import number
+from search.cli import app
+from search.running.where import IN_PROCESS
+from search.sweep import run
+from search.telling import lambda_curve
+from search.telling.exports import best, export, export_all
+
+QUICK = {"objective": "toy", "budget": {"trials": 8, "epochs": 3}, "check": False}
+SWEEPS: dict[str, dict[str, Any]] = {
+    "helps": {"dataset": {"name": "none", "noise": 0.5}, "search": {"l2": {}}},
+    "hurts": {"dataset": {"name": "none", "noise": 0.05}, "search": {"l2": {"low": 1, "high": 10}}},
+    "harmless": {
+        "dataset": {"name": "none", "noise": 0.1, "own_spread": 0.02},
+        "search": {"l2": {"low": 1e-3, "high": 1e-2}},
+        "margin": 0.9,
+    },
+    "no evidence": {"dataset": {"name": "none", "noise": 0.1, "own_spread": 0.5}, "search": {"l2": {"low": 1e-3, "high": 1e-2}}},
+}
+
+
+@pytest.fixture(scope="module")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Home, Answer]]:
+    found = {}
+    for verdict, spec in SWEEPS.items():
+        home = Home.open(tmp_path_factory.mktemp("home"))
+        outcome = run({**QUICK, **spec}, name="one", home=home, address=IN_PROCESS, tracking=False)
+        assert outcome.answer is not None
+        found[verdict] = home, outcome.answer
+    return found
+
+
+def told(home: Home, *words: str) -> str:
+    ran = CliRunner().invoke(app, [*words, "--home", str(home.root)], env={"COLUMNS": "300"})
+    assert ran.exit_code == 0, ran.output
+    return ran.output
+
+
+@pytest.mark.parametrize("verdict", SWEEPS)
+def test_all_say_what_is_exported(verdict: str, homes: dict[str, tuple[Home, Answer]]) -> None:
+    home, answer = homes[verdict]
+    exported = yaml.safe_load(export("one", home=home))
+    value = exported["fixed"]["l2"]
+    words = f"l2 = {number(value)}" + (" (off)" if value == 0 else "")
+
+    assert str(answer.verdict) == verdict
+    assert answer.exported == {"l2": value} and answer.exported_words() == words
+    assert answer.recommended_score == exported["promise"]["mean"]
+    assert (value == 0) is answer.keeps_off
+    assert yaml.safe_load((home.reports("one") / "best.yaml").read_text())["fixed"] == exported["fixed"]
+    stored = json.loads((home.reports("one") / "answer.json").read_text())
+    assert stored["recommended"] == answer.recommended and stored["verdict_word"] == verdict
+    for command in (["best"], ["ls"]):
+        line = next(line for line in told(home, *command).splitlines() if " one" in line or line.startswith("one"))
+        assert words in line and verdict in line, command
+    assert number(answer.recommended_score, answer.promise.high - answer.promise.low) in told(home, "best")
+    shown = told(home, "show", "one")
+    assert (f"l2={value:.3g}" if value else "(arm off)") in shown
+    assert str(home.reports("one")) in shown, "the last lines name where the pictures are"
+
+
+@pytest.mark.parametrize("verdict", SWEEPS)
+def test_the_picture_marks_the_exported_value(verdict: str, homes: dict[str, tuple[Home, Answer]]) -> None:
+    answer = homes[verdict][1]
+    figure = lambda_curve.figure(answer, [])
+    panel = figure.axes[0]
+    (filled,) = [line for line in panel.lines if line.get_label() == "exported"]
+    hollow = [line for line in panel.lines if line.get_label() == "best with λ on, not exported"]
+    value = answer.exported["l2"]
+    rim = panel.get_xlim()[0]
+    assert filled.get_xdata()[0] == (value if value > 0 else rim)
+    assert [line.get_xdata()[0] for line in hollow] == ([answer.best["l2"]] if answer.best["l2"] != value else [])
+    title = panel.get_title(loc="left")
+    assert f"l2 = {number(value)}" in title and ("exported" in title or value == answer.best["l2"])
+
+
+def test_scores_that_cannot_be_compared_are_rows_of_their_own(tmp_path: Path) -> None:
+    home = Home.open(tmp_path / "home")
+    for epochs in (3, 4):
+        spec = {**QUICK, **SWEEPS["helps"], "budget": {"trials": 6, "epochs": epochs}, "confirm": {"seeds": 2, "screen": 0}}
+        run(spec, name=f"of-{epochs}", home=home, address=IN_PROCESS, tracking=False)
+    assert {row.sweep for row in best(home=home)} == {"of-3", "of-4"}
+    assert "epochs 3" in told(home, "best") and "epochs 4" in told(home, "best")
+    assert len({path.name for path in export_all(tmp_path / "all", home=home)}) == 2, "neither file is written over"
