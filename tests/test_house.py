@@ -106,13 +106,14 @@ def test_no_files_import_each_other() -> None:
 
 
 def test_few_imports_wait_inside_functions_or_for_type_checkers() -> None:
-    """Each of them is there for a library that must stay unloaded."""
+    """Each of them is there for a library that must stay unloaded. A command imports what it does when it is called: that is the rule there."""
     blocks, late = 0, 0
     for path in files():
         blocks += sum(isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" for node in nodes(path))
         inside = {node for function in nodes(path) if isinstance(function, ast.FunctionDef) for node in ast.walk(function)}
-        late += sum(isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] in PACKAGES for node in inside)
-    assert (blocks <= 80, late <= 120) == (True, True), f"{blocks} blocks for type checkers, {late} imports of ours inside functions"
+        if path.parent.name != "cli":
+            late += sum(isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] in PACKAGES for node in inside)
+    assert (blocks <= 40, late <= 85) == (True, True), f"{blocks} blocks for type checkers, {late} imports of ours inside functions"
 
 
 def test_files_and_classes_can_be_seen_whole() -> None:

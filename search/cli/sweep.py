@@ -180,6 +180,7 @@ def _run_all(
     outcomes: list[Outcome] = []
     if len(specs) > 1:
         refuse_taken(home, names)  # all names of a matrix, before its first sweep begins; `run` checks its own name itself
+    printing.console().print("starting the workers and reading the data …", style="dim")  # it takes seconds before a member begins
     with _one_ray(specs, workers, address):
         for spec, name in zip(specs, names, strict=True):
             with shown(plain) as display:

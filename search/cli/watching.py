@@ -1,0 +1,46 @@
+"""`lagrange watch`: a sweep that another terminal, or another machine, drives."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from search.cli import printing
+from search.cli.shared import (
+    CatalogueOption,
+    HomeOption,
+    PlainOption,
+    home_of,
+    resume_command,
+    shown,
+    shown_folder,
+    shown_home,
+    usual,
+)
+
+
+def watch(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A sweep (default: the newest that is running).")] = None,
+    home: HomeOption = None,
+    catalogue_url: CatalogueOption = None,
+    plain: PlainOption = False,
+) -> None:
+    """Watch a sweep from another terminal, and see its answer. Ctrl-C ends the watching, not the sweep."""
+    from search.telling import answer_text
+    from search.watching import newest
+    from search.watching import watch as follow
+
+    place = home_of(home, catalogue_url)
+    name = name or newest(place)
+    with shown(plain) as display:
+        row = follow(name, display, home=place)
+        display.finished(row.answer)
+    if row.answer is not None:
+        console, folder = printing.console(), shown_folder(place, name)
+        answer_text.print_stored(console, name, row.answer, shown_home(place), usual(row.objective), folder)
+        return
+    problem = f": {row.facts['problem']}" if row.facts.get("problem") else ""
+    status = "interrupted" if row.status == "running" else row.status
+    again = resume_command(name, place, row.facts.get("address"))
+    typer.echo(f"{name} has no driver and no answer; it is {status}{problem}. Go on with it: {again}")
