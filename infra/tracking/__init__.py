@@ -164,7 +164,7 @@ class MlflowTracker:
         quiet_environment()
         self._spool = Spool(spool / f"{sweep_name(sweep)}.jsonl")
         self._writer = Writer(tracking_uri, Path(artifact_root), self._spool, sweep, created)
-        self._interval_s = interval_s
+        self._interval_s, self._home = interval_s, Path(artifact_root).absolute().parent
         self._said, self._hurry, self._closing, self._idle = threading.Event(), threading.Event(), threading.Event(), threading.Condition()
         self._error, self._asked_to_close, self._deadline = "", 0.0, 0.0
         self._thread = threading.Thread(target=self._work, name="lagrange-mlflow", daemon=True)
@@ -195,7 +195,8 @@ class MlflowTracker:
 
     def artifact(self, path: Path, folder: str = "", number: int = SWEEP_RUN) -> None:
         """See Tracker. The file is read when it is sent."""
-        self._say("artifact", number, path=str(Path(path).absolute()), folder=folder)
+        inside, home = Path(path).absolute(), self._home
+        self._say("artifact", number, path=str(inside.relative_to(home) if inside.is_relative_to(home) else inside), folder=folder)
 
     def end_sweep(self, status: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
         """See Tracker."""

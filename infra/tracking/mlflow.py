@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from infra.errors import InfraError
 from infra.storage import Home, ready, sqlite_path, strip_password
+from infra.tracking.moved import follow
 from infra.tracking.spool import SWEEP_RUN, Spool
 
 MAX_METRICS: Final = 1000
@@ -96,7 +97,7 @@ class Writer:
 
     def _open(self, records: list[dict[str, Any]]) -> None:
         if self._client is None:
-            self._client = _client(self.uri, self._spool.path.parent)
+            self._client = _client(self.uri, self._artifact_root)
         if self._runs is None:
             self._experiment = self._find_experiment(records)
             self._runs = self._find_runs()
@@ -209,13 +210,14 @@ class Writer:
 
     def _send_artifact(self, record: Mapping[str, Any]) -> None:
         assert self._runs is not None
-        if not Path(record["path"]).is_file():
-            self.refused.append(f"the file {Path(record['path']).name} is gone")
+        path = self._artifact_root.parent / record["path"]  # a path that is absolute stays what it is
+        if not path.is_file():
+            self.refused.append(f"the file {path.name} is gone")
             return
         if SWEEP_RUN not in self._runs:
             self._runs[SWEEP_RUN] = _Run(self._create(SWEEP_RUN, _News(record["ms"])))
         run = self._runs.get(record["run"], self._runs[SWEEP_RUN])
-        self._client.log_artifact(run.id, record["path"], record["folder"] or None)
+        self._client.log_artifact(run.id, str(path), record["folder"] or None)
 
 
 def _sorted_out(records: list[dict[str, Any]]) -> dict[int, _News]:
@@ -304,8 +306,11 @@ def quiet_environment() -> None:
     os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
 
 
-def _client(uri: str, folder: Path) -> Any:
-    """An MLflow client, after the store has been made. Slow: imports mlflow (1.5 s), makes tables the first time (1.5 s)."""
+def _client(uri: str, artifacts: Path) -> Any:
+    """An MLflow client, after the store has been made, and has followed its home to where its files, `artifacts`, are now.
+
+    Slow: imports mlflow (1.5 s), makes tables the first time (1.5 s).
+    """
     warnings.filterwarnings("ignore", module=r"mlflow\b")  # not catch_warnings: in a thread it would undo what others set meanwhile
     from mlflow import MlflowClient
 
@@ -320,6 +325,7 @@ def _client(uri: str, folder: Path) -> Any:
         with closing(_sqlite(file)) as connection:
             connection.execute("pragma journal_mode=wal")  # readers (the UI) then never wait for us, nor we for them
         client.search_experiments(max_results=1)
+        follow(file, artifacts)
     return client
 
 
@@ -361,6 +367,8 @@ def ui_command(home: Home, port: int = 5000) -> list[str]:
         raise InfraError(
             f"The UI is served for a database; this home uses a server. Open {strip_password(home.tracking_uri)} in a browser."
         )
+    if (file := sqlite_path(home.tracking_uri)) is not None:
+        follow(file, home.artifacts)
     return [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
 
 
