@@ -14,8 +14,7 @@ from infra.catalogue import Catalogue, SweepRow
 from infra.errors import InfraError
 from infra.storage import Home, sqlite_path, strip_passwords, sweep_name
 from search import estimate
-from search.asking import samplers
-from search.asking import study as study_module
+from search.asking import projection, samplers
 from search.choosing import from_members
 from search.choosing.answer import Answer
 from search.choosing.race import Look
@@ -43,7 +42,7 @@ def remove(name: str, *, home: Home | None = None) -> list[str]:
         catalogue.delete_sweep(name)
     home.remove_sweep(name)
     left = []
-    for what, forget, url in (("MLflow", tracking.forget, home.tracking_uri), ("Optuna", study_module.forget, home.optuna_url)):
+    for what, forget, url in (("MLflow", tracking.forget, home.tracking_uri), ("Optuna", projection.forget, home.optuna_url)):
         try:
             forget(url, name)
         except Exception as error:

@@ -1,8 +1,7 @@
 """The main job on one page: spec → search → confirm → decide → export. Read this file first.
 
-`run` starts a sweep and `resume` goes on with one. Both end in `_drive`. It opens the books (`running/driver.py`). It has the plan carried
-out (`running/plan.py` says what comes next, `running/worker.py` what a worker does). Then it hands the answer over (`choosing/verdict.py`
-makes the answer, `telling/` passes it on).
+`run` starts a sweep and `resume` goes on with one. Both end in `_drive`. It opens the books (`running/driver.py`) and has the plan carried
+out (`running/plan.py` says what is next, `worker.py` does it). Then the answer (`choosing/verdict.py`) is passed on by `telling/`.
 """
 
 from __future__ import annotations
@@ -19,11 +18,12 @@ from infra.errors import InfraError
 from infra.storage import Home, strip_passwords, sweep_name
 from infra.tracking import NullTracker, Tracker
 from search import kept
+from search.asking.projection import Projection
 from search.choosing.answer import Answer
 from search.running import driver
 from search.running.dispatch import Dispatch
 from search.running.ledger import failures
-from search.running.plan import Plan, ended
+from search.running.plan import Plan, books, ended
 from search.running.where import Where, is_remote, stop_signals
 from search.spec.keys import Spec
 from search.spec.reading import read, resolve
@@ -71,7 +71,7 @@ def run(
     """
     where = Where(home or Home.open(), workers, address, listener or Silent(), tracking)
     spec = resolve(spec, remote=is_remote(address)) if isinstance(spec, Spec) else read(spec, remote=is_remote(address))
-    # First everything is checked that can be refused. Workers start before the first row: a sweep that cannot start leaves nothing behind.
+    # What can be refused is checked first. Workers start before the first row: a sweep that cannot start leaves nothing behind.
     name = name and sweep_name(name)
     prior = kept.admitted(where.home, spec, name)
     with where.up(spec) as up, Catalogue(where.home.catalogue_url) as catalogue:
@@ -116,7 +116,8 @@ def _drive(name: str, spec: Spec, where: Where, catalogue: Catalogue, up: Cluste
     with catalogue.lock(name), stop_signals() as interrupted:
         tracker = mirror.mirrored(name, spec, where.home, catalogue) if where.tracking else NullTracker()
         plan, dispatch = driver.opened(name, spec, where.home, catalogue, up, tracker=tracker, listener=where.listener)
-        plan.answered = lambda: plan.study.begin_projection(where.home.optuna_url, name)
+        optuna = Projection(where.home.optuna_url, name)
+        plan.answered = lambda: optuna.begin(books(plan))
         where.listener.started(introduction(name, spec, up.workers, dispatch.ledger.ordered()))
         try:
             status, problem = ended(plan, where.carry_out(plan, dispatch, interrupted))
@@ -125,13 +126,13 @@ def _drive(name: str, spec: Spec, where: Where, catalogue: Catalogue, up: Cluste
             tracker.close(1.0)
             raise
         kept.remember(catalogue, name, problem, plan.cut, time.time() - started)
-        notes = _finish(dispatch, catalogue, tracker, plan, "failed" if status == "refused" else status)
+        notes = _finish(dispatch, catalogue, tracker, plan, optuna, "failed" if status == "refused" else status)
     if plan.answer is not None:
         where.listener.finished(plan.answer)
     return Outcome(name, status, plan.answer, problem, time.time() - started, tuple(notes))
 
 
-def _finish(dispatch: Dispatch, catalogue: Catalogue, tracker: Tracker, plan: Plan, status: str) -> list[str]:
+def _finish(dispatch: Dispatch, catalogue: Catalogue, tracker: Tracker, plan: Plan, optuna: Projection, status: str) -> list[str]:
     """Store the answer first, then its projections: files, MLflow, Optuna. If a projection fails, that is a note and not a failure."""
     name, home, notes = dispatch.name, dispatch.home, failures(dispatch.ledger.ordered())
     if plan.answer is not None:
@@ -140,11 +141,10 @@ def _finish(dispatch: Dispatch, catalogue: Catalogue, tracker: Tracker, plan: Pl
             tracker.artifact(path)
     if status == "complete":
         try:
-            plan.study.project(home.optuna_url, name)
+            optuna.finish(books(plan), mirror.attributes(plan.answer))
         except Exception as error:
             notes.append(f"Optuna's database {strip_passwords(home.optuna_url)} was not written: {strip_passwords(str(error))}")
     mirror.end(tracker, status, plan.answer)
     catalogue.update_sweep(name, status=status, finished=utc_now())
-    if left := tracker.close(CLOSE_SECONDS):
-        notes.append(str(left))
-    return notes
+    left = tracker.close(CLOSE_SECONDS)
+    return [*notes, str(left)] if left else notes

@@ -106,7 +106,7 @@ def test_no_files_import_each_other() -> None:
 
 
 def test_few_imports_wait_inside_functions_or_for_type_checkers() -> None:
-    """Each of them is there for a library that must stay unloaded. Commands are not counted: each imports what it does when it is called."""
+    """Each of them is there for a library that must stay unloaded. Commands are not counted: each imports what it does when called."""
     blocks, late = 0, 0
     for path in files():
         blocks += sum(isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" for node in nodes(path))

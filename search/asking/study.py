@@ -1,17 +1,13 @@
 """Everything that touches Optuna: ask for a config, tell how a member ended, and rebuild the study at any time from the catalogue's rows.
 
-The study lives in memory. The catalogue is the truth. `project` writes the same trials into `optuna.db`, for people who open it with
-Optuna's own tools. The random stream of each ask is a function of (sweep seed, member number). So a rebuilt study asks for the same configs
-as the study before it.
+The study lives in memory. The catalogue is the truth; `projection.py` writes what people open with Optuna's own tools. The random stream
+of each ask is a function of (sweep seed, member number). So a rebuilt study asks for the same configs as the study before it.
 """
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from infra.catalogue import MemberRow
@@ -50,7 +46,6 @@ class Study:
         self._studies = {arm: optuna.create_study(directions=self._directions) for arm in (*space.arms, OFF_ARM)}
         self._open: dict[int, Any] = {}
         self._constraints = constraints
-        self._projection: Future[None] | None = None
 
     def ask(self, number: int, arm: str, index: int, draw: int | None = None) -> dict[str, Value]:
         """A full config for member `number`, the `index`-th of its arm. `draw` numbers the random stream; None: as the member."""
@@ -83,7 +78,7 @@ class Study:
         state, values = _outcome(row, self._beside)
         if self._reported(row, state):
             trial.report(row.rung_score, max(row.epochs, 0))
-        for name, excess in self._excesses(row).items():
+        for name, excess in excesses(row, self._constraints, self._beside).items():
             trial.set_constraint(name, excess)
         self._studies[row.arm].tell(trial, values, state=state)
 
@@ -113,77 +108,9 @@ class Study:
                     values=values,
                     user_attrs={SEED: row.seed},
                     intermediate_values={max(row.epochs, 0): row.rung_score} if self._reported(row, state) else None,
-                    constraints=self._excesses(row),
+                    constraints=excesses(row, self._constraints, self._beside),
                 )
             )
-
-    def _excesses(self, row: MemberRow) -> dict[str, float]:
-        """How far a member is beyond each constraint, as Optuna keeps it: 0 or less is feasible.
-
-        Only of members that trained to their end or were lost; what a stopped member would have come to is unknown. A value that is missing
-        or not finite breaks its constraint.
-        """
-        values = _outcome(row, self._beside)[1]
-        if row.state == State.STOPPED or values is None:
-            return {}
-        lost = math.inf in values
-        found = {}
-        for one in self._constraints:
-            value = float(lost) if one.of_losses else row.metrics.get(one.metric, math.nan)
-            excess = one.excess(value) if math.isfinite(value) and not (lost and not one.of_losses) else BROKEN
-            found[one.text] = excess if excess != 0.0 or one.holds(value) else SLIGHTLY
-        return found
-
-    def begin_projection(self, url: str, sweep: str) -> None:
-        """Begin to project in the background. Nothing is asked and told any more: the search is over."""
-        self._projection = self._projection or ThreadPoolExecutor(1, "lagrange-optuna").submit(self._project, url, sweep)
-
-    def project(self, url: str, sweep: str) -> None:
-        """Write the studies to an Optuna database under the sweep's name, replacing what an earlier projection left.
-
-        Raises whatever the database raises. What was begun in the background is only waited for.
-        """
-        self.begin_projection(url, sweep)
-        begun, self._projection = self._projection, None
-        assert begun is not None
-        begun.result()
-
-    def _project(self, url: str, sweep: str) -> None:
-        import optuna
-
-        storage = _database(url)
-        known = {study.study_name for study in optuna.get_all_study_summaries(storage)}
-        for arm, study in self._studies.items():
-            name = sweep if arm == SEARCH_ARM else f"{sweep}/{arm}"
-            if name in known:
-                optuna.delete_study(study_name=name, storage=storage)
-            copy = optuna.create_study(study_name=name, storage=storage, directions=self._directions)
-            copy.add_trials([trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()])
-
-
-def _database(url: str) -> Any:
-    """Optuna's database. If two sweeps create it at the same moment, Optuna's migration fails for the later one, which tries again."""
-    import optuna
-
-    for _ in range(4):
-        try:
-            return optuna.storages.RDBStorage(url)
-        except Exception:
-            time.sleep(0.5)
-    return optuna.storages.RDBStorage(url)
-
-
-def forget(url: str, sweep: str) -> None:
-    """Remove a sweep's studies from an Optuna database. A missing file is not created."""
-    file = url.removeprefix("sqlite:///")
-    if url.startswith("sqlite:///") and not Path(file).exists():
-        return
-    import optuna
-
-    storage = _database(url)
-    for name in {study.study_name for study in optuna.get_all_study_summaries(storage)}:
-        if name == sweep or name.startswith(f"{sweep}/"):
-            optuna.delete_study(study_name=name, storage=storage)
 
 
 def _outcome(row: MemberRow, beside: Sequence[Asked]) -> tuple[Any, list[float] | None]:
@@ -204,3 +131,21 @@ def _outcome(row: MemberRow, beside: Sequence[Asked]) -> tuple[Any, list[float] 
     if row.state == State.STOPPED:
         return TrialState.PRUNED, None
     return TrialState.FAIL, None
+
+
+def excesses(row: MemberRow, constraints: Sequence[Constraint], beside: Sequence[Asked]) -> dict[str, float]:
+    """How far a member is beyond each constraint, as Optuna keeps it: 0 or less is feasible.
+
+    Only of members that trained to their end or were lost; what a stopped member would have come to is unknown. A value that is missing
+    or not finite breaks its constraint.
+    """
+    values = _outcome(row, beside)[1]
+    if row.state == State.STOPPED or values is None:
+        return {}
+    lost = math.inf in values
+    found = {}
+    for one in constraints:
+        value = float(lost) if one.of_losses else row.metrics.get(one.metric, math.nan)
+        excess = one.excess(value) if math.isfinite(value) and not (lost and not one.of_losses) else BROKEN
+        found[one.text] = excess if excess != 0.0 or one.holds(value) else SLIGHTLY
+    return found

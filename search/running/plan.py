@@ -15,6 +15,7 @@ from typing import Any
 
 from infra.catalogue import MemberRow
 from objectives.base import Config, Phase, Report, State
+from search.asking.projection import Books
 from search.asking.space import Space
 from search.asking.study import Study
 from search.choosing import from_members, race
@@ -271,6 +272,11 @@ class Plan:
     def table(self) -> list[Row]:
         """The members, as rows for the choice."""
         return self.rounds.table()
+
+
+def books(plan: Plan) -> Books:
+    """The members as a projection for Optuna's tools reads them."""
+    return Books(plan.spec, plan.space, plan.ledger.ordered(), plan.ledger.curves)
 
 
 def ended(plan: Plan, carried_out: bool) -> tuple[str, str]:

@@ -80,6 +80,13 @@ def repair(name: str, catalogue: Catalogue, tracker: Tracker) -> None:
             tracker.end_member(row.number, row.state, final_metrics(row, better_of(catalogue.sweep(name).spec)), final_tags(row))
 
 
+def attributes(answer: Answer | None) -> dict[str, str]:
+    """What an answer says, for whoever keeps a few words beside a sweep."""
+    if answer is None:
+        return {}
+    return {"verdict": answer.verdict_word, "exported": answer.exported_words(), "answer": answer.sentence()}
+
+
 def end(tracker: Tracker, status: str, answer: Answer | None) -> None:
     """Tell MLflow how a sweep ended, and what its answer says."""
     summary = {} if answer is None else {"effect": answer.effect.mean, "best_score": answer.best_score, "off_score": answer.off_score}

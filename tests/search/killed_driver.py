@@ -12,7 +12,7 @@ from typing import Any
 from infra.storage import Home
 from objectives.base import Phase
 from search import sweep
-from search.asking import study
+from search.asking import projection
 from search.running import ledger, plan
 from search.telling import exports
 
@@ -52,7 +52,7 @@ POINTS: dict[str, Where] = {
     "finalists": (ledger.Ledger, "chose", _always, True),
     "confirm": (ledger.Ledger, "record", _in_confirm, True),
     "answered": (exports, "write_reports", _always, True),
-    "projected": (study.Study, "project", _always, False),
+    "projected": (projection.Projection, "finish", _always, False),
 }
 
 

@@ -15,6 +15,7 @@ from objectives.base import Knob, Value
 from objectives.registry import load
 from search.asking import samplers
 from search.asking.conditions import active, branches, conditional, settled, with_a_lambda
+from search.asking.projection import Books, Projection
 from search.asking.samplers import brute, grid
 from search.asking.space import Space
 from search.asking.study import Study
@@ -120,9 +121,10 @@ def test_a_sampler_draws_settled_configs_and_goes_on_after_a_kill_as_before(name
 def test_what_optuna_is_told_holds_no_knob_that_does_not_act(tmp_path: Path) -> None:
     import optuna
 
-    study, rows, _, _ = asked("tpe")
-    study.project(f"sqlite:///{tmp_path / 'optuna.db'}", "s")
-    kept = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path / 'optuna.db'}").trials
+    _, rows, space, spec = asked("tpe")
+    url = f"sqlite:///{tmp_path / 'optuna.db'}"
+    Projection(url, "s").finish(Books(spec, space, rows, {}), {})
+    kept = optuna.load_study(study_name="s", storage=url).trials
     assert [set(one.params) - {"loss", "lr"} for one in kept] == [
         {"r1"} if row.config["loss"] == "non_saturating" else {"wgan_gp"} for row in rows if row.arm == "search"
     ]
@@ -131,19 +133,20 @@ def test_what_optuna_is_told_holds_no_knob_that_does_not_act(tmp_path: Path) -> 
 def test_a_projection_that_was_begun_is_only_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import optuna
 
-    study, _, _, _ = asked("random")
+    _, rows, space, spec = asked("random")
     url = f"sqlite:///{tmp_path / 'optuna.db'}"
-    study.begin_projection(url, "s")
-    study.project(url, "s")
+    books, projection = Books(spec, space, rows, {}), Projection(url, "s")
+    projection.begin(books)
+    projection.finish(books, {})
     first = {one.study_name: one.datetime_start for one in optuna.get_all_study_summaries(url)}
     assert "s" in first
-    study.begin_projection(url, "s")  # more trials, another end
-    monkeypatch.setattr(study, "_project", lambda url, sweep: 1 / 0)
-    study.project(url, "s")
+    projection.begin(books)  # more trials, another end
+    monkeypatch.setattr(projection, "_write", lambda books: 1 / 0)
+    projection.finish(books, {})
     assert {one.study_name for one in optuna.get_all_study_summaries(url)} == set(first)
-    study.begin_projection(url, "s")
+    projection.begin(books)
     with pytest.raises(ZeroDivisionError):
-        study.project(url, "s")
+        projection.finish(books, {})
 
 
 GATE = Knob("gate", "", "", "", "a", choices=("a", "b", "c"))

@@ -14,7 +14,7 @@ from infra import provenance
 from infra.catalogue import Catalogue
 from infra.storage import Home
 from search import kept as books
-from search.asking.study import Study
+from search.asking.projection import Projection
 from search.spec.reading import read
 from search.telling import exports
 from tests.search.lives import CASES, NAME, SPEC, Doom, KilledError, Life, bury, disturbed, undisturbed
@@ -24,7 +24,7 @@ from tests.search.lives import CASES, NAME, SPEC, Doom, KilledError, Life, bury,
 def without_projections(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures, Optuna's database and git are no part of what is decided, and take most of the time."""
     monkeypatch.setattr(exports, "write_reports", lambda *given: [])
-    monkeypatch.setattr(Study, "project", lambda *given: None)
+    monkeypatch.setattr(Projection, "finish", lambda *given: None)
     monkeypatch.setattr(provenance, "collect", dict)
 
 

@@ -23,6 +23,8 @@ from objectives.base import ObjectiveError, Phase
 from objectives.checks import device
 from objectives.families import toy
 from search import retrain, sweep
+from search.asking.projection import Books, Projection
+from search.asking.space import Space
 from search.choosing import from_members
 from search.choosing.answer import Answer
 from search.choosing.race import Look
@@ -126,6 +128,42 @@ def test_a_stopped_member_is_not_complete(halved: Halved) -> None:
     trials = optuna.load_study(study_name="s", storage=home.optuna_url).trials
     assert sum(trial.state.name == "PRUNED" for trial in trials) == sum(row.arm == "search" for row in stopped)
     assert not any(trial.state.name == "RUNNING" for trial in trials)
+
+
+def test_optunas_tools_read_names_reasons_curves_and_confirmations(halved: Halved) -> None:
+    import optuna
+
+    home, outcome, rows = halved
+    assert outcome.answer is not None
+    study = optuna.load_study(study_name="s", storage=home.optuna_url)
+    assert study.metric_names == ["val_risk"] and study.user_attrs["verdict"] == outcome.answer.verdict_word
+    searched = {row.number: row for row in rows if row.phase == Phase.SEARCH and row.arm == "search"}
+    assert {trial.user_attrs["member"] for trial in study.trials} == set(searched)
+    for trial in study.trials:
+        row = searched[trial.user_attrs["member"]]
+        assert max(trial.intermediate_values) == row.epochs and trial.user_attrs["reason"] == row.reason
+        assert trial.user_attrs["state"] == row.state and trial.value == row.score
+    confirmed = [row for row in rows if row.phase == Phase.CONFIRM]
+    assert [one["member"] for one in study.user_attrs["confirmed"]] == [row.number for row in confirmed]
+    assert "l2" in optuna.importance.get_param_importances(study), "λ is a parameter of every trial"
+
+
+def test_a_lost_member_is_a_failed_trial_with_its_reason(tmp_path: Path) -> None:
+    import optuna
+
+    spec = read({"objective": "toy", "search": {"l2": {}}})
+    space, url = Space(spec, spec.trained), f"sqlite:///{tmp_path / 'optuna.db'}"
+    ends = {"diverged": (None, "NaN"), "collapsed": (None, "all codes alike"), "stopped": (None, "asha"), "complete": (2.0, "")}
+    config = space.config({"l2": 0.1})
+    rows = [
+        MemberRow(number=number, phase="search", arm="search", config=config, seed=1, state=state, score=score, reason=reason)
+        for number, (state, (score, reason)) in enumerate(ends.items())
+    ]
+    Projection(url, "s").finish(Books(spec, space, rows, {0: {1: 3.0}}), {"answer": "words"})
+    trials = optuna.load_study(study_name="s", storage=url).trials
+    assert [trial.state.name for trial in trials] == ["FAIL", "FAIL", "PRUNED", "COMPLETE"]
+    assert [trial.user_attrs["reason"] for trial in trials] == ["NaN", "all codes alike", "asha", ""]
+    assert trials[0].intermediate_values == {1: 3.0} and trials[3].value == 2.0
 
 
 def test_one_worker_and_one_seed_repeat_a_sweep(halved: Halved, home: Home) -> None:
