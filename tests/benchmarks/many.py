@@ -1,0 +1,123 @@
+"""What a sweep of 5,000 members costs whoever looks at it: CPU time of the commands and of MLflow's pages, and the size of the report.
+
+    python -m tests.benchmarks.many --members 5000
+
+A small sweep is run. Then its catalogue gets more searched members, made by a formula: 20 epochs each, 10 metrics an epoch. All of it is
+sent to MLflow as a sweep sends it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from infra.catalogue import Catalogue, MemberRow, ReportRow
+from infra.storage import Home
+from objectives.base import Phase, State
+from search.choosing import from_members
+from search.choosing.answer import Answer
+from search.running.where import IN_PROCESS
+from search.spec.reading import read
+from search.sweep import run
+from search.telling import exports, mirror
+from tests.benchmarks import processes
+
+EPOCHS, METRICS, LIMIT_S = 20, 10, 3.0
+SPEC: dict[str, Any] = {"objective": "toy", "search": {"l2": {}, "lr": {}}, "budget": {"trials": 24, "epochs": EPOCHS}}
+NAME = "many"
+
+
+def fill(home: Home, members: int) -> float:
+    """A complete sweep with so many members, in the catalogue, in files and in MLflow. Returns the CPU seconds of telling MLflow."""
+    assert run(SPEC, name=NAME, home=home, address=IN_PROCESS, tracking=False).answer is not None
+    with Catalogue(home.catalogue_url) as catalogue:
+        rows = catalogue.members(NAME)
+        made = list(_made(rows, members))
+        for first in range(0, len(made), 500):
+            part = made[first : first + 500]
+            catalogue.add_members(NAME, part)
+            catalogue.add_reports(NAME, [report for row in part for report in _curve(row)])
+        row = catalogue.sweep(NAME)
+        spec, answer = read(row.spec), Answer.from_dict(row.answer or {})
+        curves: dict[int, dict[int, float]] = {}
+        for report in catalogue.reports(NAME):
+            curves.setdefault(report.number, {})[report.epoch] = float(report.rung_score or math.nan)
+        table = from_members.table(catalogue.members(NAME), curves, [])
+        exports.write_reports(NAME, spec, answer, table, catalogue, home)
+        began = time.process_time()
+        tracker = mirror.mirrored(NAME, spec, home, catalogue)
+        mirror.end(tracker, "complete", answer)
+        left = tracker.close(3600)
+        assert not left, left
+        return time.process_time() - began
+
+
+def _made(rows: list[MemberRow], members: int) -> Iterator[MemberRow]:
+    """More searched members: most stopped, some complete, some lost."""
+    luck, first = random.Random(0), max(row.number for row in rows) + 1
+    for number in range(first, first + members - len(rows)):
+        value, kind = 10 ** luck.uniform(-3, 1), luck.random()
+        state = State.COMPLETE if kind < 0.25 else State.STOPPED if kind < 0.9 else State.COLLAPSED if kind < 0.95 else State.DIVERGED
+        score = 0.1 + 0.05 * (math.log10(value) + 1) ** 2 + 0.02 * luck.gauss(0, 1)
+        epochs = EPOCHS if state is State.COMPLETE else luck.choice([2, 4, 8])
+        yield MemberRow(
+            number=number,
+            phase=Phase.SEARCH,
+            arm="search" if number % 6 else "off",
+            config={"l2": value if number % 6 else 0.0, "lr": 10 ** luck.uniform(-4, 0)},
+            seed=7,
+            state=state,
+            reason="" if state is State.COMPLETE else f"made as {state}",
+            score=score if state is State.COMPLETE else None,
+            rung_score=score,
+            epochs=epochs,
+            seconds=0.1,
+            metrics={f"metric_{index}": score + index for index in range(METRICS)},
+        )
+
+
+def _curve(row: MemberRow) -> list[ReportRow]:
+    last = row.rung_score or 0.0
+    return [
+        ReportRow(row.number, epoch, last + 1 / epoch, {f"metric_{index}": last + index + 1 / epoch for index in range(METRICS)})
+        for epoch in range(1, row.epochs + 1)
+    ]
+
+
+def looked(home: Home) -> dict[str, dict[str, float]]:
+    """CPU seconds of each command that looks at the sweep, beside those of `lagrange --version`."""
+    at = ["--home", str(home.root)]
+    commands = {
+        "version": ["--version"],
+        "ls": ["ls", *at],
+        "show": ["show", NAME, *at],
+        "best": ["best", *at],
+        "export": ["export", NAME, *at],
+        "report": ["report", NAME, *at],
+    }
+    return {name: {"cpu_s": round(processes.run(processes.lagrange(*words), folder=home.root).cpu_s, 2)} for name, words in commands.items()}
+
+
+def main() -> None:
+    """Print the table as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--members", type=int, default=5000)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        home = Home.open(Path(folder) / "home")
+        told_s = fill(home, given.members)
+        found: dict[str, Any] = {"members": given.members, "telling MLflow": {"cpu_s": round(told_s, 1)}, **looked(home)}
+        found["report"]["megabytes"] = round((home.reports(NAME) / "report.html").stat().st_size / 1e6, 2)
+        found["stored"] = {file.name: round(file.stat().st_size / 1e6, 1) for file in home.root.glob("*.db")}
+    print(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main()
