@@ -8,6 +8,7 @@ regularized(terms, …)    the loss to descend: the only place where a λ multip
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from objectives.base import Value
 from objectives.draws import Draws
 from objectives.lazy import Tensor, nn, torch
+from objectives.parts import AT_ONCE, rows
 
 if TYPE_CHECKING:
     from objectives.state import State
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 Corrupt = Callable[[Tensor], Tensor]
 Values = dict[str, Tensor]
 Shape = tuple[int, int, int]
-CHUNK = 2000  # images in one call of a part, at most, where no gradient is needed
 
 
 def as_is(x: Tensor) -> Tensor:
@@ -70,11 +71,12 @@ class Net:
         A part that normalizes by the batch sees these rows as its batches. Members of a pack that are evaluated as one program do so beside
         each other; `training.TOGETHER` says how many.
         """
-        found = []
-        for rows in torch.split(x, CHUNK):
+        found, size = [], min(AT_ONCE, rows(math.prod(x.shape[1:])))
+        for start in range(0, max(1, len(x)), size):
+            out = x[start : start + size]
             for part in parts:
-                rows = self(part, rows)
-            found.append(rows)
+                out = self(part, out)
+            found.append(out)
         return found[0] if len(found) == 1 else torch.cat(found)
 
     def module(self, part: str) -> nn.Module:

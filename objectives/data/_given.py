@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,17 +31,33 @@ Said = Callable[[str], str]
 
 
 @dataclass(frozen=True)
+class Read:
+    """Which of a user's images were read, where not all were: how many each part holds, and the positions of those that are there.
+
+    Positions count through the parts, one after the other, and ascend. `source` stands for the hash of all images.
+    """
+
+    sizes: Mapping[str, int]
+    positions: Positions
+    source: str
+
+
+@dataclass(frozen=True)
 class Given:
-    """Arrays as the user has them, by split or whole; labels for all of them or for none; and in what form."""
+    """Arrays as the user has them, by split or whole; labels for all of them or for none; and in what form.
+
+    With `read` the arrays hold some of the images only; labels are still those of all.
+    """
 
     images: Arrays
     labels: Arrays
     layout: str | None = None
+    read: Read | None = None
 
     @property
     def sizes(self) -> dict[str, int]:
         """How many images each part holds."""
-        return {name: len(array) for name, array in self.images.items()}
+        return dict(self.read.sizes) if self.read else {name: len(array) for name, array in self.images.items()}
 
     @property
     def bytes(self) -> int:
@@ -124,12 +141,12 @@ def load(
     Raises:
         ObjectiveError: what was handed over cannot be trained on.
     """
-    _refuse(said, header_faults(options, given.images, given.labels, given.layout))
+    _refuse(said, header_faults(options, given.images, {} if given.read else given.labels, given.layout))
     refuse(_splits.faults(dataset.name, options, given.sizes))
     labels, values, missing = _labels(given, said)
     index = _splits.positions(options, given.sizes)
     kept, _ = kept_positions(dataset, options, labels, index, len(values))
-    by_index, everything = given.bytes >= LARGE, np.arange(sum(given.sizes.values()))
+    by_index, everything = given.bytes >= LARGE, np.arange(sum(given.sizes.values())) if given.read is None else given.read.positions
     form = _form(given, options, index["train"], _looked_at(given, options, kept) if by_index else [everything], said)
     notes = [*_splits.note(options, given.sizes), *form.notes]
     if missing:
@@ -137,7 +154,7 @@ def load(
     notes += _many(kept) if by_index else []
     if not (by_index and WHOLE in given.images):
         notes += _overlap(form.take, kept, options, given, said)
-    source = _sampled(form.take, given, labels) if by_index else digest(form.take(everything), labels)
+    source = _source(given, form.take, labels, by_index)
     own = facts or ({"label_values": values} if values else {})
     told = {**own, **form.facts, **({"notes": notes} if notes else {})}
     return image_set(
@@ -155,11 +172,7 @@ def _many(kept: Mapping[str, Positions]) -> list[str]:
     """What is said of splits of a large array that take long to be scored on."""
     sizes = {split: len(kept[split]) for split in ("val", "test") if len(kept[split]) > MANY}
     told = ", ".join(f"{split} {size:,}" for split, size in sizes.items())
-    return (
-        [f"trained models are scored on all of {told}, at once: val_size: 5000 and test_size: 5000 take less time and memory"]
-        if sizes
-        else []
-    )
+    return [f"trained models are scored on all of {told}: val_size: 5000 and test_size: 5000 take less time"] if sizes else []
 
 
 def _form(given: Given, options: Mapping[str, Any], train: Positions, looked_at: Sequence[Positions], said: Said) -> Form:
@@ -168,7 +181,7 @@ def _form(given: Given, options: Mapping[str, Any], train: Positions, looked_at:
     Raises:
         ObjectiveError: the values cannot be trained on.
     """
-    raw = _joined(list(given.images.values()))
+    raw = _among(given.read, _joined(list(given.images.values())))
     dtype = np.result_type(*given.images.values())
     values = _arrays.values_of(part for rows in looked_at for part in blocks(raw, rows))
     look = Look(dtype, values, raw, train, given.layout)
@@ -218,6 +231,11 @@ def _joined(arrays: Sequence[NDArray[Any]]) -> Raw:
     return raw
 
 
+def _among(read: Read | None, raw: Raw) -> Raw:
+    """The rows at positions among all images, where only some of them were read."""
+    return raw if read is None else lambda rows: raw(np.searchsorted(read.positions, rows))
+
+
 def _overlap(take: Take, kept: Mapping[str, Positions], options: Mapping[str, Any], given: Given, said: Said) -> list[str]:
     """Notes about images that are in two splits; the user's own splits are refused where these are many."""
     held = {split: len(kept[split]) for split in SPLITS}
@@ -229,12 +247,28 @@ def _overlap(take: Take, kept: Mapping[str, Positions], options: Mapping[str, An
     return [f"{word}: the set holds copies, so scores are too good" for word in _splits.overlap_words(many, held)]
 
 
+def _source(given: Given, take: Take, labels: NDArray[Any] | None, by_index: bool) -> str:
+    """The hash of all that the user has, whatever is kept of it."""
+    if given.read:
+        return given.read.source
+    return _sampled(take, given, labels) if by_index else digest(take(np.arange(sum(given.sizes.values()))), labels)
+
+
 def _sampled(take: Take, given: Given, labels: NDArray[Any] | None) -> str:
     """A hash of the shape of a large set, of 4,096 of its images and of its labels."""
     n = sum(given.sizes.values())
     found = hashlib.sha256(f"{given.sizes}{digest(labels)}".encode())
     for block in blocks(take, np.unique(np.linspace(0, n - 1, min(n, SAMPLED)).astype(np.int64))):
         found.update(digest(block).encode())
+    return found.hexdigest()
+
+
+def of_files(paths: Sequence[Path], root: Path, about: object) -> str:
+    """A hash of a set of files that reads few of them: their names, lengths, `about`, and what 4,096 of them hold, spread evenly."""
+    names = [(path.relative_to(root).as_posix(), path.stat().st_size) for path in paths]
+    found = hashlib.sha256(repr((about, names)).encode())
+    for which in np.unique(np.linspace(0, len(paths) - 1, min(len(paths), SAMPLED)).astype(np.int64)):
+        found.update(paths[which].read_bytes())
     return found.hexdigest()
 
 

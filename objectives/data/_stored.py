@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from objectives.data._kinds import Take
+from objectives.parts import rows
 
 
 class Source(Protocol):
@@ -65,6 +66,21 @@ class ByIndex:
         return decoded(torch.from_numpy(self._take(positions)).to(self._device), self._white)
 
 
+class _Some:
+    """`n` images of another source, from `first` on."""
+
+    def __init__(self, source: Source, first: int, n: int) -> None:
+        self._source, self._first, self._n = source, first, n
+
+    def rows(self, index: Tensor) -> Tensor:
+        """See `Source`."""
+        return self._source.rows(torch.where(index < 0, index + self._n, index) + self._first)
+
+    def part(self, start: int, stop: int, step: int) -> Tensor:
+        """See `Source`."""
+        return self._source.part(self._first + start, self._first + stop, step)
+
+
 def decoded(pixels: Tensor, white: int) -> Tensor:
     """Bytes in 0..white as float32 in [0, 1], the same bits on every device; float32 stays as it is.
 
@@ -82,8 +98,9 @@ class Stored(Tensor):
     """Images (n, C, H, W), or rows of numbers (n, D), that are read when they are asked for.
 
     Its shape, type and device are those of the float32 tensor that it stands for. An index or a slice along the first axis reads those
-    images only, and gives an ordinary tensor; `flatten(1)` reads nothing; `min()` and `max()` read some at a time. Whatever else is asked
-    for is asked of the whole tensor. The memory below holds one NaN: should anything get past `__torch_function__`, it cannot go unnoticed.
+    images only, and gives an ordinary tensor; `flatten(1)` and `narrow(0, …)` read nothing; `min()` and `max()` read some at a time.
+    Whatever else is asked for is asked of the whole tensor. The memory below holds one NaN: should anything get past
+    `__torch_function__`, it cannot go unnoticed.
     """
 
     source: Source
@@ -105,14 +122,15 @@ class Stored(Tensor):
                 return func(*args, **(kwargs or {}))
             if func is Tensor.__getitem__:
                 return _picked(args[0], args[1])
+            if func is Tensor.narrow and args[1] == 0:
+                return Stored.of(_Some(args[0].source, args[2], args[3]), args[3], args[0].shape[1:], str(args[0].device))
             if func in _ENDS and len(args) == 1 and not kwargs:
-                return func(torch.stack([func(args[0].source.part(start, stop, 1)) for start, stop in _chunks(len(args[0]))]))
+                return func(torch.stack([func(args[0].source.part(start, stop, 1)) for start, stop in _chunks(args[0])]))
             if func is Tensor.flatten and tuple(args[1:]) == (1,) and not kwargs:
                 return Stored.of(args[0].source, len(args[0]), (math.prod(args[0].shape[1:]),), str(args[0].device))
             return func(*tree_map(_whole, tuple(args)), **tree_map(_whole, dict(kwargs or {})))
 
 
-CHUNK = 2000  # images that are read at once where all of them are looked through
 _ENDS = frozenset([Tensor.min, Tensor.max])
 _FACTS = frozenset(
     [
@@ -123,8 +141,9 @@ _FACTS = frozenset(
 )
 
 
-def _chunks(n: int) -> list[tuple[int, int]]:
-    return [(start, min(n, start + CHUNK)) for start in range(0, n, CHUNK)]
+def _chunks(stored: Stored) -> list[tuple[int, int]]:
+    n, step = len(stored), rows(math.prod(stored.shape[1:]))
+    return [(start, min(n, start + step)) for start in range(0, n, step)]
 
 
 def _whole(one: Any) -> Any:

@@ -23,6 +23,7 @@ import numpy as np
 from objectives.base import ObjectiveError
 from objectives.data import _given, _pictures, _splits
 from objectives.data._arrays import Ground
+from objectives.data._image_set import kept_positions
 from objectives.data._kinds import Dataset, ImageSet
 from objectives.data._options import choice_fault, faults_of, refuse
 from objectives.data._splits import WHOLE
@@ -54,7 +55,7 @@ class Found:
 
 
 def check(options: Mapping[str, Any]) -> list[str]:
-    """Every fault of the options and of the folder. Only the first file is opened; the others are opened when they are loaded."""
+    """Every fault of the options and of the folder. Only the first file is opened; others when they are loaded, if a split has them."""
     wrong = choice_fault(DATASET, options, "channels", (None, 1, 3)) + _given.option_faults(DATASET, options)
     wrong += _size_faults(options.get("size"))
     try:
@@ -99,19 +100,28 @@ def load(options: Mapping[str, Any], device: str = "cpu") -> ImageSet:
     def fitted(image: Image) -> Image:
         return _fitted(image, shape, resized, converted, ground)
 
+    names, sizes = next(iter(listed.values())).names, {name: len(found.paths) for name, found in listed.items()}
+    labels = {name: np.array(found.classes, np.int64) for name, found in listed.items() if names}
+    paths, wanted = [path for found in listed.values() for path in found.paths], _wanted(options, sizes, labels)
     try:  # all at once, so that one list names all damaged files, and all have 8 bits or all have 16
-        pixels = _pictures.read([path for found in listed.values() for path in found.paths], fitted, "Repair or remove these files.")
+        pixels = _pictures.read([paths[which] for which in wanted], fitted, "Repair or remove these files.")
+        own = {key: options.get(key) for key in ("size", "channels", "ground", "white")}
+        source = _given.of_files(paths, Path(options["root"]).expanduser(), (sizes, own))
     except ObjectiveError as error:
         raise ObjectiveError(f"dataset 'image_folder': {error}") from error
-    ends = list(accumulate((len(found.paths) for found in listed.values()), initial=0))
-    names = next(iter(listed.values())).names
-    given = _given.Given(
-        {name: pixels[start:end] for name, start, end in zip(listed, ends, ends[1:], strict=False)},
-        {name: np.array(found.classes, np.int64) for name, found in listed.items() if names},
-        "NCHW",
-    )
+    ends = np.searchsorted(wanted, list(accumulate(sizes.values(), initial=0)))
+    images = {name: pixels[start:end] for name, start, end in zip(sizes, ends, ends[1:], strict=False)}
+    given = _given.Given(images, labels, "NCHW", _given.Read(sizes, wanted, source))
     facts = {"class_names": list(names)} if names else {}
     return _given.load(DATASET, options, given, device, lambda fault: f"dataset 'image_folder': {fault}", facts)
+
+
+def _wanted(options: Mapping[str, Any], sizes: Mapping[str, int], labels: Mapping[str, Any]) -> _given.Positions:
+    """The positions of the images that are in a split, or put aside: files beyond `train_size` are not read. Names alone decide."""
+    index = _splits.positions(options, sizes)
+    known = np.concatenate([*labels.values()]) if labels else None
+    kept, novel = kept_positions(DATASET, options, known, index, len(set(known.tolist())) if known is not None else None)
+    return np.sort(np.concatenate([*kept.values(), *novel.values()]))
 
 
 def write_sample(root: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ about loops, members, checkpoints and optimizers is in `training/loop.py`.
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +20,7 @@ from objectives.draws import Draws
 from objectives.families import _prepared
 from objectives.families._prepared import CHEAP_IMAGES
 from objectives.features import Extractor, make
-from objectives.lazy import Tensor
+from objectives.lazy import Later, Tensor, torch
 from objectives.metrics._subject import Subject
 from objectives.models import Parts
 from objectives.terms import Net, Terms
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from objectives.training.loop import TrainingRun
     from objectives.training.traced import Trace
 
+_calibration: Any = Later("objectives.training.calibration")  # it needs torch
 LR = base.Knob(
     name="lr",
     summary="learning rate of the optimizer",
@@ -229,15 +230,11 @@ class Family(base.Objective, _prepared.Preparing):
 
     def calibrate(self, searched: Sequence[str], widest: int, members: int) -> dict[str, Any]:
         """How many of the `members` to be trained here, at most `widest`, train fastest as one program, with the figures."""
-        from objectives.training import calibration
-
-        return calibration.measure(self, searched, widest, members)
+        return dict(_calibration.measure(self, searched, widest, members))
 
     def epoch_seconds(self, config: base.Config) -> float:
         """About how long an epoch of one member takes here."""
-        from objectives.training import calibration
-
-        return calibration.epoch_seconds(self, config)
+        return float(_calibration.epoch_seconds(self, config))
 
     @classmethod
     def conflicts(cls, intent: base.Intent) -> list[base.Conflict]:
@@ -295,6 +292,10 @@ class Family(base.Objective, _prepared.Preparing):
 
     def samples(self, net: Net, images: ImageSet, n: int, name: str) -> Tensor:
         """`n` generated images (n, C, H, W), from noise that depends on `name` only; for families that offer samples."""
+        return torch.cat([*self.samples_in_parts(net, images, n, name)])
+
+    def samples_in_parts(self, net: Net, images: ImageSet, n: int, name: str) -> Iterator[Tensor]:
+        """The same images, some at a time."""
         raise NotImplementedError
 
     def codes(self, net: Net, x: Tensor) -> Tensor:
@@ -305,8 +306,8 @@ class Family(base.Objective, _prepared.Preparing):
         """Mean and log-variance of q(z|x), (n, z) each, of images (n, C, H, W), noise as `name` says; where a posterior is offered."""
         raise NotImplementedError
 
-    def neg_log_likelihood(self, net: Net, images: ImageSet, x: Tensor, name: str) -> Tensor:
-        """A bound on −log p(x) in nats (n,), of images x (n, C, H, W), noise as `name` says; for families that offer a likelihood."""
+    def neg_log_likelihood(self, net: Net, images: ImageSet, x: Tensor | Iterable[Tensor], name: str) -> Tensor:
+        """A bound on −log p(x) in nats (n,), of images x (n, C, H, W), or of parts of them, noise as `name` says; where it is offered."""
         raise NotImplementedError
 
     def anomaly(self, net: Net, images: ImageSet, x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ If a data set has clean targets, training still sees only the noisy image, and t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from objectives import base, data, models
 from objectives.data._kinds import ImageSet
@@ -14,10 +14,12 @@ from objectives.draws import Draws, Fixed
 from objectives.families._family import CLIP_NORM, LR, Family, comparable, knobs_of, latent_dim, metrics_of
 from objectives.families._moving import MOVING
 from objectives.families._prepared import CHEAP_IMAGES
-from objectives.lazy import Tensor, torch
+from objectives.lazy import Tensor, double, torch
 from objectives.losses import half_squared_error
 from objectives.metrics import bce, generalization_gap, half_sse, mse_pixel, output_spread
+from objectives.metrics._estimate import mean
 from objectives.models import Parts
+from objectives.parts import Spread, first, in_parts, mean_image
 from objectives.terms import Net, Terms
 
 PLAYERS = {"model": ("encoder", "decoder")}
@@ -66,18 +68,22 @@ class Autoencoder(Family):
 
     def evaluate(self, net: Net, images: ImageSet) -> dict[str, Tensor | float]:
         """The score on at most 2,000 validation images, and how much reconstructions differ."""
-        x, target = images.val[:CHEAP_IMAGES].flatten(1), _target(images, "val")[:CHEAP_IMAGES].flatten(1)
-        rebuilt = _reconstruct(net, x)
-        return {"val_half_sse": half_squared_error(rebuilt, target).mean(), "val_output_spread": output_spread.of(rebuilt, target)}
+        losses, made, real = [], Spread(), Spread()
+        for _, rebuilt, target in _reconstructed(net, first(images.val, CHEAP_IMAGES), first(_target(images, "val"), CHEAP_IMAGES)):
+            losses.append(half_squared_error(rebuilt, target))
+            made.add(rebuilt)
+            real.add(target)
+        return {"val_half_sse": torch.cat(losses).mean(), "val_output_spread": output_spread.ratio(made, real)}
 
     def finish(self, net: Net, images: ImageSet, rungs: Sequence[float]) -> dict[str, float]:
         """Every metric, on the whole validation split and about as many training images."""
         found = self._on_split(net, images, "val")
-        val, train = images.val.flatten(1), images.train[: comparable(images)].flatten(1)
-        gap = [half_squared_error(_reconstruct(net, x), x) for x in (val, train)]  # both against the input, as in training
+        train = first(images.train, comparable(images))
+        gap = [self.anomaly(net, images, x) for x in (images.val, train)]  # both against the input, as in training
+        exact = torch.cat([half_sse.of_each(rebuilt, x) for x, rebuilt, _ in _reconstructed(net, train)])
         return {
             **found,
-            **half_sse.estimate(_reconstruct(net, train), train).as_metrics("train_half_sse"),
+            **mean(exact).as_metrics("train_half_sse"),
             **generalization_gap.estimate(*gap).as_metrics("generalization_gap"),
         }
 
@@ -87,20 +93,22 @@ class Autoencoder(Family):
 
     def constant(self, images: ImageSet) -> dict[str, float]:
         """The score of a model that always gives the mean training image."""
-        target = _target(images, "val")[:CHEAP_IMAGES].flatten(1)
-        found = half_squared_error(_target(images, "train")[: comparable(images)].flatten(1).mean(0).expand_as(target), target).mean()
+        target = first(_target(images, "val"), CHEAP_IMAGES).flatten(1)
+        guess = mean_image(first(_target(images, "train"), comparable(images)).flatten(1))
+        found = torch.cat([half_squared_error(guess.expand_as(part), part) for part in in_parts(target)]).mean()
         return {"val_half_sse": float(found), "val_mse_pixel": 2 * float(found) / target.shape[1]}
 
     def picture(self, net: Net, images: ImageSet) -> tuple[Tensor, int] | None:
         """Validation images above their reconstructions."""
         x = images.val[:16]
-        rebuilt = _reconstruct(net, x.flatten(1)).view_as(x)
+        rebuilt = net.in_chunks(("encoder", "decoder"), x.flatten(1)).view_as(x)
         return torch.cat([x[:8], rebuilt[:8], x[8:], rebuilt[8:]]), 8
 
-    def samples(self, net: Net, images: ImageSet, n: int, name: str) -> Tensor:
+    def samples_in_parts(self, net: Net, images: ImageSet, n: int, name: str) -> Iterator[Tensor]:
         """Decoded draws from a density that is fitted to the codes of training images: (n, C, H, W)."""
         z = self.sampler(net, images)(n, Fixed(f"autoencoder/{name}", images.val))
-        return net.in_chunks(("decoder",), z).view(n, *images.shape)
+        for part in in_parts(z, math.prod(images.shape)):
+            yield net.in_chunks(("decoder",), part).view(-1, *images.shape)
 
     def codes(self, net: Net, x: Tensor) -> Tensor:
         """Codes (n, z) of images (n, D)."""
@@ -108,23 +116,31 @@ class Autoencoder(Family):
 
     def anomaly(self, net: Net, images: ImageSet, x: Tensor) -> Tensor:
         """½‖x̂ − x‖² of images x (n, C, H, W)."""
-        return half_squared_error(_reconstruct(net, x.flatten(1)), x.flatten(1))
+        return torch.cat([half_squared_error(rebuilt, part) for part, rebuilt, _ in _reconstructed(net, x)])
 
     def _on_split(self, net: Net, images: ImageSet, split: str) -> dict[str, float]:
-        x: Tensor = getattr(images, split).flatten(1)
-        target = _target(images, split).flatten(1)
-        rebuilt = _reconstruct(net, x)
-        entropy = bce.estimate(rebuilt, target).as_metrics(f"{split}_bce") if 0 <= float(target.min()) <= float(target.max()) <= 1 else {}
+        target = _target(images, split)
+        shares = 0 <= float(target.min()) <= float(target.max()) <= 1
+        errors, entropies, made, real = [], [], Spread(), Spread()
+        for _, rebuilt, part in _reconstructed(net, getattr(images, split), target):
+            errors.append(half_sse.of_each(rebuilt, part))
+            entropies += [bce.of_each(rebuilt, part)] if shares else []
+            made.add(double(rebuilt))
+            real.add(double(part))
+        half = mean(torch.cat(errors))
         return {
-            **entropy,
-            **half_sse.estimate(rebuilt, target).as_metrics(f"{split}_half_sse"),
-            **mse_pixel.estimate(rebuilt, target).as_metrics(f"{split}_mse_pixel"),
-            **output_spread.estimate(rebuilt, target).as_metrics(f"{split}_output_spread"),
+            **(mean(torch.cat(entropies)).as_metrics(f"{split}_bce") if shares else {}),
+            **half.as_metrics(f"{split}_half_sse"),
+            **mse_pixel.of_half(half, math.prod(images.shape)).as_metrics(f"{split}_mse_pixel"),
+            f"{split}_output_spread": float(output_spread.ratio(made, real)),
         }
 
 
-def _reconstruct(net: Net, x: Tensor) -> Tensor:
-    return net.in_chunks(("encoder", "decoder"), x)
+def _reconstructed(net: Net, x: Tensor, target: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Images (n, …), their reconstructions, and what they are compared with (themselves if nothing is given), (n, D) each, in parts."""
+    aims = in_parts(x.flatten(1) if target is None else target.flatten(1))
+    for part, aim in zip(in_parts(x.flatten(1)), aims, strict=True):
+        yield part, net.in_chunks(("encoder", "decoder"), part), aim
 
 
 def _target(images: ImageSet, split: str) -> Tensor:

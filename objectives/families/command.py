@@ -1,14 +1,15 @@
 """A program as an objective, in any language: a command that trains once, with one config and one seed, and says numbers.
 
     objective: command
-    command: python train.py --beta {beta} --lr {lr} --seed {seed} --epochs {epochs} --out {folder}
+    command: "{python} train.py --beta {beta} --lr {lr} --seed {seed} --epochs {epochs} --out {folder}"
     knobs: {beta: {low: 0.01, high: 10, log: true, off: 1}, lr: {low: 1e-4, high: 1e-2, log: true}}
     read: {lines: 'epoch (?P<epoch>\\d+) .*val=(?P<val_nll>\\S+)'}
     score: {name: val_nll, better: lower}
 
 What stands in braces is replaced: a knob, `seed`, `epochs`, `folder` (the member's own, which survives a kill), `resume` (true where the
-member was under way before: what the program has kept is in `folder`), `device`, `threads`, `port` (a free one), `number`, and `args` (all
-knobs as --name=value). No shell reads the command, unless `shell: true` says so; values are quoted there.
+member was under way before: what the program has kept is in `folder`), `device`, `threads`, `port` (a free one), `number`, `python` (the
+interpreter that runs the worker, whatever `python` means in its shell), and `args` (all knobs as --name=value). No shell reads the command,
+unless `shell: true` says so; values are quoted there.
 
 The program is the same process group as all that it starts, and is killed with it. Its surroundings are those of the worker, with
 `CUDA_VISIBLE_DEVICES` as Ray gives it.
@@ -20,13 +21,14 @@ import re
 import shlex
 import shutil
 import socket
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from objectives.base import Config, Knob, Member, ObjectiveError, Value
 from objectives.checks.device import device_of
-from objectives.programs.declared import Declared, checked, knob
+from objectives.programs.declared import TAKEN, Declared, checked, knob
 from objectives.programs.journal import told
 from objectives.programs.log import LOG, Log
 from objectives.programs.numbers import Numbers, read_faults
@@ -38,7 +40,7 @@ from objectives.programs.trial import FILES
 FIRST_EPOCH = "first_epoch"  # the file that keeps from where a program counts its epochs
 SHOWN = 40  # characters of a command that a message shows
 _BRACES = re.compile(r"\{\{|\}\}|(?<!\$)\{(\w+)\}")
-_OURS = ("seed", "epochs", "folder", "resume", "device", "threads", "port", "number", "args")
+_OURS = ("seed", "epochs", "folder", "resume", "device", "threads", "port", "number", "python", "args")
 _KNOB = ("low", "high", "choices", "log", "integer", "off", "default", "more", "unit", "summary")
 
 
@@ -62,6 +64,7 @@ class Command(ProgramObjective):
             "threads": self.settings.threads,
             "port": _free_port(),
             "number": member.number,
+            "python": sys.executable,
         }
         request = {"argv": filled(self.argv, values, member.config, self.shell), "environment": dict(member.environment)}
         count = len(told(folder)) if again and "resume" in self._named else 0
@@ -149,7 +152,7 @@ def _knobs(given: Mapping[str, Any]) -> tuple[dict[str, Knob], list[str]]:
 def _command_faults(given: Mapping[str, Any]) -> list[str]:
     command, knobs = given.get("command"), given.get("knobs") or {}
     if not command:
-        return ["command must be given: the program and its arguments, such as `python train.py --beta {beta} --seed {seed}`."]
+        return ["command must be given: the program and its arguments, such as `{python} train.py --beta {beta} --seed {seed}`."]
     text = _title(command)
     named = {match[1] for match in _BRACES.finditer(text) if match[1]}
     faults = [
@@ -157,6 +160,8 @@ def _command_faults(given: Mapping[str, Any]) -> list[str]:
         f"{{{{{name}}}}} for the text itself."
         for name in sorted(named - set(knobs) - set(_OURS))
     ]
+    ours = [name for name in _OURS if name in knobs and name not in TAKEN]
+    faults += [f"a knob must not be called {name!r}, which means something else in a command. Rename it." for name in ours]
     if "args" not in named and (missing := [name for name in knobs if name not in named]):
         faults.append(f"command must use every declared knob; it lacks {', '.join(f'{{{name}}}' for name in missing)}. Or write {{args}}.")
     if "seed" not in named:
@@ -169,7 +174,8 @@ def _command_faults(given: Mapping[str, Any]) -> list[str]:
         return [f"command must be words as a shell would read them; {error}: {command!r}."]
     if not _BRACES.search(first) and shutil.which(first) is None:
         script = Path(first).is_file()
-        why = f"is not executable. For a script write `python {first}`" if script else "is not found. Is it installed, and spelt so?"
+        why = f"is not executable. For a script write `{{python}} {first}`" if script else "is not found. Is it installed, and spelt so?"
+        why += " {python} is the interpreter that runs Lagrange." if first.startswith("python") else ""
         faults.append(f"command must begin with a program that exists; {first!r} {why}")
     return faults
 

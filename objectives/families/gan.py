@@ -9,18 +9,19 @@ because a GAN's curve is not monotone. Source: Goodfellow et al. 2014; score: Bi
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from objectives import base, data, losses, models
 from objectives.data._kinds import ImageSet
 from objectives.draws import Draws, Fixed
-from objectives.families._family import CLIP_NORM, LR, Family, knobs_of, latent_dim, metrics_of
+from objectives.families._family import CLIP_NORM, LR, Family, comparable, knobs_of, latent_dim, metrics_of
 from objectives.families._moving import MOVING
-from objectives.lazy import Tensor
+from objectives.lazy import Tensor, torch
 from objectives.metrics import diversity, kid
-from objectives.metrics._subject import Subject
+from objectives.metrics._subject import MOST, Subject
 from objectives.models import Parts
+from objectives.parts import first, in_parts, mean_image
 from objectives.terms import Net, Terms
 
 PLAYERS = {"discriminator": ("discriminator",), "generator": ("generator",)}
@@ -152,21 +153,33 @@ class GAN(Family):
         """Empty: `measures` names all metrics of the test split."""
         return {}
 
+    def constant(self, images: ImageSet) -> dict[str, float]:
+        """KID of a generator that makes the mean training image of every noise, against at most 2,000 validation images."""
+        extractor, n = self.features(), min(MOST["val"], len(images.val))
+        mean = mean_image(first(images.train, comparable(images)).flatten(1)).view(1, *images.shape)
+        return {"val_kid": kid.estimate(extractor(mean).expand(n, -1), extractor.of_split(images, "val", n)).value}
+
     def picture(self, net: Net, images: ImageSet) -> tuple[Tensor, int] | None:
         """Samples of the averaged generator."""
         return self.samples(net, images, 64, "picture"), 8
 
-    def samples(self, net: Net, images: ImageSet, n: int, name: str) -> Tensor:
-        """Images (n, C, H, W) from noise that depends on `name` only, in batches of 2,000, whose statistics BatchNorm uses."""
+    def samples_in_parts(self, net: Net, images: ImageSet, n: int, name: str) -> Iterator[Tensor]:
+        """Images (n, C, H, W) from noise that depends on `name` only, in batches of 2,000, whose statistics BatchNorm uses.
+
+        Of images of more than 8,388 numbers the batches are smaller: as large as a part.
+        """
         z = Fixed(f"gan/{name}", images.val).normal((n, net.latent_dim), "latent")
-        return net.in_chunks(("generator",), z).view(n, *images.shape)
+        for part in in_parts(z, math.prod(images.shape)):
+            yield net.in_chunks(("generator",), part).view(-1, *images.shape)
 
     def anomaly(self, net: Net, images: ImageSet, x: Tensor) -> Tensor:
         """−D(x) of images x (n, C, H, W). With `packing`, D sees each image beside copies of itself.
 
         D is trained to recognize the generator's images, and none of these is novel. So this may be no better than chance.
         """
-        return -net.in_chunks(("discriminator",), x.flatten(1).repeat(1, int(net.options.get("packing", 1))))
+        times = int(net.options.get("packing", 1))
+        parts = in_parts(x.flatten(1), times * math.prod(images.shape))
+        return torch.cat([-net.in_chunks(("discriminator",), part.repeat(1, times)) for part in parts])
 
 
 OBJECTIVE = GAN

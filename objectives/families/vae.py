@@ -12,13 +12,15 @@ Source: Kingma & Welling 2014; β: Higgins et al. 2017; the importance-weighted 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from objectives import base, data, models, regularizers
 from objectives.data._kinds import ImageSet
 from objectives.draws import Draws, Fixed
+from objectives.families import _importance
 from objectives.families._family import CLIP_NORM, LR, Family, comparable, knobs_of, latent_dim, metrics_of
 from objectives.families._moving import MOVING
 from objectives.families._prepared import CHEAP_IMAGES
@@ -26,6 +28,7 @@ from objectives.lazy import Tensor, torch
 from objectives.losses import LIKELIHOODS, bernoulli_nats, gaussian_kl_nats, gaussian_nats
 from objectives.metrics import active_units, bits_per_dim, generalization_gap, iwae, kl, neg_elbo, reconstruction
 from objectives.models import Parts
+from objectives.parts import first, in_parts, mean_image, pooled
 from objectives.terms import Net, Terms
 
 if TYPE_CHECKING:
@@ -33,10 +36,8 @@ if TYPE_CHECKING:
 
 PLAYERS = {"model": ("encoder", "decoder")}
 IWAE_SAMPLES = 100
-CHUNK = 100  # images whose IWAE samples are drawn at once
-DECODED = 8_000_000  # pixels that are decoded at once
-ROWS = 1000  # codes that a processor decodes at once: the activations of so many stay in its caches
 NLL = replace(iwae.METRIC, summary=f"{iwae.METRIC.summary}: k = {IWAE_SAMPLES}, at most {CHEAP_IMAGES:,} images")
+Bound = tuple[Tensor, Tensor, Tensor]
 GAP = replace(generalization_gap.METRIC, name="generalization_gap_nats", unit="nats per image", costly=True)
 
 
@@ -77,7 +78,7 @@ class VAE(Family):
             rule = "the likelihood 'bernoulli' needs pixels in [0, 1]"
             raise base.ObjectiveError(f"{rule}; {images.record.get('name')} has {low:.3g} to {high:.3g}. Choose likelihood: gaussian.")
         if self.density and "bits_per_dim" in self.measured[base.Phase.CONFIRM]:
-            bits_per_dim.gray_levels(images.val[:CHEAP_IMAGES])
+            bits_per_dim.gray_levels(first(images.val, CHEAP_IMAGES))
         notes = binarized(images) if self.likelihood == "bernoulli" else []
         return {"likelihood": self.likelihood, "notes": notes}
 
@@ -98,7 +99,7 @@ class VAE(Family):
         `kl_nats` (all (B, latent_dim)); and `kl`, its sum over latents averaged over the batch.
         """
         x = self._observed(batch, draws)
-        mean, log_variance = posterior(net, net.corrupt("encoder", x))
+        mean, log_variance = _importance.posterior(net, net.corrupt("encoder", x))
         z = mean + (0.5 * log_variance).exp() * draws.normal(mean.shape, "latent")
         out = net("decoder", z)
         kl_nats = gaussian_kl_nats(mean, log_variance)
@@ -108,7 +109,7 @@ class VAE(Family):
 
     def evaluate(self, net: Net, images: ImageSet) -> dict[str, Tensor | float]:
         """−ELBO and its two terms, on at most 2,000 validation images with fixed binarization and latent noise."""
-        nats, rate, mean = self._bound(net, images.val[:CHEAP_IMAGES], "val", self._variance(net, images))
+        nats, rate, mean = self._bound(net, first(images.val, CHEAP_IMAGES), "val", self._variance(net, images))
         active = (mean.var(0) > active_units.THRESHOLD).sum() if len(mean) > 1 else mean.new_zeros(())
         return {
             "val_neg_elbo_nats": (nats + rate).mean(),
@@ -124,25 +125,26 @@ class VAE(Family):
     def finish(self, net: Net, images: ImageSet, rungs: Sequence[float]) -> dict[str, float]:
         """Every metric on the whole validation split; IWAE on at most 2,000 of its images."""
         variance = self._variance(net, images)
-        nats, rate, _ = self._bound(net, images.train[: comparable(images)], "train", variance)
-        found = self._on_split(net, images.val, "val", variance)
+        nats, rate, _ = self._bound(net, first(images.train, comparable(images)), "train", variance)
         val = self._bound(net, images.val, "val", variance)
         gap = generalization_gap.estimate(val[0] + val[1], nats + rate)
-        return {**found, **gap.as_metrics("generalization_gap_nats")}
+        return {**self._on_split(net, images.val, "val", variance, val), **gap.as_metrics("generalization_gap_nats")}
 
     def test(self, net: Net, images: ImageSet) -> dict[str, float]:
         """The same metrics on the test split, IWAE again on at most 2,000 of its images."""
-        return self._on_split(net, images.test, "test", self._variance(net, images))
+        variance = self._variance(net, images)
+        return self._on_split(net, images.test, "test", variance, self._bound(net, images.test, "test", variance))
 
     def picture(self, net: Net, images: ImageSet) -> tuple[Tensor, int] | None:
         """Samples from the prior: decoder means of fixed latents."""
         return self.samples(net, images, 64, "picture"), 8
 
-    def samples(self, net: Net, images: ImageSet, n: int, name: str) -> Tensor:
+    def samples_in_parts(self, net: Net, images: ImageSet, n: int, name: str) -> Iterator[Tensor]:
         """E[x|z] for z from the prior, or from the density of codes that the settings name: (n, C, H, W)."""
         draws = Fixed(name, images.val)
         z = self.sampler(net, images)(n, draws) if self.settings.latents else draws.normal((n, net.latent_dim))
-        return self._expected(net.in_chunks(("decoder",), z)).view(-1, *images.shape)
+        for part in in_parts(z, math.prod(images.shape)):
+            yield self._expected(net.in_chunks(("decoder",), part)).view(-1, *images.shape)
 
     def codes(self, net: Net, x: Tensor) -> Tensor:
         """Posterior means (n, z) of images (n, D), as the encoder sees them without noise."""
@@ -150,8 +152,9 @@ class VAE(Family):
 
     def posterior(self, net: Net, x: Tensor, name: str) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z|x), (n, z) each, of images (n, C, H, W) as they are evaluated: binarized where they are."""
-        observed = self._observed(x.flatten(1), Fixed(f"vae/{name}", x))
-        mean, log_variance = net.in_chunks(("encoder",), observed).chunk(2, -1)
+        draws = Fixed(f"vae/{name}", x)
+        found = [net.in_chunks(("encoder",), self._observed(part, draws)) for part in in_parts(x.flatten(1))]
+        mean, log_variance = torch.cat(found).chunk(2, -1)
         return mean, log_variance
 
     @property
@@ -159,7 +162,7 @@ class VAE(Family):
         """A Gaussian likelihood is a density; a Bernoulli likelihood gives binary images a probability."""
         return self.likelihood != "bernoulli"
 
-    def neg_log_likelihood(self, net: Net, images: ImageSet, x: Tensor, name: str) -> Tensor:
+    def neg_log_likelihood(self, net: Net, images: ImageSet, x: Tensor | Iterable[Tensor], name: str) -> Tensor:
         """The importance-weighted bound on −log p(x), (n,), of images (n, C, H, W)."""
         return iwae.nll(self._log_weights(net, x, name, self._variance(net, images)))
 
@@ -170,61 +173,58 @@ class VAE(Family):
 
     def constant(self, images: ImageSet) -> dict[str, float]:
         """The scores of a model that gives every image the mean training image as its expectation, in expectation over binarization."""
-        x, mean = images.val[:CHEAP_IMAGES].flatten(1), images.train[: comparable(images)].flatten(1).mean(0)
+        mean = mean_image(first(images.train, comparable(images)).flatten(1))
         out = torch.logit(mean, eps=1e-6) if self.likelihood == "bernoulli" else mean
-        nats = float(self._neg_log_likelihood(out.expand_as(x), x).mean())
+        some = in_parts(first(images.val, CHEAP_IMAGES).flatten(1))
+        nats = float(torch.cat([self._neg_log_likelihood(out.expand_as(x), x) for x in some]).mean())
         return {"val_nll_nats": nats, "val_neg_elbo_nats": nats}
 
     def label_facts(self) -> dict[str, Any]:
         """The number of importance samples."""
         return {"k": IWAE_SAMPLES}
 
-    def _on_split(self, net: Net, images: Tensor, split: str, variance: Tensor | None) -> dict[str, float]:
-        nats, rate, mean = self._bound(net, images, split, variance)
-        log_w = self._log_weights(net, images[:CHEAP_IMAGES], split, variance)
-        return {
-            **neg_elbo.estimate(nats, rate).as_metrics(f"{split}_neg_elbo_nats"),
-            **reconstruction.estimate(nats).as_metrics(f"{split}_reconstruction_nats"),
-            **kl.estimate(rate).as_metrics(f"{split}_kl_nats"),
-            **active_units.estimate(mean).as_metrics(f"{split}_active_units"),
-            **iwae.estimate(log_w).as_metrics(f"{split}_nll_nats"),
-        }
+    def _on_split(self, net: Net, images: Tensor, split: str, variance: Tensor | None, bound: Bound) -> dict[str, float]:
+        log_w = self._log_weights(net, first(images, CHEAP_IMAGES), split, variance)
+        return {**_importance.of_bound(split, *bound), **iwae.estimate(log_w).as_metrics(f"{split}_nll_nats")}
 
     def _variance(self, net: Net, images: ImageSet) -> Tensor | None:
         """The decoder's σ² where it is trained at its optimum: the mean squared error of at most 2,000 training images. None means 1."""
         if not net.options.get("optimal_sigma"):
             return None
-        x, out, _, _ = self._sampled(net, images.train[:CHEAP_IMAGES], "sigma")
-        return (x - out).square().mean()
+        found = [((x - out).square().mean(), len(x)) for x, out, *_ in self._sampled(net, first(images.train, CHEAP_IMAGES), "sigma")]
+        return pooled([one for one, _ in found], [n for _, n in found])
 
-    def _bound(self, net: Net, images: Tensor, split: str, variance: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def _bound(self, net: Net, images: Tensor, split: str, variance: Tensor | None = None) -> Bound:
         """−log p(x|z) with one sample of z (n,), KL (n,) and posterior means (n, z)."""
-        x, out, mean, log_variance = self._sampled(net, images, split)
-        return self._neg_log_likelihood(out, x, variance), gaussian_kl_nats(mean, log_variance).sum(-1), mean
+        found = [
+            (self._neg_log_likelihood(out, x, variance), gaussian_kl_nats(mean, log_variance).sum(-1), mean)
+            for x, out, mean, log_variance in self._sampled(net, images, split)
+        ]
+        nats, rate, mean = (torch.cat(one) for one in zip(*found, strict=True))
+        return nats, rate, mean
 
-    def _sampled(self, net: Net, images: Tensor, split: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Images as the likelihood sees them, the decoder's output for one z each, and the posterior. A split's noise never changes."""
+    def _sampled(self, net: Net, images: Tensor, split: str) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """In parts: images as the likelihood sees them, the decoder's output for one z each, and the posterior.
+
+        A split's noise never changes.
+        """
         draws = Fixed(f"vae/{split}", images)
-        x = self._observed(images.flatten(1), draws)
-        noise = draws.normal((len(x), net.latent_dim), "latent")
-        mean, log_variance = net.in_chunks(("encoder",), x).chunk(2, -1)
-        out = net.in_chunks(("decoder",), mean + (0.5 * log_variance).exp() * noise)
-        return x, out, mean, log_variance
+        noise, done = draws.normal((len(images), net.latent_dim), "latent"), 0
+        for part in in_parts(images.flatten(1)):
+            x = self._observed(part, draws)
+            mean, log_variance = net.in_chunks(("encoder",), x).chunk(2, -1)
+            out = net.in_chunks(("decoder",), mean + (0.5 * log_variance).exp() * noise[done : done + len(x)])
+            yield x, out, mean, log_variance
+            done += len(x)
 
-    def _log_weights(self, net: Net, images: Tensor, split: str, variance: Tensor | None = None) -> Tensor:
+    def _log_weights(self, net: Net, images: Tensor | Iterable[Tensor], split: str, variance: Tensor | None = None) -> Tensor:
         """log p(x|z) + log p(z) − log q(z|x) for k samples of z, (n, k)."""
-        draws = Fixed(f"vae/{split}", images)
-        x = self._observed(images.flatten(1), draws)  # the binarization of `_bound`
-        found = []
-        for part in torch.split(x, CHUNK):
-            mean, log_variance = (value[:, None] for value in posterior(net, part))  # (n, 1, z)
-            noise = draws.normal((len(part), IWAE_SAMPLES, mean.shape[-1]), "iwae")
-            z = mean + (0.5 * log_variance).exp() * noise  # (n, k, z)
-            # log p(z) − log q(z|x): the constants ½ log 2π cancel
-            log_ratio = 0.5 * (noise.square() + log_variance - z.square()).sum(-1)
-            rows = torch.split(z.flatten(0, 1), max(1, min(DECODED // x.shape[1], ROWS if x.device.type == "cpu" else DECODED)))
-            logits = torch.cat([net("decoder", row) for row in rows]).view(*z.shape[:2], -1)
-            found.append(log_ratio - self._neg_log_likelihood(logits, part[:, None], variance))
+        found, draws = [], None
+        for part in in_parts(images):
+            draws = draws or Fixed(f"vae/{split}", part)
+            x = self._observed(part.flatten(1), draws)  # the binarization of `_bound`
+            nats = partial(self._neg_log_likelihood, variance=variance)
+            found += [_importance.log_weights(net, chunk, IWAE_SAMPLES, draws, nats) for chunk in torch.split(x, _importance.CHUNK)]
         return torch.cat(found)
 
     def _observed(self, x: Tensor, draws: Draws) -> Tensor:
@@ -243,19 +243,13 @@ class VAE(Family):
 
 def binarized(images: ImageSet) -> list[str]:
     """What is said of gray images that a Bernoulli likelihood makes black and white; nothing if there are none."""
-    x = images.val[:CHEAP_IMAGES]
-    gray = float(((x > 0) & (x < 1)).float().mean())
+    found = [(((x > 0) & (x < 1)).float().mean(), len(x)) for x in in_parts(first(images.val, CHEAP_IMAGES))]
+    gray = float(pooled([one for one, _ in found], [n for _, n in found]))
     if not gray:
         return []
     done = "is made black or white anew in every batch, by the likelihood bernoulli: scores are about such images"
     remedy = "likelihood: gaussian, with fixed: {optimal_sigma: 1}, models the gray values"
     return [f"{gray:.0%} of the pixels are gray, and each {done}; {remedy}"]
-
-
-def posterior(net: Net, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and log-variance of q(z|x), (n, z) each."""
-    mean, log_variance = net("encoder", x).chunk(2, -1)
-    return mean, log_variance
 
 
 OBJECTIVE = VAE

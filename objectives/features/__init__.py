@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +24,7 @@ from objectives import data
 from objectives.base import ObjectiveError
 from objectives.data._kinds import ImageSet
 from objectives.lazy import Tensor, torch
+from objectives.parts import first, rows
 from objectives.registry import names, unknown
 
 CHUNK = 1000  # images per forward pass
@@ -55,13 +57,15 @@ class Extractor:
         if tuple(images.shape[1:]) != self.shape:
             raise ObjectiveError(f"features need images of shape (n, {', '.join(map(str, self.shape))}); got {tuple(images.shape)}.")
         with torch.no_grad():
-            return torch.cat([self._of(part.float()) for part in torch.split(images.detach(), self._chunk)])
+            size = min(self._chunk, rows(math.prod(self.shape)))
+            parts = (images[start : start + size] for start in range(0, max(1, len(images)), size))
+            return torch.cat([self._of(part.detach().float()) for part in parts])
 
     def of_split(self, images: ImageSet, split: str, n: int) -> Tensor:
         """Features of the first `n` images of a split, computed once: they are the same for every member."""
         key = f"{split}/{n}"
         if key not in self._kept:
-            self._kept[key] = self(getattr(images, split)[:n])
+            self._kept[key] = self(first(getattr(images, split), n))
         return self._kept[key]
 
     def logits(self, images: Tensor) -> Tensor:
@@ -129,7 +133,7 @@ def no_options(name: str, options: Mapping[str, Any]) -> list[str]:
 
 
 def whole(images: ImageSet) -> ImageSet:
-    """The data set without `train_size` and with every class, loaded again where only part of it is in memory.
+    """The data set with its first 20,000 training images and every class, loaded again where less is in memory.
 
     Fewer images, or one class less, must not change the features.
     """
@@ -137,13 +141,14 @@ def whole(images: ImageSet) -> ImageSet:
     name = str(images.record.get("name"))
     if all(options.get(key) is None for key in part) or (name not in names("dataset") and ":" not in name):
         return images
-    return data.load({"name": name, **{key: value for key, value in options.items() if key not in part}})
+    wanted = {"name": name, **{key: value for key, value in options.items() if key not in part}}
+    available = data.train_size_of(wanted)
+    return data.load(wanted if available is None or available <= FITTING else {**wanted, "train_size": FITTING})
 
 
 def fitting_images(images: ImageSet) -> Tensor:
-    """The training images, on the CPU, that features without labels are fitted to: the first 20,000, whatever `train_size` says."""
-    found: Tensor = whole(images).train[:FITTING].cpu()
-    return found
+    """The training images that features without labels are fitted to: the first 20,000, whatever `train_size` says."""
+    return first(whole(images).train, FITTING)
 
 
 def tensor_hash(tensors: Mapping[str, Tensor]) -> str:

@@ -20,6 +20,7 @@ from objectives.base import ObjectiveError
 from objectives.data._kinds import ImageSet
 from objectives.features import CHUNK, Extractor, tensor_hash, whole
 from objectives.lazy import Tensor, nn, torch
+from objectives.parts import first
 
 _LEAK = 0.1  # slope below zero: with a plain ReLU up to half of so few features die in training, and their covariance is singular
 
@@ -117,11 +118,11 @@ def trained(images: ImageSet, recipe: Recipe) -> tuple[nn.Sequential, dict[str, 
     if full.train_labels is None or full.val_labels is None or full.classes is None:
         raise ObjectiveError("classifier features need labelled images; got none.")
     y = full.train_labels[: recipe.most_images].cpu()
-    x, y = full.train[: recipe.most_images].cpu()[y >= 0], y[y >= 0]
+    x, y = picked(full.train, (y >= 0).nonzero().flatten()), y[y >= 0]
     network = fitted(x, y, images.shape, full.classes, recipe)
     with one_thread(), torch.no_grad():
         _rescale(network, x)
-        found = torch.cat([network(centred(part)).argmax(1) for part in torch.split(full.val.cpu(), CHUNK)])
+        found = torch.cat([network(centred(part)).argmax(1) for part in _chunks(full.val)])
     truth = full.val_labels.cpu()
     right = (found == truth)[truth >= 0]
     facts = {
@@ -135,7 +136,7 @@ def trained(images: ImageSet, recipe: Recipe) -> tuple[nn.Sequential, dict[str, 
 
 
 def fitted(x: Tensor, y: Tensor, shape: tuple[int, int, int], classes: int, recipe: Recipe) -> nn.Sequential:
-    """A network of the recipe, trained on images x (n, C, H, W) and classes y (n,), both on the CPU. Leaves the global generator alone."""
+    """A network of the recipe, trained on the CPU on images x (n, C, H, W) and classes y (n,). Leaves the global generator alone."""
     with one_thread(), torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(recipe.seed)
         network = _network(shape, classes, recipe)
@@ -152,7 +153,7 @@ def _fit(network: nn.Sequential, x: Tensor, y: Tensor, recipe: Recipe) -> None:
     velocities = [torch.zeros_like(parameter) for parameter in parameters]
     order = [part for _ in range(recipe.epochs) for part in torch.split(torch.randperm(len(x)), recipe.batch)]
     for step, chosen in enumerate(order):
-        loss = torch.nn.functional.cross_entropy(network(centred(x[chosen])), y[chosen])
+        loss = torch.nn.functional.cross_entropy(network(centred(x[chosen].cpu())), y[chosen])
         gradients = torch.autograd.grad(loss, parameters)
         with torch.no_grad():
             for parameter, velocity, gradient in zip(parameters, velocities, gradients, strict=True):
@@ -167,11 +168,21 @@ def _rescale(network: nn.Sequential, x: Tensor) -> None:
     """
     before, last = network[-3], network[-1]
     with torch.no_grad():
-        squares = torch.cat([network[:-1](centred(part)).square().mean(1) for part in torch.split(x, CHUNK)])
+        squares = torch.cat([network[:-1](centred(part)).square().mean(1) for part in _chunks(x)])
         scale = float(squares.mean().rsqrt())
         for tensor in before.parameters():
             tensor.mul_(scale)
         last.get_parameter("weight").div_(scale)
+
+
+def picked(images: Tensor, rows: Tensor) -> Tensor:
+    """Some images; where they are the first ones, nothing is read or copied."""
+    return first(images, len(rows)) if bool((rows == torch.arange(len(rows))).all()) else images[rows.to(images.device)]
+
+
+def _chunks(x: Tensor) -> Iterator[Tensor]:
+    """A thousand images at a time, on the CPU."""
+    return (x[start : start + CHUNK].cpu() for start in range(0, len(x), CHUNK))
 
 
 def centred(images: Tensor) -> Tensor:

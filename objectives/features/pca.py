@@ -36,7 +36,7 @@ def make(images: ImageSet, cache: Path | None, options: Mapping[str, Any]) -> Ex
 
     Centred, and divided by one number for all, so that their mean square over the training images is 1: KID's kernel depends on the scale.
     """
-    x = fitting_images(images).flatten(1).double()  # (n, D)
+    x = fitting_images(images).cpu().flatten(1).double()  # (n, D)
     mean = x.mean(0)
     values, axes = _components(x - mean)
     scale = values.mean().sqrt()

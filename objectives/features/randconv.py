@@ -35,7 +35,9 @@ def suits(images: ImageSet) -> bool:
 def make(images: ImageSet, cache: Path | None, options: Mapping[str, Any]) -> Extractor:
     """64 features. Each has mean 0 and variance 1 over the training images, or what all images have in common would hide the rest."""
     weights = _weights(images.shape)
-    sample = torch.cat([_forward(part.float().cpu(), weights) for part in torch.split(fitting_images(images), CHUNK)]).double()
+    x = fitting_images(images)
+    parts = (x[start : start + CHUNK] for start in range(0, len(x), CHUNK))
+    sample = torch.cat([_forward(part.float().cpu(), weights) for part in parts]).double()
     spread = sample.std(0, correction=0)
     weights |= {"mean": sample.mean(0).float(), "spread": torch.where(spread > 1e-6, spread, 1.0).float()}
     sha256 = tensor_hash(weights)

@@ -14,12 +14,15 @@ A metric that any family can be asked for lists its needs in `NEEDS`. A family l
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from functools import cached_property
 
 from objectives.base import ObjectiveError
 from objectives.data._kinds import ImageSet
 from objectives.features import Extractor
-from objectives.lazy import Tensor
+from objectives.lazy import Tensor, torch
+from objectives.parts import first, rows
 from objectives.terms import Net
 from objectives.training.mathematics import Mathematics
 
@@ -35,9 +38,8 @@ class Subject:
 
     @cached_property
     def real(self) -> Tensor:
-        """Real images of the split (n, C, H, W), at most 2,000 for validation and 10,000 for the test."""
-        found: Tensor = getattr(self.images, self.split)[: MOST[self.split]]
-        return found
+        """Real images of the split (n, C, H, W), at most 2,000 for validation and 10,000 for the test. To be read in parts."""
+        return first(getattr(self.images, self.split), MOST[self.split])
 
     @cached_property
     def samples(self) -> Tensor:
@@ -47,7 +49,7 @@ class Subject:
     def codes(self, split: str) -> Tensor:
         """Codes (n, z) of a split: at most 10,000 images of training and test, 2,000 of validation."""
         if split not in self._codes:
-            images: Tensor = getattr(self.images, split)[: MOST[split]]
+            images = first(getattr(self.images, split), MOST[split])
             self._codes[split] = self.family.codes(self.net, images.flatten(1))
         return self._codes[split]
 
@@ -73,8 +75,8 @@ class Subject:
         """Whether `neg_log_likelihood` is the likelihood of a density, and not of a probability."""
         return self.family.density
 
-    def neg_log_likelihood(self, x: Tensor) -> Tensor:
-        """An upper bound on −log p(x) in nats (n,) of images (n, C, H, W), from noise that depends on the split only."""
+    def neg_log_likelihood(self, x: Tensor | Iterable[Tensor]) -> Tensor:
+        """An upper bound on −log p(x) in nats (n,) of images (n, C, H, W) or parts of them, from noise that depends on the split only."""
         return self.family.neg_log_likelihood(self.net, self.images, x, self.split)
 
     def anomaly(self, x: Tensor) -> Tensor:
@@ -87,7 +89,7 @@ class Subject:
         found: Tensor | None = getattr(self.images, f"{self.split}_novel")
         if found is None or not len(found):
             raise ObjectiveError("a metric of anomalies needs a class that is held out: add hold_out: CLASS to the data set's options.")
-        return found[: MOST[self.split]]
+        return first(found, MOST[self.split])
 
     def labels(self, split: str) -> Tensor:
         """Labels (n,) of the first images of a split, as many as are encoded; images without a label are left out.
@@ -123,5 +125,8 @@ class Subject:
 
     @cached_property
     def sample_features(self) -> Tensor:
-        """Features (n, d) of `samples`."""
-        return self.extractor(self.samples)
+        """Features (n, d) of `samples`, of which only a part is held where they are many."""
+        if len(self.real) <= rows(math.prod(self.images.shape)):
+            return self.extractor(self.samples)
+        parts = self.family.samples_in_parts(self.net, self.images, len(self.real), self.split)
+        return torch.cat([self.extractor(part) for part in parts])

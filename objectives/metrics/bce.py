@@ -22,5 +22,10 @@ METRIC = Metric(
 
 def estimate(reconstruction: Tensor, target: Tensor) -> Estimate:
     """Mean over images of the cross-entropy summed over pixels; both (n, ...) of one shape."""
+    return mean(of_each(reconstruction, target))
+
+
+def of_each(reconstruction: Tensor, target: Tensor) -> Tensor:
+    """The cross-entropy of each image, (n,)."""
     guess, x = double(reconstruction).clamp(EDGE, 1 - EDGE), double(target)
-    return mean(per_image(-(x * guess.log() + (1 - x) * (-guess).log1p())))
+    return per_image(-(x * guess.log() + (1 - x) * (-guess).log1p()))

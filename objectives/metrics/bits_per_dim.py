@@ -14,6 +14,7 @@ from objectives.draws import Fixed
 from objectives.lazy import Tensor, torch
 from objectives.metrics._estimate import Estimate, mean, per_image
 from objectives.metrics._subject import Subject
+from objectives.parts import in_parts
 
 MOST_LEVELS = 256
 METRIC = Metric(
@@ -38,8 +39,9 @@ def measure(subject: Subject) -> dict[str, Estimate]:
     x, levels = subject.real, 1
     if subject.density:
         levels = gray_levels(x)
-        x = dequantized(x, levels, Fixed(f"bits_per_dim/{subject.split}", x).uniform(x.shape))
-    return {"bits_per_dim": estimate(subject.neg_log_likelihood(x), x[0].numel(), levels)}
+        draws = Fixed(f"bits_per_dim/{subject.split}", x)
+        spread = (dequantized(part, levels, draws.uniform(part.shape)) for part in in_parts(x))
+    return {"bits_per_dim": estimate(subject.neg_log_likelihood(spread if subject.density else x), math.prod(x.shape[1:]), levels)}
 
 
 def estimate(nats: Tensor, pixels: int = 1, levels: int = 1) -> Estimate:
@@ -58,7 +60,7 @@ def gray_levels(x: Tensor) -> int:
     Raises:
         ObjectiveError: more than 256 would be needed.
     """
-    values = torch.unique(x).double()
+    values = torch.unique(torch.cat([torch.unique(part) for part in in_parts(x)])).double()
     for levels in range(2, MOST_LEVELS + 1) if len(values) <= MOST_LEVELS else ():
         scaled = values * (levels - 1)
         if float((scaled - scaled.round()).abs().max()) < 1e-4 and 0 <= float(values.min()) <= float(values.max()) <= 1:

@@ -27,6 +27,7 @@ from objectives.features.classifier import SMALL
 from objectives.lazy import Tensor, double, torch
 from objectives.metrics._estimate import Estimate, mean
 from objectives.metrics._subject import Subject
+from objectives.parts import in_parts
 
 PER_CLASS = 10
 STEPS = 500  # minibatches of every classifier, so that more images do not mean a longer training
@@ -73,7 +74,7 @@ def measure(subject: Subject) -> dict[str, Estimate]:
     times = max(1, len(samples) // len(few))  # real images in as many minibatches as generated ones
     f_1 = _taught(torch.cat([*[few] * times, samples]), torch.cat([*[labels] * times, f_0(samples)]), images)
     truth = subject.labels(subject.split)
-    few_right, more_right = ((classes(subject.labelled(subject.split, subject.real)) == truth).double() for classes in (f_0, f_1))
+    few_right, more_right = ((subject.labelled(subject.split, classes(subject.real)) == truth).double() for classes in (f_0, f_1))
     return {
         "generated_gain": estimate(more_right, few_right),
         "few_accuracy": _accuracy(few_right),
@@ -101,8 +102,7 @@ def _taught(x: Tensor, y: Tensor, images: ImageSet) -> Callable[[Tensor], Tensor
 
     def classes(of: Tensor) -> Tensor:
         with torch.no_grad():
-            found: Tensor = network(_trained.centred(of.cpu())).argmax(1)
-        return found.to(of.device)
+            return torch.cat([network(_trained.centred(part.cpu())).argmax(1) for part in in_parts(of)]).to(of.device)
 
     return classes
 

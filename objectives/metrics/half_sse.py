@@ -17,4 +17,9 @@ METRIC = Metric(
 
 def estimate(reconstruction: Tensor, target: Tensor) -> Estimate:
     """Mean of ½‖x̂ − x‖² over images; both (n, ...) of one shape."""
-    return mean(per_image(0.5 * (double(reconstruction) - double(target)) ** 2))
+    return mean(of_each(reconstruction, target))
+
+
+def of_each(reconstruction: Tensor, target: Tensor) -> Tensor:
+    """½‖x̂ − x‖² of each image, (n,)."""
+    return per_image(0.5 * (double(reconstruction) - double(target)) ** 2)

@@ -18,6 +18,10 @@ METRIC = Metric(
 
 def estimate(reconstruction: Tensor, target: Tensor) -> Estimate:
     """Mean of (x̂ − x)² over pixels and images; both (n, ...) of one shape."""
-    half = half_sse.estimate(reconstruction, target)
-    scale = 2 * len(target) / target.numel()
+    return of_half(half_sse.estimate(reconstruction, target), target[0].numel())
+
+
+def of_half(half: Estimate, pixels: int) -> Estimate:
+    """The same from half the squared error of images of so many pixels."""
+    scale = 2 / pixels
     return Estimate(half.value * scale, None if half.se is None else half.se * scale)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from objectives.base import Metric
 from objectives.lazy import Tensor, double
 from objectives.metrics._estimate import Estimate
+from objectives.parts import Spread
 
 METRIC = Metric(
     name="val_output_spread",
@@ -16,8 +17,15 @@ METRIC = Metric(
 
 def of(reconstruction: Tensor, target: Tensor) -> Tensor:
     """The ratio, 0-dim, of (n, ...) each: pixel by pixel variances over images, summed."""
-    top, bottom = (x.flatten(1).var(0, correction=0).sum() for x in (reconstruction, target))
-    return top / bottom
+    top, bottom = Spread(), Spread()
+    top.add(reconstruction.flatten(1))
+    bottom.add(target.flatten(1))
+    return ratio(top, bottom)
+
+
+def ratio(reconstruction: Spread, target: Spread) -> Tensor:
+    """The ratio, 0-dim, of what came in parts."""
+    return reconstruction.variance().sum() / target.variance().sum()
 
 
 def estimate(reconstruction: Tensor, target: Tensor) -> Estimate:

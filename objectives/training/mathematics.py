@@ -6,7 +6,7 @@ many members with them. `families/_family.py` holds the defaults.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from objectives import base
@@ -102,6 +102,10 @@ class Mathematics(Protocol):
         """`n` generated images (n, C, H, W), from noise that depends on `name` only."""
         ...
 
+    def samples_in_parts(self, net: Net, images: ImageSet, n: int, name: str) -> Iterator[Tensor]:
+        """The same images, some at a time (`objectives/parts.py`)."""
+        ...
+
     def codes(self, net: Net, x: Tensor) -> Tensor:
         """What the encoder makes of images (n, D): (n, z)."""
         ...
@@ -110,8 +114,8 @@ class Mathematics(Protocol):
         """Mean and log-variance of q(z|x), (n, z) each, of images (n, C, H, W), noise as `name` says."""
         ...
 
-    def neg_log_likelihood(self, net: Net, images: ImageSet, x: Tensor, name: str) -> Tensor:
-        """A bound on −log p(x) in nats (n,), of images x (n, C, H, W), noise as `name` says."""
+    def neg_log_likelihood(self, net: Net, images: ImageSet, x: Tensor | Iterable[Tensor], name: str) -> Tensor:
+        """A bound on −log p(x) in nats (n,), of images x (n, C, H, W), or of parts of them, noise as `name` says."""
         ...
 
     def anomaly(self, net: Net, images: ImageSet, x: Tensor) -> Tensor:

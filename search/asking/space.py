@@ -58,9 +58,14 @@ class Space:
         """The arms of searched members beside the off arm: one arm, or one for each λ where each λ is searched alone."""
         return tuple(alone_arm(knob.name) for knob in self.lambdas) if self.alone else (SEARCH_ARM,)
 
+    @property
+    def searches_off(self) -> bool:
+        """Whether the off arm has a share of the search. It has none where it would be the defaults, which nobody asked about."""
+        return self.against != AGAINST_NOTHING
+
     def trials(self, arm: str, trials: int) -> int:
         """How many of a sweep's trials an arm may spend."""
-        share = math.ceil(trials / OFF_EVERY)
+        share = math.ceil(trials / OFF_EVERY) if self.searches_off else 0
         return share if arm == OFF_ARM else math.ceil((trials - share) / len(self.arms))
 
     def asked(self, arm: str) -> list[Knob]:

@@ -80,7 +80,8 @@ class NewMembers:
         """The arm whose turn it is, how many members it has, the user's own point if one is next, and how many members there are."""
         searched = [row.arm for row in self._ledger.ordered() if row.phase == Phase.SEARCH and not row.start and PROPOSED not in row.facts]
         # Where each λ is searched alone they take turns: the one with the fewest members is next.
-        arm = OFF_ARM if len(searched) % OFF_EVERY == 0 else min(self._space.arms, key=searched.count)
+        off = self._space.searches_off and len(searched) % OFF_EVERY == 0
+        arm = OFF_ARM if off else min(self._space.arms, key=searched.count)
         point = self._point(arm, searched)
         arm = arm if point is None else self._space.arm_of(point)
         return arm, searched.count(arm), point, len(searched)

@@ -12,6 +12,7 @@ from search.errors import SpecError
 
 PRESETS = Path(__file__).parent / "presets"
 _BOOL, _TEXT = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:str"
+_BRACES_FIRST = re.compile(r"^(command:[ \t]+)(\{\w+\}.*?)([ \t]+#.*)?[ \t\r]*$", re.MULTILINE)
 _FLOAT = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
 
 
@@ -47,8 +48,9 @@ def to_yaml(plain: dict[str, Any]) -> str:
 
 
 def parse_yaml(text: str) -> Any:
-    """The value of a YAML text; raises yaml.YAMLError."""
-    return yaml.load(text, Loader=_Loader)
+    """The value of a YAML text; raises yaml.YAMLError. A command may begin with a brace: `command: {python} train.py` is read as text."""
+    quoted = _BRACES_FIRST.sub(lambda found: f"{found[1]}'{found[2].replace(chr(39), 2 * chr(39))}'{found[3] or ''}", text)
+    return yaml.load(quoted, Loader=_Loader)
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

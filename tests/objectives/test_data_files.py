@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from objectives import data
 from objectives.base import ObjectiveError
@@ -201,6 +202,28 @@ def test_classes_and_order_are_those_of_torchvisions_image_folder(tmp_path: Path
     pixels, labels = whole(images)
     assert torch.equal(pixels, torch.stack([image for image, _ in official])) and labels.tolist() == official.targets
     assert images.record["class_names"] == official.classes and images.classes == 3
+
+
+@pytest.mark.parametrize("layout", ["flat", "classes", "splits"])
+def test_files_beyond_the_train_size_are_not_decoded(tmp_path: Path, layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The chosen images are those that a whole reading would choose, and the set has the same name for both."""
+    places = {"flat": [""], "classes": ["cat", "bee"], "splits": ["train/cat", "train/bee", "val/cat", "val/bee"]}[layout]
+    for number in range(40):
+        picture(tmp_path / places[number % len(places)] / f"{number:02}.png", seed=number)
+    options = {"name": "image_folder", "root": str(tmp_path)}
+    whole_set, decoded = data.load(options), []
+    load = PngImageFile.load
+    monkeypatch.setattr(PngImageFile, "load", lambda self: (decoded.append(self.filename), load(self))[1])
+    some = data.load({**options, "train_size": 5})
+    assert len(set(decoded)) == 5 + len(some.val) + len(some.test) < 40
+    assert len(some.train) == 5 and torch.equal(some.train, whole_set.train[:5])
+    for split in ("val", "test"):
+        assert torch.equal(getattr(some, split), getattr(whole_set, split)) and torch.equal(some.index[split], whole_set.index[split])
+    if layout != "flat":
+        assert some.train_labels is not None and whole_set.train_labels is not None
+        assert some.train_labels.tolist() == whole_set.train_labels[:5].tolist() and some.classes == whole_set.classes == 2
+    assert some.record["source_sha256"] == whole_set.record["source_sha256"]
+    assert data.load({**options, "channels": 1}).record["source_sha256"] != some.record["source_sha256"]
 
 
 def test_a_flat_folder_is_unlabelled(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from objectives import data, registry, terms
 from objectives.base import Member, ObjectiveError, Phase, Settings
-from objectives.families import vae
+from objectives.families import _importance
 from objectives.metrics import (
     anomaly,
     bce,
@@ -294,8 +294,8 @@ def test_a_split_evaluated_in_parts_is_the_split(monkeypatch: pytest.MonkeyPatch
         whole = run.family.test(subject.net, run.images)
         spectrum = kl_per_dim.curve(*subject.posterior)
         assert float(spectrum.sum()) == pytest.approx(float(run.family.evaluate(subject.net, run.images)["val_kl_nats"]), rel=1e-5)
-        monkeypatch.setattr(terms, "CHUNK", 37)
-        monkeypatch.setattr(vae, "DECODED", 64 * 1000)
+        monkeypatch.setattr(terms, "AT_ONCE", 37)
+        monkeypatch.setattr(_importance, "DECODED", 64 * 1000)
         parts = run.family.test(subject.net, run.images)
         assert parts == pytest.approx(whole, rel=1e-5)
         assert float((kl_per_dim.curve(*subject_of(run).posterior) - spectrum).abs().max()) < 1e-6

@@ -202,11 +202,11 @@ def test_the_scored_density_has_the_variance_of_training_images() -> None:
     assert isinstance(family, VAE) and report.score is not None
     with torch.no_grad():
         variance = family._variance(net, run.images)
-        x, out, *_ = family._sampled(net, run.images.train, "sigma")
+        [(x, out, *_)] = family._sampled(net, run.images.train, "sigma")
         assert variance is not None and float(variance) == pytest.approx(float((x - out).square().mean()))
         grid = [float(family._neg_log_likelihood(out, x, variance * factor).mean()) for factor in (0.8, 1.0, 1.25)]
         assert grid[1] == min(grid)
-        x, out, *_ = family._sampled(net, run.images.val, "val")
+        [(x, out, *_)] = family._sampled(net, run.images.val, "val")
         density = torch.distributions.Normal(out, variance.sqrt()).log_prob(x).sum(-1)  # type: ignore[no-untyped-call]
     assert report.metrics["val_reconstruction_nats"] == pytest.approx(-float(density.mean()), rel=1e-9)
     assert report.rung_score == pytest.approx(report.metrics["val_neg_elbo_nats"], rel=1e-9)  # as cheap as it is, the same density

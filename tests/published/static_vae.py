@@ -25,7 +25,8 @@ from objectives.base import Member, Report, Settings
 from objectives.data import _kinds
 from objectives.data._kinds import ImageSet
 from objectives.draws import Draws, Fixed
-from objectives.families.vae import VAE, posterior
+from objectives.families._importance import posterior
+from objectives.families.vae import VAE
 from objectives.metrics import iwae
 from objectives.terms import Net
 from tests.published import results

@@ -237,6 +237,15 @@ def test_yaml_may_say_off() -> None:
     assert parse_yaml("{off: 1, on: off, yes: no}") == {"off": 1, "on": False, "yes": False}
 
 
+@pytest.mark.parametrize("rest", ["train.py --x {x}", "train.py 'a b' --note it's"])
+def test_a_command_may_begin_with_a_brace(rest: str) -> None:
+    """YAML takes a brace for the beginning of a mapping. It is text here, and what follows is read as ever."""
+    for comment in ("", "  # as it is"):
+        found = parse_yaml(f"objective: command\ncommand: {{python}} {rest}{comment}\nknobs: {{x: {{low: 0}}}}\n")
+        assert found == {"objective": "command", "command": f"{{python}} {rest}", "knobs": {"x": {"low": 0}}}
+    assert parse_yaml('command: "{python} a"\nother: {python}') == {"command": "{python} a", "other": {"python": None}}
+
+
 def test_a_commands_keys_beside_another_objective_are_refused() -> None:
     with pytest.raises(SpecError) as error:
         read({"objective": "toy", "knobs": {"a": {"low": 0}}, "score": {"name": "val"}})
@@ -319,6 +328,9 @@ def test_without_off_value_and_baseline_nothing_is_compared(tmp_path: Path) -> N
     home = Home.open(tmp_path / "home")
     answer = answered(swept(command(tmp_path, off=False), home))
     assert answer.verdict_word == "nothing to compare"
+    with Catalogue(home.catalogue_url, create=False) as catalogue:
+        searched = [one.arm for one in catalogue.members("s", "search")]
+    assert searched == ["search"] * SMALL["budget"]["trials"]  # no trial goes to the defaults, which nobody asked about
     assert "Nothing was there to compare it with" in answer.sentence()
     beta = next(one for one in answer.lambdas if one.name == "beta")
     assert beta.low <= math.e <= beta.high

@@ -14,6 +14,7 @@ from infra.catalogue import MemberRow, config_hash
 from objectives import registry
 from objectives.base import Settings
 from objectives.data._kinds import ImageSet
+from objectives.metrics.kid import kernel
 from search.choosing.answer import Answer, Candidate
 from search.choosing.findings import Effect
 from search.choosing.quick_facts import quick_facts
@@ -93,3 +94,14 @@ def test_the_score_of_a_constant_model_by_hand(family: str, likelihood: str | No
     found = objective.constant(images)[score or "val_half_sse"]
     expected = {"bernoulli": 2 * 0.693147, "gaussian": 2 * (0.125 + 0.918939)}.get(likelihood or "", 0.25)
     assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_score_of_a_gan_that_makes_one_image_by_hand() -> None:
+    """KID of one point f against n points r: k(f, f) + mean of k(r_i, r_j) over i ≠ j − 2 · mean of k(f, r_i)."""
+    objective: Any = registry.load("gan")(Settings({"name": "digits", "train_size": 100}, 1))
+    images, extractor = objective.load_data(), objective.features()
+    real, one = extractor(images.val).double(), extractor(images.train[:100].mean(0, keepdim=True)).double()
+    within = kernel(real, real)
+    n = len(real)
+    expected = kernel(one, one) + (within.sum() - within.diagonal().sum()) / (n * (n - 1)) - 2 * kernel(one, real).mean()
+    assert objective.constant(images)["val_kid"] == pytest.approx(float(expected), rel=1e-6)

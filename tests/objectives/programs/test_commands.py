@@ -109,6 +109,8 @@ def test_a_number_arrives_with_every_digit(value: float) -> None:
         ({"command": "python t.py {beta}"}, ["command must use {seed}"]),
         ({"command": "no-such-program {beta} {seed}"}, ["'no-such-program' is not found"]),
         ({"command": "python 'x {beta} {seed}"}, ["No closing quotation"]),
+        ({"command": "python9 t.py {beta} {seed}"}, ["'python9' is not found", "{python} is the interpreter that runs Lagrange"]),
+        ({"command": "run {python} {seed}", "knobs": {"python": BETA}}, ["a knob must not be called 'python'"]),
         ({"knobs": {"beta": {"low": 1, "high": 0.1}}}, ["beta: low must be below high"]),
         ({"knobs": {"beta": {"low": 1, "hgih": 2}}}, ["got 'hgih'", "beta must have low and high"]),
         ({"knobs": {"beta": 3}}, ["knobs.beta must be a mapping"]),
@@ -127,10 +129,17 @@ def test_what_is_wrong_with_a_declaration_is_said(more: dict[str, Any], words: l
         assert word in str(error.value)
 
 
+def test_python_is_the_interpreter_of_the_worker_whatever_the_path_says(made: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # no program is found
+    said = given_as(command=f"{{python}} {script('print(sys.executable)' + SAY)} {{beta}} {{epochs}} {{seed}} {{folder}} {{resume}}")
+    assert [report.rung_score for report in trained(made(said), tmp_path)] == [1.0, 2.0, 3.0]
+    assert sys.executable in read(tmp_path / "log.txt")
+
+
 def test_a_script_that_is_not_executable_is_told_so(tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.touch()
-    with pytest.raises(ObjectiveError, match=r"is not executable. For a script write `python .*train.py`"):
+    with pytest.raises(ObjectiveError, match=r"is not executable. For a script write `\{python\} .*train.py`"):
         load("command", given_as(command=f"{script} {{beta}} {{seed}}"))
 
 
