@@ -50,8 +50,8 @@ class Comparison:
     """Two sweeps. `spec` is what differs in what was asked, `found` what each found.
 
     `apart` says because of what their scores cannot be compared; it is empty where they can. `gain` is then how much better the second's
-    exported config scores than the first's (positive is better), by their fresh seeds: a difference of means with Welch's 95 % interval, the
-    seeds of the two sweeps taken as independent. It is None where a sweep has fewer than two such seeds.
+    exported config scores than the first's (positive is better), by their fresh seeds: a difference of means with Welch's 95 % interval,
+    the seeds of the two sweeps taken as independent. It is None where a sweep has fewer than two such seeds.
     """
 
     first: str

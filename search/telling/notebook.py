@@ -33,11 +33,11 @@ def view(name: str, *, home: Home | None = None) -> View:
     """
     home = home or Home.open()
     with Catalogue(home.catalogue_url, create=False) as catalogue:
-        row = catalogue.sweep(name)
+        row, members = catalogue.sweep(name), catalogue.members(name)
         config = ""
         if row.answer is not None:
-            config = exports.to_yaml(exports.best_spec(name, row, Answer.from_dict(row.answer), catalogue.members(name)))
-        return view_in(name, catalogue, home, config)
+            config = exports.to_yaml(exports.best_spec(name, row, Answer.from_dict(row.answer), members))
+        return view_in(row, members, catalogue, home, config)
 
 
 def answer(name: str, *, home: Home | None = None) -> Answer:
@@ -139,7 +139,7 @@ def written(found: View, folder: Path) -> list[Path]:
             "Figures as PDF and PNG need kaleido, which is not installed. Install it: pip install 'lagrange-search[figures]'. "
             "The report itself needs neither."
         ) from None
-    drawn = {name: figures.module(name).figure(found) for name in figures.known() if not figures.module(name).why_not(found)}
+    drawn = {name: figures.drawn(name, found) for name in figures.known() if not figures.module(name).why_not(found)}
     wanted = []
     for name, figure in drawn.items():
         for kind in PICTURES:

@@ -191,15 +191,12 @@ def with_curves(members: Collection[MemberRow]) -> list[int]:
     return sorted([*evenly(confirmed, CURVES), *evenly(searched, max(CURVES - len(confirmed), CURVES // 3))])
 
 
-def read(name: str, catalogue: Catalogue, home: Home, config: str = "", answer: Answer | None = None) -> View:
-    """The view of a sweep.
-
-    Raises:
-        InfraError: no such sweep.
-    """
-    sweep, members = catalogue.sweep(name), catalogue.members(name)
-    curves = catalogue.rung_scores(name, with_curves(members))
-    return view_of(sweep, members, curves, config=config, folder=home.reports(name), answer=answer)
+def read(
+    sweep: SweepRow, members: Sequence[MemberRow], catalogue: Catalogue, home: Home, config: str = "", answer: Answer | None = None
+) -> View:
+    """The view of a sweep whose rows are read already. Its learning curves are read now."""
+    curves = catalogue.rung_scores(sweep.name, with_curves(members))
+    return view_of(sweep, members, curves, config=config, folder=home.reports(sweep.name), answer=answer)
 
 
 def _trade(objective: str) -> tuple[str, str, str] | None:

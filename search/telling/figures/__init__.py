@@ -5,7 +5,8 @@ A file holds
 - `TITLE` and `ORDER`: what it is called, and where it stands in a report (the lowest first);
 - `why_not(view)`: why the figure cannot be drawn of this sweep, as a sentence; empty where it can;
 - `about(view)`: what it shows, and how to read it, in plain words;
-- `figure(view)`: a plotly figure, with everything in it that a reader needs; called only where `why_not` is empty.
+- `figure(view)`: the figure as plotly takes it, plain data (`data` and `layout`); called where `why_not` is empty. So a report needs no
+  plotly but its program, and a notebook gets a `Figure` of `drawn`.
 
 A figure shows what `view.answer` says and decides nothing by itself. Scores have their own sign.
 """
@@ -37,7 +38,7 @@ def module(name: str) -> Any:
 
 
 def drawn(name: str, view: View) -> Any:
-    """A figure of a sweep, as plotly draws it.
+    """A figure of a sweep, as a plotly `Figure`.
 
     Raises:
         SpecError: there is no such figure, or it cannot be drawn of this sweep; the message says why.
@@ -45,4 +46,6 @@ def drawn(name: str, view: View) -> Any:
     file = module(name)
     if reason := file.why_not(view):
         raise SpecError([f"The figure {name!r} cannot be drawn of {view.name}: {reason}"])
-    return file.figure(view)
+    from plotly.graph_objects import Figure
+
+    return Figure(file.figure(view))

@@ -30,6 +30,7 @@ STATES: Mapping[str, tuple[str, str]] = {
 }
 LOST = (State.COLLAPSED, State.DIVERGED, State.FAILED, State.PREEMPTED)  # members that have no score to be drawn at
 FONT = {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif", "size": 13, "color": INK}
+MANY = 1000  # members, above which a dot is small and says little
 WIDTH = 960  # pixels: a report is one column
 RIM = 0.03  # how far from the edge of the frame a member without a place stands, as a share of its height
 
@@ -65,17 +66,27 @@ def axis(title: str = "", **more: Any) -> dict[str, Any]:
     }
 
 
-def figure(traces: Sequence[Any], given: Mapping[str, Any]) -> Any:
-    """A plotly figure of traces and a layout, both plain data."""
-    from plotly.graph_objects import Figure
-
-    return Figure(data=list(traces), layout=dict(given))
+def made(traces: Sequence[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A figure of traces and a layout."""
+    return {"data": list(traces), "layout": dict(given)}
 
 
 def score_name(view: View) -> str:
     """The score as an axis names it: its full name, and which way it is better."""
     label = view.answer.score_label if view.answer is not None else ""
     return f"{label or view.asked[0].name.replace('_', ' ')} ({view.better} is better)"
+
+
+def pointed(view: View, rows: Sequence[Row], at: str = "%{x:.3g}, %{y:.5g}") -> dict[str, Any]:
+    """What the dots of members say when one points at them. Of very many members only the numbers are said."""
+    if len(view.rows) > MANY:
+        return {"text": [row.number for row in rows], "hovertemplate": f"member %{{text}}<br>{at}<extra></extra>"}
+    return {"text": [said(view, row) for row in rows], "hoverinfo": "text"}
+
+
+def shortened(value: Any) -> Any:
+    """A number with six digits; anything else as it is."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def said(view: View, row: Row) -> str:

@@ -21,13 +21,12 @@ from search.telling.figures._style import (
     beyond,
     exported_score,
     layout,
+    made,
+    pointed,
     rim,
-    said,
     score_name,
+    shortened,
     window,
-)
-from search.telling.figures._style import (
-    figure as made,
 )
 from search.telling.view import View
 
@@ -60,7 +59,7 @@ def about(view: View) -> str:
     return told
 
 
-def figure(view: View) -> Any:
+def figure(view: View) -> dict[str, Any]:
     """See `search.telling.figures`."""
     knobs, limits = _shown(view), window(view)
     rows_of_panels = math.ceil(len(knobs) / ACROSS)
@@ -159,18 +158,16 @@ class _Panel:
         for row in rows:
             score = row.score if row.score is not None else row.rung_score if row.state not in LOST else None
             known = score is not None and math.isfinite(score) and not beyond(self.view, score, self.limits)
-            x.append(self.scale.at(row.config[self.knob.name]))
-            y.append(score if known else edge)
-        texts = [said(self.view, row) for row in rows]
+            x.append(shortened(self.scale.at(row.config[self.knob.name])))
+            y.append(shortened(score if known else edge))
         return {
             "type": "scatter",
             "mode": "markers",
             "x": x,
             "y": y,
-            "text": texts,
-            "hoverinfo": "text",
             "name": name,
             "marker": marker,
+            **pointed(self.view, rows),
             **self.at,
         }
 

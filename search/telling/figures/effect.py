@@ -8,8 +8,7 @@ from typing import Any
 from objectives.base import lowered
 from search.asking.space import AGAINST_NOTHING, OFF_ARM
 from search.choosing.words import number
-from search.telling.figures._style import BLUE, GREY, INK, axis, layout
-from search.telling.figures._style import figure as made
+from search.telling.figures._style import BLUE, GREY, INK, axis, layout, made
 from search.telling.view import View
 
 TITLE, ORDER = "Was λ worth it", 15
@@ -36,7 +35,7 @@ def about(view: View) -> str:
     return f"{told}{alone} Here: {answer.effect.words()}, so the verdict is: {answer.verdict_word}."
 
 
-def figure(view: View) -> Any:
+def figure(view: View) -> dict[str, Any]:
     """See `search.telling.figures`."""
     answer = view.answer
     assert answer is not None

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from search.telling.beside_text import percent
-from search.telling.figures._style import BLUE, GREY, ORANGE, PALE, axis, layout
-from search.telling.figures._style import figure as made
+from search.telling.figures._style import BLUE, GREY, ORANGE, PALE, axis, layout, made
 from search.telling.view import View
 
 TITLE, ORDER = "Which knob matters", 50
@@ -31,7 +30,7 @@ def about(view: View) -> str:
     return told + (" Each λ was searched alone, so each has its own bars." if alone else "")
 
 
-def figure(view: View) -> Any:
+def figure(view: View) -> dict[str, Any]:
     """See `search.telling.figures`."""
     assert view.answer is not None
     names = {knob.name for knob in view.lambdas}

@@ -9,8 +9,7 @@ from typing import Any
 
 from objectives.base import Phase, lowered
 from search.choosing.answer import Row
-from search.telling.figures._style import GREY, ROUND, SKY, arm_words, axis, layout, said
-from search.telling.figures._style import figure as made
+from search.telling.figures._style import GREY, ROUND, SKY, arm_words, axis, layout, made, said
 from search.telling.view import View, evenly
 
 TITLE, ORDER = "Learning curves", 30
@@ -32,7 +31,7 @@ def about(view: View) -> str:
     return told + arms + some + " A curve that still falls at its end would gain from more epochs." * (view.better == "lower")
 
 
-def figure(view: View) -> Any:
+def figure(view: View) -> dict[str, Any]:
     """See `search.telling.figures`."""
     traces = []
     for row in evenly([row for row in view.searched if row.curve], SEARCHED):

@@ -8,8 +8,7 @@ from typing import Any
 from objectives.base import lowered
 from search.asking.space import OFF_ARM
 from search.choosing.words import number
-from search.telling.figures._style import BLUE, GREEN, INK, ORANGE, RED, axis, layout, said, score_name, window
-from search.telling.figures._style import figure as made
+from search.telling.figures._style import BLUE, GREEN, INK, ORANGE, RED, axis, layout, made, pointed, score_name, shortened, window
 from search.telling.view import View
 
 TITLE, ORDER = "How lucky the search was", 80
@@ -34,7 +33,7 @@ def about(view: View) -> str:
     return f"{told} Here the luckiest training of the search was not better than what is promised."
 
 
-def figure(view: View) -> Any:
+def figure(view: View) -> dict[str, Any]:
     """See `search.telling.figures`."""
     answer = view.answer
     assert answer is not None
@@ -45,7 +44,7 @@ def figure(view: View) -> Any:
     traces = []
     for name, colour, mine in names:
         many = len(mine) > 500
-        dots = {"x": [row.score for row in mine], "y": [name] * len(mine), "text": [said(view, row) for row in mine], "hoverinfo": "text"}
+        dots = {"x": [shortened(row.score) for row in mine], "y": [name] * len(mine), **pointed(view, mine, "%{x:.5g}")}
         marker = {"color": colour, "size": 6 if many else 8, "opacity": 0.25 if many else 0.6}
         traces.append({"type": "scatter", "mode": "markers", "marker": marker, **dots})
     fresh = view.scores(answer.recommended_arm)

@@ -8,8 +8,7 @@ from typing import Any
 from objectives.base import Knob, lowered
 from search.choosing.answer import Row
 from search.choosing.words import number
-from search.telling.figures._style import FONT, INK, SCALE, layout, window
-from search.telling.figures._style import figure as made
+from search.telling.figures._style import FONT, INK, SCALE, layout, made, window
 from search.telling.view import View, evenly
 
 TITLE, ORDER = "All knobs together", 60
@@ -32,7 +31,7 @@ def about(view: View) -> str:
     return told + "Stopped, collapsed and diverged members are not shown."
 
 
-def figure(view: View) -> Any:
+def figure(view: View) -> dict[str, Any]:
     """See `search.telling.figures`."""
     rows = _rows(view)
     scores = [float(row.score or 0.0) for row in rows]

@@ -11,8 +11,7 @@ from search.choosing.findings import Front, FrontPoint
 from search.choosing.words import number
 from search.spec.several import Asked
 from search.telling import pareto as rungs
-from search.telling.figures._style import BLUE, GREY, INK, ORANGE, ROUND, axis, layout, said
-from search.telling.figures._style import figure as made
+from search.telling.figures._style import BLUE, GREY, INK, ORANGE, ROUND, axis, layout, made, pointed
 from search.telling.view import View, evenly, own_rows
 
 TITLE, ORDER = "Quality against the rest", 70
@@ -43,7 +42,7 @@ def about(view: View) -> str:
     return told + front.words() + more
 
 
-def figure(view: View) -> Any:
+def figure(view: View) -> dict[str, Any]:
     """See `search.telling.figures`."""
     assert view.answer is not None
     if view.answer.front is not None and view.answer.front.points:
@@ -51,7 +50,7 @@ def figure(view: View) -> Any:
     return _rungs(view)
 
 
-def _front(view: View, front: Front) -> Any:
+def _front(view: View, front: Front) -> dict[str, Any]:
     first, second = list(front.metrics)[:2]
     traces = [_searched(view, second)]
     on = sorted((one.values[first].mean, one.values[second].mean) for one in front.points if one.front)
@@ -81,7 +80,7 @@ def _searched(view: View, second: str) -> dict[str, Any]:
     turn = Asked(second, {one.name: one.better for one in view.asked}[second])
     rows = evenly([row for row in view.searched if row.ended == "ok" and row.others and row.others[0] is not None], DOTS)
     y = [turn.lower(float(row.others[0] or 0.0)) for row in rows]
-    dots = {"x": [row.score for row in rows], "y": y, "text": [said(view, row) for row in rows], "hoverinfo": "text"}
+    dots = {"x": [row.score for row in rows], "y": y, **pointed(view, rows)}
     return {"type": "scatter", "mode": "markers", "marker": {"color": GREY, "size": 6, "opacity": 0.5}, "name": "search", **dots}
 
 
@@ -121,7 +120,7 @@ def _trade(view: View) -> list[rungs.Point]:
     return rungs.points(own_rows(view.rows, view.better), view.metrics, view.trade) if view.trade is not None else []
 
 
-def _rungs(view: View) -> Any:
+def _rungs(view: View) -> dict[str, Any]:
     assert view.trade is not None and view.answer is not None
     found = _trade(view)
     shown = list(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from search.choosing.words import number
-from search.telling.figures._style import STATES, axis, layout
-from search.telling.figures._style import figure as made
+from search.telling.figures._style import STATES, axis, layout, made
 from search.telling.live import duration
 from search.telling.view import View
 
@@ -26,7 +25,7 @@ def about(view: View) -> str:
     return told + (f" Of it was lost: {', '.join(lost)}." if lost else " None of it was lost to collapse, divergence or failure.")
 
 
-def figure(view: View) -> Any:
+def figure(view: View) -> dict[str, Any]:
     """See `search.telling.figures`."""
     phases = _phases(view)
     longest = max((sum(one["seconds"] for state, one in states.items() if state != "total") for states in phases.values()), default=0.0)

@@ -7,8 +7,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from search.telling.figures._style import WIDTH, layout
-from search.telling.figures._style import figure as made
+from search.telling.figures._style import WIDTH, layout, made
 from search.telling.view import View
 
 TITLE, ORDER = "What λ does to the images", 40
@@ -25,7 +24,7 @@ def about(view: View) -> str:
     return "Images of one seed and the same codes, from λ off to its strongest, as the labels say. So one sees what regularization does."
 
 
-def figure(view: View) -> Any:
+def figure(view: View) -> dict[str, Any]:
     """See `search.telling.figures`."""
     assert view.strip is not None
     source, (wide, high) = _embedded(view.strip)

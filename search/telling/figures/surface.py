@@ -14,12 +14,11 @@ from search.choosing.answer import Row
 from search.choosing.candidates import off_value
 from search.choosing.trainings import trainings
 from search.modelling.surface import Surface
-from search.telling.figures._style import INK, ORANGE, SCALE, STATES, Scale, layout, said, window
-from search.telling.figures._style import figure as made
+from search.telling.figures._style import INK, ORANGE, SCALE, STATES, Scale, layout, made, pointed, shortened, window
 from search.telling.view import View, evenly
 
 TITLE, ORDER = "The surface over two knobs", 20
-FITTED = 120  # members to which the map is fitted, at most: a fit takes the cube of their number
+FITTED = 60  # members to which the map is fitted, at most: a fit takes the cube of their number
 STEPS, PAIRS, DOTS = 31, 3, 1500
 
 
@@ -41,7 +40,7 @@ def about(view: View) -> str:
     return told + (f" The map is fitted to {used} of {len(view.rows)} members, evenly over their order." if used < len(view.rows) else "")
 
 
-def figure(view: View) -> Any:
+def figure(view: View) -> dict[str, Any]:
     """See `search.telling.figures`."""
     rows, pairs = _fitted(view), _pairs(view)
     surface = Surface.of(trainings(rows), [knob for knob in view.knobs if _varied(knob, rows)])
@@ -104,10 +103,11 @@ def _panel(view: View, surface: Surface | None, scales: Sequence[Scale], first: 
     for state, (_, symbol) in STATES.items():
         mine = [row for row in rows if row.state == state and all(_at(row.config, scale) is not None for scale in scales)]
         if mine:
-            places = {"x": [_at(row.config, scales[0]) for row in mine], "y": [_at(row.config, scales[1]) for row in mine]}
+            places = {axis: [shortened(_at(row.config, scale)) for row in mine] for axis, scale in zip("xy", scales, strict=True)}
             mark = {"symbol": symbol, "size": 7, "color": INK, "opacity": 0.75, "line": {"color": INK, "width": 1.2}}
-            texts = {"text": [said(view, row) for row in mine], "hoverinfo": "text"}
-            found.append({"type": "scatter", "mode": "markers", "name": f"search: {state}", "marker": mark, **places, **texts})
+            found.append(
+                {"type": "scatter", "mode": "markers", "name": f"search: {state}", "marker": mark, **places, **pointed(view, mine)}
+            )
     return found + _star(view, scales)
 
 
