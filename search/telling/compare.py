@@ -201,7 +201,7 @@ def gain(one: View, other: View) -> Interval | None:
     Welch 1947: d = mean(a) − mean(b) with a and b lowered, half width t(0.975, ν) √(s²_a/n_a + s²_b/n_b), ν by Satterthwaite.
     """
     scores = [
-        [lowered(score, view.better) for score in view.scores(view.answer.recommended_arm).values()]
+        [lowered(score, view.better) for score in view.scores(view.exported_arm).values()]
         for view in (one, other)
         if view.answer is not None
     ]

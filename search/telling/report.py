@@ -107,12 +107,12 @@ def _cards(view: View, answer: Answer) -> Iterator[tuple[str, ...]]:
     off = answer.recommended_arm == OFF_ARM
     for one in answer.lambdas:
         value = answer.recommended.get(one.name, one.off)
-        unit = "" if one.unit in ("", "1") else f" {one.unit}"
+        unit = "" if one.unit in ("", "1") else f" ({one.unit})"
         is_off = value == one.off and answer.against != AGAINST_NOTHING
-        name = f"exported {one.name}" + (" (off)" if is_off else "")
+        name = f"exported {one.name}{unit}{', off' if is_off else ''}"
         more = "" if off or one.switched_off else f"the best lies in {one.interval()} with 95 %"
         more = f"the best of the others is {number(one.value)}; it is not exported" if off and answer.arm != OFF_ARM else more
-        yield name, f"{number(float(value))}{unit}", more, "exported"
+        yield name, number(float(value)), more, "exported"
     if answer.against != AGAINST_NOTHING:
         paired = f"{number(answer.effect.low)} to {number(answer.effect.high)} with 95 %, {answer.effect.seeds} paired seeds"
         which = "" if not off or answer.arm == OFF_ARM else "best λ, not exported: "

@@ -126,6 +126,19 @@ class View:
         """The members as all of search compares them: lower is better."""
         return own_rows(self.rows, self.better)
 
+    @cached_property
+    def off_arm(self) -> str:
+        """The arm that the best λ was compared with: of several with every λ off that of the final round; empty where there is none."""
+        arms = [one for one in self.answer.arms if one["arm"].partition(":")[0] == OFF_ARM] if self.answer is not None else []
+        return next((str(one["arm"]) for one in sorted(arms, key=lambda one: not one["final"])), "")
+
+    @property
+    def exported_arm(self) -> str:
+        """The arm that is exported; empty where there is no answer."""
+        if self.answer is None:
+            return ""
+        return self.off_arm or OFF_ARM if self.answer.recommended_arm == OFF_ARM else self.answer.recommended_arm
+
     def scores(self, arm: str) -> dict[int, float]:
         """The final scores of an arm by seed, on the seeds that judge (all confirmed seeds where none of them is known)."""
         mine = [row for row in self.confirmed if row.arm == arm and row.ended == "ok" and row.score is not None]

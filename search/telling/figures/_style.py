@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import stdev
 from typing import Any
 
 from objectives.base import Knob, State, lowered
 from search.choosing.answer import Row
+from search.choosing.arms import t_quantile
 from search.choosing.words import number
 from search.telling import lambda_curve
 from search.telling.view import View, short
@@ -17,7 +19,8 @@ BLUE, ORANGE, GREEN = lambda_curve.BLUE, lambda_curve.ORANGE, lambda_curve.GREEN
 RED, GREY, INK = lambda_curve.RED, lambda_curve.GREY, lambda_curve.INK
 SKY, PURPLE, PALE, LINE = "#56B4E9", "#CC79A7", "#E8E8E8", "#B0B0B0"
 SCALE = [[0.0, BLUE], [0.25, "#4A97CB"], [0.5, "#93BFDF"], [0.75, "#CFE1EF"], [1.0, "#F5F7FA"]]  # of scores, the best first
-ROUND = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED)  # for arms, one after another
+LINES = [[0.0, INK], [0.15, BLUE], [0.6, "#8FB8D6"], [1.0, "#CBD3DA"]]  # of scores as thin lines
+ROUND = (BLUE, GREEN, PURPLE, SKY, RED)  # for arms, one after another
 # How a member ended: colour, and plotly's symbol. The palette of Okabe and Ito.
 STATES: Mapping[str, tuple[str, str]] = {
     State.COMPLETE: (GREEN, "circle"),
@@ -32,7 +35,7 @@ LOST = (State.COLLAPSED, State.DIVERGED, State.FAILED, State.PREEMPTED)  # membe
 FONT = {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif", "size": 13, "color": INK}
 MANY = 1000  # members, above which a dot is small and says little
 WIDTH = 960  # pixels: a report is one column
-RIM = 0.03  # how far from the edge of the frame a member without a place stands, as a share of its height
+RIM = 0.03  # how far from the edge of the frame a member without a place stands, as a share of its height; each kind of end has a line
 
 
 def layout(height: int = 440, **more: Any) -> dict[str, Any]:
@@ -130,7 +133,8 @@ class Scale:
         title = f"{self.knob.name}{unit}{', log scale' if self.knob.log else ''}"
         if not self.knob.log:
             edge = 0.04 * (self.high - self.low) or 1.0
-            return axis(title, range=[self.low - edge, self.high + edge], **more)
+            ticks = {"tickvals": list(self.knob.choices)} if self.knob.choices else {}
+            return axis(title, range=[self.low - edge, self.high + edge], **ticks, **more)
         first, edge = self.low if self.gutter is None else self.gutter, (self.high / self.low) ** 0.04
         ticks = _log_ticks(self.low, self.high)
         texts = [f"{tick:g}" for tick in ticks]
@@ -171,10 +175,11 @@ def window(view: View) -> tuple[float, float]:
     return low, high
 
 
-def rim(view: View, limits: tuple[float, float]) -> float:
+def rim(view: View, limits: tuple[float, float], state: str = State.COMPLETE) -> float:
     """The height at which members without a place are drawn: inside the frame, at its worse side."""
     low, high = limits
-    return high - RIM * (high - low) if lowered(1.0, view.better) > 0 else low + RIM * (high - low)
+    away = RIM * (1.0 + (LOST.index(state) + 1 if state in LOST else 0)) * (high - low)
+    return high - away if lowered(1.0, view.better) > 0 else low + away
 
 
 def beyond(view: View, value: float, limits: tuple[float, float]) -> bool:
@@ -183,11 +188,22 @@ def beyond(view: View, value: float, limits: tuple[float, float]) -> bool:
 
 
 def exported_score(view: View) -> float:
-    """The mean of the exported config over its fresh seeds; NaN where it has none."""
-    if view.answer is None:
-        return math.nan
-    mean = next((arm["mean"] for arm in view.answer.arms if arm["arm"] == view.answer.recommended_arm), math.nan)
-    return float(mean) if math.isfinite(mean) else view.answer.promise.mean
+    """What the exported config scored on the seeds that judge, on average; NaN where there is none."""
+    return view.answer.promise.mean if view.answer is not None else math.nan
+
+
+def mean_bar(scores: Mapping[int, float], colour: str) -> dict[str, Any]:
+    """The 95 % interval of the mean of an arm's scores by seed, as plotly's error bar: ± t(0.975, n − 1) s / √n; nothing of one seed."""
+    values = list(scores.values())
+    half = t_quantile(0.975, len(values) - 1) * stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    return {"type": "data", "array": [half], "color": colour, "thickness": 1.8, "width": 5}
+
+
+def arm_colour(view: View, arm: str, others: Sequence[str]) -> str:
+    """The colour of a confirmed arm: what is exported and λ off always have the same one."""
+    if arm in (view.exported_arm, view.off_arm):
+        return ORANGE if arm == view.exported_arm else INK
+    return ROUND[others.index(arm) % len(ROUND)]
 
 
 def arm_words(view: View, arm: str) -> str:
@@ -197,5 +213,5 @@ def arm_words(view: View, arm: str) -> str:
     values = ", ".join(f"{knob.name} = {number(float(config[knob.name]))}" for knob in view.lambdas if knob.name in config)
     marks = []
     if answer is not None:
-        marks = ["exported"] if arm == answer.recommended_arm else ["best λ, not exported"] if arm == answer.arm else []
+        marks = ["exported"] if arm == view.exported_arm else ["best λ, not exported"] if arm == answer.arm else []
     return f"{arm}: {values}{f' ({marks[0]})' if marks else ''}" if values else arm

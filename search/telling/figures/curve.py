@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from objectives.base import Knob, State
-from search.asking.space import OFF_ARM
+from search.asking.space import AGAINST_OFF, OFF_ARM
 from search.choosing.answer import LambdaAnswer, Row
 from search.choosing.words import number
 from search.telling.figures._style import (
@@ -22,6 +22,7 @@ from search.telling.figures._style import (
     exported_score,
     layout,
     made,
+    mean_bar,
     pointed,
     rim,
     score_name,
@@ -52,8 +53,9 @@ def about(view: View) -> str:
     )
     if view.answer is None:
         return told + " There is no answer yet, so no curve is drawn."
-    told += " Line and band: the expected score over λ with 95 %, all other knobs as in the best config."
-    told += " Bars: the means of the confirmed arms on fresh seeds, with 95 %. The star is what is exported."
+    told += " Line and band: the expected score over λ with 95 %, all other knobs as in the best config. "
+    told += "Bars: means over fresh seeds with 95 %; the star is what is exported. "
+    told += "Bars may overlap although a difference is sure: the verdict compares seed by seed (see below)."
     if view.answer.recommended_arm == OFF_ARM and view.answer.arm != OFF_ARM:
         told += " The diamond is the best λ that was found; it is not exported."
     return told
@@ -93,6 +95,11 @@ def _place(index: int, count: int, rows: int) -> tuple[list[float], list[float]]
     return [column * wide + (gap if column else 0.0), (column + 1) * wide], [1 - (row + 1) * high + under, 1 - row * high]
 
 
+def _seen(view: View) -> bool:
+    """Whether any member has a score that can be drawn."""
+    return any(value is not None and math.isfinite(value) for row in view.rows for value in (row.score, row.rung_score))
+
+
 def _once_in_legend(traces: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Traces of one name in several panels are one entry of the legend, and are switched on and off together."""
     seen: set[str] = set()
@@ -119,8 +126,9 @@ class _Panel:
 
     def axes(self, across: list[float], up: list[float]) -> dict[str, Any]:
         first = self.names[0] == "xaxis"
+        unseen = {} if _seen(self.view) else {"showticklabels": False}
         vertical = axis(
-            score_name(self.view) if first or across[0] == 0 else "", range=list(self.limits), domain=up, anchor=self.at["xaxis"]
+            score_name(self.view) if first or across[0] == 0 else "", range=list(self.limits), domain=up, anchor=self.at["xaxis"], **unseen
         )
         return {self.names[0]: self.scale.axis(domain=across, anchor=self.at["yaxis"]), self.names[1]: vertical}
 
@@ -153,9 +161,9 @@ class _Panel:
         return row.arm == OFF_ARM or self.told is None or self.told.alone is None or row.config[self.knob.name] != self.knob.off
 
     def _dots(self, rows: Sequence[Row], name: str, marker: dict[str, Any]) -> dict[str, Any]:
-        edge = rim(self.view, self.limits)
         x, y = [], []
         for row in rows:
+            edge = rim(self.view, self.limits, row.state)
             score = row.score if row.score is not None else row.rung_score if row.state not in LOST else None
             known = score is not None and math.isfinite(score) and not beyond(self.view, score, self.limits)
             x.append(shortened(self.scale.at(row.config[self.knob.name])))
@@ -232,17 +240,15 @@ class _Panel:
         return [{**whole, "hoverinfo": "skip", "showlegend": False, "name": "expected score (band: 95 %)", **self.at}, line]
 
     def _arms(self) -> list[dict[str, Any]]:
-        """Confirmed arms. The off arm has a place of its own where the axis cannot hold its value."""
-        points = [dict(point) for point in self.curve["points"]]
+        """Confirmed arms, and the off arm that is compared with: at a place of its own where the axis cannot hold its value."""
+        judged = (self.view.off_arm, self.view.exported_arm, self.answer.arm if self.answer is not None else "")
+        points = [point for point in self.curve["points"] if point["arm"] not in judged and self.scale.at(point["value"]) is not None]
+        found = [self._bars(points, "other arms, mean with 95 %", BLUE, "circle")] if points else []
         off = self.answer.off_score if self.answer is not None else math.nan
-        if math.isfinite(off) and self.told is not None and not any(point["arm"].partition(":")[0] == OFF_ARM for point in points):
-            points.append({"arm": OFF_ARM, "value": self.told.off, "mean": off, "low": math.nan, "high": math.nan})
-        points = [point for point in points if self.scale.at(point["value"]) is not None]
-        found = []
-        for name, colour, mine in (("confirmed on fresh seeds, mean with 95 %", BLUE, False), ("off arm, mean", INK, True)):
-            one = [point for point in points if (point["arm"].partition(":")[0] == OFF_ARM) is mine]
-            if one:
-                found.append(self._bars(one, name, colour, "square" if mine else "circle"))
+        if math.isfinite(off) and self.told is not None and self.scale.at(self.told.off) is not None:
+            point = {"arm": OFF_ARM, "value": self.told.off, "mean": off, "high": math.nan}
+            bars = self._bars([point], f"{'off arm' if self.told.against == AGAINST_OFF else 'baseline'}, mean with 95 %", INK, "square")
+            found.append({**bars, "error_y": mean_bar(self.view.scores(self.view.off_arm), INK)})
         return found
 
     def _bars(self, points: Sequence[Mapping[str, Any]], name: str, colour: str, symbol: str) -> dict[str, Any]:
@@ -289,7 +295,8 @@ class _Panel:
         if answer.recommended_arm == OFF_ARM:
             marker = {"symbol": "diamond", "size": 12, "color": ORANGE, "line": {"color": "white", "width": 1.2}}
             text = f"best λ that was found, not exported<br>{one.name} {number(one.value)}"
-            found.append(self._one(one.value, answer.best_score if one.alone is None else one.score, "best λ, not exported", marker, text))
+            score, arm = (answer.best_score, answer.arm) if one.alone is None else (one.score, one.arm)
+            found.append(self._one(one.value, score, "best λ, not exported", marker, text, arm))
         return found
 
     def _exported(self) -> list[dict[str, Any]]:
@@ -301,9 +308,11 @@ class _Panel:
         marker = {"symbol": "star", "size": 15, "color": ORANGE, "line": {"color": INK, "width": 1}}
         given = answer.recommended[self.knob.name]
         text = f"exported<br>{self.knob.name} {given:.3g}<br>promise {answer.promise.words()}"
-        return [self._one(given, score, "exported", marker, text)]
+        return [self._one(given, score, "exported", marker, text, self.view.exported_arm)]
 
-    def _one(self, value: Any, score: float, name: str, marker: dict[str, Any], text: str) -> dict[str, Any]:
-        y = rim(self.view, self.limits) if beyond(self.view, score, self.limits) else score
-        place = {"x": [self.scale.at(value)], "y": [y], "text": [text], "hoverinfo": "text"}
+    def _one(self, value: Any, score: float, name: str, marker: dict[str, Any], text: str, arm: str) -> dict[str, Any]:
+        inside = not beyond(self.view, score, self.limits)
+        y = score if inside else rim(self.view, self.limits)
+        bar = {"error_y": mean_bar(self.view.scores(arm), ORANGE)} if inside else {}
+        place = {"x": [self.scale.at(value)], "y": [y], "text": [text], "hoverinfo": "text", **bar}
         return {"type": "scatter", "mode": "markers", "name": name, "marker": marker, **place, **self.at}

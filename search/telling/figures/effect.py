@@ -32,7 +32,8 @@ def about(view: View) -> str:
     told = f"Each dot is one fresh seed: how much better the best λ scored than {answer.rival} on the same seed. Right of 0 λ gained. "
     told += "The bar is the mean with its 95 % interval; the shade is the margin: a difference within it is too small to matter."
     alone = " It holds for all λ at once." if any(one.alone for one in answer.lambdas) else ""
-    return f"{told}{alone} Here: {answer.effect.words()}, so the verdict is: {answer.verdict_word}."
+    small = " The gain is sure, and smaller than the margin." if answer.effect.low > 0 and answer.effect.high <= answer.margin else ""
+    return f"{told}{alone} Here: {answer.effect.words()}, so the verdict is: {answer.verdict_word}.{small}"
 
 
 def figure(view: View) -> dict[str, Any]:
@@ -81,10 +82,5 @@ def _pairs(view: View) -> dict[int, float]:
     if view.answer is None:
         return {}
     best = view.scores(view.answer.arm)
-    off = next((scores for arm in _off_arms(view) if (scores := view.scores(arm))), {})
+    off = view.scores(view.off_arm)
     return {seed: lowered(off[seed] - best[seed], view.better) for seed in best if seed in off}
-
-
-def _off_arms(view: View) -> list[str]:
-    assert view.answer is not None
-    return [arm["arm"] for arm in view.answer.arms if arm["arm"].partition(":")[0] == OFF_ARM]

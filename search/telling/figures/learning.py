@@ -9,7 +9,7 @@ from typing import Any
 
 from objectives.base import Phase, lowered
 from search.choosing.answer import Row
-from search.telling.figures._style import GREY, ROUND, SKY, arm_words, axis, layout, made, said
+from search.telling.figures._style import GREY, ROUND, arm_colour, arm_words, axis, layout, made, said
 from search.telling.view import View, evenly
 
 TITLE, ORDER = "Learning curves", 30
@@ -37,25 +37,26 @@ def figure(view: View) -> dict[str, Any]:
     for row in evenly([row for row in view.searched if row.curve], SEARCHED):
         traces.append(_line(view, row, GREY, "search", 1.0, 0.55))
     arms = _arms(view)
-    for place, arm in enumerate(reversed(arms)):
-        colour = ROUND[len(arms) - 1 - place] if len(arms) - 1 - place < len(ROUND) else SKY
+    others = [arm for arm in arms if arm not in (view.exported_arm, view.off_arm)]
+    for arm in reversed(arms):
+        colour = arm_colour(view, arm, others)
         traces += [_line(view, row, colour, arm_words(view, arm), 1.6, 0.85) for row in view.confirmed if row.arm == arm and row.curve]
     seen: set[str] = set()
     for trace in reversed(traces):
         trace["showlegend"] = trace["name"] not in seen
         seen.add(trace["name"])
-    limits = _limits(view)
+    limits, longest = _limits(view), max((epoch for row in view.rows for epoch in row.curve), default=1)
     vertical = axis(f"{_named(view)} ({view.better} is better)", **({"range": limits} if limits else {}))
-    return made(traces, layout(460, xaxis=axis("epoch"), yaxis=vertical))
+    return made(traces, layout(460, xaxis=axis("epoch", **({"dtick": 1} if longest <= 12 else {})), yaxis=vertical))
 
 
 def _arms(view: View) -> list[str]:
     """The confirmed arms that have curves: what is exported first, then the finalists, at most as many as there are colours."""
     present = {row.arm for row in view.confirmed if row.curve}
     answer = view.answer
-    first = [answer.recommended_arm, answer.arm] if answer is not None else []
+    first = [view.exported_arm, answer.arm] if answer is not None else []
     final = [arm["arm"] for arm in answer.arms if arm.get("final")] if answer is not None else sorted(present)
-    return [arm for arm in dict.fromkeys([*first, *final]) if arm in present][: len(ROUND)]
+    return [arm for arm in dict.fromkeys([*first, *final]) if arm in present][: len(ROUND) + 2]
 
 
 def _line(view: View, row: Row, colour: str, name: str, width: float, opacity: float) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from objectives.base import lowered
 from search.asking.space import OFF_ARM
 from search.choosing.words import number
-from search.telling.figures._style import BLUE, GREEN, INK, ORANGE, RED, axis, layout, made, pointed, score_name, shortened, window
+from search.telling.figures._style import GREEN, INK, ORANGE, RED, axis, layout, made, pointed, score_name, shortened, window
 from search.telling.view import View
 
 TITLE, ORDER = "How lucky the search was", 80
@@ -47,10 +47,10 @@ def figure(view: View) -> dict[str, Any]:
         dots = {"x": [shortened(row.score) for row in mine], "y": [name] * len(mine), **pointed(view, mine, "%{x:.5g}")}
         marker = {"color": colour, "size": 6 if many else 8, "opacity": 0.25 if many else 0.6}
         traces.append({"type": "scatter", "mode": "markers", "marker": marker, **dots})
-    fresh = view.scores(answer.recommended_arm)
+    fresh = view.scores(view.exported_arm)
     texts = [f"seed {seed}: {number(score)}" for seed, score in fresh.items()]
     exported = {"x": list(fresh.values()), "y": ["exported, fresh seeds"] * len(fresh), "text": texts, "hoverinfo": "text"}
-    traces.append({"type": "scatter", "mode": "markers", "marker": {"color": BLUE, "size": 9, "opacity": 0.7}, **exported})
+    traces.append({"type": "scatter", "mode": "markers", "marker": {"color": ORANGE, "size": 9, "opacity": 0.8}, **exported})
     traces.append(_promise(view))
     if math.isfinite(answer.luckiest):
         star = {

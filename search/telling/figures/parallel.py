@@ -8,7 +8,8 @@ from typing import Any
 from objectives.base import Knob, lowered
 from search.choosing.answer import Row
 from search.choosing.words import number
-from search.telling.figures._style import FONT, INK, SCALE, layout, made, window
+from search.telling.figures._style import FONT, INK, layout, made, window
+from search.telling.figures._style import LINES as COLOURS
 from search.telling.view import View, evenly
 
 TITLE, ORDER = "All knobs together", 60
@@ -41,12 +42,12 @@ def figure(view: View) -> dict[str, Any]:
     dimensions.append(_linear(view.asked[0].name.replace("_", " "), scores))
     line = {
         "color": scores,
-        "colorscale": SCALE,
+        "colorscale": COLOURS,
         "reversescale": lowered(1.0, view.better) < 0,
         "cmin": low,
         "cmax": high if high > low else low + 1,
     }
-    line |= {"showscale": True, "colorbar": {"title": {"text": "score"}, "thickness": 14}}
+    line |= {"showscale": True, "colorbar": {"title": {"text": "score", "font": {"size": 12}}, "tickfont": {"size": 11}, "thickness": 14}}
     trace = {"type": "parcoords", "dimensions": dimensions, "line": line, "labelfont": {"size": 13}, "tickfont": {"size": 11, "color": INK}}
     return made([trace], layout(440, margin={"l": 70, "r": 40, "t": 60, "b": 30}, font=FONT))
 

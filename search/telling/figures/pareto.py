@@ -11,7 +11,7 @@ from search.choosing.findings import Front, FrontPoint
 from search.choosing.words import number
 from search.spec.several import Asked
 from search.telling import pareto as rungs
-from search.telling.figures._style import BLUE, GREY, INK, ORANGE, ROUND, axis, layout, made, pointed
+from search.telling.figures._style import BLUE, GREY, INK, ORANGE, arm_colour, axis, layout, made, pointed
 from search.telling.view import View, evenly, own_rows
 
 TITLE, ORDER = "Quality against the rest", 70
@@ -87,7 +87,7 @@ def _searched(view: View, second: str) -> dict[str, Any]:
 def _point(view: View, one: FrontPoint, first: str, second: str) -> dict[str, Any]:
     x, y = one.values[first], one.values[second]
     off = one.arm.partition(":")[0] == OFF_ARM
-    exported = view.answer is not None and one.arm == view.answer.recommended_arm
+    exported = view.answer is not None and one.arm == view.exported_arm
     colour = ORANGE if exported else INK if off else BLUE if one.front else GREY
     bars = {
         key: {
@@ -123,10 +123,9 @@ def _trade(view: View) -> list[rungs.Point]:
 def _rungs(view: View) -> dict[str, Any]:
     assert view.trade is not None and view.answer is not None
     found = _trade(view)
-    shown = list(
-        dict.fromkeys([OFF_ARM, view.answer.recommended_arm, view.answer.arm, *(one.arm for one in view.answer.lambdas if one.arm)])
-    )
-    colours = dict(zip(shown, (INK, *ROUND), strict=False))
+    shown = list(dict.fromkeys([view.off_arm, view.exported_arm, view.answer.arm, *(one.arm for one in view.answer.lambdas if one.arm)]))
+    others = [arm for arm in shown if arm not in (view.off_arm, view.exported_arm)]
+    colours = {arm: arm_colour(view, arm, others) for arm in shown}
     traces = [
         _rung_line(view, [point for point in found if point.arm == arm], colours.get(arm))
         for arm in dict.fromkeys(point.arm for point in found)
@@ -147,7 +146,7 @@ def _rungs(view: View) -> dict[str, Any]:
 
 
 def _rung_line(view: View, mine: Sequence[rungs.Point], colour: str | None) -> dict[str, Any]:
-    exported = view.answer is not None and mine[0].arm == view.answer.recommended_arm
+    exported = view.answer is not None and mine[0].arm == view.exported_arm
     halves = [point.high - point.quality if math.isfinite(point.high) else 0.0 for point in mine]
     return {
         "type": "scatter",

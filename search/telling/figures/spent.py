@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from search.choosing.words import number
-from search.telling.figures._style import STATES, axis, layout, made
+from search.telling.figures._style import LOST, STATES, axis, layout, made
 from search.telling.live import duration
 from search.telling.view import View
 
@@ -20,8 +20,12 @@ def why_not(view: View) -> str:
 def about(view: View) -> str:
     """See `search.telling.figures`."""
     told = f"Time of training, summed over members, and epochs, by phase and by how the members ended: {_total(view)}."
-    seconds = {state: sum(states.get(state, {}).get("seconds", 0.0) for states in _phases(view).values()) for state in STATES}
-    lost = [f"{state} {duration(spent)}" for state, spent in seconds.items() if state in ("collapsed", "diverged", "failed") and spent]
+    lost = []
+    for state in LOST:
+        ended = [states[state] for states in _phases(view).values() if state in states]
+        if ended:
+            members, seconds = (sum(one[key] for one in ended) for key in ("members", "seconds"))
+            lost.append(f"{members:.0f} {state} members, {duration(seconds)}")
     return told + (f" Of it was lost: {', '.join(lost)}." if lost else " None of it was lost to collapse, divergence or failure.")
 
 

@@ -36,6 +36,7 @@ def about(view: View) -> str:
     """See `search.telling.figures`."""
     told = "The expected score at each pair of values, the other knobs as in the best config. Dark is better. "
     told += "A dot is one member of the search, its symbol says how it ended; the star is what is exported."
+    told += " Where trainings are likely lost, the map has a hole." if any(row.ended == "bad" for row in view.rows) else ""
     used = len(_fitted(view))
     return told + (f" The map is fitted to {used} of {len(view.rows)} members, evenly over their order." if used < len(view.rows) else "")
 
@@ -147,7 +148,12 @@ def _map(view: View, surface: Surface, scales: Sequence[Scale], first: bool) -> 
     z = np.where(lost, np.nan, np.clip(levels, low - (high - low), high)).reshape(len(grids[1]), len(grids[0]))
     shown = np.vectorize(lambda value: lowered(float(value), view.better))(z)
     whole = [[None if math.isnan(value) else float(f"{value:.5g}") for value in row] for row in shown]
-    bar = {"title": {"text": view.asked[0].name.replace("_", " "), "side": "right"}, "thickness": 14, "x": 1.01}
+    bar = {
+        "title": {"text": view.asked[0].name.replace("_", " "), "side": "right", "font": {"size": 12}},
+        "tickfont": {"size": 11},
+        "thickness": 14,
+        "x": 1.01,
+    }
     hover = f"{names[0]} %{{x:.3g}}<br>{names[1]} %{{y:.3g}}<br>expected %{{z:.4g}}<extra></extra>"
     return {
         "type": "contour",
