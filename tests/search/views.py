@@ -10,14 +10,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from infra.catalogue import MemberRow, SweepRow, config_hash
+from infra.catalogue import Catalogue, MemberRow, SweepRow, config_hash
 from objectives.base import Value
 from search.asking.space import AGAINST_NOTHING
 from search.choosing.findings import Front, FrontPoint, Interval
 from search.choosing.turned import turned
 from search.spec.plain import plain_spec
 from search.telling import exports
-from search.telling.view import View, view_of
+from search.telling.view import View, own_rows, view_of
 from tests.search.simulated import Simulated, Truth
 
 USUAL: dict[str, Any] = {
@@ -132,3 +132,25 @@ KINDS: dict[str, Callable[[], View]] = {
 def view(kind: str) -> View:
     """A sweep of this kind."""
     return KINDS[kind]()
+
+
+def kept(seen: View, catalogue: Catalogue, name: str) -> None:
+    """Write a sweep into a catalogue, under another name. Scores are stored as search compares them."""
+    catalogue.create_sweep(replace(seen.sweep, name=name))
+    rows = [
+        MemberRow(
+            one.number,
+            dict(one.config),
+            one.seed,
+            one.phase,
+            one.arm,
+            config_hash(one.config),
+            one.state if one.state != "open" else None,
+            score=one.score,
+            rung_score=one.rung_score,
+            epochs=one.epochs,
+            seconds=one.seconds,
+        )
+        for one in own_rows(seen.rows, seen.better)
+    ]
+    catalogue.add_members(name, rows)
