@@ -9,23 +9,55 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from search import plot
     from search.choosing.answer import Answer
     from search.retrain import Retrained, train
     from search.spec.keys import Spec as Sweep
     from search.sweep import Outcome, resume, run
+    from search.telling.compare import Comparison, compare
     from search.telling.exports import BestRow, best, export, export_all
+    from search.telling.notebook import answer, members, report, reports
+    from search.telling.queried import query
 
-__all__ = ["Answer", "BestRow", "Outcome", "Retrained", "Sweep", "best", "export", "export_all", "resume", "run", "train"]
+__all__ = [
+    "Answer",
+    "BestRow",
+    "Comparison",
+    "Outcome",
+    "Retrained",
+    "Sweep",
+    "answer",
+    "best",
+    "compare",
+    "export",
+    "export_all",
+    "members",
+    "plot",
+    "query",
+    "report",
+    "reports",
+    "resume",
+    "run",
+    "train",
+]
 
 _HOMES = {
     "Answer": ("search.choosing.answer", "Answer"),
     "BestRow": ("search.telling.exports", "BestRow"),
+    "Comparison": ("search.telling.compare", "Comparison"),
     "Outcome": ("search.sweep", "Outcome"),
     "Retrained": ("search.retrain", "Retrained"),
     "Sweep": ("search.spec.keys", "Spec"),
+    "answer": ("search.telling.notebook", "answer"),
     "best": ("search.telling.exports", "best"),
+    "compare": ("search.telling.compare", "compare"),
     "export": ("search.telling.exports", "export"),
     "export_all": ("search.telling.exports", "export_all"),
+    "members": ("search.telling.notebook", "members"),
+    "plot": ("search.plot", ""),
+    "query": ("search.telling.queried", "query"),
+    "report": ("search.telling.notebook", "report"),
+    "reports": ("search.telling.notebook", "reports"),
     "resume": ("search.sweep", "resume"),
     "run": ("search.sweep", "run"),
     "train": ("search.retrain", "train"),
@@ -37,4 +69,9 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'search' has no attribute {name!r}")
     module, attribute = _HOMES[name]
-    return getattr(importlib.import_module(module), attribute)
+    found = importlib.import_module(module)
+    return getattr(found, attribute) if attribute else found
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

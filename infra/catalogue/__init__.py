@@ -230,6 +230,19 @@ class Catalogue:
             query = query if number is None else query.where(REPORTS.c.number == number)
             return [ReportRow(*row) for row in connection.execute(query.order_by(REPORTS.c.number, REPORTS.c.epoch))]
 
+    def rung_scores(self, name: str, numbers: Sequence[int]) -> dict[int, dict[int, float]]:
+        """The rung scores of some members by member and epoch. Metrics are not read, which are most of a report."""
+        with self._database.read() as connection:
+            query = sa.select(REPORTS.c.number, REPORTS.c.epoch, REPORTS.c.rung_score).where(
+                REPORTS.c.sweep_id == self._database.sweep_id(connection, name),
+                REPORTS.c.number.in_(list(numbers)),
+                REPORTS.c.rung_score.is_not(None),
+            )
+            found: dict[int, dict[int, float]] = {}
+            for number, epoch, score in connection.execute(query.order_by(REPORTS.c.number, REPORTS.c.epoch)):
+                found.setdefault(number, {})[epoch] = score
+        return found
+
 
 def _insert_reports(connection: sa.Connection, sweep: int, rows: Iterable[ReportRow]) -> None:
     """Insert reports; those that are there already stay as they are."""

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from search.cli import exists, export, look, planning, starting, sweep, watching
+from search.cli import exists, export, look, planning, reporting, starting, sweep, watching
 from search.cli.shared import FAILED, INTERRUPTED, MISTAKE, OK, print_error
 
 # A user's mistakes, by module and class. They are looked up among the loaded modules, so that catching them imports nothing.
@@ -115,6 +115,9 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "ls": look.list_sweeps,
     "show": look.show,
     "best": look.best,
+    "report": reporting.report,
+    "query": reporting.query,
+    "compare": reporting.compare,
     "ui": look.ui,
     "rm": look.rm,
     "export": export.export,

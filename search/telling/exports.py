@@ -187,21 +187,23 @@ def best(objective: str | None = None, dataset: str | None = None, *, home: Home
 
 def write_reports(name: str, spec: Spec, answer: Answer, table: Sequence[Row], catalogue: Catalogue, home: Home) -> list[Path]:
     """Write the exported config, the answer, the λ curve, and quality against cost (if the objective trades them). Returns their paths."""
-    from search.telling import front_picture, lambda_curve
+    from search.telling import front_picture, lambda_curve, report, view
 
     folder = home.reports(name)
-    row = catalogue.sweep(name)
+    row, members = catalogue.sweep(name), catalogue.members(name)
     exported, stored, picture = folder / "best.yaml", folder / "answer.json", folder / "curve.png"
-    write(exported, to_yaml(best_spec(name, row, answer, catalogue.members(name))))
+    config = to_yaml(best_spec(name, row, answer, members))
+    write(exported, config)
     write(stored, json.dumps(answer.to_dict(), indent=2) + "\n")
     title = f"{spec.objective} · {spec.model or ''} · {spec.dataset.name}"
     lambda_curve.draw(answer, table, picture, f"{title}: {answer.verdict_word}")
     trade = getattr(spec.trained, "trade", None)
-    drawn = [exported, stored, picture]
+    whole = report.write(view.read(row, members, catalogue, home, config, answer), folder / "report.html")
+    drawn = [exported, stored, picture, whole]
     if answer.front is not None and len(answer.front.metrics) == 2:  # of more there is no one picture
         named = f"{title}: {' and '.join(answer.front.metrics)}"
         drawn.append(front_picture.draw(answer, answer.front, table, folder / "front.png", named))
-    return drawn + (_write_trade(folder, title, answer, table, trade, catalogue.members(name)) if trade else [])
+    return drawn + (_write_trade(folder, title, answer, table, trade, members) if trade else [])
 
 
 def _write_trade(
