@@ -102,7 +102,8 @@ def looked(home: Home) -> dict[str, dict[str, float]]:
         "export": ["export", NAME, *at],
         "report": ["report", NAME, *at],
     }
-    return {name: {"cpu_s": round(processes.run(processes.lagrange(*words), folder=home.root).cpu_s, 2)} for name, words in commands.items()}
+    used = {name: processes.run(processes.lagrange(*words), folder=home.root) for name, words in commands.items()}
+    return {name: {"cpu_s": round(one.cpu_s, 2)} for name, one in used.items()}
 
 
 def main() -> None:
