@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ import typer
 from infra import machine
 from infra.errors import InfraError
 from infra.storage import sqlite_path
+from objectives.base import Phase, lowered
 from objectives.programs.log import LOG, read
 from search.choosing.words import number, schedule_words
 from search.cli import printing
@@ -34,6 +36,8 @@ from search.cli.shared import (
 )
 from search.errors import SpecError
 from search.spec.several import better_of, own_sign
+
+LISTED = 120  # members that `show` lists of a sweep without being asked for all
 
 if TYPE_CHECKING:
     from infra.catalogue import MemberRow, SweepRow
@@ -83,6 +87,7 @@ def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A sweep.")],
     member: Annotated[int | None, typer.Option(help="One member of it: config, state, reason, traceback, curve.")] = None,
     log: Annotated[bool, typer.Option("--log", help="What this member has printed (functions and commands).")] = False,
+    every: Annotated[bool, typer.Option("--all", help="List every member of a large sweep.")] = False,
     as_json: JsonOption = False,
     home: HomeOption = None,
     catalogue_url: CatalogueOption = None,
@@ -107,7 +112,14 @@ def show(
     printing.console().print(
         f"{name}: {row.objective} × {row.model or '–'} × {row.dataset} · {status}", markup=False, highlight=False, style="bold"
     )
-    printing.console().print(_members_table(members, _known_to(row, members)))
+    listed = members if every else _worth_a_look(members, better_of(row.spec))
+    printing.console().print(_members_table(listed, _known_to(row, members)))
+    if len(listed) < len(members):
+        counts = ", ".join(f"{count} {state}" for state, count in sorted(Counter(one.state or "open" for one in members).items()))
+        told = (
+            f"{len(listed)} of {len(members)} members: open and confirmed ones, and the best of the search; all: lagrange show {name} --all"
+        )
+        printing.console().print(f"{told}\n{counts}", markup=False, highlight=False, soft_wrap=True)
     from search.telling import answer_text
 
     if row.answer is not None:
@@ -145,6 +157,16 @@ def _known_to(row: SweepRow, members: Sequence[MemberRow]) -> float:
     scores = [one.score for one in members if one.score is not None and math.isfinite(one.score)]
     known: list[float] = [width for width in widths if 0 < width < math.inf] or [max(scores, default=0.0) - min(scores, default=0.0)]
     return min(known)
+
+
+def _worth_a_look(members: Sequence[MemberRow], better: str) -> list[MemberRow]:
+    """All members of a small sweep. Of a large one those that are open or were confirmed, and the best of the search."""
+    if len(members) <= LISTED:
+        return list(members)
+    scored = [one for one in members if one.phase == Phase.SEARCH and one.score is not None and math.isfinite(one.score)]
+    best = {one.number for one in sorted(scored, key=lambda one: lowered(one.score or 0.0, better))[: LISTED // 4]}
+    kept = [one for one in members if one.state is None or one.phase != Phase.SEARCH or one.number in best]
+    return kept[-LISTED:]
 
 
 def _members_table(members: Sequence[MemberRow], known_to: float) -> Any:

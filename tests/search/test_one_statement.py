@@ -10,10 +10,11 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from infra.catalogue import MemberRow
 from infra.storage import Home
 from search.choosing.answer import Answer
 from search.choosing.words import number
-from search.cli import app
+from search.cli import app, look
 from search.running.where import IN_PROCESS
 from search.sweep import run
 from search.telling import lambda_curve
@@ -95,3 +96,18 @@ def test_scores_that_cannot_be_compared_are_rows_of_their_own(tmp_path: Path) ->
     assert {row.sweep for row in best(home=home)} == {"of-3", "of-4"}
     assert "epochs 3" in told(home, "best") and "epochs 4" in told(home, "best")
     assert len({path.name for path in export_all(tmp_path / "all", home=home)}) == 2, "neither file is written over"
+
+
+def test_a_large_sweep_lists_what_is_worth_a_look(tmp_path: Path) -> None:
+    rows = [
+        MemberRow(number=number, phase="search", arm="search", config={"l2": 0.1}, seed=1, state="complete", score=float(number % 700))
+        for number in range(1000)
+    ]
+    rows += [
+        MemberRow(number=1000 + seed, phase="confirm", arm="min", config={"l2": 0.1}, seed=seed, state="complete") for seed in range(9)
+    ]
+    rows += [MemberRow(number=1009, phase="search", arm="search", config={"l2": 0.1}, seed=1)]
+    listed = [one.number for one in look._worth_a_look(rows, "lower")]
+    assert set(range(1000, 1010)) <= set(listed) and {0, 700, 1, 701} <= set(listed) and len(listed) <= look.LISTED
+    assert {699, 698} <= {one.number for one in look._worth_a_look(rows, "higher")}
+    assert look._worth_a_look(rows[:50], "lower") == rows[:50], "a small sweep is listed whole"
