@@ -209,6 +209,8 @@ class Plan:
             assert self.answer is not None
             read = [(one.reading.arm, one.reading.seed, self.spec.asked[0].lower(one.scores["score"])) for one in result.scored]
             self.answer = with_test(self.answer, read, result.error)
+            for one in result.scored:
+                self.ledger.tested(one.reading.seed, one.reading.config, one.scores)
         elif isinstance(result, Progress):
             self._progressed(job, result, stopped)
 
