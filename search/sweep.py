@@ -147,5 +147,4 @@ def _finish(dispatch: Dispatch, catalogue: Catalogue, tracker: Tracker, plan: Pl
             notes.append(f"Optuna's database {strip_passwords(home.optuna_url)} was not written: {strip_passwords(str(error))}")
     mirror.end(tracker, name, status, plan.answer, plan.problem)
     catalogue.update_sweep(name, status=status, finished=utc_now())
-    left = tracker.close(CLOSE_SECONDS)
-    return [*notes, str(left)] if left else notes
+    return [*notes, *filter(None, [str(tracker.close(CLOSE_SECONDS))])]  # nothing where MLflow has all

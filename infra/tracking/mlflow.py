@@ -128,7 +128,7 @@ class Writer:
 
     def _open(self, records: list[dict[str, Any]]) -> None:
         if self._client is None:
-            self._client = opened(self.uri, self._artifact_root)
+            self._client = _client(self.uri, self._artifact_root)
         if self._runs is None:
             self._experiment = self._find_experiment(records)
             self._runs = self._find_runs()
@@ -373,7 +373,7 @@ def quiet_environment() -> None:
     os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
 
 
-def opened(uri: str, artifacts: Path) -> Any:
+def _client(uri: str, artifacts: Path) -> Any:
     """An MLflow client, after the store has been made, and has followed its home to where its files, `artifacts`, are now.
 
     Slow: imports mlflow (1.5 s), makes tables the first time (1.5 s).
@@ -416,7 +416,7 @@ def forget(uri: str, sweep: str) -> int:
     file = sqlite_path(uri)
     if file is not None and not file.exists():
         return 0
-    client, gone = opened(uri, Path()), 0
+    client, gone = _client(uri, Path()), 0
     known = client.search_experiments()
     for one in known:
         forget_views(client, one, sweep)

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from infra.errors import InfraError
 from infra.storage import Home, sqlite_path, strip_password
-from infra.tracking.mlflow import first_line, opened, quiet_environment
+from infra.tracking.mlflow import _client, first_line, quiet_environment
 from infra.tracking.moved import follow
 from infra.tracking.notes import VIEW, view_key
 
@@ -89,7 +89,7 @@ def find(home: Home, sweep: str = "") -> Place:
     quiet_environment()
     wanted = f"tags.`lagrange.sweep` = '{sweep}'" if sweep else "tags.`lagrange.sweep` != ''"
     try:
-        client = opened(uri, home.artifacts)
+        client = _client(uri, home.artifacts)
         experiments = {one.experiment_id: one.tags for one in client.search_experiments()}
         order = ["start_time ASC" if sweep else "start_time DESC"]
         runs = client.search_runs(list(experiments), wanted, max_results=NEWEST, order_by=order) if experiments else []

@@ -228,12 +228,6 @@ class Ledger:
                 self.tracker.artifact(log, number=row.number)
             self._listener.ended(row.number, row.state, row.score, row.reason)
 
-    def tested(self, seed: int, config: Mapping[str, Any], scores: Mapping[str, float]) -> None:
-        """Tell what confirmed members with this seed and config came to on the test split."""
-        for row in self.rows.values():
-            if row.phase == Phase.CONFIRM and row.seed == seed and row.config == config:
-                self.mirror.tested(row, scores)
-
     def chose(self, candidates: Sequence[Candidate], members: int) -> None:
         """Write down the configs to confirm, with the reason of each; and say how many members that makes."""
         plain = [asdict(candidate) for candidate in candidates]
