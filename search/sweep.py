@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from infra.catalogue import Catalogue, utc_now
 from infra.cluster import Cluster
 from infra.errors import InfraError
 from infra.storage import Home, strip_passwords, sweep_name
-from infra.tracking import NullTracker, Tracker
+from infra.tracking import NullTracker, Place, Tracker
 from search import kept
 from search.asking.projection import Projection
 from search.choosing.answer import Answer
@@ -43,6 +43,7 @@ class Outcome:
     problem: str = ""  # why it failed or was refused
     seconds: float = 0.0
     notes: tuple[str, ...] = ()  # remarks for the user
+    place: Place = field(default_factory=Place)  # where MLflow shows it
 
 
 def run(
@@ -129,7 +130,7 @@ def _drive(name: str, spec: Spec, where: Where, catalogue: Catalogue, up: Cluste
         notes = _finish(dispatch, catalogue, tracker, plan, optuna, "failed" if status == "refused" else status)
     if plan.answer is not None:
         where.listener.finished(plan.answer)
-    return Outcome(name, status, plan.answer, problem, time.time() - started, tuple(notes))
+    return Outcome(name, status, plan.answer, problem, time.time() - started, tuple(notes), tracker.place())
 
 
 def _finish(dispatch: Dispatch, catalogue: Catalogue, tracker: Tracker, plan: Plan, optuna: Projection, status: str) -> list[str]:
@@ -144,7 +145,6 @@ def _finish(dispatch: Dispatch, catalogue: Catalogue, tracker: Tracker, plan: Pl
             optuna.finish(books(plan), mirror.attributes(plan.answer))
         except Exception as error:
             notes.append(f"Optuna's database {strip_passwords(home.optuna_url)} was not written: {strip_passwords(str(error))}")
-    mirror.end(tracker, status, plan.answer)
+    mirror.end(tracker, name, status, plan.answer, plan.problem)
     catalogue.update_sweep(name, status=status, finished=utc_now())
-    left = tracker.close(CLOSE_SECONDS)
-    return [*notes, str(left)] if left else notes
+    return [*notes, *filter(None, [str(tracker.close(CLOSE_SECONDS))])]  # nothing where MLflow has all

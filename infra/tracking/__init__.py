@@ -10,6 +10,7 @@ therefore repeat its whole catalogue: what is missing is written, the rest is ig
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Mapping
@@ -17,27 +18,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from infra.storage import strip_password, sweep_name
+from infra.storage import strip_password, strip_passwords, sweep_name
 from infra.tracking.mlflow import (
     MAX_METRICS,
     Writer,
     as_metrics,
     as_params,
     as_tags,
-    first_line,
     forget,
     quiet_environment,
-    ui_command,
-    ui_environment,
 )
+from infra.tracking.notes import view_key
 from infra.tracking.spool import SWEEP_RUN, Spool
+from infra.tracking.ui import Place, find, ui_command, ui_environment, why
 
 __all__ = [
     "MAX_METRICS",
     "MlflowTracker",
     "NullTracker",
+    "Place",
     "Tracker",
     "Unsent",
+    "find",
     "forget",
     "quiet_environment",
     "ui_command",
@@ -59,8 +61,18 @@ class Tracker(Protocol):
         """The sweep begins, or resumes. `objective` and `dataset` among the params name the experiment."""
         ...
 
-    def start_member(self, number: int, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-        """A member begins; saying so again changes nothing."""
+    def data(self, name: str, digest: str, source: Mapping[str, Any], profile: Mapping[str, Any]) -> None:
+        """Which data the sweep and its members train on: its name, its hash, where it is from, and what is in it."""
+        ...
+
+    def experiment(self, tags: Mapping[str, str]) -> None:
+        """Tags of the experiment, which other sweeps may share."""
+        ...
+
+    def start_member(
+        self, number: int, params: Mapping[str, Any], tags: Mapping[str, str], name: str = "", metrics: Mapping[str, float] | None = None
+    ) -> None:
+        """A member begins; saying so again changes nothing. `metrics` are numbers that are known before its first epoch."""
         ...
 
     def log(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
@@ -69,6 +81,10 @@ class Tracker(Protocol):
 
     def end_member(self, number: int, state: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
         """How a member ended; saying so again changes nothing."""
+        ...
+
+    def add(self, metrics: Mapping[str, float], tags: Mapping[str, str], number: int = SWEEP_RUN) -> None:
+        """What is known of the sweep, or of one of its members, whether it has ended or not. A tag that is there is replaced."""
         ...
 
     def artifact(self, path: Path, folder: str = "", number: int = SWEEP_RUN) -> None:
@@ -81,6 +97,10 @@ class Tracker(Protocol):
 
     def end_sweep(self, status: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
         """The sweep ends with this status."""
+        ...
+
+    def place(self) -> Place:
+        """Where MLflow shows the sweep; nothing where it has not answered yet."""
         ...
 
     def close(self, timeout_s: float) -> Unsent:
@@ -118,13 +138,24 @@ class NullTracker:
     def start_sweep(self, sweep: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """Do nothing."""
 
-    def start_member(self, number: int, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+    def data(self, name: str, digest: str, source: Mapping[str, Any], profile: Mapping[str, Any]) -> None:
+        """Do nothing."""
+
+    def experiment(self, tags: Mapping[str, str]) -> None:
+        """Do nothing."""
+
+    def start_member(
+        self, number: int, params: Mapping[str, Any], tags: Mapping[str, str], name: str = "", metrics: Mapping[str, float] | None = None
+    ) -> None:
         """Do nothing."""
 
     def log(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
         """Do nothing."""
 
     def end_member(self, number: int, state: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
+        """Do nothing."""
+
+    def add(self, metrics: Mapping[str, float], tags: Mapping[str, str], number: int = SWEEP_RUN) -> None:
         """Do nothing."""
 
     def artifact(self, path: Path, folder: str = "", number: int = SWEEP_RUN) -> None:
@@ -136,6 +167,10 @@ class NullTracker:
 
     def end_sweep(self, status: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
         """Do nothing."""
+
+    def place(self) -> Place:
+        """Nowhere."""
+        return Place()
 
     def close(self, timeout_s: float) -> Unsent:
         """Nothing was left unsent."""
@@ -162,6 +197,7 @@ class MlflowTracker:
         at_once: bool = True,
     ) -> None:
         quiet_environment()
+        self._sweep = sweep
         self._spool = Spool(spool / f"{sweep_name(sweep)}.jsonl")
         self._writer = Writer(tracking_uri, Path(artifact_root), self._spool, sweep, created)
         self._interval_s, self._home = interval_s, Path(artifact_root).absolute().parent
@@ -175,9 +211,20 @@ class MlflowTracker:
         """See Tracker."""
         self._say("start", SWEEP_RUN, params=as_params(params), tags=as_tags(tags))
 
-    def start_member(self, number: int, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+    def data(self, name: str, digest: str, source: Mapping[str, Any], profile: Mapping[str, Any]) -> None:
         """See Tracker."""
-        self._say("start", number, params=as_params(params), tags=as_tags(tags))
+        plain = {key: json.dumps(strip_passwords(dict(value)), default=str) for key, value in (("source", source), ("profile", profile))}
+        self._say("data", SWEEP_RUN, data={"name": name, "digest": digest, **plain})
+
+    def experiment(self, tags: Mapping[str, str]) -> None:
+        """See Tracker."""
+        self._say("experiment", SWEEP_RUN, tags={key: strip_password(value) for key, value in tags.items()})
+
+    def start_member(
+        self, number: int, params: Mapping[str, Any], tags: Mapping[str, str], name: str = "", metrics: Mapping[str, float] | None = None
+    ) -> None:
+        """See Tracker."""
+        self._say("start", number, params=as_params(params), tags=as_tags(tags), name=name[:250], metrics=as_metrics(metrics or {}))
 
     def log(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
         """See Tracker. Costs tens of microseconds, whatever the server does."""
@@ -193,6 +240,10 @@ class MlflowTracker:
             return ""
         return self._writer.run_id(number)
 
+    def add(self, metrics: Mapping[str, float], tags: Mapping[str, str], number: int = SWEEP_RUN) -> None:
+        """See Tracker."""
+        self._say("add", number, metrics=as_metrics(metrics), tags=as_tags(tags))
+
     def artifact(self, path: Path, folder: str = "", number: int = SWEEP_RUN) -> None:
         """See Tracker. The file is read when it is sent."""
         inside, home = Path(path).absolute(), self._home
@@ -201,6 +252,10 @@ class MlflowTracker:
     def end_sweep(self, status: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
         """See Tracker."""
         self._say("end", SWEEP_RUN, state=str(status), metrics=as_metrics(metrics), tags=as_tags(tags))
+
+    def place(self) -> Place:
+        """See Tracker."""
+        return Place(*self._writer.page(), self._sweep, view_key(self._sweep))
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until all is written; False if it took longer than `timeout_s`."""
@@ -247,7 +302,7 @@ class MlflowTracker:
                 more = self._writer.round()
                 failures, self._error = 0, ""
             except Exception as error:  # whatever a server or its client does, training goes on
-                more, self._error = False, first_line(error)
+                more, self._error = False, why(error)
                 self._writer.look_again()
                 failures += 1
             with self._idle:

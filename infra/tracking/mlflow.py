@@ -1,4 +1,4 @@
-"""MLflow as a sweep writes it: runs found again by their tags, records turned into batches, the client, the UI's command."""
+"""MLflow as a sweep writes it: runs found again by their tags, records turned into batches, and the client."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 import math
 import os
 import re
-import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -14,14 +13,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from infra.errors import InfraError
-from infra.storage import Home, ready, sqlite_path, strip_password
+from infra.storage import ready, sqlite_path, strip_password
 from infra.tracking.moved import follow
+from infra.tracking.notes import MAX_TAG, digest, forget_views, guarded, log_data, tag_experiment
 from infra.tracking.spool import SWEEP_RUN, Spool
 
 MAX_METRICS: Final = 1000
 MAX_NAMES: Final = 100
-_RUN_STATUS: Final = {"complete": "FINISHED", "stopped": "FINISHED", "running": "RUNNING", "preempted": "KILLED", "interrupted": "KILLED"}
+MAX_FOLDER: Final = 200
+# A member that λ made collapse or diverge has told something. Only what failed looks like a crash.
+_RUN_STATUS: Final = {
+    **dict.fromkeys(("complete", "stopped", "collapsed", "diverged"), "FINISHED"),
+    **dict.fromkeys(("preempted", "interrupted"), "KILLED"),
+    "running": "RUNNING",
+}
 _REFUSED: Final = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE", "MALFORMED_REQUEST", "RESOURCE_ALREADY_EXISTS")
 
 
@@ -35,6 +40,20 @@ class _Run:
     ended: str = ""
     last: dict[str, float] = field(default_factory=dict)
     found: dict[str, tuple[int, float]] = field(default_factory=dict)  # step and value of each metric, as MLflow had them
+    name: str = ""
+    tags: dict[str, str] = field(default_factory=dict)  # of the sweep's own run
+    facts: set[str] = field(default_factory=set)  # the metrics that it had when it was found
+    data: bool = False  # whether it says which data it trains on
+
+    @staticmethod
+    def of(run: Any, number: int) -> _Run:
+        """A run as MLflow has it."""
+        points = {point.key: (point.step, point.value) for point in run.data._metric_objs}
+        ended = run.data.tags.get("lagrange.ended", "") if run.info.status not in ("RUNNING", "SCHEDULED") else ""
+        known = _Run(run.info.run_id, -1, bool(run.data.params), ended, found=points, name=run.info.run_name, facts=set(points))
+        known.tags = dict(run.data.tags) if number == SWEEP_RUN else {}
+        known.data = bool(run.inputs and run.inputs.dataset_inputs)
+        return known
 
     def look_up(self, ours: set[str]) -> None:
         """Read the newest epoch off the metrics that are ours. A program that logs by itself may count in steps."""
@@ -54,6 +73,9 @@ class _News:
     tags: dict[str, str] = field(default_factory=dict)
     epochs: dict[int, tuple[int, dict[str, float]]] = field(default_factory=dict)
     final: tuple[int, dict[str, float]] | None = None
+    facts: dict[str, float] = field(default_factory=dict)
+    added: tuple[int, dict[str, float]] | None = None
+    name: str = ""
     state: str = ""
     begins: bool = False
 
@@ -66,6 +88,8 @@ class Writer:
         self.refused: list[str] = []
         self._client: Any = None
         self._experiment = self._experiment_name = ""
+        self._experiment_tags: dict[str, str] = {}
+        self._data: dict[str, str] = {}
         self._runs: dict[int, _Run] | None = None
 
     def round(self) -> bool:
@@ -78,11 +102,14 @@ class Writer:
             return False
         if records:
             self._open(records)
+            self._data = next((record["data"] for record in reversed(records) if record["kind"] == "data"), self._data)
             for number, news in sorted(_sorted_out(records).items()):  # the sweep's own run is -1, so it comes before its members
                 self._write(number, news)
             for record in records:
                 if record["kind"] == "artifact":
                     self._send_artifact(record)
+                elif record["kind"] == "experiment":
+                    tag_experiment(self._client, self._experiment, record["tags"], self._experiment_tags)
         self._spool.confirm(offset, {"experiment": self._experiment_name})
         return True
 
@@ -90,6 +117,10 @@ class Writer:
         """The id of a run that was written; empty where there is none."""
         run = (self._runs or {}).get(number)
         return run.id if run is not None else ""
+
+    def page(self) -> tuple[str, str]:
+        """The ids of the experiment and of the sweep's run; empty where MLflow has not answered yet."""
+        return self._experiment, self.run_id(SWEEP_RUN)
 
     def look_again(self) -> None:
         """After a failure nobody knows what arrived: ask MLflow before the next write."""
@@ -106,12 +137,13 @@ class Writer:
         start = next((record for record in records if record["kind"] == "start" and record["run"] == SWEEP_RUN), None)
         said = {} if start is None else {**start["tags"], **start["params"]}
         parts = [said[key] for key in ("objective", "dataset") if said.get(key)]
-        name = "/".join(["lagrange", *(["-".join(parts)] if parts else [])])
+        name = "/".join(["lagrange", *([_folder("-".join(parts))] if parts else [])])
         name = self._experiment_name = self._experiment_name or (self._spool.progress.get("experiment") if start is None else None) or name
         found = self._client.get_experiment_by_name(name)
         if found is None:
             location = (self._artifact_root / name).as_uri() if _is_database(self.uri) else None
             return str(self._client.create_experiment(name, artifact_location=location))
+        self._experiment_tags = dict(found.tags)
         if found.lifecycle_stage == "deleted":
             self._client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
@@ -127,9 +159,7 @@ class Writer:
             page = self._client.search_runs([self._experiment], wanted, max_results=1000, order_by=["start_time ASC"], page_token=token)
             for run in page:
                 number = int(run.data.tags.get("lagrange.member", SWEEP_RUN))
-                points = {point.key: (point.step, point.value) for point in run.data._metric_objs}
-                ended = run.data.tags.get("lagrange.ended", "") if run.info.status not in ("RUNNING", "SCHEDULED") else ""
-                runs.setdefault(number, _Run(run.info.run_id, -1, bool(run.data.params), ended, found=points))
+                runs.setdefault(number, _Run.of(run, number))
             token = page.token or ""
         return runs
 
@@ -137,7 +167,9 @@ class Writer:
         assert self._runs is not None
         run = self._runs.get(number)
         if run is None:
-            run = self._runs[number] = _Run(self._create(number, news))
+            run = self._runs[number] = _Run(self._create(number, news), name=news.name)
+        if self._data and not run.data:
+            self._log_data(run)
         run.look_up({name for _, metrics in news.epochs.values() for name in metrics} | set(news.final[1] if news.final else ()))
         if run.ended and not news.state and (news.epochs.keys() - range(run.epoch + 1) or (news.begins and number == SWEEP_RUN)):
             self._client.update_run(run.id, status="RUNNING")
@@ -145,15 +177,33 @@ class Writer:
         # a sweep's answer may change when it resumes; a member ends in the same state only once
         ends = bool(news.state) and (number == SWEEP_RUN or run.ended != news.state)
         groups = self._new_points(run, news, ends)
-        tags = {**news.tags, "lagrange.ended": news.state} if ends else news.tags if not news.state else {}
+        tags = news.tags | ({"mlflow.runName": news.name} if news.name and run.name != news.name else {})
+        if ends:
+            tags["lagrange.ended"] = news.state
+        elif news.state and news.name in ("", run.name):
+            tags = {}  # it has ended before, and all was told
+        if number == SWEEP_RUN:
+            tags = guarded(tags, run.tags)
+            run.tags |= tags
         self._send(run.id, groups, {} if run.started else news.params, tags)
-        run.started = run.started or news.begins
+        run.started, run.name = run.started or news.begins, news.name or run.name
         if news.epochs and max(news.epochs) > run.epoch:
             run.epoch = max(news.epochs)
             run.last = news.epochs[run.epoch][1]
         if ends:
             self._client.set_terminated(run.id, _RUN_STATUS.get(news.state, "FAILED"), news.final[0] if news.final else None)
             run.ended = news.state
+
+    def _log_data(self, run: _Run) -> None:
+        """Say which data a run trains on. A server that is too old for it says no once, and is asked no more."""
+        try:
+            log_data(self._client, run.id, self._data)
+        except Exception as error:
+            if not _is_refusal(error) and getattr(error, "error_code", None) != "ENDPOINT_NOT_FOUND":
+                raise
+            self.refused.append(f"the data set: {first_line(error)}")
+            self._data = {}
+        run.data = True
 
     def _create(self, number: int, news: _News) -> str:
         tags = {"lagrange.sweep": self._sweep, "lagrange.created": self._created}
@@ -162,7 +212,7 @@ class Writer:
             assert self._runs is not None
             if SWEEP_RUN not in self._runs:
                 self._runs[SWEEP_RUN] = _Run(self._create(SWEEP_RUN, _News(news.started_ms)))
-            name = f"{self._sweep}-{number:04d}"
+            name = news.name or f"{self._sweep}-{number:04d}"
             tags |= {"lagrange.member": str(number), "mlflow.parentRunId": self._runs[SWEEP_RUN].id}
         tags = {key: value for key, value in tags.items() if value}
         return str(self._client.create_run(self._experiment, start_time=news.started_ms, tags=tags, run_name=name).info.run_id)
@@ -172,11 +222,16 @@ class Writer:
         from mlflow.entities import Metric
 
         new = [(epoch, *news.epochs[epoch]) for epoch in sorted(news.epochs) if epoch > run.epoch]
+        facts = {key: value for key, value in news.facts.items() if key not in run.facts}
+        run.facts |= facts.keys()
         if ends and news.final is not None:
             epoch, last = (new[-1][0], new[-1][2]) if new else (max(run.epoch, 0), run.last)
             ms, final = news.final
             # the last epoch's numbers are there already; nan equals itself here
             new.append((epoch, ms, {key: value for key, value in final.items() if str(last.get(key)) != str(value)}))
+        if news.added is not None:
+            new.append((max(run.epoch, 0), *news.added))
+        new.insert(0, (0, news.started_ms, facts))
         return [[Metric(key, value, ms, epoch) for key, value in metrics.items()] for epoch, ms, metrics in new]
 
     def _send(self, run: str, groups: list[list[Any]], params: Mapping[str, str], tags: Mapping[str, str]) -> None:
@@ -224,17 +279,23 @@ def _sorted_out(records: list[dict[str, Any]]) -> dict[int, _News]:
     """What the records say, run by run. A run of which only artifacts speak is left out."""
     runs: dict[int, _News] = {}
     for record in records:
-        if record["kind"] == "artifact":
+        if record["kind"] in ("artifact", "experiment"):
             continue
         news = runs.setdefault(record["run"], _News(record["ms"]))
         if record["kind"] == "start":
             news.params |= record["params"]
             news.tags |= record["tags"]
+            news.name = record.get("name") or news.name
+            news.facts |= {key: float(value) for key, value in record.get("metrics", {}).items()}
             news.begins = True
             news.state, news.final = "", None
         elif record["kind"] == "log":
             news.epochs.setdefault(record["epoch"], (record["ms"], {key: float(value) for key, value in record["metrics"].items()}))
-        else:
+        elif record["kind"] == "add":
+            news.tags |= record["tags"]
+            before = news.added[1] if news.added is not None else {}
+            news.added = (record["ms"], before | {key: float(value) for key, value in record["metrics"].items()})
+        elif record["kind"] == "end":
             news.tags |= record["tags"]
             news.state = record["state"]
             news.final = (record["ms"], {key: float(value) for key, value in record["metrics"].items()})
@@ -254,6 +315,12 @@ def batches(groups: list[list[Any]]) -> Iterator[list[Any]]:
             batch = batch[MAX_METRICS:]
     if batch:
         yield batch
+
+
+def _folder(name: str) -> str:
+    """A name of an experiment that is a folder inside the one of all files: it may come from a path of the user's, and be long."""
+    inside = ".." not in name and not name.startswith("/") and len(name.encode()) <= MAX_FOLDER
+    return name if inside else f"{re.sub(r'[^A-Za-z0-9._-]+|[.]{2,}', '_', name)[-100:]}-{digest(name)}"
 
 
 def _is_refusal(error: Exception) -> bool:
@@ -286,7 +353,7 @@ def as_params(params: Mapping[str, Any]) -> dict[str, str]:
 
 def as_tags(tags: Mapping[str, Any]) -> dict[str, str]:
     """Tags as MLflow takes them, without passwords."""
-    return {_key(key): _text(value, 5000) for key, value in tags.items()}
+    return {_key(key): _text(value, MAX_TAG) for key, value in tags.items()}
 
 
 def as_metrics(metrics: Mapping[str, float]) -> dict[str, float | str]:
@@ -350,30 +417,12 @@ def forget(uri: str, sweep: str) -> int:
     if file is not None and not file.exists():
         return 0
     client, gone = _client(uri, Path()), 0
-    experiments = [found.experiment_id for found in client.search_experiments()]
+    known = client.search_experiments()
+    for one in known:
+        forget_views(client, one, sweep)
+    experiments = [found.experiment_id for found in known]
     while experiments and (page := client.search_runs(experiments, f"tags.`lagrange.sweep` = '{sweep}'", max_results=1000)):
         for run in page:
             client.delete_run(run.info.run_id)
         gone += len(page)
     return gone
-
-
-def ui_command(home: Home, port: int = 5000) -> list[str]:
-    """The command that serves MLflow's UI for this home on 127.0.0.1; start it with `ui_environment`.
-
-    Raises InfraError when the home uses a server, which serves the UI itself.
-    """
-    if not _is_database(home.tracking_uri):
-        raise InfraError(
-            f"The UI is served for a database; this home uses a server. Open {strip_password(home.tracking_uri)} in a browser."
-        )
-    if (file := sqlite_path(home.tracking_uri)) is not None:
-        follow(file, home.artifacts)
-    return [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-
-
-def ui_environment(home: Home) -> dict[str, str]:
-    """The environment for `ui_command`. It names the store: its URL may hold a password, and everybody can read command lines."""
-    served = {"MLFLOW_BACKEND_STORE_URI": home.tracking_uri, "MLFLOW_DEFAULT_ARTIFACT_ROOT": home.artifacts.as_uri()}
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
-    return {**os.environ, **served, **quiet}

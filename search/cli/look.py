@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -288,34 +287,35 @@ def _data_name(spec: Mapping[str, Any]) -> str:
 
 
 def ui(
-    port: Annotated[int, typer.Option(help="The port on this machine's loopback.", min=1, max=65535)] = 5000,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A sweep (default: the latest).")] = None,
+    port: Annotated[int, typer.Option(help="The port on this machine; if it is taken, the next free one.", min=1, max=65535)] = 5000,
     home: HomeOption = None,
     tracking_uri: TrackingOption = None,
 ) -> None:
-    """Open MLflow on the store of the sweeps; Ctrl-C ends it."""
-    import socket
-
-    from infra.tracking import ui_command, ui_environment
+    """Open MLflow on the store of the sweeps, and say where a sweep and its answer are in it; Ctrl-C ends it."""
+    from infra.tracking.ui import base_url, find, is_database, ui_command, ui_environment, usable_port
 
     place = home_of(home, tracking_uri=tracking_uri)
-    store = place.tracking_uri
-    if store.startswith(("http://", "https://")):
-        typer.echo(f"The runs are on a server: {without_passwords(store)}")
-        return
-    file = sqlite_path(store)
+    file = sqlite_path(place.tracking_uri)
     if file is not None and not file.exists():
         raise InfraError(f"The MLflow store must exist; {file} does not. Run a sweep first, or give --home.")
-    with socket.socket() as probe:
-        if os.name == "posix":  # on other systems this option takes a port away from the process that has it
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise InfraError(
-                f"The port must be free; {port} is not ({error.strerror}). Choose another: lagrange ui --port {port + 1}"
-            ) from error
-    typer.echo(f"MLflow will be on http://127.0.0.1:{port} in some seconds (Ctrl-C ends it)")
-    raise typer.Exit(_serve(ui_command(place, port), ui_environment(place)))
+    served = is_database(place.tracking_uri)
+    free = usable_port(port) if served else port
+    shown = find(place, name or "")
+    if name and not shown.run:
+        raise InfraError(f"MLflow at {without_passwords(place.tracking_uri)} must hold the sweep {name!r}; it does not. See: lagrange ls")
+    if not served:
+        typer.echo("The runs are on a server:")
+    elif free != port:
+        typer.echo(f"Port {port} is taken; MLflow will be on port {free} in some seconds (Ctrl-C ends it):")
+    else:
+        typer.echo("MLflow will be up in some seconds (Ctrl-C ends it):")
+    url = base_url(place, free)
+    typer.echo(f"  {url}{shown.runs}" + (f"   # the members of {shown.sweep}" if shown.run else ""))
+    if shown.run:
+        typer.echo(f"  {url}{shown.answer}   # its answer")
+    if served:
+        raise typer.Exit(_serve(ui_command(place, free), ui_environment(place)))
 
 
 def _serve(command: Sequence[str], env: Mapping[str, str]) -> int:

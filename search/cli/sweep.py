@@ -256,6 +256,8 @@ def _print_outcome(outcome: Outcome, home: Home, objective: str, address: str | 
     else:
         for note in outcome.notes:
             console.print(f"note: {without_passwords(note)}", markup=False, style="yellow", soft_wrap=True)
+    if outcome.place.run:
+        console.print(_in_mlflow(outcome, home), markup=False, highlight=False, soft_wrap=True, style="dim")
     if outcome.status == "interrupted":
         print_error(f"{outcome.name} was interrupted; nothing is lost. Go on with: {resume_command(outcome.name, home, address)}")
     elif outcome.status == "refused":
@@ -265,6 +267,14 @@ def _print_outcome(outcome: Outcome, home: Home, objective: str, address: str | 
         print_error(f"See every member's state and reason: lagrange show {outcome.name}{home_option(home)}")
     elif outcome.seconds:
         console.print(f"took {duration(outcome.seconds)}", style="dim")
+
+
+def _in_mlflow(outcome: Outcome, home: Home) -> str:
+    """Where MLflow shows a sweep: on a server now, else as soon as `lagrange ui` runs."""
+    from infra.tracking.ui import base_url, is_database
+
+    link = f"{base_url(home)}{outcome.place.runs}"
+    return f"in MLflow: {f'lagrange ui {outcome.name}{home_option(home)}, then ' if is_database(home.tracking_uri) else ''}{link}"
 
 
 def _print_dry_run(spec: Spec, home: Home, workers: int | None) -> None:

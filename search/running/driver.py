@@ -24,6 +24,7 @@ from search.running.plan import Plan
 from search.running.told import PROPOSED
 from search.running.wall import WallTime
 from search.spec.keys import Spec
+from search.telling import mirror
 from search.telling.listener import Listener, Silent
 
 
@@ -44,11 +45,10 @@ def opened(
     ledger = Ledger(
         name,
         catalogue,
-        tracker or NullTracker(),
+        mirror.of(name, spec, tracker or NullTracker(), planned(spec)),
         listener or Silent(),
         schedulers.make(spec.scheduler, epochs),
         epochs=epochs,
-        better=spec.asked[0].better,
         watched=Watched(spec.demands, spec.asked[1:]),
         leftovers=Leftovers(home, name),
     )

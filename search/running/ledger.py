@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from infra.catalogue import Catalogue, MemberRow, ReportRow
-from infra.tracking import Tracker
 from objectives.base import Phase, Report, State
 from objectives.programs.log import LOG
 from search.choosing.answer import Candidate
@@ -24,7 +23,7 @@ from search.running.work import RANGES
 from search.schedulers import SchedulerProtocol
 from search.spec.keys import Spec
 from search.telling.listener import Listener
-from search.telling.mirror import final_metrics, final_tags, tracked_params, tracked_tags
+from search.telling.mirror import Mirror
 
 SHOWN_MEMBERS = 8  # members that a note about bad ends names
 SHOWN_REASONS = 3  # such notes in the reason why a sweep has no answer
@@ -60,25 +59,24 @@ class _Entry:
 class Ledger:
     """The books of one sweep. `rows` mirrors the catalogue's members; `curves` holds their finite rung scores by epoch.
 
-    `watched` are the metrics beside the score that are asked for or constrained. `better`: which way the score is better; in the books
-    lower is better, always.
+    `watched` are the metrics beside the score that are asked for or constrained. In the books lower is better, always; `mirror` tells the
+    others of a score in its own sign.
     """
 
     def __init__(
         self,
         sweep: str,
         catalogue: Catalogue,
-        tracker: Tracker,
+        mirror: Mirror,
         listener: Listener,
         scheduler: SchedulerProtocol,
         *,
         epochs: int,
         leftovers: Leftovers,
         watched: Watched | None = None,
-        better: str = "lower",
     ) -> None:
-        self.sweep, self.epochs, self._better = sweep, epochs, better
-        self._catalogue, self.tracker, self._listener, self._scheduler = catalogue, tracker, listener, scheduler
+        self.sweep, self.epochs, self.mirror, self.tracker = sweep, epochs, mirror, mirror.tracker
+        self._catalogue, self._listener, self._scheduler = catalogue, listener, scheduler
         self.leftovers, self.watched = leftovers, watched or Watched()
         self.rows: dict[int, MemberRow] = {row.number: row for row in catalogue.members(sweep)}
         self._seen: dict[int, set[int]] = {}
@@ -98,7 +96,7 @@ class Ledger:
                 self.rows[report.number] = replace(row, epochs=max(row.epochs, report.epoch), rung_score=known, metrics=metrics)
         scheduler.hear(ends(self.rows.values(), self.watched, epochs))
         self._waiting = set[int]((catalogue.sweep(sweep).facts or {}).get(WAITING, ()))
-        self.labels: dict[str, str] = {}  # the full names of metrics
+        mirror.portrait.know(self.ordered())
         self._doomed: dict[int, str] = {}
         self._introduced: set[int] = set()
 
@@ -114,14 +112,14 @@ class Ledger:
         """Commit members to the catalogue before anybody trains them."""
         self._catalogue.add_members(self.sweep, rows)
         self.rows.update({row.number: row for row in rows})
+        self.mirror.portrait.know(rows)
 
     def dispatched(self, rows: Sequence[MemberRow]) -> None:
         """Note that these members now go to a worker."""
         for row in rows:
             if row.number not in self._introduced:
                 self._introduced.add(row.number)
-                labels = {f"label.{name}": label for name, label in self.labels.items()}
-                self.tracker.start_member(row.number, tracked_params(row), tracked_tags(self.sweep, row) | labels)
+                self.mirror.begin(row)
             self._listener.member(row.number, row.phase, row.arm, row.config, row.start)
 
     def decide(self, reports: Mapping[int, Sequence[Report]]) -> set[int]:
@@ -219,12 +217,13 @@ class Ledger:
         self._seen.setdefault(row.number, set()).update(report.epoch for report in entry.curve)
         for report in entry.curve:
             self._plot(report)
-            self.tracker.log(row.number, report.epoch, report.metrics)
+            self.mirror.report(row.number, report)
             self._listener.report(row.number, report.epoch, self.epochs, report.rung_score)
         self._scheduler.hear(ends([row], self.watched, self.epochs))
         if row.state is not None:
             self.leftovers.ended(row)
-            self.tracker.end_member(row.number, row.state, final_metrics(row, self._better), final_tags(row))
+            self.mirror.end(row)
+            self.mirror.progress(self.rows)
             for log in sorted(self.leftovers.home.own(self.sweep, row.number).glob(f"{LOG}*")) if row.state == State.FAILED else ():
                 self.tracker.artifact(log, number=row.number)
             self._listener.ended(row.number, row.state, row.score, row.reason)
@@ -237,7 +236,7 @@ class Ledger:
 
     def facts(self, facts: Mapping[str, Any], spec: Spec | None = None) -> None:
         """Write down what `prepare` found out about the data; and where it found ranges, the spec that has them, at once."""
-        self.labels = {str(name): str(label) for name, label in facts.get("labels", {}).items()}
+        self.mirror.prepared(facts)
         row = self._catalogue.sweep(self.sweep)
         kept = {key: value for key, value in row.facts.items() if key in KEPT}
         news: dict[str, Any] = {"facts": {**facts, **kept}}

@@ -30,7 +30,7 @@ from search.running.prior import Prior
 from search.running.rounds import Rounds
 from search.running.until import Until
 from search.running.wall import WallTime
-from search.running.work import Prepared, Progress, Reading, Result, TestRead
+from search.running.work import Prepared, Progress, Reading, Result, Scored, TestRead
 from search.spec.keys import Spec
 
 CUT = "the wall time ended the confirmation before its end; `lagrange resume` goes on with it"
@@ -207,8 +207,7 @@ class Plan:
         elif isinstance(result, TestRead):
             self._in_flight.pop(CHORE, None)
             assert self.answer is not None
-            read = [(one.reading.arm, one.reading.seed, self.spec.asked[0].lower(one.scores["score"])) for one in result.scored]
-            self.answer = with_test(self.answer, read, result.error)
+            self.answer = with_test(self.answer, read_scores(self, result.scored), result.error)
         elif isinstance(result, Progress):
             self._progressed(job, result, stopped)
 
@@ -298,3 +297,12 @@ def readings(plan: Plan, answer: Answer) -> tuple[Reading, ...]:
     """What is to be scored on the test split for an answer."""
     wanted = from_members.to_read(answer, plan.ledger.ordered(), plan.rounds.candidates, set(plan.rounds.seeds()))
     return tuple(Reading(arm, row.seed, row.config, plan.weights(row.number)) for arm, row in wanted)
+
+
+def read_scores(plan: Plan, scored: Sequence[Scored]) -> list[tuple[str, int, float]]:
+    """Arm, seed and score of each reading of the test split; lower is better. MLflow is told of them by their members."""
+    for one in scored:
+        for row in plan.ledger.ordered():
+            if row.phase == Phase.CONFIRM and row.seed == one.reading.seed and row.config == one.reading.config:
+                plan.ledger.mirror.tested(row, one.scores)
+    return [(one.reading.arm, one.reading.seed, plan.spec.asked[0].lower(one.scores["score"])) for one in scored]

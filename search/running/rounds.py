@@ -116,7 +116,7 @@ class Rounds:
 
     def answer(self) -> Answer:
         """The answer by what is known now."""
-        members, labels = self.ledger.ordered(), self.ledger.labels
+        members, labels = self.ledger.ordered(), self.ledger.mirror.portrait.labels
         found = from_members.answer(self.spec, self.space, members, self.table(), self.candidates, labels, self.look)
         first = quick_facts(found, members, self.candidates, self.ledger.curves, self.ledger.fact("constant"))
         return replace(found, first=first)

@@ -19,7 +19,7 @@ from search.telling.beside_text import beside_lines, cost_lines, luck_line, plan
 from search.telling.front_text import front_lines, front_table
 from search.telling.live import config_text
 
-__all__ = ["effect_text", "plan_text", "print_answer", "print_stored"]
+__all__ = ["effect_text", "fact_rows", "plan_text", "print_answer", "print_stored", "verdict_words"]
 
 _VERDICTS = {
     Verdict.HELPS: ("green", "λ is worth it: the interval of its effect lies above 0"),
@@ -52,15 +52,7 @@ def print_answer(
     `usual` are the defaults of the objective's knobs; they are not repeated. `details`: all that stands beside the answer, too. `files`:
     the folder that holds the curve, the config and the answer as files.
     """
-    colour, meaning = (_VERDICTS if answer.against == AGAINST_OFF else _AGAINST_BASELINE)[answer.verdict]
-    if answer.against == AGAINST_NOTHING:
-        colour, meaning = "cyan", "no knob has an off value, and no baseline was given"
-    # A share of a score that does not lie above 0 is no margin; a note says so.
-    if answer.verdict is Verdict.HELPS and answer.effect.high <= answer.margin and answer.off_score > 0:
-        meaning = "λ helps, by less than the margin"
-    meaning = _with_constraints(answer) or meaning
-    if answer.verdict is not Verdict.HELPS and answer.front is not None and (bought := answer.front.bought):
-        meaning += f"; but on the front λ gains {' and '.join(bought)}"
+    colour, meaning = verdict_words(answer)
     console.print()
     for fact in answer.first:
         console.print(Text(fact, style="bold yellow"), soft_wrap=True)
@@ -79,6 +71,20 @@ def print_answer(
         console.print(Text.assemble(f"  {command}", (f"   # {why}", "dim")), soft_wrap=True)
 
 
+def verdict_words(answer: Answer) -> tuple[str, str]:
+    """The colour of the verdict, and what it means."""
+    colour, meaning = (_VERDICTS if answer.against == AGAINST_OFF else _AGAINST_BASELINE)[answer.verdict]
+    if answer.against == AGAINST_NOTHING:
+        colour, meaning = "cyan", "no knob has an off value, and no baseline was given"
+    # A share of a score that does not lie above 0 is no margin; a note says so.
+    if answer.verdict is Verdict.HELPS and answer.effect.high <= answer.margin and answer.off_score > 0:
+        meaning = "λ helps, by less than the margin"
+    meaning = _with_constraints(answer) or meaning
+    if answer.verdict is not Verdict.HELPS and answer.front is not None and (bought := answer.front.bought):
+        meaning += f"; but on the front λ gains {' and '.join(bought)}"
+    return colour, meaning
+
+
 def print_stored(
     console: Console, name: str, stored: Mapping[str, Any], home: str, usual: Mapping[str, Any] | None, files: str = ""
 ) -> None:
@@ -88,7 +94,7 @@ def print_stored(
 
 def _next_steps(name: str, option: str) -> list[tuple[str, str]]:
     return [
-        (f"lagrange ui{option}", "every member and curve, in MLflow"),
+        (f"lagrange ui {name}{option}", "every member and curve, in MLflow"),
         (f"lagrange export {name} -o best.yaml{option}", "the config, with its promise"),
         (f"lagrange train best.yaml{option}", "train it on a fresh seed and hold it to the promise"),
         (f"lagrange show {name}{option}", "members by state and reason"),
@@ -99,6 +105,13 @@ def _facts(answer: Answer, usual: Mapping[str, Any] | None, details: bool) -> Ta
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
+    for title, text in fact_rows(answer, usual, details):
+        table.add_row(title, escape(text))
+    return table
+
+
+def fact_rows(answer: Answer, usual: Mapping[str, Any] | None = None, details: bool = False) -> list[tuple[str, str]]:
+    """What an answer says, as titles and lines."""
     off = answer.recommended_arm == OFF_ARM
     together = [one for one in answer.lambdas if one.alone is None]
     rows: list[tuple[str, str]] = [
@@ -125,10 +138,7 @@ def _facts(answer: Answer, usual: Mapping[str, Any] | None, details: bool) -> Ta
     rows.append(("config", f"{config_text(answer.recommended, usual)} (arm {answer.recommended_arm})"))
     rows.append(("test split", _test_line(answer.test, _arm_names(answer))))
     rows += [("measured", _measured_line(name, arms, _arm_names(answer))) for name, arms in answer.measured.items()]
-    rows += cost_lines(answer, details)
-    for title, text in rows:
-        table.add_row(title, escape(text))
-    return table
+    return rows + cost_lines(answer, details)
 
 
 def _baseline_line(answer: Answer) -> list[tuple[str, str]]:

@@ -2,49 +2,77 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from typing import Any
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from infra.catalogue import Catalogue, MemberRow
 from infra.storage import Home
-from infra.tracking import MlflowTracker, Tracker
+from infra.tracking import MlflowTracker, NullTracker, Tracker
+from infra.tracking.notes import NOTE
 from search.choosing.answer import Answer
 from search.options import said
 from search.spec.keys import Spec
-from search.spec.several import LOWER, better_of, own_sign
+from search.telling import description, ui_view
+from search.telling.portrait import Portrait
+
+PROGRESS_S: Final = 15.0
+"""At most so often the description of a sweep that runs says how far it is."""
+DIGEST: Final = 32
 
 
-def tracked_params(row: MemberRow) -> dict[str, Any]:
-    """A member's config for MLflow. Every positive number also gets its log10, because MLflow's charts have linear axes."""
-    params: dict[str, Any] = dict(row.config)
-    for name, value in row.config.items():
-        if isinstance(value, float) and value > 0:
-            params[f"log10_{name}"] = math.log10(value)
-    return params
+@dataclass
+class Mirror:
+    """Tells MLflow of the members of one sweep, as its driver hears of them."""
+
+    tracker: Tracker = field(default_factory=NullTracker)
+    portrait: Portrait = field(default_factory=Portrait)
+    planned: Mapping[str, int] = field(default_factory=dict)
+    score_name: str = ""
+    _told_s: float = field(default_factory=lambda: time.monotonic())
+
+    def prepared(self, facts: Mapping[str, Any]) -> None:
+        """The data was looked at: from now on members have its digest, and their metrics their full names."""
+        self.portrait.labels = {str(name): str(label) for name, label in facts.get("labels", {}).items()}
+        if (data := facts.get("dataset")) and (name := str(data.get("name", ""))):
+            hashes = {str(split): str(value) for split, value in sorted((data.get("sha256") or {}).items())}
+            joined = hashlib.sha256("".join(f"{split}:{value}" for split, value in hashes.items()).encode()).hexdigest()
+            digest = joined[:DIGEST] if hashes else "unknown"
+            source = {"name": name, **{key: value for key, value in data.items() if key in ("options", "source_sha256", "licence")}}
+            self.tracker.data(name, digest, source, {"sizes": data.get("sizes", {}), "sha256": hashes})
+
+    def begin(self, row: MemberRow) -> None:
+        """A member goes to a worker."""
+        look = self.portrait
+        self.tracker.start_member(row.number, look.params(row), look.begun(row), look.name(row), look.metrics(row))
+
+    def report(self, number: int, report: Any) -> None:
+        """A member finished an epoch."""
+        self.tracker.log(number, report.epoch, self.portrait.reported(report))
+
+    def end(self, row: MemberRow) -> None:
+        """A member has its state."""
+        self.tracker.end_member(row.number, row.state or "", self.portrait.final(row), self.portrait.ended(row))
+
+    def progress(self, rows: Mapping[int, MemberRow]) -> None:
+        """Say how far the sweep is, if that was not said lately. `rows` are all its members."""
+        if time.monotonic() - self._told_s >= PROGRESS_S:
+            self._told_s = time.monotonic()
+            text = description.running(self.portrait, list(rows.values()), self.planned, self.score_name)
+            self.tracker.add({}, {NOTE: text})
+
+    def tested(self, row: MemberRow, scores: Mapping[str, float]) -> None:
+        """What a member came to on the test split."""
+        named = {f"test_{name.removeprefix('test_')}": float(value) for name, value in scores.items()}
+        self.tracker.add({name: value for name, value in named.items() if math.isfinite(value)}, {}, row.number)
 
 
-def tracked_tags(sweep: str, row: MemberRow) -> dict[str, str]:
-    """The tags by which an MLflow user filters members."""
-    return {
-        "phase": row.phase,
-        "arm": row.arm,
-        "seed": str(row.seed),
-        "config_hash": row.config_hash,
-        "sweep": sweep,
-        "member": str(row.number),
-    }
-
-
-def final_metrics(row: MemberRow, better: str = LOWER) -> dict[str, float]:
-    """The last metrics of a member, as far as they are finite, and its score."""
-    (row,) = own_sign([row], better)
-    final = {key: value for key, value in row.metrics.items() if math.isfinite(value)}
-    return final if row.score is None else {**final, "score": row.score}
-
-
-def final_tags(row: MemberRow) -> dict[str, str]:
-    """How a member ended."""
-    return {"state": row.state or "", "reason": row.reason[:400]}
+def of(name: str, spec: Spec, tracker: Tracker, planned: Mapping[str, int]) -> Mirror:
+    """The mirror of a sweep with a resolved spec; `planned` are its members by phase."""
+    return Mirror(tracker, Portrait.of(name, spec), planned, spec.score_name)
 
 
 def mirrored(name: str, spec: Spec, home: Home, catalogue: Catalogue) -> Tracker:
@@ -60,24 +88,30 @@ def mirrored(name: str, spec: Spec, home: Home, catalogue: Catalogue) -> Tracker
     }
     params |= {f"budget.{key}": value for key, value in spec.budget.model_dump().items()}
     tags = {f"provenance.{key}": str(value)[:400] for key, value in row.provenance.items()}
+    mirror = of(name, spec, tracker, {})
+    tags |= {**mirror.portrait.tags, NOTE: description.running(mirror.portrait, [], {}, spec.score_name)}
     tracker.start_sweep(name, {**params, "scheduler": said(spec.scheduler)}, tags)
-    repair(name, catalogue, tracker)
+    tracker.experiment(ui_view.tags(name, row, spec, mirror.portrait))
+    repair(name, catalogue, mirror)
     return tracker
 
 
-def repair(name: str, catalogue: Catalogue, tracker: Tracker) -> None:
+def repair(name: str, catalogue: Catalogue, mirror: Mirror) -> None:
     """Tell MLflow again what the catalogue holds. The tracker leaves out what MLflow already has."""
+    mirror.prepared(catalogue.sweep(name).facts or {})
     curves: dict[int, list[Any]] = {}
     for report in catalogue.reports(name):
         curves.setdefault(report.number, []).append(report)
-    for row in catalogue.members(name):
+    rows = catalogue.members(name)
+    mirror.portrait.know(rows)
+    for row in rows:
         if row.number not in curves and row.state is None:
             continue
-        tracker.start_member(row.number, tracked_params(row), tracked_tags(name, row))
+        mirror.begin(row)
         for report in curves.get(row.number, []):
-            tracker.log(row.number, report.epoch, report.metrics)
+            mirror.report(row.number, report)
         if row.state is not None:
-            tracker.end_member(row.number, row.state, final_metrics(row, better_of(catalogue.sweep(name).spec)), final_tags(row))
+            mirror.end(row)
 
 
 def attributes(answer: Answer | None) -> dict[str, str]:
@@ -87,9 +121,29 @@ def attributes(answer: Answer | None) -> dict[str, str]:
     return {"verdict": answer.verdict_word, "exported": answer.exported_words(), "answer": answer.sentence()}
 
 
-def end(tracker: Tracker, status: str, answer: Answer | None) -> None:
+def end(tracker: Tracker, name: str, status: str, answer: Answer | None, problem: str = "") -> None:
     """Tell MLflow how a sweep ended, and what its answer says."""
-    summary = {} if answer is None else {"effect": answer.effect.mean, "best_score": answer.best_score, "off_score": answer.off_score}
-    summary |= {"hypervolume": answer.front.hypervolume.mean} if answer is not None and answer.front is not None else {}
-    tags = {} if answer is None else {"verdict": answer.verdict_word, "answer": answer.sentence()}
-    tracker.end_sweep(status, {key: value for key, value in summary.items() if value is not None and math.isfinite(value)}, tags)
+    if answer is None:
+        tracker.end_sweep(status, {}, {NOTE: description.without_answer(name, status, problem)})
+        return
+    note = description.answered(name, answer, status)
+    tags = {"verdict": answer.verdict_word, "answer": answer.sentence(), NOTE: note}
+    tracker.end_sweep(status, {key: value for key, value in summary(answer).items() if math.isfinite(value)}, tags)
+    tracker.experiment({NOTE: description.line(name, answer)})
+
+
+def summary(answer: Answer) -> dict[str, float]:
+    """The answer in numbers: of what is exported; and the best arm with λ on beside it where that is another one."""
+    effect, promise, test = answer.effect, answer.promise, (answer.test or {}).get("effect")
+    found = {"recommended_score": answer.recommended_score, "off_score": answer.off_score}
+    found |= {"effect": effect.mean, "effect_low": effect.low, "effect_high": effect.high}
+    found |= {"promise_low": promise.low, "promise_high": promise.high}
+    found |= {f"best.{name}": value for name, value in answer.exported.items()}
+    if isinstance(test, Mapping):
+        found |= {"test_effect": test["mean"], "test_effect_low": test["low"], "test_effect_high": test["high"]}
+    if answer.front is not None:
+        found["hypervolume"] = answer.front.hypervolume.mean
+    if answer.keeps_off:
+        found["lambda_arm_score"] = answer.best_score
+        found |= {f"lambda_arm.{one.name}": float(one.value) for one in answer.lambdas}
+    return found

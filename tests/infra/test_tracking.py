@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import json
 import math
 import os
 import shutil
@@ -11,8 +14,11 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +26,12 @@ import pytest
 
 from infra.errors import InfraError
 from infra.storage import Home
-from infra.tracking import MAX_METRICS, MlflowTracker, NullTracker, Unsent, quiet_environment, ui_command, ui_environment
+from infra.tracking import MAX_METRICS, MlflowTracker, NullTracker, Place, Unsent, find, quiet_environment, ui_command, ui_environment
+from infra.tracking.first_page import FirstPage
 from infra.tracking.mlflow import _alone, batches
+from infra.tracking.notes import NOTE
 from infra.tracking.spool import Spool
+from infra.tracking.ui import BAD_PORTS, usable_port, view_tag
 
 pytestmark = pytest.mark.turns(2)
 
@@ -108,7 +117,7 @@ def test_a_sweep_is_a_run_with_its_members_below(home: Home) -> None:
 
 @pytest.mark.parametrize(
     ("state", "status"),
-    [("complete", "FINISHED"), ("stopped", "FINISHED"), ("diverged", "FAILED"), ("failed", "FAILED"), ("preempted", "KILLED")],
+    [("complete", "FINISHED"), ("stopped", "FINISHED"), ("diverged", "FINISHED"), ("failed", "FAILED"), ("preempted", "KILLED")],
 )
 def test_the_state_is_the_run_status(home: Home, state: str, status: str) -> None:
     tracker = _tracker(home)
@@ -125,6 +134,135 @@ def test_saying_it_all_again_changes_nothing(home: Home) -> None:
         _tell(tracker, range(3))
         assert not tracker.close(30)
     _assert_whole(home.tracking_uri, 3, 3)
+
+
+def _introduce(tracker: MlflowTracker, number: int) -> None:
+    """What a sweep says of a member since members have names, numbers and data."""
+    tracker.data("digits", "abc123", {"name": "digits"}, {"sizes": {"train": 7}})
+    tracker.start_member(number, {"l2": 0.1, "log10_l2": -1.0}, {"phase": "search"}, f"{number:04d} l2=0.1", {"l2": 0.1, "log10_l2": -1.0})
+
+
+@pytest.mark.parametrize("older", [True, False], ids=["run of an older version", "new run"])
+def test_names_numbers_and_data_of_a_member_are_told_once(home: Home, older: bool) -> None:
+    for _ in range(3):
+        tracker = _tracker(home)
+        if older:
+            _tell(tracker, range(1))
+            older = False
+        else:
+            tracker.start_sweep("s", {"objective": "vae", "dataset": "digits"}, {})
+            _introduce(tracker, 0)
+            for epoch in range(1, 4):
+                tracker.log(0, epoch, {"val": 10.0 / epoch, "kl": 0.0})
+            tracker.end_member(0, "complete", {"val": 10.0 / 3, "score": 1.5}, {"state": "complete"})
+        assert not tracker.close(30)
+    _assert_whole(home.tracking_uri, 1, 3)
+    runs = _runs(home.tracking_uri)
+    assert runs["0"].info.run_name == "0000 l2=0.1" and _points(home.tracking_uri, runs["0"], "l2") == [(0, 0.1)]
+    for run in runs.values():
+        (data,) = run.inputs.dataset_inputs
+        assert (data.dataset.name, data.dataset.digest) == ("digits", "abc123")
+
+
+def test_a_description_that_a_person_wrote_stays(home: Home) -> None:
+    def describe(text: str) -> tuple[str, str]:
+        tracker = _tracker(home)
+        tracker.start_sweep("s", {"objective": "vae", "dataset": "digits"}, {NOTE: text})
+        tracker.experiment({NOTE: text, "view": text})
+        assert not tracker.close(30)
+        run = _runs(home.tracking_uri)[""]
+        experiment = client.get_experiment(run.info.experiment_id)
+        assert experiment.tags["view"] == text
+        return run.data.tags[NOTE], experiment.tags[NOTE]
+
+    client = _client(home.tracking_uri)
+    assert describe("first") == ("first", "first")
+    assert describe("second") == ("second", "second")
+    run = _runs(home.tracking_uri)[""]
+    client.set_tag(run.info.run_id, NOTE, "mine")
+    client.set_experiment_tag(run.info.experiment_id, NOTE, "ours")
+    assert describe("third") == ("mine", "ours")
+
+
+def test_a_server_that_knows_no_data_sets_takes_the_rest(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND
+
+    def unknown(*_: Any) -> None:
+        raise MlflowException("no such endpoint", error_code=ENDPOINT_NOT_FOUND)
+
+    monkeypatch.setattr("infra.tracking.mlflow.log_data", unknown)
+    tracker = _tracker(home)
+    _introduce(tracker, 0)
+    _tell(tracker, range(2))
+    left = tracker.close(30)
+    assert len(left.refused) == 1 and "data set" in left.refused[0]
+    _assert_whole(home.tracking_uri, 2, 3)
+
+
+def test_a_test_result_is_added_after_the_end(home: Home) -> None:
+    tracker = _tracker(home)
+    _tell(tracker, range(1))
+    tracker.add({"test_score": 2.5}, {"read": "yes"}, 0)
+    assert not tracker.close(30)
+    run = _runs(home.tracking_uri)["0"]
+    assert (run.info.status, run.data.metrics["test_score"], run.data.tags["read"]) == ("FINISHED", 2.5, "yes")
+    assert tracker.place().experiment == run.info.experiment_id and tracker.place().run == run.data.tags["mlflow.parentRunId"]
+    assert find(home, "s") == replace(tracker.place(), view=""), "it has no view"
+    tracker = _tracker(home)
+    tracker.start_sweep("s", {"objective": "vae", "dataset": "digits"}, {})
+    tracker.experiment(view_tag("s", "s", {}, 1))
+    assert not tracker.close(30)
+    assert find(home, "s") == find(home) == tracker.place() and find(home, "other") == Place()
+
+
+@pytest.mark.parametrize("name", ["../../out.py", "λ" * 300, 'it\'s "quoted" 😀/x.py', "/abs/mine.py:Mine"])
+def test_any_name_of_an_objective_makes_an_experiment_in_the_home(home: Home, tmp_path: Path, name: str) -> None:
+    file = tmp_path / "curve.png"
+    file.write_text("picture")
+    tracker = _tracker(home)
+    tracker.start_sweep("s", {"objective": name, "dataset": name}, {})
+    tracker.artifact(file)
+    assert not tracker.close(30)
+    (written,) = home.artifacts.rglob("curve.png")
+    assert written.resolve().is_relative_to(home.artifacts.resolve())
+
+
+class _Answers(BaseHTTPRequestHandler):
+    """A server that is no MLflow: it answers everything with one status."""
+
+    status = 500
+
+    def do_GET(self) -> None:
+        self.send_response(self.status)
+        self.end_headers()
+        self.wfile.write(b"<html>no</html>")
+
+    do_POST = do_GET
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [(401, "password"), (403, "password"), (404, "too old"), (200, "another program"), (0, "nobody answers")]
+)
+def test_a_wrong_address_is_said_in_a_sentence(tmp_path: Path, status: int, words: str) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Answers", (_Answers,), {"status": status}))
+    uri = f"http://ann:{SECRET}@127.0.0.1:{server.server_port}"
+    if status:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    else:
+        server.server_close()
+    with pytest.raises(InfraError, match=words) as caught:
+        find(Home.open(tmp_path, tracking_uri=uri))
+    assert SECRET not in str(caught.value)
+    tracker = MlflowTracker(uri, tmp_path, tmp_path / "spool", "s", interval_s=0.0)
+    tracker.log(0, 1, {"val": 1.0})
+    assert words in str(tracker.close(1))
+    if status:
+        server.shutdown()
+    server.server_close()
 
 
 def test_a_resumed_sweep_goes_on_in_the_same_runs(home: Home) -> None:
@@ -503,6 +641,50 @@ def test_the_null_tracker_leaves_nothing_unsent() -> None:
     tracker = NullTracker()
     tracker.log(0, 1, {"a": 1.0})
     assert not tracker.close(0) and str(Unsent()) == ""
+
+
+def test_the_port_is_one_that_browsers_open_and_that_is_free() -> None:
+    assert {0, 5060, 6000, 6666, 10080} <= BAD_PORTS and not {5000, 8080} & BAD_PORTS
+    with pytest.raises(InfraError, match=r"refuse 6667.*--port 6670"):
+        usable_port(6667)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert usable_port(port) > port
+
+
+def test_a_view_is_what_mlflow_reads() -> None:
+    (tag,) = view_tag("s", "the view", {"orderByAsc": True, "λ": 1}, 5).items()
+    key, value = tag[0], json.loads(tag[1])
+    assert key == "mlflow.sharedViewState.lagrange.s" and Place("7", "r", "s", "lagrange.s").runs.endswith("viewStateShareKey=lagrange.s")
+    assert json.loads(zlib.decompress(base64.b64decode(value["state"].removeprefix("deflate;")))) == {"orderByAsc": True, "λ": 1}
+    assert (value["name"], value["createdAt"]) == ("the view", 5)
+
+
+def test_the_first_page_opens_on_training() -> None:
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        body = b"<head></head>" if scope["path"] == "/" else b"<head>"
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"99"), (b"etag", b"x"), (b"a", b"b")]})
+        await send({"type": "http.response.body", "body": body[:3], "more_body": True})
+        await send({"type": "http.response.body", "body": body[3:]})
+
+    async def nothing() -> Any:
+        return {}
+
+    def got(path: str) -> tuple[list[Any], bytes]:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        asyncio.run(FirstPage(page)({"type": "http", "method": "GET", "path": path, "headers": []}, nothing, send))
+        return sent[0]["headers"], b"".join(message.get("body", b"") for message in sent)
+
+    headers, body = got("/")
+    assert b"machine_learning" in body and body.startswith(b"<head><script>") and body.endswith(b"</script></head>")
+    assert headers == [(b"a", b"b"), (b"content-length", str(len(body)).encode())]
+    assert got("/other") == ([(b"content-length", b"99"), (b"etag", b"x"), (b"a", b"b")], b"<head>")
 
 
 def test_the_ui_listens_to_this_machine_only(tmp_path: Path) -> None:

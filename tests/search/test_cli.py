@@ -25,6 +25,7 @@ import search.telling.exports
 from infra.catalogue import Catalogue, MemberRow, ReportRow, SweepRow
 from infra.errors import InfraError
 from infra.storage import Home
+from infra.tracking import Place
 from objectives.registry import load
 from search.choosing.answer import Answer, Candidate, Row
 from search.choosing.verdict import answer as select
@@ -67,14 +68,14 @@ def an_answer(shift: float = 0.0) -> Answer:
 class Sweeps(list[dict[str, Any]]):
     """A fake `run` that remembers how it was called."""
 
-    status, error, answer = "complete", None, True
+    status, error, answer, place = "complete", None, True, Place()
 
     def __call__(self, spec: Spec, **options: Any) -> Outcome:
         self.append({"spec": spec, **options})
         if self.error is not None:
             raise self.error
         found = an_answer() if self.answer and self.status == "complete" else None
-        return Outcome(options.get("name") or "vae-digits-1", self.status, found, "every member failed", 3.0, ("a note",))
+        return Outcome(options.get("name") or "vae-digits-1", self.status, found, "every member failed", 3.0, ("a note",), self.place)
 
 
 @pytest.fixture
@@ -459,9 +460,15 @@ def test_ui_runs_mlflow_on_loopback_and_hides_the_store(filled: Home, tmp_path: 
     )
     monkeypatch.setenv("PYTHONPATH", str(stand_in))
     port, secret = free_port(), "postgresql://u:hunter2@h/d"
-    assert lagrange("ui", "--port", str(port), "--tracking-uri", secret).exit_code == 3  # what the server ends with is told
+    monkeypatch.setattr("infra.tracking.ui.find", lambda home, sweep: Place("7", "r8", sweep or "latest", f"lagrange.{sweep or 'latest'}"))
+    shown = lagrange("ui", "--port", str(port), "--tracking-uri", secret)
+    assert shown.exit_code == 3  # what the server ends with is told
+    view = f"http://127.0.0.1:{port}/#/experiments/7/runs?workflowType=machine_learning&viewStateShareKey=lagrange.latest"
+    answer = f"http://127.0.0.1:{port}/#/experiments/7/runs/r8?workflowType=machine_learning"
+    assert view in shown.stdout and answer in shown.stdout and "hunter2" not in shown.output
     command, env = json.loads(told.read_text())
-    assert command == ["server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    assert command[:7] == ["server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    assert command[7:] in ([], ["--app-name", "lagrange"])
     assert env["MLFLOW_BACKEND_STORE_URI"] == secret and env["MLFLOW_DEFAULT_ARTIFACT_ROOT"] == filled.artifacts.as_uri()
 
 
@@ -497,16 +504,44 @@ def wait_until_gone(pid: int) -> None:
     raise AssertionError(f"process {pid} is still there")
 
 
-def test_ui_on_a_port_in_use(filled: Home) -> None:
+def test_ui_on_a_port_in_use_takes_the_next(filled: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 
     Path("mlflow_runs/mlflow.db").touch()
+    served: list[list[str]] = []
+
+    def serve(command: list[str], env: dict[str, str]) -> int:
+        served.append(command)
+        return 0
+
+    monkeypatch.setattr("search.cli.look._serve", serve)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         result = lagrange("ui", "--port", str(port))
-    assert result.exit_code == 2 and str(port) in result.stderr
+    assert result.exit_code == 0 and f"Port {port} is taken" in result.stdout
+    assert int(served[0][served[0].index("--port") + 1]) > port
+    assert "/#/experiments?workflowType=machine_learning" in result.stdout, "a store without a sweep opens its list of experiments"
+
+
+@pytest.mark.parametrize(("words", "said"), [(["--port", "6000"], "refuse 6000"), (["gone"], "must hold the sweep 'gone'")])
+def test_ui_that_no_browser_would_open(filled: Home, words: list[str], said: str) -> None:
+    Path("mlflow_runs/mlflow.db").touch()
+    result = lagrange("ui", *words)
+    assert result.exit_code == 2 and said in result.stderr
+
+
+def test_ui_of_a_server_is_a_link(filled: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infra.tracking.ui.find", lambda home, sweep: Place("7", "r8", "latest", "lagrange.latest"))
+    result = lagrange("ui", "--tracking-uri", "https://ann:hunter2@mlflow.example/path/")
+    assert result.exit_code == 0 and "https://***@mlflow.example/path/#/experiments/7/runs?" in result.stdout
+
+
+def test_a_sweep_ends_with_the_way_to_its_members(sweeps: Sweeps) -> None:
+    sweeps.place = Place("7", "r8", "one", "lagrange.one")
+    said = lagrange("sweep", "--home", "here").stdout
+    assert "lagrange ui" in said and "http://127.0.0.1:5000/#/experiments/7/runs?workflowType=machine_learning&viewStateShareKey=" in said
 
 
 # --- exporting ---

@@ -17,7 +17,7 @@ from search.choosing.words import number
 from search.cli import app, look
 from search.running.where import IN_PROCESS
 from search.sweep import run
-from search.telling import lambda_curve
+from search.telling import description, lambda_curve, mirror
 from search.telling.exports import best, export, export_all
 
 QUICK = {"objective": "toy", "budget": {"trials": 8, "epochs": 3}, "check": False}
@@ -86,6 +86,25 @@ def test_the_picture_marks_the_exported_value(verdict: str, homes: dict[str, tup
     assert [line.get_xdata()[0] for line in hollow] == ([answer.best["l2"]] if answer.best["l2"] != value else [])
     title = panel.get_title(loc="left")
     assert f"l2 = {number(value)}" in title and ("exported" in title or value == answer.best["l2"])
+
+
+@pytest.mark.parametrize("verdict", SWEEPS)
+def test_mlflow_says_what_is_exported(verdict: str, homes: dict[str, tuple[Home, Answer]]) -> None:
+    home, answer = homes[verdict]
+    exported = yaml.safe_load(export("one", home=home))
+    value, promise = exported["fixed"]["l2"], exported["promise"]
+    words = f"l2 = {number(value)}"
+    note, line, numbers = description.answered("one", answer), description.line("one", answer), mirror.summary(answer)
+
+    assert note.startswith(f"**{verdict}**") and line.startswith(f"{verdict}: {words}") and "\n" not in line
+    first = note.partition("\n\n")[0].replace("\\", "")
+    assert words in first and answer.effect.words() in first and answer.promise.words() in first, "MLflow shows five lines"
+    assert "lagrange export one" in note and "curve.png" in note and len(note) <= description.MOST
+    assert numbers["best.l2"] == value and numbers["recommended_score"] == promise["mean"]
+    assert (numbers["promise_low"], numbers["promise_high"]) == (promise["low"], promise["high"])
+    assert (numbers["effect"], numbers["effect_low"], numbers["effect_high"]) == (answer.effect.mean, answer.effect.low, answer.effect.high)
+    assert numbers["test_effect"] == (answer.test or {})["effect"]["mean"]
+    assert ("lambda_arm_score" in numbers) is answer.keeps_off and "best_score" not in numbers
 
 
 def test_scores_that_cannot_be_compared_are_rows_of_their_own(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ import search.cli
 import search.sweep
 from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.storage import Home
-from infra.tracking import NullTracker
 from objectives.base import Report, State
 from search.errors import SpecError
 from search.options import said
@@ -31,6 +30,7 @@ from search.spec.text import parse_yaml
 from search.sweep import Outcome, run
 from search.telling import exports
 from search.telling.listener import Silent
+from search.telling.mirror import Mirror
 from tests.search.kept import in_parts, kept
 from tests.search.kept import said as told
 from tests.search.simulated import Simulated
@@ -253,7 +253,7 @@ def test_a_driver_that_was_resumed_tells_its_scheduler_what_the_one_before_told(
 
     def ledger(catalogue: Catalogue) -> tuple[Ledger, Hears]:
         hears = Hears()
-        one = Ledger("s", catalogue, NullTracker(), Silent(), hears, epochs=9, leftovers=Leftovers(Home.open(tmp_path), "s"))
+        one = Ledger("s", catalogue, Mirror(), Silent(), hears, epochs=9, leftovers=Leftovers(Home.open(tmp_path), "s"))
         return one, hears
 
     with Catalogue(f"sqlite:///{tmp_path / 'c.db'}") as catalogue:

@@ -1,0 +1,126 @@
+"""What stands above a sweep's numbers in MLflow: how far it is while it runs, and its answer in Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from infra.catalogue import MemberRow
+from objectives.base import Phase, State
+from search.asking.space import AGAINST_NOTHING, OFF_ARM
+from search.choosing.answer import Answer
+from search.choosing.words import number
+from search.spec.several import own_sign
+from search.telling.answer_text import fact_rows, verdict_words
+from search.telling.portrait import Portrait
+
+MOST: Final = 4900
+"""Characters of a description: MLflow cuts what is longer, older versions at 5,000."""
+_FIRST: Final = ("effect", "promise", "test split")  # what a reader looks for first
+_NOT: Final = ("config", *_FIRST)
+
+
+def line(name: str, answer: Answer) -> str:
+    """The answer in one plain line, for the list of experiments, which shows the first words only and no Markdown."""
+    effect = "" if answer.against == AGAINST_NOTHING else f" · effect {answer.effect.words()} {answer.score_name}"
+    return f"{answer.verdict_word}: {_exported(answer)}{effect} · sweep {name}"
+
+
+def _exported(answer: Answer) -> str:
+    """`beta = 0.702 [0.607, 0.764]`, or `beta = 1 (off)` where λ off is what is exported."""
+    if answer.keeps_off:
+        return answer.exported_words()
+    known = {one.name: one for one in answer.lambdas}
+    return ", ".join(
+        f"{name} = {number(value)}" + (f" {known[name].interval()}" if name in known and not math.isnan(known[name].low) else "")
+        for name, value in answer.exported.items()
+    )
+
+
+def answered(name: str, answer: Answer, status: str = "complete") -> str:
+    """The answer in Markdown."""
+    _, meaning = verdict_words(answer)
+    facts = fact_rows(answer)
+    told = dict(facts)
+    # MLflow shows five lines of a description. So these are short, and everything else comes after them.
+    first = [f"**{_plain(answer.verdict_word)}** – {_plain(meaning)}", f"**exported** {_plain(_exported(answer))}"]
+    first += [f"**{title}** {_plain(told[title])}" for title in _FIRST if title in told]
+    shown = [row for row in facts if row[0] not in _NOT]
+    parts = [
+        "  \n".join(first),
+        "" if status == "complete" else f"*The sweep is {status}: it may go on, and its answer may change.*",
+        *(f"**{_plain(fact)}**" for fact in answer.first),
+        "The curve over λ is `curve.png` under *Artifacts*; `best.yaml` there is the exported config:",
+        _commands(name),
+        _table(shown),
+    ]
+    notes = dict.fromkeys([one.warning for one in answer.lambdas if one.warning] + list(answer.notes))
+    parts += [f"- {_plain(note)}" for note in notes]
+    return _fitted(parts)
+
+
+def without_answer(name: str, status: str, problem: str = "") -> str:
+    """What is to be said of a sweep that ended without an answer."""
+    why = f": {_plain(problem)}" if problem else ""
+    return f"**{status}**, no answer yet{why}\n\n```\nlagrange resume {name}\nlagrange show {name}\n```"
+
+
+def running(portrait: Portrait, rows: Sequence[MemberRow], planned: Mapping[str, int], score_name: str) -> str:
+    """How far a sweep is: members by phase and state, and the best so far in the search."""
+    if not rows:
+        return "**running** – no member has ended yet. The answer will stand here."
+    searched, confirmed = ([row for row in rows if row.phase == phase and not row.start] for phase in (Phase.SEARCH, Phase.CONFIRM))
+    done = [f"{_done(searched)} of {planned.get(Phase.SEARCH) or len(searched)} searched"]
+    done += [f"{_done(confirmed)} of at most {max(planned.get(Phase.CONFIRM, 0), len(confirmed))} confirmed"] if confirmed else []
+    states = Counter(row.state for row in rows if row.state is not None)
+    ended = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    parts = [f"**running** – {', '.join(done)}", f"So far {ended}." if ended else ""]
+    best = [
+        (arm, _best(portrait, [row for row in searched if (row.arm == OFF_ARM) == off])) for arm, off in (("λ on", False), ("λ off", True))
+    ]
+    if told := ", ".join(f"{found} with {arm}" for arm, found in best if found):
+        parts.append(f"Best of the search in {score_name}, each the luckiest of its arm and no answer yet: {told}.")
+    return _fitted([*parts, "The answer will stand here."])
+
+
+def _done(rows: Sequence[MemberRow]) -> int:
+    return sum(row.state is not None for row in rows)
+
+
+def _best(portrait: Portrait, rows: Sequence[MemberRow]) -> str:
+    """The member with the best score; empty where none has one."""
+    complete = [row for row in rows if row.state == State.COMPLETE and row.score is not None and math.isfinite(row.score)]
+    if not complete:
+        return ""
+    (best,) = own_sign([min(complete, key=lambda row: (row.score, row.number))], portrait.better)
+    return f"{number(best.score)} (`{portrait.name(best)}`)"
+
+
+def _commands(name: str) -> str:
+    """What to type to take the config, and to train it again."""
+    return f"```\nlagrange export {name} -o best.yaml\nlagrange train best.yaml\nlagrange show {name}\n```"
+
+
+def _table(rows: Sequence[tuple[str, str]]) -> str:
+    if not rows:
+        return ""
+    return "\n".join(["| | |", "|---|---|", *(f"| {_plain(title)} | {_plain(text)} |" for title, text in rows)])
+
+
+def _plain(text: str) -> str:
+    """Text that means nothing to Markdown or HTML."""
+    for sign in ("\\", "*", "_", "`", "|", "<", "["):
+        text = text.replace(sign, f"\\{sign}")
+    return text.replace("\n", " ").replace("~", "\\~")
+
+
+def _fitted(parts: Sequence[str]) -> str:
+    """The parts that fit, from the first on."""
+    told = ""
+    for part in parts:
+        joined = "\n" if part.startswith("- ") and told.rpartition("\n")[2].startswith("- ") else "\n\n"
+        if part and len(told) + len(part) + 2 <= MOST:
+            told += (joined if told else "") + part
+    return told
