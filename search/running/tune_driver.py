@@ -30,6 +30,7 @@ from search.running.work import Prepared, Result, Warmed
 START_SECONDS = 30.0
 # A chore gives one report, at its end. Preparing may train a classifier, reading the test split scores many weights: so they get more time.
 CHORE_PATIENCE = 10
+NEVER_S = 10**9
 
 # Tune gives every trainable an environment variable that only PyTorch Lightning reads. A worker with an environment of its own is a new
 # process: the workers that Ray has started ahead would stay idle beside it. Tune has no public setting for this.
@@ -42,6 +43,7 @@ def carry_out(plan: Plan, dispatch: Dispatch, interrupted: Callable[[], bool]) -
     searcher = PlanSearcher(plan, dispatch, workers)
     scratch = dispatch.home.storage / dispatch.name / ".tune"
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
+    os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = str(NEVER_S)  # Tune would write its state of all trials every ten seconds, and nobody reads it
     tuner = tune.Tuner(
         tune.with_resources(MemberTrainable, {"cpu": spec.resources.cpu, "gpu": spec.resources.gpu}),
         tune_config=tune.TuneConfig(search_alg=searcher, scheduler=Rungs(searcher), num_samples=-1, reuse_actors=True),
