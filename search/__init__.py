@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from search import plot
     from search.choosing.answer import Answer
+    from search.loaded import load
     from search.retrain import Retrained, train
     from search.spec.keys import Spec as Sweep
     from search.sweep import Outcome, resume, run
@@ -31,6 +32,7 @@ __all__ = [
     "compare",
     "export",
     "export_all",
+    "load",
     "members",
     "plot",
     "query",
@@ -53,6 +55,7 @@ _HOMES = {
     "compare": ("search.telling.compare", "compare"),
     "export": ("search.telling.exports", "export"),
     "export_all": ("search.telling.exports", "export_all"),
+    "load": ("search.loaded", "load"),
     "members": ("search.telling.notebook", "members"),
     "plot": ("search.plot", ""),
     "query": ("search.telling.queried", "query"),

@@ -113,6 +113,7 @@ def train(
         other,
     )
     _record(result, last, config, folder)
+    exports.write(folder / exports.CONFIG, exports.to_yaml({**plain_spec(spec), "search": {}, "fixed": dict(config)}))
     if tracker is not None:
         tracker.end_member(0, state, {**last.metrics, "score": score} if math.isfinite(score) else {}, {"inside_promise": str(inside)})
         for path in sorted(folder.iterdir()):

@@ -27,6 +27,7 @@ OPEN = (
     "objectives.metrics",
     "objectives.models",
     "objectives.programs.log",
+    "objectives.trained",
 )
 # Foreign libraries that are heavy or replaceable, and the only files that may import them.
 HOMES = {

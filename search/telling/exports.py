@@ -24,6 +24,8 @@ from search.running.ledger import ADDRESS, FOLDER, LOOKS
 from search.spec.keys import Spec
 from search.telling.promised import confirmed, final_seeds, measured_by, training
 
+CONFIG = "config.yaml"  # in a folder with a trained model: the spec of its training
+
 
 @dataclass(frozen=True)
 class BestRow:
