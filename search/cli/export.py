@@ -23,6 +23,10 @@ def export(
     arm: Annotated[
         str | None, typer.Option("--arm", metavar="ARM", help="Another arm of the front, where several metrics were asked for.")
     ] = None,
+    form: Annotated[
+        str,
+        typer.Option("--format", metavar="FORM", help="yaml or json, for `lagrange train`; hydra or args; or script: plain PyTorch."),
+    ] = "yaml",
     folder: Annotated[Path | None, typer.Option("--all", metavar="DIR", help="One file for each objective, model and data set.")] = None,
     home: HomeOption = None,
     catalogue_url: CatalogueOption = None,
@@ -44,8 +48,9 @@ def export(
         if not written:
             typer.echo("No sweep has an answer yet. See them all: lagrange ls", err=True)
         return
-    text = export_one(str(name), output, home=place, arm=arm)
-    typer.echo(text.rstrip() if output is None else f"wrote {output}; retrain with: lagrange train {output}")
+    text = export_one(str(name), output, home=place, arm=arm, form=form)
+    retrain = {"yaml": f"; retrain with: lagrange train {output}", "script": f"; train with: python {output}"}
+    typer.echo(text.rstrip() if output is None else f"wrote {output}{retrain.get(form.replace('json', 'yaml'), '')}")
 
 
 def train(
