@@ -11,7 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from objectives import latents, registry
@@ -109,6 +111,13 @@ class TrainedModel(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`reconstruct` for images; for a model without an encoder `decode` for codes."""
         return self.reconstruct(x) if self.codable else self.decode(x)
+
+    def example(self, n: int = 4) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What `forward` takes and what it gives, for n rows: images for images, or codes for images where there is no encoder."""
+        with torch.no_grad():
+            codes = torch.zeros(n, self.latent_dim) if self.codable else self.draw_codes(n)
+            takes = self.decode(codes).clamp(0, 1) if self.codable else codes
+            return takes.numpy(), self(takes).numpy()
 
     @property
     def net(self) -> Net:

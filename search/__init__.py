@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from search import plot
     from search.choosing.answer import Answer
     from search.loaded import load
+    from search.registering import Registered, register
     from search.retrain import Retrained, train
     from search.spec.keys import Spec as Sweep
     from search.sweep import Outcome, resume, run
@@ -25,6 +26,7 @@ __all__ = [
     "BestRow",
     "Comparison",
     "Outcome",
+    "Registered",
     "Retrained",
     "Sweep",
     "answer",
@@ -36,6 +38,7 @@ __all__ = [
     "members",
     "plot",
     "query",
+    "register",
     "report",
     "reports",
     "resume",
@@ -59,6 +62,8 @@ _HOMES = {
     "members": ("search.telling.notebook", "members"),
     "plot": ("search.plot", ""),
     "query": ("search.telling.queried", "query"),
+    "Registered": ("search.registering", "Registered"),
+    "register": ("search.registering", "register"),
     "report": ("search.telling.notebook", "report"),
     "reports": ("search.telling.notebook", "reports"),
     "resume": ("search.sweep", "resume"),

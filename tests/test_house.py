@@ -28,6 +28,7 @@ OPEN = (
     "objectives.models",
     "objectives.programs.log",
     "objectives.trained",
+    "objectives.onnx_files",
 )
 # Foreign libraries that are heavy or replaceable, and the only files that may import them.
 HOMES = {
