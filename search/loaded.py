@@ -38,7 +38,7 @@ def load(target: str | Path, *, home: Home | None = None) -> TrainedModel:
     """
     path = Path(target)
     if str(target).startswith(SCHEME):
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows keeps what is mapped
             return of_folder(Registry(home or Home.open()).fetched(str(target), Path(folder)))
     if path.is_dir() or path.suffix == ".safetensors":
         return of_folder(path)

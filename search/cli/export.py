@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -87,6 +90,17 @@ def register(
     facts = {"registered": f"{found.name}, version {found.version}", CHAMPION: f"{'yes' if found.champion else 'no'}: {found.why}"}
     facts |= {OFF: f"version {found.off}"} if found.off else {}
     printing.facts(facts | {"load it": f'search.load("{found.uri}"), or mlflow.pytorch.load_model("{found.uri}")'})
+
+
+def register_apart(name: str, home: Home) -> None:
+    """Register the model of a sweep in a process of its own, because the driver of a sweep has no torch. Where it fails it says so."""
+    known = {
+        "LAGRANGE_CATALOGUE_URL": home.catalogue_url,
+        "LAGRANGE_TRACKING_URI": home.tracking_uri,
+        "LAGRANGE_STORAGE": str(home.storage),
+    }
+    command = [sys.executable, "-m", "search.cli", "register", name, "--home", str(home.root)]
+    subprocess.run(command, env={**os.environ, **known}, check=False)
 
 
 def train(
