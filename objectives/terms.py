@@ -55,6 +55,7 @@ class Net:
         self._parts, self.parameters = parts, parameters
         self._hidden, self._inputs = hidden or {}, inputs or {}
         self.shape, self.latent_dim, self.options, self.state = shape, latent_dim, options or {}, state
+        self._whole = False
 
     def __call__(self, part: str, x: Tensor) -> Tensor:
         """The output of a part for a batch x."""
@@ -71,6 +72,10 @@ class Net:
         A part that normalizes by the batch sees these rows as its batches. Members of a pack that are evaluated as one program do so beside
         each other; `training.TOGETHER` says how many.
         """
+        if self._whole:
+            for part in parts:
+                x = self(part, x)
+            return x
         found, size = [], min(AT_ONCE, rows(math.prod(x.shape[1:])))
         for start in range(0, max(1, len(x)), size):
             out = x[start : start + size]
@@ -87,6 +92,12 @@ class Net:
         """The same model with other parameters in one part."""
         twin = copy(self)
         twin.parameters = {**self.parameters, part: parameters}
+        return twin
+
+    def whole(self, hidden: Mapping[str, Corrupt] | None = None) -> Net:
+        """The same model that takes all rows in one call, however many there are; with other hooks of hidden activations in some parts."""
+        twin = copy(self)
+        twin._whole, twin._hidden = True, {**self._hidden, **(hidden or {})}
         return twin
 
     def corrupt(self, part: str, x: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from search import plot
     from search.choosing.answer import Answer
+    from search.loaded import load
+    from search.registering import Registered, register
     from search.retrain import Retrained, train
     from search.spec.keys import Spec as Sweep
     from search.sweep import Outcome, resume, run
@@ -24,6 +26,7 @@ __all__ = [
     "BestRow",
     "Comparison",
     "Outcome",
+    "Registered",
     "Retrained",
     "Sweep",
     "answer",
@@ -31,9 +34,11 @@ __all__ = [
     "compare",
     "export",
     "export_all",
+    "load",
     "members",
     "plot",
     "query",
+    "register",
     "report",
     "reports",
     "resume",
@@ -53,9 +58,12 @@ _HOMES = {
     "compare": ("search.telling.compare", "compare"),
     "export": ("search.telling.exports", "export"),
     "export_all": ("search.telling.exports", "export_all"),
+    "load": ("search.loaded", "load"),
     "members": ("search.telling.notebook", "members"),
     "plot": ("search.plot", ""),
     "query": ("search.telling.queried", "query"),
+    "Registered": ("search.registering", "Registered"),
+    "register": ("search.registering", "register"),
     "report": ("search.telling.notebook", "report"),
     "reports": ("search.telling.notebook", "reports"),
     "resume": ("search.sweep", "resume"),

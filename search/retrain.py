@@ -93,7 +93,7 @@ def train(
         left.unlink(missing_ok=True)
     score = spec.asked[0].lower(last.score) if last.score is not None else math.nan
     promise = spec.promise
-    other = _other(spec, prepared.facts if isinstance(prepared, Prepared) else {})
+    other = _other(spec, config, prepared.facts if isinstance(prepared, Prepared) else {})
     inside = None if not promise or other else bool(promise["low"] <= score <= promise["high"])
     metric = spec.score_name
     state = str(last.state)
@@ -113,6 +113,7 @@ def train(
         other,
     )
     _record(result, last, config, folder)
+    exports.write(folder / exports.CONFIG, exports.to_yaml({**plain_spec(spec), "search": {}, "fixed": dict(config)}))
     if tracker is not None:
         tracker.end_member(0, state, {**last.metrics, "score": score} if math.isfinite(score) else {}, {"inside_promise": str(inside)})
         for path in sorted(folder.iterdir()):
@@ -122,10 +123,12 @@ def train(
     return result
 
 
-def _other(spec: Spec, facts: Mapping[str, Any]) -> str:
+def _other(spec: Spec, config: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     """What differs from the training that was promised. A promise that does not say which one it is for (of an older file) is believed."""
     promise, source = spec.promise or {}, spec.provenance or {}
-    if "training" in promise and promise["training"] != training(plain_spec(spec), spec.fixed, spec.schedule):
+    # An export leaves defaults out; that of an older version has them all, of the knobs that there were.
+    told = {training(plain_spec(spec), known, spec.schedule) for known in (spec.fixed, config)}
+    if "training" in promise and promise["training"] not in told:
         return "the config, or another key that decides the score, was changed after the export"
     known, found = contents(source.get("data")), contents(facts)
     return "the data is not that of the sweep" if promise and known and found and known != found else ""

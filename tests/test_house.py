@@ -27,6 +27,8 @@ OPEN = (
     "objectives.metrics",
     "objectives.models",
     "objectives.programs.log",
+    "objectives.trained",
+    "objectives.onnx_files",
 )
 # Foreign libraries that are heavy or replaceable, and the only files that may import them.
 HOMES = {

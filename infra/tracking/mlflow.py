@@ -396,6 +396,9 @@ def _client(uri: str, artifacts: Path) -> Any:
     return client
 
 
+open_client = _client  # for the registry
+
+
 def _sqlite(file: Path) -> Any:
     import sqlite3
 

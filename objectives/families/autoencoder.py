@@ -49,6 +49,7 @@ class Autoencoder(Family):
     meanings = {"encoder": "codes", "decoder": "pixels"}  # noqa: RUF012
     score = "val_half_sse"
     evaluates_together = True
+    prior = "gaussian"
     default_search = ("l2",)
     default_epochs = 20
     models = models.serving("autoencoder", first="mlp")

@@ -109,7 +109,7 @@ class VAE(Family):
 
     def evaluate(self, net: Net, images: ImageSet) -> dict[str, Tensor | float]:
         """−ELBO and its two terms, on at most 2,000 validation images with fixed binarization and latent noise."""
-        nats, rate, mean = self._bound(net, first(images.val, CHEAP_IMAGES), "val", self._variance(net, images))
+        nats, rate, mean = self._bound(net, first(images.val, CHEAP_IMAGES), "val", self.variance(net, images))
         active = (mean.var(0) > active_units.THRESHOLD).sum() if len(mean) > 1 else mean.new_zeros(())
         return {
             "val_neg_elbo_nats": (nats + rate).mean(),
@@ -124,7 +124,7 @@ class VAE(Family):
 
     def finish(self, net: Net, images: ImageSet, rungs: Sequence[float]) -> dict[str, float]:
         """Every metric on the whole validation split; IWAE on at most 2,000 of its images."""
-        variance = self._variance(net, images)
+        variance = self.variance(net, images)
         nats, rate, _ = self._bound(net, first(images.train, comparable(images)), "train", variance)
         val = self._bound(net, images.val, "val", variance)
         gap = generalization_gap.estimate(val[0] + val[1], nats + rate)
@@ -132,7 +132,7 @@ class VAE(Family):
 
     def test(self, net: Net, images: ImageSet) -> dict[str, float]:
         """The same metrics on the test split, IWAE again on at most 2,000 of its images."""
-        variance = self._variance(net, images)
+        variance = self.variance(net, images)
         return self._on_split(net, images.test, "test", variance, self._bound(net, images.test, "test", variance))
 
     def picture(self, net: Net, images: ImageSet) -> tuple[Tensor, int] | None:
@@ -164,11 +164,11 @@ class VAE(Family):
 
     def neg_log_likelihood(self, net: Net, images: ImageSet, x: Tensor | Iterable[Tensor], name: str) -> Tensor:
         """The importance-weighted bound on −log p(x), (n,), of images (n, C, H, W)."""
-        return iwae.nll(self._log_weights(net, x, name, self._variance(net, images)))
+        return iwae.nll(self._log_weights(net, x, name, self.variance(net, images)))
 
     def anomaly(self, net: Net, images: ImageSet, x: Tensor) -> Tensor:
         """−ELBO of images x (n, C, H, W), with one sample of z each."""
-        nats, rate, _ = self._bound(net, x, "anomaly", self._variance(net, images))
+        nats, rate, _ = self._bound(net, x, "anomaly", self.variance(net, images))
         return nats + rate
 
     def constant(self, images: ImageSet) -> dict[str, float]:
@@ -187,7 +187,7 @@ class VAE(Family):
         log_w = self._log_weights(net, first(images, CHEAP_IMAGES), split, variance)
         return {**_importance.of_bound(split, *bound), **iwae.estimate(log_w).as_metrics(f"{split}_nll_nats")}
 
-    def _variance(self, net: Net, images: ImageSet) -> Tensor | None:
+    def variance(self, net: Net, images: ImageSet) -> Tensor | None:
         """The decoder's σ² where it is trained at its optimum: the mean squared error of at most 2,000 training images. None means 1."""
         if not net.options.get("optimal_sigma"):
             return None

@@ -7,6 +7,7 @@ latents are left out. scikit-learn fits, from a fixed start. The samples are dra
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 
 from objectives.draws import Draws
 from objectives.latents import Sample
@@ -19,20 +20,26 @@ SUMMARY = f"a mixture of {COMPONENTS} Gaussians with full covariances (scikit-le
 SOURCE = "Ghosh et al., arXiv 1903.12436, section 4 (10 components)"
 
 
-def fit(codes: Tensor) -> Sample:
-    """Samples a component c with its weight, then μ_c + L_c ε with L_c L_cᵀ = Σ_c."""
+def fit(codes: Tensor) -> dict[str, Tensor]:
+    """`live` (z,) says which latents vary; of these weights (k,), means (k, l), Cholesky factors (k, l, l); of all `centre` and `scale`."""
     x = double(codes)
     live = alive(x)
-    centre, scale = x.mean(0), x.std(0)[live]
-    shares, means, roots = _mixture((x[:, live] - centre[live]) / scale) if bool(live.any()) else _nothing(x)
-    ends = shares.cumsum(0)
+    centre, scale = x.mean(0), x.std(0)
+    shares, means, roots = _mixture((x[:, live] - centre[live]) / scale[live]) if bool(live.any()) else _nothing(x)
+    return {"live": live, "centre": centre, "scale": scale, "shares": shares, "means": means, "roots": roots}
+
+
+def sampler(fitted: Mapping[str, Tensor]) -> Sample:
+    """Samples a component c with its weight, then μ_c + L_c ε with L_c L_cᵀ = Σ_c."""
+    live, centre, shares, means, roots = (fitted[name] for name in ("live", "centre", "shares", "means", "roots"))
+    ends, scale = shares.cumsum(0), fitted["scale"][live]
 
     def sample(n: int, draws: Draws) -> Tensor:
-        chosen = torch.searchsorted(ends, draws.uniform((n,), "latents/component").to(x)).clamp(max=len(shares) - 1)
-        noise = draws.normal((n, x.shape[1]), "latents").to(x)[:, live]
+        chosen = torch.searchsorted(ends, draws.uniform((n,), "latents/component").to(ends)).clamp(max=len(shares) - 1)
+        noise = draws.normal((n, len(centre)), "latents").to(ends)[:, live]
         found = centre.expand(n, -1).clone()
         found[:, live] += scale * (means[chosen] + torch.einsum("nij,nj->ni", roots[chosen], noise))
-        return found.to(codes.dtype)
+        return found
 
     return sample
 

@@ -9,6 +9,8 @@ keep the mean and the covariance of the codes. With many latents h is near 1, an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from objectives.draws import Draws
 from objectives.latents import Sample
 from objectives.latents._moments import mean_and_root
@@ -23,16 +25,21 @@ def bandwidth(n: int, size: int) -> float:
     return float(n ** (-1 / (size + 4)))
 
 
-def fit(codes: Tensor) -> Sample:
-    """Samples a code with replacement, and noise of the codes' covariance."""
+def fit(codes: Tensor) -> dict[str, Tensor]:
+    """The codes themselves (n, z), μ (z,), and L (z, z) with LLᵀ = Σ."""
     mean, root = mean_and_root(codes)
-    x = double(codes)
+    return {"codes": codes, "mean": mean, "root": root}
+
+
+def sampler(fitted: Mapping[str, Tensor]) -> Sample:
+    """Samples a code with replacement, and noise of the codes' covariance."""
+    mean, root, x = fitted["mean"], fitted["root"], double(fitted["codes"])
     h = bandwidth(*x.shape)
 
     def sample(n: int, draws: Draws) -> Tensor:
         picked = (draws.uniform((n,), "latents/picked").to(x) * len(x)).long().clamp(max=len(x) - 1)
         noise = draws.normal((n, x.shape[1]), "latents").to(x)
-        found: Tensor = (mean + (x[picked] - mean + h * noise @ root.T) / (1 + h * h) ** 0.5).to(codes.dtype)
+        found: Tensor = mean + (x[picked] - mean + h * noise @ root.T) / (1 + h * h) ** 0.5
         return found
 
     return sample

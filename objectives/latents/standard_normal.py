@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from objectives.draws import Draws
 from objectives.latents import Sample
 from objectives.lazy import Tensor
@@ -11,10 +13,16 @@ SOURCE = "Kingma and Welling, arXiv 1312.6114; as the baseline: Ghosh et al., ar
 LEAST = 0
 
 
-def fit(codes: Tensor) -> Sample:
-    """Samples ε; of the codes only their number is used."""
+def fit(codes: Tensor) -> dict[str, Tensor]:
+    """Zeros (z,): of the codes only their size is used."""
+    return {"mean": codes.new_zeros(codes.shape[1])}
+
+
+def sampler(fitted: Mapping[str, Tensor]) -> Sample:
+    """Samples ε."""
+    mean = fitted["mean"]
 
     def sample(n: int, draws: Draws) -> Tensor:
-        return draws.normal((n, codes.shape[1]), "latents").to(codes)
+        return draws.normal((n, len(mean)), "latents").to(mean)
 
     return sample

@@ -25,7 +25,8 @@ What it does: one or more of these functions (`Context`, `Terms` and `Update` ar
     - `corrupt(x, context, value) -> Tensor`: what the network sees during training, never the target; for a GAN both real and generated;
     - `takes(shape, value) -> Shape`: the shape of the images that the player's parts then take, where `corrupt` changes it (`packing`);
     on the network
-    - `layer(hidden, context, value) -> Tensor`: every hidden activation during training (`ALWAYS = True`: during evaluation too);
+    - `layer(hidden, context, value) -> Tensor`: every hidden activation during training (`ALWAYS = True`: during evaluation too). Where
+      it depends on the batch (values in `COUPLES`), `moments(hidden)` is what it takes of it, and `fixed(hidden, *moments)` does without;
     - `weights(kernels, context, value) -> kernels`: the kernels that the network computes with (`context.training` is False at evaluation);
     on the weights, beside the optimizer, in place on the flat θ of all members, (K, P)
     - `before_step(theta, update, value) -> None`, `after_step(theta, update, value) -> None`;

@@ -60,6 +60,8 @@ COMPANIONS = (
 ON = ("autoencoder", "vae", "gan.generator", "gan.discriminator")
 TRAITS = ("fixes_scale",)
 ALWAYS = True
+# With these values an image's activation depends on the other images of its batch. A model that is used alone gets `fixed` in their place.
+COUPLES = ("batch",)
 # The choices that every model can use: the others need feature maps.
 ANY_MODEL = ("batch", "layer", "group")
 EPSILON = 1e-5
@@ -114,6 +116,18 @@ def layer(hidden: Tensor, context: Context, value: str) -> Tensor:
         return _normalized(hidden.reshape(len(hidden), groups, -1), (2,)).reshape(hidden.shape)
     pixels = tuple(range(2, hidden.ndim))
     return _normalized(hidden, {"batch": (0, *pixels), "layer": (1, *pixels), "instance": pixels}[value])
+
+
+def moments(hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance over a batch of activations (n, F) or (n, C, H, W), in shapes that broadcast to it."""
+    over = (0, *range(2, hidden.ndim))
+    mean = hidden.mean(over, keepdim=True)
+    return mean, (hidden - mean).square().mean(over, keepdim=True)
+
+
+def fixed(hidden: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+    """An activation that is normalized by given moments."""
+    return (hidden - mean) * (variance + EPSILON).rsqrt()
 
 
 def _groups(units: int, wanted: int) -> int:

@@ -18,7 +18,7 @@ from objectives.draws import Live, initialized
 from objectives.metrics._subject import Subject
 from objectives.models import _verified
 from objectives.state import Held
-from objectives.terms import Clock
+from objectives.terms import Clock, Net
 from objectives.training import checkpoint
 from objectives.training.mathematics import Mathematics
 from objectives.training.members import Crew, Living
@@ -120,11 +120,25 @@ def remarks(family: Mathematics, shape: base.Shape) -> list[str]:
 
 def read_test(family: Mathematics, config: base.Config, weights: Path) -> dict[str, float]:
     """Score saved weights on the test split."""
+    torch.set_num_threads(family.settings.threads)
+    images = family.load_data()
+    net = filled(family, config, images.shape, weights)
+    with torch.no_grad(), products("float32", family.settings.device):
+        asked = metrics.measured(Subject(family, net, images, "test"), family.measured[base.Phase.CONFIRM])
+        found = {**asked, **family.test(net, images)}
+    return {**found, "score": found[family.deciding.replace("val_", "test_", 1)]}
+
+
+def filled(family: Mathematics, config: base.Config, shape: base.Shape, weights: Path) -> Net:
+    """The network of saved weights as it is evaluated, for images of this shape.
+
+    Raises:
+        ObjectiveError: the weights are of another model, size or config.
+    """
     from safetensors.torch import load_file
 
-    torch.set_num_threads(family.settings.threads)
-    images, options = family.load_data(), options_of(family, config)
-    parts = initialized(0, lambda: built(family, images.shape, options))
+    options = options_of(family, config)
+    parts = initialized(0, lambda: built(family, shape, options))
     tensors = load_file(weights, device=family.settings.device)
     parameters: dict[str, dict[str, Tensor]] = {}
     for part, module in parts.items():
@@ -141,8 +155,4 @@ def read_test(family: Mathematics, config: base.Config, weights: Path) -> dict[s
             for name, _ in module.named_buffers()
             if f"{part}.{name}" in held and (key := checkpoint.key(module, part, name)) in tensors
         }
-    net = evaluation_net(family, parts, parameters, images.shape, int(options["latent_dim"]), options, held)
-    with torch.no_grad(), products("float32", family.settings.device):
-        asked = metrics.measured(Subject(family, net, images, "test"), family.measured[base.Phase.CONFIRM])
-        found = {**asked, **family.test(net, images)}
-    return {**found, "score": found[family.deciding.replace("val_", "test_", 1)]}
+    return evaluation_net(family, parts, parameters, shape, int(options["latent_dim"]), options, held)

@@ -92,8 +92,24 @@ def write_weights(named: Mapping[str, Tensor], facts: Mapping[str, Any], path: P
     from safetensors.torch import save_file
 
     with replaced(path) as temporary:
-        own = {name: value.detach().cpu().clone() for name, value in named.items()}
+        own = {name: value.detach().cpu().clone().contiguous() for name, value in named.items()}
         save_file(own, temporary, {key: json.dumps(value) for key, value in facts.items()})
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and facts that `write_weights` wrote. Reading them executes nothing.
+
+    Raises:
+        ObjectiveError: it is no file of weights.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = {key: json.loads(value) for key, value in (file.metadata() or {}).items() if key != "format"}
+            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118 - it is no mapping
+    except (SafetensorError, ValueError) as error:
+        raise ObjectiveError(f"{path} must be weights as Lagrange writes them (safetensors); {error}.") from error
 
 
 def _joined(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

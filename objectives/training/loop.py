@@ -23,7 +23,7 @@ from torch import Tensor
 from objectives.base import Member, ObjectiveError, Report, State
 from objectives.draws import Draws
 from objectives.terms import Update, Values
-from objectives.training import checkpoint
+from objectives.training import checkpoint, kept
 from objectives.training.built import begun, converted, shared_options
 from objectives.training.judging import Judge, failure
 from objectives.training.mathematics import Mathematics
@@ -121,11 +121,9 @@ class TrainingRun:
         self._load(state, path)
 
     def save_weights(self, number: int, path: Path) -> None:
-        """Write a member's scored weights as safetensors, with config, seed, model and shape as metadata."""
-        member, family = self.members[number], self.family
-        facts = {"config": dict(member.config), "seed": member.seed, "shape": list(self.images.shape), "epoch": self.crew.epoch}
-        facts |= {"objective": family.name, "model": family.model, "likelihood": family.likelihood}
-        checkpoint.write_weights(checkpoint.tensors(self.regularization.plain(self._weights(number))), facts, path)
+        """Write a member's scored weights as safetensors, and beside them what the model needs to be used without its data (`kept.py`)."""
+        member, net = self.members[number], self.regularization.plain(self._weights(number))
+        kept.write(self.family, net, self.images, path, config=dict(member.config), seed=member.seed, epoch=self.crew.epoch)
 
     def save_picture(self, number: int, path: Path) -> bool:
         """Write a PNG of samples or reconstructions; False where the data are no pictures."""

@@ -39,6 +39,8 @@ class Mathematics(Protocol):
     deciding: str  # the metric that decides
     measured: Mapping[base.Phase, tuple[str, ...]]  # the metric files that are measured on a complete member
     kept: ClassVar[tuple[str, ...]]  # the parts that are used after training; empty: all of them
+    offers: ClassVar[tuple[str, ...]]  # what it has for metrics: codes, samples, …
+    prior: ClassVar[str] = "standard_normal"  # the density of the codes that are decoded into samples, where the settings name none
     traces: dict[Hashable, Trace]  # the traces of its mapped losses, kept for all runs of this process
     meanings: Mapping[str, str]  # what the output of each part of its models is: logits, pixels, codes, or posterior (means, log-variances)
     density: bool  # whether its likelihood is a density of real-valued pixels

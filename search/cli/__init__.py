@@ -122,6 +122,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "rm": look.rm,
     "export": export.export,
     "train": export.train,
+    "register": export.register,
     **exists.LISTINGS,
     "check": exists.check,
     "convert": exists.convert,

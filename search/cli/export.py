@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from infra.storage import Home
 from search.choosing.words import number
 from search.cli import printing
 from search.cli.shared import FAILED, CatalogueOption, HomeOption, PlainOption, TrackingOption, home_of, print_error, shown
@@ -23,6 +27,12 @@ def export(
     arm: Annotated[
         str | None, typer.Option("--arm", metavar="ARM", help="Another arm of the front, where several metrics were asked for.")
     ] = None,
+    form: Annotated[
+        str,
+        typer.Option("--format", metavar="FORM", help="yaml or json, for `lagrange train`; hydra or args; or script: plain PyTorch."),
+    ] = "yaml",
+    weights: Annotated[bool, typer.Option("--weights", help="A folder with config, weights and a README.")] = False,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Decoder or generator and encoder as ONNX, into the same folder.")] = False,
     folder: Annotated[Path | None, typer.Option("--all", metavar="DIR", help="One file for each objective, model and data set.")] = None,
     home: HomeOption = None,
     catalogue_url: CatalogueOption = None,
@@ -35,6 +45,9 @@ def export(
     place = home_of(home, catalogue_url)
     if (name is None) == (folder is None):
         raise SpecError(["export must be given a sweep's NAME or --all DIR, and not both. See the sweeps: lagrange ls"])
+    if weights or onnx:
+        _export_model(str(name), output, place, weights, onnx, apart=folder is not None or arm is not None or form != "yaml")
+        return
     if folder is not None and arm is not None:
         raise SpecError(["export must be given --arm with a sweep's NAME; --all writes the recommended configs. Leave one of the two out."])
     if folder is not None:
@@ -44,8 +57,50 @@ def export(
         if not written:
             typer.echo("No sweep has an answer yet. See them all: lagrange ls", err=True)
         return
-    text = export_one(str(name), output, home=place, arm=arm)
-    typer.echo(text.rstrip() if output is None else f"wrote {output}; retrain with: lagrange train {output}")
+    text = export_one(str(name), output, home=place, arm=arm, form=form)
+    retrain = {"yaml": f"; retrain with: lagrange train {output}", "script": f"; train with: python {output}"}
+    typer.echo(text.rstrip() if output is None else f"wrote {output}{retrain.get(form.replace('json', 'yaml'), '')}")
+
+
+def _export_model(name: str, folder: Path | None, home: Home, weights: bool, onnx: bool, apart: bool) -> None:
+    from search.errors import SpecError
+    from search.loaded import export_model
+
+    if apart:
+        raise SpecError(["--weights and --onnx write the model of one sweep's NAME: leave --all, --arm and --format out."])
+    target = folder or Path(name.replace("/", "-"))
+    if target.is_file():
+        raise SpecError([f"--output must be a folder with --weights or --onnx; {target} is a file. Name another one."])
+    for line in export_model(name, target, home=home, weights=weights, onnx=onnx):
+        typer.echo(f"wrote {line}")
+
+
+def register(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A sweep with an answer.")],
+    force: Annotated[bool, typer.Option("--force", help="Make it the champion, whatever is.")] = False,
+    home: HomeOption = None,
+    tracking_uri: TrackingOption = None,
+    catalogue_url: CatalogueOption = None,
+) -> None:
+    """Register the model of an answer in MLflow: as a version of objective-model-dataset, `champion` where it is the best one known."""
+    from search.registering import CHAMPION, OFF
+    from search.registering import register as register_one
+
+    found = register_one(name, home=home_of(home, catalogue_url, tracking_uri), force=force)
+    facts = {"registered": f"{found.name}, version {found.version}", CHAMPION: f"{'yes' if found.champion else 'no'}: {found.why}"}
+    facts |= {OFF: f"version {found.off}"} if found.off else {}
+    printing.facts(facts | {"load it": f'search.load("{found.uri}"), or mlflow.pytorch.load_model("{found.uri}")'})
+
+
+def register_apart(name: str, home: Home) -> None:
+    """Register the model of a sweep in a process of its own, because the driver of a sweep has no torch. Where it fails it says so."""
+    known = {
+        "LAGRANGE_CATALOGUE_URL": home.catalogue_url,
+        "LAGRANGE_TRACKING_URI": home.tracking_uri,
+        "LAGRANGE_STORAGE": str(home.storage),
+    }
+    command = [sys.executable, "-m", "search.cli", "register", name, "--home", str(home.root)]
+    subprocess.run(command, env={**os.environ, **known}, check=False)
 
 
 def train(

@@ -31,6 +31,7 @@ from search.cli.asked import (
     UntilOption,
     overrides,
 )
+from search.cli.export import register_apart
 from search.cli.shared import (
     FAILED,
     INTERRUPTED,
@@ -82,6 +83,10 @@ def sweep(
     tracking_uri: TrackingOption = None,
     catalogue_url: CatalogueOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved plan and its cost; start nothing.")] = False,
+    register: Annotated[
+        bool,
+        typer.Option("--register", help="At the end register the model in MLflow, as `lagrange register` does, in a process of its own."),
+    ] = False,
     plain: PlainOption = False,
 ) -> None:
     """Search λ, confirm it on fresh seeds, and say whether it was worth it."""
@@ -118,7 +123,11 @@ def sweep(
             for line in prior_said(spec, sources):
                 printing.console().print(f"# {line}", markup=False, highlight=False, soft_wrap=True)
         return
-    _exit(_run_all(specs, _names(specs, name), place, workers, address, plain))
+    outcomes = _run_all(specs, _names(specs, name), place, workers, address, plain)
+    for outcome in outcomes if register else ():
+        if outcome.answer is not None:
+            register_apart(outcome.name, place)
+    _exit(outcomes)
 
 
 def print_warnings(specs: Sequence[Spec]) -> None:

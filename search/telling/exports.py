@@ -22,7 +22,10 @@ from search.choosing.answer import Answer, Row
 from search.choosing.findings import Interval, Promise
 from search.running.ledger import ADDRESS, FOLDER, LOOKS
 from search.spec.keys import Spec
+from search.telling import forms
 from search.telling.promised import confirmed, final_seeds, measured_by, training
+
+CONFIG = "config.yaml"  # in a folder with a trained model: the spec of its training
 
 
 @dataclass(frozen=True)
@@ -96,11 +99,11 @@ def _promised_beside(answer: Answer) -> dict[str, Any]:
     return {"beside": found}
 
 
-def export(name: str, path: str | Path | None = None, *, home: Home | None = None, arm: str | None = None) -> str:
-    """The best config of a sweep as YAML, or another arm of its front; written to `path` if one is given.
+def export(name: str, path: str | Path | None = None, *, home: Home | None = None, arm: str | None = None, form: str = "yaml") -> str:
+    """The best config of a sweep, or another arm of its front, in one of `forms.FORMS`; written to `path` if one is given.
 
     Raises:
-        InfraError: no such sweep, it has no answer yet, or its front has no such arm.
+        InfraError: no such sweep, it has no answer yet, or its front has no such arm. SpecError: it cannot be written in this form.
     """
     home = home or Home.open()
     with Catalogue(home.catalogue_url, create=False) as catalogue:
@@ -113,7 +116,7 @@ def export(name: str, path: str | Path | None = None, *, home: Home | None = Non
         found = best_spec(name, row, answer if arm is None else of_arm(answer, arm), catalogue.members(name))
         if arm is not None and arm != answer.recommended_arm:
             found["provenance"] |= {"answer": _of_the_front(answer, arm), "verdict": f"{answer.verdict_word} (of arm {answer.arm})"}
-        text = to_yaml(found)
+        text = forms.written(found, row.spec.get("search") or {}, form)
     if path is not None:
         write(Path(path), text)
     return text
@@ -192,7 +195,7 @@ def write_reports(name: str, spec: Spec, answer: Answer, table: Sequence[Row], c
     folder = home.reports(name)
     row, members = catalogue.sweep(name), catalogue.members(name)
     exported, stored, picture = folder / "best.yaml", folder / "answer.json", folder / "curve.png"
-    config = to_yaml(best_spec(name, row, answer, members))
+    config = forms.written(best_spec(name, row, answer, members), row.spec.get("search") or {})
     write(exported, config)
     write(stored, json.dumps(answer.to_dict(), indent=2) + "\n")
     title = f"{spec.objective} · {spec.model or ''} · {spec.dataset.name}"

@@ -201,7 +201,7 @@ def test_the_scored_density_has_the_variance_of_training_images() -> None:
     net, family = run.regularization.plain(run.ended[0]), run.family
     assert isinstance(family, VAE) and report.score is not None
     with torch.no_grad():
-        variance = family._variance(net, run.images)
+        variance = family.variance(net, run.images)
         [(x, out, *_)] = family._sampled(net, run.images.train, "sigma")
         assert variance is not None and float(variance) == pytest.approx(float((x - out).square().mean()))
         grid = [float(family._neg_log_likelihood(out, x, variance * factor).mean()) for factor in (0.8, 1.0, 1.25)]
