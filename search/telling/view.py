@@ -137,7 +137,7 @@ class View:
         """The arm that is exported; empty where there is no answer."""
         if self.answer is None:
             return ""
-        return self.off_arm or OFF_ARM if self.answer.recommended_arm == OFF_ARM else self.answer.recommended_arm
+        return self.off_arm or OFF_ARM if self.answer.keeps_off else self.answer.recommended_arm
 
     def scores(self, arm: str) -> dict[int, float]:
         """The final scores of an arm by seed, on the seeds that judge (all confirmed seeds where none of them is known)."""

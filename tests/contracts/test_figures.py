@@ -88,8 +88,8 @@ def _what_is_shown_as_exported_is_what_the_answer_recommends(seen: View) -> None
     values = [seen.answer.recommended[knob.name] for knob in seen.lambdas]
     assert [trace["x"][0] for trace in stars] == (values if stars else [])
     assert bool(stars) == (seen.answer.promise.mean == seen.answer.promise.mean), "no star only where nothing is promised"
-    diamonds = [trace for trace in shown["curve"]["data"] if str(trace.get("name")).startswith("best λ")]
-    assert bool(diamonds) == (seen.answer.recommended_arm == OFF_ARM != seen.answer.arm)
+    diamonds = [trace for trace in shown["curve"]["data"] if str(trace.get("name")).startswith("best with λ on")]
+    assert bool(diamonds) == (seen.answer.keeps_off and seen.answer.arm != OFF_ARM)
     page = report.html(seen, "")
     assert f">{seen.answer.verdict_word}</span>" in page
     for value in values:

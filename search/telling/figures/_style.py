@@ -189,7 +189,7 @@ def beyond(view: View, value: float, limits: tuple[float, float]) -> bool:
 
 def exported_score(view: View) -> float:
     """What the exported config scored on the seeds that judge, on average; NaN where there is none."""
-    return view.answer.promise.mean if view.answer is not None else math.nan
+    return view.answer.recommended_score if view.answer is not None else math.nan
 
 
 def mean_bar(scores: Mapping[int, float], colour: str) -> dict[str, Any]:
@@ -213,5 +213,5 @@ def arm_words(view: View, arm: str) -> str:
     values = ", ".join(f"{knob.name} = {number(float(config[knob.name]))}" for knob in view.lambdas if knob.name in config)
     marks = []
     if answer is not None:
-        marks = ["exported"] if arm == view.exported_arm else ["best λ, not exported"] if arm == answer.arm else []
+        marks = ["exported"] if arm == view.exported_arm else ["best with λ on, not exported"] if arm == answer.arm else []
     return f"{arm}: {values}{f' ({marks[0]})' if marks else ''}" if values else arm

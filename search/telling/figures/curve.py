@@ -56,7 +56,7 @@ def about(view: View) -> str:
     told += " Line and band: the expected score over λ with 95 %, all other knobs as in the best config. "
     told += "Bars: means over fresh seeds with 95 %; the star is what is exported. "
     told += "Bars may overlap although a difference is sure: the verdict compares seed by seed (see below)."
-    if view.answer.recommended_arm == OFF_ARM and view.answer.arm != OFF_ARM:
+    if view.answer.keeps_off and view.answer.arm != OFF_ARM:
         told += " The diamond is the best λ that was found; it is not exported."
     return told
 
@@ -242,7 +242,8 @@ class _Panel:
     def _arms(self) -> list[dict[str, Any]]:
         """Confirmed arms, and the off arm that is compared with: at a place of its own where the axis cannot hold its value."""
         judged = (self.view.off_arm, self.view.exported_arm, self.answer.arm if self.answer is not None else "")
-        points = [point for point in self.curve["points"] if point["arm"] not in judged and self.scale.at(point["value"]) is not None]
+        points = [point for point in self.curve["points"] if point["arm"] not in judged and math.isfinite(point["mean"])]
+        points = [point for point in points if self.scale.at(point["value"]) is not None]
         found = [self._bars(points, "other arms, mean with 95 %", BLUE, "circle")] if points else []
         off = self.answer.off_score if self.answer is not None else math.nan
         if math.isfinite(off) and self.told is not None and self.scale.at(self.told.off) is not None:
@@ -292,11 +293,11 @@ class _Panel:
                 "opacity": 0.9,
             }
             found.append({**bar, "name": name, "hovertext": f"{one.name} {one.interval()}", "hoverinfo": "text", **self.at})
-        if answer.recommended_arm == OFF_ARM:
+        if answer.keeps_off:
             marker = {"symbol": "diamond", "size": 12, "color": ORANGE, "line": {"color": "white", "width": 1.2}}
             text = f"best λ that was found, not exported<br>{one.name} {number(one.value)}"
             score, arm = (answer.best_score, answer.arm) if one.alone is None else (one.score, one.arm)
-            found.append(self._one(one.value, score, "best λ, not exported", marker, text, arm))
+            found.append(self._one(one.value, score, "best with λ on, not exported", marker, text, arm))
         return found
 
     def _exported(self) -> list[dict[str, Any]]:
