@@ -89,7 +89,8 @@ def _what_is_shown_as_exported_is_what_the_answer_recommends(seen: View) -> None
     assert [trace["x"][0] for trace in stars] == (values if stars else [])
     assert bool(stars) == (seen.answer.promise.mean == seen.answer.promise.mean), "no star only where nothing is promised"
     diamonds = [trace for trace in shown["curve"]["data"] if str(trace.get("name")).startswith("best with λ on")]
-    assert bool(diamonds) == (seen.answer.keeps_off and seen.answer.arm != OFF_ARM)
+    others = [one for one in seen.answer.lambdas if one.value != seen.answer.exported[one.name] and not one.switched_off]
+    assert len(diamonds) == (len(others) if seen.answer.arm != OFF_ARM else 0), "what is best and not exported has a mark of its own"
     page = report.html(seen, "")
     assert f">{seen.answer.verdict_word}</span>" in page
     for value in values:

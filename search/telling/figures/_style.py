@@ -133,8 +133,8 @@ class Scale:
         title = f"{self.knob.name}{unit}{', log scale' if self.knob.log else ''}"
         if not self.knob.log:
             edge = 0.04 * (self.high - self.low) or 1.0
-            ticks = {"tickvals": list(self.knob.choices)} if self.knob.choices else {}
-            return axis(title, range=[self.low - edge, self.high + edge], **ticks, **more)
+            marked = {"tickvals": list(self.knob.choices)} if self.knob.choices else {}
+            return axis(title, range=[self.low - edge, self.high + edge], **marked, **more)
         first, edge = self.low if self.gutter is None else self.gutter, (self.high / self.low) ** 0.04
         ticks = _log_ticks(self.low, self.high)
         texts = [f"{tick:g}" for tick in ticks]

@@ -293,7 +293,7 @@ class _Panel:
                 "opacity": 0.9,
             }
             found.append({**bar, "name": name, "hovertext": f"{one.name} {one.interval()}", "hoverinfo": "text", **self.at})
-        if answer.keeps_off:
+        if answer.exported[one.name] != one.value:
             marker = {"symbol": "diamond", "size": 12, "color": ORANGE, "line": {"color": "white", "width": 1.2}}
             text = f"best λ that was found, not exported<br>{one.name} {number(one.value)}"
             score, arm = (answer.best_score, answer.arm) if one.alone is None else (one.score, one.arm)
