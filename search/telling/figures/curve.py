@@ -111,6 +111,38 @@ def _once_in_legend(traces: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(traces)
 
 
+def _expected(curve: Mapping[str, Any], name: str, at: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The expected score over λ, and its band."""
+    grid = list(curve["grid"])
+    if not grid:
+        return []
+    step = max(1, len(grid) // 150)
+    places = sorted({*range(0, len(grid), step), len(grid) - 1})
+    x, mean = [grid[place] for place in places], [curve["mean"][place] for place in places]
+    line = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": x,
+        "y": mean,
+        "name": "expected score (band: 95 %)",
+        "line": {"color": BLUE, "width": 2.2},
+        "hovertemplate": f"{name} %{{x:.3g}}<br>expected %{{y:.4g}}<extra></extra>",
+        **at,
+    }
+    if not all(math.isfinite(y) for end in ("low", "high") for y in curve[end]):
+        return [line]
+    band = [curve["high"][place] for place in places] + [curve["low"][place] for place in reversed(places)]
+    whole: dict[str, Any] = {
+        "type": "scatter",
+        "mode": "none",
+        "x": x + x[::-1],
+        "y": band,
+        "fill": "toself",
+        "fillcolor": "rgba(0, 114, 178, 0.15)",
+    }
+    return [{**whole, "hoverinfo": "skip", "showlegend": False, "name": "expected score (band: 95 %)", **at}, line]
+
+
 class _Panel:
     """One λ."""
 
@@ -134,7 +166,14 @@ class _Panel:
 
     def traces(self) -> list[dict[str, Any]]:
         """From the ground up."""
-        return [*self._members(), *self._fresh(), *self._line(), *self._arms(), *self._best(), *self._exported()]
+        return [
+            *self._members(),
+            *self._fresh(),
+            *_expected(self.curve, self.knob.name, self.at),
+            *self._arms(),
+            *self._best(),
+            *self._exported(),
+        ]
 
     def shapes(self) -> list[dict[str, Any]]:
         """The off arm's mean, and the margin around it."""
@@ -208,36 +247,6 @@ class _Panel:
                 marker = {"color": colour, "symbol": symbol, "size": 11, "line": {"width": 2.4, "color": colour}}
                 found.append(self._dots(rows, f"fresh seeds: {state}", marker))
         return found
-
-    def _line(self) -> list[dict[str, Any]]:
-        grid = list(self.curve["grid"])
-        if not grid:
-            return []
-        step = max(1, len(grid) // 150)
-        places = sorted({*range(0, len(grid), step), len(grid) - 1})
-        x, mean = [grid[place] for place in places], [self.curve["mean"][place] for place in places]
-        line = {
-            "type": "scatter",
-            "mode": "lines",
-            "x": x,
-            "y": mean,
-            "name": "expected score (band: 95 %)",
-            "line": {"color": BLUE, "width": 2.2},
-            "hovertemplate": f"{self.knob.name} %{{x:.3g}}<br>expected %{{y:.4g}}<extra></extra>",
-            **self.at,
-        }
-        if not all(math.isfinite(y) for end in ("low", "high") for y in self.curve[end]):
-            return [line]
-        band = [self.curve["high"][place] for place in places] + [self.curve["low"][place] for place in reversed(places)]
-        whole: dict[str, Any] = {
-            "type": "scatter",
-            "mode": "none",
-            "x": x + x[::-1],
-            "y": band,
-            "fill": "toself",
-            "fillcolor": "rgba(0, 114, 178, 0.15)",
-        }
-        return [{**whole, "hoverinfo": "skip", "showlegend": False, "name": "expected score (band: 95 %)", **self.at}, line]
 
     def _arms(self) -> list[dict[str, Any]]:
         """Confirmed arms, and the off arm that is compared with: at a place of its own where the axis cannot hold its value."""
