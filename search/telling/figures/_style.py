@@ -10,7 +10,6 @@ from typing import Any
 
 from objectives.base import Knob, State, lowered
 from search.choosing.answer import Row
-from search.choosing.arms import t_quantile
 from search.choosing.words import number
 from search.telling import lambda_curve
 from search.telling.view import View, short
@@ -194,8 +193,10 @@ def exported_score(view: View) -> float:
 
 def mean_bar(scores: Mapping[int, float], colour: str) -> dict[str, Any]:
     """The 95 % interval of the mean of an arm's scores by seed, as plotly's error bar: ± t(0.975, n − 1) s / √n; nothing of one seed."""
+    from scipy.special import stdtrit  # the quantile of Student's t; scipy.stats, which has it too, takes a second to import
+
     values = list(scores.values())
-    half = t_quantile(0.975, len(values) - 1) * stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    half = float(stdtrit(len(values) - 1, 0.975)) * stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
     return {"type": "data", "array": [half], "color": colour, "thickness": 1.8, "width": 5}
 
 
