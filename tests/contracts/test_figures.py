@@ -154,3 +154,4 @@ def test_a_report_of_five_thousand_members_is_small() -> None:
     assert len(text.encode()) < 6_000_000
     dots = [trace for trace in figures.module("curve").figure(many)["data"] if str(trace["name"]).startswith("search: ")]
     assert sum(len(trace["x"]) for trace in dots) == 5000
+    assert all(isinstance(text, int) for trace in dots for text in trace["text"]), "of so many a dot says its number only"
