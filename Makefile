@@ -9,7 +9,7 @@ export OMP_NUM_THREADS := 1
 export PYTHONDONTWRITEBYTECODE :=
 PYTEST = $(BIN)/python tests/cpu_seconds.py --name 'make $@' $(BIN)/python -m pytest $(ARGS)
 
-.PHONY: sweep test test-slow test-all test-portable test-cluster test-gpu oracles lint format bench bench-population study published clean
+.PHONY: sweep test test-slow test-all test-portable test-cluster test-gpu oracles lint format bench bench-population study published notebook clean
 
 # Installs once; again only when what is to be installed changes.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -72,6 +72,11 @@ study: $(VENV)/.installed
 # Published numbers, measured again: DATA holds MNIST/raw, FOLDER keeps what is done, OUT takes the results as JSON. Hours; see docs/published.md.
 published: $(VENV)/.installed
 	$(BIN)/python -m tests.published $(SCRIPTS) $(if $(DATA),--data $(DATA)) $(if $(FOLDER),--folder $(FOLDER)) $(if $(OUT),--out $(OUT))
+
+# docs/example.ipynb, executed: a sweep of a minute, and the figures as pictures beside the interactive ones.
+notebook: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[notebook,figures]'
+	$(BIN)/python docs/notebook.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

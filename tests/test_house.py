@@ -37,6 +37,9 @@ HOMES = {
     "mlflow": ("infra/tracking/",),
     "sqlalchemy": ("infra/catalogue/", "infra/migrations/"),
     "torch": ("objectives/",),
+    "plotly": ("search/telling/",),
+    "kaleido": ("search/telling/notebook.py",),
+    "pandas": ("search/telling/",),
 }
 
 
@@ -171,7 +174,7 @@ def test_importing_search_and_reading_an_objective_load_nothing_heavy() -> None:
         "import sys, search, search.spec.reading, search.choosing.verdict\n"
         "from objectives.registry import load\n"
         "for name in ('vae', 'gan', 'autoencoder', 'toy'): load(name).knobs\n"
-        "heavy = {'torch', 'ray', 'mlflow', 'optuna', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
+        "heavy = {'torch', 'ray', 'mlflow', 'optuna', 'sklearn', 'matplotlib', 'plotly', 'pandas'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     done = run(code)

@@ -114,7 +114,7 @@ def mean_of(values: Sequence[float]) -> dict[str, float]:
     return {"mean": float(np.mean(values)), "se": error, "n": len(values)}
 
 
-def t_quantile(probability: float, df: int) -> float:
+def t_quantile(probability: float, df: float) -> float:
     """Student's t; infinite without degrees of freedom, so that an interval from one seed is open."""
     if df < 1:
         return math.inf

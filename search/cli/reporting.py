@@ -20,7 +20,9 @@ _QUERY_HELP = "Comparisons joined by `and`, as MLflow's search box takes them: \
 
 def report(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A sweep.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="The HTML file (default: NAME.html).")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The HTML file (default: report.html among the sweep's reports in its home).")
+    ] = None,
     figures: Annotated[
         Path | None, typer.Option("--figures", metavar="DIR", help="Also every figure as PDF and PNG (extra `figures`, and a Chromium).")
     ] = None,

@@ -66,7 +66,9 @@ def print_answer(
     option = f" --home {home}" if home else ""
     console.print("where to look next:", style="dim")
     if files:
-        console.print(Text.assemble(f"  {files}", ("   # the λ curve, the config and the answer as files", "dim")), soft_wrap=True)
+        console.print(
+            Text.assemble(f"  {files}", ("   # the report, the λ curve, the config and the answer as files", "dim")), soft_wrap=True
+        )
     for command, why in _next_steps(name, option):
         console.print(Text.assemble(f"  {command}", (f"   # {why}", "dim")), soft_wrap=True)
 

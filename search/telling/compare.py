@@ -12,27 +12,22 @@ from infra.storage import Home
 from objectives.base import lowered
 from objectives.registry import names
 from search.asking.space import AGAINST_NOTHING, OFF_ARM
-from search.choosing.answer import Answer
+from search.choosing.answer import Answer, LambdaAnswer
 from search.choosing.arms import t_quantile
 from search.choosing.findings import Interval
 from search.choosing.words import number
 from search.running.ledger import SOURCES
 from search.telling import notebook
-from search.telling.promised import contents
+from search.telling.promised import measured_by
 from search.telling.view import View
 
-# Keys of a spec that decide what a number means beside the model and its λ, as people call them.
-_MEANING = {
-    "metric": "the score",
-    "likelihood": "the likelihood",
-    "features": "the features",
-    "latents": "the latents",
-    "score": "the epoch whose weights are scored",
-    "budget.epochs": "the epochs of a training",
+# What decides the meaning of a score, as people call it.
+_WORDS = {
+    "kept weights": "the epoch whose weights are scored",
+    "epochs": "the epochs of a training",
     "dataset.name": "the data set",
     "dataset.train_size": "the size of the training split",
 }
-_PLACES = ("dataset.root", "dataset.path")  # where data lies; its content is compared instead
 _NOT_ASKED = ("provenance", "promise")
 
 
@@ -125,6 +120,8 @@ def _flat(spec: Mapping[str, Any], head: str = "") -> dict[str, Any]:
 def _text(value: Any) -> str:
     if value is None:
         return "–"
+    if isinstance(value, float):
+        return f"{value:g}"
     return ", ".join(str(one) for one in value) if isinstance(value, list | tuple) else str(value)
 
 
@@ -142,19 +139,18 @@ def _facts(view: View) -> dict[str, str]:
     if answer is None:
         return {"status": f"{view.sweep.status}, no answer", "cost": cost}
     found = {"status": view.sweep.status, "verdict": answer.verdict_word}
-    found |= {f"exported {one.name}": _exported(answer, one.name) for one in answer.lambdas}
+    found |= {f"exported {one.name}": _exported(answer, one) for one in answer.lambdas}
     if answer.against != AGAINST_NOTHING:
-        which = " of the best λ, which is not exported" if answer.recommended_arm == OFF_ARM != answer.arm else ""
+        which = " of the best λ, which is not exported" if answer.keeps_off and answer.arm != OFF_ARM else ""
         found["effect"] = f"{answer.effect.words()}{which}"
     found |= {"score": answer.score_label or answer.score_name, "promise": answer.promise.words(), "cost": cost}
     return found
 
 
-def _exported(answer: Answer, name: str) -> str:
-    one = next(one for one in answer.lambdas if one.name == name)
-    value = float(answer.recommended.get(name, one.off))
-    if answer.recommended_arm == OFF_ARM:
-        return f"{number(value)} (off)" if answer.against != AGAINST_NOTHING else number(value)
+def _exported(answer: Answer, one: LambdaAnswer) -> str:
+    value = answer.exported[one.name]
+    if answer.keeps_off:
+        return f"{number(value)} ({one.against})" if answer.against != AGAINST_NOTHING else number(value)
     return f"{number(value)} {one.interval()}"
 
 
@@ -162,26 +158,19 @@ def _exported(answer: Answer, name: str) -> str:
 
 
 def not_comparable(one: View, other: View) -> list[str]:
-    """Why the scores of two sweeps are not of one kind; empty where they are."""
+    """Because of what the scores of two sweeps are not of one kind; empty where they are."""
     found = [f"the answer of {view.name}, which is not there yet" for view in (one, other) if view.answer is None]
-    first, second = (_flat(view.sweep.spec) for view in (one, other))
-    for key, words in _MEANING.items():
-        mine, its = (_meaning(spec, key) for spec in (first, second))
-        if mine != its:
-            found.append(f"{words} ({mine} and {its})")
+    metrics = [", ".join(f"{each.name}{' (higher is better)' * (each.better == 'higher')}" for each in view.asked) for view in (one, other)]
+    found += [f"the score ({metrics[0]} and {metrics[1]})"] if metrics[0] != metrics[1] else []
+    first, second = (measured_by(view.sweep.spec, view.sweep.facts) for view in (one, other))
+    for key in dict.fromkeys([*first, *second]):
+        if first.get(key) != second.get(key) and (key != "data" or first.get("dataset.name") == second.get("dataset.name")):
+            values = f" ({_text(first.get(key))} and {_text(second.get(key))})"
+            found.append("the content of the data" if key == "data" else f"{_WORDS.get(key, f'the {key}')}{values}")
     labels = [view.answer.score_label if view.answer is not None else "" for view in (one, other)]
-    if all(labels) and labels[0] != labels[1]:
+    if all(labels) and labels[0] != labels[1] and metrics[0] == metrics[1]:
         found.append(f"what the score stands for ({labels[0]} and {labels[1]})")
-    digests = [contents(view.sweep.facts) for view in (one, other)]
-    if all(digests) and digests[0] != digests[1] and first.get("dataset.name") == second.get("dataset.name"):
-        found.append("the content of the data")
     return found + _own(one, other)
-
-
-def _meaning(spec: Mapping[str, Any], key: str) -> str:
-    """A value of a flat spec, as text; of a key that has parts (scores with their directions) all of them."""
-    parts = [f"{name.removeprefix(f'{key}.')}, {value} is better" for name, value in spec.items() if name.startswith(f"{key}.")]
-    return "; ".join(parts) or _text(spec.get(key))
 
 
 def _own(one: View, other: View) -> list[str]:

@@ -201,7 +201,7 @@ def write_reports(name: str, spec: Spec, answer: Answer, table: Sequence[Row], c
     title = f"{spec.objective} · {spec.model or ''} · {spec.dataset.name}"
     lambda_curve.draw(answer, table, picture, f"{title}: {answer.verdict_word}")
     trade = getattr(spec.trained, "trade", None)
-    whole = report.write(view.read(row, members, catalogue, home, config, answer), folder / "report.html")
+    whole = report.write(view.read(row, members, catalogue, home, config, answer, trade), folder / "report.html")
     drawn = [exported, stored, picture, whole]
     if answer.front is not None and len(answer.front.metrics) == 2:  # of more there is no one picture
         named = f"{title}: {' and '.join(answer.front.metrics)}"

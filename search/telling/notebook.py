@@ -111,7 +111,7 @@ def report(
 
     Args:
         name: the sweep.
-        path: the HTML file; None: `NAME.html` in the current folder.
+        path: the HTML file; None: `report.html` among the reports of the sweep in its home, where the end of a sweep writes it.
         figures: a folder for each figure as PDF and PNG. This needs the extra `figures` and a Chromium or Chrome.
         price_per_hour: what an hour of training costs; then the report says what the sweep cost.
         home: where the sweep is kept.
@@ -121,9 +121,10 @@ def report(
     """
     if price_per_hour is not None and not (math.isfinite(price_per_hour) and price_per_hour >= 0):
         raise InfraError(f"A price per hour is a number that is not negative; got {price_per_hour}.")
+    home = home or Home.open()
     found = replace(view(name, home=home), per_hour=price_per_hour)
     pictures = written(found, Path(figures)) if figures is not None else []
-    return [page.write(found, Path(path) if path is not None else Path(f"{name}.html")), *pictures]
+    return [page.write(found, Path(path) if path is not None else home.reports(name) / "report.html"), *pictures]
 
 
 def written(found: View, folder: Path) -> list[Path]:

@@ -104,18 +104,18 @@ def _card(name: str, value: str, more: str = "", kind: str = "") -> str:
 
 
 def _cards(view: View, answer: Answer) -> Iterator[tuple[str, ...]]:
-    off = answer.recommended_arm == OFF_ARM
+    off = answer.keeps_off
     for one in answer.lambdas:
-        value = answer.recommended.get(one.name, one.off)
+        value = answer.exported[one.name]
         unit = "" if one.unit in ("", "1") else f" ({one.unit})"
         is_off = value == one.off and answer.against != AGAINST_NOTHING
         name = f"exported {one.name}{unit}{', off' if is_off else ''}"
         more = "" if off or one.switched_off else f"the best lies in {one.interval()} with 95 %"
         more = f"the best of the others is {number(one.value)}; it is not exported" if off and answer.arm != OFF_ARM else more
-        yield name, number(float(value)), more, "exported"
+        yield name, number(value), more, "exported"
     if answer.against != AGAINST_NOTHING:
         paired = f"{number(answer.effect.low)} to {number(answer.effect.high)} with 95 %, {answer.effect.seeds} paired seeds"
-        which = "" if not off or answer.arm == OFF_ARM else "best λ, not exported: "
+        which = "" if not off or answer.arm == OFF_ARM else "by the best with λ on, which is not exported: "
         yield f"gain over {answer.rival}", number(answer.effect.mean), which + paired
     width = answer.promise.high - answer.promise.low
     ends = f"{number(answer.promise.low, width)} to {number(answer.promise.high, width)} with 95 %, {answer.score_name}"
@@ -143,8 +143,8 @@ def printed(view: View) -> str:
     from rich.console import Console
 
     assert view.answer is not None
-    out = io.StringIO()
-    answer_text.print_answer(Console(file=out, width=118), view.name, view.answer, details=True)
+    out = io.StringIO()  # and not the notebook that asks for the report: rich would print there
+    answer_text.print_answer(Console(file=out, width=118, force_jupyter=False), view.name, view.answer, details=True)
     return out.getvalue().partition("where to look next:")[0].strip()
 
 

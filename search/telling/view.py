@@ -24,6 +24,7 @@ from search.spec.several import Asked, asked, own_sign
 from search.telling.promised import final_seeds
 
 Item = TypeVar("Item")
+TABLE = "pareto.csv"  # what a sweep leaves of quality against cost
 CURVES = 300  # members whose learning curves are read: all that were confirmed, then searched ones evenly over their order
 
 
@@ -137,7 +138,7 @@ class View:
         """The arm that is exported; empty where there is no answer."""
         if self.answer is None:
             return ""
-        return self.off_arm or OFF_ARM if self.answer.recommended_arm == OFF_ARM else self.answer.recommended_arm
+        return self.off_arm or OFF_ARM if self.answer.keeps_off else self.answer.recommended_arm
 
     def scores(self, arm: str) -> dict[int, float]:
         """The final scores of an arm by seed, on the seeds that judge (all confirmed seeds where none of them is known)."""
@@ -166,6 +167,7 @@ def view_of(
     config: str = "",
     folder: Path | None = None,
     answer: Answer | None = None,
+    trade: tuple[str, str, str] | None = None,
 ) -> View:
     """The view of a sweep from its rows as the catalogue has them.
 
@@ -176,6 +178,7 @@ def view_of(
         config: the exported file.
         folder: where its reports are.
         answer: the answer, if the row does not have it yet.
+        trade: what the objective trades, if that is known already.
     """
     if answer is None and sweep.answer is not None:
         answer = Answer.from_dict(sweep.answer)
@@ -193,7 +196,7 @@ def view_of(
         reasons={row.number: row.reason.splitlines()[0] for row in members if row.reason},
         config=config,
         strip=strip if strip is not None and strip.is_file() else None,
-        trade=_trade(sweep.objective),
+        trade=trade or _trade(sweep.objective, folder),
     )
 
 
@@ -205,16 +208,22 @@ def with_curves(members: Collection[MemberRow]) -> list[int]:
 
 
 def read(
-    sweep: SweepRow, members: Sequence[MemberRow], catalogue: Catalogue, home: Home, config: str = "", answer: Answer | None = None
+    sweep: SweepRow,
+    members: Sequence[MemberRow],
+    catalogue: Catalogue,
+    home: Home,
+    config: str = "",
+    answer: Answer | None = None,
+    trade: tuple[str, str, str] | None = None,
 ) -> View:
     """The view of a sweep whose rows are read already. Its learning curves are read now."""
     curves = catalogue.rung_scores(sweep.name, with_curves(members))
-    return view_of(sweep, members, curves, config=config, folder=home.reports(sweep.name), answer=answer)
+    return view_of(sweep, members, curves, config=config, folder=home.reports(sweep.name), answer=answer, trade=trade)
 
 
-def _trade(objective: str) -> tuple[str, str, str] | None:
-    """The trade of an objective of ours. A user's file is not loaded for a picture."""
-    if objective not in names("objective"):
+def _trade(objective: str, folder: Path | None) -> tuple[str, str, str] | None:
+    """The trade of an objective of ours that has left its table. Others are not loaded: that takes time, and a user's file may be gone."""
+    if folder is None or not (folder / TABLE).is_file() or objective not in names("objective"):
         return None
     with suppress(ObjectiveError):
         found: tuple[str, str, str] | None = getattr(load(objective), "trade", None)

@@ -88,8 +88,9 @@ def _what_is_shown_as_exported_is_what_the_answer_recommends(seen: View) -> None
     values = [seen.answer.recommended[knob.name] for knob in seen.lambdas]
     assert [trace["x"][0] for trace in stars] == (values if stars else [])
     assert bool(stars) == (seen.answer.promise.mean == seen.answer.promise.mean), "no star only where nothing is promised"
-    diamonds = [trace for trace in shown["curve"]["data"] if str(trace.get("name")).startswith("best λ")]
-    assert bool(diamonds) == (seen.answer.recommended_arm == OFF_ARM != seen.answer.arm)
+    diamonds = [trace for trace in shown["curve"]["data"] if str(trace.get("name")).startswith("best with λ on")]
+    others = [one for one in seen.answer.lambdas if one.value != seen.answer.exported[one.name] and not one.switched_off]
+    assert len(diamonds) == (len(others) if seen.answer.arm != OFF_ARM else 0), "what is best and not exported has a mark of its own"
     page = report.html(seen, "")
     assert f">{seen.answer.verdict_word}</span>" in page
     for value in values:
@@ -153,3 +154,4 @@ def test_a_report_of_five_thousand_members_is_small() -> None:
     assert len(text.encode()) < 6_000_000
     dots = [trace for trace in figures.module("curve").figure(many)["data"] if str(trace["name"]).startswith("search: ")]
     assert sum(len(trace["x"]) for trace in dots) == 5000
+    assert all(isinstance(text, int) for trace in dots for text in trace["text"]), "of so many a dot says its number only"

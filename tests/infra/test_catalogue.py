@@ -193,6 +193,12 @@ def test_a_report_is_stored_once(sweep: Catalogue) -> None:
     assert [(row.epoch, row.rung_score) for row in sweep.reports("s", 1)] == [(1, 5.0), (2, 4.0)]
 
 
+def test_rung_scores_are_those_of_the_reports_of_some_members(sweep: Catalogue) -> None:
+    sweep.add_reports("s", [ReportRow(1, 2, 4.0), ReportRow(1, 1, 5.0), ReportRow(0, 1, 6.0), ReportRow(0, 2), ReportRow(2, 1, 7.0)])
+    assert sweep.rung_scores("s", [0, 1]) == {0: {1: 6.0}, 1: {1: 5.0, 2: 4.0}}, "a report without one is left out"
+    assert sweep.rung_scores("s", []) == {} and list(sweep.rung_scores("s", [1])[1]) == [1, 2]
+
+
 def test_a_taken_number_stores_nothing(sweep: Catalogue) -> None:
     with pytest.raises(InfraError, match="number is used once"):
         sweep.add_members("s", [MemberRow(8, {}, 1), MemberRow(1, {}, 1)])

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+import search
 from infra.catalogue import MemberRow
 from infra.storage import Home
 from search.choosing.answer import Answer
@@ -71,6 +72,10 @@ def test_all_say_what_is_exported(verdict: str, homes: dict[str, tuple[Home, Ans
     shown = told(home, "show", "one")
     assert (f"l2={value:.3g}" if value else "(arm off)") in shown
     assert str(home.reports("one")) in shown, "the last lines name where the pictures are"
+    page = (home.reports("one") / "report.html").read_text(encoding="utf-8")
+    assert f'<div class="value">{number(value)}</div>' in page and f">{verdict}</span>" in page
+    (star,) = [trace for trace in search.plot.curve("one", home=home).data if trace.name == "exported"]
+    assert (star.x[0] == value or value == 0) and star.y[0] == answer.recommended_score
 
 
 @pytest.mark.parametrize("verdict", SWEEPS)

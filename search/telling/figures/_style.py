@@ -10,7 +10,6 @@ from typing import Any
 
 from objectives.base import Knob, State, lowered
 from search.choosing.answer import Row
-from search.choosing.arms import t_quantile
 from search.choosing.words import number
 from search.telling import lambda_curve
 from search.telling.view import View, short
@@ -133,8 +132,8 @@ class Scale:
         title = f"{self.knob.name}{unit}{', log scale' if self.knob.log else ''}"
         if not self.knob.log:
             edge = 0.04 * (self.high - self.low) or 1.0
-            ticks = {"tickvals": list(self.knob.choices)} if self.knob.choices else {}
-            return axis(title, range=[self.low - edge, self.high + edge], **ticks, **more)
+            marked = {"tickvals": list(self.knob.choices)} if self.knob.choices else {}
+            return axis(title, range=[self.low - edge, self.high + edge], **marked, **more)
         first, edge = self.low if self.gutter is None else self.gutter, (self.high / self.low) ** 0.04
         ticks = _log_ticks(self.low, self.high)
         texts = [f"{tick:g}" for tick in ticks]
@@ -189,13 +188,15 @@ def beyond(view: View, value: float, limits: tuple[float, float]) -> bool:
 
 def exported_score(view: View) -> float:
     """What the exported config scored on the seeds that judge, on average; NaN where there is none."""
-    return view.answer.promise.mean if view.answer is not None else math.nan
+    return view.answer.recommended_score if view.answer is not None else math.nan
 
 
 def mean_bar(scores: Mapping[int, float], colour: str) -> dict[str, Any]:
     """The 95 % interval of the mean of an arm's scores by seed, as plotly's error bar: ± t(0.975, n − 1) s / √n; nothing of one seed."""
+    from scipy.special import stdtrit  # the quantile of Student's t; scipy.stats, which has it too, takes a second to import
+
     values = list(scores.values())
-    half = t_quantile(0.975, len(values) - 1) * stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    half = float(stdtrit(len(values) - 1, 0.975)) * stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
     return {"type": "data", "array": [half], "color": colour, "thickness": 1.8, "width": 5}
 
 
@@ -213,5 +214,5 @@ def arm_words(view: View, arm: str) -> str:
     values = ", ".join(f"{knob.name} = {number(float(config[knob.name]))}" for knob in view.lambdas if knob.name in config)
     marks = []
     if answer is not None:
-        marks = ["exported"] if arm == view.exported_arm else ["best λ, not exported"] if arm == answer.arm else []
+        marks = ["exported"] if arm == view.exported_arm else ["best with λ on, not exported"] if arm == answer.arm else []
     return f"{arm}: {values}{f' ({marks[0]})' if marks else ''}" if values else arm

@@ -56,7 +56,7 @@ def about(view: View) -> str:
     told += " Line and band: the expected score over λ with 95 %, all other knobs as in the best config. "
     told += "Bars: means over fresh seeds with 95 %; the star is what is exported. "
     told += "Bars may overlap although a difference is sure: the verdict compares seed by seed (see below)."
-    if view.answer.recommended_arm == OFF_ARM and view.answer.arm != OFF_ARM:
+    if view.answer.keeps_off and view.answer.arm != OFF_ARM:
         told += " The diamond is the best λ that was found; it is not exported."
     return told
 
@@ -111,6 +111,38 @@ def _once_in_legend(traces: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(traces)
 
 
+def _expected(curve: Mapping[str, Any], name: str, at: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The expected score over λ, and its band."""
+    grid = list(curve["grid"])
+    if not grid:
+        return []
+    step = max(1, len(grid) // 150)
+    places = sorted({*range(0, len(grid), step), len(grid) - 1})
+    x, mean = [grid[place] for place in places], [curve["mean"][place] for place in places]
+    line = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": x,
+        "y": mean,
+        "name": "expected score (band: 95 %)",
+        "line": {"color": BLUE, "width": 2.2},
+        "hovertemplate": f"{name} %{{x:.3g}}<br>expected %{{y:.4g}}<extra></extra>",
+        **at,
+    }
+    if not all(math.isfinite(y) for end in ("low", "high") for y in curve[end]):
+        return [line]
+    band = [curve["high"][place] for place in places] + [curve["low"][place] for place in reversed(places)]
+    whole: dict[str, Any] = {
+        "type": "scatter",
+        "mode": "none",
+        "x": x + x[::-1],
+        "y": band,
+        "fill": "toself",
+        "fillcolor": "rgba(0, 114, 178, 0.15)",
+    }
+    return [{**whole, "hoverinfo": "skip", "showlegend": False, "name": "expected score (band: 95 %)", **at}, line]
+
+
 class _Panel:
     """One λ."""
 
@@ -134,7 +166,14 @@ class _Panel:
 
     def traces(self) -> list[dict[str, Any]]:
         """From the ground up."""
-        return [*self._members(), *self._fresh(), *self._line(), *self._arms(), *self._best(), *self._exported()]
+        return [
+            *self._members(),
+            *self._fresh(),
+            *_expected(self.curve, self.knob.name, self.at),
+            *self._arms(),
+            *self._best(),
+            *self._exported(),
+        ]
 
     def shapes(self) -> list[dict[str, Any]]:
         """The off arm's mean, and the margin around it."""
@@ -209,40 +248,11 @@ class _Panel:
                 found.append(self._dots(rows, f"fresh seeds: {state}", marker))
         return found
 
-    def _line(self) -> list[dict[str, Any]]:
-        grid = list(self.curve["grid"])
-        if not grid:
-            return []
-        step = max(1, len(grid) // 150)
-        places = sorted({*range(0, len(grid), step), len(grid) - 1})
-        x, mean = [grid[place] for place in places], [self.curve["mean"][place] for place in places]
-        line = {
-            "type": "scatter",
-            "mode": "lines",
-            "x": x,
-            "y": mean,
-            "name": "expected score (band: 95 %)",
-            "line": {"color": BLUE, "width": 2.2},
-            "hovertemplate": f"{self.knob.name} %{{x:.3g}}<br>expected %{{y:.4g}}<extra></extra>",
-            **self.at,
-        }
-        if not all(math.isfinite(y) for end in ("low", "high") for y in self.curve[end]):
-            return [line]
-        band = [self.curve["high"][place] for place in places] + [self.curve["low"][place] for place in reversed(places)]
-        whole: dict[str, Any] = {
-            "type": "scatter",
-            "mode": "none",
-            "x": x + x[::-1],
-            "y": band,
-            "fill": "toself",
-            "fillcolor": "rgba(0, 114, 178, 0.15)",
-        }
-        return [{**whole, "hoverinfo": "skip", "showlegend": False, "name": "expected score (band: 95 %)", **self.at}, line]
-
     def _arms(self) -> list[dict[str, Any]]:
         """Confirmed arms, and the off arm that is compared with: at a place of its own where the axis cannot hold its value."""
         judged = (self.view.off_arm, self.view.exported_arm, self.answer.arm if self.answer is not None else "")
-        points = [point for point in self.curve["points"] if point["arm"] not in judged and self.scale.at(point["value"]) is not None]
+        points = [point for point in self.curve["points"] if point["arm"] not in judged and math.isfinite(point["mean"])]
+        points = [point for point in points if self.scale.at(point["value"]) is not None]
         found = [self._bars(points, "other arms, mean with 95 %", BLUE, "circle")] if points else []
         off = self.answer.off_score if self.answer is not None else math.nan
         if math.isfinite(off) and self.told is not None and self.scale.at(self.told.off) is not None:
@@ -292,11 +302,11 @@ class _Panel:
                 "opacity": 0.9,
             }
             found.append({**bar, "name": name, "hovertext": f"{one.name} {one.interval()}", "hoverinfo": "text", **self.at})
-        if answer.recommended_arm == OFF_ARM:
+        if answer.exported[one.name] != one.value:
             marker = {"symbol": "diamond", "size": 12, "color": ORANGE, "line": {"color": "white", "width": 1.2}}
             text = f"best λ that was found, not exported<br>{one.name} {number(one.value)}"
             score, arm = (answer.best_score, answer.arm) if one.alone is None else (one.score, one.arm)
-            found.append(self._one(one.value, score, "best λ, not exported", marker, text, arm))
+            found.append(self._one(one.value, score, "best with λ on, not exported", marker, text, arm))
         return found
 
     def _exported(self) -> list[dict[str, Any]]:

@@ -92,8 +92,8 @@ def _log(knob: Knob, numbers: list[float]) -> dict[str, Any]:
     on = [value for value in numbers if value > 0] or [1.0]
     low, high = math.log10(min(on)), math.log10(max(on))
     off = low - 0.15 * ((high - low) or 1.0)
-    ticks = [float(place) for place in range(math.ceil(low), math.floor(high) + 1)]
-    if len(ticks) < 2:
+    ticks = sorted({low, *map(float, range(math.ceil(low), math.floor(high) + 1)), high})
+    if len(ticks) < 4:
         ticks = [low + (high - low) * step / (TICKS - 1) for step in range(TICKS)] if high > low else [low]
     texts = [f"{10**tick:.2g}" for tick in ticks]
     lost = any(value <= 0 for value in numbers)
