@@ -24,7 +24,8 @@ from objectives.data._kinds import ImageSet
 from objectives.draws import Fixed
 from objectives.metrics._subject import Subject
 from objectives.models._borrowed import Borrowed
-from objectives.terms import AT_ONCE, Net, as_is
+from objectives.parts import AT_ONCE
+from objectives.terms import Net, as_is
 from objectives.training import checkpoint
 from objectives.training.mathematics import Mathematics
 

@@ -31,6 +31,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return found
 
 
+@pytest.mark.slow  # MLflow makes its tables, and a graph is traced
 def test_the_model_comes_back_from_the_registry_with_lagrange_and_without(home: Home) -> None:
     import mlflow
 
@@ -56,6 +57,7 @@ def test_the_model_comes_back_from_the_registry_with_lagrange_and_without(home: 
     assert again.version == "1" and again.champion and again.why == "it is already"
 
 
+@pytest.mark.slow
 def test_what_is_not_there_is_said_in_one_sentence(home: Home, tmp_path: Path) -> None:
     with pytest.raises(InfraError, match=r"could not be asked for models:/nothing@champion"):
         load("models:/nothing@champion", home=home)
