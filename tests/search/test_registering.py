@@ -51,6 +51,7 @@ def test_the_model_comes_back_from_the_registry_with_lagrange_and_without(home: 
     finally:
         mlflow.set_tracking_uri("")
         mlflow.set_registry_uri("")
+    assert not Path("mlruns").exists(), "all files are in the home"
     files = [path.name for path in home.artifacts.rglob("*") if path.is_file()]
     assert "model.pt2" in files and not [name for name in files if name.endswith((".pkl", ".pth", ".pickle"))], "nothing pickled"
     again = register("ae", home=home)
