@@ -84,17 +84,20 @@ class Registry:
         with self._spoken("written"), self._in_place(mlflow):
             if not self._client.search_registered_models(filter_string=f"name = '{name}'"):
                 self._client.create_registered_model(name)
+            run = self._run(sweep)
+            # Made here, for MLflow would put it into whatever experiment this process works in.
+            empty = self._client.create_logged_model(run.experiment_id, name=name, source_run_id=run.run_id, tags=dict(logged.tags))
             info = mlflow.pytorch.log_model(
                 logged.module,
                 name=name,
-                run_id=self._run(sweep),
+                model_id=empty.model_id,
+                run_id=run.run_id,
                 registered_model_name=name,
                 signature=signature,
                 input_example=logged.takes,
                 serialization_format="pt2",
                 extra_files=[str(path) for path in logged.files],
                 pip_requirements=list(NEEDS),
-                tags=dict(logged.tags),
                 validate_serving_input=False,
             )
             number = str(info.registered_model_version)
@@ -118,15 +121,15 @@ class Registry:
     def _version(self, name: str, number: str) -> Version:
         return Version(name, number, dict(self._client.get_model_version(name, number).tags))
 
-    def _run(self, sweep: str) -> str:
-        """The run of a sweep."""
+    def _run(self, sweep: str) -> Any:
+        """The run of a sweep: its id and that of its experiment."""
         experiments = [one.experiment_id for one in self._client.search_experiments()]
         wanted = f"tags.`lagrange.sweep` = '{sweep}'"
         found = self._client.search_runs(experiments, wanted, max_results=5000, order_by=["start_time DESC"])
-        own = [run.info.run_id for run in found if "lagrange.member" not in run.data.tags]
+        own = [run.info for run in found if "lagrange.member" not in run.data.tags]
         if not own:
             raise InfraError(f"A model is logged with the run of its sweep; MLflow at {strip_password(self._uri)} holds none of {sweep!r}.")
-        return str(own[0])
+        return own[0]
 
     @contextmanager
     def _in_place(self, mlflow: Any) -> Iterator[None]:

@@ -75,7 +75,7 @@ class Borrowed(nn.Module):
             found = _encoded(self.module, form, x) if form.half == "encoder" else _decoded(self.module, form, x)
         else:
             found = called(self.module, form, x, hidden)
-        return LINKS[form.link](one(found, len(x), form.gives))
+        return LINKS[form.link](one(found, x.shape[0], form.gives))  # `len` would fix the number of rows of a graph
 
 
 def ignores_hook(parts: Sequence[nn.Module]) -> str:
@@ -88,7 +88,7 @@ def ignores_hook(parts: Sequence[nn.Module]) -> str:
 
 def called(module: nn.Module, form: Form, x: Tensor, hidden: Hook) -> Any:
     """What the module itself makes of flat rows x."""
-    x = x.reshape(len(x), *form.view) if form.view else x
+    x = x.reshape(x.shape[0], *form.view) if form.view else x
     method: Callable[..., Any] = module if form.method == "forward" else getattr(module, form.method)
     return method(x, hidden) if form.hidden else method(x)
 

@@ -31,6 +31,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return found
 
 
+@pytest.mark.slow  # MLflow makes its tables, and a graph is traced
 def test_the_model_comes_back_from_the_registry_with_lagrange_and_without(home: Home) -> None:
     import mlflow
 
@@ -50,12 +51,14 @@ def test_the_model_comes_back_from_the_registry_with_lagrange_and_without(home: 
     finally:
         mlflow.set_tracking_uri("")
         mlflow.set_registry_uri("")
+    assert not Path("mlruns").exists(), "all files are in the home"
     files = [path.name for path in home.artifacts.rglob("*") if path.is_file()]
     assert "model.pt2" in files and not [name for name in files if name.endswith((".pkl", ".pth", ".pickle"))], "nothing pickled"
     again = register("ae", home=home)
     assert again.version == "1" and again.champion and again.why == "it is already"
 
 
+@pytest.mark.slow
 def test_what_is_not_there_is_said_in_one_sentence(home: Home, tmp_path: Path) -> None:
     with pytest.raises(InfraError, match=r"could not be asked for models:/nothing@champion"):
         load("models:/nothing@champion", home=home)
