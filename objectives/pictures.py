@@ -279,8 +279,7 @@ def _font(size: int) -> FreeTypeFont:
 
     found = importlib.util.find_spec("matplotlib")
     path = Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf" if found and found.origin else Path()
-    found_font: Any = ImageFont.truetype(str(path), size) if path.is_file() else ImageFont.load_default(size)
-    font: FreeTypeFont = found_font
+    font: FreeTypeFont = ImageFont.truetype(str(path), size) if path.is_file() else ImageFont.load_default(size)
     return font
 
 
