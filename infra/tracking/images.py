@@ -24,6 +24,22 @@ def stem(key: str, step: int, ms: int, run: str) -> str:
     return f"{key}+step+{step}+timestamp+{ms}+{uuid.uuid5(uuid.NAMESPACE_OID, f'{run}/{key}/{step}')}"
 
 
+def send_all(
+    client: Any, runs: Mapping[int, Any], records: Sequence[Mapping[str, Any]], drawn: Callable[[Path], Any] | None, home: Path
+) -> list[str]:
+    """Send the images among these records, run by run. A run that MLflow has not heard of is left out: pictures alone make no run.
+
+    Paths may be relative to `home`. Returns and raises what `send` does.
+    """
+    wrong: list[str] = []
+    news = [{**record, "path": home / record["path"]} for record in records if record["kind"] == "image"]
+    for number in dict.fromkeys(record["run"] for record in news if record["run"] in runs):
+        mine, run = [record for record in news if record["run"] == number], runs[number]
+        wrong += send(client, run.id, mine, drawn, tagged=run.pictured)
+        run.pictured = True
+    return wrong
+
+
 def send(
     client: Any, run: str, records: Sequence[Mapping[str, Any]], drawn: Callable[[Path], Any] | None, *, tagged: bool = True
 ) -> list[str]:

@@ -116,7 +116,7 @@ class Writer:
                     self._send_artifact(record)
                 elif record["kind"] == "experiment":
                     tag_experiment(self._client, self._experiment, record["tags"], self._experiment_tags)
-            self._send_images([record for record in records if record["kind"] == "image"])
+            self.refused += images.send_all(self._client, self._runs or {}, records, self._drawn, self._artifact_root.parent)
         self._spool.confirm(offset, {"experiment": self._experiment_name})
         return True
 
@@ -280,13 +280,6 @@ class Writer:
             self._runs[SWEEP_RUN] = _Run(self._create(SWEEP_RUN, _News(record["ms"])))
         run = self._runs.get(record["run"], self._runs[SWEEP_RUN])
         self._client.log_artifact(run.id, str(path), record["folder"] or None)
-
-    def _send_images(self, records: list[dict[str, Any]]) -> None:
-        for number in dict.fromkeys(record["run"] for record in records):
-            mine = [{**one, "path": self._artifact_root.parent / one["path"]} for one in records if one["run"] == number]
-            if run := (self._runs or {}).get(number):  # pictures alone make no run
-                self.refused += images.send(self._client, run.id, mine, self._drawn, tagged=run.pictured)
-                run.pictured = True
 
 
 def _sorted_out(records: list[dict[str, Any]]) -> dict[int, _News]:
