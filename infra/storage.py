@@ -188,6 +188,10 @@ class Home:
         """The member's samples or reconstructions."""
         return self.member(sweep, number) / "picture.png"
 
+    def sheets(self, sweep: str, number: int) -> Path:
+        """The folder of the small sheets that a member shows, one for an epoch."""
+        return self.member(sweep, number) / "sheets"
+
     def reports(self, sweep: str) -> Path:
         """The folder of everything written about a whole sweep."""
         return self.root / "reports" / sweep_name(sweep)

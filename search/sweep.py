@@ -27,7 +27,7 @@ from search.running.plan import Plan, books, ended
 from search.running.where import Where, is_remote, stop_signals
 from search.spec.keys import Spec
 from search.spec.reading import read, resolve
-from search.telling import exports, mirror
+from search.telling import exports, mirror, shown
 from search.telling.listener import Listener, Silent, introduction
 
 CLOSE_SECONDS = 30.0  # how long MLflow may take for records that it has not been told yet
@@ -138,8 +138,8 @@ def _finish(dispatch: Dispatch, catalogue: Catalogue, tracker: Tracker, plan: Pl
     name, home, notes = dispatch.name, dispatch.home, failures(dispatch.ledger.ordered())
     if plan.answer is not None:
         plan.answer = kept.told(catalogue, name, plan.answer, notes, plan.spec.asked[0].better)
-        for path in exports.write_reports(name, plan.spec, plan.answer, plan.table(), catalogue, home):
-            tracker.artifact(path)
+        files = exports.write_reports(name, plan.spec, plan.answer, plan.table(), catalogue, home)
+        shown.sweep(tracker, home, name, files, dispatch.ledger.rows, dispatch.ledger.leftovers.exemplars)
     if status == "complete":
         try:
             optuna.finish(books(plan), mirror.attributes(plan.answer))

@@ -26,6 +26,7 @@ OPEN = (
     "objectives.latents",
     "objectives.metrics",
     "objectives.models",
+    "objectives.pictures",
     "objectives.programs.log",
     "objectives.trained",
     "objectives.onnx_files",

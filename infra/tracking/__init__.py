@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -91,6 +91,10 @@ class Tracker(Protocol):
         """Show a file with the sweep, or with one of its members."""
         ...
 
+    def image(self, path: Path, key: str, step: int, number: int = SWEEP_RUN) -> None:
+        """Show a picture under a name, as the one of a step; one that is there already is left as it is."""
+        ...
+
     def run_id(self, number: int, timeout_s: float) -> str:
         """MLflow's id of a member that has begun; empty where it is not known within this time. It waits."""
         ...
@@ -161,6 +165,9 @@ class NullTracker:
     def artifact(self, path: Path, folder: str = "", number: int = SWEEP_RUN) -> None:
         """Do nothing."""
 
+    def image(self, path: Path, key: str, step: int, number: int = SWEEP_RUN) -> None:
+        """Do nothing."""
+
     def run_id(self, number: int, timeout_s: float) -> str:
         """There is none."""
         return ""
@@ -182,7 +189,7 @@ class MlflowTracker:
 
     `tracking_uri` is a server or a database; `artifact_root` is used only for a database. `spool` is a folder on a local disk. `created`
     tells sweeps apart that had the same name one after the other. The process must be the sweep's only driver. Without `at_once` MLflow
-    hears nothing before the first member: a sweep that has none is not shown.
+    hears nothing before the first member: a sweep that has none is not shown. `drawn` makes a Pillow image of the file of an `image`.
     """
 
     def __init__(
@@ -195,11 +202,12 @@ class MlflowTracker:
         created: str = "",
         interval_s: float = INTERVAL_S,
         at_once: bool = True,
+        drawn: Callable[[Path], Any] | None = None,
     ) -> None:
         quiet_environment()
         self._sweep = sweep
         self._spool = Spool(spool / f"{sweep_name(sweep)}.jsonl")
-        self._writer = Writer(tracking_uri, Path(artifact_root), self._spool, sweep, created)
+        self._writer = Writer(tracking_uri, Path(artifact_root), self._spool, sweep, created, drawn)
         self._interval_s, self._home = interval_s, Path(artifact_root).absolute().parent
         self._said, self._hurry, self._closing, self._idle = threading.Event(), threading.Event(), threading.Event(), threading.Condition()
         self._error, self._asked_to_close, self._deadline = "", 0.0, 0.0
@@ -246,8 +254,11 @@ class MlflowTracker:
 
     def artifact(self, path: Path, folder: str = "", number: int = SWEEP_RUN) -> None:
         """See Tracker. The file is read when it is sent."""
-        inside, home = Path(path).absolute(), self._home
-        self._say("artifact", number, path=str(inside.relative_to(home) if inside.is_relative_to(home) else inside), folder=folder)
+        self._say("artifact", number, path=_within(self._home, path), folder=folder)
+
+    def image(self, path: Path, key: str, step: int, number: int = SWEEP_RUN) -> None:
+        """See Tracker. The file is read, and drawn, when it is sent."""
+        self._say("image", number, path=_within(self._home, path), key=key, step=step)
 
     def end_sweep(self, status: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
         """See Tracker."""
@@ -327,3 +338,9 @@ class MlflowTracker:
         if not self._closing.is_set():
             self._hurry.clear()
         self._said.clear()
+
+
+def _within(home: Path, path: Path) -> str:
+    """A path as the spool keeps it: relative where it lies in the home, which may be moved."""
+    inside = Path(path).absolute()
+    return str(inside.relative_to(home) if inside.is_relative_to(home) else inside)

@@ -7,13 +7,14 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from infra.storage import ready, sqlite_path, strip_password
+from infra.tracking import images
 from infra.tracking.moved import follow
 from infra.tracking.notes import MAX_TAG, digest, forget_views, guarded, log_data, tag_experiment
 from infra.tracking.spool import SWEEP_RUN, Spool
@@ -38,6 +39,7 @@ class _Run:
     epoch: int = -1
     started: bool = False
     ended: str = ""
+    pictured: bool = False  # whether MLflow may hold images of it
     last: dict[str, float] = field(default_factory=dict)
     found: dict[str, tuple[int, float]] = field(default_factory=dict)  # step and value of each metric, as MLflow had them
     name: str = ""
@@ -52,6 +54,7 @@ class _Run:
         ended = run.data.tags.get("lagrange.ended", "") if run.info.status not in ("RUNNING", "SCHEDULED") else ""
         known = _Run(run.info.run_id, -1, bool(run.data.params), ended, found=points, name=run.info.run_name, facts=set(points))
         known.tags = dict(run.data.tags) if number == SWEEP_RUN else {}
+        known.pictured = images.TAG in run.data.tags
         known.data = bool(run.inputs and run.inputs.dataset_inputs)
         return known
 
@@ -83,9 +86,12 @@ class _News:
 class Writer:
     """Writes records to MLflow. Used by one thread only."""
 
-    def __init__(self, uri: str, artifact_root: Path, spool: Spool, sweep: str, created: str) -> None:
+    def __init__(
+        self, uri: str, artifact_root: Path, spool: Spool, sweep: str, created: str, drawn: Callable[[Path], Any] | None = None
+    ) -> None:
         self.uri, self._artifact_root, self._spool, self._sweep, self._created = uri, artifact_root, spool, sweep, created
         self.refused: list[str] = []
+        self._drawn = drawn
         self._client: Any = None
         self._experiment = self._experiment_name = ""
         self._experiment_tags: dict[str, str] = {}
@@ -110,6 +116,7 @@ class Writer:
                     self._send_artifact(record)
                 elif record["kind"] == "experiment":
                     tag_experiment(self._client, self._experiment, record["tags"], self._experiment_tags)
+            self.refused += images.send_all(self._client, self._runs or {}, records, self._drawn, self._artifact_root.parent)
         self._spool.confirm(offset, {"experiment": self._experiment_name})
         return True
 
@@ -279,7 +286,7 @@ def _sorted_out(records: list[dict[str, Any]]) -> dict[int, _News]:
     """What the records say, run by run. A run of which only artifacts speak is left out."""
     runs: dict[int, _News] = {}
     for record in records:
-        if record["kind"] in ("artifact", "experiment"):
+        if record["kind"] in ("artifact", "experiment", "image"):
             continue
         news = runs.setdefault(record["run"], _News(record["ms"]))
         if record["kind"] == "start":

@@ -1,7 +1,7 @@
 """The spool: a file of records that MLflow has not taken yet, one JSON object a line. It outlives the process that wrote it.
 
-A record has a `kind` (start, log, end, artifact), the `run` it speaks of (a member's number, or `SWEEP_RUN`), the moment it was said in
-`ms` since 1970, and what belongs to its kind.
+A record has a `kind` (start, log, end, artifact, image), the `run` it speaks of (a member's number, or `SWEEP_RUN`), the moment it was said
+in `ms` since 1970, and what belongs to its kind.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What the objectives that train with PyTorch have in common, readable without torch.
 
-A family is an `Objective` and, beside that, the mathematics of one model: `loss`, `evaluate`, `finish`, `test`, `picture`. Everything
+A family is an `Objective` and, beside that, the mathematics of one model: `loss`, `evaluate`, `finish`, `test`, `pictures`. Everything
 about loops, members, checkpoints and optimizers is in `training/loop.py`.
 """
 
@@ -318,6 +318,6 @@ class Family(base.Objective, _prepared.Preparing):
         """Draws codes from the density that the settings name (a Gaussian if none), fitted to the codes of training images."""
         return latents.fit(self.settings.latents or "gaussian", Subject(self, net, images, "val").codes("train"))
 
-    def picture(self, net: Net, images: ImageSet) -> tuple[Tensor, int] | None:
-        """Images (n, C, H, W) in [0, 1] and how many stand in a row. None if there is no picture."""
-        return None
+    def pictures(self, net: Net, images: ImageSet) -> Mapping[str, Tensor]:
+        """Images (n, C, H, W) in [0, 1] by name, the same inputs and codes at every call; `output` are reconstructions of `input`."""
+        return {}

@@ -99,11 +99,10 @@ class Autoencoder(Family):
         found = torch.cat([half_squared_error(guess.expand_as(part), part) for part in in_parts(target)]).mean()
         return {"val_half_sse": float(found), "val_mse_pixel": 2 * float(found) / target.shape[1]}
 
-    def picture(self, net: Net, images: ImageSet) -> tuple[Tensor, int] | None:
-        """Validation images above their reconstructions."""
+    def pictures(self, net: Net, images: ImageSet) -> Mapping[str, Tensor]:
+        """Validation images and their reconstructions."""
         x = images.val[:16]
-        rebuilt = net.in_chunks(("encoder", "decoder"), x.flatten(1)).view_as(x)
-        return torch.cat([x[:8], rebuilt[:8], x[8:], rebuilt[8:]]), 8
+        return {"input": x, "output": net.in_chunks(("encoder", "decoder"), x.flatten(1)).view_as(x)}
 
     def samples_in_parts(self, net: Net, images: ImageSet, n: int, name: str) -> Iterator[Tensor]:
         """Decoded draws from a density that is fitted to the codes of training images: (n, C, H, W)."""

@@ -159,9 +159,9 @@ class GAN(Family):
         mean = mean_image(first(images.train, comparable(images)).flatten(1)).view(1, *images.shape)
         return {"val_kid": kid.estimate(extractor(mean).expand(n, -1), extractor.of_split(images, "val", n)).value}
 
-    def picture(self, net: Net, images: ImageSet) -> tuple[Tensor, int] | None:
-        """Samples of the averaged generator."""
-        return self.samples(net, images, 64, "picture"), 8
+    def pictures(self, net: Net, images: ImageSet) -> Mapping[str, Tensor]:
+        """Samples of the averaged generator, of fixed codes."""
+        return {"samples": self.samples(net, images, 64, "picture")}
 
     def samples_in_parts(self, net: Net, images: ImageSet, n: int, name: str) -> Iterator[Tensor]:
         """Images (n, C, H, W) from noise that depends on `name` only, in batches of 2,000, whose statistics BatchNorm uses.

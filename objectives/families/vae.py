@@ -135,9 +135,9 @@ class VAE(Family):
         variance = self.variance(net, images)
         return self._on_split(net, images.test, "test", variance, self._bound(net, images.test, "test", variance))
 
-    def picture(self, net: Net, images: ImageSet) -> tuple[Tensor, int] | None:
-        """Samples from the prior: decoder means of fixed latents."""
-        return self.samples(net, images, 64, "picture"), 8
+    def pictures(self, net: Net, images: ImageSet) -> Mapping[str, Tensor]:
+        """Validation images as the encoder sees them, E[x|z] at the means of their posteriors, and samples of fixed codes."""
+        return {**_rebuilt(self, net, images.val[:8]), "samples": self.samples(net, images, 32, "picture")}
 
     def samples_in_parts(self, net: Net, images: ImageSet, n: int, name: str) -> Iterator[Tensor]:
         """E[x|z] for z from the prior, or from the density of codes that the settings name: (n, C, H, W)."""
@@ -250,6 +250,12 @@ def binarized(images: ImageSet) -> list[str]:
     done = "is made black or white anew in every batch, by the likelihood bernoulli: scores are about such images"
     remedy = "likelihood: gaussian, with fixed: {optimal_sigma: 1}, models the gray values"
     return [f"{gray:.0%} of the pixels are gray, and each {done}; {remedy}"]
+
+
+def _rebuilt(family: VAE, net: Net, x: Tensor) -> dict[str, Tensor]:
+    observed = family._observed(x.flatten(1), Fixed("vae/picture", x))
+    output = family._expected(net.in_chunks(("decoder",), family.codes(net, observed)))
+    return {"input": observed.view_as(x), "output": output.view_as(x)}
 
 
 OBJECTIVE = VAE

@@ -14,6 +14,7 @@ from typing import Any
 
 from objectives._files import replaced
 from objectives.base import ObjectiveError
+from objectives.pictures import Sheet, drawn, read, save, write
 
 _ZIP = b"PK"  # how a file of torch's begins
 NUMBERS = "numbers"  # the key of the final numbers in the metadata of weights
@@ -116,7 +117,6 @@ def save_picture(picture: Any, path: Path) -> None:
 
 def _save_images(images: Any, path: Path) -> None:
     import torch
-    from torchvision.utils import save_image
 
     try:
         tensor = torch.as_tensor(images).detach().cpu().float()
@@ -128,7 +128,18 @@ def _save_images(images: Any, path: Path) -> None:
         tensor = tensor[:, None]
     if tensor.ndim != 4 or tensor.shape[1] not in (1, 3):
         raise ObjectiveError(f"picture must have the shape (n, 1 or 3, height, width) or (n, height, width); got {tuple(tensor.shape)}.")
-    save_image(tensor[:64].clamp(0, 1), path, format="png")
+    found = (tensor[:64].nan_to_num(0.0).clamp(0, 1) * 255).round().to(torch.uint8)
+    write(Sheet({"picture": found.permute(0, 2, 3, 1).contiguous().numpy()}), path)
+
+
+def show_picture(source: Path, path: Path) -> bool:
+    """Write what `save_picture` has written for a person to see: images large and labelled, another picture as it is. False without one."""
+    if (found := read(source)) is not None:
+        save(drawn(found), path)
+    elif source.exists():
+        with replaced(path) as beside:
+            shutil.copyfile(source, beside)
+    return source.exists()
 
 
 def save_numbers(numbers: Mapping[str, float], path: Path) -> None:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from objectives._files import replaced
 from objectives.base import Member, Report, State, lowered
+from objectives.pictures import Sheet, read
 from objectives.programs.declared import Declared
 from objectives.programs.journal import REPORTS, tell, told
-from objectives.programs.keeping import save_numbers
+from objectives.programs.keeping import save_numbers, show_picture
 from objectives.programs.log import LOG, last_lines
 from objectives.programs.process import Event, MemberProcess
 from objectives.programs.trial import FILES, PICTURE, WEIGHTS
@@ -118,11 +119,12 @@ class ProcessRun:
             save_numbers(one.finish or {}, path)
 
     def save_picture(self, number: int, path: Path) -> bool:
-        """Copy the picture that the member handed over, if there is one."""
-        source = self._ones[number].folder / PICTURE
-        if source.exists():
-            _copy(source, path)
-        return source.exists()
+        """Write the picture that the member handed over, if there is one: images large and labelled, a picture as it is."""
+        return show_picture(self._ones[number].folder / PICTURE, path)
+
+    def sheet(self, number: int) -> Sheet | None:
+        """The images that the member handed over; None before its end, and where it has handed over another picture, or none."""
+        return read(self._ones[number].folder / PICTURE)
 
     def read(self, number: int) -> frozenset[str]:
         """The knobs that a function has read so far."""

@@ -22,13 +22,14 @@ from torch import Tensor
 
 from objectives.base import Member, ObjectiveError, Report, State
 from objectives.draws import Draws
+from objectives.pictures import Sheet, drawn, save
 from objectives.terms import Update, Values
 from objectives.training import checkpoint, kept
 from objectives.training.built import begun, converted, shared_options
 from objectives.training.judging import Judge, failure
 from objectives.training.mathematics import Mathematics
 from objectives.training.optimizers import clip, pace
-from objectives.training.pictures import save
+from objectives.training.pictures import sheet
 from objectives.training.population import Pieces, Scratch, gradients
 from objectives.training.precision import products
 from objectives.training.regularization import Memories
@@ -122,12 +123,19 @@ class TrainingRun:
 
     def save_weights(self, number: int, path: Path) -> None:
         """Write a member's scored weights as safetensors, and beside them what the model needs to be used without its data (`kept.py`)."""
-        member, net = self.members[number], self.regularization.plain(self._weights(number))
+        member, net = self.members[number], self.regularization.plain(_weights(self, number))
         kept.write(self.family, net, self.images, path, config=dict(member.config), seed=member.seed, epoch=self.crew.epoch)
 
     def save_picture(self, number: int, path: Path) -> bool:
-        """Write a PNG of samples or reconstructions; False where the data are no pictures."""
-        return save(self.family, self.regularization.plain(self._weights(number)), self.images, path)
+        """Write a large PNG of samples or reconstructions; False where the data are no pictures."""
+        found = self.sheet(number)
+        if found is not None:
+            save(drawn(found), path)
+        return found is not None
+
+    def sheet(self, number: int) -> Sheet | None:
+        """What a member, living or ended, shows of its scored weights; None where the data are no pictures."""
+        return sheet(self.family, self.regularization.plain(_weights(self, number)), self.images, self.crew.epoch)
 
     # An epoch ---------------------------------------------------------------------------------------------------------------------------
 
@@ -225,14 +233,15 @@ class TrainingRun:
         about = (tuple(sorted(self.regularization.on)), tuple(sorted(self.options.items())), self.settings.precision)
         self._scratch = Scratch(Replays(self.family.traces, about))
 
-    def _weights(self, number: int) -> dict[str, Tensor]:
-        """The scored weights of a member, living or ended."""
-        if number in self.ended:
-            return self.ended[number]
-        for k, living in enumerate(self.crew.living):
-            if living.member.number == number:
-                return self.judge.scored(k)
-        raise ObjectiveError(f"number must be that of a member of this run, one of {sorted(self.members)}; got {number}.")
+
+def _weights(run: TrainingRun, number: int) -> dict[str, Tensor]:
+    """The scored weights of a member, living or ended."""
+    if number in run.ended:
+        return run.ended[number]
+    for k, living in enumerate(run.crew.living):
+        if living.member.number == number:
+            return run.judge.scored(k)
+    raise ObjectiveError(f"number must be that of a member of this run, one of {sorted(run.members)}; got {number}.")
 
 
 def _act(run: TrainingRun, hook: str, player: str, rate: Tensor | float) -> None:

@@ -94,8 +94,8 @@ class Mathematics(Protocol):
         """Metrics on the test split under the names `test_…`."""
         ...
 
-    def picture(self, net: Net, images: ImageSet) -> tuple[Tensor, int] | None:
-        """Images (n, C, H, W) in [0, 1] and how many go in a row; None if there is nothing to see."""
+    def pictures(self, net: Net, images: ImageSet) -> Mapping[str, Tensor]:
+        """Images (n, C, H, W) in [0, 1] by name, `output` being reconstructions of `input`; empty if there is nothing to see."""
         ...
 
     # What metrics may take of it, where it says in `offers` that it has it ------------------------------------------------------------

@@ -9,14 +9,16 @@ from infra.catalogue import MemberRow
 from infra.cluster import Cluster
 from infra.storage import Home
 from objectives.base import Member, Phase
+from objectives.pictures import steps
 from search import schedulers
 from search.asking import samplers
 from search.asking.space import OFF_ARM, Space
 from search.choosing.from_members import planned
 from search.running.ledger import Ledger
 from search.running.plan import Job, Kind
-from search.running.work import Assigned, Origin, Prepare, ReadTest, Setting, Train, Warm, Work
+from search.running.work import Assigned, Origin, Prepare, ReadTest, Setting, Show, Train, Warm, Work
 from search.spec.keys import Spec
+from search.telling.shown import caption
 
 RUN_ID_SECONDS = 5.0  # how long MLflow may take to say which run a member has
 
@@ -61,7 +63,13 @@ class Dispatch:
             self.home.picture(self.name, row.number) if kept else None,
             start,
             {epoch: self.home.handed_on(self.name, row.number, epoch) for epoch in left},
+            self._shown(row),
         )
+
+    def _shown(self, row: MemberRow) -> Show:
+        """Confirmed members are drawn now and then, those of the search at their end only."""
+        epochs = steps(self.ledger.epochs) if row.phase == Phase.CONFIRM else [self.ledger.epochs]
+        return Show(self.home.sheets(self.name, row.number), tuple(epochs), caption(row, self.spec))
 
     def _surroundings(self, number: int) -> dict[str, str]:
         """With what a program that uses MLflow by itself logs to the run of its member; empty where MLflow does not answer."""

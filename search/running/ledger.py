@@ -22,6 +22,7 @@ from search.running.told import Told, ends, told
 from search.running.work import RANGES
 from search.schedulers import SchedulerProtocol
 from search.spec.keys import Spec
+from search.telling import shown
 from search.telling.listener import Listener
 from search.telling.mirror import Mirror
 
@@ -79,6 +80,7 @@ class Ledger:
         self._catalogue, self._listener, self._scheduler = catalogue, listener, scheduler
         self.leftovers, self.watched = leftovers, watched or Watched()
         self.rows: dict[int, MemberRow] = {row.number: row for row in catalogue.members(sweep)}
+        self.leftovers.resumed(self.rows.values())
         self._seen: dict[int, set[int]] = {}
         self.curves: dict[int, dict[int, float]] = {}
         for report in catalogue.reports(sweep):
@@ -226,6 +228,7 @@ class Ledger:
             self.mirror.progress(self.rows)
             for log in sorted(self.leftovers.home.own(self.sweep, row.number).glob(f"{LOG}*")) if row.state == State.FAILED else ():
                 self.tracker.artifact(log, number=row.number)
+            shown.members(self.tracker, self.leftovers.home, self.sweep, [row])
             self._listener.ended(row.number, row.state, row.score, row.reason)
 
     def chose(self, candidates: Sequence[Candidate], members: int) -> None:

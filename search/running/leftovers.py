@@ -10,6 +10,7 @@ from infra.catalogue import MemberRow
 from infra.storage import Home
 from objectives.base import Phase, State
 from objectives.programs.log import LOG
+from search.telling.shown import Exemplars
 
 
 class Leftovers:
@@ -17,10 +18,23 @@ class Leftovers:
 
     def __init__(self, home: Home, sweep: str) -> None:
         self.home, self._sweep = home, sweep
+        self.exemplars = Exemplars()
+
+    def resumed(self, rows: Iterable[MemberRow]) -> None:
+        """Hear of the members that an earlier driver has trained. What it could not remove any more is removed."""
+        for row in rows:
+            self._pictured(row)
+
+    def _pictured(self, row: MemberRow) -> None:
+        """Of a search few members keep the pictures that all have left, so that thousands of members stay light."""
+        if row.phase == Phase.SEARCH and row.state is not None:
+            for one in self.exemplars.add(row):
+                shutil.rmtree(self.home.sheets(self._sweep, one.number), ignore_errors=True)
 
     def ended(self, row: MemberRow) -> None:
         """A member has ended: nobody goes on with it. Where a member of a path is complete, nobody else will start from its parent."""
         _remove(self.home.checkpoint(self._sweep, row.number))
+        self._pictured(row)
         if row.phase == Phase.SEARCH and row.state != State.STOPPED:  # the process of one that was stopped may still run
             self._files(row.number)
         # A member that was lost may have another one in its place, which starts from the same parent.

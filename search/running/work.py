@@ -43,10 +43,24 @@ class Origin:
 
 
 @dataclass(frozen=True, config=CHECKED)
+class Show:
+    """After which epochs a member is drawn, into which folder, and what is written above it. Epoch 0 is before its training."""
+
+    folder: Path
+    epochs: tuple[int, ...]
+    caption: str = ""
+
+    def file(self, epoch: int) -> Path:
+        """The sheet of an epoch."""
+        return self.folder / f"{epoch:05d}.png"
+
+
+@dataclass(frozen=True, config=CHECKED)
 class Assigned:
     """A member to be trained, and where its files go. Weights and a picture are kept only of confirmed members.
 
     `origin` is what the member starts from; None: from scratch. `heirlooms` are where it leaves what others start from, by epoch.
+    `shown` are the small sheets of pictures that it leaves by epoch.
     """
 
     member: Member
@@ -55,6 +69,7 @@ class Assigned:
     picture: Path | None = None
     origin: Origin | None = None
     heirlooms: Mapping[int, Path] = field(default_factory=dict)
+    shown: Show | None = None
 
 
 @dataclass(frozen=True, config=CHECKED)

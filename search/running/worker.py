@@ -24,6 +24,7 @@ from objectives.checks.device import ACCELERATOR, device_of
 from objectives.checks.pilot import find
 from objectives.registry import load
 from search.running.pack import Pack
+from search.running.showing import Shown
 from search.running.work import (
     RANGES,
     Prepare,
@@ -132,7 +133,7 @@ class Worker:
         return Progress(
             reports=tuple(reports),
             done=self._pack is None or not self._pack.living,
-            remark=self._pack.remark() if self._pack else "",
+            remark="; ".join(said for said in (self._pack.remark(), self._shown.remark()) if said) if self._pack else "",
             seconds=time.monotonic() - started,
             worker=self._place,
         )
@@ -142,11 +143,15 @@ class Worker:
         if self._pack is None:
             self._pack = Pack(self._objective(work.setting), work.assigned)
             reports = self._pack.history()  # the driver may not have heard the reports before the checkpoint
+            self._shown = Shown(work.assigned, self._pack.run_of)
+            told = {report.number for report in reports}
+            self._shown.before(number for number in self._pack.living if number not in told)
             if _at_rung(reports, work):
                 return reports
         pack, started, at_rung = self._pack, time.monotonic(), False
         while pack.living and not at_rung and time.monotonic() - started <= self._report_seconds:
             news = pack.step()
+            self._shown.after(news)
             reports += news
             at_rung = _at_rung(news, work)
         self._keep(work, reports)
@@ -164,7 +169,7 @@ class Worker:
                 run = self._pack.run_of(one.member.number)
                 one.weights.parent.mkdir(parents=True, exist_ok=True)
                 run.save_weights(one.member.number, one.weights)
-                if one.picture is not None:
+                if one.picture is not None and not self._shown.picture(one.member.number):
                     run.save_picture(one.member.number, one.picture)
 
 

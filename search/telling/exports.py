@@ -190,7 +190,7 @@ def best(objective: str | None = None, dataset: str | None = None, *, home: Home
 
 def write_reports(name: str, spec: Spec, answer: Answer, table: Sequence[Row], catalogue: Catalogue, home: Home) -> list[Path]:
     """Write the exported config, the answer, the λ curve, and quality against cost (if the objective trades them). Returns their paths."""
-    from search.telling import front_picture, lambda_curve, report, view
+    from search.telling import front_picture, lambda_curve, report, strip, view
 
     folder = home.reports(name)
     row, members = catalogue.sweep(name), catalogue.members(name)
@@ -201,8 +201,9 @@ def write_reports(name: str, spec: Spec, answer: Answer, table: Sequence[Row], c
     title = f"{spec.objective} · {spec.model or ''} · {spec.dataset.name}"
     lambda_curve.draw(answer, table, picture, f"{title}: {answer.verdict_word}")
     trade = getattr(spec.trained, "trade", None)
+    shown = strip.write(name, spec, answer, members, home)  # before the report, which embeds it
     whole = report.write(view.read(row, members, catalogue, home, config, answer, trade), folder / "report.html")
-    drawn = [exported, stored, picture, whole]
+    drawn = [exported, stored, picture, *shown, whole]
     if answer.front is not None and len(answer.front.metrics) == 2:  # of more there is no one picture
         named = f"{title}: {' and '.join(answer.front.metrics)}"
         drawn.append(front_picture.draw(answer, answer.front, table, folder / "front.png", named))

@@ -13,10 +13,11 @@ from infra.catalogue import Catalogue, MemberRow
 from infra.storage import Home
 from infra.tracking import MlflowTracker, NullTracker, Tracker
 from infra.tracking.notes import NOTE
+from objectives.pictures import large
 from search.choosing.answer import Answer
 from search.options import said
 from search.spec.keys import Spec
-from search.telling import description, ui_view
+from search.telling import description, shown, ui_view
 from search.telling.portrait import Portrait
 
 PROGRESS_S: Final = 15.0
@@ -78,7 +79,9 @@ def of(name: str, spec: Spec, tracker: Tracker, planned: Mapping[str, int]) -> M
 def mirrored(name: str, spec: Spec, home: Home, catalogue: Catalogue) -> Tracker:
     """A tracker that has been told everything the catalogue holds of a sweep. MLflow hears of it when it has its first member."""
     row = catalogue.sweep(name)
-    tracker = MlflowTracker(home.tracking_uri, home.artifacts, home.spool, name, created=row.created.isoformat(), at_once=False)
+    tracker = MlflowTracker(
+        home.tracking_uri, home.artifacts, home.spool, name, created=row.created.isoformat(), at_once=False, drawn=large
+    )
     params = {
         "objective": spec.objective,
         "model": spec.model,
@@ -93,6 +96,7 @@ def mirrored(name: str, spec: Spec, home: Home, catalogue: Catalogue) -> Tracker
     tracker.start_sweep(name, {**params, "scheduler": said(spec.scheduler)}, tags)
     tracker.experiment(ui_view.tags(name, row, spec, mirror.portrait))
     repair(name, catalogue, mirror)
+    shown.members(tracker, home, name, catalogue.members(name))
     return tracker
 
 
