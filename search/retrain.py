@@ -93,7 +93,7 @@ def train(
         left.unlink(missing_ok=True)
     score = spec.asked[0].lower(last.score) if last.score is not None else math.nan
     promise = spec.promise
-    other = _other(spec, config, prepared.facts if isinstance(prepared, Prepared) else {})
+    other = _other(spec, prepared.facts if isinstance(prepared, Prepared) else {}, config)
     inside = None if not promise or other else bool(promise["low"] <= score <= promise["high"])
     metric = spec.score_name
     state = str(last.state)
@@ -123,11 +123,11 @@ def train(
     return result
 
 
-def _other(spec: Spec, config: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+def _other(spec: Spec, facts: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> str:
     """What differs from the training that was promised. A promise that does not say which one it is for (of an older file) is believed."""
     promise, source = spec.promise or {}, spec.provenance or {}
     # An export leaves defaults out; that of an older version has them all, of the knobs that there were.
-    told = {training(plain_spec(spec), known, spec.schedule) for known in (spec.fixed, config)}
+    told = {training(plain_spec(spec), known, spec.schedule) for known in (spec.fixed, config or spec.fixed)}
     if "training" in promise and promise["training"] not in told:
         return "the config, or another key that decides the score, was changed after the export"
     known, found = contents(source.get("data")), contents(facts)
