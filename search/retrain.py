@@ -93,7 +93,7 @@ def train(
         left.unlink(missing_ok=True)
     score = spec.asked[0].lower(last.score) if last.score is not None else math.nan
     promise = spec.promise
-    other = _other(spec, prepared.facts if isinstance(prepared, Prepared) else {}, config)
+    other = _other(spec, prepared.facts if isinstance(prepared, Prepared) else {})
     inside = None if not promise or other else bool(promise["low"] <= score <= promise["high"])
     metric = spec.score_name
     state = str(last.state)
@@ -123,11 +123,11 @@ def train(
     return result
 
 
-def _other(spec: Spec, facts: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> str:
+def _other(spec: Spec, facts: Mapping[str, Any]) -> str:
     """What differs from the training that was promised. A promise that does not say which one it is for (of an older file) is believed."""
     promise, source = spec.promise or {}, spec.provenance or {}
     # An export leaves defaults out; that of an older version has them all, of the knobs that there were.
-    told = {training(plain_spec(spec), known, spec.schedule) for known in (spec.fixed, config or spec.fixed)}
+    told = {training(plain_spec(spec), known, spec.schedule) for known in (spec.fixed, _settled(spec))}
     if "training" in promise and promise["training"] not in told:
         return "the config, or another key that decides the score, was changed after the export"
     known, found = contents(source.get("data")), contents(facts)
@@ -181,10 +181,14 @@ def _target(target: str, home: Home) -> tuple[str, Spec, dict[str, Any], dict[in
             [f"`train` needs a config with no free knob; {target} searches {names}. Export one: lagrange export NAME -o best.yaml"]
         )
     spec = read({**mapping, "search": {}}, purpose="train")
-    knobs = spec.trained.knobs
-    config = {name: knob.default for name, knob in knobs.items()} | dict(spec.fixed)
+    config = _settled(spec)
     confirmed = (spec.promise or {}).get("confirmed", [])
     return Path(target).stem, spec, config, {entry["seed"]: entry["score"] for entry in confirmed}
+
+
+def _settled(spec: Spec) -> dict[str, Any]:
+    """The config of a spec with no free knob: a value for every knob."""
+    return {name: knob.default for name, knob in spec.trained.knobs.items()} | dict(spec.fixed)
 
 
 def _without_none(mapping: dict[str, Any]) -> dict[str, Any]:

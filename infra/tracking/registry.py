@@ -7,8 +7,9 @@ where Lagrange is not installed. What Lagrange needs to have its own module back
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -81,7 +82,7 @@ class Registry:
             return TensorSpec(example.dtype, (-1, *example.shape[1:]))
 
         signature = ModelSignature(Schema([shape(logged.takes)]), Schema([shape(logged.gives)]))
-        with self._spoken("written"), self._in_place(mlflow):
+        with self._spoken("written"), self._in_place(mlflow), redirect_stderr(StringIO()):  # MLflow tells each of its steps
             if not self._client.search_registered_models(filter_string=f"name = '{name}'"):
                 self._client.create_registered_model(name)
             run = self._run(sweep)

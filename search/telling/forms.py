@@ -24,6 +24,7 @@ Form = Literal["yaml", "json", "hydra", "args", "script"]
 FORMS: tuple[str, ...] = get_args(Form)
 FIRST = ("objective", "command", "model", "dataset", "likelihood", "fixed", "schedule", "search")
 LAST = ("provenance", "promise")
+ASKED = ("lr", "latent_dim")  # knobs that a program is told even where they are at our default
 
 
 def written(found: Mapping[str, Any], searched: Mapping[str, Any], form: str = "yaml") -> str:
@@ -34,14 +35,19 @@ def written(found: Mapping[str, Any], searched: Mapping[str, Any], form: str = "
     """
     if form not in FORMS:
         raise SpecError([f"--format must be one of {', '.join(FORMS)}; got {form!r}."])
-    return _WRITERS[form](shortened(found, searched))
+    told = shortened(found, searched)
+    if form in ("hydra", "args"):  # a program's own defaults are others
+        told["fixed"] |= {name: found["fixed"][name] for name in ASKED if name in found["fixed"]}
+    return _WRITERS[form](told)
 
 
 def shortened(found: Mapping[str, Any], searched: Mapping[str, Any]) -> dict[str, Any]:
     """The same spec without what is a default, and with the searched λ before all other knobs. `read` makes the same of both."""
     defaults = Spec(objective="-").model_dump(mode="json", exclude_none=True)
     kept = {key: _less(value, defaults[key]) if key == "budget" else value for key, value in found.items()}
-    told = {key: value for key, value in kept.items() if key in FIRST or key not in defaults or found[key] != defaults[key]}
+    told = {
+        key: value for key, value in kept.items() if key in ("objective", "search") or key not in defaults or found[key] != defaults[key]
+    }
     told["fixed"] = _ordered(found, searched)
     order = [*FIRST, *(key for key in told if key not in (*FIRST, *LAST)), *LAST]
     return {key: told[key] for key in order if key in told}
