@@ -108,7 +108,7 @@ def test_the_answer_says_everything_that_is_promised() -> None:
         "search 24 members, 416 epochs, 63 s",
         "note: the best beta lies at the edge",
         "note: 2 failed (member 3, 4): boom",
-        "lagrange ui --home /h",
+        "lagrange ui s --home /h",
         "lagrange export s -o best.yaml --home /h",
     ):
         assert words in text, words
