@@ -20,6 +20,7 @@ from search.running.work import Assigned, Origin, Prepare, ReadTest, Setting, Sh
 from search.spec.keys import Spec
 from search.telling.shown import caption
 
+DRAWN = 2  # confirmed members of each config that are drawn while they train
 RUN_ID_SECONDS = 5.0  # how long MLflow may take to say which run a member has
 
 
@@ -67,8 +68,10 @@ class Dispatch:
         )
 
     def _shown(self, row: MemberRow) -> Show:
-        """Confirmed members are drawn now and then, those of the search at their end only."""
-        epochs = steps(self.ledger.epochs) if row.phase == Phase.CONFIRM else [self.ledger.epochs]
+        """The first confirmed members of a config are drawn now and then, others at their end only: in short trainings pictures cost much."""
+        alike = (other for other in self.ledger.rows.values() if other.phase == Phase.CONFIRM and other.config_hash == row.config_hash)
+        first = row.phase == Phase.CONFIRM and sum(other.number < row.number for other in alike) < DRAWN
+        epochs = steps(self.ledger.epochs) if first else [self.ledger.epochs]
         return Show(self.home.sheets(self.name, row.number), tuple(epochs), caption(row, self.spec))
 
     def _surroundings(self, number: int) -> dict[str, str]:

@@ -20,10 +20,12 @@ from infra.storage import Home
 from objectives import pictures
 from objectives.base import Knob, Member, Phase, Settings, State
 from objectives.pictures import WIDTH, Sheet, read, steps
+from search.running.dispatch import Dispatch
 from search.running.showing import Shown
 from search.running.work import Assigned, Progress, Setting, Show, Train
 from search.running.worker import Worker
 from search.spec.keys import Range
+from search.spec.reading import read as read_spec
 from search.telling import strip
 from search.telling.shown import Exemplars, members
 
@@ -244,3 +246,23 @@ def test_a_strip_is_drawn_from_what_members_left_and_told_by_epoch(home: Home) -
     tracker: Any = SimpleNamespace(image=lambda path, key, step, number: told.append((number, step, key)))
     members(tracker, home, "s", [*ROUND[:2], replace(ROUND[2], state=None), row(3)])
     assert told == [(number, step, "pictures") for number in (0, 1) for step in (0, 1, 16)]
+
+
+def test_the_first_two_confirmed_members_of_a_config_are_drawn_by_step(tmp_path: Path) -> None:
+    rows = {
+        number: MemberRow(number=number, phase=phase, arm="off", config=config, config_hash=str(config), seed=number)
+        for number, (phase, config) in enumerate(
+            [
+                ("search", {"l2": 0.0}),
+                ("confirm", {"l2": 0.0}),
+                ("confirm", {"l2": 1.0}),
+                ("confirm", {"l2": 0.0}),
+                ("confirm", {"l2": 0.0}),
+            ]
+        )
+    }
+    spec = read_spec({"objective": "autoencoder", "search": {"l2": {}}, "budget": {"epochs": EPOCHS}})
+    ledger = SimpleNamespace(rows=rows, epochs=EPOCHS)
+    dispatch = SimpleNamespace(ledger=ledger, home=Home.open(tmp_path), name="s", spec=spec)
+    drawn = {number: list(Dispatch._shown(dispatch, row).epochs) for number, row in rows.items()}  # type: ignore[arg-type]
+    assert drawn == {0: [5], 1: [0, 1, 5], 2: [0, 1, 5], 3: [0, 1, 5], 4: [5]}
