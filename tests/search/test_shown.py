@@ -249,17 +249,10 @@ def test_a_strip_is_drawn_from_what_members_left_and_told_by_epoch(home: Home) -
 
 
 def test_the_first_two_confirmed_members_of_a_config_are_drawn_by_step(tmp_path: Path) -> None:
+    members = [("search", 0.0), ("confirm", 0.0), ("confirm", 1.0), ("confirm", 0.0), ("confirm", 0.0)]
     rows = {
-        number: MemberRow(number=number, phase=phase, arm="off", config=config, config_hash=str(config), seed=number)
-        for number, (phase, config) in enumerate(
-            [
-                ("search", {"l2": 0.0}),
-                ("confirm", {"l2": 0.0}),
-                ("confirm", {"l2": 1.0}),
-                ("confirm", {"l2": 0.0}),
-                ("confirm", {"l2": 0.0}),
-            ]
-        )
+        number: MemberRow(number=number, phase=phase, arm="off", config={"l2": l2}, config_hash=f"{l2}", seed=number)
+        for number, (phase, l2) in enumerate(members)
     }
     spec = read_spec({"objective": "autoencoder", "search": {"l2": {}}, "budget": {"epochs": EPOCHS}})
     ledger = SimpleNamespace(rows=rows, epochs=EPOCHS)
