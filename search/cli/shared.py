@@ -73,17 +73,23 @@ def home_option(home: Home) -> str:
     return f" --home {shown}" if shown else ""
 
 
+def mlflow_of(home: Home) -> str:
+    """Where MLflow shows a sweep: the command that serves it, with NAME for the sweep, or the server of the home."""
+    store = home.tracking_uri
+    return without_passwords(store) if store.startswith(("http://", "https://")) else f"lagrange ui NAME{home_option(home)}"
+
+
 def resume_command(name: str, home: Home, address: str | None) -> str:
     """The command that goes on with a sweep where its members were trained."""
     return f"lagrange resume {name}{home_option(home)}{f' --address {address}' if address else ''}"
 
 
 @contextmanager
-def shown(plain: bool) -> Iterator[Any]:
-    """A live display for as long as a sweep or a training runs."""
+def shown(plain: bool, home: Home | None = None) -> Iterator[Any]:
+    """A live display for as long as a sweep or a training runs. With a home it says where MLflow shows the sweep."""
     from search.telling.live import Display
 
-    with Display(printing.console(), plain=True if plain else None) as display:
+    with Display(printing.console(), plain=True if plain else None, ui=mlflow_of(home) if home else "") as display:
         yield display
 
 

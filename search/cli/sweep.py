@@ -192,7 +192,7 @@ def _run_all(
     printing.console().print("starting the workers and reading the data …", style="dim")  # it takes seconds before a member begins
     with _one_ray(specs, workers, address):
         for spec, name in zip(specs, names, strict=True):
-            with shown(plain) as display:
+            with shown(plain, home) as display:
                 outcome = run(spec, name=name, home=home, workers=workers, address=address, listener=display)
             outcomes.append(outcome)
             _print_outcome(outcome, home, spec.objective, address)
@@ -231,7 +231,7 @@ def resume(
 
     place = home_of(home, catalogue_url, tracking_uri, storage)
     more = None if trials is None else _more_trials(name, trials, place)
-    with shown(plain) as display:
+    with shown(plain, place) as display:
         outcome = go_on(name, home=place, trials=more, workers=workers, address=address, listener=display)
     with catalogue_of(place) as catalogue:
         objective = catalogue.sweep(name).objective

@@ -33,7 +33,7 @@ def watch(
 
     place = home_of(home, catalogue_url)
     name = name or newest(place)
-    with shown(plain) as display:
+    with shown(plain, place) as display:
         row = follow(name, display, home=place)
         display.finished(row.answer)
     if row.answer is not None:

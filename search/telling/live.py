@@ -115,8 +115,11 @@ class _Books:
 class Display:
     """A listener that shows a sweep on `console`; `plain` forces lines. Use it as a context manager, so that the terminal is given back."""
 
-    def __init__(self, console: Console | None = None, *, plain: bool | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, console: Console | None = None, *, plain: bool | None = None, clock: Callable[[], float] = time.monotonic, ui: str = ""
+    ) -> None:
         self.console = console or Console()
+        self._ui = ui  # where MLflow shows a sweep, with NAME for its name
         self.plain = not self.console.is_terminal if plain is None else plain
         self._clock, self._began, self._told, self._failures = clock, clock(), -math.inf, 0
         self._books = _Books()
@@ -141,6 +144,8 @@ class Display:
         self._books.count_earlier()
         if self.plain:
             self._line(self._title())
+            if self._ui:
+                self._line(self._place())
         else:
             self._live = Live(self, console=self.console, refresh_per_second=2, transient=True)
             self._live.start()
@@ -207,7 +212,8 @@ class Display:
             parts.append(self._running_table(sorted(running[:SHOWN_MEMBERS])))
         if len(running) > SHOWN_MEMBERS:
             parts.append(Text(more(len(running) - SHOWN_MEMBERS), style="dim"))
-        return Group(*parts, *self._books.last_notes())
+        place = [Text(self._place(), style="dim")] if self._ui else []
+        return Group(*parts, *self._books.last_notes(), *place)
 
     # --- what was counted -----------------------------------------------------------------------------------------------------------------
 
@@ -239,6 +245,9 @@ class Display:
         workers = info.get("workers")
         tail = f" · {workers} worker{'s' if workers != 1 else ''}" if workers else ""
         return f"{info.get('name', 'training')}: {what}{tail}"
+
+    def _place(self) -> str:
+        return f"in MLflow: {self._ui.replace('NAME', str(self._books.info.get('name', 'NAME')))}"
 
     def _progress(self) -> str:
         books = self._books

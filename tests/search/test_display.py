@@ -163,6 +163,17 @@ def test_plain_lines_have_no_control_characters_and_do_not_flood() -> None:
     assert "s: vae × mlp400 × digits · 2 workers" in text
 
 
+def test_the_display_says_where_mlflow_shows_the_sweep() -> None:
+    for plain in (True, False):
+        out = io.StringIO()
+        display = Display(Console(file=out, width=200, force_terminal=False), plain=plain, ui="lagrange ui NAME --home /h")
+        display.started({**INFO, "name": "mine"})
+        if not plain:
+            display.console.print(display)
+        display.close()
+        assert "in MLflow: lagrange ui mine --home /h" in out.getvalue()
+
+
 def test_best_so_far_is_the_best_complete_searched_member_and_off_stands_apart() -> None:
     display, clock, out = watched()
     display.started(INFO)
