@@ -9,12 +9,17 @@ export OMP_NUM_THREADS := 1
 export PYTHONDONTWRITEBYTECODE :=
 PYTEST = $(BIN)/python tests/cpu_seconds.py --name 'make $@' $(BIN)/python -m pytest $(ARGS)
 
-.PHONY: sweep test test-slow test-all test-portable test-cluster test-gpu oracles lint format bench bench-population study published notebook clean
+.PHONY: sweep test test-slow test-all test-portable test-cluster test-gpu oracles docs lint format bench bench-population study published notebook clean
 
 # Installs once; again only when what is to be installed changes.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,postgresql,lightning,onnx]'
+	touch $@
+
+# What only the documentation needs. A sweep does without.
+$(VENV)/.documented: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
 	touch $@
 
 sweep: $(VENV)/.installed
@@ -46,6 +51,10 @@ test-gpu: $(VENV)/.installed
 # Every answer that is known in closed form, the slow ones and the real searches among them.
 oracles: $(VENV)/.installed
 	$(PYTEST) -m "" --whole-tables tests/objectives/test_*oracles.py tests/objectives/test_sources.py tests/search/test_oracles.py tests/search/test_dirac.py
+
+# The site, in build/docs. Nothing is fetched, and a warning is an error.
+docs: $(VENV)/.documented
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --builder html docs build/docs
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -644,8 +644,9 @@ def names_in(page: str, begins: str, ends: str) -> list[str]:
 
 
 @pytest.mark.usefixtures("read_once")
-def test_every_name_of_the_readme_is_answered() -> None:
-    page = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+def test_every_name_of_the_pages_is_answered() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    page = "".join((docs / name).read_text(encoding="utf-8") for name in ("units.md", "available.md"))
     tables = {
         "knobs": names_in(page, "| where | knobs |", "Three promises"),
         "models": names_in(page, "| models |", "| data |"),

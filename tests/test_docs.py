@@ -1,0 +1,110 @@
+"""What can be said of the pages without building them: all are in the tree, links and pictures are there, and commands parse.
+
+`make docs` builds them, with warnings as errors.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from search.cli import app
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+FENCE = re.compile(r"^```(?P<language>[^\n]*)\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+@cache
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+@cache
+def prose(name: str) -> str:
+    """A page without what stands in fences."""
+    return FENCE.sub("", text(name))
+
+
+def slug(title: str) -> str:
+    """The anchor that GitHub and MyST give to a heading."""
+    return re.sub(r"[^\w\- ]", "", title.replace("`", "").strip().lower()).replace(" ", "-")
+
+
+def anchors(page: Path) -> set[str]:
+    return {slug(title) for title in re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)}
+
+
+def test_every_page_is_in_the_tree_once() -> None:
+    tree = [
+        line.strip()
+        for found in FENCE.finditer(text("docs/index.md"))
+        if "toctree" in found["language"]
+        for line in found["text"].splitlines()
+    ]
+    listed = [f"{line}.md" for line in tree if line and not line.startswith(":")]
+    pages = {page.relative_to(DOCS).as_posix() for page in PAGES if page.is_relative_to(DOCS)} - {"index.md"}
+    assert sorted(listed) == sorted(pages)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_links_and_pictures_of_a_page_are_there(name: str) -> None:
+    page, wrong = ROOT / name, []
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", prose(name))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        aimed = (page.parent / path).resolve() if path else page
+        if not aimed.is_file() or (anchor and anchor not in anchors(aimed)):
+            wrong.append(target)
+    assert not wrong
+
+
+def commands(name: str) -> Iterator[str]:
+    """The commands of Lagrange in a page: lines of fences without a language, and code in the prose."""
+    for found in FENCE.finditer(text(name)):
+        if found["language"].strip() in ("", "sh", "bash"):
+            yield from found["text"].splitlines()
+        else:  # a comment of a program may say how it is run
+            yield from (part.strip() for line in found["text"].splitlines() for part in re.split(r"\s{2,}", line) if "#" in line)
+    yield from re.findall(r"`([^`\n]+)`", prose(name))
+
+
+def lagrange(name: str) -> Iterator[list[str]]:
+    for line in commands(name):
+        for part in re.split(r"&&|;|\|", re.sub(r"\s#\s.*", "", line)):
+            if part.strip().startswith("lagrange ") and "…" not in part:
+                yield shlex.split(part)[1:]
+
+
+# The log tells of other days.
+@pytest.mark.parametrize("name", [one for one in NAMES if one != "docs/log.md"])
+def test_the_commands_of_a_page_parse(name: str) -> None:
+    group: Any = typer.main.get_command(app)
+    wrong = []
+    for title, *arguments in lagrange(name):
+        try:
+            command = group.commands.get(title) or group
+            if command is group or arguments:  # prose may name a command without what it takes
+                command.make_context(title, arguments or [title])
+        except Exception as error:
+            wrong.append(f"lagrange {' '.join([title, *arguments])}: {getattr(error, 'message', error) or repr(error)}")
+    assert not wrong
+
+
+def test_a_command_that_does_not_parse_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test above can fail."""
+    page = DOCS / "commands.md"
+    assert ["ls"] in [one[:1] for one in lagrange("docs/commands.md")]
+    monkeypatch.setattr("tests.test_docs.text", lambda _: page.read_text(encoding="utf-8") + "\n```\nlagrange sweeep --trails 3\n```\n")
+    with pytest.raises(AssertionError, match="sweeep"):
+        test_the_commands_of_a_page_parse("docs/commands.md")
