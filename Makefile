@@ -54,7 +54,7 @@ oracles: $(VENV)/.installed
 
 # The site, in build/docs. Nothing is fetched, and a warning is an error.
 docs: $(VENV)/.documented
-	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --builder html docs build/docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env --builder html docs build/docs
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -7,14 +7,15 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 OUT = Path(__file__).parents[1] / "images"
+DPI = 150
 # The colours of the λ curve, which people with any kind of colour vision can tell apart (Okabe and Ito).
 BLUE, ORANGE, GREEN, RED, GREY, INK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8A8A8A", "#222222"
-mpl.rcParams |= {"svg.hashsalt": "lagrange", "svg.fonttype": "path", "font.size": 10, "text.color": INK, "axes.labelcolor": INK}
+mpl.rcParams |= {"font.size": 10, "text.color": INK, "axes.labelcolor": INK}
 
 
 def figure(width: float, height: float, columns: int = 1, **more: Any) -> tuple[Figure, Any]:
@@ -28,8 +29,9 @@ def figure(width: float, height: float, columns: int = 1, **more: Any) -> tuple[
 
 
 def save(whole: Figure, name: str) -> None:
-    """Write an SVG that is the same at each run."""
-    FigureCanvasSVG(whole).print_svg(OUT / name, metadata={"Date": None})
+    """Write a PNG."""
+    whole.set_dpi(DPI)
+    FigureCanvasAgg(whole).print_png(str(OUT / name))
 
 
 def expected(u: Any) -> Any:
@@ -67,7 +69,7 @@ def members() -> None:
     off.plot(np.linspace(-0.3, 0.3, 4), scores, "o", color=ORANGE)
     off.set(xlim=(-1, 1), xticks=[0], xticklabels=["off"], ylabel="score, lower is better", yticks=[])
     off.annotate("off arm:\nevery λ off", (-0.85, 12.0), color=ORANGE)
-    save(whole, "concept-members.svg")
+    save(whole, "concept-members.png")
 
 
 def race() -> None:
@@ -105,7 +107,7 @@ def race() -> None:
     for x in (5, 9, 13):
         panel.annotate("", (x + 0.55, 2.9), (x - 0.25, 2.9), arrowprops={"arrowstyle": "->", "color": INK})
     panel.set(xlim=(-0.3, 22.6), ylim=(-1.6, 7.2))
-    save(whole, "concept-race.svg")
+    save(whole, "concept-race.png")
 
 
 def pairs() -> None:
@@ -133,7 +135,7 @@ def pairs() -> None:
     gains.set(xlim=(-0.06, 0.42), ylim=(0, 2.5), yticks=[], xlabel="gained over λ off")
     gains.spines["left"].set_visible(False)
     gains.set_title("differences by seed", fontsize=10, loc="left")
-    save(whole, "concept-pairs.svg")
+    save(whole, "concept-pairs.png")
 
 
 if __name__ == "__main__":
