@@ -26,6 +26,7 @@ autodoc_typehints = "signature"
 autodoc_mock_imports = ["lightning", "pytorch_lightning"]  # an extra: the page of its callback needs no library
 python_use_unqualified_type_names = True
 
+highlight_language = "none"
 html_theme = "furo"
 html_theme_options = {"top_of_page_buttons": []}
 html_static_path = ["_static"]

@@ -16,6 +16,7 @@ import pytest
 import typer
 
 from search.cli import app
+from search.spec.keys import Spec
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -67,6 +68,13 @@ def test_the_links_and_pictures_of_a_page_are_there(name: str) -> None:
         if not aimed.is_file() or (anchor and anchor not in anchors(aimed)):
             wrong.append(target)
     assert not wrong
+
+
+def test_every_key_of_a_spec_is_told() -> None:
+    """`provenance` and `promise` are written by an export, and by nobody else."""
+    assert set(Spec.model_fields) - {"provenance", "promise"} <= {
+        key for row in re.findall(r"^\|([^|]*)\|", text("docs/spec.md"), re.MULTILINE) for key in re.findall(r"`(\w+)`", row)
+    }
 
 
 def commands(page: str) -> Iterator[list[str]]:
