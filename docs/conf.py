@@ -130,6 +130,15 @@ def regularizer_files() -> Iterator[str]:
     yield _safe(regularizers.__doc__ or "")
 
 
+def figures() -> Iterator[str]:
+    """The figures that a report and a notebook have."""
+    from search.telling import figures as drawn
+
+    yield from ("| figure | what it shows |", "|---|---|")
+    for name in drawn.known():
+        yield f"| `{name}` | {_cell(_safe((drawn.module(name).__doc__ or '').partition(chr(10) * 2)[0]))} |"
+
+
 def _safe(text: str) -> str:
     """A docstring as Markdown in which no sign has a meaning that its author did not know."""
     lines = text.strip().splitlines()
@@ -142,14 +151,11 @@ def _cell(text: str) -> str:
     return text.replace("|", r"\|").replace("\n", " ")
 
 
-_MADE = {"commands": commands, "regularizers": regularizers, "regularizer files": regularizer_files}
+_MADE = {"commands": commands, "figures": figures, "regularizers": regularizers, "regularizer files": regularizer_files}
 
 
 def _page(_app: Any, _name: str, source: list[str]) -> None:
-    for what, made in _MADE.items():
-        mark = f"<!-- made: {what} -->"
-        if mark in source[0]:
-            source[0] = source[0].replace(mark, "\n".join(made()))
+    source[0] = re.sub(r"<!-- made: (.+?) -->", lambda found: "\n".join(_MADE[found[1]]()), source[0])
 
 
 # The site is whole without a network ----------------------------------------------------------------------------------------------------

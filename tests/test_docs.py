@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import typer
 
+import search
 from search.cli import app
 from search.spec.keys import Spec
 
@@ -75,6 +76,10 @@ def test_every_key_of_a_spec_is_told() -> None:
     assert set(Spec.model_fields) - {"provenance", "promise"} <= {
         key for row in re.findall(r"^\|([^|]*)\|", text("docs/spec.md"), re.MULTILINE) for key in re.findall(r"`(\w+)`", row)
     }
+
+
+def test_every_public_name_of_search_is_in_the_reference() -> None:
+    assert set(search.__all__) <= set(re.findall(r"\bsearch\.(\w+)", text("docs/api/search.md")))
 
 
 def commands(page: str) -> Iterator[list[str]]:
