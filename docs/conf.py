@@ -1,11 +1,12 @@
 """Sphinx builds the pages of this folder: `make docs`. Nothing is fetched, and every warning is an error.
 
-Pages are Markdown, and so are the docstrings. Two pages have parts that are made from the code at each build, where they say
+Pages are Markdown, and so are the docstrings. Some pages have parts that are made from the code at each build, where they say
 `<!-- made: commands -->`: so they cannot go out of date.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -50,7 +51,7 @@ def restructured(lines: list[str]) -> list[str]:
     section = inside = False  # in `Args:` or `Raises:`; in a block that is kept as it stands
     for line in lines:
         indent = len(line) - len(line.lstrip())
-        if line.strip() in ("Args:", "Raises:", "Returns:"):
+        if line.strip() in ("Args:", "Attributes:", "Raises:", "Returns:"):
             section = True
         elif section and (several := _ERRORS.split(line))[1:]:  # `SpecError: why. InfraError: why.` are two
             found += [_escaped(" " * indent + one.strip()) for one in several]
@@ -139,6 +140,20 @@ def figures() -> Iterator[str]:
         yield f"| `{name}` | {_cell(_safe((drawn.module(name).__doc__ or '').partition(chr(10) * 2)[0]))} |"
 
 
+def notebook() -> Iterator[str]:
+    """The cells of example.ipynb with their outputs, as it was executed: words, programs, tables as text, pictures."""
+    cells = json.loads(Path(__file__).with_name("example.ipynb").read_text(encoding="utf-8"))["cells"]
+    for cell in cells[1:]:  # the first is the title
+        text = "".join(cell["source"])
+        yield from (text, "") if cell["cell_type"] == "markdown" else ("```python", text, "```", "")
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {"text/plain": output.get("text", "")})
+            if "image/png" in data:
+                yield from (f'<img alt="" src="data:image/png;base64,{"".join(data["image/png"].split())}">', "")
+            else:
+                yield from ("```", "".join(data["text/plain"]).rstrip(), "```", "")
+
+
 def _safe(text: str) -> str:
     """A docstring as Markdown in which no sign has a meaning that its author did not know."""
     lines = text.strip().splitlines()
@@ -151,7 +166,13 @@ def _cell(text: str) -> str:
     return text.replace("|", r"\|").replace("\n", " ")
 
 
-_MADE = {"commands": commands, "figures": figures, "regularizers": regularizers, "regularizer files": regularizer_files}
+_MADE = {
+    "commands": commands,
+    "figures": figures,
+    "notebook": notebook,
+    "regularizers": regularizers,
+    "regularizer files": regularizer_files,
+}
 
 
 def _page(_app: Any, _name: str, source: list[str]) -> None:
