@@ -17,6 +17,8 @@ from objectives.families import vae
 from objectives.metrics._subject import Subject
 from objectives.registry import load
 
+pytestmark = pytest.mark.turns(4)
+
 PIXELS = 64
 FAMILIES: dict[str, dict[str, Any]] = {
     "vae": {},

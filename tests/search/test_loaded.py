@@ -19,7 +19,7 @@ from search.choosing.answer import Answer
 from search.running.where import IN_PROCESS
 from search.sweep import run
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.turns(2)]
 
 SPEC: dict[str, Any] = {
     "objective": "autoencoder",

@@ -21,6 +21,8 @@ from search.sweep import run
 from search.telling import description, lambda_curve, mirror
 from search.telling.exports import best, export, export_all
 
+pytestmark = pytest.mark.turns(2)
+
 QUICK = {"objective": "toy", "budget": {"trials": 8, "epochs": 3}, "check": False}
 SWEEPS: dict[str, dict[str, Any]] = {
     "helps": {"dataset": {"name": "none", "noise": 0.5}, "search": {"l2": {}}},

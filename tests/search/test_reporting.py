@@ -27,7 +27,7 @@ from search.errors import SpecError
 from search.telling import compare, exports, figures, notebook, queried
 from tests.search.views import kept, view
 
-pytestmark = pytest.mark.turns(2)
+pytestmark = pytest.mark.turns(3)
 SWEEPS = {"a": "helps", "b": "helps", "started": "one member", "dead": "only diverged"}
 
 

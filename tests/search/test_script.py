@@ -25,7 +25,7 @@ from search.spec.text import read_yaml
 from search.telling import forms
 from search.telling.promised import training
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.turns(3)]
 
 CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "autoencoder": ("mlp", {"l2": 1e-3, "latent_l2": 0.1, "l1": 1e-4, "latent_dim": 4}),

@@ -29,6 +29,8 @@ from search.spec.reading import read as read_spec
 from search.telling import strip
 from search.telling.shown import Exemplars, members
 
+pytestmark = pytest.mark.turns(2)
+
 EPOCHS = 5
 SETTING = Setting("autoencoder", Settings(dataset={"name": "digits"}, model="linear", epochs=EPOCHS, batch_size=512))
 BETA = Knob("beta", "", "", "1", 1.0, 0.01, 10.0, log=True, off=1.0, more="high")

@@ -20,6 +20,8 @@ from search.sweep import run
 from search.telling.listener import Silent
 from search.watching import newest, watch
 
+pytestmark = pytest.mark.turns(2)
+
 SPEC = {"objective": "toy", "search": {"l2": {}}, "budget": {"trials": 4, "epochs": 4}}
 
 
