@@ -49,14 +49,16 @@ def register(name: str, *, home: Home | None = None, force: bool = False) -> Reg
     best = loaded.best_of(row, members, home)
     answer, called = Answer.from_dict(row.answer or {}), model_name(row)
     registry = Registry(home)
-    before = registry.holds(CHAMPION, called)
+    tags = _tags(row, best, answer)
+    takes, why = decided(registry.holds(CHAMPION, called), registry.known(called, tags) or Version(called, "", tags), answer, force)
+    # The champion is logged last: lists show the alias of the newest version. No alias is given before all is logged.
+    off = _off(registry, home, row, members, answer) if takes else None
     version = _logged(registry, home, row, best, answer)
-    takes, why = decided(before, version, answer, force)
-    off = None
+    if off is not None:
+        registry.call(OFF, off)
     if takes:
         registry.call(CHAMPION, version)
-        off = _off(registry, home, row, members, answer)
-    return Registered(called, version.number, takes, why, off)
+    return Registered(called, version.number, takes, why, off.number if off is not None else None)
 
 
 def model_name(row: SweepRow) -> str:
@@ -88,39 +90,40 @@ def decided(before: Version | None, version: Version, answer: Answer, force: boo
     )
 
 
-def _off(registry: Registry, home: Home, row: SweepRow, members: list[MemberRow], answer: Answer) -> str | None:
-    """Register the off arm's model. None where no confirmed training of the off arm has weights."""
+def _off(registry: Registry, home: Home, row: SweepRow, members: list[MemberRow], answer: Answer) -> Version | None:
+    """The version of the off arm's model. None where no confirmed training of the off arm has weights."""
     from infra.errors import InfraError
 
     try:
         member = loaded.best_of(row, members, home, off=True)
     except InfraError:
         return None
-    version = _logged(registry, home, row, member, answer)
-    registry.call(OFF, version)
-    return version.number
+    return _logged(registry, home, row, member, answer)
 
 
 def _logged(registry: Registry, home: Home, row: SweepRow, member: MemberRow, answer: Answer) -> Version:
     """The version of a member's model: the one that there is, or a new one."""
-    recommended = member.config_hash == config_hash(answer.recommended, answer.recommended_schedule)
-    tags = _tags(row, member, answer, recommended)
+    tags = _tags(row, member, answer)
     if found := registry.known(model_name(row), tags):
         return found
     model = loaded.of_member(home, row.name, member)
     takes, gives = model.example()
-    said = answer.sentence() if recommended else f"Every λ off, beside which the answer was found: {answer.sentence()}"
+    said = answer.sentence() if _recommended(member, answer) else f"Every λ off, beside which the answer was found: {answer.sentence()}"
     with tempfile.TemporaryDirectory() as folder:
         files = loaded.copied(home, row, member, Path(folder))
         logged = Logged(model, takes, gives, files, tags, said)
         return registry.log(model_name(row), row.name, logged)
 
 
-def _tags(row: SweepRow, member: MemberRow, answer: Answer, recommended: bool) -> dict[str, str]:
+def _recommended(member: MemberRow, answer: Answer) -> bool:
+    return member.config_hash == config_hash(answer.recommended, answer.recommended_schedule)
+
+
+def _tags(row: SweepRow, member: MemberRow, answer: Answer) -> dict[str, str]:
     from search.telling.promised import measured_by
 
     promise = answer.promise
-    promised = {"promise_mean": promise.mean, "promise_low": promise.low, "promise_high": promise.high} if recommended else {}
+    promised = {"promise_mean": promise.mean, "promise_low": promise.low, "promise_high": promise.high} if _recommended(member, answer) else {}
     told = {"sweep": row.name, "created": row.created.isoformat(), "member": member.number, "seed": member.seed, "arm": member.arm}
     told |= {"verdict": answer.verdict_word, "metric": answer.score_name, "scale": config_hash(_flat(measured_by(row.spec, row.facts)))}
     return {key: str(value) for key, value in {**told, **promised}.items()}

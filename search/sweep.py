@@ -138,7 +138,7 @@ def _finish(dispatch: Dispatch, catalogue: Catalogue, tracker: Tracker, plan: Pl
     name, home, notes = dispatch.name, dispatch.home, failures(dispatch.ledger.ordered())
     if plan.answer is not None:
         plan.answer = kept.told(catalogue, name, plan.answer, notes, plan.spec.asked[0].better)
-        files = exports.write_reports(name, plan.spec, plan.answer, plan.table(), catalogue, home)
+        files = exports.write_reports(name, plan.spec, plan.answer, plan.table(), catalogue, home, status)
         shown.sweep(tracker, home, name, files, dispatch.ledger.rows, dispatch.ledger.leftovers.exemplars)
     if status == "complete":
         try:

@@ -1,7 +1,8 @@
 """The first page of MLflow's UI, where it is served by `lagrange ui`: a browser that was never here sees training.
 
-Such a browser would land on MLflow's pages for language models, with an assistant's panel open over a quarter of the page. MLflow keeps
-both choices in the browser. So the page sets them, where the browser has none of its own yet. Nothing else is changed.
+Such a browser would land on MLflow's pages for language models, with an assistant's panel open over a quarter of the page, and with a
+window of news over the registry of models. MLflow keeps these choices in the browser. So the page sets them, where the browser has none of
+its own yet. Nothing else is changed.
 """
 
 from __future__ import annotations
@@ -10,7 +11,11 @@ import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
-_FIRST: Final = {"mlflow.workflowType_v1": "machine_learning", "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": True}
+_FIRST: Final = {
+    "mlflow.workflowType_v1": "machine_learning",
+    "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": True,
+    "_mlflow_model_registry_promo_modal_dismissed_v1": True,
+}
 _SCRIPT: Final = "".join(
     f"localStorage.getItem({json.dumps(key)})===null&&localStorage.setItem({json.dumps(key)},{json.dumps(json.dumps(value))});"
     for key, value in _FIRST.items()

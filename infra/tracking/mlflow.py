@@ -237,7 +237,7 @@ class Writer:
             # the last epoch's numbers are there already; nan equals itself here
             new.append((epoch, ms, {key: value for key, value in final.items() if str(last.get(key)) != str(value)}))
         if news.added is not None:
-            new.append((max(run.epoch, 0), *news.added))
+            new.append((max(run.epoch, 0, *news.epochs), *news.added))
         new.insert(0, (0, news.started_ms, facts))
         return [[Metric(key, value, ms, epoch) for key, value in metrics.items()] for epoch, ms, metrics in new]
 

@@ -188,12 +188,17 @@ def best(objective: str | None = None, dataset: str | None = None, *, home: Home
     return sorted(found.values(), key=lambda row: (row.objective, row.model, row.dataset, row.sweep))
 
 
-def write_reports(name: str, spec: Spec, answer: Answer, table: Sequence[Row], catalogue: Catalogue, home: Home) -> list[Path]:
-    """Write the exported config, the answer, the λ curve, and quality against cost (if the objective trades them). Returns their paths."""
+def write_reports(
+    name: str, spec: Spec, answer: Answer, table: Sequence[Row], catalogue: Catalogue, home: Home, status: str
+) -> list[Path]:
+    """Write the exported config, the answer, the λ curve, and quality against cost (if the objective trades them). Returns their paths.
+
+    `status` is how the sweep ends: the catalogue says so only after its files are there.
+    """
     from search.telling import front_picture, lambda_curve, report, strip, view
 
     folder = home.reports(name)
-    row, members = catalogue.sweep(name), catalogue.members(name)
+    row, members = replace(catalogue.sweep(name), status=status), catalogue.members(name)
     exported, stored, picture = folder / "best.yaml", folder / "answer.json", folder / "curve.png"
     config = forms.written(best_spec(name, row, answer, members), row.spec.get("search") or {})
     write(exported, config)

@@ -26,8 +26,8 @@ def tags(sweep: str, row: SweepRow, spec: Spec, portrait: Portrait) -> dict[str,
     """The views of a sweep as tags of its experiment: all members; and those that were confirmed, with their learning curves."""
     created_ms = int(row.created.timestamp() * 1000)
     mine = f"tags.`lagrange.sweep` = '{sweep}' and tags.`lagrange.member` != ''"
-    whole = _state(mine, spec, portrait, [*_scatters(spec, portrait), *_curves(portrait), *_parallel(portrait), *_images()])
-    confirmed = _state(f"{mine} and tags.phase = 'confirm'", spec, portrait, [*_curves(portrait), *_scatters(spec, portrait), *_images()])
+    whole = _state(mine, spec, portrait, [*_scatters(spec, portrait), *_curves(portrait), *_parallel(portrait), *_images(spec)])
+    confirmed = _state(f"{mine} and tags.phase = 'confirm'", spec, portrait, [*_curves(portrait), *_scatters(spec, portrait), *_images(spec)])
     return view_tag(sweep, sweep, whole, created_ms) | view_tag(sweep, f"{sweep}, confirmed", confirmed, created_ms, CONFIRMED)
 
 
@@ -109,5 +109,6 @@ def _parallel(portrait: Portrait) -> list[dict[str, Any]]:
     return [{"type": "PARALLEL", "displayName": "all knobs and the score", **chosen}]
 
 
-def _images() -> list[dict[str, Any]]:
-    return [{"type": "IMAGE", "displayName": "pictures by epoch", "imageKeys": [PICTURES], "step": 0}]
+def _images(spec: Spec) -> list[dict[str, Any]]:
+    """Pictures with a slider. It stands at the last epoch: there every member that is drawn has a picture, before it not all have."""
+    return [{"type": "IMAGE", "displayName": "pictures by epoch", "imageKeys": [PICTURES], "step": spec.budget.epochs or 0}]

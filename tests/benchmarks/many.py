@@ -50,7 +50,7 @@ def fill(home: Home, members: int) -> float:
         for report in catalogue.reports(NAME):
             curves.setdefault(report.number, {})[report.epoch] = float(report.rung_score or math.nan)
         table = from_members.table(catalogue.members(NAME), curves, [])
-        exports.write_reports(NAME, spec, answer, table, catalogue, home)
+        exports.write_reports(NAME, spec, answer, table, catalogue, home, "complete")
         began = time.process_time()
         tracker = mirror.mirrored(NAME, spec, home, catalogue)
         mirror.end(tracker, "complete", answer)

@@ -22,6 +22,7 @@ from infra import machine
 from infra.storage import Home
 from infra.tracking.ui import APP
 from search.choosing.answer import Answer
+from search.registering import Registered
 from search.running.where import IN_PROCESS
 
 NAME = "seen"
@@ -44,11 +45,12 @@ TREE = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Swept:
-    """A home with a sweep in it, and its answer."""
+    """A home with a sweep in it, its answer, and what the registry has of it."""
 
     home: Home
     name: str
     answer: Answer
+    registered: Registered
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,14 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def swept(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Swept:
-    """A small sweep of a VAE on digits, in MLflow."""
+    """A small sweep of a VAE on digits, in MLflow, and its model in the registry."""
+    from search.registering import register
     from search.sweep import run
 
     home = Home.open(tmp_path_factory.mktemp("home"))
     outcome = run(SPEC, name=NAME, home=home, address=IN_PROCESS)
     assert outcome.answer is not None, outcome.problem
-    return Swept(home, NAME, outcome.answer)
+    return Swept(home, NAME, outcome.answer, register(NAME, home=home))
 
 
 @pytest.fixture(scope="session")

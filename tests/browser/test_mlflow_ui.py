@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 
 from search.choosing.words import number
-from tests.browser.conftest import HEIGHT, Swept, Ui
+from search.telling.ui_view import PICTURES
+from tests.browser.conftest import HEIGHT, SPEC, Swept, Ui
 
 pytestmark = pytest.mark.slow
+CARD = "[data-testid='experiment-view-compare-runs-card']"  # a chart of MLflow's
+DRAWN = ".js-plotly-plot:has(.main-svg .trace, .main-svg .hm, .main-svg .bars, .main-svg .contour, .main-svg .parcoords)"
+LOADED = "image => image.naturalWidth"
 
 
 def open_page(page: Any, url: str, text: str) -> None:
@@ -49,11 +53,64 @@ def swept_members(swept: Swept) -> list[int]:
         return [row.number for row in catalogue.members(swept.name)]
 
 
-def test_the_charts_are_there(page: Any, ui: Ui) -> None:
+def charts(page: Any, ui: Ui) -> dict[str, Any]:
+    """The charts of the prepared view, by the titles that MLflow gives them."""
     open_page(page, f"{ui.members}&compareRunsMode=CHART", "which λ")
-    for title in ("log10_beta vs. score", "rung_score", "Parallel Coordinates"):
-        page.get_by_text(title).first.wait_for()
-    page.locator(".js-plotly-plot .scatterlayer .trace, .js-plotly-plot .point").first.wait_for(state="attached")
+    titles = ("log10_beta vs. score", "rung_score", "Parallel Coordinates", PICTURES)
+    found = {title: page.locator(CARD).filter(has=page.get_by_text(title, exact=True)).first for title in titles}
+    for card in found.values():
+        card.wait_for()
+    return found
+
+
+def test_the_charts_are_drawn(page: Any, ui: Ui) -> None:
+    scatter, curves, parallel, _ = charts(page, ui).values()
+    for card, marks in ((scatter, ".scatterlayer .point"), (curves, ".scatterlayer .trace .js-line"), (parallel, "svg path")):
+        card.locator(marks).first.wait_for(state="attached")
+    dots = scatter.locator(".scatterlayer .point").all()
+    assert len(dots) >= 2 * SPEC["confirm"]["seeds"], "each confirmed member is a dot"
+    assert len({dot.evaluate("dot => getComputedStyle(dot).fill") for dot in dots}) >= 3, "searched, off and best have their colours"
+
+
+def test_pictures_have_a_slider_over_the_epochs(page: Any, ui: Ui) -> None:
+    card = charts(page, ui)[PICTURES]
+    card.scroll_into_view_if_needed()
+    slider, shown = card.get_by_role("slider"), card.locator("img")
+    shown.first.wait_for()
+    assert slider.get_attribute("aria-valuenow") == str(SPEC["budget"]["epochs"]), "what is trained is seen first"
+    assert all(image.evaluate(LOADED) > 0 for image in shown.all())
+    while slider.get_attribute("aria-valuenow") != "0":
+        slider.press("ArrowLeft")
+    first = card.locator("img[src*='step%2B0%2B']").first  # before training
+    first.wait_for()
+    first.click()
+    large = page.locator(".rc-image-preview-img").first
+    large.wait_for()
+    page.wait_for_function("image => image.complete", arg=large.element_handle())
+    assert large.evaluate(LOADED) >= 600
+
+
+def test_the_report_is_read_in_the_artifact_viewer(page: Any, ui: Ui, swept: Swept) -> None:
+    address, _, rest = ui.answer.partition("?")
+    open_page(page, f"{address}/artifacts/report.html?{rest}", "report.html")
+    frame = page.frame_locator("iframe")
+    frame.get_by_text(swept.answer.verdict_word, exact=True).first.wait_for()
+    frame.locator(DRAWN).nth(4).wait_for(state="attached")  # five plots
+    text = frame.locator("body").inner_text()
+    assert swept.answer.sentence() in text and "UTC · complete" in text
+
+
+def test_the_registry_shows_the_champion(page: Any, ui: Ui, swept: Swept) -> None:
+    registered = swept.registered
+    open_page(page, f"{ui.url}/#/models", registered.name)
+    assert page.get_by_role("dialog").count() == 0, "no window of news lies over it"
+    if registered.off == registered.version:
+        page.get_by_text("+1").click()  # MLflow lists one alias of a version, the last of the alphabet
+    page.get_by_text("champion").first.wait_for()
+    open_page(page, f"{ui.url}/#/models/{registered.name}", "Versions")
+    row = page.get_by_role("row").filter(has_text=f"Version {registered.version}")
+    row.get_by_text("champion").wait_for()
+    assert swept.answer.verdict_word in row.inner_text()
 
 
 def test_the_answer_is_the_description(page: Any, ui: Ui, swept: Swept) -> None:

@@ -161,7 +161,7 @@ def test_a_sweep_leaves_its_report(tmp_path: Path) -> None:
         kept(seen, catalogue, "a")
         from search.spec.reading import read
 
-        paths = exports.write_reports("a", read(seen.sweep.spec), seen.answer, seen.rows, catalogue, home)
+        paths = exports.write_reports("a", read(seen.sweep.spec), seen.answer, seen.rows, catalogue, home, "complete")
     assert "report.html" in [path.name for path in paths] and all(path.is_file() for path in paths)
     (strip := home.reports("a") / "strip.png").write_bytes((home.reports("a") / "curve.png").read_bytes())
     shown = notebook.view("a", home=home)
