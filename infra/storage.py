@@ -71,6 +71,13 @@ def sweep_name(name: str) -> str:
     )
 
 
+def there(text: str | os.PathLike[str]) -> bool:
+    """Whether a file or folder of this name is there. A text that can be no name, such as one of 300 characters, names none."""
+    with suppress(OSError, ValueError):
+        return Path(text).exists()
+    return False
+
+
 def ready(path: Path) -> Path:
     """`path`, after its folder has been made. Raises InfraError when it cannot be."""
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.catalogue import Catalogue, MemberRow, SweepRow, config_hash
 from infra.errors import InfraError
-from infra.storage import Home
+from infra.storage import Home, there
 from infra.tracking.registry import SCHEME, Registry
 from objectives.base import ObjectiveError, Phase, State
 from search.asking.space import OFF_ARM
@@ -40,7 +40,7 @@ def load(target: str | Path, *, home: Home | None = None) -> TrainedModel:
     if str(target).startswith(SCHEME):
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows keeps what is mapped
             return of_folder(Registry(home or Home.open()).fetched(str(target), Path(folder)))
-    if path.is_dir() or path.suffix == ".safetensors":
+    if path.suffix == ".safetensors" or (there(path) and path.is_dir()):
         return of_folder(path)
     home = home or Home.open()
     name, member = found(str(target), home)

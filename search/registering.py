@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ def register(name: str, *, home: Home | None = None, force: bool = False) -> Reg
 def model_name(row: SweepRow) -> str:
     """The name of a registered model: `vae-mlp400-digits`."""
     parts = [short_name(part) for part in (row.objective, row.model, row.dataset) if part]
-    return "-".join(parts)
+    return re.sub(r"[^\w.-]+", "_", "-".join(parts))
 
 
 def decided(before: Version | None, version: Version, answer: Answer, force: bool) -> tuple[bool, str]:
@@ -122,8 +123,9 @@ def _recommended(member: MemberRow, answer: Answer) -> bool:
 def _tags(row: SweepRow, member: MemberRow, answer: Answer) -> dict[str, str]:
     from search.telling.promised import measured_by
 
-    promise = answer.promise
-    promised = {"promise_mean": promise.mean, "promise_low": promise.low, "promise_high": promise.high} if _recommended(member, answer) else {}
+    promise, promised = answer.promise, {}
+    if _recommended(member, answer):
+        promised = {"promise_mean": promise.mean, "promise_low": promise.low, "promise_high": promise.high}
     told = {"sweep": row.name, "created": row.created.isoformat(), "member": member.number, "seed": member.seed, "arm": member.arm}
     told |= {"verdict": answer.verdict_word, "metric": answer.score_name, "scale": config_hash(_flat(measured_by(row.spec, row.facts)))}
     return {key: str(value) for key, value in {**told, **promised}.items()}

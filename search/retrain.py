@@ -13,7 +13,7 @@ from typing import Any
 
 from infra import cluster, provenance
 from infra.catalogue import Catalogue
-from infra.storage import Home, ready
+from infra.storage import Home, ready, there
 from infra.tracking import MlflowTracker
 from objectives.base import Member, ObjectiveError, Phase, Report, State, lowered
 from search.choosing.answer import Answer
@@ -163,7 +163,7 @@ def _train(worker: Worker, spec: Spec, listener: Listener, tracker: MlflowTracke
 def _target(target: str, home: Home) -> tuple[str, Spec, dict[str, Any], dict[int, float]]:
     """A title, the spec, the config, and the scores of the seeds that have been trained with this config."""
     name, slash, number = target.rpartition("/")
-    if slash and number.isdigit() and not Path(target).exists():
+    if slash and number.isdigit() and not there(target):
         with Catalogue(home.catalogue_url, create=False) as catalogue:
             member, row = catalogue.member(name, int(number)), catalogue.sweep(name)
             alike = [other for other in catalogue.members(name) if other.config_hash == member.config_hash]

@@ -390,8 +390,12 @@ def _client(uri: str, artifacts: Path) -> Any:
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    client = MlflowClient(uri, registry_uri=uri)
     file = sqlite_path(uri)
+    if file is None and _is_database(uri):
+        from mlflow.store.db import utils
+
+        utils.MAX_RETRY_COUNT = 0  # else it tries for minutes, and prints each failure
+    client = MlflowClient(uri, registry_uri=uri)
     if file is None:
         client.search_experiments(max_results=1)
         return client

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from infra.errors import InfraError
 from infra.storage import sqlite_path, strip_password, sweep_name
-from infra.tracking.mlflow import _client, first_line, quiet_environment
+from infra.tracking.mlflow import _client, quiet_environment
+from infra.tracking.ui import why
 
 PAGE: Final = 1000
 PARSES: Final = (
@@ -87,6 +88,4 @@ def _explained(error: Exception, uri: str, query: str) -> InfraError:
     if getattr(error, "error_code", None) in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST") and query.strip():
         said = " ".join(strip_password(str(error)).partition("INVALID_PARAMETER_VALUE: ")[2].split() or str(error).split())
         return InfraError(f"The query must be in MLflow's language; {query!r} is not: {said[:220].rstrip('.')}. {PARSES}")
-    return InfraError(
-        f"The MLflow store must answer; {strip_password(uri)} does not: {first_line(error)}. Look whether it is up, or give --tracking-uri."
-    )
+    return InfraError(f"MLflow at {strip_password(uri)} must answer; {why(error)}. Another one is named by --tracking-uri.")

@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from infra.errors import InfraError
 from infra.storage import Home, strip_password
-from infra.tracking.mlflow import first_line, open_client, quiet_environment
+from infra.tracking.mlflow import open_client, quiet_environment
+from infra.tracking.ui import why
 
 SCHEME: Final = "models:/"
 FILES: Final = "extra_files"  # the folder of extra files in a logged model
@@ -152,5 +153,5 @@ class Registry:
         except InfraError:
             raise
         except Exception as error:
-            told = f"The registry of models of MLflow at {strip_password(self._uri)} could not be {what}: {first_line(error)}"
+            told = f"The registry of models of MLflow at {strip_password(self._uri)} could not be {what}: {why(error)}"
             raise InfraError(f"{told}. Nothing is lost: lagrange export NAME --weights writes the model to a folder.") from error

@@ -16,7 +16,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from infra.errors import InfraError
-from infra.storage import Home, sqlite_path, strip_password
+from infra.storage import Home, sqlite_path, strip_password, sweep_name
 from infra.tracking.mlflow import _client, first_line, quiet_environment
 from infra.tracking.moved import follow
 from infra.tracking.notes import VIEW, view_key
@@ -81,13 +81,13 @@ def find(home: Home, sweep: str = "") -> Place:
     """Where MLflow shows a sweep, or the latest one that has a view. Nothing is known where it has none.
 
     Raises:
-        InfraError: the store or the server does not answer as MLflow does.
+        InfraError: the store or the server does not answer as MLflow does, or no sweep can have this name.
     """
     uri = home.tracking_uri
     if (file := sqlite_path(uri)) is not None and not (file.exists() and file.stat().st_size):
         return Place()
     quiet_environment()
-    wanted = f"tags.`lagrange.sweep` = '{sweep}'" if sweep else "tags.`lagrange.sweep` != ''"
+    wanted = f"tags.`lagrange.sweep` = '{sweep_name(sweep)}'" if sweep else "tags.`lagrange.sweep` != ''"
     try:
         client = _client(uri, home.artifacts)
         experiments = {one.experiment_id: one.tags for one in client.search_experiments()}
@@ -114,9 +114,23 @@ def why(error: Exception) -> str:
 
 
 _MEANINGS: Final = (
+    (("No space left", "disk is full", "disk full"), "its disk is full: make room"),
     (
         ("error code 401", "error code 403", "401 Client Error", "403 Client Error", "PERMISSION_DENIED", "UNAUTHENTICATED"),
         "it asks for a password: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
+    ),
+    (("Exceeded 30 redirects",), "it redirects in a circle: give the address that a browser shows in the end"),
+    (
+        ("SSLError", "CERTIFICATE_VERIFY_FAILED"),
+        "its https is not trusted, or it redirects to https that is none: give the right address",
+    ),
+    (
+        ("error responses", "error code 5", "INTERNAL_ERROR"),
+        "the server has a fault of its own, such as a full disk or no database: look into its log",
+    ),
+    (
+        ("unsupported URI", "filesystem tracking backend", "Could not parse SQLAlchemy URL", "Can't load plugin"),
+        "it must be a server, as http://HOST:5000, or a database, as sqlite:///FILE or postgresql://…",
     ),
     (
         ("Connection refused", "ConnectTimeout", "Max retries exceeded", "NameResolutionError", "Failed to resolve", "timed out"),
@@ -132,9 +146,8 @@ _MEANINGS: Final = (
             "not valid JSON",
             "valid JSON",
         ),
-        "it answers, but not as MLflow 3 does: it is another program, another path, or an MLflow that is too old",
+        "it answers, but not as MLflow 3 does: it is another program, a page for logging in, another path, or an MLflow that is too old",
     ),
-    (("No space left", "disk is full", "disk full"), "its disk is full: make room"),
 )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from infra.storage import there
 from objectives.base import Check, Settings
 from objectives.checks.alive import WHOLE, check
 from objectives.registry import load, objectives
@@ -46,7 +47,7 @@ def is_spec(target: str) -> bool:
     return (
         ":" not in target
         and target not in objectives()
-        and (target in presets() or target.endswith((".yaml", ".yml")) or Path(target).is_file())
+        and (target in presets() or target.endswith((".yaml", ".yml")) or (there(target) and Path(target).is_file()))
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from infra import cluster
-from infra.storage import Home, sweep_name
+from infra.storage import Home, sweep_name, there
 from objectives.checks.device import device_of
 from search.cli import printing
 from search.cli.asked import (
@@ -162,7 +162,7 @@ def source(target: str) -> str | Path | dict[str, Any]:
         return presets()[target]
     if target in names("objective") or ":" in target or target.endswith(".py"):
         return {"objective": target}
-    if Path(target).is_file() or target.endswith((".yaml", ".yml")):
+    if (there(target) and Path(target).is_file()) or target.endswith((".yaml", ".yml")):
         return target
     known = [*names("objective"), *presets()]
     raise SpecError([unknown("TARGET (an objective, a preset, or a file that ends in .yaml or .py)", target, known)])

@@ -188,9 +188,7 @@ def best(objective: str | None = None, dataset: str | None = None, *, home: Home
     return sorted(found.values(), key=lambda row: (row.objective, row.model, row.dataset, row.sweep))
 
 
-def write_reports(
-    name: str, spec: Spec, answer: Answer, table: Sequence[Row], catalogue: Catalogue, home: Home, status: str
-) -> list[Path]:
+def write_reports(name: str, spec: Spec, answer: Answer, table: Sequence[Row], catalogue: Catalogue, home: Home, status: str) -> list[Path]:
     """Write the exported config, the answer, the λ curve, and quality against cost (if the objective trades them). Returns their paths.
 
     `status` is how the sweep ends: the catalogue says so only after its files are there.

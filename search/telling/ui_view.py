@@ -26,8 +26,9 @@ def tags(sweep: str, row: SweepRow, spec: Spec, portrait: Portrait) -> dict[str,
     """The views of a sweep as tags of its experiment: all members; and those that were confirmed, with their learning curves."""
     created_ms = int(row.created.timestamp() * 1000)
     mine = f"tags.`lagrange.sweep` = '{sweep}' and tags.`lagrange.member` != ''"
-    whole = _state(mine, spec, portrait, [*_scatters(spec, portrait), *_curves(portrait), *_parallel(portrait), *_images(spec)])
-    confirmed = _state(f"{mine} and tags.phase = 'confirm'", spec, portrait, [*_curves(portrait), *_scatters(spec, portrait), *_images(spec)])
+    scatters, curves, images = _scatters(spec, portrait), _curves(portrait), _images(spec)
+    whole = _state(mine, spec, portrait, [*scatters, *curves, *_parallel(portrait), *images])
+    confirmed = _state(f"{mine} and tags.phase = 'confirm'", spec, portrait, [*curves, *scatters, *images])
     return view_tag(sweep, sweep, whole, created_ms) | view_tag(sweep, f"{sweep}, confirmed", confirmed, created_ms, CONFIRMED)
 
 

@@ -30,6 +30,8 @@ from infra.tracking import MAX_METRICS, MlflowTracker, NullTracker, Place, Unsen
 from infra.tracking.first_page import FirstPage
 from infra.tracking.mlflow import _alone, batches
 from infra.tracking.notes import NOTE
+from infra.tracking.query import find as query
+from infra.tracking.registry import Registry
 from infra.tracking.spool import Spool
 from infra.tracking.ui import BAD_PORTS, usable_port, view_tag
 
@@ -235,6 +237,7 @@ class _Answers(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.send_response(self.status)
+        self.send_header("Location", self.path)  # followed where the status is one of a redirect
         self.end_headers()
         self.wfile.write(b"<html>no</html>")
 
@@ -245,7 +248,16 @@ class _Answers(BaseHTTPRequestHandler):
 
 
 @pytest.mark.parametrize(
-    ("status", "words"), [(401, "password"), (403, "password"), (404, "too old"), (200, "another program"), (0, "nobody answers")]
+    ("status", "words"),
+    [
+        (401, "password"),
+        (403, "password"),
+        (404, "too old"),
+        (200, "another program"),
+        (308, "redirects in a circle"),
+        (500, "full disk"),
+        (0, "nobody answers"),
+    ],
 )
 def test_a_wrong_address_is_said_in_a_sentence(tmp_path: Path, status: int, words: str) -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Answers", (_Answers,), {"status": status}))
@@ -257,12 +269,48 @@ def test_a_wrong_address_is_said_in_a_sentence(tmp_path: Path, status: int, word
     with pytest.raises(InfraError, match=words) as caught:
         find(Home.open(tmp_path, tracking_uri=uri))
     assert SECRET not in str(caught.value)
+    for ask in (lambda: query(uri), lambda: Registry(Home.open(tmp_path, tracking_uri=uri))):
+        with pytest.raises(InfraError, match=words) as caught:
+            ask()
+        assert SECRET not in str(caught.value)
     tracker = MlflowTracker(uri, tmp_path, tmp_path / "spool", "s", interval_s=0.0)
     tracker.log(0, 1, {"val": 1.0})
     assert words in str(tracker.close(1))
     if status:
         server.shutdown()
     server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("htp://127.0.0.1:1", "must be a server"),
+        ("folder", "must be a server"),
+        (f"postgresql+psycopg://ann:{SECRET}@127.0.0.1:1/x", "nobody answers"),
+    ],
+)
+def test_an_address_of_another_kind_is_said_at_once(tmp_path: Path, uri: str, words: str) -> None:
+    """MLflow itself tries a database for minutes."""
+    if uri.startswith("postgresql"):
+        pytest.importorskip("psycopg")
+    with pytest.raises(InfraError, match=words) as caught:
+        find(Home.open(tmp_path, tracking_uri=uri))
+    assert SECRET not in str(caught.value) and not list(tmp_path.iterdir())
+
+
+def test_a_deleted_experiment_is_there_again(home: Home) -> None:
+    tracker = _tracker(home)
+    _tell(tracker, range(1))
+    assert tracker.flush(30)
+    client = _client(home.tracking_uri)
+    client.delete_experiment(tracker.place().experiment)
+    _tell(tracker, range(1, 2))  # while the driver runs
+    assert not tracker.close(30)
+    client.delete_experiment(tracker.place().experiment)
+    tracker = _tracker(home)
+    _tell(tracker, range(3))  # and before the next one
+    assert not tracker.close(30)
+    _assert_whole(home.tracking_uri, 3, 3)
 
 
 def test_a_resumed_sweep_goes_on_in_the_same_runs(home: Home) -> None:
