@@ -36,6 +36,7 @@ def test_the_link_opens_the_members_sorted_by_score(page: Any, ui: Ui, swept: Sw
     shown = page.inner_text("body")
     assert "Ask questions about your" not in shown, "no assistant is open"
     assert not {"Judges", "Prompts", "Sessions"} & set(shown.splitlines()), "this is no page for language models"
+    page.get_by_role("columnheader", name="score").first.wait_for()
     headers = [text.strip() for text in page.locator("[role=columnheader]").all_inner_texts()]
     assert [name for name in ("score", "beta", "arm", "phase", "state", "seed") if name not in headers] == []
     scores = [float(text.rstrip("…")) for text in cells(page, "metrics.`score`") if text.strip() not in ("", "-")]
