@@ -84,7 +84,7 @@ def ready(path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InfraError(
-            f"The folder {path.parent} must be writable: {error.strerror}. Choose another home or set LAGRANGE_HOME."
+            f"The folder {path.parent} must be writable: {error.strerror}. Name another one (a home: --home, or LAGRANGE_HOME)."
         ) from error
     return path
 
@@ -96,12 +96,17 @@ def replaced(path: Path) -> Iterator[Path]:
     If the block raises, `beside` is removed and `path` stays as it was. `beside` is in the same folder, which is made, and has the same
     suffix; each call has its own, so two writers cannot mix. Raises InfraError when the folder cannot be made.
     """
+    if path.is_dir():
+        raise InfraError(f"A file must be named; {path} is a folder. Name a file in it: {path / 'FILE'}")
     beside = ready(path).with_name(f".{secrets.token_hex(4)}-{path.name}")
     try:
         yield beside
         _take_place(beside, path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InfraError(f"The folder {path.parent} must take new files; it does not ({error.strerror}). Name another one.") from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 def _take_place(beside: Path, path: Path) -> None:

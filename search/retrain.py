@@ -105,7 +105,7 @@ def train(
         last.reason,
         inside,
         promise,
-        known.get(seed),
+        None if other else known.get(seed),  # of a config that was edited no member is known
         folder,
         round(time.monotonic() - started, 1),
         _beside(spec, last, bool(other)),

@@ -30,6 +30,12 @@ def newest(home: Home) -> str:
     return living[-1]
 
 
+def begun(name: str, home: Home) -> bool:
+    """Whether a sweep has begun: its workers are up, and the catalogue has its row."""
+    with Catalogue(home.catalogue_url, create=False) as catalogue:
+        return catalogue.has_sweep(name)
+
+
 def watch(
     name: str,
     listener: Listener,

@@ -83,8 +83,8 @@ class Tracker(Protocol):
         """How a member ended; saying so again changes nothing."""
         ...
 
-    def add(self, metrics: Mapping[str, float], tags: Mapping[str, str], number: int = SWEEP_RUN) -> None:
-        """What is known of the sweep, or of one of its members, whether it has ended or not. A tag that is there is replaced."""
+    def add(self, metrics: Mapping[str, float], tags: Mapping[str, str], number: int = SWEEP_RUN, epoch: int = 0) -> None:
+        """What is known of the sweep, or of one of its members, whether it has ended or not, after so many epochs. A tag is replaced."""
         ...
 
     def artifact(self, path: Path, folder: str = "", number: int = SWEEP_RUN) -> None:
@@ -159,7 +159,7 @@ class NullTracker:
     def end_member(self, number: int, state: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
         """Do nothing."""
 
-    def add(self, metrics: Mapping[str, float], tags: Mapping[str, str], number: int = SWEEP_RUN) -> None:
+    def add(self, metrics: Mapping[str, float], tags: Mapping[str, str], number: int = SWEEP_RUN, epoch: int = 0) -> None:
         """Do nothing."""
 
     def artifact(self, path: Path, folder: str = "", number: int = SWEEP_RUN) -> None:
@@ -248,9 +248,9 @@ class MlflowTracker:
             return ""
         return self._writer.run_id(number)
 
-    def add(self, metrics: Mapping[str, float], tags: Mapping[str, str], number: int = SWEEP_RUN) -> None:
+    def add(self, metrics: Mapping[str, float], tags: Mapping[str, str], number: int = SWEEP_RUN, epoch: int = 0) -> None:
         """See Tracker."""
-        self._say("add", number, metrics=as_metrics(metrics), tags=as_tags(tags))
+        self._say("add", number, epoch=epoch, metrics=as_metrics(metrics), tags=as_tags(tags))
 
     def artifact(self, path: Path, folder: str = "", number: int = SWEEP_RUN) -> None:
         """See Tracker. The file is read when it is sent."""

@@ -78,6 +78,7 @@ class _News:
     final: tuple[int, dict[str, float]] | None = None
     facts: dict[str, float] = field(default_factory=dict)
     added: tuple[int, dict[str, float]] | None = None
+    added_at: int = 0  # after how many epochs
     name: str = ""
     state: str = ""
     begins: bool = False
@@ -237,7 +238,7 @@ class Writer:
             # the last epoch's numbers are there already; nan equals itself here
             new.append((epoch, ms, {key: value for key, value in final.items() if str(last.get(key)) != str(value)}))
         if news.added is not None:
-            new.append((max(run.epoch, 0, *news.epochs), *news.added))
+            new.append((max(run.epoch, news.added_at, *news.epochs), *news.added))
         new.insert(0, (0, news.started_ms, facts))
         return [[Metric(key, value, ms, epoch) for key, value in metrics.items()] for epoch, ms, metrics in new]
 
@@ -301,6 +302,7 @@ def _sorted_out(records: list[dict[str, Any]]) -> dict[int, _News]:
         elif record["kind"] == "add":
             news.tags |= record["tags"]
             before = news.added[1] if news.added is not None else {}
+            news.added_at = max(news.added_at, record.get("epoch", 0))
             news.added = (record["ms"], before | {key: float(value) for key, value in record["metrics"].items()})
         elif record["kind"] == "end":
             news.tags |= record["tags"]

@@ -137,13 +137,14 @@ class Registry:
     def _in_place(self, mlflow: Any) -> Iterator[None]:
         """Inside, MLflow's functions, which ask no client, speak to this store."""
         before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+        follows = before[0] == before[1]  # nobody set it: then it goes on to follow the address of runs
         mlflow.set_tracking_uri(self._uri)
         mlflow.set_registry_uri(self._uri)
         try:
             yield
         finally:
             mlflow.set_tracking_uri(before[0])
-            mlflow.set_registry_uri(before[1])
+            mlflow.set_registry_uri("" if follows else before[1])
 
     @contextmanager
     def _spoken(self, what: str) -> Iterator[None]:

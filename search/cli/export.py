@@ -15,7 +15,17 @@ import typer
 from infra.storage import Home
 from search.choosing.words import number
 from search.cli import printing
-from search.cli.shared import FAILED, CatalogueOption, HomeOption, PlainOption, TrackingOption, home_of, print_error, shown
+from search.cli.shared import (
+    FAILED,
+    CatalogueOption,
+    HomeOption,
+    PlainOption,
+    TrackingOption,
+    home_of,
+    print_error,
+    shown,
+    without_passwords,
+)
 
 if TYPE_CHECKING:
     from search.retrain import Retrained
@@ -86,10 +96,13 @@ def register(
     from search.registering import CHAMPION, OFF
     from search.registering import register as register_one
 
-    found = register_one(name, home=home_of(home, catalogue_url, tracking_uri), force=force)
+    place = home_of(home, catalogue_url, tracking_uri)
+    found = register_one(name, home=place, force=force)
     facts = {"registered": f"{found.name}, version {found.version}", CHAMPION: f"{'yes' if found.champion else 'no'}: {found.why}"}
     facts |= {OFF: f"version {found.off}"} if found.off else {}
-    printing.facts(facts | {"load it": f'search.load("{found.uri}"), or mlflow.pytorch.load_model("{found.uri}")'})
+    store = without_passwords(place.tracking_uri)
+    bare = f'mlflow.set_tracking_uri("{store}"), then mlflow.pytorch.load_model("{found.uri}")'
+    printing.facts(facts | {"load it": f'search.load("{found.uri}")', "without Lagrange": bare})
 
 
 def register_apart(name: str, home: Home) -> None:
@@ -148,6 +161,7 @@ def _retrained_facts(result: Retrained) -> dict[str, str]:
     for text, (value, kept) in result.constraints.items():
         facts[text] = f"{number(value)}, {'kept' if kept else 'broken'} by this training"
     if result.reproduces is not None:
-        same = "exactly" if result.reproduces == result.score else f"not exactly: it was {result.reproduces!r}"
+        apart = f"it was {result.reproduces!r}, {abs(result.score - result.reproduces):.2g} apart"
+        same = "exactly" if result.reproduces == result.score else f"not exactly: {apart}"
         facts["reproduces"] = f"the number of the member with this seed, {same}"
     return facts | {"files": str(result.folder), "took": duration(result.seconds)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import typer
@@ -25,14 +26,18 @@ def watch(
     home: HomeOption = None,
     catalogue_url: CatalogueOption = None,
     plain: PlainOption = False,
+    wait: Annotated[float, typer.Option("--wait", metavar="SECONDS", help="Wait so long for NAME to begin.", min=0)] = 0,
 ) -> None:
     """Watch a sweep from another terminal, and see its answer. Ctrl-C ends the watching, not the sweep."""
     from search.telling import answer_text
-    from search.watching import newest
+    from search.watching import begun, newest
     from search.watching import watch as follow
 
     place = home_of(home, catalogue_url)
     name = name or newest(place)
+    began = time.monotonic()
+    while time.monotonic() - began < wait and not begun(name, place):
+        time.sleep(0.5)
     with shown(plain, place) as display:
         row = follow(name, display, home=place)
         display.finished(row.answer)

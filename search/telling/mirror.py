@@ -68,7 +68,7 @@ class Mirror:
     def tested(self, row: MemberRow, scores: Mapping[str, float]) -> None:
         """What a member came to on the test split."""
         named = {f"test_{name.removeprefix('test_')}": float(value) for name, value in scores.items()}
-        self.tracker.add({name: value for name, value in named.items() if math.isfinite(value)}, {}, row.number)
+        self.tracker.add({name: value for name, value in named.items() if math.isfinite(value)}, {}, row.number, row.epochs)
 
 
 def of(name: str, spec: Spec, tracker: Tracker, planned: Mapping[str, int]) -> Mirror:

@@ -13,7 +13,7 @@ from infra.errors import InfraError
 from infra.storage import Home
 from search.choosing.answer import Answer
 from search.spec.several import better_of, own_sign
-from search.telling import exports, figures
+from search.telling import exports, figures, forms
 from search.telling import report as page
 from search.telling.view import View
 from search.telling.view import read as view_in
@@ -36,7 +36,7 @@ def view(name: str, *, home: Home | None = None) -> View:
         row, members = catalogue.sweep(name), catalogue.members(name)
         config = ""
         if row.answer is not None:
-            config = exports.to_yaml(exports.best_spec(name, row, Answer.from_dict(row.answer), members))
+            config = forms.written(exports.best_spec(name, row, Answer.from_dict(row.answer), members), row.spec.get("search") or {})
         return view_in(row, members, catalogue, home, config)
 
 

@@ -203,7 +203,7 @@ def _members(view: View) -> Iterator[str]:
         return
     numbers = "".join(f'<th class="n">{name}</th>' for name in ("members", "epochs", "time"))
     yield f"<h2>Members by phase and state</h2><table><tr><th>phase</th><th>state</th>{numbers}</tr>"
-    for phase, states in view.spent.items():
+    for phase, states in sorted(view.spent.items(), key=lambda one: one[0] == "total"):
         for state, one in states.items():
             if phase == "total" or state != "total":
                 values = (f"{one['members']:.0f}", f"{one['epochs']:,.0f}", duration(one["seconds"]))

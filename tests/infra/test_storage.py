@@ -218,3 +218,12 @@ def test_a_folder_that_cannot_be_made_is_an_answer(tmp_path: Path) -> None:
 def test_light_modules_load_no_heavy_library() -> None:
     code = "import sys, infra.storage, infra.tracking, infra.provenance; print({'mlflow', 'sqlalchemy', 'torch', 'ray'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"
+
+
+def test_a_file_that_cannot_be_written_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path, said in ((tmp_path, "is a folder"), (tmp_path / "file" / "x.html", "must be writable"), (Path("/proc/x.html"), "new files")):
+        if path.parts[:2] == ("/", "proc") and not Path("/proc/self").exists():
+            continue
+        with pytest.raises(InfraError, match=said), replaced(path) as beside:
+            beside.write_text("text")

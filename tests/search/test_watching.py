@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,9 @@ def test_a_sweep_that_has_ended_is_shown_at_once_and_without_a_name_one_must_run
     assert shown.exit_code == 0 and "promise" in shown.output and str(home.reports("one")) in shown.output
     none = CliRunner().invoke(app, ["watch", "--home", str(home.root)])
     assert none.exit_code == 2 and "lagrange ls" in none.output
+    began = time.monotonic()
+    late = CliRunner().invoke(app, ["watch", "late", "--wait", "0.2", "--home", str(home.root)])
+    assert late.exit_code == 2 and "'late' is not" in late.output and time.monotonic() - began >= 0.2
     begun(home, "dead")
     dead = CliRunner().invoke(app, ["watch", "dead", "--home", str(home.root)])
     assert "no driver and no answer; it is interrupted" in dead.output and "lagrange resume dead" in dead.output
