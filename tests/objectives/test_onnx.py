@@ -22,6 +22,7 @@ def installed() -> None:
 
 
 @pytest.mark.slow  # the exporter takes seconds
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("family", "model", "config"), CASES)
 def test_a_model_is_written_and_read_back(family: str, model: str, config: dict[str, Any], tmp_path: Path) -> None:
     installed()

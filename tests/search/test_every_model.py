@@ -83,7 +83,7 @@ def every() -> list[tuple[str, str, str]]:
     return found
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(9)
 @pytest.mark.parametrize(("family", "model", "dataset"), every())
 def test_every_model_is_swept_on_images_of_ones_own(
     family: str, model: str, dataset: str, own: dict[str, dict[str, Any]], tmp_path: Path
@@ -96,7 +96,7 @@ def test_every_model_is_swept_on_images_of_ones_own(
 PAIRS = {"autoencoder": ("mlp", "conv_small"), "vae": ("mlp400", "conv_small"), "gan": ("mlp_small", "dcgan_small")}
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(9)
 @pytest.mark.parametrize("dataset", ["digits", "mnist", "fashion_mnist"])
 @pytest.mark.parametrize(("family", "model"), [(family, model) for family, pair in PAIRS.items() for model in pair])
 def test_two_models_of_each_family_are_swept_on_each_data_set(

@@ -37,6 +37,7 @@ def test_a_sweep_whose_drivers_and_workers_die_is_the_sweep_of_those_that_live(n
 
 
 @pytest.mark.slow
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", sorted(set(CASES) - {"race"}))
 def test_so_is_every_other_kind_of_sweep(name: str, tmp_path: Path) -> None:
     expected, points = undisturbed(CASES[name], tmp_path / "whole")

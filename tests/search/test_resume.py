@@ -41,6 +41,7 @@ COUNTS = dict(zip(POINTS, (5, 4, 6, 3, 1, 2, 2, 1, 1), strict=True))
 
 
 @pytest.mark.slow
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("point", "address"), [*((point, IN_PROCESS) for point in POINTS), ("mid-epoch", None), ("confirm", None)])
 def test_a_driver_killed_at_any_point_resumes_to_the_same_members_and_answer(
     tmp_path: Path, undisturbed: tuple[Any, dict[str, Any] | None], point: str, address: str | None

@@ -19,6 +19,7 @@ def test_in_these_worlds_the_dead_knobs_do_nothing(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ["only-lr", "only-beta"])
 def test_a_dead_knob_is_near_0_and_the_ruling_one_first(name: str) -> None:
     repeats, known = 20, KNOWN[name]
@@ -38,6 +39,7 @@ def test_the_interval_of_an_interaction_holds_the_truth() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ["valley", "two"])
 def test_what_the_last_third_bought_is_as_much_as_is_said(name: str) -> None:
     assert name in WORLDS

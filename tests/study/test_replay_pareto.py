@@ -41,6 +41,7 @@ def test_a_few_replays_save_most_of_what_foresight_would_and_divergences_change_
 
 
 @pytest.mark.slow
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("name", "least"), [("bytes", 0.5), ("kl", 0.32)])
 def test_under_two_in_a_hundred_members_of_the_front_are_lost(name: str, least: float) -> None:
     found = replays(name, {}, 60, 100, 2)
