@@ -35,7 +35,7 @@ from infra.tracking.registry import Registry
 from infra.tracking.spool import Spool
 from infra.tracking.ui import BAD_PORTS, usable_port, view_tag
 
-pytestmark = pytest.mark.turns(2)
+pytestmark = pytest.mark.turns(3)
 
 quiet_environment()
 SECRET = "s3cr3t-pass"

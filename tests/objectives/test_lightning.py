@@ -16,7 +16,7 @@ from objectives.base import Member, ObjectiveError, Settings
 from objectives.programs.trial import Request, Stop, Trial
 from objectives.registry import load
 
-pytestmark = [pytest.mark.trains, pytest.mark.turns(2)]
+pytestmark = [pytest.mark.trains, pytest.mark.turns(4)]
 
 there = importlib.util.find_spec("lightning") is not None
 installed = pytest.mark.skipif(not there, reason="lightning is not installed: pip install .[lightning]")

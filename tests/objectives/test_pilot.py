@@ -16,7 +16,7 @@ from objectives.checks.pilot import LEAST, LOST, find
 from objectives.registry import load
 from search.spec.reading import read
 
-pytestmark = pytest.mark.turns(2)
+pytestmark = pytest.mark.turns(3)
 
 PENALTY = Knob("l2", "", "", "1", 0.0, low=1e-3, high=10.0, log=True, off=0.0, more="high")
 RATIO = 1.35  # seven halvings of the widest interval, and three significant digits

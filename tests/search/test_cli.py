@@ -36,7 +36,7 @@ from search.spec.reading import read
 from search.spec.text import presets
 from search.sweep import Outcome
 
-pytestmark = pytest.mark.turns(2)
+pytestmark = pytest.mark.turns(3)
 
 HEAVY = ("torch", "ray", "mlflow", "optuna", "sqlalchemy", "sklearn", "scipy", "matplotlib")
 

@@ -21,7 +21,7 @@ from search.sweep import run
 from search.telling import description, lambda_curve, mirror
 from search.telling.exports import best, export, export_all
 
-pytestmark = pytest.mark.turns(2)
+pytestmark = pytest.mark.turns(3)
 
 QUICK = {"objective": "toy", "budget": {"trials": 8, "epochs": 3}, "check": False}
 SWEEPS: dict[str, dict[str, Any]] = {

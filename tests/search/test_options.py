@@ -35,7 +35,7 @@ from tests.search.kept import in_parts, kept
 from tests.search.kept import said as told
 from tests.search.simulated import Simulated
 
-pytestmark = pytest.mark.turns(2)
+pytestmark = pytest.mark.turns(3)
 
 FORMS: list[dict[str, Any]] = [
     {"sampler": {"name": "tpe", "n_startup_trials": 4}, "scheduler": {"name": "asha", "reduction": 2, "grace_share": 0.1}},

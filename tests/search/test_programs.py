@@ -33,7 +33,7 @@ from search.telling.listener import Silent
 from tests.search.kept import in_parts, kept, said
 from tests.search.killed_driver import POINTS
 
-pytestmark = [pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here"), pytest.mark.turns(3)]
+pytestmark = [pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here"), pytest.mark.turns(5)]
 
 USERS = "tests.objectives.programs.users"
 SMALL: dict[str, Any] = {"budget": {"trials": 9, "epochs": 3}, "confirm": {"configs": 4, "seeds": 4}}

@@ -36,7 +36,7 @@ from search.spec.text import parse_yaml
 from search.sweep import Outcome
 from search.telling import exports
 
-pytestmark = pytest.mark.turns(2)
+pytestmark = pytest.mark.turns(3)
 
 
 def spec(**changes: Any) -> dict[str, Any]:

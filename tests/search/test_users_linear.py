@@ -16,7 +16,7 @@ from search.choosing.answer import Answer
 from search.running.where import IN_PROCESS
 from search.sweep import run
 
-pytestmark = [pytest.mark.trains, pytest.mark.turns(2)]
+pytestmark = [pytest.mark.trains, pytest.mark.turns(4)]
 
 USERS = Path(__file__).parents[1] / "users"
 FUNCTION = str(USERS / "linear_function.py")

@@ -23,7 +23,7 @@ from objectives.programs.numbers import Numbers
 from objectives.programs.objective import ProgramObjective
 from objectives.registry import load
 
-pytestmark = [pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here"), pytest.mark.turns(2)]
+pytestmark = [pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here"), pytest.mark.turns(3)]
 
 BETA = {"low": 0.01, "high": 10.0, "log": True, "off": 1}
 LINES = {"lines": r"epoch (?P<epoch>\d+) .*val=(?P<val>\S+)"}

@@ -23,7 +23,7 @@ USERS = "tests.objectives.programs.users"
 ROOT = Path(__file__).parents[3]
 Objectives = Callable[..., ProgramObjective]
 
-pytestmark = [pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here"), pytest.mark.turns(2)]
+pytestmark = [pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here"), pytest.mark.turns(3)]
 
 
 @pytest.fixture(scope="module")
