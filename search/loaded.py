@@ -17,6 +17,7 @@ from search.asking.space import OFF_ARM
 from search.choosing.answer import Answer
 from search.spec.reading import read
 from search.telling.exports import CONFIG, best_spec, to_yaml, write
+from search.telling.promised import without_answer
 
 if TYPE_CHECKING:
     from objectives.trained import TrainedModel
@@ -148,15 +149,14 @@ def found(target: str, home: Home) -> tuple[str, MemberRow]:
         name, slash, number = target.rpartition("/")
         if slash and number.isdigit():
             return name, catalogue.member(name, int(number))
-        row = catalogue.sweep(target)
+        row = catalogue.seen(target)
         return target, best_of(row, catalogue.members(target), home)
 
 
 def best_of(row: SweepRow, members: Sequence[MemberRow], home: Home, off: bool = False) -> MemberRow:
     """The confirmed training of the recommended config, or of the off arm's, with the best score. Raises InfraError where there is none."""
     if row.answer is None:
-        remedy = f"Go on with it: lagrange resume {row.name}"
-        raise InfraError(f"A sweep's model is that of its answer; {row.name!r} is {row.status} and has none. {remedy}")
+        raise InfraError(f"A sweep's model is that of its answer; {without_answer(row)}")
     answer = Answer.from_dict(row.answer)
     complete = [one for one in members if one.phase == Phase.CONFIRM and one.state == State.COMPLETE and one.score is not None]
     wanted = _final_off(complete) if off else config_hash(answer.recommended, answer.recommended_schedule)

@@ -46,7 +46,7 @@ def register(name: str, *, home: Home | None = None, force: bool = False) -> Reg
     """
     home = home or Home.open()
     with Catalogue(home.catalogue_url, create=False) as catalogue:
-        row, members = catalogue.sweep(name), catalogue.members(name)
+        row, members = catalogue.seen(name), catalogue.members(name)
     best = loaded.best_of(row, members, home)
     answer, called = Answer.from_dict(row.answer or {}), model_name(row)
     registry = Registry(home)

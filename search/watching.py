@@ -61,7 +61,7 @@ def watch(
             driven = catalogue.locked_by(name) is not None  # asked first: what the driver wrote before it left is then in the rows
             seen.look(catalogue, name)
             if not driven:
-                return catalogue.sweep(name)
+                return catalogue.seen(name)
             sleep(max(poll_s, REST * (time.monotonic() - began)))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -110,6 +110,11 @@ class Catalogue:
         with self._database.read() as connection:
             here = SWEEPS.c.id == self._database.sweep_id(connection, name)
             return SweepRow(*connection.execute(sa.select(*columns_of(SWEEPS, SweepRow)).where(here)).one())
+
+    def seen(self, name: str) -> SweepRow:
+        """The sweep as people are told of it: one that says `running` and has no living driver was killed, and is `interrupted`."""
+        row = self.sweep(name)
+        return row if row.status != "running" or self.locked_by(name) else replace(row, status="interrupted")
 
     def has_sweep(self, name: str) -> bool:
         """Whether the name is taken."""

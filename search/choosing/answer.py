@@ -241,13 +241,13 @@ class Answer:
     @property
     def kept_to(self) -> list[Held]:
         """What is known of the exported config and each constraint."""
-        exported = "off" if self.recommended_arm == OFF_ARM else "chosen"
+        exported = "off" if self.keeps_off else "chosen"
         return [one for one in self.constraints if one.arm == exported]
 
     @property
     def needed_for(self) -> list[Held]:
         """What λ off does not keep to by its seeds, where the exported λ keeps to everything by its own."""
-        if self.recommended_arm == OFF_ARM or not all(one.within for one in self.kept_to):
+        if self.keeps_off or not all(one.within for one in self.kept_to):
             return []
         return [one for one in self.constraints if one.arm == "off" and one.seeds and not one.within]
 
@@ -308,7 +308,7 @@ class Answer:
             amount, low, high = -amount, -high, -low
         size = f"{number(amount)} [{number(low)}, {number(high)}]{' ' + unit if unit else ''}"
         name = self.score_name or "the score"
-        kept = f"; keep {off}" if self.recommended_arm == OFF_ARM else ""
+        kept = f"; keep {off}" if self.keeps_off else ""
         text = {
             Verdict.HELPS: f"{values} improves {name} by {size} over {off}{kept}",
             Verdict.HURTS: f"{values} worsens {name} by {size} against {off}{kept}",
@@ -334,7 +334,7 @@ class Answer:
         """The gain of each λ alone over the off arm. A λ that hurts has a negative gain."""
         said = [f"{one.name} {one.verdict}, {one.alone.words()} at {number(one.value)}" for one in self.lambdas if one.alone]
         known = "best of them" if self.verdict is Verdict.HELPS else "lowest of them, unproven,"
-        kept = "every λ off" if self.recommended_arm == OFF_ARM else f"{known} {self.arm.partition(':')[2]}"
+        kept = "every λ off" if self.keeps_off else f"{known} {self.arm.partition(':')[2]}"
         name = self.score_name or "the score"
         return f"Gain in {name} of each λ alone over every λ off: {'; '.join(said)} ({self.effect.seeds} paired seeds). Kept: {kept}."
 

@@ -184,7 +184,7 @@ def with_test(given: Answer, read: Sequence[tuple[str, int, float]], error: str 
     for arm, by_seed in sorted(scores.items()):
         values = [by_seed[seed] for seed in sorted(by_seed)]
         test[arm] = {**mean_of(values), "scores": values}
-    exported = OFF_ARM if given.recommended_arm == OFF_ARM else "chosen"
+    exported = OFF_ARM if given.keeps_off else "chosen"
     test |= {"recommended": test[exported]} if exported in test else {}
 
     def effect(arm: str) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def list_sweeps(as_json: JsonOption = False, home: HomeOption = None, catalogue_
     """List the sweeps."""
     place = home_of(home, catalogue_url)
     with catalogue_of(place) as catalogue:
-        rows = [(row, _status(catalogue, row)) for row in catalogue.sweeps()]
+        rows = [(row, catalogue.seen(row.name).status) for row in catalogue.sweeps()]
     if as_json:
         printing.as_json([_sweep_entry(row, status) for row, status in rows])
         return
@@ -62,11 +62,6 @@ def list_sweeps(as_json: JsonOption = False, home: HomeOption = None, catalogue_
         told = (answer.verdict_word, answer.exported_words()) if answer else ("", "")
         table.add_row(row.name, row.objective, row.model, row.dataset, status, f"{row.created:%Y-%m-%d %H:%M}", *told)
     printing.console().print(table)
-
-
-def _status(catalogue: Any, row: SweepRow) -> str:
-    """The status of a sweep. A sweep that says `running` but has no living driver was killed."""
-    return "interrupted" if row.status == "running" and not catalogue.locked_by(row.name) else row.status
 
 
 def _sweep_entry(row: SweepRow, status: str) -> dict[str, Any]:
@@ -102,9 +97,9 @@ def show(
             (one,), reports = own_sign([catalogue.member(name, member)], better), own_sign(catalogue.reports(name, member), better)
             _show_member(name, one, reports, as_json)
             return
-        row = catalogue.sweep(name)
+        row = catalogue.seen(name)
         members = own_sign(catalogue.members(name), better_of(row.spec))
-        status = _status(catalogue, row)
+        status = row.status
     if as_json:
         printing.as_json(_sweep_entry(row, status) | {"spec": row.spec, "members": [_member_entry(one) for one in members]})
         return

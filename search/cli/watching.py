@@ -46,6 +46,5 @@ def watch(
         answer_text.print_stored(console, name, row.answer, shown_home(place), usual(row.objective), folder)
         return
     problem = f": {row.facts['problem']}" if row.facts.get("problem") else ""
-    status = "interrupted" if row.status == "running" else row.status
     again = resume_command(name, place, row.facts.get("address"))
-    typer.echo(f"{name} has no driver and no answer; it is {status}{problem}. Go on with it: {again}")
+    typer.echo(f"{name} has no driver and no answer; it is {row.status}{problem}. Go on with it: {again}")

@@ -114,7 +114,7 @@ def _facts(answer: Answer, usual: Mapping[str, Any] | None, details: bool) -> Ta
 
 def fact_rows(answer: Answer, usual: Mapping[str, Any] | None = None, details: bool = False) -> list[tuple[str, str]]:
     """What an answer says, as titles and lines."""
-    off = answer.recommended_arm == OFF_ARM
+    off = answer.keeps_off
     together = [one for one in answer.lambdas if one.alone is None]
     rows: list[tuple[str, str]] = [
         (f"best {one.name}", _off_line(one, answer) if off else _lambda_line(one) + _beside_effect(one, answer)) for one in together
@@ -163,7 +163,7 @@ def _with_constraints(answer: Answer) -> str:
     score = {Verdict.HELPS: "λ improves the score", Verdict.HURTS: "λ worsens the score"}.get(answer.verdict, "the score says little of λ")
     if answer.needed_for:
         return f"{score}, and λ is needed for {' and '.join(one.constraint for one in answer.needed_for)}"
-    if answer.recommended_arm == OFF_ARM and (broken := _broken(answer, "chosen")):
+    if answer.keeps_off and (broken := _broken(answer, "chosen")):
         return f"{score}, but it breaks {' and '.join(broken)}: the exported config is the off arm"
     return ""
 
@@ -177,7 +177,7 @@ def _constraint_lines(answer: Answer) -> list[str]:
     """`val_kl_nats >= 5: met, 5.4 (at least 5.2 with 95 %, 8 seeds); off 3.1`, for the exported config with the other arm beside it."""
     exported = {one.constraint: one for one in answer.kept_to}
     others = {one.constraint: one for one in answer.constraints if one.arm not in {kept.arm for kept in answer.kept_to}}
-    name = "best λ" if answer.recommended_arm == OFF_ARM else "off"
+    name = "best λ" if answer.keeps_off else "off"
     beside = {text: f"; {name} {number(one.mean)}, {one.state}" for text, one in others.items() if one.seeds}
     return [one.words() + beside.get(text, "") for text, one in exported.items()]
 
@@ -245,7 +245,7 @@ def effect_text(effect: Effect) -> str:
 
 def _arm_names(answer: Answer) -> Mapping[str, str]:
     """What the arms that were read are called, the exported one first. Where off is exported, the λ that was judged is not `chosen`."""
-    if answer.recommended_arm != OFF_ARM:
+    if not answer.keeps_off:
         return {"chosen": "chosen", OFF_ARM: "off"}
     judged = {} if answer.arm == OFF_ARM else {"chosen": "best λ"}  # where no λ arm can be chosen, `chosen` is the off arm once more
     return {OFF_ARM: "exported (off)", **judged}

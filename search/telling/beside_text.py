@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from search.asking.space import OFF_ARM
 from search.choosing.answer import Answer
 from search.choosing.beside import Expected, Importance, Interaction
 from search.choosing.words import number
@@ -106,7 +105,7 @@ def luck_line(answer: Answer) -> list[Line]:
     if not answer.optimism > 0:
         return []
     best = number(answer.luckiest, answer.optimism)
-    what = "off arm" if answer.recommended_arm == OFF_ARM else "exported config"
+    what = "off arm" if answer.keeps_off else "exported config"
     expect = number(answer.promise.mean, answer.optimism)
     return [("luck", f"a tuner would have promised {best}, its luckiest training; of the {what} expect {expect}")]
 

@@ -23,7 +23,7 @@ from search.choosing.findings import Interval, Promise
 from search.running.ledger import ADDRESS, FOLDER, LOOKS
 from search.spec.keys import Spec
 from search.telling import forms
-from search.telling.promised import confirmed, final_seeds, measured_by, training
+from search.telling.promised import confirmed, final_seeds, measured_by, training, without_answer
 
 CONFIG = "config.yaml"  # in a folder with a trained model: the spec of its training
 
@@ -107,11 +107,9 @@ def export(name: str, path: str | Path | None = None, *, home: Home | None = Non
     """
     home = home or Home.open()
     with Catalogue(home.catalogue_url, create=False) as catalogue:
-        row = catalogue.sweep(name)
+        row = catalogue.seen(name)
         if row.answer is None:
-            raise InfraError(
-                f"An export needs an answer; the sweep {name!r} is {row.status} and has none. Go on with it: lagrange resume {name}"
-            )
+            raise InfraError(f"An export needs an answer; {without_answer(row)}")
         answer = Answer.from_dict(row.answer)
         found = best_spec(name, row, answer if arm is None else of_arm(answer, arm), catalogue.members(name))
         if arm is not None and arm != answer.recommended_arm:

@@ -15,6 +15,7 @@ from search.choosing.answer import Answer
 from search.spec.several import better_of, own_sign
 from search.telling import exports, figures, forms
 from search.telling import report as page
+from search.telling.promised import without_answer
 from search.telling.view import View
 from search.telling.view import read as view_in
 
@@ -33,7 +34,7 @@ def view(name: str, *, home: Home | None = None) -> View:
     """
     home = home or Home.open()
     with Catalogue(home.catalogue_url, create=False) as catalogue:
-        row, members = catalogue.sweep(name), catalogue.members(name)
+        row, members = catalogue.seen(name), catalogue.members(name)
         config = ""
         if row.answer is not None:
             config = forms.written(exports.best_spec(name, row, Answer.from_dict(row.answer), members), row.spec.get("search") or {})
@@ -47,9 +48,9 @@ def answer(name: str, *, home: Home | None = None) -> Answer:
         InfraError: no such sweep, or it has no answer yet.
     """
     with Catalogue((home or Home.open()).catalogue_url, create=False) as catalogue:
-        row = catalogue.sweep(name)
+        row = catalogue.seen(name)
     if row.answer is None:
-        raise InfraError(f"An answer must be there; the sweep {name!r} is {row.status} and has none. Go on with it: lagrange resume {name}")
+        raise InfraError(f"An answer must be there; {without_answer(row)}")
     return Answer.from_dict(row.answer)
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from infra.catalogue import SweepRow
 from objectives.base import Phase, State, Value, lowered
 from search.asking.seeds import derive
 
@@ -57,6 +58,12 @@ def _plain(value: Any) -> Any:
 def contents(facts: Mapping[str, Any] | None) -> Any:
     """The digests of the splits that a preparation found; None where it says none."""
     return ((facts or {}).get("dataset") or {}).get("sha256")
+
+
+def without_answer(row: SweepRow) -> str:
+    """How a sweep without an answer stands, and what to do: a living one is watched, another one resumed."""
+    remedy = f"See how far it is: lagrange watch {row.name}" if row.status == "running" else f"Go on with it: lagrange resume {row.name}"
+    return f"the sweep {row.name!r} is {row.status} and has none. {remedy}"
 
 
 def final_seeds(seed: int, used: int, candidates: Collection[Mapping[str, Any]]) -> set[int]:

@@ -109,3 +109,16 @@ def test_a_sweep_that_has_ended_is_shown_at_once_and_without_a_name_one_must_run
     begun(home, "dead")
     dead = CliRunner().invoke(app, ["watch", "dead", "--home", str(home.root)])
     assert "no driver and no answer; it is interrupted" in dead.output and "lagrange resume dead" in dead.output
+
+
+def test_a_sweep_that_was_killed_is_interrupted_wherever_its_status_is_told(tmp_path: Path) -> None:
+    home = Home.open(tmp_path / "home")
+    catalogue = begun(home, "dead")
+    assert catalogue.sweep("dead").status == "running" and catalogue.seen("dead").status == "interrupted"
+    for command in ("export", "register"):
+        said = CliRunner().invoke(app, [command, "dead", "--home", str(home.root)], env={"COLUMNS": "200"}).output
+        assert "is interrupted and has none" in said and "lagrange resume dead" in said, command
+    with catalogue.lock("dead"):
+        assert catalogue.seen("dead").status == "running"
+        said = CliRunner().invoke(app, ["export", "dead", "--home", str(home.root)], env={"COLUMNS": "200"}).output
+        assert "is running and has none" in said and "lagrange watch dead" in said
