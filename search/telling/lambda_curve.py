@@ -192,10 +192,10 @@ def _arms(panel: Any, curve: dict[str, Any], limits: tuple[float, float]) -> Non
     from matplotlib.patheffects import withStroke
 
     halo = withStroke(linewidth=2.5, foreground="white")
-    middle = [point["value"] for point in curve["points"]][len(curve["points"]) // 2 :][:1]
-    for point in curve["points"]:
-        if point["arm"].split(":")[0] == OFF_ARM:
-            continue  # it has its own mark, on its line
+    # The off arm has its own mark, on its line.
+    points = sorted((one for one in curve["points"] if one["arm"].split(":")[0] != OFF_ARM), key=lambda one: float(one["value"]))
+    middle = [one["value"] for one in points][len(points) // 2 :][:1]
+    for point in points:
         inside = point["mean"] <= limits[1]
         y = point["mean"] if inside else limits[1] - 0.06 * (limits[1] - limits[0])
         if inside and math.isfinite(point["high"]):
