@@ -26,6 +26,7 @@ from objectives.training.built import filled
 from objectives.training.checkpoint import read_weights
 from objectives.training.kept import Kept
 
+FARTHEST = 3.0  # a pixel that lies farther from 0 is none in [0, 1], not even with noise or from a linear decoder
 NEEDED = ("config", "seed", "shape", "objective", "model", "likelihood")
 
 
@@ -132,9 +133,14 @@ class TrainedModel(nn.Module):
 
     def _flat(self, x: Tensor) -> Tensor:
         """Images as the network takes them, (n, D)."""
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            given = f"{x.dtype} tensor" if isinstance(x, Tensor) else type(x).__name__
+            raise ObjectiveError(f"images must be a tensor of floats in [0, 1]; got a {given}. Make one: torch.as_tensor(x).float() / 255")
         if tuple(x.shape[1:]) != self.shape and (x.ndim != 2 or max(self.shape[:2]) > 1 or x.shape[1] != self.shape[2]):
             rows = f" or (n, {self.shape[2]})" if max(self.shape[:2]) == 1 else ""
             raise ObjectiveError(f"images must have the shape (n, {', '.join(map(str, self.shape))}){rows}; got {tuple(x.shape)}.")
+        if max(self.shape[:2]) > 1 and not torch.compiler.is_compiling() and x.numel() and float(x.abs().max()) > FARTHEST:
+            raise ObjectiveError(f"pixels must be in [0, 1]; got up to {float(x.abs().max()):g}. Divide by 255, or undo the normalization.")
         return x.flatten(1)
 
 

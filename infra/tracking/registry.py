@@ -117,6 +117,12 @@ class Registry:
         """The folder of the extra files of `models:/NAME@ALIAS` or `models:/NAME/VERSION`; copied into `folder` if it is remote."""
         import mlflow.artifacts
 
+        name = uri.removeprefix(SCHEME).partition("@")[0].partition("/")[0]
+        with self._spoken("read"):
+            known = [one.name for one in self._client.search_registered_models()]
+        if name not in known:
+            there = ", ".join(sorted(known)) or "no model; register one: lagrange register NAME"
+            raise InfraError(f"A registered model must be named, as models:/NAME@champion; {uri!r} is none. MLflow holds {there}.")
         with self._spoken(f"asked for {uri}"), self._in_place(mlflow):
             return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder))) / FILES
 

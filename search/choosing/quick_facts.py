@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
 
 from infra.catalogue import MemberRow, config_hash
 from objectives.base import Phase, State
@@ -40,7 +43,7 @@ def quick_facts(
     exported = _complete(members, config_hash(answer.recommended, answer.recommended_schedule))
     off = next((one for one in chosen if race.is_off(one)), None)
     baseline = _complete(members, config_hash(off.config, off.schedule)) if off is not None else []
-    said = [*_unlearnt(answer, exported, constant), *_constant(exported)]
+    said = [*_unlearnt(answer, exported, constant), *_constant(exported), *_off_the_curve(answer)]
     return said + _falling(answer, [curves.get(row.number, {}) for row in baseline])
 
 
@@ -70,6 +73,35 @@ def _constant(exported: Sequence[MemberRow]) -> list[str]:
         if values and fmean(values) < least:
             said.append(f"samples are constant: {name} of the exported config is {number(fmean(values))}, so {meaning}.")
     return said
+
+
+def _off_the_curve(answer: Answer) -> list[str]:
+    """An arm whose confirmed mean lies outside the band of the curve of its λ, by more than two of its standard errors.
+
+    The curve is fitted to every member, so there the fit is wrong, and with it the interval of λ, which is read off it. The verdict is not:
+    it compares the final seeds themselves. How often it is said where all is well: docs/certainty.md.
+    """
+    errors, said = _errors(answer.arms), []
+    for one in answer.lambdas:
+        drawn = answer.curve.get(one.name, {})
+        if not drawn.get("grid"):
+            continue
+        place = np.log if one.log else np.asarray
+        for point in (point for point in drawn["points"] if point["arm"] in errors):
+            low, at, high = (float(np.interp(place(point["value"]), place(drawn["grid"]), drawn[line])) for line in ("low", "mean", "high"))
+            if abs(point["mean"] - at) > (high - low) / 2 + 2 * errors[point["arm"]]:
+                said.append(f"{number(point['mean'])} at {one.name} = {number(point['value'])}, where the curve has {number(at)}")
+    if not said:
+        return []
+    told = f"the curve misses what was confirmed: {'; '.join(said)}"
+    return [f"{told}. So the best λ may lie outside its interval; the verdict holds. Search more trials, with more epochs if they are few."]
+
+
+def _errors(arms: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The standard error of each arm's mean, never less than that of a common spread of seeds: two seeds may be alike by chance."""
+    known = {arm["arm"]: arm for arm in arms if arm["n"] > 1 and math.isfinite(arm["se"])}
+    common = fmean(arm["se"] ** 2 * arm["n"] for arm in known.values()) if known else 0.0
+    return {name: max(arm["se"], math.sqrt(common / arm["n"])) for name, arm in known.items()}
 
 
 def _falling(answer: Answer, curves: Sequence[Mapping[int, float]]) -> list[str]:

@@ -22,6 +22,7 @@ from search.cli.shared import (
     PlainOption,
     TrackingOption,
     home_of,
+    home_option,
     print_error,
     shown,
     without_passwords,
@@ -68,7 +69,7 @@ def export(
             typer.echo("No sweep has an answer yet. See them all: lagrange ls", err=True)
         return
     text = export_one(str(name), output, home=place, arm=arm, form=form)
-    retrain = {"yaml": f"; retrain with: lagrange train {output}", "script": f"; train with: python {output}"}
+    retrain = {"yaml": f"; retrain with: lagrange train {output}{home_option(place)}", "script": f"; train with: python {output}"}
     typer.echo(text.rstrip() if output is None else f"wrote {output}{retrain.get(form.replace('json', 'yaml'), '')}")
 
 

@@ -263,9 +263,13 @@ def best(
         answer = row.answer
         score = f"{row.score_name} {number(answer.recommended_score, answer.promise.high - answer.promise.low)}"
         what = (row.objective, row.model, _data_name(row.spec), answer.exported_words())
-        scale = ", ".join(f"{name} {row.scale.get(name, '–')}" for name in apart[row.what])
+        scale = ", ".join(f"{name} {_short(row.scale.get(name, '–'))}" for name in apart[row.what])
         table.add_row(*what, score, effect_text(answer.effect), answer.verdict_word, row.sweep, *([scale] if any(apart.values()) else []))
     printing.console().print(table)
+
+
+def _short(value: Any) -> str:
+    return number(value) if isinstance(value, float) else str(value)
 
 
 def _apart(scales: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -57,7 +57,8 @@ def query(
         raise SpecError(["--parquet must name a file; got -. Parquet is not text: give a file, or use --csv -."])
     if sum(str(one) == STDOUT for one in (csv, json)) > 1:
         raise SpecError(["standard output must be given to one form; got --csv - and --json -. Give one of them a file."])
-    found = queried.rows(text, sweep=sweep, home=home_of(home, tracking_uri=tracking_uri))
+    place = home_of(home, tracking_uri=tracking_uri)
+    found = queried.rows(text, sweep=sweep, home=place)
     texts = {csv: queried.as_csv, json: queried.as_json}
     for path, written in texts.items():
         if path is not None and str(path) == STDOUT:
@@ -71,6 +72,9 @@ def query(
         typer.echo(f"wrote {len(found)} runs to {parquet}", err=True)
     if csv is json is parquet is None:
         _print_runs(found, queried.shown(found))
+    if not found:
+        for sentence in queried.not_there(text, sweep=sweep, home=place):
+            typer.echo(sentence, err=True)
 
 
 def _print_runs(found: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -192,8 +194,10 @@ def _run_all(
     printing.console().print("starting the workers and reading the data …", style="dim")  # it takes seconds before a member begins
     with _one_ray(specs, workers, address):
         for spec, name in zip(specs, names, strict=True):
+            started = time.monotonic()
             with shown(plain, home) as display:
                 outcome = run(spec, name=name, home=home, workers=workers, address=address, listener=display)
+            outcome = replace(outcome, seconds=time.monotonic() - started)  # as a person counts it, the start of the workers too
             outcomes.append(outcome)
             _print_outcome(outcome, home, spec.objective, address)
             if outcome.status == "interrupted":
@@ -231,8 +235,10 @@ def resume(
 
     place = home_of(home, catalogue_url, tracking_uri, storage)
     more = None if trials is None else _more_trials(name, trials, place)
+    started = time.monotonic()
     with shown(plain, place) as display:
         outcome = go_on(name, home=place, trials=more, workers=workers, address=address, listener=display)
+    outcome = replace(outcome, seconds=time.monotonic() - started) if outcome.seconds else outcome
     with catalogue_of(place) as catalogue:
         objective = catalogue.sweep(name).objective
     _print_outcome(outcome, place, objective, address)

@@ -69,7 +69,7 @@ def print_answer(
         console.print(
             Text.assemble(f"  {files}", ("   # the report, the λ curve, the config and the answer as files", "dim")), soft_wrap=True
         )
-    for command, why in _next_steps(name, option):
+    for command, why in _next_steps(name, option, shown=details):
         console.print(Text.assemble(f"  {command}", (f"   # {why}", "dim")), soft_wrap=True)
 
 
@@ -94,12 +94,13 @@ def print_stored(
     print_answer(console, name, Answer.from_dict(stored), home=home, usual=usual, details=True, files=files)
 
 
-def _next_steps(name: str, option: str) -> list[tuple[str, str]]:
+def _next_steps(name: str, option: str, *, shown: bool) -> list[tuple[str, str]]:
+    """Commands, and what each is for. `shown`: this is what `lagrange show` prints."""
     return [
         (f"lagrange ui {name}{option}", "every member and curve, in MLflow"),
         (f"lagrange export {name} -o best.yaml{option}", "the config, with its promise"),
         (f"lagrange train best.yaml{option}", "train it on a fresh seed and hold it to the promise"),
-        (f"lagrange show {name}{option}", "members by state and reason"),
+        *([] if shown else [(f"lagrange show {name}{option}", "members by state and reason")]),
     ]
 
 

@@ -45,13 +45,14 @@ def answered(name: str, answer: Answer, status: str = "complete") -> str:
     facts = fact_rows(answer)
     told = dict(facts)
     # MLflow shows five lines of a description. So these are short, and everything else comes after them.
-    first = [f"**{_plain(answer.verdict_word)}** – {_plain(meaning)}", f"**exported** {_plain(_exported(answer))}"]
+    first = [f"**{_plain(answer.verdict_word)}** – {_plain(meaning)}"]
+    first += [f"**{_plain(fact)}**" for fact in answer.first]  # what makes the verdict mean little is no detail
+    first += [f"**exported** {_plain(_exported(answer))}"]
     first += [f"**{title}** {_plain(told[title])}" for title in _FIRST if title in told]
     shown = [row for row in facts if row[0] not in _NOT]
     parts = [
         "  \n".join(first),
         "" if status == "complete" else f"*The sweep is {status}: it may go on, and its answer may change.*",
-        *(f"**{_plain(fact)}**" for fact in answer.first),
         "The curve over λ is `curve.png` under *Artifacts*; `best.yaml` there is the exported config:",
         _commands(name),
         _table(shown),

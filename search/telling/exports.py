@@ -78,12 +78,20 @@ def best_spec(name: str, row: SweepRow, answer: Answer, rows: Sequence[MemberRow
         "answer": answer.sentence(),
         "created": row.created.isoformat(),
         **({"constraints": [one.words() for one in answer.kept_to]} if answer.constraints else {}),
-        "data": {key: value for key, value in row.facts.items() if key not in (ADDRESS, FOLDER)},  # for others: it names no machine
+        "data": _data_of(row.facts, answer),
         **row.provenance,
         **({"front": asdict(answer.front)} if answer.front is not None else {}),
     }
     moving = {"schedule": answer.recommended_schedule} if answer.recommended_schedule else {}
     return {**spec, "search": {}, "fixed": dict(answer.recommended), **moving, "provenance": source, "promise": promise}
+
+
+def _data_of(facts: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
+    """What is known of the data, for others: it names no machine, and of metrics' full names only those that the answer shows."""
+    told = {answer.score_label, *answer.measured}
+    labels = {name: label for name, label in (facts.get("labels") or {}).items() if label in told}
+    kept = {key: value for key, value in facts.items() if key not in (ADDRESS, FOLDER, "labels")}
+    return kept | ({"labels": labels} if labels else {})
 
 
 def _promised_beside(answer: Answer) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -149,6 +150,11 @@ def written(found: View, folder: Path) -> list[Path]:
             wanted.append({"fig": figure.to_dict(), "path": str(folder / f"{name}.{kind}"), "opts": options})
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / f".{os.getpid()}").touch()
+        (folder / f".{os.getpid()}").unlink()
+    except OSError as error:
+        raise InfraError(f"Figures must be written to a folder of yours; {folder} is none: {error.strerror}. Name another one.") from None
+    try:
         kaleido.write_fig_from_object_sync(wanted, kopts={"mathjax": False})  # else its page asks a server for MathJax
     except Exception as error:
         raise InfraError(

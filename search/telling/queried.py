@@ -6,8 +6,10 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 FIRST = ("run_name", "sweep", "member", "tags.phase", "tags.arm", "tags.state", "tags.seed", "metrics.score")
 LAST = ("status", "start_time", "end_time", "run_id")
 _HIDDEN = ("tags.lagrange.", "tags.provenance.", "tags.config_hash", "tags.sweep", "tags.member", "tags.reason", "tags.answer")
+_NAMED = re.compile(r"\b(metrics|params|tags)\.(?:[`\"]([^`\"]+)[`\"]|([\w.-]+))")
 Rows = list[dict[str, Any]]
 
 
@@ -47,6 +50,14 @@ def query(text: str = "", *, sweep: str = "", home: Home | None = None) -> panda
     import pandas
 
     return pandas.DataFrame(rows(text, sweep=sweep, home=home)).convert_dtypes(convert_string=False, convert_boolean=False)
+
+
+def not_there(text: str, *, sweep: str = "", home: Home | None = None) -> list[str]:
+    """What a query names that no run has, each with what is nearest to it, as sentences."""
+    known = list(dict.fromkeys(name for row in rows("", sweep=sweep, home=home) for name in row))
+    named = dict.fromkeys(f"{kind}.{quoted or plain}" for kind, quoted, plain in _NAMED.findall(text))
+    found = {name: get_close_matches(name, known, 1, 0.5) for name in named if name not in known}
+    return [f"No run has {name}.{f' Is {near[0]} meant?' if near else ''}" for name, near in found.items()]
 
 
 def _flat(run: FoundRun) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from io import StringIO
 from typing import Any
@@ -105,3 +106,25 @@ def test_the_score_of_a_gan_that_makes_one_image_by_hand() -> None:
     n = len(real)
     expected = kernel(one, one) + (within.sum() - within.diagonal().sum()) / (n * (n - 1)) - 2 * kernel(one, real).mean()
     assert objective.constant(images)["val_kid"] == pytest.approx(float(expected), rel=1e-6)
+
+
+def drawn(mean: float, se: float, band: float = 0.2, n: int = 4) -> list[str]:
+    """One arm at β = 1, where the curve has 20 ± `band`."""
+    point = {"arm": "min", "value": 1.0, "mean": mean, "low": mean - 1.96 * se, "high": mean + 1.96 * se}
+    line = {"grid": [0.1, 1.0, 10.0], "mean": [25.0, 20.0, 25.0], "low": [25.0, 20.0 - band, 25.0], "high": [25.0, 20.0 + band, 25.0]}
+    arm = {"arm": "min", "config": {"beta": 1.0}, "n": n, "mean": mean, "se": se, "states": {}, "final": True, "gain": None}
+    answer = replace(an_answer(), curve={"beta": {**line, "points": [point]}}, arms=[arm])
+    return quick_facts(answer, [], [], {}, {})
+
+
+@pytest.mark.parametrize(("mean", "said"), [(20.39, False), (20.41, True), (19.61, False), (19.59, True)])
+def test_a_curve_that_misses_what_was_confirmed(mean: float, said: bool) -> None:
+    """Beyond half the band and two standard errors, on either side."""
+    found = drawn(mean, 0.1)
+    assert bool(found) is said
+    if said:
+        assert found[0].startswith(f"the curve misses what was confirmed: {mean:.1f} at beta = 1, where the curve has 20")
+
+
+def test_a_single_seed_says_nothing_against_the_curve() -> None:
+    assert drawn(30.0, math.nan, n=1) == []

@@ -20,6 +20,8 @@ def why_not(view: View) -> str:
     """See `search.telling.figures`."""
     if len(view.knobs) == 0:
         return "no knob was searched."
+    if len(view.knobs) == 1:
+        return "one knob was searched, and the curve over λ shows its members."
     return "" if len(_rows(view)) > 1 else "fewer than two members of the search were trained to their end with a finite score."
 
 
