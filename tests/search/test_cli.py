@@ -217,7 +217,7 @@ def test_a_sweep_without_words_is_the_quickstart(sweeps: Sweeps) -> None:
     result = lagrange("sweep")
     assert result.exit_code == 0, result.stderr
     assert sweeps[0]["spec"] == read(presets()["quickstart"])
-    for words in ("best beta", "verdict", "promise", "note: a note", "lagrange ui", "took 3 s"):
+    for words in ("best beta", "verdict", "promise", "note: a note", "lagrange ui", "took "):
         assert words in result.stdout
 
 

@@ -57,6 +57,19 @@ def test_the_model_of_a_sweep_is_the_best_confirmed_one_of_its_recommended_confi
     assert reconstruction(model) == pytest.approx(min(score for score in scores if score is not None), rel=1e-5)
 
 
+def test_what_is_no_image_is_refused_in_words(home: Home) -> None:
+    model = load("ae", home=home)
+    images = torch.rand(2, *model.shape)
+    for given, words in (
+        (images.numpy(), "tensor of floats"),
+        ((images * 255).byte(), "tensor of floats"),
+        (images * 255, "Divide by 255"),
+    ):
+        with pytest.raises(ObjectiveError, match=words):
+            model.encode(given)
+    assert model.encode(images).shape == (2, model.latent_dim)
+
+
 def test_a_member_comes_back_with_its_score_and_one_without_weights_says_what_to_do(home: Home) -> None:
     with Catalogue(home.catalogue_url) as catalogue:
         rows = catalogue.members("ae")

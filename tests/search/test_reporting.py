@@ -207,6 +207,12 @@ def test_a_query_that_does_not_parse_says_what_parses(tracked: Home, text: str) 
     )
 
 
+def test_a_query_for_what_no_run_has_names_what_is_meant(tracked: Home) -> None:
+    done = lagrange("query", "metrics.scor < 1 and params.nobody = '1'", "--home", str(tracked.root))
+    assert done.exit_code == 0
+    assert "No run has metrics.scor. Is metrics.score meant?" in done.stderr and "No run has params.nobody." in done.stderr
+
+
 def test_queries_of_nothing(tracked: Home, tmp_path: Path) -> None:
     none = lagrange("query", "metrics.score < -1", "--home", str(tracked.root))
     assert none.exit_code == 0 and "No run is found" in none.output
