@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from objectives import registry
+from objectives import onnx_files, registry, trained
 from objectives.base import Member, ObjectiveError, State
 from objectives.checks.alive import check
 from objectives.families.pythae import AUTOENCODERS, VARIATIONAL, objective
@@ -133,3 +133,18 @@ def test_a_knob_that_the_model_lacks_is_refused() -> None:
 def test_a_summary_says_which_knob_of_ours_it_is() -> None:
     assert "latent_l2: λ = w/2" in registry.load("pythae:RAE_L2").knobs["embedding_weight"].summary
     assert "mmd: λ = α + w − 1" in registry.load("pythae:INFOVAE_MMD").knobs["lbd"].summary
+
+
+@installed
+@pytest.mark.parametrize("name", SOME)
+def test_its_model_comes_back_from_its_weights_and_goes_to_onnx(name: str, tmp_path: Path) -> None:
+    run = contract.make(name, epochs=1).start(contract.members(1))
+    run.step()
+    run.save_weights(10, tmp_path / "weights.safetensors")
+    model = trained.load(tmp_path / "weights.safetensors", registry.load(name), contract.make(name).settings, called=name)
+    x = torch.rand(3, *model.shape)
+    assert torch.equal(model.reconstruct(x), model.decode(model.encode(x)).reshape(x.shape))
+    if not onnx_files.missing():
+        written = onnx_files.write(model, tmp_path)
+        assert {Path(one.file).name for one in written} == {"decoder.onnx", "encoder.onnx"}
+        assert all(one.difference < 1e-5 for one in written)
