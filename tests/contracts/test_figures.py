@@ -84,10 +84,10 @@ def _what_is_shown_as_exported_is_what_the_answer_recommends(seen: View) -> None
     if seen.answer is None:
         return
     shown = drawn(seen)
-    stars = [trace for trace in shown["curve"]["data"] if trace.get("name") == "exported"]
+    exported = [trace for trace in shown["curve"]["data"] if trace.get("name") == "exported"]
     values = [seen.answer.recommended[knob.name] for knob in seen.lambdas]
-    assert [trace["x"][0] for trace in stars] == (values if stars else [])
-    assert bool(stars) == (seen.answer.promise.mean == seen.answer.promise.mean), "no star only where nothing is promised"
+    assert [trace["x"][0] for trace in exported] == (values if exported else [])
+    assert bool(exported) == (seen.answer.promise.mean == seen.answer.promise.mean), "no mark only where nothing is promised"
     diamonds = [trace for trace in shown["curve"]["data"] if str(trace.get("name")).startswith("best with λ on")]
     others = [one for one in seen.answer.lambdas if one.value != seen.answer.exported[one.name] and not one.switched_off]
     assert len(diamonds) == (len(others) if seen.answer.arm != OFF_ARM else 0), "what is best and not exported has a mark of its own"

@@ -54,10 +54,10 @@ def about(view: View) -> str:
     if view.answer is None:
         return told + " There is no answer yet, so no curve is drawn."
     told += " Line and band: the expected score over λ with 95 %, all other knobs as in the best config. "
-    told += "Bars: means over fresh seeds with 95 %; the star is what is exported. "
+    told += "Bars: means over fresh seeds with 95 %; the filled diamond is what is exported. "
     told += "Bars may overlap although a difference is sure: the verdict compares seed by seed (see below)."
     if view.answer.keeps_off and view.answer.arm != OFF_ARM:
-        told += " The diamond is the best λ that was found; it is not exported."
+        told += " The hollow diamond is the best λ that was found; it is not exported."
     return told
 
 
@@ -303,7 +303,7 @@ class _Panel:
             }
             found.append({**bar, "name": name, "hovertext": f"{one.name} {one.interval()}", "hoverinfo": "text", **self.at})
         if answer.exported[one.name] != one.value:
-            marker = {"symbol": "diamond", "size": 12, "color": ORANGE, "line": {"color": "white", "width": 1.2}}
+            marker = {"symbol": "diamond-open", "size": 13, "color": ORANGE, "line": {"color": ORANGE, "width": 2}}
             text = f"best λ that was found, not exported<br>{one.name} {number(one.value)}"
             score, arm = (answer.best_score, answer.arm) if one.alone is None else (one.score, one.arm)
             found.append(self._one(one.value, score, "best with λ on, not exported", marker, text, arm))
@@ -315,7 +315,7 @@ class _Panel:
         score = exported_score(self.view)
         if answer is None or value is None or not math.isfinite(score):
             return []
-        marker = {"symbol": "star", "size": 15, "color": ORANGE, "line": {"color": INK, "width": 1}}
+        marker = {"symbol": "diamond", "size": 15, "color": ORANGE, "line": {"color": INK, "width": 1}}
         given = answer.recommended[self.knob.name]
         text = f"exported<br>{self.knob.name} {given:.3g}<br>promise {answer.promise.words()}"
         return [self._one(given, score, "exported", marker, text, self.view.exported_arm)]

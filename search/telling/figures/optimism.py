@@ -53,14 +53,14 @@ def figure(view: View) -> dict[str, Any]:
     traces.append({"type": "scatter", "mode": "markers", "marker": {"color": ORANGE, "size": 9, "opacity": 0.8}, **exported})
     traces.append(_promise(view))
     if math.isfinite(answer.luckiest):
-        star = {
+        luckiest = {
             "x": [answer.luckiest],
             "y": ["search, λ on" if _lucky_on(view) else "search, λ off"],
             "text": [f"luckiest: {number(answer.luckiest)}"],
         }
         mark = {"symbol": "circle-open", "size": 15, "color": RED, "line": {"width": 2.2}}
         traces.append(
-            {"type": "scatter", "mode": "markers+text", "marker": mark, "textposition": "top center", "hoverinfo": "text", **star}
+            {"type": "scatter", "mode": "markers+text", "marker": mark, "textposition": "top center", "hoverinfo": "text", **luckiest}
         )
     order = ["promise of one training", "exported, fresh seeds", "search, λ off", "search, λ on"]
     upright = axis("", categoryorder="array", categoryarray=order, ticks="", automargin=True, range=[-0.6, 3.7])
@@ -78,7 +78,7 @@ def _promise(view: View) -> dict[str, Any]:
         "x": [promise.mean],
         "y": ["promise of one training"],
         "error_x": {"type": "data", **bars, "thickness": 3, "width": 8, "color": ORANGE},
-        "marker": {"size": 12, "color": ORANGE, "symbol": "star", "line": {"color": INK, "width": 1}},
+        "marker": {"size": 12, "color": ORANGE, "symbol": "diamond", "line": {"color": INK, "width": 1}},
         "text": [promise.words()],
         "hoverinfo": "text",
     }

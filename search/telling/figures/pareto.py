@@ -100,7 +100,7 @@ def _point(view: View, one: FrontPoint, first: str, second: str) -> dict[str, An
         for key, end in (("error_x", x), ("error_y", y))
     }
     text = f"{one.arm}: {first} {x.words()}, {second} {y.words()}<br>not dominated: {100 * one.undominated:.0f} %"
-    mark = {"color": colour, "size": 14 if exported else 10, "symbol": "star" if exported else "square" if off else "circle"}
+    mark = {"color": colour, "size": 14 if exported else 10, "symbol": "diamond" if exported else "square" if off else "circle"}
     name = f"{one.arm}{' (exported)' if exported else '' if one.front else ' (not on the front)'}"
     return {
         "type": "scatter",

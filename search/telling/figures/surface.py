@@ -35,7 +35,7 @@ def why_not(view: View) -> str:
 def about(view: View) -> str:
     """See `search.telling.figures`."""
     told = "The expected score at each pair of values, the other knobs as in the best config. Dark is better. "
-    told += "A dot is one member of the search, its symbol says how it ended; the star is what is exported."
+    told += "A dot is one member of the search, its symbol says how it ended; the filled diamond is what is exported."
     told += " Where trainings are likely lost, the map has a hole." if any(row.ended == "bad" for row in view.rows) else ""
     used = len(_fitted(view))
     return told + (f" The map is fitted to {used} of {len(view.rows)} members, evenly over their order." if used < len(view.rows) else "")
@@ -109,15 +109,15 @@ def _panel(view: View, surface: Surface | None, scales: Sequence[Scale], first: 
             found.append(
                 {"type": "scatter", "mode": "markers", "name": f"search: {state}", "marker": mark, **places, **pointed(view, mine)}
             )
-    return found + _star(view, scales)
+    return found + _exported(view, scales)
 
 
-def _star(view: View, scales: Sequence[Scale]) -> list[dict[str, Any]]:
+def _exported(view: View, scales: Sequence[Scale]) -> list[dict[str, Any]]:
     config = view.answer.recommended if view.answer is not None else {}
     places = [_at(config, scale) for scale in scales]
     if None in places:
         return []
-    mark = {"symbol": "star", "size": 17, "color": ORANGE, "line": {"color": INK, "width": 1}}
+    mark = {"symbol": "diamond", "size": 17, "color": ORANGE, "line": {"color": INK, "width": 1}}
     text = ", ".join(f"{scale.knob.name} {config[scale.knob.name]:.3g}" for scale in scales)
     return [
         {
