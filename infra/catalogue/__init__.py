@@ -60,7 +60,7 @@ C = TypeVar("C", bound=type)
 def _patient(cls: C) -> C:
     """Every method of the catalogue that asks the database once is tried again while the database is away."""
     for name, method in list(vars(cls).items()):
-        if callable(method) and not name.startswith("_") and name not in ("close", "discard", "together", "lock", "waits", "seen"):
+        if callable(method) and not name.startswith("_") and name not in ("close", "discard", "together", "lock", "waits", "seen", "sure"):
             setattr(cls, name, _tried(method))
     return cls
 
@@ -109,11 +109,13 @@ class Catalogue:
 
         Raises StoreGone where it stays away, or when `interrupted` says so meanwhile.
         """
-        before, self._database.waiting.patience = self._database.waiting.patience, Patience(patience_s(), told, interrupted)
+        database = self._database
+        before, database.waiting.patience = database.waiting.patience, Patience(patience_s(), told, interrupted)
+        database.driving, database.failure = True, None
         try:
             yield
         finally:
-            self._database.waiting.patience = before
+            database.waiting.patience, database.driving = before, False
 
     @property
     def waited_s(self) -> float:
@@ -124,6 +126,11 @@ class Catalogue:
     def failure(self) -> StoreGone | LockLost | None:
         """Why nothing can be written any more: the database stayed away, or another driver has the lock."""
         return self._database.failure
+
+    def sure(self) -> bool:
+        """Whether this process may tell others of what it drives: its lock is surely its own. Without a lock nobody asks."""
+        held = self._database.held
+        return held is None or held.sure()
 
     def lock(self, name: str) -> SweepLock:
         """`with catalogue.lock(name):` makes this process the only driver of the sweep. Raises InfraError when there is another one.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
@@ -31,6 +31,14 @@ _MIGRATIONS: Final = Path(__file__).parents[1] / "migrations"
 _MIGRATION_LOCK: Final = 0x1A62A26E  # any constant: names our advisory lock in a PostgreSQL database
 
 
+class Held(Protocol):
+    """The lock of a sweep, as the database knows it."""
+
+    def sure(self) -> bool:
+        """Whether it is surely ours at this moment."""
+        ...
+
+
 class Database:
     """A SQLite file or a PostgreSQL database with the tables of the catalogue. Safe for several threads and processes.
 
@@ -48,8 +56,10 @@ class Database:
         self._writing = threading.RLock()  # one writer per process: SQLite would otherwise poll for its own lock
         self._calls = threading.local()
         self.fence: tuple[str, str] | None = None  # a sweep and the token of its lock: whoever writes must have it
+        self.held: Held | None = None  # that lock
         self.waiting = Waiting(self.url, Patience(FILE_PATIENCE_S if file is not None else 0.0))
-        self.failure: StoreGone | LockLost | None = None  # why nothing can be written any more
+        self.driving = False
+        self.failure: StoreGone | LockLost | None = None  # why a driver can do nothing any more
         try:
             if file is not None:
                 file.parent.mkdir(parents=True, exist_ok=True)
@@ -87,14 +97,20 @@ class Database:
         Raises StoreGone when it stays away, LockLost when another driver has the lock.
         """
         call, joint = Call(operation), self._joint
+        if self.failure is not None:
+            raise self.failure
         try:
             if joint is not None and joint.thread == threading.get_ident():
-                found: T = joint.add(call)
-                return found
-            return self.waiting.tried(lambda again: self._run(call, again))
+                return joint.add(call)  # type: ignore[no-any-return]
+            return self.waiting.tried(lambda again: self._run(call, again))  # type: ignore[no-any-return]
         except (StoreGone, LockLost) as error:
-            self.failure = self.failure or error
+            self._failed(error)
             raise
+
+    def _failed(self, error: StoreGone | LockLost) -> None:
+        """A driver that has lost its catalogue or its lock does not try again: libraries between it and us would let it."""
+        if self.driving:
+            self.failure = self.failure or error
 
     @property
     def again(self) -> bool:
@@ -158,7 +174,7 @@ class Database:
                 with suppress(Exception):
                     joint.leave(error)
                 if isinstance(error, StoreGone | LockLost):
-                    self.failure = self.failure or error
+                    self._failed(error)
                 raise
             finally:
                 self._joint = None
@@ -235,7 +251,8 @@ def _removed(file: Path) -> bool:
 def lost(name: str) -> str:
     """What is said to a driver whose lock another one has."""
     return (
-        f"A sweep has one driver; another one took over {name!r} while this one was silent. This one writes nothing more. Let the other go on."
+        f"A sweep has one driver; another one took over {name!r} while this one was silent. "
+        "This one has written nothing since. Let the other go on."
     )
 
 

@@ -3,7 +3,7 @@
 Its token is a fence: while a driver has the lock, each of its transactions first looks whether the token is still there (`Database.write`).
 So a driver that was frozen, and whose lock another one took, writes nothing more, whatever it believes.
 
-Ages are told by the server's clock in PostgreSQL; the clocks of the machines do not matter. A SQLite file has the clock of its machine only,
+Ages are told by the server's clock in PostgreSQL; the clocks of the machines do not matter. A SQLite file has the clock of its machine,
 which may jump. So there nobody takes a lock for old before he has watched it for two beats and has seen none.
 """
 
@@ -79,7 +79,7 @@ class SweepLock:
     def __enter__(self) -> SweepLock:
         self._watched()
         self._database.patiently(self._claim)
-        self._heard, self._database.fence = uptime_s(), (self._name, self._token)
+        self._heard, self._database.fence, self._database.held = uptime_s(), (self._name, self._token), self
         self._thread = threading.Thread(target=self._beat, name="lagrange-heartbeat", daemon=True)
         self._thread.start()
         return self

@@ -17,7 +17,7 @@ from infra.storage import sqlite_path, strip_password
 BUSY_MS: Final = 2000
 """How long SQLite itself waits for a lock, deaf to signals. After that we try again (`patience`)."""
 SETTINGS: Final = {"pool_size": 5, "pool_recycle": 1800, "statement_timeout": 30}
-"""Query parameters of a PostgreSQL URL that are ours: connections kept, and after how many seconds one is renewed or a statement given up."""
+"""Query parameters of a PostgreSQL URL that are ours: connections kept; after how many seconds one is renewed, or a statement given up."""
 CLIENT: Final = {
     "connect_timeout": 5,
     "keepalives": 1,

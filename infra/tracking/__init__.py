@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from infra.storage import strip_password, strip_passwords, sweep_name
+from infra.tracking.client import quiet_environment
 from infra.tracking.mlflow import (
     MAX_METRICS,
     Writer,
@@ -26,7 +27,6 @@ from infra.tracking.mlflow import (
     as_params,
     as_tags,
     forget,
-    quiet_environment,
 )
 from infra.tracking.notes import view_key
 from infra.tracking.spool import SWEEP_RUN, Spool
@@ -190,6 +190,7 @@ class MlflowTracker:
     `tracking_uri` is a server or a database; `artifact_root` is used only for a database. `spool` is a folder on a local disk. `created`
     tells sweeps apart that had the same name one after the other. The process must be the sweep's only driver. Without `at_once` MLflow
     hears nothing before the first member: a sweep that has none is not shown. `drawn` makes a Pillow image of the file of an `image`.
+    Nothing is sent while `allowed` says no: another driver may have the sweep.
     """
 
     def __init__(
@@ -203,11 +204,12 @@ class MlflowTracker:
         interval_s: float = INTERVAL_S,
         at_once: bool = True,
         drawn: Callable[[Path], Any] | None = None,
+        allowed: Callable[[], bool] = lambda: True,
     ) -> None:
         quiet_environment()
         self._sweep = sweep
         self._spool = Spool(spool / f"{sweep_name(sweep)}.jsonl")
-        self._writer = Writer(tracking_uri, Path(artifact_root), self._spool, sweep, created, drawn)
+        self._writer = Writer(tracking_uri, Path(artifact_root), self._spool, sweep, created, drawn, allowed)
         self._interval_s, self._home = interval_s, Path(artifact_root).absolute().parent
         self._said, self._hurry, self._closing, self._idle = threading.Event(), threading.Event(), threading.Event(), threading.Condition()
         self._error, self._asked_to_close, self._deadline = "", 0.0, 0.0

@@ -17,7 +17,9 @@ from urllib.parse import quote
 
 from infra.errors import InfraError
 from infra.storage import Home, sqlite_path, strip_password, sweep_name
-from infra.tracking.mlflow import _client, first_line, quiet_environment
+from infra.tracking.client import open_client as _client
+from infra.tracking.client import quiet_environment
+from infra.tracking.mlflow import first_line
 from infra.tracking.moved import follow
 from infra.tracking.notes import VIEW, view_key
 

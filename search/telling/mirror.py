@@ -80,7 +80,14 @@ def mirrored(name: str, spec: Spec, home: Home, catalogue: Catalogue) -> Tracker
     """A tracker that has been told everything the catalogue holds of a sweep. MLflow hears of it when it has its first member."""
     row = catalogue.sweep(name)
     tracker = MlflowTracker(
-        home.tracking_uri, home.artifacts, home.spool, name, created=row.created.isoformat(), at_once=False, drawn=large
+        home.tracking_uri,
+        home.artifacts,
+        home.spool,
+        name,
+        created=row.created.isoformat(),
+        at_once=False,
+        drawn=large,
+        allowed=catalogue.sure,
     )
     params = {
         "objective": spec.objective,

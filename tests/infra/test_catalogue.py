@@ -361,7 +361,7 @@ def test_sqlite_is_in_wal_mode(tmp_path: Path) -> None:
         assert [connection.exec_driver_sql(f"pragma {name}").scalar() for name in ("journal_mode", "synchronous", "busy_timeout")] == [
             "wal",
             1,
-            30000,
+            2000,
         ]
 
 
