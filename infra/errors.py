@@ -8,11 +8,11 @@ class InfraError(Exception):
 
 
 class StoreGone(InfraError):  # noqa: N818 - nothing is wrong with what was asked
-    """A store that has worked does not answer any more. `passing` says whether waiting may help."""
+    """A store that has worked does not answer any more. `passing` says whether waiting may help; `reason` is what the store says."""
 
-    def __init__(self, text: str, *, passing: bool = True) -> None:
+    def __init__(self, text: str, *, passing: bool = True, reason: str = "") -> None:
         super().__init__(text)
-        self.passing = passing
+        self.passing, self.reason = passing, reason
 
 
 class LockLost(InfraError):  # noqa: N818 - the other driver goes on

@@ -104,7 +104,7 @@ def resume(
     with Catalogue(where.home.catalogue_url, create=False) as catalogue:
         row = catalogue.sweep(name)
         if not trials and row.status == "complete" and row.answer is not None and not row.facts.get(kept.CUT):
-            return Outcome(name, "complete", Answer.from_dict(row.answer), notes=("this sweep was complete: nothing was left to do",))
+            return Outcome(name, "complete", Answer.from_dict(row.answer), notes=mirror.caught_up(name, where.home, catalogue, tracking))
         if holder := catalogue.locked_by(name):
             raise InfraError(f"A sweep has one driver at a time; {name!r} is driven by {holder}. Wait for it, or stop it first.")
         spec = read(row.spec)

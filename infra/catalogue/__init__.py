@@ -149,17 +149,21 @@ class Catalogue:
 
     def create_sweep(self, row: SweepRow) -> None:
         """Store a new sweep. Raises InfraError when the name is taken or not a valid name."""
+        if not self.took_name(row):
+            raise InfraError(
+                f"A sweep's name is used once; {row.name!r} is in {self.url} already. Resume it, remove it, or choose another name."
+            )
+
+    def took_name(self, row: SweepRow) -> bool:
+        """Store a new sweep; False, and nothing is stored, when the name is taken. Raises InfraError when it is no valid name."""
         sweep_name(row.name)
         _one_of("status", row.status, STATUSES)
         try:
             with self._database.write() as connection:
                 connection.execute(sa.insert(SWEEPS).values(**values_of(row)))
         except IntegrityError:
-            if self._database.again and self.sweep(row.name).created == row.created:
-                return  # the first try had arrived
-            raise InfraError(
-                f"A sweep's name is used once; {row.name!r} is in {self.url} already. Resume it, remove it, or choose another name."
-            ) from None
+            return self._database.again and self.sweep(row.name).created == row.created  # the first try had arrived
+        return True
 
     def sweep(self, name: str) -> SweepRow:
         """The sweep of that name. Raises InfraError when there is none."""

@@ -217,9 +217,9 @@ class Database:
         except IntegrityError:
             raise
         except (DBAPIError, sa.exc.TimeoutError) as error:
-            text = f"The catalogue {self.url} must answer; it says: {opening.short(error, '')}. {opening.remedy(error)}"
-            kind = passing(error)
-            raise (InfraError(text) if kind is None else StoreGone(text, passing=kind)) from error
+            said, kind = opening.short(error, ""), passing(error)
+            text = f"The catalogue {self.url} must answer; it says: {said}. {opening.remedy(error)}"
+            raise (InfraError(text) if kind is None else StoreGone(text, passing=kind, reason=said)) from error
 
     def _migrate(self) -> None:
         with self._engine.connect() as connection:

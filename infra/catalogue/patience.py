@@ -99,23 +99,25 @@ class Waiting:
                     raise self._over(error, now - since) if since else error from None
                 if not since:
                     since = now
-                    self.patience.told(f"waits for the catalogue, at most {self.patience.seconds:.0f} s. {error}")
+                    self.patience.told(f"waits for the catalogue, at most {self.patience.seconds:g} s: {error.reason}")
                 self._rest(min(pause, self.patience.seconds - (now - since)) * random.uniform(0.5, 1.0), error)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
                 continue
             if since:
                 self.total_s += time.monotonic() - since
+                self.patience.told(f"the catalogue is back, after {time.monotonic() - since:.0f} s")
             return found
 
     def _rest(self, seconds: float, error: StoreGone) -> None:
         until = time.monotonic() + max(seconds, 0.01)
         while (left := until - time.monotonic()) > 0:
             if self.patience.interrupted():
-                raise StoreGone(f"It was stopped while it waited for the catalogue. {error}", passing=False)
+                raise StoreGone(f"It was stopped while it waited for the catalogue {self._store}: {error.reason}.", passing=False)
             time.sleep(min(left, 0.2))
 
     def _over(self, error: StoreGone, waited_s: float) -> StoreGone:
-        return StoreGone(f"The catalogue {self._store} was waited for {waited_s:.0f} s (LAGRANGE_PATIENCE_S). {error}", passing=False)
+        said = f"The catalogue {self._store} was waited for {waited_s:.0f} s (LAGRANGE_PATIENCE_S), and still says: {error.reason}."
+        return StoreGone(said, passing=False, reason=error.reason)
 
 
 class Joint:

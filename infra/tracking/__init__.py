@@ -51,7 +51,7 @@ INTERVAL_S: Final = 5.0
 BACKOFF_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Pauses after one failure, two failures in a row, …"""
 GIVE_UP_S: Final = 10.0
-"""How long `close` goes on when every attempt fails."""
+"""How long `close` goes on when every attempt fails: since it was asked, or since the last one that did not."""
 
 
 class Tracker(Protocol):
@@ -209,10 +209,11 @@ class MlflowTracker:
         quiet_environment()
         self._sweep = sweep
         self._spool = Spool(spool / f"{sweep_name(sweep)}.jsonl")
+        self._left_over = self._spool.unsent_bytes()
         self._writer = Writer(tracking_uri, Path(artifact_root), self._spool, sweep, created, drawn, allowed)
         self._interval_s, self._home = interval_s, Path(artifact_root).absolute().parent
         self._said, self._hurry, self._closing, self._idle = threading.Event(), threading.Event(), threading.Event(), threading.Condition()
-        self._error, self._asked_to_close, self._deadline = "", 0.0, 0.0
+        self._error, self._asked_to_close, self._deadline, self._worked = "", 0.0, 0.0, 0.0
         self._thread = threading.Thread(target=self._work, name="lagrange-mlflow", daemon=True)
         if at_once:
             self._thread.start()
@@ -286,7 +287,8 @@ class MlflowTracker:
     def close(self, timeout_s: float) -> Unsent:
         """See Tracker. May be called again."""
         if self._thread.ident is None:  # it was never started
-            self._spool.remove()
+            if not self._left_over:
+                self._spool.remove()
             return Unsent()
         self._asked_to_close = time.monotonic()
         self._deadline = self._asked_to_close + timeout_s
@@ -313,7 +315,9 @@ class MlflowTracker:
         while True:
             try:
                 more = self._writer.round()
-                failures, self._error = 0, ""
+                if self._closing.is_set() and not self._spool.unsent_bytes():
+                    self._writer.settle()
+                failures, self._error, self._worked = 0, "", time.monotonic()
             except Exception as error:  # whatever a server or its client does, training goes on
                 more, self._error = False, why(error)
                 self._writer.look_again()
@@ -332,7 +336,11 @@ class MlflowTracker:
         if not self._closing.is_set():
             return False
         now = time.monotonic()
-        return not self._spool.unsent_bytes() or now > self._deadline or (failures > 0 and now > self._asked_to_close + GIVE_UP_S)
+        return (
+            not self._spool.unsent_bytes()
+            or now > self._deadline
+            or (failures > 0 and now > max(self._asked_to_close, self._worked) + GIVE_UP_S)
+        )
 
     def _wait_for_records(self) -> None:
         self._said.wait()

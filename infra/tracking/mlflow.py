@@ -102,6 +102,8 @@ class Writer:
         self._experiment_tags: dict[str, str] = {}
         self._data: dict[str, str] = {}
         self._runs: dict[int, _Run] | None = None
+        self._known: dict[int, str] = {}  # the runs that we write to
+        self._doubtful = False  # whether a call may have been carried out after we had given it up
 
     def round(self) -> bool:
         """Write the next records of the spool; False if there are none.
@@ -143,7 +145,12 @@ class Writer:
 
     def look_again(self) -> None:
         """After a failure nobody knows what arrived: ask MLflow before the next write."""
-        self._runs = None
+        self._runs, self._doubtful = None, True
+
+    def settle(self) -> None:
+        """All was sent: after failures, look once more for runs that a slow server has made twice. Raises whatever the client raises."""
+        if self._doubtful and self._experiment:
+            self._runs, self._doubtful = self._find_runs(), False
 
     def _open(self, records: list[dict[str, Any]]) -> None:
         if self._opened is None:
@@ -172,21 +179,36 @@ class Writer:
         wanted = f"tags.`lagrange.sweep` = '{self._sweep}'"
         if self._created:
             wanted += f" and tags.`lagrange.created` = '{self._created}'"
-        runs: dict[int, _Run] = {}
+        found: dict[int, list[Any]] = {}
         token: str | None = None
         while token is None or token:
             page = self._client.search_runs([self._experiment], wanted, max_results=1000, order_by=["start_time ASC"], page_token=token)
             for run in page:
-                number = int(run.data.tags.get("lagrange.member", SWEEP_RUN))
-                runs.setdefault(number, _Run.of(run, number))
+                found.setdefault(int(run.data.tags.get("lagrange.member", SWEEP_RUN)), []).append(run)
             token = page.token or ""
+        runs = {number: self._only(number, same, found) for number, same in found.items()}
+        self._known = {number: run.id for number, run in runs.items()}
         return runs
+
+    def _only(self, number: int, same: list[Any], found: Mapping[int, list[Any]]) -> _Run:
+        """The run of a member. A server that is too slow may carry out what we gave up and asked again: the emptier run is removed."""
+        parents = [run.data.tags.get("mlflow.parentRunId") for runs in found.values() for run in runs] if len(same) > 1 else []
+
+        def weight(run: Any) -> tuple[bool, int, int]:
+            return run.info.run_id == self._known.get(number), parents.count(run.info.run_id), len(run.data._metric_objs)
+
+        kept = max(same, key=weight)
+        for run in same:
+            if run is not kept:
+                self._client.delete_run(run.info.run_id)
+        return _Run.of(kept, number)
 
     def _write(self, number: int, news: _News) -> None:
         assert self._runs is not None
         run = self._runs.get(number)
         if run is None:
             run = self._runs[number] = _Run(self._create(number, news), name=news.name)
+            self._known[number] = run.id
         if self._data and not run.data:
             self._log_data(run)
         run.look_up({name for _, metrics in news.epochs.values() for name in metrics} | set(news.final[1] if news.final else ()))
