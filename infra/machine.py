@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 
 # The names that glibc gives to two options of its allocator, from malloc.h.
@@ -19,6 +20,13 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # Linux
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def uptime_s() -> float:
+    """Seconds since some moment, which no change of the clock moves; on Linux the time counts in which the machine slept."""
+    if sys.platform == "linux":
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
 
 
 def limit_memory(gigabytes: float) -> bool:

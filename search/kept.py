@@ -99,21 +99,24 @@ def begin(
         refuse_taken(home, [name])
         for left in remove(name, home=home):  # the sweep that had this name failed before its first member
             note(left)
-    name = name or _free_name(catalogue, spec)
-    catalogue.create_sweep(
-        SweepRow(
-            name=name,
-            spec=plain_spec(spec),
-            objective=spec.objective,
-            model=spec.model or "",
-            dataset=spec.dataset.name or "",
-            provenance=provenance.collect(),
-            facts={PLANNED: estimate.promised(spec, catalogue, name, workers)}
-            | ({PRIOR: list(prior)} if prior else {})
-            | ({ADDRESS: address} if address else {})
-            | ({FOLDER: str(Path.cwd()), SOURCES: sources(spec)} if spec.own else {}),
-        )
+    given, name = name, name or _free_name(catalogue, spec)
+    row = SweepRow(
+        name=name,
+        spec=plain_spec(spec),
+        objective=spec.objective,
+        model=spec.model or "",
+        dataset=spec.dataset.name or "",
+        provenance=provenance.collect(),
+        facts={PLANNED: estimate.promised(spec, catalogue, name, workers)}
+        | ({PRIOR: list(prior)} if prior else {})
+        | ({ADDRESS: address} if address else {})
+        | ({FOLDER: str(Path.cwd()), SOURCES: sources(spec)} if spec.own else {}),
     )
+    if given:
+        catalogue.create_sweep(row)
+    while not given and not catalogue.took_name(row):  # another sweep that begins now has taken the number
+        row = replace(row, name=_free_name(catalogue, spec))
+    name = row.name
     if spec.prior and not prior:
         note("prior: auto found no sweep that can be used; this one starts cold")
     return name

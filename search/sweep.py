@@ -16,15 +16,16 @@ from infra.catalogue import Catalogue, utc_now
 from infra.cluster import Cluster
 from infra.errors import InfraError
 from infra.storage import Home, strip_passwords, sweep_name
-from infra.tracking import NullTracker, Place, Tracker
+from infra.tracking import Place, Tracker
 from search import kept
 from search.asking.projection import Projection
 from search.choosing.answer import Answer
 from search.running import driver
+from search.running.alone import CutOff, Driver
 from search.running.dispatch import Dispatch
 from search.running.ledger import failures
 from search.running.plan import Plan, books, ended
-from search.running.where import Where, is_remote, stop_signals
+from search.running.where import Where, is_remote
 from search.spec.keys import Spec
 from search.spec.reading import read, resolve
 from search.telling import exports, mirror, shown
@@ -35,7 +36,8 @@ CLOSE_SECONDS = 30.0  # how long MLflow may take for records that it has not bee
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a sweep ended: complete, interrupted, failed, or refused. (Its objective found a mistake; a new sweep is not kept then.)"""
+    """How a sweep ended: complete, interrupted, failed, or refused (its objective found a mistake; a new sweep is not kept then); or
+    unreachable (a store is gone) or taken over (by another driver): see `exit_codes`."""
 
     name: str
     status: str
@@ -102,7 +104,7 @@ def resume(
     with Catalogue(where.home.catalogue_url, create=False) as catalogue:
         row = catalogue.sweep(name)
         if not trials and row.status == "complete" and row.answer is not None and not row.facts.get(kept.CUT):
-            return Outcome(name, "complete", Answer.from_dict(row.answer), notes=("this sweep was complete: nothing was left to do",))
+            return Outcome(name, "complete", Answer.from_dict(row.answer), notes=mirror.caught_up(name, where.home, catalogue, tracking))
         if holder := catalogue.locked_by(name):
             raise InfraError(f"A sweep has one driver at a time; {name!r} is driven by {holder}. Wait for it, or stop it first.")
         spec = read(row.spec)
@@ -113,24 +115,22 @@ def resume(
 
 def _drive(name: str, spec: Spec, where: Where, catalogue: Catalogue, up: Cluster) -> Outcome:
     """What one driver does: it opens the books, carries out the plan, stores the answer and tells it."""
-    started = time.time()
-    with catalogue.lock(name), stop_signals() as interrupted:
-        tracker = mirror.mirrored(name, spec, where.home, catalogue) if where.tracking else NullTracker()
-        plan, dispatch = driver.opened(name, spec, where.home, catalogue, up, tracker=tracker, listener=where.listener)
-        optuna = Projection(where.home.optuna_url, name)
-        plan.answered = lambda: optuna.begin(books(plan))
-        where.listener.started(introduction(name, spec, up.workers, dispatch.ledger.ordered()))
-        try:
-            status, problem = ended(plan, where.carry_out(plan, dispatch, interrupted))
-        except BaseException:
-            catalogue.update_sweep(name, status="interrupted")
-            tracker.close(1.0)
-            raise
-        kept.remember(catalogue, name, problem, plan.cut, time.time() - started)
-        notes = _finish(dispatch, catalogue, tracker, plan, optuna, "failed" if status == "refused" else status)
+    started, one = time.time(), Driver(catalogue, name, where.listener.note)
+    try:
+        with one.alone():
+            one.tracker = mirror.mirrored(name, spec, where.home, catalogue) if where.tracking else one.tracker
+            plan, dispatch = driver.opened(name, spec, where.home, catalogue, up, tracker=one.tracker, listener=where.listener)
+            optuna = Projection(where.home.optuna_url, name)
+            plan.answered = lambda: optuna.begin(books(plan))
+            where.listener.started(introduction(name, spec, up.workers, dispatch.ledger.ordered()))
+            status, problem = ended(plan, where.carry_out(plan, dispatch, one.interrupted))
+            kept.remember(catalogue, name, problem, plan.cut, time.time() - started)
+            notes = _finish(dispatch, catalogue, one.tracker, plan, optuna, "failed" if status == "refused" else status)
+    except CutOff as cut:
+        return Outcome(name, cut.status, None, cut.problem, time.time() - started, place=one.tracker.place())
     if plan.answer is not None:
         where.listener.finished(plan.answer)
-    return Outcome(name, status, plan.answer, problem, time.time() - started, tuple(notes), tracker.place())
+    return Outcome(name, status, plan.answer, problem, time.time() - started, tuple(notes), one.tracker.place())
 
 
 def _finish(dispatch: Dispatch, catalogue: Catalogue, tracker: Tracker, plan: Plan, optuna: Projection, status: str) -> list[str]:

@@ -9,16 +9,18 @@ drivers of one sweep apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import fields, replace
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from infra.catalogue.engine import HEAD, Database
 from infra.catalogue.lock import SweepLock, holder
+from infra.catalogue.patience import Patience, patience_s
 from infra.catalogue.plain import config_hash, decode, encode
 from infra.catalogue.tables import (
     MEMBERS,
@@ -33,7 +35,7 @@ from infra.catalogue.tables import (
     utc_now,
     values_of,
 )
-from infra.errors import InfraError
+from infra.errors import InfraError, LockLost, StoreGone
 from infra.storage import sweep_name
 
 __all__ = [
@@ -52,6 +54,26 @@ __all__ = [
 ]
 
 
+C = TypeVar("C", bound=type)
+
+
+def _patient(cls: C) -> C:
+    """Every method of the catalogue that asks the database once is tried again while the database is away."""
+    for name, method in list(vars(cls).items()):
+        if callable(method) and not name.startswith("_") and name not in ("close", "discard", "together", "lock", "waits", "seen", "sure"):
+            setattr(cls, name, _tried(method))
+    return cls
+
+
+def _tried(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def patiently(self: Any, *arguments: Any, **named: Any) -> Any:
+        return self._database.patiently(lambda: method(self, *arguments, **named))
+
+    return patiently
+
+
+@_patient
 class Catalogue:
     """The catalogue behind one URL. Safe for several threads and processes.
 
@@ -81,8 +103,40 @@ class Catalogue:
         """`with catalogue.together():` makes everything that is written inside, by this thread, one commit: all of it or nothing."""
         return self._database.together()
 
+    @contextmanager
+    def waits(self, interrupted: Callable[[], bool], told: Callable[[str], object]) -> Iterator[None]:
+        """In the block a database that is away is waited for: at most LAGRANGE_PATIENCE_S. `told` hears of it once for each outage.
+
+        Raises StoreGone where it stays away, or when `interrupted` says so meanwhile.
+        """
+        database = self._database
+        before, database.waiting.patience = database.waiting.patience, Patience(patience_s(), told, interrupted)
+        database.driving, database.failure = True, None
+        try:
+            yield
+        finally:
+            database.waiting.patience, database.driving = before, False
+
+    @property
+    def waited_s(self) -> float:
+        """How many seconds the database was waited for so far."""
+        return self._database.waiting.total_s
+
+    @property
+    def failure(self) -> StoreGone | LockLost | None:
+        """Why nothing can be written any more: the database stayed away, or another driver has the lock."""
+        return self._database.failure
+
+    def sure(self) -> bool:
+        """Whether this process may tell others of what it drives: its lock is surely its own. Without a lock nobody asks."""
+        held = self._database.held
+        return held is None or held.sure()
+
     def lock(self, name: str) -> SweepLock:
-        """`with catalogue.lock(name):` makes this process the only driver of the sweep. Raises InfraError when there is another one."""
+        """`with catalogue.lock(name):` makes this process the only driver of the sweep. Raises InfraError when there is another one.
+
+        In the block nothing is written that the lock's token does not allow: LockLost is raised where another driver has taken over.
+        """
         return SweepLock(self._database, name)
 
     def locked_by(self, name: str) -> str | None:
@@ -95,15 +149,21 @@ class Catalogue:
 
     def create_sweep(self, row: SweepRow) -> None:
         """Store a new sweep. Raises InfraError when the name is taken or not a valid name."""
+        if not self.took_name(row):
+            raise InfraError(
+                f"A sweep's name is used once; {row.name!r} is in {self.url} already. Resume it, remove it, or choose another name."
+            )
+
+    def took_name(self, row: SweepRow) -> bool:
+        """Store a new sweep; False, and nothing is stored, when the name is taken. Raises InfraError when it is no valid name."""
         sweep_name(row.name)
         _one_of("status", row.status, STATUSES)
         try:
             with self._database.write() as connection:
                 connection.execute(sa.insert(SWEEPS).values(**values_of(row)))
         except IntegrityError:
-            raise InfraError(
-                f"A sweep's name is used once; {row.name!r} is in {self.url} already. Resume it, remove it, or choose another name."
-            ) from None
+            return self._database.again and self.sweep(row.name).created == row.created  # the first try had arrived
+        return True
 
     def sweep(self, name: str) -> SweepRow:
         """The sweep of that name. Raises InfraError when there is none."""
@@ -140,6 +200,8 @@ class Catalogue:
     def delete_sweep(self, name: str) -> None:
         """Remove a sweep with its members and reports. Files are `Home.remove_sweep`'s business."""
         with self._database.write() as connection:
+            if self._database.again and connection.execute(sa.select(SWEEPS.c.id).where(SWEEPS.c.name == name)).one_or_none() is None:
+                return  # the first try had arrived
             sweep = self._database.sweep_id(connection, name)
             for table, column in ((REPORTS, "sweep_id"), (MEMBERS, "sweep_id"), (SWEEPS, "id")):
                 connection.execute(sa.delete(table).where(table.c[column] == sweep))
@@ -157,7 +219,8 @@ class Catalogue:
         try:
             with self._database.write() as connection:
                 sweep = self._database.sweep_id(connection, name)
-                connection.execute(sa.insert(MEMBERS), [{**value, "sweep_id": sweep} for value in values])
+                if not (self._database.again and _are_there(connection, sweep, rows)):
+                    connection.execute(sa.insert(MEMBERS), [{**value, "sweep_id": sweep} for value in values])
         except IntegrityError:
             numbers = ", ".join(str(row.number) for row in rows)
             raise InfraError(
@@ -186,7 +249,8 @@ class Catalogue:
         """
         _one_of("state", str(state), STATES)
         given = {"rung_score": rung_score, "metrics": metrics, "epochs": epochs, "seconds": seconds, "facts": facts}
-        values: dict[str, Any] = {"state": str(state), "reason": reason, "score": score, "traceback": traceback, "ended": utc_now()}
+        values: dict[str, Any] = {"state": str(state), "reason": reason, "score": score, "traceback": traceback}
+        values["ended"] = self._database.moment
         values |= {key: dict(value) if isinstance(value, Mapping) else value for key, value in given.items() if value is not None}
         with self._database.write() as connection:
             sweep = self._database.sweep_id(connection, name)
@@ -194,9 +258,10 @@ class Catalogue:
             if connection.execute(sa.update(MEMBERS).where(here, MEMBERS.c.state.is_(None)).values(**values)).rowcount:
                 _insert_reports(connection, sweep, reports)
                 return True
-            if connection.execute(sa.select(MEMBERS.c.number).where(here)).one_or_none() is None:
+            ended = connection.execute(sa.select(MEMBERS.c.ended).where(here)).one_or_none()
+            if ended is None:
                 raise _no_member(name, number)
-            return False
+            return self._database.again and ended[0] == values["ended"]  # the first try had arrived
 
     def members(self, name: str, phase: str | None = None) -> list[MemberRow]:
         """The members of a sweep by number; of one phase if given."""
@@ -247,6 +312,13 @@ class Catalogue:
             for number, epoch, score in connection.execute(query.order_by(REPORTS.c.number, REPORTS.c.epoch)):
                 found.setdefault(number, {})[epoch] = score
         return found
+
+
+def _are_there(connection: sa.Connection, sweep: int, rows: Sequence[MemberRow]) -> bool:
+    """Whether these very members are stored, by an earlier try whose commit got no answer."""
+    query = sa.select(MEMBERS.c.number, MEMBERS.c.seed, MEMBERS.c.created).where(MEMBERS.c.sweep_id == sweep)
+    stored = set(map(tuple, connection.execute(query.where(MEMBERS.c.number.in_([row.number for row in rows])))))
+    return stored == {(row.number, row.seed, row.created) for row in rows}
 
 
 def _insert_reports(connection: sa.Connection, sweep: int, rows: Iterable[ReportRow]) -> None:

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
+from infra.catalogue import opening
+from infra.catalogue.patience import FILE_PATIENCE_S, Call, Joint, Patience, Waiting, passing
 from infra.catalogue.tables import SWEEPS
-from infra.errors import InfraError
+from infra.errors import InfraError, LockLost, StoreGone
 from infra.storage import sqlite_path, strip_password
+
+T = TypeVar("T")
 
 HEAD: Final = "0002"
 """The newest revision in `infra/migrations/versions`."""
 
 _MIGRATIONS: Final = Path(__file__).parents[1] / "migrations"
 _MIGRATION_LOCK: Final = 0x1A62A26E  # any constant: names our advisory lock in a PostgreSQL database
+
+
+class Held(Protocol):
+    """The lock of a sweep, as the database knows it."""
+
+    def sure(self) -> bool:
+        """Whether it is surely ours at this moment."""
+        ...
 
 
 class Database:
@@ -38,18 +52,26 @@ class Database:
         if file is not None and not create and not file.exists():
             url, file = "sqlite://", None
         self._made = [one for one in (file, file.parent) if not one.exists()] if file is not None else []
-        self._joint: sa.Connection | None = None  # of the commit that `together` gathers
+        self._joint: Joint | None = None  # the commit that `together` gathers
         self._writing = threading.RLock()  # one writer per process: SQLite would otherwise poll for its own lock
+        self._calls = threading.local()
+        self.fence: tuple[str, str] | None = None  # a sweep and the token of its lock: whoever writes must have it
+        self.held: Held | None = None  # that lock
+        self.waiting = Waiting(self.url, Patience(FILE_PATIENCE_S if file is not None else 0.0))
+        self.driving = False
+        self.failure: StoreGone | LockLost | None = None  # why a driver can do nothing any more
         try:
             if file is not None:
                 file.parent.mkdir(parents=True, exist_ok=True)
-            self._engine = _engine(url)
-            self._migrate()
+            self._engine = opening.engine(url)
+            self.waiting.tried(lambda again: self._migrate())
+        except StoreGone as error:
+            raise InfraError(str(error)) from None
         except InfraError:
             raise
         except (SQLAlchemyError, OSError, ImportError, ValueError) as error:
             raise InfraError(
-                f"The catalogue must be a database that opens; {self.url} does not: {_short(error, url)}. {_remedy(error)}"
+                f"The catalogue must be a database that opens; {self.url} does not: {opening.short(error, url)}. {opening.remedy(error)}"
             ) from None
 
     def close(self) -> None:
@@ -69,34 +91,108 @@ class Database:
                 folder.rmdir()
         return True
 
+    def patiently(self, operation: Callable[[], T]) -> T:
+        """What `operation` returns, which reads or writes once. Where the database is away it is tried again, as long as `waiting` says.
+
+        Raises StoreGone when it stays away, LockLost when another driver has the lock.
+        """
+        call, joint = Call(operation), self._joint
+        if self.failure is not None:
+            raise self.failure
+        try:
+            if joint is not None and joint.thread == threading.get_ident():
+                return joint.add(call)  # type: ignore[no-any-return]
+            return self.waiting.tried(lambda again: self._run(call, again))  # type: ignore[no-any-return]
+        except (StoreGone, LockLost) as error:
+            self._failed(error)
+            raise
+
+    def _failed(self, error: StoreGone | LockLost) -> None:
+        """A driver that has lost its catalogue or its lock does not try again: libraries between it and us would let it."""
+        if self.driving:
+            self.failure = self.failure or error
+
+    @property
+    def again(self) -> bool:
+        """Whether what runs in this thread was tried before: then nobody knows what of it was committed."""
+        call = getattr(self._calls, "now", None)
+        return call is not None and call.again
+
+    @property
+    def moment(self) -> datetime:
+        """When what runs in this thread was tried first."""
+        call: Call = self._calls.now
+        return call.moment
+
+    def _run(self, call: Call, again: bool = False) -> Any:
+        before, self._calls.now = getattr(self._calls, "now", None), call
+        call.again = call.again or again
+        try:
+            return call.operation()
+        finally:
+            self._calls.now = before
+
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """A connection to read with. Raises InfraError when the database does not answer."""
+        """A connection to read with. Raises StoreGone when the database does not answer."""
         with self._explained(), self._engine.connect() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """One transaction; it is committed at the end, unless the block raises.
+        """One transaction; it is committed at the end, unless the block raises. Raises LockLost where the lock is another driver's.
 
         It takes SQLite's write lock at its start, so that reading and then writing cannot fail for being late.
         """
         with self._writing:
-            if self._joint is not None:
-                yield self._joint
+            if self._joint is not None and self._joint.connection is not None:
+                with self._explained():
+                    yield self._joint.connection
                 return
-            with self._explained(), self._engine.connect().execution_options(lagrange_write=True) as connection, connection.begin():
+            with self.transaction() as connection:
+                self._fenced(connection)
                 yield connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """A transaction of one's own that no lock fences and no other thread holds up: the lock itself is written so."""
+        with self._explained(), self._engine.connect().execution_options(lagrange_write=True) as connection, connection.begin():
+            yield connection
 
     @contextmanager
     def together(self) -> Iterator[None]:
         """Everything that this thread writes in the block is one transaction."""
-        with self.write() as connection:
-            outer, self._joint = self._joint, connection
+        with self._writing:
+            if self._joint is not None:
+                yield
+                return
+            self._joint = joint = Joint(self.write, self._run, self.waiting)
             try:
                 yield
+                joint.commit()
+            except BaseException as error:
+                with suppress(Exception):
+                    joint.leave(error)
+                if isinstance(error, StoreGone | LockLost):
+                    self._failed(error)
+                raise
             finally:
-                self._joint = outer
+                self._joint = None
+
+    def _fenced(self, connection: sa.Connection) -> None:
+        """Raise LockLost if the lock is not ours any more. Until the end of the transaction nobody can take it."""
+        if self.fence is None:
+            return
+        name, token = self.fence
+        # The row is locked as heartbeats lock it: a driver that claims the sweep waits for this commit. SQLite has one writer anyway.
+        query = sa.select(SWEEPS.c.lock_token).where(SWEEPS.c.name == name).with_for_update(key_share=True)
+        if connection.execute(query).scalar_one_or_none() != token:
+            raise LockLost(lost(name))
+
+    @property
+    def shared_clock(self) -> bool:
+        """Whether all drivers are told the time by one clock: a server's."""
+        return self._engine.dialect.name == "postgresql"
 
     def clock(self, connection: sa.Connection) -> float:
         """Seconds since 1970 by the clock that all drivers share: the server's, or this machine's for a file."""
@@ -120,46 +216,21 @@ class Database:
             yield
         except IntegrityError:
             raise
-        except DBAPIError as error:
-            raise InfraError(f"The catalogue {self.url} must answer; it says: {_short(error, '')}. {_remedy(error)}") from error
+        except (DBAPIError, sa.exc.TimeoutError) as error:
+            said, kind = opening.short(error, ""), passing(error)
+            text = f"The catalogue {self.url} must answer; it says: {said}. {opening.remedy(error)}"
+            raise (InfraError(text) if kind is None else StoreGone(text, passing=kind, reason=said)) from error
 
     def _migrate(self) -> None:
         with self._engine.connect() as connection:
-            if _revision(connection) == HEAD:
+            if (found := _revision(connection)) == HEAD:
                 return
-        with self.write() as connection:
+        with self.transaction() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
             _upgrade(connection, self.url)
-
-
-def _engine(url: str) -> sa.Engine:
-    parsed = sa.make_url(url)
-    if parsed.get_backend_name() == "postgresql":
-        # lagrange is tested with psycopg 3; a bare postgresql:// would look for psycopg2
-        parsed = parsed.set(drivername="postgresql+psycopg") if parsed.drivername == "postgresql" else parsed
-        return sa.create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": 10})
-    if parsed.get_backend_name() != "sqlite":
-        raise InfraError(f"The catalogue is a sqlite or postgresql database; got {strip_password(url)}. Use one of the two.")
-    engine = sa.create_engine(parsed)
-    sa.event.listen(engine, "connect", _prepare_sqlite)
-    sa.event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: Any, _: Any) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves
-    connection.execute("PRAGMA busy_timeout=30000")
-    deadline = time.monotonic() + 30
-    while connection.execute("PRAGMA journal_mode").fetchone()[0] == "delete":
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-        except Exception:  # the change of mode does not wait for other processes by itself
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-    connection.execute("PRAGMA synchronous=NORMAL")
-    connection.execute("PRAGMA foreign_keys=ON")
+        if found is not None:
+            logging.getLogger("lagrange").warning("The catalogue %s was of revision %s; it is now of %s.", self.url, found, HEAD)
 
 
 def _removed(file: Path) -> bool:
@@ -177,9 +248,12 @@ def _removed(file: Path) -> bool:
     return False
 
 
-def _begin_sqlite(connection: sa.Connection) -> None:
-    writes = connection.get_execution_options().get("lagrange_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+def lost(name: str) -> str:
+    """What is said to a driver whose lock another one has."""
+    return (
+        f"A sweep has one driver; another one took over {name!r} while this one was silent. "
+        "This one has written nothing since. Let the other go on."
+    )
 
 
 def _revision(connection: sa.Connection) -> str | None:
@@ -209,18 +283,3 @@ def _upgrade(connection: sa.Connection, shown: str) -> None:
             f"The catalogue {shown} is of revision {_revision(connection)}, this Lagrange knows up to {HEAD}: a newer one wrote it. "
             "Install that version, or use another catalogue."
         ) from None
-
-
-def _short(error: Exception, url: str) -> str:
-    """The first line of an error, without passwords, not even one that stands alone."""
-    line = (str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__])[0]
-    with suppress(Exception):
-        password = sa.make_url(url).password
-        line = line.replace(str(password), "***") if password else line
-    return strip_password(line).rstrip(".")
-
-
-def _remedy(error: Exception) -> str:
-    if isinstance(error, ImportError):
-        return "Install the driver: pip install 'lagrange-search[postgresql]'."
-    return "Check the URL, that the server runs, and that you may write there."

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from infra.storage import strip_password, strip_passwords, sweep_name
+from infra.tracking.client import quiet_environment
 from infra.tracking.mlflow import (
     MAX_METRICS,
     Writer,
@@ -26,7 +27,6 @@ from infra.tracking.mlflow import (
     as_params,
     as_tags,
     forget,
-    quiet_environment,
 )
 from infra.tracking.notes import view_key
 from infra.tracking.spool import SWEEP_RUN, Spool
@@ -51,7 +51,7 @@ INTERVAL_S: Final = 5.0
 BACKOFF_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Pauses after one failure, two failures in a row, …"""
 GIVE_UP_S: Final = 10.0
-"""How long `close` goes on when every attempt fails."""
+"""How long `close` goes on when every attempt fails: since it was asked, or since the last one that did not."""
 
 
 class Tracker(Protocol):
@@ -190,6 +190,7 @@ class MlflowTracker:
     `tracking_uri` is a server or a database; `artifact_root` is used only for a database. `spool` is a folder on a local disk. `created`
     tells sweeps apart that had the same name one after the other. The process must be the sweep's only driver. Without `at_once` MLflow
     hears nothing before the first member: a sweep that has none is not shown. `drawn` makes a Pillow image of the file of an `image`.
+    Nothing is sent while `allowed` says no: another driver may have the sweep.
     """
 
     def __init__(
@@ -203,14 +204,16 @@ class MlflowTracker:
         interval_s: float = INTERVAL_S,
         at_once: bool = True,
         drawn: Callable[[Path], Any] | None = None,
+        allowed: Callable[[], bool] = lambda: True,
     ) -> None:
         quiet_environment()
         self._sweep = sweep
         self._spool = Spool(spool / f"{sweep_name(sweep)}.jsonl")
-        self._writer = Writer(tracking_uri, Path(artifact_root), self._spool, sweep, created, drawn)
+        self._left_over = self._spool.unsent_bytes()
+        self._writer = Writer(tracking_uri, Path(artifact_root), self._spool, sweep, created, drawn, allowed)
         self._interval_s, self._home = interval_s, Path(artifact_root).absolute().parent
         self._said, self._hurry, self._closing, self._idle = threading.Event(), threading.Event(), threading.Event(), threading.Condition()
-        self._error, self._asked_to_close, self._deadline = "", 0.0, 0.0
+        self._error, self._asked_to_close, self._deadline, self._worked = "", 0.0, 0.0, 0.0
         self._thread = threading.Thread(target=self._work, name="lagrange-mlflow", daemon=True)
         if at_once:
             self._thread.start()
@@ -284,7 +287,8 @@ class MlflowTracker:
     def close(self, timeout_s: float) -> Unsent:
         """See Tracker. May be called again."""
         if self._thread.ident is None:  # it was never started
-            self._spool.remove()
+            if not self._left_over:
+                self._spool.remove()
             return Unsent()
         self._asked_to_close = time.monotonic()
         self._deadline = self._asked_to_close + timeout_s
@@ -311,7 +315,9 @@ class MlflowTracker:
         while True:
             try:
                 more = self._writer.round()
-                failures, self._error = 0, ""
+                if self._closing.is_set() and not self._spool.unsent_bytes():
+                    self._writer.settle()
+                failures, self._error, self._worked = 0, "", time.monotonic()
             except Exception as error:  # whatever a server or its client does, training goes on
                 more, self._error = False, why(error)
                 self._writer.look_again()
@@ -330,7 +336,11 @@ class MlflowTracker:
         if not self._closing.is_set():
             return False
         now = time.monotonic()
-        return not self._spool.unsent_bytes() or now > self._deadline or (failures > 0 and now > self._asked_to_close + GIVE_UP_S)
+        return (
+            not self._spool.unsent_bytes()
+            or now > self._deadline
+            or (failures > 0 and now > max(self._asked_to_close, self._worked) + GIVE_UP_S)
+        )
 
     def _wait_for_records(self) -> None:
         self._said.wait()

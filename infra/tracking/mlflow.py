@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import os
 import re
-import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from infra.storage import ready, sqlite_path, strip_password
+from infra.errors import InfraError
+from infra.storage import sqlite_path, strip_password
 from infra.tracking import images
-from infra.tracking.moved import follow
+from infra.tracking.client import is_database, open_client
 from infra.tracking.notes import MAX_TAG, digest, forget_views, guarded, log_data, tag_experiment
 from infra.tracking.spool import SWEEP_RUN, Spool
 
@@ -88,16 +85,25 @@ class Writer:
     """Writes records to MLflow. Used by one thread only."""
 
     def __init__(
-        self, uri: str, artifact_root: Path, spool: Spool, sweep: str, created: str, drawn: Callable[[Path], Any] | None = None
+        self,
+        uri: str,
+        artifact_root: Path,
+        spool: Spool,
+        sweep: str,
+        created: str,
+        drawn: Callable[[Path], Any] | None = None,
+        allowed: Callable[[], bool] = lambda: True,
     ) -> None:
         self.uri, self._artifact_root, self._spool, self._sweep, self._created = uri, artifact_root, spool, sweep, created
         self.refused: list[str] = []
-        self._drawn = drawn
-        self._client: Any = None
+        self._drawn, self._allowed = drawn, allowed
+        self._opened: Any = None
         self._experiment = self._experiment_name = ""
         self._experiment_tags: dict[str, str] = {}
         self._data: dict[str, str] = {}
         self._runs: dict[int, _Run] | None = None
+        self._known: dict[int, str] = {}  # the runs that we write to
+        self._doubtful = False  # whether a call may have been carried out after we had given it up
 
     def round(self) -> bool:
         """Write the next records of the spool; False if there are none.
@@ -121,6 +127,13 @@ class Writer:
         self._spool.confirm(offset, {"experiment": self._experiment_name})
         return True
 
+    @property
+    def _client(self) -> Any:
+        """The client, for one call."""
+        if not self._allowed():
+            raise InfraError("another driver may have the sweep")
+        return self._opened
+
     def run_id(self, number: int) -> str:
         """The id of a run that was written; empty where there is none."""
         run = (self._runs or {}).get(number)
@@ -132,11 +145,16 @@ class Writer:
 
     def look_again(self) -> None:
         """After a failure nobody knows what arrived: ask MLflow before the next write."""
-        self._runs = None
+        self._runs, self._doubtful = None, True
+
+    def settle(self) -> None:
+        """All was sent: after failures, look once more for runs that a slow server has made twice. Raises whatever the client raises."""
+        if self._doubtful and self._experiment:
+            self._runs, self._doubtful = self._find_runs(), False
 
     def _open(self, records: list[dict[str, Any]]) -> None:
-        if self._client is None:
-            self._client = _client(self.uri, self._artifact_root)
+        if self._opened is None:
+            self._opened = open_client(self.uri, self._artifact_root)
         if self._runs is None:
             self._experiment = self._find_experiment(records)
             self._runs = self._find_runs()
@@ -149,7 +167,7 @@ class Writer:
         name = self._experiment_name = self._experiment_name or (self._spool.progress.get("experiment") if start is None else None) or name
         found = self._client.get_experiment_by_name(name)
         if found is None:
-            location = (self._artifact_root / name).as_uri() if _is_database(self.uri) else None
+            location = (self._artifact_root / name).as_uri() if is_database(self.uri) else None
             return str(self._client.create_experiment(name, artifact_location=location))
         self._experiment_tags = dict(found.tags)
         if found.lifecycle_stage == "deleted":
@@ -161,21 +179,36 @@ class Writer:
         wanted = f"tags.`lagrange.sweep` = '{self._sweep}'"
         if self._created:
             wanted += f" and tags.`lagrange.created` = '{self._created}'"
-        runs: dict[int, _Run] = {}
+        found: dict[int, list[Any]] = {}
         token: str | None = None
         while token is None or token:
             page = self._client.search_runs([self._experiment], wanted, max_results=1000, order_by=["start_time ASC"], page_token=token)
             for run in page:
-                number = int(run.data.tags.get("lagrange.member", SWEEP_RUN))
-                runs.setdefault(number, _Run.of(run, number))
+                found.setdefault(int(run.data.tags.get("lagrange.member", SWEEP_RUN)), []).append(run)
             token = page.token or ""
+        runs = {number: self._only(number, same, found) for number, same in found.items()}
+        self._known = {number: run.id for number, run in runs.items()}
         return runs
+
+    def _only(self, number: int, same: list[Any], found: Mapping[int, list[Any]]) -> _Run:
+        """The run of a member. A server that is too slow may carry out what we gave up and asked again: the emptier run is removed."""
+        parents = [run.data.tags.get("mlflow.parentRunId") for runs in found.values() for run in runs] if len(same) > 1 else []
+
+        def weight(run: Any) -> tuple[bool, int, int]:
+            return run.info.run_id == self._known.get(number), parents.count(run.info.run_id), len(run.data._metric_objs)
+
+        kept = max(same, key=weight)
+        for run in same:
+            if run is not kept:
+                self._client.delete_run(run.info.run_id)
+        return _Run.of(kept, number)
 
     def _write(self, number: int, news: _News) -> None:
         assert self._runs is not None
         run = self._runs.get(number)
         if run is None:
             run = self._runs[number] = _Run(self._create(number, news), name=news.name)
+            self._known[number] = run.id
         if self._data and not run.data:
             self._log_data(run)
         run.look_up({name for _, metrics in news.epochs.values() for name in metrics} | set(news.final[1] if news.final else ()))
@@ -336,10 +369,6 @@ def _is_refusal(error: Exception) -> bool:
     return getattr(error, "error_code", None) in _REFUSED
 
 
-def _is_database(uri: str) -> bool:
-    return re.match(r"(sqlite|postgresql|mysql|mssql)", uri) is not None
-
-
 def first_line(error: Exception) -> str:
     """An error in one line, without passwords."""
     lines = strip_password(str(error)).strip().splitlines()
@@ -371,68 +400,12 @@ def as_metrics(metrics: Mapping[str, float]) -> dict[str, float | str]:
     return {key: number if math.isfinite(number) else str(number) for key, number in numbers}
 
 
-# --- the client -------------------------------------------------------------------------------------------------------------------------
-
-
-def quiet_environment() -> None:
-    """MLflow neither calls home nor retries by itself: it would block for minutes, and a repeated POST makes a second run."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines a run, into the live table
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
-
-
-def _client(uri: str, artifacts: Path) -> Any:
-    """An MLflow client, after the store has been made, and has followed its home to where its files, `artifacts`, are now.
-
-    Slow: imports mlflow (1.5 s), makes tables the first time (1.5 s).
-    """
-    warnings.filterwarnings("ignore", module=r"mlflow\b")  # not catch_warnings: in a thread it would undo what others set meanwhile
-    from mlflow import MlflowClient
-
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    file = sqlite_path(uri)
-    if file is None and _is_database(uri):
-        from mlflow.store.db import utils
-
-        utils.MAX_RETRY_COUNT = 0  # else it tries for minutes, and prints each failure
-    client = MlflowClient(uri, registry_uri=uri)
-    if file is None:
-        client.search_experiments(max_results=1)
-        return client
-    with _alone(ready(file)):
-        with closing(_sqlite(file)) as connection:
-            connection.execute("pragma journal_mode=wal")  # readers (the UI) then never wait for us, nor we for them
-        client.search_experiments(max_results=1)
-        follow(file, artifacts)
-    return client
-
-
-open_client = _client  # for the registry
-
-
-def _sqlite(file: Path) -> Any:
-    import sqlite3
-
-    return sqlite3.connect(file, timeout=30)
-
-
-@contextmanager
-def _alone(file: Path) -> Iterator[None]:
-    """Only one process at a time makes MLflow's tables: its migrations race. The lock dies with the process that holds it."""
-    from filelock import FileLock  # here, because it loads asyncio
-
-    with FileLock(file.with_name(f".{file.name}.lock")):
-        yield
-
-
 def forget(uri: str, sweep: str) -> int:
     """Mark the runs of a sweep deleted (MLflow's own `gc` frees their space); how many there were. A store that is not there has none."""
     file = sqlite_path(uri)
     if file is not None and not file.exists():
         return 0
-    client, gone = _client(uri, Path()), 0
+    client, gone = open_client(uri, Path()), 0
     known = client.search_experiments()
     for one in known:
         forget_views(client, one, sweep)

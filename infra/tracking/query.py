@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from infra.errors import InfraError
 from infra.storage import sqlite_path, strip_password, sweep_name
-from infra.tracking.mlflow import _client, quiet_environment
+from infra.tracking.client import open_client as _client
+from infra.tracking.client import quiet_environment
 from infra.tracking.ui import why
 
 PAGE: Final = 1000

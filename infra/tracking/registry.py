@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from infra.errors import InfraError
 from infra.storage import Home, strip_password
-from infra.tracking.mlflow import open_client, quiet_environment
+from infra.tracking.client import open_client, quiet_environment
 from infra.tracking.ui import why
 
 SCHEME: Final = "models:/"

@@ -17,7 +17,9 @@ from urllib.parse import quote
 
 from infra.errors import InfraError
 from infra.storage import Home, sqlite_path, strip_password, sweep_name
-from infra.tracking.mlflow import _client, first_line, quiet_environment
+from infra.tracking.client import open_client as _client
+from infra.tracking.client import quiet_environment
+from infra.tracking.mlflow import first_line
 from infra.tracking.moved import follow
 from infra.tracking.notes import VIEW, view_key
 
@@ -119,6 +121,7 @@ _MEANINGS: Final = (
         ("error code 401", "error code 403", "401 Client Error", "403 Client Error", "PERMISSION_DENIED", "UNAUTHENTICATED"),
         "it asks for a password: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
     ),
+    (("error code 429", "429 Client Error", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"), "it takes no more calls for now"),
     (("Exceeded 30 redirects",), "it redirects in a circle: give the address that a browser shows in the end"),
     (
         ("SSLError", "CERTIFICATE_VERIFY_FAILED"),

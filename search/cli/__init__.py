@@ -1,6 +1,6 @@
 """The command `lagrange`: it only parses and prints. What it does is in `search` and `infra`.
 
-Exit codes: 0 done, 1 the sweep or training failed, 2 the user's mistake (nothing was started), 130 interrupted.
+Exit codes are in `search/exit_codes.py`.
 Everything heavy is imported inside the commands, so that `lagrange --help` costs a tenth of a second.
 """
 
@@ -18,20 +18,22 @@ import typer
 from typer.core import TyperGroup
 
 from search.cli import exists, export, look, planning, reporting, starting, sweep, watching
-from search.cli.shared import FAILED, INTERRUPTED, MISTAKE, OK, print_error
+from search.cli.shared import print_error
+from search.exit_codes import FAILED, INTERRUPTED, MISTAKE, OK, STORE_GONE
 
 # A user's mistakes, by module and class. They are looked up among the loaded modules, so that catching them imports nothing.
 _MISTAKES = (
     ("search.errors", "SpecError"),
     ("objectives.base", "ObjectiveError"),
-    ("infra.errors", "InfraError"),
+    ("infra.errors", "InfraError"),  # and those that derive from it
     ("search.choosing.answer", "SelectionError"),
 )
 # Exceptions that typer itself turns into an exit code. Typer has its own copy of click since 0.2x; its classes are reached through typer.
 _CLICKS = tuple(cls for cls in typer.BadParameter.__mro__ if cls not in (Exception, BaseException, object))
 _TYPERS: tuple[type[Exception], ...] = (typer.Exit, typer.Abort, *_CLICKS)
 _EPILOG = (
-    "Exit codes: 0 done, 1 the sweep or training failed, 2 your mistake (nothing was started), 130 interrupted. LAGRANGE_HOME sets --home."
+    "Exit codes: 0 done, 1 the sweep or training failed, 2 your mistake (nothing was started), 3 a store is gone (resume goes on), "
+    "4 another driver took over, 130 interrupted. LAGRANGE_HOME sets --home."
 )
 
 
@@ -65,7 +67,7 @@ def _told(error: Exception, debug: bool) -> int:
     if any(isinstance(error, cls) for cls in _loaded_mistakes()):
         for line in getattr(error, "faults", None) or [str(error)]:
             print_error(line)
-        return MISTAKE
+        return STORE_GONE if type(error).__name__ == "StoreGone" else MISTAKE
     print_error(f"{type(error).__name__}: {error}")
     if not debug and not isinstance(error, OSError):
         print_error("This is a fault of Lagrange or of an objective, not of your command; run it again with --debug for the traceback.")

@@ -35,9 +35,6 @@ from search.cli.asked import (
 )
 from search.cli.export import register_apart
 from search.cli.shared import (
-    FAILED,
-    INTERRUPTED,
-    MISTAKE,
     AddressOption,
     CatalogueOption,
     HomeOption,
@@ -56,6 +53,7 @@ from search.cli.shared import (
     usual,
     without_passwords,
 )
+from search.exit_codes import TAKEN_OVER, UNREACHABLE, of_statuses
 
 if TYPE_CHECKING:
     from search.spec.keys import Spec
@@ -200,7 +198,7 @@ def _run_all(
             outcome = replace(outcome, seconds=time.monotonic() - started)  # as a person counts it, the start of the workers too
             outcomes.append(outcome)
             _print_outcome(outcome, home, spec.objective, address)
-            if outcome.status == "interrupted":
+            if outcome.status in ("interrupted", UNREACHABLE):
                 break
     return outcomes
 
@@ -275,6 +273,11 @@ def _print_outcome(outcome: Outcome, home: Home, objective: str, address: str | 
         console.print(_in_mlflow(outcome, home), markup=False, highlight=False, soft_wrap=True, style="dim")
     if outcome.status == "interrupted":
         print_error(f"{outcome.name} was interrupted; nothing is lost. Go on with: {resume_command(outcome.name, home, address)}")
+    elif outcome.status == UNREACHABLE:
+        again = resume_command(outcome.name, home, address)
+        print_error(f"{outcome.name} ended, for a store is gone: {outcome.problem} Nothing that ended is lost. Go on with: {again}")
+    elif outcome.status == TAKEN_OVER:
+        print_error(f"{outcome.name}: {outcome.problem} Watch it with: lagrange watch {outcome.name}{home_option(home)}")
     elif outcome.status == "refused":
         print_error(f"{outcome.name} was refused: {outcome.problem}")
     elif outcome.status == "failed":
@@ -310,10 +313,5 @@ def _print_dry_run(spec: Spec, home: Home, workers: int | None) -> None:
 
 
 def _exit(outcomes: Sequence[Outcome]) -> None:
-    statuses = {outcome.status for outcome in outcomes}
-    if "interrupted" in statuses:
-        raise typer.Exit(INTERRUPTED)
-    if "failed" in statuses:
-        raise typer.Exit(FAILED)
-    if "refused" in statuses:
-        raise typer.Exit(MISTAKE)
+    if code := of_statuses(outcome.status for outcome in outcomes):
+        raise typer.Exit(code)

@@ -149,6 +149,11 @@ class Ledger:
         """A report as a scheduler hears it."""
         return told(report, self.rows[report.number], self.watched)
 
+    @property
+    def waited_s(self) -> float:
+        """For how many seconds this driver has waited for its catalogue. Meanwhile it heard of nobody."""
+        return self._catalogue.waited_s
+
     def together(self) -> AbstractContextManager[None]:
         """What is written in the block is one commit."""
         return self._catalogue.together()

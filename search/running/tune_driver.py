@@ -184,11 +184,15 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
         """Once per turn of Tune's loop, at least ten times a second."""
         if self._interrupted():
             raise Interrupted
-        now = time.monotonic()
+        now = self._now()
         for trial in trials:
             heard = self._heard.get(trial.trial_id)
             if heard is not None and now - heard > self._patience_seconds(trial) and trial.status == "RUNNING":
                 self._kill(trial)
+
+    def _now(self) -> float:
+        """A clock that stands still while the driver waits for its catalogue: it hears of nobody then."""
+        return time.monotonic() - self._searcher.plan.ledger.waited_s
 
     def _patience_seconds(self, trial: Any) -> float:
         """How long a trial may be silent."""
@@ -197,12 +201,12 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The time of silence is counted from the moment when the worker has the job."""
-        self._heard[trial.trial_id] = time.monotonic()
+        self._heard[trial.trial_id] = self._now()
         self._searcher.started(trial.trial_id)
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
         """Tell the plan what a worker reports. That the data is ready is told only when every worker is up."""
-        self._heard[trial.trial_id] = time.monotonic()
+        self._heard[trial.trial_id] = self._now()
         job = self._searcher.jobs[trial.trial_id]
         said: Result = result["result"]
         if job is not None and (result.get("done") or not isinstance(said, Prepared)):

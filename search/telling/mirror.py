@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from infra.catalogue import Catalogue, MemberRow
+from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.storage import Home
 from infra.tracking import MlflowTracker, NullTracker, Tracker
 from infra.tracking.notes import NOTE
+from infra.tracking.spool import left_of
 from objectives.pictures import large
 from search.choosing.answer import Answer
 from search.options import said
@@ -22,6 +23,8 @@ from search.telling.portrait import Portrait
 
 PROGRESS_S: Final = 15.0
 """At most so often the description of a sweep that runs says how far it is."""
+CATCH_UP_S: Final = 3600.0
+"""How long MLflow may take for what it missed. Where every call fails it ends sooner."""
 DIGEST: Final = 32
 
 
@@ -79,9 +82,7 @@ def of(name: str, spec: Spec, tracker: Tracker, planned: Mapping[str, int]) -> M
 def mirrored(name: str, spec: Spec, home: Home, catalogue: Catalogue) -> Tracker:
     """A tracker that has been told everything the catalogue holds of a sweep. MLflow hears of it when it has its first member."""
     row = catalogue.sweep(name)
-    tracker = MlflowTracker(
-        home.tracking_uri, home.artifacts, home.spool, name, created=row.created.isoformat(), at_once=False, drawn=large
-    )
+    tracker = _tracker(row, home, catalogue, at_once=False)
     params = {
         "objective": spec.objective,
         "model": spec.model,
@@ -98,6 +99,34 @@ def mirrored(name: str, spec: Spec, home: Home, catalogue: Catalogue) -> Tracker
     repair(name, catalogue, mirror)
     shown.members(tracker, home, name, catalogue.members(name))
     return tracker
+
+
+def _tracker(row: SweepRow, home: Home, catalogue: Catalogue, *, at_once: bool) -> MlflowTracker:
+    return MlflowTracker(
+        home.tracking_uri,
+        home.artifacts,
+        home.spool,
+        row.name,
+        created=row.created.isoformat(),
+        at_once=at_once,
+        drawn=large,
+        allowed=catalogue.sure,
+    )
+
+
+def caught_up(name: str, home: Home, catalogue: Catalogue, tracking: bool = True) -> tuple[str, ...]:
+    """Send MLflow what it missed of a sweep that is over. Returns what is to be said of it.
+
+    Raises:
+        InfraError: another process drives the sweep, or does the same.
+    """
+    over, waiting = "this sweep was complete", left_of(home.spool, name) if tracking else 0
+    if not waiting:
+        return (f"{over}: nothing was left to do",)
+    with catalogue.lock(name):
+        unsent = _tracker(catalogue.sweep(name), home, catalogue, at_once=True).close(CATCH_UP_S)
+    sent = max(0, waiting - unsent.records)
+    return (f"{over}; MLflow has taken {sent} of {waiting} records that it had missed", *filter(None, [str(unsent)]))
 
 
 def repair(name: str, catalogue: Catalogue, mirror: Mirror) -> None:

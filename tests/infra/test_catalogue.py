@@ -361,7 +361,7 @@ def test_sqlite_is_in_wal_mode(tmp_path: Path) -> None:
         assert [connection.exec_driver_sql(f"pragma {name}").scalar() for name in ("journal_mode", "synchronous", "busy_timeout")] == [
             "wal",
             1,
-            30000,
+            2000,
         ]
 
 
@@ -453,7 +453,8 @@ def _pretend(catalogue: Catalogue, **values: Any) -> None:
         connection.execute(sa.update(SWEEPS).values(**values))
 
 
-def test_a_silent_driver_elsewhere_is_waited_for_and_then_replaced(sweep: Catalogue) -> None:
+def test_a_silent_driver_elsewhere_is_waited_for_and_then_replaced(sweep: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "BEAT_S", 0.05)
     now = time.time()
     _pretend(sweep, lock_token="x@1", lock_host="elsewhere", lock_pid=1, lock_heartbeat=now - 20)
     with pytest.raises(InfraError, match="process 1 on elsewhere, which was last heard 2"):

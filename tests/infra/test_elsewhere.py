@@ -22,7 +22,7 @@ from infra import machine
 from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.errors import InfraError
 from infra.storage import Home
-from infra.tracking.mlflow import _alone
+from infra.tracking.client import alone as _alone
 from infra.tracking.spool import Spool
 
 home = Home.open(sys.argv[1])

@@ -27,8 +27,9 @@ import pytest
 from infra.errors import InfraError
 from infra.storage import Home
 from infra.tracking import MAX_METRICS, MlflowTracker, NullTracker, Place, Unsent, find, quiet_environment, ui_command, ui_environment
+from infra.tracking.client import alone as _alone
 from infra.tracking.first_page import FirstPage
-from infra.tracking.mlflow import _alone, batches
+from infra.tracking.mlflow import batches
 from infra.tracking.notes import NOTE
 from infra.tracking.query import find as query
 from infra.tracking.registry import Registry
@@ -659,7 +660,7 @@ def test_half_a_record_is_not_read_yet(tmp_path: Path) -> None:
 def test_one_process_at_a_time_makes_the_tables(tmp_path: Path) -> None:
     """The second one waits; it goes on when the first one dies."""
     file = tmp_path / "mlflow.db"
-    code = "import pathlib, sys; from infra.tracking.mlflow import _alone\n"
+    code = "import pathlib, sys; from infra.tracking.client import alone as _alone\n"
     code += "with _alone(pathlib.Path(sys.argv[1])): print('in', flush=True); input()"
     holder = subprocess.Popen([sys.executable, "-c", code, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert holder.stdout is not None and holder.stdout.readline() == b"in\n"

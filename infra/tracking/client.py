@@ -1,0 +1,70 @@
+"""The MLflow client, and what a process must know before it imports MLflow."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from infra.storage import ready, sqlite_path
+from infra.tracking.moved import follow
+
+
+def is_database(uri: str) -> bool:
+    """Whether a tracking URI is a database, and no server."""
+    return re.match(r"(sqlite|postgresql|mysql|mssql)", uri) is not None
+
+
+def quiet_environment() -> None:
+    """MLflow neither calls home nor retries by itself: it would block for minutes, and a repeated POST makes a second run."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines a run, into the live table
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+
+
+def open_client(uri: str, artifacts: Path) -> Any:
+    """An MLflow client, after the store has been made, and has followed its home to where its files, `artifacts`, are now.
+
+    Slow: imports mlflow (1.5 s), makes tables the first time (1.5 s).
+    """
+    warnings.filterwarnings("ignore", module=r"mlflow\b")  # not catch_warnings: in a thread it would undo what others set meanwhile
+    from mlflow import MlflowClient
+
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    file = sqlite_path(uri)
+    if file is None and is_database(uri):
+        from mlflow.store.db import utils
+
+        utils.MAX_RETRY_COUNT = 0  # else it tries for minutes, and prints each failure
+    client = MlflowClient(uri, registry_uri=uri)
+    if file is None:
+        client.search_experiments(max_results=1)
+        return client
+    with alone(ready(file)):
+        with closing(_sqlite(file)) as connection:
+            connection.execute("pragma journal_mode=wal")  # readers (the UI) then never wait for us, nor we for them
+        client.search_experiments(max_results=1)
+        follow(file, artifacts)
+    return client
+
+
+def _sqlite(file: Path) -> Any:
+    import sqlite3
+
+    return sqlite3.connect(file, timeout=30)
+
+
+@contextmanager
+def alone(file: Path) -> Iterator[None]:
+    """Only one process at a time makes MLflow's tables: its migrations race. The lock dies with the process that holds it."""
+    from filelock import FileLock  # here, because it loads asyncio
+
+    with FileLock(file.with_name(f".{file.name}.lock")):
+        yield
