@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -88,8 +88,13 @@ def sweep(
         typer.Option("--register", help="At the end register the model in MLflow, as `lagrange register` does, in a process of its own."),
     ] = False,
     plain: PlainOption = False,
+    again: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the sweep of that --name if there is one, or say that it is complete: for retries."),
+    ] = False,
 ) -> None:
     """Search λ, confirm it on fresh seeds, and say whether it was worth it."""
+    from search.errors import SpecError
     from search.kept import admitted, refuse_taken
     from search.running.where import is_remote
     from search.spec.reading import expand
@@ -123,7 +128,9 @@ def sweep(
             for line in prior_said(spec, sources):
                 printing.console().print(f"# {line}", markup=False, highlight=False, soft_wrap=True)
         return
-    outcomes = _run_all(specs, _names(specs, name), place, workers, address, plain)
+    if again and name is None:
+        raise SpecError(["--resume must know which sweep to go on with; no --name was given. Give one that no other sweep has."])
+    outcomes = _run_all(specs, _names(specs, name), place, workers, address, plain, again)
     for outcome in outcomes if register else ():
         if outcome.answer is not None:
             register_apart(outcome.name, place)
@@ -180,20 +187,22 @@ def _names(specs: Sequence[Spec], name: str | None) -> list[str | None]:
 
 
 def _run_all(
-    specs: Sequence[Spec], names: Sequence[str | None], home: Home, workers: int | None, address: str | None, plain: bool
+    specs: Sequence[Spec], names: Sequence[str | None], home: Home, workers: int | None, address: str | None, plain: bool, again: bool
 ) -> list[Outcome]:
-    """Run one sweep after the other. All sweeps of a matrix share one running Ray."""
+    """Run one sweep after the other. All sweeps of a matrix share one running Ray. `again`: those that were begun go on."""
+    from search.ensured import ensure
     from search.kept import refuse_taken
     from search.sweep import run
 
+    begin: Callable[..., Outcome] = ensure if again else run
     outcomes: list[Outcome] = []
-    if len(specs) > 1:
+    if len(specs) > 1 and not again:
         refuse_taken(home, names)  # all names of a matrix, before its first sweep begins; `run` checks its own name itself
     printing.console().print("starting the workers and reading the data …", style="dim")  # it takes seconds before a member begins
     with _one_ray(specs, workers, address):
         for spec, name in zip(specs, names, strict=True):
             with shown(plain, home) as display:
-                outcome = run(spec, name=name, home=home, workers=workers, address=address, listener=display)
+                outcome = begin(spec, name=name, home=home, workers=workers, address=address, listener=display)
             outcomes.append(outcome)
             _print_outcome(outcome, home, spec.objective, address)
             if outcome.status == "interrupted":
@@ -203,15 +212,14 @@ def _run_all(
 
 @contextmanager
 def _one_ray(specs: Sequence[Spec], workers: int | None, address: str | None) -> Iterator[None]:
-    from search.running.where import IN_PROCESS
+    from search.running.where import IN_PROCESS, shipped
 
     if len(specs) < 2 or address == IN_PROCESS:
         yield
         return
 
     cpu, gpu = max(spec.resources.cpu for spec in specs), max(spec.resources.gpu for spec in specs)
-    folder = Path.cwd() if address and any(spec.own for spec in specs) else None
-    with cluster.connect(address, workers=workers, cpu=cpu, gpu=gpu, folder=folder):
+    with shipped(specs, address) as folder, cluster.connect(address, workers=workers, cpu=cpu, gpu=gpu, folder=folder):
         yield
 
 
