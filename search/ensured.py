@@ -36,7 +36,7 @@ def ensure(spec: Spec, *, name: str, home: Home, patience_s: float = PATIENCE_S,
         except InfraError:
             if _row(home, name) is None:
                 raise  # else another process has begun this sweep in the meantime: it is a sweep to go on with
-    _waited(home, name, patience_s, options.get("listener"))
+    waited(home, name, patience_s, options.get("listener"))
     row = _row(home, name)
     if row is None:
         return run(spec, name=name, home=home, **options)
@@ -61,7 +61,7 @@ def _row(home: Home, name: str) -> SweepRow | None:
         return catalogue.sweep(name) if holds(catalogue, name) else None
 
 
-def _waited(home: Home, name: str, patience_s: float, listener: Any, pause: Callable[[float], None] = time.sleep) -> None:
+def waited(home: Home, name: str, patience_s: float, listener: Any = None, pause: Callable[[float], None] = time.sleep) -> None:
     """Return when nobody drives the sweep.
 
     Raises:

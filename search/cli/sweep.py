@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from infra import cluster
-from infra.storage import Home, sweep_name, there
+from infra.shipping import in_job
+from infra.storage import Home, strip_passwords, sweep_name, there
 from objectives.checks.device import device_of
 from search.cli import printing
 from search.cli.asked import (
@@ -38,6 +39,7 @@ from search.cli.shared import (
     MISTAKE,
     AddressOption,
     CatalogueOption,
+    EnvironmentFileOption,
     HomeOption,
     PlainOption,
     StorageOption,
@@ -54,6 +56,7 @@ from search.cli.shared import (
     usual,
     without_passwords,
 )
+from search.cli.submitted import is_dashboard, refuse_lost_home, resume_submitted
 
 if TYPE_CHECKING:
     from search.spec.keys import Spec
@@ -92,6 +95,7 @@ def sweep(
         bool,
         typer.Option("--resume", help="Go on with the sweep of that --name if there is one, or say that it is complete: for retries."),
     ] = False,
+    environment_file: EnvironmentFileOption = None,
 ) -> None:
     """Search λ, confirm it on fresh seeds, and say whether it was worth it."""
     from search.errors import SpecError
@@ -117,6 +121,7 @@ def sweep(
     with redirect_stdout(sys.stderr) if dry_run else nullcontext():  # a user's module may print
         specs = expand(source(target), asked, remote=is_remote(address))
     place = home_of(home, catalogue_url, tracking_uri, storage)
+    refuse_lost_home(place)
     print_warnings(specs)
     if dry_run:
         refuse_taken(place, [chosen and sweep_name(chosen) for chosen in _names(specs, name)])
@@ -233,11 +238,18 @@ def resume(
     tracking_uri: TrackingOption = None,
     catalogue_url: CatalogueOption = None,
     plain: PlainOption = False,
+    environment_file: EnvironmentFileOption = None,
 ) -> None:
-    """Go on with a sweep that was interrupted, or search more configs."""
+    """Go on with a sweep that was interrupted, or search more configs. With the address of a dashboard, of one that was submitted."""
+    from search.ensured import PATIENCE_S, waited
     from search.sweep import resume as go_on
 
+    if is_dashboard(address):
+        return resume_submitted(name, str(address), trials, workers, home, storage)
     place = home_of(home, catalogue_url, tracking_uri, storage)
+    refuse_lost_home(place)
+    if in_job():  # the job before it may have been killed a moment ago
+        waited(place, name, PATIENCE_S)
     more = None if trials is None else _more_trials(name, trials, place)
     with shown(plain, place) as display:
         outcome = go_on(name, home=place, trials=more, workers=workers, address=address, listener=display)
@@ -296,12 +308,13 @@ def _in_mlflow(outcome: Outcome, home: Home) -> str:
 
 def _print_dry_run(spec: Spec, home: Home, workers: int | None) -> None:
     from search.estimate import dry_run
+    from search.spec.text import to_yaml
     from search.telling.live import duration
 
     with redirect_stdout(sys.stderr):
         plan = dry_run(spec, home=home, workers=workers)
     console = printing.console()
-    console.print(plan.spec.to_yaml().rstrip(), markup=False, highlight=False, soft_wrap=True)
+    console.print(to_yaml(strip_passwords(plan.spec.plain())).rstrip(), markup=False, highlight=False, soft_wrap=True)
     counts = "; ".join(f"{phase} {count} members, at most {plan.epochs[phase]} epochs" for phase, count in plan.members.items())
     if plan.expected_epochs is not None:
         counts += f"; {plan.expected_epochs:,.0f} epochs expected, for some members end early"
