@@ -220,7 +220,7 @@ def _asked(address: str) -> dict[str, Any]:
     """What a Ray says of its versions."""
     import ray
     from ray._common.usage.usage_lib import get_cluster_metadata
-    from ray._raylet import GcsClient
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
     faulthandler.dump_traceback_later(ANSWER_S, exit=True, file=Path(os.devnull).open("w"))  # noqa: SIM115 - it ends with the process
     try:

@@ -74,7 +74,7 @@ def _row(job: Job) -> dict[str, Any]:
         "status": status_of(job),
         "since": f"{job.started:%Y-%m-%d %H:%M} UTC" if job.started else None,
         "took": duration(seconds) if seconds is not None else None,
-        "why": last[0].strip()[:200] if last and job.status == "FAILED" else None,
+        "why": last[0].strip() if last and job.status == "FAILED" else None,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -93,6 +94,8 @@ class Where:
         # The driver's matrices are small. More threads would only take the processor from the workers.
         with threadpoolctl.threadpool_limits(1, user_api="blas"):
             carried_out = carrier.carry_out(plan, dispatch, interrupted)
+        # Ray's own objects in Tune's reference cycles: collected after Ray is shut down, one of them would end this process at once.
+        gc.collect()
         dispatch.up.release()  # what comes now needs no worker, and to shut Ray down is mostly waiting
         return carried_out
 
