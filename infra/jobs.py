@@ -27,6 +27,7 @@ from infra.storage import strip_password, sweep_name
 SWEEP: Final = "lagrange.sweep"  # the keys of a job's metadata
 FILES: Final = "lagrange.files"
 OPTIONS: Final = "lagrange.options"
+SEVERAL: Final = "lagrange.several"
 SERVER: Final = "RAY_API_SERVER_ADDRESS"
 ANSWER_S: Final = 10.0
 UPLOAD_S: Final = 120.0

@@ -104,9 +104,11 @@ def submit(
         if value is not None
     }
     settings_ = [word for one in asked for word in ("--set", one)]
-    command = ["lagrange", "sweep", given, *settings_, "--name", name, "--resume", *driver_options(options)]
+    command = ["lagrange", "sweep", given, *settings_, "--name", name, "--resume"]
+    # A later job finds the spec of one sweep in the catalogue. A matrix has no row there: its spec is read again.
+    again, files = (command, list(map(str, found.files))) if len(specs) > 1 else ((), code)
     cluster = cluster_jobs(address)
-    job = submitted(cluster, name, command, found, code, options)
+    job = submitted(cluster, name, [*command, *driver_options(options)], found, files, options, again)
     if follow:
         raise typer.Exit(followed(cluster, job))
 

@@ -128,10 +128,15 @@ def stop(name: NameArgument, address: ServerOption = None) -> None:
 
 def resume_submitted(name: str, address: str, trials: str | None, workers: int | None, home: str | None, storage: str | None) -> None:
     """Submit a new driver for a sweep that was submitted. What its spec names of the folder must be in the folder now."""
-    from infra.jobs import FILES, OPTIONS
+    from infra.jobs import FILES, OPTIONS, SEVERAL
 
     cluster = cluster_jobs(address)
     before = cluster.newest(name)
+    several = json.loads(before.metadata.get(SEVERAL, "[]"))
+    if several and trials:
+        raise InfraError(
+            f"--trials is for one sweep; {name!r} are several (a matrix). Submit the spec with a larger budget and a new name."
+        )
     files = json.loads(before.metadata.get(FILES, "[]"))
     if missing := [file for file in files if not Path(file).is_file()]:
         raise InfraError(
@@ -141,8 +146,8 @@ def resume_submitted(name: str, address: str, trials: str | None, workers: int |
     options = dict(json.loads(before.metadata.get(OPTIONS, "{}")))
     options |= {key: value for key, value in (("--home", home), ("--storage", storage), ("--workers", workers)) if value is not None}
     once = {"--trials": trials} if trials else {}
-    command = ["lagrange", "resume", name, *driver_options({**options, **once})]
-    submitted(cluster, name, command, parcel(Path.cwd(), [], include=files), files, options)
+    command = [*(several or ["lagrange", "resume", name]), *driver_options({**options, **once})]
+    submitted(cluster, name, command, parcel(Path.cwd(), [], include=files), files, options, several)
 
 
 def driver_options(options: dict[str, Any]) -> list[str]:
@@ -150,13 +155,24 @@ def driver_options(options: dict[str, Any]) -> list[str]:
     return [str(word) for pair in options.items() for word in pair] + ["--address", "auto", "--plain"]
 
 
-def submitted(cluster: Jobs, name: str, command: Sequence[str], found: Parcel, files: Sequence[str], options: dict[str, Any]) -> Job:
-    """Submit a driver with its files, and say how to go on. `files` are those that a later job needs again."""
-    from infra.jobs import FILES, OPTIONS
+def submitted(
+    cluster: Jobs,
+    name: str,
+    command: Sequence[str],
+    found: Parcel,
+    files: Sequence[str],
+    options: dict[str, Any],
+    several: Sequence[str] = (),
+) -> Job:
+    """Submit a driver with its files, and say how to go on.
+
+    `files` are those that a later job needs again, and `options` those of its command. `several`: what goes on with all sweeps of a matrix.
+    """
+    from infra.jobs import FILES, OPTIONS, SEVERAL
 
     for path, reason in found.left.items():
         typer.secho(f"note: {path} does not go to the cluster: {reason}", fg=typer.colors.YELLOW, err=True)
-    metadata = {FILES: json.dumps(list(files)), OPTIONS: json.dumps(options)}
+    metadata = {FILES: json.dumps(list(files)), OPTIONS: json.dumps(options)} | ({SEVERAL: json.dumps(several)} if several else {})
     with staged(found) if found.files else nullcontext() as folder:
         job = cluster.submit(name, command, folder, metadata)
     shipped = ", ".join(str(place) for place in found.files) or "no file"

@@ -128,6 +128,16 @@ def test_resume_sends_the_modules_again_and_the_spec_is_in_the_catalogue(cluster
     assert done.exit_code == 2 and "helper.py is not here" in done.output
 
 
+def test_a_matrix_goes_on_with_all_its_sweeps(cluster: Remembering, tmp_path: Path) -> None:
+    (tmp_path / "many.yaml").write_text("dataset: {name: none}\nmatrix: {objective: [toy, 'mine:Mine']}\n")
+    assert lagrange("submit", "many.yaml", "--name", "m", "--home", "/data", *HERE).exit_code == 0
+    lagrange("stop", "m", *HERE)
+    assert "several" in lagrange("resume", "m", "--trials", "+4", *HERE).output
+    assert lagrange("resume", "m", *HERE).exit_code == 0
+    assert cluster.files["m~2"] == cluster.files["m"] and set(cluster.files["m"]) == {"many.yaml", "mine.py", "helper.py"}
+    assert cluster.jobs["m~2"].entrypoint == cluster.jobs["m"].entrypoint
+
+
 def test_jobs_and_logs_say_what_became_of_a_sweep(cluster: Remembering) -> None:
     assert "no sweep was submitted" in lagrange("jobs", *HERE).output
     lagrange("submit", "toy", "--dataset", "none", "--name", "s", *HERE)
