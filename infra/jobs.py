@@ -30,7 +30,7 @@ OPTIONS: Final = "lagrange.options"
 SEVERAL: Final = "lagrange.several"
 SERVER: Final = "RAY_API_SERVER_ADDRESS"
 ANSWER_S: Final = 10.0
-UPLOAD_S: Final = 120.0
+WORK_S: Final = 120.0  # a head on a busy machine takes long to keep a package, or to start its first job
 STOP_S: Final = 120
 """How long a driver that is asked to stop may take, before Ray ends it: by itself Ray gives it three seconds."""
 ALIVE: Final = ("PENDING", "RUNNING")
@@ -159,7 +159,7 @@ class Jobs:
                 cut = False
             except Exception as error:
                 if not _is_a_cut(error):
-                    raise
+                    raise _sentence(self.address, error) from None
                 cut = True
             if not self.look(job).alive and not cut:
                 return
@@ -221,7 +221,7 @@ def _client(address: str) -> Any:
         """Ray's client waits for ever where a server takes a request and says nothing."""
 
         def _do_request(self, method: str, endpoint: str, **options: Any) -> Any:
-            seconds = UPLOAD_S if method == "PUT" else ANSWER_S
+            seconds = ANSWER_S if endpoint == "/api/version" else WORK_S
             return super()._do_request(method, endpoint, **{"timeout": seconds, **options})
 
     before = os.environ.get(SERVER)
@@ -243,22 +243,25 @@ def _answers(address: str) -> Iterator[None]:
     except InfraError:
         raise
     except Exception as error:
-        name, said = type(error).__name__, strip_password(str(error)).strip().partition("\n")[0]
-        if name == "AuthenticationError":
-            raise InfraError(
-                f"The cluster at {address} wants a token, and this process sends none that fits. Set RAY_AUTH_MODE=token, and "
-                "RAY_AUTH_TOKEN_PATH to a file that holds the token of the head node (there: ~/.ray/auth_token)."
-            ) from None
-        if "require the ray[default]" in said:
-            raise InfraError("Jobs need Ray's client for them; it is not installed. Run: pip install 'lagrange-search[cluster]'") from None
-        if "does not exist" in said:
-            raise InfraError(
-                f"The job must be on {address}; it is not there any more. The head node has forgotten it: {said[:200]}"
-            ) from None
-        raise InfraError(
-            f"The dashboard of a Ray must answer at {address}; what listens there does not answer as one: {said[:200] or name}. "
-            "Correct the address (the dashboard's port is 8265), and install the extra `cluster` (ray[default]) on the head node."
-        ) from None
+        raise _sentence(address, error) from None
+
+
+def _sentence(address: str, error: Exception) -> InfraError:
+    """What people are told of an error of Ray's client."""
+    name, said = type(error).__name__, strip_password(str(error)).strip().partition("\n")[0]
+    if name == "AuthenticationError":
+        return InfraError(
+            f"The cluster at {address} wants a token, and this process sends none that fits. Set RAY_AUTH_MODE=token, and "
+            "RAY_AUTH_TOKEN_PATH to a file that holds the token of the head node (there: ~/.ray/auth_token)."
+        )
+    if "require the ray[default]" in said:
+        return InfraError("Jobs need Ray's client for them; it is not installed. Run: pip install 'lagrange-search[cluster]'")
+    if "does not exist" in said:
+        return InfraError(f"The job must be on {address}; it is not there any more. The head node has forgotten it: {said[:200]}")
+    return InfraError(
+        f"The dashboard of a Ray must answer at {address}; what listens there does not answer as one: {said[:200] or name}. "
+        "Correct the address (the dashboard's port is 8265), and install the extra `cluster` (ray[default]) on the head node."
+    )
 
 
 def _is_a_cut(error: Exception) -> bool:

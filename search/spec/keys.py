@@ -344,7 +344,7 @@ class Spec(_Part):
 
     @property
     def own(self) -> bool:
-        """Whether a part of the spec is the user's own, as `package.module:name` is. A remote Ray must be sent the current folder then."""
+        """Whether a part of the spec is the user's own, as `package.module:name` is. The files that it names go to a remote Ray."""
         parts = (self.objective, self.model or "", self.dataset.name or "")
         return self.objective == COMMAND or any(":" in part or part.endswith(".py") for part in parts)
 

@@ -94,12 +94,12 @@ def test_a_sweep_without_a_name_gets_one(cluster: Remembering) -> None:
         (["nobody.yaml"], "readable file"),
         (["spec.yaml", "--name", "a/b"], "name starts with"),
         (["spec.yaml", "--include", ".env"], "cannot be shipped"),
-        (["toy", "--dataset", "none", "--set", "dataset.root=postgresql://u:secret@h/d"], "must hold no password"),
+        (["toy", "--dataset", "none", "--set", "dataset.root=postgresql://u:hunter2@h/d"], "must hold no password"),
     ],
 )
 def test_a_mistake_is_found_before_anything_is_sent(cluster: Remembering, args: list[str], words: str) -> None:
     done = lagrange("submit", *args, *HERE)
-    assert done.exit_code == 2 and words in done.output and "secret" not in done.output and not cluster.jobs
+    assert done.exit_code == 2 and words in done.output and "hunter2" not in done.output and not cluster.jobs
 
 
 def test_a_cluster_must_be_named(cluster: Remembering) -> None:
