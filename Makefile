@@ -22,6 +22,11 @@ $(VENV)/.documented: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
 	touch $@
 
+# What takes jobs. With it every Ray starts a second later, so one machine does without.
+$(VENV)/.clustered: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cluster]'
+	touch $@
+
 sweep: $(VENV)/.installed
 	$(BIN)/lagrange sweep
 
@@ -42,7 +47,7 @@ test-all: $(VENV)/.installed
 test-portable: $(VENV)/.installed
 	$(BIN)/python -m tests.portable $(ARGS)
 
-test-cluster: $(VENV)/.installed
+test-cluster: $(VENV)/.clustered
 	$(PYTEST) -m cluster
 
 test-gpu: $(VENV)/.installed

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from infra import addresses
 from infra.errors import InfraError
 from infra.machine import cores
 
@@ -58,9 +59,9 @@ def connect(
 ) -> Iterator[Cluster]:
     """A Ray for members that need `cpu` cores and `gpu` GPUs each: the one at `address` (`auto`, `host:port`), else a local one.
 
-    `folder` is shipped to the nodes of a remote Ray, so that a user's own module is importable there. Modules named in `ahead` are
-    imported meanwhile: starting Ray is mostly waiting. Modules named in `workers_ahead` are imported by the workers of a local Ray as soon
-    as they start.
+    `folder` is shipped to the nodes of a remote Ray as a whole, so that a user's own module is importable there (`shipping.staged`).
+    Modules named in `ahead` are imported meanwhile: starting Ray is mostly waiting. Modules named in `workers_ahead` are imported by the
+    workers of a local Ray as soon as they start.
 
     Raises:
         InfraError: there is no Ray at the address, none could be started here, or it cannot hold a single member.
@@ -146,6 +147,7 @@ def _start(ray: Any, address: str | None, workers: int | None, cpu: float, gpu: 
     if address is not None:
         if folder is not None:
             common["runtime_env"] = {"working_dir": str(folder)}
+        address = addresses.checked(address)  # by itself Ray waits for minutes where nobody answers
         try:
             ray.init(address=address, **common)
         except (ConnectionError, RuntimeError, ValueError) as error:
@@ -157,7 +159,14 @@ def _start(ray: Any, address: str | None, workers: int | None, cpu: float, gpu: 
     count = workers or max(1, int(cores() // max(cpu, 1e-9)))
     # More workers than cores is the user's choice: Ray is told of as many CPUs as they need.
     try:
-        ray.init(num_cpus=max(1, round(count * cpu + 0.499)), include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **common)
+        # `local`: else RAY_ADDRESS, or what `ray start` has left in its folder, would name another Ray.
+        ray.init(
+            address="local",
+            num_cpus=max(1, round(count * cpu + 0.499)),
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            **common,
+        )
     except Exception as error:  # Ray raises bare ones, of a start that took too long too
         ray.shutdown()
         reason = str(error).partition("\n")[0]

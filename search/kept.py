@@ -12,6 +12,7 @@ from typing import Any
 from infra import provenance, tracking
 from infra.catalogue import Catalogue, SweepRow
 from infra.errors import InfraError
+from infra.shipping import in_job
 from infra.storage import Home, sqlite_path, strip_passwords, sweep_name
 from search import estimate
 from search.asking import projection, samplers
@@ -21,7 +22,7 @@ from search.choosing.race import Look
 from search.choosing.turned import turned
 from search.options import name_of
 from search.prior import resolved
-from search.running.ledger import ADDRESS, FOLDER, LOOKS, PLANNED, PRIOR, SOURCES, TOOK
+from search.running.ledger import ADDRESS, ASKED, FOLDER, LOOKS, PLANNED, PRIOR, SOURCES, TOOK
 from search.spec.keys import Spec
 from search.spec.plain import plain_spec
 
@@ -56,7 +57,7 @@ def refuse_taken(home: Home, names: Iterable[str | None]) -> None:
     if file is not None and not file.exists():
         return  # it holds no sweep
     with Catalogue(home.catalogue_url, create=False) as catalogue:
-        taken = [name for name in names if name is not None and _holds(catalogue, name)]
+        taken = [name for name in names if name is not None and holds(catalogue, name)]
     if taken:
         which = ", ".join(map(repr, taken)) + (" exists" if len(taken) == 1 else " exist")
         raise InfraError(f"A sweep's name is used once; {which}. Choose another --name, resume it, or remove it: lagrange rm {taken[0]}")
@@ -68,7 +69,7 @@ def admitted(home: Home, spec: Spec, name: str | None) -> list[dict[str, Any]]:
     return resolved(spec, home)
 
 
-def _holds(catalogue: Catalogue, name: str) -> bool:
+def holds(catalogue: Catalogue, name: str) -> bool:
     """Whether a sweep holds this name.
 
     A sweep that failed before its first member (preparing the data took too much memory) leaves its name to the next sweep.
@@ -107,10 +108,11 @@ def begin(
         model=spec.model or "",
         dataset=spec.dataset.name or "",
         provenance=provenance.collect(),
-        facts={PLANNED: estimate.promised(spec, catalogue, name, workers)}
+        facts={PLANNED: estimate.promised(spec, catalogue, name, workers), ASKED: plain_spec(spec)}
         | ({PRIOR: list(prior)} if prior else {})
         | ({ADDRESS: address} if address else {})
-        | ({FOLDER: str(Path.cwd()), SOURCES: sources(spec)} if spec.own else {}),
+        | ({FOLDER: str(Path.cwd())} if spec.own and not in_job() else {})  # a job's folder is made anew for every job
+        | ({SOURCES: sources(spec)} if spec.own else {}),
     )
     if given:
         catalogue.create_sweep(row)

@@ -17,8 +17,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from search.cli import exists, export, look, planning, reporting, starting, sweep, watching
-from search.cli.shared import print_error
+from infra.environment import FILE
+from search.cli import exists, export, look, planning, reporting, starting, submit, submitted, sweep, watching
+from search.cli.shared import load_environment, print_error
 from search.exit_codes import FAILED, INTERRUPTED, MISTAKE, OK, STORE_GONE
 
 # A user's mistakes, by module and class. They are looked up among the loaded modules, so that catching them imports nothing.
@@ -106,6 +107,7 @@ def _options(
     version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)] = False,
 ) -> None:
     del debug, version
+    load_environment(os.environ.get(FILE))
 
 
 _COMMANDS: dict[str, Callable[..., None]] = {
@@ -114,6 +116,10 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "plan": planning.plan,
     "resume": sweep.resume,
     "watch": watching.watch,
+    "submit": submit.submit,
+    "jobs": submitted.jobs,
+    "logs": submitted.logs,
+    "stop": submitted.stop,
     "ls": look.list_sweeps,
     "show": look.show,
     "best": look.best,

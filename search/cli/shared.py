@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from infra import environment
 from infra.storage import Home, strip_password
 from search.cli import printing
 from search.exit_codes import FAILED as FAILED
@@ -29,6 +30,28 @@ WorkersOption = Annotated[int | None, typer.Option(help="Members trained at once
 AddressOption = Annotated[
     str | None, typer.Option(help="A Ray that is up: auto or HOST:PORT; or in-process, without Ray (default: a local Ray).")
 ]
+EnvironmentFileOption = Annotated[
+    str | None,
+    typer.Option(
+        "--environment-file",
+        metavar="FILE",
+        callback=lambda file: load_environment(file),
+        is_eager=True,
+        help="Lines KEY=VALUE with the secrets, such as LAGRANGE_CATALOGUE_URL; on a cluster a file there.",
+    ),
+]
+
+
+def load_environment(file: str | None) -> str | None:
+    """Read the secrets of a file into the environment."""
+    if file:
+        environment.load(file, print_warning)
+    return file
+
+
+def print_warning(text: str) -> None:
+    """Print a remark on standard error, without passwords."""
+    typer.secho(f"note: {without_passwords(text)}", fg=typer.colors.YELLOW, err=True)
 
 
 def print_error(text: str) -> None:
@@ -43,8 +66,11 @@ def without_passwords(text: str) -> str:
 
 
 def home_of(home: str | None, catalogue_url: str | None = None, tracking_uri: str | None = None, storage: str | None = None) -> Home:
-    """The home in which a command finds its sweeps."""
-
+    """The home in which a command finds its sweeps. A password that stands in an option is warned of."""
+    for option, given in (("--catalogue-url", catalogue_url), ("--tracking-uri", tracking_uri)):
+        if given and strip_password(given) != given:
+            variable = "LAGRANGE_" + option.removeprefix("--").replace("-", "_").upper()
+            print_warning(f"every user of this machine can list the password in {option} (ps): set {variable}, or use --environment-file")
     return Home.open(home, catalogue_url=catalogue_url, tracking_uri=tracking_uri, storage=storage)
 
 

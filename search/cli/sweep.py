@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from infra import cluster
-from infra.storage import Home, sweep_name, there
+from infra.shipping import in_job
+from infra.storage import Home, strip_passwords, sweep_name, there
 from objectives.checks.device import device_of
 from search.cli import printing
 from search.cli.asked import (
@@ -37,6 +38,7 @@ from search.cli.export import register_apart
 from search.cli.shared import (
     AddressOption,
     CatalogueOption,
+    EnvironmentFileOption,
     HomeOption,
     PlainOption,
     StorageOption,
@@ -53,6 +55,7 @@ from search.cli.shared import (
     usual,
     without_passwords,
 )
+from search.cli.submitted import is_dashboard, refuse_lost_home, resume_submitted
 from search.exit_codes import TAKEN_OVER, UNREACHABLE, of_statuses
 
 if TYPE_CHECKING:
@@ -88,8 +91,14 @@ def sweep(
         typer.Option("--register", help="At the end register the model in MLflow, as `lagrange register` does, in a process of its own."),
     ] = False,
     plain: PlainOption = False,
+    again: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the sweep of that --name if there is one, or say that it is complete: for retries."),
+    ] = False,
+    environment_file: EnvironmentFileOption = None,
 ) -> None:
     """Search λ, confirm it on fresh seeds, and say whether it was worth it."""
+    from search.errors import SpecError
     from search.kept import admitted, refuse_taken
     from search.running.where import is_remote
     from search.spec.reading import expand
@@ -112,6 +121,7 @@ def sweep(
     with redirect_stdout(sys.stderr) if dry_run else nullcontext():  # a user's module may print
         specs = expand(source(target), asked, remote=is_remote(address))
     place = home_of(home, catalogue_url, tracking_uri, storage)
+    refuse_lost_home(place)
     print_warnings(specs)
     if dry_run:
         refuse_taken(place, [chosen and sweep_name(chosen) for chosen in _names(specs, name)])
@@ -123,7 +133,9 @@ def sweep(
             for line in prior_said(spec, sources):
                 printing.console().print(f"# {line}", markup=False, highlight=False, soft_wrap=True)
         return
-    outcomes = _run_all(specs, _names(specs, name), place, workers, address, plain)
+    if again and name is None:
+        raise SpecError(["--resume must know which sweep to go on with; no --name was given. Give one that no other sweep has."])
+    outcomes = _run_all(specs, _names(specs, name), place, workers, address, plain, again)
     for outcome in outcomes if register else ():
         if outcome.answer is not None:
             register_apart(outcome.name, place)
@@ -180,21 +192,23 @@ def _names(specs: Sequence[Spec], name: str | None) -> list[str | None]:
 
 
 def _run_all(
-    specs: Sequence[Spec], names: Sequence[str | None], home: Home, workers: int | None, address: str | None, plain: bool
+    specs: Sequence[Spec], names: Sequence[str | None], home: Home, workers: int | None, address: str | None, plain: bool, again: bool
 ) -> list[Outcome]:
-    """Run one sweep after the other. All sweeps of a matrix share one running Ray."""
+    """Run one sweep after the other. All sweeps of a matrix share one running Ray. `again`: those that were begun go on."""
+    from search.ensured import ensure
     from search.kept import refuse_taken
     from search.sweep import run
 
+    begin: Callable[..., Outcome] = ensure if again else run
     outcomes: list[Outcome] = []
-    if len(specs) > 1:
+    if len(specs) > 1 and not again:
         refuse_taken(home, names)  # all names of a matrix, before its first sweep begins; `run` checks its own name itself
     printing.console().print("starting the workers and reading the data …", style="dim")  # it takes seconds before a member begins
     with _one_ray(specs, workers, address):
         for spec, name in zip(specs, names, strict=True):
             started = time.monotonic()
             with shown(plain, home) as display:
-                outcome = run(spec, name=name, home=home, workers=workers, address=address, listener=display)
+                outcome = begin(spec, name=name, home=home, workers=workers, address=address, listener=display)
             outcome = replace(outcome, seconds=time.monotonic() - started)  # as a person counts it, the start of the workers too
             outcomes.append(outcome)
             _print_outcome(outcome, home, spec.objective, address)
@@ -205,15 +219,14 @@ def _run_all(
 
 @contextmanager
 def _one_ray(specs: Sequence[Spec], workers: int | None, address: str | None) -> Iterator[None]:
-    from search.running.where import IN_PROCESS
+    from search.running.where import IN_PROCESS, shipped
 
     if len(specs) < 2 or address == IN_PROCESS:
         yield
         return
 
     cpu, gpu = max(spec.resources.cpu for spec in specs), max(spec.resources.gpu for spec in specs)
-    folder = Path.cwd() if address and any(spec.own for spec in specs) else None
-    with cluster.connect(address, workers=workers, cpu=cpu, gpu=gpu, folder=folder):
+    with shipped(specs, address) as folder, cluster.connect(address, workers=workers, cpu=cpu, gpu=gpu, folder=folder):
         yield
 
 
@@ -227,11 +240,18 @@ def resume(
     tracking_uri: TrackingOption = None,
     catalogue_url: CatalogueOption = None,
     plain: PlainOption = False,
+    environment_file: EnvironmentFileOption = None,
 ) -> None:
-    """Go on with a sweep that was interrupted, or search more configs."""
+    """Go on with a sweep that was interrupted, or search more configs. With the address of a dashboard, of one that was submitted."""
+    from search.ensured import PATIENCE_S, waited
     from search.sweep import resume as go_on
 
+    if is_dashboard(address):
+        return resume_submitted(name, str(address), trials, workers, home, storage)
     place = home_of(home, catalogue_url, tracking_uri, storage)
+    refuse_lost_home(place)
+    if in_job():  # the job before it may have been killed a moment ago
+        waited(place, name, PATIENCE_S)
     more = None if trials is None else _more_trials(name, trials, place)
     started = time.monotonic()
     with shown(plain, place) as display:
@@ -297,12 +317,13 @@ def _in_mlflow(outcome: Outcome, home: Home) -> str:
 
 def _print_dry_run(spec: Spec, home: Home, workers: int | None) -> None:
     from search.estimate import dry_run
+    from search.spec.text import to_yaml
     from search.telling.live import duration
 
     with redirect_stdout(sys.stderr):
         plan = dry_run(spec, home=home, workers=workers)
     console = printing.console()
-    console.print(plan.spec.to_yaml().rstrip(), markup=False, highlight=False, soft_wrap=True)
+    console.print(to_yaml(strip_passwords(plan.spec.plain())).rstrip(), markup=False, highlight=False, soft_wrap=True)
     counts = "; ".join(f"{phase} {count} members, at most {plan.epochs[phase]} epochs" for phase, count in plan.members.items())
     if plan.expected_epochs is not None:
         counts += f"; {plan.expected_epochs:,.0f} epochs expected, for some members end early"

@@ -37,7 +37,8 @@ SOURCES = "sources"  # the fact that holds the user's own files that the spec na
 ADDRESS = "address"  # the fact that says where members are trained, as `--address` names it; there is none for a local Ray
 TOOK = "took_seconds"  # the fact that says how long the drivers of the sweep took so far
 WAITING = "waiting"  # the fact that names the open members that wait for others, between two decisions
-KEPT = (FOLDER, SOURCES, LOOKS, PRIOR, PLANNED, ADDRESS, TOOK, RANGES, WAITING)  # facts that stay when the data is prepared anew
+ASKED = "asked"  # the fact that holds the spec as it was asked for: ranges that a pilot finds and more trials change the other one
+KEPT = (ASKED, FOLDER, SOURCES, LOOKS, PRIOR, PLANNED, ADDRESS, TOOK, RANGES, WAITING)  # facts that stay when the data is prepared anew
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import threadpoolctl
 
-from infra import cluster, tracking
+from infra import addresses, cluster, shipping, tracking
 from infra.cluster import Cluster
 from infra.errors import InfraError
 from infra.storage import Home
@@ -55,22 +56,34 @@ class Where:
                 raise InfraError(f"Members are trained one after another in this process; got workers {self.workers}. Leave workers out.")
             yield Cluster(None, 1, {})
             return
-        if self.address not in (None, "auto") and ":" not in str(self.address):
+        address = self._resolved()
+        tracking.quiet_environment()  # Ray imports MLflow too, with or without tracking
+        with (
+            shipped([spec], self.address, self.listener.note) as own,
+            cluster.connect(
+                address,
+                workers=self.workers,
+                cpu=spec.resources.cpu,
+                gpu=spec.resources.gpu,
+                folder=own,
+                ahead=SOON + ("mlflow",) * self.tracking + AT_THE_END,
+                workers_ahead=WORKERS_SOON + spec.trained.imports,
+            ) as found,
+        ):
+            yield found
+
+    def _resolved(self) -> str | None:
+        """The address as Ray takes it. Of `auto` it is said what was taken."""
+        if self.address is None:
+            return None
+        if self.address != addresses.AUTO and ":" not in self.address:
             raise InfraError(
                 f"The address must be auto, HOST:PORT or {IN_PROCESS}; got {self.address!r}. Without one a local Ray is started."
             )
-        tracking.quiet_environment()  # Ray imports MLflow too, with or without tracking
-        own = Path.cwd() if spec.own and is_remote(self.address) else None
-        with cluster.connect(
-            self.address,
-            workers=self.workers,
-            cpu=spec.resources.cpu,
-            gpu=spec.resources.gpu,
-            folder=own,
-            ahead=SOON + ("mlflow",) * self.tracking + AT_THE_END,
-            workers_ahead=WORKERS_SOON + spec.trained.imports,
-        ) as found:
-            yield found
+        found = addresses.resolved(self.address)
+        if self.address == addresses.AUTO:
+            self.listener.note(f"--address auto: the Ray at {found}")
+        return found
 
     def carry_out(self, plan: Plan, dispatch: Dispatch, interrupted: Callable[[], bool]) -> bool:
         """Carry out the plan. Returns False when it was interrupted."""
@@ -81,8 +94,26 @@ class Where:
         # The driver's matrices are small. More threads would only take the processor from the workers.
         with threadpoolctl.threadpool_limits(1, user_api="blas"):
             carried_out = carrier.carry_out(plan, dispatch, interrupted)
+        # Ray's own objects in Tune's reference cycles: collected after Ray is shut down, one of them would end this process at once.
+        gc.collect()
         dispatch.up.release()  # what comes now needs no worker, and to shut Ray down is mostly waiting
         return carried_out
+
+
+@contextmanager
+def shipped(specs: Sequence[Spec], address: str | None, note: Callable[[str], None] = lambda text: None) -> Iterator[Path | None]:
+    """A folder with the files of the current folder that these specs name, for the nodes of a remote Ray; None where none are needed."""
+    if not is_remote(address) or shipping.in_job():
+        yield None
+        return
+    found = shipping.parcel(Path.cwd(), [spec.model_dump(mode="json", exclude_none=True) for spec in specs])
+    for path, reason in found.left.items():
+        note(f"{path} does not go to the nodes: {reason}")
+    if not found.files:
+        yield None
+        return
+    with shipping.staged(found) as folder:
+        yield folder
 
 
 @contextmanager

@@ -325,8 +325,12 @@ class Spec(_Part):
 
     def to_yaml(self) -> str:
         """The spec as YAML. `reading.read` reads it back to an equal spec."""
+        return to_yaml(self.plain())
+
+    def plain(self) -> dict[str, Any]:
+        """The spec as plain data, with the keys that are the spec's own."""
         of_a_command = set() if self.program else {"command", "shell", "knobs", "read", "metrics"}
-        return to_yaml(self.model_dump(exclude_none=True, exclude=of_a_command))
+        return self.model_dump(exclude_none=True, exclude=of_a_command)
 
     @property
     def asked(self) -> tuple[Asked, ...]:
@@ -340,7 +344,7 @@ class Spec(_Part):
 
     @property
     def own(self) -> bool:
-        """Whether a part of the spec is the user's own, as `package.module:name` is. A remote Ray must be sent the current folder then."""
+        """Whether a part of the spec is the user's own, as `package.module:name` is. The files that it names go to a remote Ray."""
         parts = (self.objective, self.model or "", self.dataset.name or "")
         return self.objective == COMMAND or any(":" in part or part.endswith(".py") for part in parts)
 

@@ -1,0 +1,189 @@
+"""Jobs of Ray Jobs, with a client of ours in the place of Ray's: names, what can be listed, logs that go on, sentences."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from infra import jobs
+from infra.errors import InfraError
+from infra.jobs import SWEEP, Jobs, dashboard, entrypoint, made_up
+
+
+class Cluster:
+    """A client as Ray's: jobs by id, the time at which each was submitted, and what their drivers print."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, SimpleNamespace] = {}
+        self.logs: dict[str, list[Any]] = {}
+
+    def submit_job(self, *, entrypoint: str, submission_id: str, runtime_env: dict[str, Any], metadata: dict[str, str]) -> str:
+        if submission_id in self.jobs:
+            raise RuntimeError(f"Request failed with status code 500: Job with submission_id {submission_id} already exists.")
+        self.jobs[submission_id] = SimpleNamespace(
+            submission_id=submission_id,
+            status="RUNNING",
+            metadata=metadata,
+            entrypoint=entrypoint,
+            runtime_env=runtime_env,
+            start_time=1_000_000 + len(self.jobs),
+            end_time=None,
+            message="",
+            driver_exit_code=None,
+        )
+        return submission_id
+
+    def list_jobs(self) -> list[Any]:
+        return [SimpleNamespace(metadata=None, submission_id="other"), *self.jobs.values()]
+
+    def get_job_info(self, job: str) -> Any:
+        return self.jobs[job]
+
+    def stop_job(self, job: str) -> bool:
+        self.jobs[job].status = "STOPPED"
+        return True
+
+    def get_job_logs(self, job: str) -> str:
+        return "".join(part for part in self.logs[job] if isinstance(part, str))
+
+    async def tail_job_logs(self, job: str) -> AsyncIterator[str]:
+        """Each time from the beginning, as Ray's; an exception in the list is a connection that ends there, once."""
+        for place, part in enumerate(self.logs[job]):
+            if isinstance(part, Exception):
+                del self.logs[job][place]
+                raise part
+            yield part
+        self.jobs[job].status = "SUCCEEDED"
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    return Cluster()
+
+
+@pytest.fixture
+def there(cluster: Cluster) -> Jobs:
+    return Jobs("http://head:8265", cluster)
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("http://head:8265", "http://head:8265"),
+        ("http://head", "http://head:8265"),
+        ("https://head/", "https://head:443"),
+        ("head:8265", "http://head:8265"),
+        ("http://[::1]:1", "http://[::1]:1"),
+    ],
+)
+def test_the_address_of_a_dashboard(given: str, found: str) -> None:
+    assert dashboard(given) == found
+
+
+@pytest.mark.parametrize("given", ["ray://head:10001", "http://", "http://h:99999", "http://user:secret@head:1", "ftp://head", ""])
+def test_what_is_no_dashboard(given: str) -> None:
+    with pytest.raises(InfraError, match="http://HEAD:8265") as caught:
+        dashboard(given)
+    assert "secret" not in str(caught.value)
+
+
+def test_jobs_are_named_after_their_sweep_and_one_lives_at_a_time(there: Jobs, cluster: Cluster) -> None:
+    first = there.submit("s", ["lagrange", "sweep"], None, {})
+    assert first.id == "s"
+    with pytest.raises(InfraError, match=r"'s' has one already, job s on http://head:8265, and no second one was started"):
+        there.submit("s", ["lagrange", "sweep"], None, {})
+    for turn in range(2, 12):  # by number: "s~10" comes after "s~9"
+        there.stop(there.newest("s"), waited=lambda _: None)
+        assert there.submit("s", ["lagrange", "sweep"], None, {}).id == f"s~{turn}"
+    there.submit("t", ["lagrange", "sweep"], None, {})
+    assert [one.sweep for one in there.all()][:2] == ["t", "s"] and len(there.of("s")) == 11
+    with pytest.raises(InfraError, match=r"none of 'u'. It has jobs of: t, s"):
+        there.newest("u")
+
+
+def test_of_two_that_submit_at_one_moment_ray_takes_the_first(there: Jobs, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    there.submit("s", ["lagrange"], None, {})
+    monkeypatch.setattr(Jobs, "of", lambda *_: [])  # as it was for both a moment before
+    with pytest.raises(InfraError, match="no second one was started"):
+        there.submit("s", ["lagrange"], None, {})
+
+
+def test_what_everybody_can_list_holds_no_secret(there: Jobs, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAGRANGE_CATALOGUE_URL", "postgresql://u:secret@h/d")
+    there.submit("s", ["lagrange", "sweep", "a b.yaml", "--environment-file", "/etc/lagrange"], tmp_path, {"lagrange.files": "[]"})
+    listed = vars(cluster.jobs["s"])
+    assert "secret" not in json.dumps(listed)
+    assert listed["runtime_env"] == {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "120"}, "working_dir": str(tmp_path)}
+    assert listed["metadata"] == {SWEEP: "s", "lagrange.files": "[]"}
+    with pytest.raises(InfraError, match="must hold no password"):
+        there.submit("t", ["lagrange", "sweep", "--catalogue-url", "postgresql://u:secret@h/d"], None, {})
+    assert "t" not in cluster.jobs
+
+
+def test_the_line_of_a_job_runs_the_command_itself_or_says_what_is_missing(tmp_path: Path) -> None:
+    """`exec`: the signal to stop reaches the driver, and the shell does not outlive it."""
+    tool = tmp_path / "tool"
+    tool.write_text('#!/bin/sh\necho "$$ $1"\n')
+    tool.chmod(0o755)
+    line = entrypoint(["tool", "a b's"])
+    shell = subprocess.Popen(["/bin/sh", "-c", line], env={"PATH": f"{tmp_path}:/bin"}, stdout=subprocess.PIPE, text=True)
+    assert shell.communicate()[0] == f"{shell.pid} a b's\n"
+    lost = subprocess.run(["/bin/sh", "-c", line], env={"PATH": "/nothing"}, capture_output=True, text=True, check=False)
+    assert lost.returncode == 2 and "must be on the PATH of the head node" in lost.stderr
+    assert shlex.split(line)[-2:] == ["tool", "a b's"]
+
+
+def test_a_log_goes_on_after_a_cut_without_a_line_twice(there: Jobs, cluster: Cluster) -> None:
+    job = there.submit("s", ["lagrange"], None, {})
+    cut = RuntimeError("WebSocket connection closed unexpectedly with close code 1006")
+    cluster.logs["s"] = ["one\ntwo\n", cut, "three ", ConnectionResetError("reset"), "postgresql://u:secret@h/d\n"]
+    assert "".join(there.follow(job, waited=lambda _: None)) == "one\ntwo\nthree postgresql://u:***@h/d\n"
+    assert there.log(job).endswith("u:***@h/d\n")
+
+
+def test_an_error_that_is_no_cut_ends_the_watching_with_a_sentence(there: Jobs, cluster: Cluster) -> None:
+    job = there.submit("s", ["lagrange"], None, {})
+    cluster.logs["s"] = ["one\n", RuntimeError("Request failed with status code 404: job s does not exist")]
+    with pytest.raises(InfraError, match="not there any more"):
+        list(there.follow(job, waited=lambda _: None))
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (type("AuthenticationError", (Exception,), {})("no"), "wants a token"),
+        (RuntimeError("The Ray jobs CLI & SDK require the ray[default] installation"), "lagrange-search[cluster]"),
+        (ValueError("Expecting value: line 1"), "does not answer as one"),
+        (TimeoutError("Read timed out. u:p postgresql://u:secret@h/d"), "does not answer as one"),
+    ],
+)
+def test_what_a_dashboard_answers_is_told_in_a_sentence(there: Jobs, cluster: Cluster, error: Exception, words: str) -> None:
+    def fails() -> list[Any]:
+        raise error
+
+    cluster.list_jobs = fails  # type: ignore[method-assign]
+    with pytest.raises(InfraError) as caught:
+        there.all()
+    assert words in str(caught.value) and "secret" not in str(caught.value)
+
+
+def test_a_name_is_made_up_where_none_is_given() -> None:
+    now = datetime(2026, 11, 29, 20, 5, 1, tzinfo=UTC)
+    assert made_up("vae-mnist", now) == "vae-mnist-1129-200501"
+    assert made_up("a b/c:λ", now) == "a-b-c-1129-200501"
+    assert made_up("λ", now) == "sweep-1129-200501"
+
+
+def test_a_driver_that_does_not_end_is_not_said_to_have_stopped(there: Jobs, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = there.submit("s", ["lagrange"], None, {})
+    monkeypatch.setattr(cluster, "stop_job", lambda _: True)
+    monkeypatch.setattr(jobs, "STOP_S", -30)
+    assert there.stop(job, waited=lambda _: None).alive
