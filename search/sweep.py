@@ -20,7 +20,7 @@ from infra.tracking import NullTracker, Place, Tracker
 from search import kept
 from search.asking.projection import Projection
 from search.choosing.answer import Answer
-from search.running import driver
+from search.running import driver, halting
 from search.running.dispatch import Dispatch
 from search.running.ledger import failures
 from search.running.plan import Plan, books, ended
@@ -40,7 +40,7 @@ class Outcome:
     name: str
     status: str
     answer: Answer | None = None
-    problem: str = ""  # why it failed or was refused
+    problem: str = ""  # why it failed, was refused, or could not go on
     seconds: float = 0.0
     notes: tuple[str, ...] = ()  # remarks for the user
     place: Place = field(default_factory=Place)  # where MLflow shows it
@@ -116,18 +116,18 @@ def _drive(name: str, spec: Spec, where: Where, catalogue: Catalogue, up: Cluste
     started = time.time()
     with catalogue.lock(name), stop_signals() as interrupted:
         tracker = mirror.mirrored(name, spec, where.home, catalogue) if where.tracking else NullTracker()
-        plan, dispatch = driver.opened(name, spec, where.home, catalogue, up, tracker=tracker, listener=where.listener)
-        optuna = Projection(where.home.optuna_url, name)
-        plan.answered = lambda: optuna.begin(books(plan))
-        where.listener.started(introduction(name, spec, up.workers, dispatch.ledger.ordered()))
         try:
+            plan, dispatch = driver.opened(name, spec, where.home, catalogue, up, tracker=tracker, listener=where.listener)
+            optuna = Projection(where.home.optuna_url, name)
+            plan.answered = lambda: optuna.begin(books(plan))
+            where.listener.started(introduction(name, spec, up.workers, dispatch.ledger.ordered()))
             status, problem = ended(plan, where.carry_out(plan, dispatch, interrupted))
-        except BaseException:
-            catalogue.update_sweep(name, status="interrupted")
-            tracker.close(1.0)
-            raise
-        kept.remember(catalogue, name, problem, plan.cut, time.time() - started)
-        notes = _finish(dispatch, catalogue, tracker, plan, optuna, "failed" if status == "refused" else status)
+            kept.remember(catalogue, name, problem, plan.cut, time.time() - started)
+            notes = _finish(dispatch, catalogue, tracker, plan, optuna, "failed" if status == "refused" else status)
+        except BaseException as error:
+            if not (problem := halting.told(error, catalogue, name, where.home, tracker)):
+                raise
+            return Outcome(name, "interrupted", None, problem, time.time() - started)
     if plan.answer is not None:
         where.listener.finished(plan.answer)
     return Outcome(name, status, plan.answer, problem, time.time() - started, tuple(notes), tracker.place())

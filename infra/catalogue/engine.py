@@ -14,8 +14,9 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
+from infra import disk
 from infra.catalogue.tables import SWEEPS
-from infra.errors import InfraError
+from infra.errors import InfraError, StorageError
 from infra.storage import sqlite_path, strip_password
 
 HEAD: Final = "0002"
@@ -33,7 +34,7 @@ class Database:
     """
 
     def __init__(self, url: str, *, create: bool = True) -> None:
-        self.url = strip_password(url)
+        self.url, self._url = strip_password(url), url
         file = sqlite_path(url)
         if file is not None and not create and not file.exists():
             url, file = "sqlite://", None
@@ -48,6 +49,7 @@ class Database:
         except InfraError:
             raise
         except (SQLAlchemyError, OSError, ImportError, ValueError) as error:
+            self._refuse_full(error)
             raise InfraError(
                 f"The catalogue must be a database that opens; {self.url} does not: {_short(error, url)}. {_remedy(error)}"
             ) from None
@@ -121,7 +123,13 @@ class Database:
         except IntegrityError:
             raise
         except DBAPIError as error:
+            self._refuse_full(error)
             raise InfraError(f"The catalogue {self.url} must answer; it says: {_short(error, '')}. {_remedy(error)}") from error
+
+    def _refuse_full(self, error: Exception) -> None:
+        """Raise StorageError where the disk of a SQLite file takes no more."""
+        if (file := sqlite_path(self._url)) is not None and (said := disk.fault(error, [file])):
+            raise StorageError(said) from error
 
     def _migrate(self) -> None:
         with self._engine.connect() as connection:

@@ -1,6 +1,7 @@
 """The command `lagrange`: it only parses and prints. What it does is in `search` and `infra`.
 
-Exit codes: 0 done, 1 the sweep or training failed, 2 the user's mistake (nothing was started), 130 interrupted.
+Exit codes: 0 done, 1 the sweep or training failed, 2 the user's mistake (nothing was started), 3 a disk takes no more (then resume),
+130 interrupted.
 Everything heavy is imported inside the commands, so that `lagrange --help` costs a tenth of a second.
 """
 
@@ -18,7 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 from search.cli import exists, export, look, planning, reporting, starting, sweep, watching
-from search.cli.shared import FAILED, INTERRUPTED, MISTAKE, OK, print_error
+from search.cli.shared import FAILED, INTERRUPTED, MISTAKE, OK, STOPPED, print_error
 
 # A user's mistakes, by module and class. They are looked up among the loaded modules, so that catching them imports nothing.
 _MISTAKES = (
@@ -31,7 +32,8 @@ _MISTAKES = (
 _CLICKS = tuple(cls for cls in typer.BadParameter.__mro__ if cls not in (Exception, BaseException, object))
 _TYPERS: tuple[type[Exception], ...] = (typer.Exit, typer.Abort, *_CLICKS)
 _EPILOG = (
-    "Exit codes: 0 done, 1 the sweep or training failed, 2 your mistake (nothing was started), 130 interrupted. LAGRANGE_HOME sets --home."
+    "Exit codes: 0 done, 1 the sweep or training failed, 2 your mistake (nothing was started), 3 a disk is full "
+    "or read-only (mend it, then resume), 130 interrupted. LAGRANGE_HOME sets --home."
 )
 
 
@@ -65,7 +67,7 @@ def _told(error: Exception, debug: bool) -> int:
     if any(isinstance(error, cls) for cls in _loaded_mistakes()):
         for line in getattr(error, "faults", None) or [str(error)]:
             print_error(line)
-        return MISTAKE
+        return STOPPED if type(error).__name__ == "StorageError" else MISTAKE
     print_error(f"{type(error).__name__}: {error}")
     if not debug and not isinstance(error, OSError):
         print_error("This is a fault of Lagrange or of an objective, not of your command; run it again with --debug for the traceback.")

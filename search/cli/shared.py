@@ -13,7 +13,7 @@ import typer
 from infra.storage import Home, strip_password
 from search.cli import printing
 
-OK, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+OK, FAILED, MISTAKE, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
 
 HomeOption = Annotated[str | None, typer.Option("--home", help="Where sweeps, runs and files are kept (default: ./mlflow_runs).")]
 CatalogueOption = Annotated[str | None, typer.Option("--catalogue-url", help="Database of sweeps and members, such as postgresql://…")]

@@ -36,6 +36,7 @@ from search.cli.shared import (
     FAILED,
     INTERRUPTED,
     MISTAKE,
+    STOPPED,
     AddressOption,
     CatalogueOption,
     HomeOption,
@@ -267,7 +268,9 @@ def _print_outcome(outcome: Outcome, home: Home, objective: str, address: str | 
             console.print(f"note: {without_passwords(note)}", markup=False, style="yellow", soft_wrap=True)
     if outcome.place.run:
         console.print(_in_mlflow(outcome, home), markup=False, highlight=False, soft_wrap=True, style="dim")
-    if outcome.status == "interrupted":
+    if outcome.status == "interrupted" and outcome.problem:
+        print_error(f"{outcome.name} stopped: {outcome.problem}, then go on with: {resume_command(outcome.name, home, address)}")
+    elif outcome.status == "interrupted":
         print_error(f"{outcome.name} was interrupted; nothing is lost. Go on with: {resume_command(outcome.name, home, address)}")
     elif outcome.status == "refused":
         print_error(f"{outcome.name} was refused: {outcome.problem}")
@@ -305,6 +308,8 @@ def _print_dry_run(spec: Spec, home: Home, workers: int | None) -> None:
 
 def _exit(outcomes: Sequence[Outcome]) -> None:
     statuses = {outcome.status for outcome in outcomes}
+    if any(outcome.status == "interrupted" and outcome.problem for outcome in outcomes):
+        raise typer.Exit(STOPPED)
     if "interrupted" in statuses:
         raise typer.Exit(INTERRUPTED)
     if "failed" in statuses:

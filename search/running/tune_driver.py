@@ -99,6 +99,9 @@ class PlanSearcher(_Unsaved, Searcher):  # type: ignore[misc]
         if isinstance(job, Job):
             self._dispatch.ledger.dispatched(job.rows)
             return self._given(trial_id, job, {"work": self._dispatch.work(job)})
+        if not self._open:
+            self.plan.stuck()
+            return str(Searcher.FINISHED)
         if self._to_warm and self._preparing():
             self._to_warm -= 1
             return self._given(trial_id, None, {"work": self._dispatch.warm()})
@@ -182,7 +185,7 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Once per turn of Tune's loop, at least ten times a second."""
-        if self._interrupted():
+        if self._interrupted() or self._searcher.plan.halted:
             raise Interrupted
         now = time.monotonic()
         for trial in trials:
@@ -211,6 +214,9 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The trial is no longer watched."""
         self._heard.pop(trial.trial_id, None)
+        job = self._searcher.jobs[trial.trial_id]
+        if job is not None and trial.trial_id not in self._searcher.stopped:
+            self._searcher.plan.left_open(job)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The worker process is gone: we ended it (silence), or the kernel did, or its node is gone."""

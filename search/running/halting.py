@@ -1,0 +1,33 @@
+"""When a sweep must stop although members are left: a disk takes no more. It says so in one sentence, and it can go on later."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from infra import disk
+from infra.catalogue import Catalogue
+from infra.storage import Home
+from infra.tracking import Tracker
+
+CLOSE_SECONDS = 1.0  # how long MLflow may take for what it has not been told when a sweep stops
+
+
+def places(home: Home) -> list[Path]:
+    """Where a sweep writes: its home with the spool and the cache, the storage of its members, and the folder of temporary files."""
+    return [home.root, home.storage, home.cache, Path(tempfile.gettempdir())]
+
+
+def refuse_full(home: Home) -> None:
+    """Raise StorageError where a sweep could not write. It is called before a worker is started."""
+    disk.refuse_full(places(home))
+
+
+def told(error: BaseException, catalogue: Catalogue, name: str, home: Home, tracker: Tracker) -> str:
+    """A driver ends by this error: note it, as far as that can be. Returns the sentence, where a disk is the reason; else nothing."""
+    # Where it cannot be noted, the driver's death says the same.
+    with suppress(Exception):
+        catalogue.update_sweep(name, status="interrupted")
+    tracker.close(CLOSE_SECONDS)
+    return disk.fault(error, places(home))
