@@ -30,8 +30,6 @@ from search.spec.reading import read, resolve
 from search.telling import exports, mirror, shown
 from search.telling.listener import Listener, Silent, introduction
 
-CLOSE_SECONDS = 30.0  # how long MLflow may take for records that it has not been told yet
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -124,6 +122,7 @@ def _drive(name: str, spec: Spec, where: Where, catalogue: Catalogue, up: Cluste
             status, problem = ended(plan, where.carry_out(plan, dispatch, interrupted))
             kept.remember(catalogue, name, problem, plan.cut, time.time() - started)
             notes = _finish(dispatch, catalogue, tracker, plan, optuna, "failed" if status == "refused" else status)
+            notes += filter(None, [halting.closed(tracker, interrupted)])  # nothing where MLflow has all
         except BaseException as error:
             if not (problem := halting.told(error, catalogue, name, where.home, tracker)):
                 raise
@@ -145,6 +144,7 @@ def _finish(dispatch: Dispatch, catalogue: Catalogue, tracker: Tracker, plan: Pl
             optuna.finish(books(plan), mirror.attributes(plan.answer))
         except Exception as error:
             notes.append(f"Optuna's database {strip_passwords(home.optuna_url)} was not written: {strip_passwords(str(error))}")
+    mirror.made_up(name, catalogue, dispatch.ledger.mirror)
     mirror.end(tracker, name, status, plan.answer, plan.problem)
     catalogue.update_sweep(name, status=status, finished=utc_now())
-    return [*notes, *filter(None, [str(tracker.close(CLOSE_SECONDS))])]  # nothing where MLflow has all
+    return notes

@@ -31,6 +31,7 @@ from search.cli.asked import (
     UntilOption,
     overrides,
 )
+from search.cli.ending import in_time
 from search.cli.export import register_apart
 from search.cli.shared import (
     FAILED,
@@ -191,9 +192,9 @@ def _run_all(
     if len(specs) > 1:
         refuse_taken(home, names)  # all names of a matrix, before its first sweep begins; `run` checks its own name itself
     printing.console().print("starting the workers and reading the data …", style="dim")  # it takes seconds before a member begins
-    with _one_ray(specs, workers, address):
+    with in_time(lambda: "interrupted"), _one_ray(specs, workers, address):
         for spec, name in zip(specs, names, strict=True):
-            with shown(plain, home) as display:
+            with shown(plain, home) as display, in_time(lambda: _interrupted(display.sweep, home, address)):
                 outcome = run(spec, name=name, home=home, workers=workers, address=address, listener=display)
             outcomes.append(outcome)
             _print_outcome(outcome, home, spec.objective, address)
@@ -232,7 +233,7 @@ def resume(
 
     place = home_of(home, catalogue_url, tracking_uri, storage)
     more = None if trials is None else _more_trials(name, trials, place)
-    with shown(plain, place) as display:
+    with shown(plain, place) as display, in_time(lambda: _interrupted(name, place, address)):
         outcome = go_on(name, home=place, trials=more, workers=workers, address=address, listener=display)
     with catalogue_of(place) as catalogue:
         objective = catalogue.sweep(name).objective
@@ -271,7 +272,7 @@ def _print_outcome(outcome: Outcome, home: Home, objective: str, address: str | 
     if outcome.status == "interrupted" and outcome.problem:
         print_error(f"{outcome.name} stopped: {outcome.problem}, then go on with: {resume_command(outcome.name, home, address)}")
     elif outcome.status == "interrupted":
-        print_error(f"{outcome.name} was interrupted; nothing is lost. Go on with: {resume_command(outcome.name, home, address)}")
+        print_error(_interrupted(outcome.name, home, address))
     elif outcome.status == "refused":
         print_error(f"{outcome.name} was refused: {outcome.problem}")
     elif outcome.status == "failed":
@@ -279,6 +280,12 @@ def _print_outcome(outcome: Outcome, home: Home, objective: str, address: str | 
         print_error(f"See every member's state and reason: lagrange show {outcome.name}{home_option(home)}")
     elif outcome.seconds:
         console.print(f"took {duration(outcome.seconds)}", style="dim")
+
+
+def _interrupted(name: str, home: Home, address: str | None) -> str:
+    if not name:  # it has not begun
+        return "interrupted"
+    return f"{name} was interrupted; nothing is lost. Go on with: {resume_command(name, home, address)}"
 
 
 def _in_mlflow(outcome: Outcome, home: Home) -> str:

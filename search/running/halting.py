@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,7 +13,8 @@ from infra.catalogue import Catalogue
 from infra.storage import Home
 from infra.tracking import Tracker
 
-CLOSE_SECONDS = 1.0  # how long MLflow may take for what it has not been told when a sweep stops
+CLOSE_SECONDS = 30.0  # how long MLflow may take for records that it has not been told yet
+HURRIED_SECONDS = 1.0  # the same where somebody waits for the end
 
 
 def places(home: Home) -> list[Path]:
@@ -29,5 +32,16 @@ def told(error: BaseException, catalogue: Catalogue, name: str, home: Home, trac
     # Where it cannot be noted, the driver's death says the same.
     with suppress(Exception):
         catalogue.update_sweep(name, status="interrupted")
-    tracker.close(CLOSE_SECONDS)
+    tracker.close(HURRIED_SECONDS)
     return disk.fault(error, places(home))
+
+
+def closed(tracker: Tracker, interrupted: Callable[[], bool]) -> str:
+    """Wait for MLflow until it has all, or somebody asks for the end. What it lacks then, in words; nothing where it has all."""
+    found = []
+    waiting = threading.Thread(target=lambda: found.append(tracker.close(CLOSE_SECONDS)), name="lagrange-closing", daemon=True)
+    if not interrupted():
+        waiting.start()
+        while waiting.is_alive() and not interrupted():
+            waiting.join(0.1)
+    return str(found[0] if found else tracker.close(HURRIED_SECONDS))

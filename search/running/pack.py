@@ -62,7 +62,7 @@ class Pack:
         Both are written beside the earlier ones first. So where a disk takes no more, every member still has a checkpoint.
         """
         living = self.living
-        fresh = {number: _newer(self._paths[number]) for number in living}
+        fresh = {number: newer(self._paths[number]) for number in living}
         try:
             self._write(fresh)
             for number in living:
@@ -252,7 +252,7 @@ def _parts(numbers: Sequence[int], starved: bool) -> list[list[int]]:
     return [list(numbers[:middle]), list(numbers[middle:])] if starved and len(numbers) > 2 else [[number] for number in numbers]
 
 
-def _newer(checkpoint: Path) -> Path:
+def newer(checkpoint: Path) -> Path:
     """Where a checkpoint is written before it takes the place of the one before."""
     return checkpoint.with_stem(f"{checkpoint.stem}-new")
 
