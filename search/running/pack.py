@@ -126,8 +126,8 @@ class Pack:
         return found
 
     def places(self) -> list[Path]:
-        """The folders of the members."""
-        return [path.parent for path in self._paths.values()]
+        """The folder of the members' folders."""
+        return list({path.parent.parent for path in self._paths.values()})
 
     def _begin(self, numbers: Sequence[int]) -> None:
         """Start these members or continue them. Members with checkpoints of the same epoch go on together."""

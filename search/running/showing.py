@@ -69,6 +69,6 @@ class Shown:
         try:
             yield
         except Exception as error:
-            if disk.fault(error, [self._assigned[number].checkpoint.parent]):
+            if disk.fault(error, [self._assigned[number].checkpoint.parent.parent]):
                 raise
             self._remarks.append(f"member {number} has no picture {when}: {type(error).__name__}: {error}")

@@ -196,7 +196,7 @@ class Worker:
             self._keep(work, news)
             at_rung = _at_rung(news, work)
         if pack.living and (at_rung or time.monotonic() - self._saved_at > CHECKPOINT_SECONDS):
-            with _around("a checkpoint", pack.places()):
+            with _around("a checkpoint", _places(work)):
                 pack.save()
             self._saved_at = time.monotonic()
 
@@ -208,7 +208,7 @@ class Worker:
             number = one.member.number
             if number in complete and one.weights is not None:
                 run = self._pack.run_of(number)
-                with _around(f"the weights of member {number}", [one.weights.parent]):
+                with _around(f"the weights of member {number}", _places(work)):
                     one.weights.parent.mkdir(parents=True, exist_ok=True)
                     run.save_weights(number, one.weights)
                 self._shown.picture(number)
@@ -244,8 +244,10 @@ def _full(report: Report, work: Train) -> Fault | None:
 
 
 def _places(work: Work) -> list[Path]:
-    """The folders that a piece of work writes to: those of its members, and that of what is computed once."""
-    found = [one.checkpoint.parent for one in work.assigned] if isinstance(work, Train) else []
+    """The folders of a piece of work: that of the sweep's members, and that of what is computed once."""
+    members = [one.checkpoint for one in work.assigned] if isinstance(work, Train) else []
+    members += [one.weights for one in work.readings] if isinstance(work, ReadTest) else []
+    found = list(dict.fromkeys(path.parent.parent for path in members))
     cache = work.setting.settings.cache
     return [*found, *([Path(cache)] if cache else [])]
 
