@@ -4,7 +4,11 @@ from __future__ import annotations
 
 
 class InfraError(Exception):
-    """A store, server or cluster cannot be used: says what must hold, what was given and what to do."""
+    """A store, server or cluster cannot be used: says what must hold, what was given and what to do. Never contains a password."""
+
+
+class StorageError(InfraError):
+    """A disk takes nothing more: it is full, read-only or broken. When that is mended, the same command goes on."""
 
 
 class StoreGone(InfraError):  # noqa: N818 - nothing is wrong with what was asked

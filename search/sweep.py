@@ -20,7 +20,7 @@ from infra.tracking import Place, Tracker
 from search import kept
 from search.asking.projection import Projection
 from search.choosing.answer import Answer
-from search.running import driver
+from search.running import driver, halting
 from search.running.alone import CutOff, Driver
 from search.running.dispatch import Dispatch
 from search.running.ledger import failures
@@ -31,8 +31,6 @@ from search.spec.reading import read, resolve
 from search.telling import exports, mirror, shown
 from search.telling.listener import Listener, Silent, introduction
 
-CLOSE_SECONDS = 30.0  # how long MLflow may take for records that it has not been told yet
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -42,7 +40,7 @@ class Outcome:
     name: str
     status: str
     answer: Answer | None = None
-    problem: str = ""  # why it failed or was refused
+    problem: str = ""  # why it failed, was refused, or could not go on
     seconds: float = 0.0
     notes: tuple[str, ...] = ()  # remarks for the user
     place: Place = field(default_factory=Place)  # where MLflow shows it
@@ -115,7 +113,7 @@ def resume(
 
 def _drive(name: str, spec: Spec, where: Where, catalogue: Catalogue, up: Cluster) -> Outcome:
     """What one driver does: it opens the books, carries out the plan, stores the answer and tells it."""
-    started, one = time.time(), Driver(catalogue, name, where.listener.note)
+    started, one = time.time(), Driver(catalogue, name, where.home, where.listener.note)
     try:
         with one.alone():
             one.tracker = mirror.mirrored(name, spec, where.home, catalogue) if where.tracking else one.tracker
@@ -126,11 +124,12 @@ def _drive(name: str, spec: Spec, where: Where, catalogue: Catalogue, up: Cluste
             status, problem = ended(plan, where.carry_out(plan, dispatch, one.interrupted))
             kept.remember(catalogue, name, problem, plan.cut, time.time() - started)
             notes = _finish(dispatch, catalogue, one.tracker, plan, optuna, "failed" if status == "refused" else status)
+            notes += filter(None, [halting.closed(one.tracker, one.interrupted)])  # nothing where MLflow has all
     except CutOff as cut:
         return Outcome(name, cut.status, None, cut.problem, time.time() - started, place=one.tracker.place())
     if plan.answer is not None:
         where.listener.finished(plan.answer)
-    return Outcome(name, status, plan.answer, problem, time.time() - started, tuple(notes), one.tracker.place())
+    return Outcome(name, halting.told(status, problem), plan.answer, problem, time.time() - started, tuple(notes), one.tracker.place())
 
 
 def _finish(dispatch: Dispatch, catalogue: Catalogue, tracker: Tracker, plan: Plan, optuna: Projection, status: str) -> list[str]:
@@ -145,6 +144,7 @@ def _finish(dispatch: Dispatch, catalogue: Catalogue, tracker: Tracker, plan: Pl
             optuna.finish(books(plan), mirror.attributes(plan.answer))
         except Exception as error:
             notes.append(f"Optuna's database {strip_passwords(home.optuna_url)} was not written: {strip_passwords(str(error))}")
+    mirror.made_up(name, catalogue, dispatch.ledger.mirror)
     mirror.end(tracker, name, status, plan.answer, plan.problem)
     catalogue.update_sweep(name, status=status, finished=utc_now())
-    return [*notes, *filter(None, [str(tracker.close(CLOSE_SECONDS))])]  # nothing where MLflow has all
+    return notes

@@ -16,10 +16,11 @@ from typing import Any, Final, Protocol, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
+from infra import disk
 from infra.catalogue import opening
 from infra.catalogue.patience import FILE_PATIENCE_S, Call, Joint, Patience, Waiting, passing
 from infra.catalogue.tables import SWEEPS
-from infra.errors import InfraError, LockLost, StoreGone
+from infra.errors import InfraError, LockLost, StorageError, StoreGone
 from infra.storage import sqlite_path, strip_password
 
 T = TypeVar("T")
@@ -47,7 +48,7 @@ class Database:
     """
 
     def __init__(self, url: str, *, create: bool = True) -> None:
-        self.url = strip_password(url)
+        self.url, self._url = strip_password(url), url
         file = sqlite_path(url)
         if file is not None and not create and not file.exists():
             url, file = "sqlite://", None
@@ -70,6 +71,7 @@ class Database:
         except InfraError:
             raise
         except (SQLAlchemyError, OSError, ImportError, ValueError) as error:
+            self._refuse_full(error)
             raise InfraError(
                 f"The catalogue must be a database that opens; {self.url} does not: {opening.short(error, url)}. {opening.remedy(error)}"
             ) from None
@@ -217,9 +219,15 @@ class Database:
         except IntegrityError:
             raise
         except (DBAPIError, sa.exc.TimeoutError) as error:
+            self._refuse_full(error)
             said, kind = opening.short(error, ""), passing(error)
             text = f"The catalogue {self.url} must answer; it says: {said}. {opening.remedy(error)}"
             raise (InfraError(text) if kind is None else StoreGone(text, passing=kind, reason=said)) from error
+
+    def _refuse_full(self, error: Exception) -> None:
+        """Raise StorageError where the disk of a SQLite file takes no more."""
+        if (file := sqlite_path(self._url)) is not None and (said := disk.fault(error, [file])):
+            raise StorageError(said) from error
 
     def _migrate(self) -> None:
         with self._engine.connect() as connection:

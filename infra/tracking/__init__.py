@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from infra import disk
 from infra.storage import strip_password, strip_passwords, sweep_name
 from infra.tracking.client import quiet_environment
 from infra.tracking.mlflow import (
@@ -55,7 +56,12 @@ GIVE_UP_S: Final = 10.0
 
 
 class Tracker(Protocol):
-    """Where a sweep is shown while it runs. No method but `close` and `run_id` waits, and none raises for what a server does."""
+    """Where a sweep is shown while it runs. No method but `close` and `run_id` waits, and none raises for what a server does.
+
+    `missed`: how many records were lost, because the disk of the spool took no more.
+    """
+
+    missed: int
 
     def start_sweep(self, sweep: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """The sweep begins, or resumes. `objective` and `dataset` among the params name the experiment."""
@@ -120,9 +126,11 @@ class Unsent:
     records: int = 0
     error: str = ""
     refused: tuple[str, ...] = ()
+    missed: int = 0
+    why_missed: str = ""
 
     def __bool__(self) -> bool:
-        return bool(self.records or self.refused)
+        return bool(self.records or self.refused or self.missed)
 
     def __str__(self) -> str:
         parts = []
@@ -133,11 +141,18 @@ class Unsent:
             )
         if self.refused:
             parts.append(f"MLflow at {self.uri} refused {len(self.refused)} entries for good, the first: {self.refused[0]}")
+        if self.missed:
+            parts.append(
+                f"{self.missed} records could not be kept for MLflow, because {self.why_missed}. "
+                "When the sweep resumes, they are made again from the catalogue"
+            )
         return ". ".join(parts)
 
 
 class NullTracker:
     """Shows nothing."""
+
+    missed = 0
 
     def start_sweep(self, sweep: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """Do nothing."""
@@ -214,6 +229,7 @@ class MlflowTracker:
         self._interval_s, self._home = interval_s, Path(artifact_root).absolute().parent
         self._said, self._hurry, self._closing, self._idle = threading.Event(), threading.Event(), threading.Event(), threading.Condition()
         self._error, self._asked_to_close, self._deadline, self._worked = "", 0.0, 0.0, 0.0
+        self.missed, self._why_missed = 0, ""
         self._thread = threading.Thread(target=self._work, name="lagrange-mlflow", daemon=True)
         if at_once:
             self._thread.start()
@@ -295,7 +311,14 @@ class MlflowTracker:
         self._closing.set()
         written = self.flush(timeout_s)
         self._thread.join(max(0.1, self._deadline - time.monotonic()))
-        left = Unsent(strip_password(self._writer.uri), self._spool.unsent_records(), self._error, tuple(self._writer.refused))
+        left = Unsent(
+            strip_password(self._writer.uri),
+            self._spool.unsent_records(),
+            self._error,
+            tuple(self._writer.refused),
+            self.missed,
+            self._why_missed,
+        )
         if written and not self._thread.is_alive():
             self._spool.remove()
         return left
@@ -304,7 +327,8 @@ class MlflowTracker:
         try:
             self._spool.append({"kind": kind, "run": number, "ms": time.time_ns() // 1_000_000, **rest})
         except OSError as error:  # a full disk must not end a training for the sake of its picture
-            self._writer.refused.append(f"the spool: {error.strerror}")
+            self.missed += 1
+            self._why_missed = disk.fault(error, [self._spool.path.parent]) or str(error.strerror)
         if self._thread.ident is None and number != SWEEP_RUN:
             self._thread.start()
         self._said.set()

@@ -6,6 +6,7 @@ in `ms` since 1970, and what belongs to its kind.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -59,7 +60,11 @@ class Spool:
         with self._lock:
             if self._file.closed:
                 return
-            self._end += self._file.write(line)
+            written = self._file.write(line)
+            if written < len(line):  # a disk that is nearly full takes a part, which would spoil the next record
+                self._file.truncate(self._end)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+            self._end += written
 
     def read(self) -> tuple[list[dict[str, Any]], int]:
         """The next unsent records, and the offset after them."""

@@ -68,7 +68,7 @@ def _told(error: Exception, debug: bool) -> int:
     if any(isinstance(error, cls) for cls in _loaded_mistakes()):
         for line in getattr(error, "faults", None) or [str(error)]:
             print_error(line)
-        return STORE_GONE if type(error).__name__ == "StoreGone" else MISTAKE
+        return STORE_GONE if type(error).__name__ in ("StoreGone", "StorageError") else MISTAKE
     print_error(f"{type(error).__name__}: {error}")
     if not debug and not isinstance(error, OSError):
         print_error("This is a fault of Lagrange or of an objective, not of your command; run it again with --debug for the traceback.")

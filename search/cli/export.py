@@ -15,6 +15,7 @@ import typer
 from infra.storage import Home
 from search.choosing.words import number
 from search.cli import printing
+from search.cli.ending import in_time
 from search.cli.shared import (
     FAILED,
     CatalogueOption,
@@ -133,7 +134,7 @@ def train(
     from search.retrain import train as train_one
 
     place = home_of(home, catalogue_url, tracking_uri)
-    with shown(plain) as display:
+    with shown(plain) as display, in_time(lambda: "interrupted"):
         result = train_one(target, home=place, seed=seed, out=output, listener=display)
     printing.facts(_retrained_facts(result))
     if result.state != State.COMPLETE:

@@ -34,6 +34,7 @@ from search.cli.asked import (
     UntilOption,
     overrides,
 )
+from search.cli.ending import in_time
 from search.cli.export import register_apart
 from search.cli.shared import (
     AddressOption,
@@ -204,10 +205,10 @@ def _run_all(
     if len(specs) > 1 and not again:
         refuse_taken(home, names)  # all names of a matrix, before its first sweep begins; `run` checks its own name itself
     printing.console().print("starting the workers and reading the data …", style="dim")  # it takes seconds before a member begins
-    with _one_ray(specs, workers, address):
+    with in_time(lambda: "interrupted"), _one_ray(specs, workers, address):
         for spec, name in zip(specs, names, strict=True):
             started = time.monotonic()
-            with shown(plain, home) as display:
+            with shown(plain, home) as display, in_time(lambda: _interrupted(display.sweep, home, address)):
                 outcome = begin(spec, name=name, home=home, workers=workers, address=address, listener=display)
             outcome = replace(outcome, seconds=time.monotonic() - started)  # as a person counts it, the start of the workers too
             outcomes.append(outcome)
@@ -254,7 +255,7 @@ def resume(
         waited(place, name, PATIENCE_S)
     more = None if trials is None else _more_trials(name, trials, place)
     started = time.monotonic()
-    with shown(plain, place) as display:
+    with shown(plain, place) as display, in_time(lambda: _interrupted(name, place, address)):
         outcome = go_on(name, home=place, trials=more, workers=workers, address=address, listener=display)
     outcome = replace(outcome, seconds=time.monotonic() - started) if outcome.seconds else outcome
     with catalogue_of(place) as catalogue:
@@ -292,10 +293,10 @@ def _print_outcome(outcome: Outcome, home: Home, objective: str, address: str | 
     if outcome.place.run:
         console.print(_in_mlflow(outcome, home), markup=False, highlight=False, soft_wrap=True, style="dim")
     if outcome.status == "interrupted":
-        print_error(f"{outcome.name} was interrupted; nothing is lost. Go on with: {resume_command(outcome.name, home, address)}")
+        print_error(_interrupted(outcome.name, home, address))
     elif outcome.status == UNREACHABLE:
         again = resume_command(outcome.name, home, address)
-        print_error(f"{outcome.name} ended, for a store is gone: {outcome.problem} Nothing that ended is lost. Go on with: {again}")
+        print_error(f"{outcome.name} stopped: {outcome.problem.rstrip('.')}. Nothing that ended is lost. Go on with: {again}")
     elif outcome.status == TAKEN_OVER:
         print_error(f"{outcome.name}: {outcome.problem} Watch it with: lagrange watch {outcome.name}{home_option(home)}")
     elif outcome.status == "refused":
@@ -305,6 +306,12 @@ def _print_outcome(outcome: Outcome, home: Home, objective: str, address: str | 
         print_error(f"See every member's state and reason: lagrange show {outcome.name}{home_option(home)}")
     elif outcome.seconds:
         console.print(f"took {duration(outcome.seconds)}", style="dim")
+
+
+def _interrupted(name: str, home: Home, address: str | None) -> str:
+    if not name:  # it has not begun
+        return "interrupted"
+    return f"{name} was interrupted; nothing is lost. Go on with: {resume_command(name, home, address)}"
 
 
 def _in_mlflow(outcome: Outcome, home: Home) -> str:

@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
+from infra import disk
 from infra.catalogue import Catalogue
-from infra.errors import LockLost, StoreGone
+from infra.errors import InfraError, LockLost, StoreGone
+from infra.storage import Home
 from infra.tracking import NullTracker, Tracker
 from search.exit_codes import TAKEN_OVER, UNREACHABLE
+from search.running import halting
 from search.running.where import stop_signals
 
 
@@ -27,6 +30,7 @@ class Driver:
 
     catalogue: Catalogue
     name: str
+    home: Home
     note: Callable[[str], None]
     tracker: Tracker = field(default_factory=NullTracker)
     interrupted: Callable[[], bool] = lambda: False
@@ -36,7 +40,8 @@ class Driver:
         """`with driver.alone():` drives the sweep.
 
         Raises:
-            CutOff: the catalogue stayed away, or another driver has the lock. What libraries made of that error on its way does not matter.
+            CutOff: the catalogue stayed away, a disk takes no more, or another driver has the lock. What libraries made of that error
+                on its way does not matter.
             InfraError: another driver has the sweep already.
         """
         with stop_signals() as stopped, self.catalogue.waits(stopped, self.note):
@@ -49,7 +54,9 @@ class Driver:
             except BaseException as error:
                 failure = error if isinstance(error, StoreGone | LockLost) else self.catalogue.failure
                 if failure is None:
-                    raise
+                    if not (said := disk.fault(error, halting.places(self.home))):
+                        raise
+                    raise CutOff(UNREACHABLE, said) from error
                 status = TAKEN_OVER if isinstance(failure, LockLost) else "interrupted" if stopped() else UNREACHABLE
                 raise CutOff(status, str(failure)) from error
 
@@ -60,7 +67,7 @@ class Driver:
             yield
         except BaseException:
             if self.catalogue.failure is None:
-                with suppress(StoreGone, LockLost):  # then `alone` says why
+                with suppress(InfraError):  # then `alone` says why; where it cannot be noted, the driver's death says the same
                     self.catalogue.update_sweep(self.name, status="interrupted")
             self.tracker.close(1.0 if self.catalogue.failure is None else 0.0)
             raise

@@ -37,11 +37,12 @@ def carry_out(plan: Plan, dispatch: Dispatch, interrupted: Callable[[], bool], w
         job = plan.next()
         if job is Pause.DONE:
             return True
-        # Nothing else runs in this process, so there is nothing to wait for.
-        assert isinstance(job, Job)
+        if not isinstance(job, Job):  # nothing else runs in this process, so there is nothing to wait for
+            plan.stuck()
+            continue
         dispatch.ledger.dispatched(job.rows)
         worker.begin(dispatch.work(job))
-        if not _done(plan, job, worker, interrupted):
+        if not _done(plan, job, worker, interrupted) or plan.halted:
             return False
     return False
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from infra.catalogue import MemberRow
 from infra.storage import Home
 from objectives.base import Phase, State
 from objectives.programs.log import LOG
+from search.running.pack import newer
 from search.telling.shown import Exemplars
+
+SCRATCH = ".tune"  # Ray Tune's own files; nothing in them is needed again
+NEWER = newer(Path("checkpoint.pt"))
 
 
 class Leftovers:
@@ -22,8 +27,18 @@ class Leftovers:
 
     def resumed(self, rows: Iterable[MemberRow]) -> None:
         """Hear of the members that an earlier driver has trained. What it could not remove any more is removed."""
+        shutil.rmtree(self.home.storage / self._sweep / SCRATCH, ignore_errors=True)
         for row in rows:
             self._pictured(row)
+            self.half_written(row)
+
+    def half_written(self, row: MemberRow) -> None:
+        """Remove what a killed worker had begun to write for an open member. All files are written beside their places first."""
+        if row.state is None:
+            for file in self.home.member(self._sweep, row.number).glob("*"):
+                if file.is_file() and (file.name.startswith(".") or file.stem == NEWER.stem):
+                    with suppress(OSError):
+                        file.unlink()
 
     def _pictured(self, row: MemberRow) -> None:
         """Of a search few members keep the pictures that all have left, so that thousands of members stay light."""

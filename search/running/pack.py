@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from infra import disk
 from infra.storage import replaced
 from objectives.base import OUT_OF_MEMORY, SPOILED, ClosingRun, HeirRun, Objective, PackedRun, Report, Run, State, out_of_memory
 from search.running.work import Assigned
@@ -49,29 +53,45 @@ class Pack:
 
     def step(self) -> list[Report]:
         """One epoch of every living member."""
-        return [report for numbers in list(self._runs) for report in self._stepped(numbers)]
+        living = set(self.living)
+        return [report for numbers in list(self._runs) if living & set(numbers) for report in self._stepped(numbers)]
 
     def save(self) -> None:
-        """Write the checkpoint and the record of every living member. A record without its checkpoint is ignored."""
+        """Write the checkpoint and the record of every living member. A record without its checkpoint is ignored.
+
+        Both are written beside the earlier ones first. So where a disk takes no more, every member still has a checkpoint.
+        """
         living = self.living
-        for number in living:
-            path = self._paths[number]
-            record = path.with_suffix(".json")
-            path.unlink(missing_ok=True)
-            with replaced(record) as beside:
-                beside.write_text(json.dumps([plain(report) for report in self._told[number]]))
-        for numbers, run in self._runs.items():
-            mine = {number: self._paths[number] for number in numbers if number in living}
-            if len(numbers) > 1 and isinstance(run, PackedRun):
-                run.save_each(mine)
-            else:
-                for path in mine.values():
-                    run.save(path)
+        fresh = {number: newer(self._paths[number]) for number in living}
+        try:
+            self._write(fresh)
+            for number in living:
+                path = self._paths[number]
+                path.unlink(missing_ok=True)
+                _record_of(fresh[number]).replace(_record_of(path))
+                fresh[number].replace(path)
+        finally:
+            for path in fresh.values():
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
+                    _record_of(path).unlink(missing_ok=True)
         for number in living:
             epoch = self._told[number][-1].epoch if self._told[number] else 0
             if epoch in self._heirlooms[number]:
                 with replaced(self._heirlooms[number][epoch]) as copy:
                     shutil.copyfile(self._paths[number], copy)
+
+    def _write(self, paths: Mapping[int, Path]) -> None:
+        for number, path in paths.items():
+            with replaced(_record_of(path)) as beside:
+                beside.write_text(json.dumps([plain(report) for report in self._told[number]]))
+        for numbers, run in self._runs.items():
+            mine = {number: paths[number] for number in numbers if number in paths}
+            if len(numbers) > 1 and isinstance(run, PackedRun):
+                run.save_each(mine)
+            else:
+                for path in mine.values():
+                    run.save(path)
 
     def close(self) -> None:
         """End what trains outside of this process."""
@@ -90,7 +110,13 @@ class Pack:
 
     def _stepped(self, numbers: tuple[int, ...]) -> list[Report]:
         """One epoch of one run. A run in which all members failed at once is taken apart."""
-        found = self._runs[numbers].step()
+        try:
+            found = self._runs[numbers].step()
+        except (Exception, SystemExit) as error:
+            if disk.fault(error, self.places()):
+                raise
+            # What one run raises ends its members, and no others: those may have ended in this very epoch.
+            found = [failure(number, error) for number in numbers if number in self.living]
         reason = found[0].reason if len(numbers) > 1 and found and all(report.state is State.FAILED for report in found) else ""
         if reason and not reason.startswith(SPOILED):
             return self._apart(numbers, reason)
@@ -98,6 +124,10 @@ class Pack:
             self._told[report.number].append(report)
             self._reached[report.number] = max(self._reached[report.number], report.epoch)
         return found
+
+    def places(self) -> list[Path]:
+        """The folder of the members' folders."""
+        return list({path.parent.parent for path in self._paths.values()})
 
     def _begin(self, numbers: Sequence[int]) -> None:
         """Start these members or continue them. Members with checkpoints of the same epoch go on together."""
@@ -222,8 +252,25 @@ def _parts(numbers: Sequence[int], starved: bool) -> list[list[int]]:
     return [list(numbers[:middle]), list(numbers[middle:])] if starved and len(numbers) > 2 else [[number] for number in numbers]
 
 
+def newer(checkpoint: Path) -> Path:
+    """Where a checkpoint is written before it takes the place of the one before."""
+    return checkpoint.with_stem(f"{checkpoint.stem}-new")
+
+
+def _record_of(checkpoint: Path) -> Path:
+    """The record of what a member had reported, beside its checkpoint."""
+    return checkpoint.with_suffix(".json")
+
+
 def _how(parts: Sequence[Sequence[int]]) -> str:
     return "they go on one after another" if all(len(part) == 1 for part in parts) else "they go on in halves"
+
+
+def failure(number: int, error: BaseException) -> Report:
+    """The report of a member that raised an error. Out of memory has a name of its own. The driver knows how far the member had come."""
+    text = f"{type(error).__name__}: {error}"
+    reason = f"{OUT_OF_MEMORY}: {text}" if out_of_memory(error) else text
+    return Report(number, 0, float("nan"), state=State.FAILED, reason=reason[:500], traceback=traceback.format_exc())
 
 
 def plain(report: Report) -> dict[str, Any]:

@@ -21,16 +21,17 @@ from search.asking.study import Study
 from search.choosing import from_members, race
 from search.choosing.answer import Answer, Candidate, Row, SelectionError
 from search.choosing.verdict import with_test
+from search.choosing.words import listed
 from search.running import ranges
 from search.running.division import Division
 from search.running.generations import Generations
-from search.running.ledger import Ledger, why_no_answer
+from search.running.ledger import SHOWN_MEMBERS, Ledger, why_no_answer
 from search.running.new_members import NewMembers
 from search.running.prior import Prior
 from search.running.rounds import Rounds
 from search.running.until import Until
 from search.running.wall import WallTime
-from search.running.work import Prepared, Progress, Reading, Result, Scored, TestRead
+from search.running.work import Prepared, Progress, Reading, Result, Scored, TestRead, Warmed
 from search.spec.keys import Spec
 
 CUT = "the wall time ended the confirmation before its end; `lagrange resume` goes on with it"
@@ -97,6 +98,7 @@ class Plan:
         self.answer: Answer | None = None
         self.answered: Callable[[], object] = lambda: None  # is called when the answer is known, before the test split is read
         self.problem, self.refused = "", False  # why it ended early, and whether that is a mistake in what was asked
+        self.halted = ""  # why it stops with members left: a disk takes no more, and the sweep can go on when that is mended
         self.weights = weights
         self.division = Division(spec, ledger, bundle, workers)
         self._new = NewMembers(spec, space, study, ledger, Prior(spec, space, prior))
@@ -111,7 +113,7 @@ class Plan:
 
     def next(self) -> Job | Pause:
         """A job, or the reason why there is none now."""
-        if self.problem:
+        if self.problem or self.halted:
             return Pause.DONE
         if not self._prepared:
             return self._prepare()
@@ -202,14 +204,19 @@ class Plan:
 
     def heard(self, job: Job, result: Result, stopped: bool = False) -> None:
         """A worker has reported on a job. `stopped` is what `stops` said of this report."""
-        if isinstance(result, Prepared):
+        fault = None if isinstance(result, Warmed) else result.fault
+        if fault is not None and fault.disk:
+            self.halted = fault.words
+        if isinstance(result, Progress):
+            self._progressed(job, result, stopped)
+        elif self.halted:
+            self._in_flight.pop(CHORE, None)
+        elif isinstance(result, Prepared):
             self._prepared_with(result)
         elif isinstance(result, TestRead):
             self._in_flight.pop(CHORE, None)
             assert self.answer is not None
             self.answer = with_test(self.answer, read_scores(self, result.scored), result.error)
-        elif isinstance(result, Progress):
-            self._progressed(job, result, stopped)
 
     def _progressed(self, job: Job, progress: Progress, stopped: bool) -> None:
         ended = self.ledger.record(progress.by_member(job.numbers), progress.seconds, progress.worker, wait=stopped)
@@ -220,6 +227,21 @@ class Plan:
                 self.passed(number)
         if progress.remark:
             self.ledger.note(progress.remark)
+        if progress.done and not stopped and not self.halted:
+            self.left_open(job, progress.fault.words if progress.fault is not None else "")
+
+    def left_open(self, job: Job, why: str = "") -> None:
+        """A job is over. Members of it that nobody has ended are tried again: without this the sweep would wait for them for ever."""
+        if any(number in self._in_flight for number in job.numbers):
+            self.lost(job, why or "it said nothing of how they ended")
+
+    def stuck(self) -> None:
+        """The plan waits, and nothing runs: this is a fault of Lagrange, and it ends the sweep, for it would wait for ever."""
+        waits = sorted({one for one in self._in_flight if one != CHORE})
+        what = f"members {listed(waits, SHOWN_MEMBERS)}" if waits else "the preparation" if not self._prepared else "the test split"
+        self.problem = (
+            f"the sweep waits for {what}, and no worker has them (a fault of Lagrange). Nothing that was trained is lost: resume the sweep."
+        )
 
     def _prepared_with(self, said: Prepared) -> None:
         """Write down facts about the data, or what is wrong with the data."""
@@ -280,6 +302,8 @@ def books(plan: Plan) -> Books:
 
 def ended(plan: Plan, carried_out: bool) -> tuple[str, str]:
     """How a sweep ended (complete, interrupted, failed, or refused by its objective), and why where it has no answer."""
+    if plan.halted:
+        return "interrupted", plan.halted
     if not carried_out or plan.answer is not None:
         return ("complete" if carried_out else "interrupted"), ""
     return ("refused" if plan.refused else "failed"), plan.problem or why_no_answer(plan.ledger.ordered())

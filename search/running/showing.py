@@ -6,8 +6,10 @@ sheets up to there, and trains to the same ones again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
+from infra import disk
 from objectives.base import Report, Run, State
 from objectives.pictures import Sheet, Showing, captioned, drawn, save, write
 from search.running.work import Assigned
@@ -33,13 +35,16 @@ class Shown:
             if report.state in (None, State.COMPLETE):
                 self._draw(number, report.epoch)
 
-    def picture(self, number: int) -> bool:
-        """Write the picture of a member that is complete, large and labelled; False where it has shown nothing."""
+    def picture(self, number: int) -> None:
+        """Write the picture of a member that is complete, large and labelled; what it has shown last, or else what its run shows."""
         one = self._assigned[number]
-        if one.picture is None or (sheet := self._last.get(number)) is None:
-            return False
-        save(drawn(sheet), one.picture)
-        return True
+        if one.picture is not None:
+            with self._remarked(number, "at its end"):
+                sheet = self._last.get(number)
+                if sheet is None:
+                    self._run_of(number).save_picture(number, one.picture)
+                else:
+                    save(drawn(sheet), one.picture)
 
     def remark(self) -> str:
         """What could not be drawn since the last call; empty if there is nothing to say."""
@@ -47,15 +52,23 @@ class Shown:
         return said
 
     def _draw(self, number: int, epoch: int) -> None:
-        """Write one sheet. A picture that fails is a remark: a training does not end for its sake."""
+        """Write one sheet."""
         shown = self._assigned[number].shown
         if shown is None or epoch not in shown.epochs:
             return
-        try:
+        with self._remarked(number, f"after epoch {epoch}"):
             run = self._run_of(number)
             sheet = run.sheet(number) if isinstance(run, Showing) else None
             if sheet is not None:
                 self._last[number] = captioned(sheet, epoch, shown.caption)
                 write(self._last[number], shown.file(epoch))
+
+    @contextmanager
+    def _remarked(self, number: int, when: str) -> Iterator[None]:
+        """A picture that fails is a remark: a training does not end for its sake. But a disk that takes no picture takes no weights."""
+        try:
+            yield
         except Exception as error:
-            self._remarks.append(f"member {number} has no picture after epoch {epoch}: {type(error).__name__}: {error}")
+            if disk.fault(error, [self._assigned[number].checkpoint.parent.parent]):
+                raise
+            self._remarks.append(f"member {number} has no picture {when}: {type(error).__name__}: {error}")

@@ -22,6 +22,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from search.running.dispatch import Dispatch
+from search.running.leftovers import SCRATCH
 from search.running.plan import Job, Kind, Pause, Plan
 from search.running.tune_worker import MemberTrainable
 from search.running.work import Prepared, Result, Warmed
@@ -41,8 +42,9 @@ def carry_out(plan: Plan, dispatch: Dispatch, interrupted: Callable[[], bool]) -
     """Let Ray Tune do what the plan says. Returns False when it was interrupted. One Tune run serves all phases: workers start once."""
     spec, workers = dispatch.spec, dispatch.up.workers
     searcher = PlanSearcher(plan, dispatch, workers)
-    scratch = dispatch.home.storage / dispatch.name / ".tune"
+    scratch = dispatch.home.storage / dispatch.name / SCRATCH
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
+    os.environ["TUNE_FORCE_TRIAL_CLEANUP_S"] = "2"  # by itself Tune waits for ten minutes for a worker that does not end
     os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = str(NEVER_S)  # Tune would write its state of all trials every ten seconds, and nobody reads it
     tuner = tune.Tuner(
         tune.with_resources(MemberTrainable, {"cpu": spec.resources.cpu, "gpu": spec.resources.gpu}),
@@ -99,6 +101,9 @@ class PlanSearcher(_Unsaved, Searcher):  # type: ignore[misc]
         if isinstance(job, Job):
             self._dispatch.ledger.dispatched(job.rows)
             return self._given(trial_id, job, {"work": self._dispatch.work(job)})
+        if not self._open:
+            self.plan.stuck()
+            return str(Searcher.FINISHED)
         if self._to_warm and self._preparing():
             self._to_warm -= 1
             return self._given(trial_id, None, {"work": self._dispatch.warm()})
@@ -179,11 +184,12 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
         self._silence_seconds, self._interrupted = silence_seconds, interrupted
         self._heard: dict[str, float] = {}
         self._killed: dict[str, str] = {}
+        self._left = False  # those who are killed for the end have not died
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Once per turn of Tune's loop, at least ten times a second."""
-        if self._interrupted():
-            raise Interrupted
+        if self._interrupted() or self._searcher.plan.halted:
+            self._leave(trials)
         now = self._now()
         for trial in trials:
             heard = self._heard.get(trial.trial_id)
@@ -193,6 +199,15 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
     def _now(self) -> float:
         """A clock that stands still while the driver waits for its catalogue: it hears of nobody then."""
         return time.monotonic() - self._searcher.plan.ledger.waited_s
+
+    def _leave(self, trials: list[Any]) -> None:
+        """Leave Tune's loop now. A worker in a long epoch would not hear of it before its end, and Tune would wait for it."""
+        self._left = True
+        for trial in trials:
+            actor = trial.temporary_state.ray_actor
+            if actor is not None:
+                ray.kill(actor, no_restart=True)
+        raise Interrupted
 
     def _patience_seconds(self, trial: Any) -> float:
         """How long a trial may be silent."""
@@ -215,12 +230,15 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The trial is no longer watched."""
         self._heard.pop(trial.trial_id, None)
+        job = self._searcher.jobs[trial.trial_id]
+        if job is not None and not self._left and trial.trial_id not in self._searcher.stopped:
+            self._searcher.plan.left_open(job)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The worker process is gone: we ended it (silence), or the kernel did, or its node is gone."""
         self._heard.pop(trial.trial_id, None)
         job = self._searcher.jobs[trial.trial_id]
-        if job is not None:
+        if job is not None and not self._left:
             self._searcher.plan.lost(job, _last_words(trial), self._killed.pop(trial.trial_id, ""))
 
     def _kill(self, trial: Any) -> None:

@@ -17,6 +17,7 @@ from infra import addresses, cluster, shipping, tracking
 from infra.cluster import Cluster
 from infra.errors import InfraError
 from infra.storage import Home
+from search.running import halting
 from search.running.dispatch import Dispatch
 from search.running.plan import Plan
 from search.spec.keys import Spec
@@ -49,8 +50,10 @@ class Where:
         """The workers, until the sweep is over.
 
         Raises:
+            StorageError: a disk takes no new files.
             InfraError: no Ray at the address, none can be started, or more than one worker was asked of this process.
         """
+        halting.refuse_full(self.home)
         if self.address == IN_PROCESS:
             if self.workers not in (None, 1):
                 raise InfraError(f"Members are trained one after another in this process; got workers {self.workers}. Leave workers out.")

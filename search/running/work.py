@@ -129,6 +129,15 @@ Work = Prepare | Warm | Train | ReadTest
 
 
 @dataclass(frozen=True, config=CHECKED)
+class Fault:
+    """What went wrong around a training, and not in it. `disk`: a disk takes no more, so that another try would end in the same way."""
+
+    words: str
+    traceback: str = ""
+    disk: bool = False
+
+
+@dataclass(frozen=True, config=CHECKED)
 class Prepared:
     """Facts for the record, or the reason why the sweep cannot go on. `refused`: the objective names it as the user's mistake."""
 
@@ -136,6 +145,7 @@ class Prepared:
     error: str = ""
     traceback: str = ""
     refused: bool = False
+    fault: Fault | None = None
 
 
 @dataclass(frozen=True, config=CHECKED)
@@ -145,10 +155,14 @@ class Warmed:
 
 @dataclass(frozen=True, config=CHECKED)
 class Progress:
-    """What a pack has reported since the last `Progress`. `seconds`: the time it took. `remark`: news of the pack, if there is any."""
+    """What a pack has reported since the last `Progress`. `seconds`: the time it took. `remark`: news of the pack, if there is any.
+
+    With a `fault` it is done, and members may have no end: they go on from their checkpoints.
+    """
 
     reports: tuple[Report, ...] = ()
     done: bool = False
+    fault: Fault | None = None
     remark: str = ""
     seconds: float = 0.0
     worker: Mapping[str, str | int] = field(default_factory=dict)
@@ -173,6 +187,7 @@ class TestRead:
     scored: tuple[Scored, ...] = ()
     error: str = ""
     traceback: str = ""
+    fault: Fault | None = None
 
 
 Result = Prepared | Warmed | Progress | TestRead

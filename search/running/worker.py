@@ -13,20 +13,23 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from infra import machine
-from objectives.base import OUT_OF_MEMORY, Objective, ObjectiveError, Report, State, out_of_memory
+from infra import disk, machine
+from objectives.base import Objective, ObjectiveError, Report, State
 from objectives.checks.alive import check
 from objectives.checks.device import ACCELERATOR, device_of
 from objectives.checks.pilot import find
 from objectives.registry import load
-from search.running.pack import Pack
+from search.running.pack import Pack, failure
 from search.running.showing import Shown
 from search.running.work import (
     RANGES,
+    Fault,
     Prepare,
     Prepared,
     Progress,
@@ -69,6 +72,7 @@ class Worker:
         """Take over a piece of work. Costly things wait for `step`, where a failure is a result."""
         self.close()
         self._work, self._saved_at = work, time.monotonic()
+        self._kept = set[int]()  # members whose weights are written
 
     def close(self) -> None:
         """Leave the members in training as they are. What runs in a process of its own ends."""
@@ -85,9 +89,11 @@ class Worker:
             return self._chore(work)
         except Exception as error:
             said, told = str(error) or type(error).__name__, traceback.format_exc()
+            full = disk.fault(error, _places(work))
+            fault = Fault(full, told, disk=True) if full else None
             if isinstance(work, ReadTest):
-                return TestRead((), said, told)
-            return Prepared({}, said, told, refused=isinstance(error, ObjectiveError))
+                return TestRead((), said, told, fault)
+            return Prepared({}, said, told, refused=isinstance(error, ObjectiveError), fault=fault)
 
     # Chores -----------------------------------------------------------------------------------------------------------------------------
 
@@ -125,52 +131,125 @@ class Worker:
 
     def _trained(self, work: Train) -> Progress:
         started = time.monotonic()
+        reports: list[Report] = []
+        fault: Fault | None = None
         try:
-            reports = self._reports(work)
+            self._train(work, reports)
+        except Around as error:
+            fault = error.fault
         except (Exception, SystemExit) as error:
-            living = self._pack.living if self._pack else [one.member.number for one in work.assigned]
-            reports, self._pack = [failure(number, error) for number in living], None
+            fault = self._failed(work, reports, error)
+        reports = [report for report in reports if self._is_whole(work, report)]
+        if fault is not None:
+            self.close()
+            # Those that go on from their checkpoints say it again. A rung that is told twice would not judge the second time.
+            ended = {report.number for report in reports if report.state is not None}
+            reports = [report for report in reports if report.number in ended]
         return Progress(
             reports=tuple(reports),
             done=self._pack is None or not self._pack.living,
+            fault=fault,
             remark="; ".join(said for said in (self._pack.remark(), self._shown.remark()) if said) if self._pack else "",
             seconds=time.monotonic() - started,
             worker=self._place,
         )
 
-    def _reports(self, work: Train) -> list[Report]:
-        reports: list[Report] = []
+    def _failed(self, work: Train, reports: list[Report], error: BaseException) -> Fault | None:
+        """What follows from what was raised: the members that live have failed, unless a disk is the reason, or no member lives."""
+        living = self._pack.living if self._pack else [one.member.number for one in work.assigned]
+        told = traceback.format_exc()
+        if full := disk.fault(error, _places(work)):
+            return Fault(full, told, disk=True)
+        reports += [failure(number, error) for number in living]
+        self.close()
+        return None if living else Fault(f"{type(error).__name__}: {error}", told)
+
+    def _is_whole(self, work: Train, report: Report) -> bool:
+        """Whether a report may be told: a member that must leave weights is not complete before they are written."""
+        must = {one.member.number for one in work.assigned if one.weights is not None}
+        return report.state is not State.COMPLETE or report.number not in must or report.number in self._kept
+
+    def _train(self, work: Train, reports: list[Report]) -> None:
+        """Train until the next decision. What the driver is to hear is added to `reports` at once, so that no error takes it away.
+
+        Raises:
+            Around: something failed that is no member's training.
+        """
         if self._pack is None:
-            self._pack = Pack(self._objective(work.setting), work.assigned)
-            reports = self._pack.history()  # the driver may not have heard the reports before the checkpoint
+            with _around("the objective", _places(work)):
+                objective = self._objective(work.setting)
+            self._pack = Pack(objective, work.assigned)
+            reports += self._pack.history()  # the driver may not have heard the reports before the checkpoint
             self._shown = Shown(work.assigned, self._pack.run_of)
             told = {report.number for report in reports}
             self._shown.before(number for number in self._pack.living if number not in told)
             if _at_rung(reports, work):
-                return reports
+                return
         pack, started, at_rung = self._pack, time.monotonic(), False
         while pack.living and not at_rung and time.monotonic() - started <= self._report_seconds:
             news = pack.step()
+            faults = {report.number: full for report in news if (full := _full(report, work)) is not None}
+            reports += [report for report in news if report.number not in faults]
+            if faults:
+                raise Around(next(iter(faults.values())))
             self._shown.after(news)
-            reports += news
+            self._keep(work, news)
             at_rung = _at_rung(news, work)
-        self._keep(work, reports)
         if pack.living and (at_rung or time.monotonic() - self._saved_at > CHECKPOINT_SECONDS):
-            pack.save()
+            with _around("a checkpoint", _places(work)):
+                pack.save()
             self._saved_at = time.monotonic()
-        return reports
 
     def _keep(self, work: Train, reports: Sequence[Report]) -> None:
         """Write weights and a picture, for members that must leave them and that ended well."""
         assert self._pack is not None
         complete = {report.number for report in reports if report.state is State.COMPLETE}
         for one in work.assigned:
-            if one.member.number in complete and one.weights is not None:
-                run = self._pack.run_of(one.member.number)
-                one.weights.parent.mkdir(parents=True, exist_ok=True)
-                run.save_weights(one.member.number, one.weights)
-                if one.picture is not None and not self._shown.picture(one.member.number):
-                    run.save_picture(one.member.number, one.picture)
+            number = one.member.number
+            if number in complete and one.weights is not None:
+                run = self._pack.run_of(number)
+                with _around(f"the weights of member {number}", _places(work)):
+                    one.weights.parent.mkdir(parents=True, exist_ok=True)
+                    run.save_weights(number, one.weights)
+                self._shown.picture(number)
+                self._kept.add(number)
+
+
+class Around(Exception):  # noqa: N818 - it carries the fault
+    """Something failed in the worker that is no member's training."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.words)
+        self.fault = fault
+
+
+@contextmanager
+def _around(what: str, places: Sequence[Path]) -> Iterator[None]:
+    """What is raised here is no member's failure. A library may hide why it could not write, so the places are tried."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        told = traceback.format_exc()
+        full = disk.fault(error, places) or next(filter(None, map(disk.probed, places)), "")
+        words = full or f"{what} could not be made: {type(error).__name__}: {error}"
+        raise Around(Fault(words, told, disk=bool(full))) from error
+
+
+def _full(report: Report, work: Train) -> Fault | None:
+    """The fault, where a member failed because a disk takes no more: it goes on from its checkpoint when there is room."""
+    if report.state is not State.FAILED:
+        return None
+    words = disk.fault_of_words(f"{report.reason}\n{report.traceback}", _places(work))
+    return Fault(words, report.traceback, disk=True) if words else None
+
+
+def _places(work: Work) -> list[Path]:
+    """The folders of a piece of work: that of the sweep's members, and that of what is computed once."""
+    members = [one.checkpoint for one in work.assigned] if isinstance(work, Train) else []
+    members += [one.weights for one in work.readings] if isinstance(work, ReadTest) else []
+    found = list(dict.fromkeys(path.parent.parent for path in members))
+    cache = work.setting.settings.cache
+    return [*found, *([Path(cache)] if cache else [])]
 
 
 def _at_rung(reports: Sequence[Report], work: Train) -> bool:
@@ -196,10 +275,3 @@ def _checked(objective: Objective, searched: Sequence[str]) -> dict[str, str]:
     if dead:
         raise ObjectiveError("\n".join([*dead, "`lagrange check` repeats this; `--set check=false` searches all the same."]))
     return {one.knob: one.message for one in found}
-
-
-def failure(number: int, error: BaseException) -> Report:
-    """The report of a member that raised an error. Out of memory has a name of its own. The driver knows how far the member had come."""
-    text = f"{type(error).__name__}: {error}"
-    reason = f"{OUT_OF_MEMORY}: {text}" if out_of_memory(error) else text
-    return Report(number, 0, float("nan"), state=State.FAILED, reason=reason[:500], traceback=traceback.format_exc())

@@ -137,6 +137,11 @@ class Display:
             self._live.stop()
             self._live = None
 
+    @property
+    def sweep(self) -> str:
+        """The name of the sweep; empty before it has begun."""
+        return str(self._books.info.get("name", ""))
+
     def started(self, info: Mapping[str, Any]) -> None:
         """A sweep begins or goes on."""
         self.close()

@@ -147,6 +147,13 @@ def repair(name: str, catalogue: Catalogue, mirror: Mirror) -> None:
             mirror.end(row)
 
 
+def made_up(name: str, catalogue: Catalogue, mirror: Mirror) -> None:
+    """Say again what a full disk has lost on its way, now that the sweep is over and there may be room."""
+    if mirror.tracker.missed:
+        mirror.tracker.missed = 0
+        repair(name, catalogue, mirror)
+
+
 def attributes(answer: Answer | None) -> dict[str, str]:
     """What an answer says, for whoever keeps a few words beside a sweep."""
     if answer is None:

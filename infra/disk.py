@@ -1,0 +1,140 @@
+"""A disk that takes no more: whether it is why something failed, and the one sentence that says so.
+
+The sentence names the path, how much is free there, how much is needed where that is known, and what to do.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from infra.errors import StorageError
+
+PROBE_BYTES: Final = 256 * 1024
+"""What a place must take before a sweep begins: less than any sweep needs, more than a full disk has."""
+
+_NO_ROOM: Final = {errno.ENOSPC: "no space is left there", errno.EDQUOT: "the quota there is used up"}
+_CLOSED: Final = {
+    errno.EROFS: "it is read-only",
+    errno.EACCES: "it may not be written to",
+    errno.EPERM: "it may not be written to",
+    errno.EIO: "the disk reports an error",
+    errno.ESTALE: "it is not mounted any more",
+}
+_SQLITE: Final = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_READONLY: errno.EROFS, sqlite3.SQLITE_IOERR: errno.EIO}
+# How Python, torch and Rust write an error of the system in words.
+_WORDS: Final = re.compile(
+    r"(?:\[Errno (?P<python>\d+)\]|\(os error (?P<rust>\d+)\)|(?P<text>No space left on device|Disk quota exceeded|Read-only file system))"
+    r"(?:.*?'(?P<path>/[^'\n]*)')?"
+)
+_TEXT: Final = {"No space": errno.ENOSPC, "Disk quo": errno.EDQUOT, "Read-onl": errno.EROFS}
+
+
+def fault(error: BaseException, places: Sequence[Path]) -> str:
+    """The sentence, where a disk is why this error was raised; else nothing.
+
+    No room is always a reason. That a file may not be written is one where the file lies in one of `places`: a program may also ask for a
+    file that is not its own.
+    """
+    for one in _chain(error):
+        number, path = _read(one)
+        inside = path is None or any(path.is_relative_to(place) for place in places)
+        if number in _NO_ROOM or (number in _CLOSED and places and inside):
+            return sentence(number, path if path is not None else places[0] if places else None, getattr(one, "needed", 0))
+    return ""
+
+
+def fault_of_words(text: str, places: Sequence[Path]) -> str:
+    """The same for an error that is known by its words only, such as that of another process."""
+    for found in _WORDS.finditer(text):
+        number = int(found["python"] or found["rust"] or 0) or _TEXT[str(found["text"])[:8]]
+        error = OSError(number, "")
+        error.filename = found["path"]
+        if said := fault(error, places):
+            return said
+    return ""
+
+
+def probed(place: Path, size: int = PROBE_BYTES) -> str:
+    """The sentence, where a folder does not take a file of this size; else nothing. It need not exist. Nothing of the probe stays."""
+    folder = _existing(place)
+    try:
+        handle, name = tempfile.mkstemp(prefix=".lagrange-probe-", dir=folder)
+        try:
+            os.write(handle, bytes(1))
+            if os.write(handle, bytes(size)) < size:
+                raise OSError(errno.ENOSPC, "")
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+            Path(name).unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno in _NO_ROOM or error.errno in _CLOSED:
+            return sentence(error.errno, place, size)
+    return ""
+
+
+def refuse_full(places: Sequence[Path]) -> None:
+    """Raise StorageError where one of these places does not take new files. All that do not are named."""
+    if found := list(dict.fromkeys(filter(None, map(probed, places)))):
+        raise StorageError("; ".join(found))
+
+
+def sentence(number: int, path: Path | None, needed: int = 0) -> str:
+    """What must hold, what was found, and what to do; `number` is an errno, `needed` in bytes where it is known."""
+    room = number in _NO_ROOM
+    why, do = {**_NO_ROOM, **_CLOSED}[number], "make room there" if room else "make it writable or name another place"
+    if path is None:
+        return f"a disk must be writable, but {why}: {do}"
+    parts = []
+    with suppress(OSError):
+        usage = shutil.disk_usage(_existing(path))
+        parts = [f"{size_words(usage.free)} of {size_words(usage.total)} are free"] if room else []
+    parts += [f"at least {size_words(needed)} are needed"] if needed else []
+    return f"{path} must be writable, but {why}{' (' + ', '.join(parts) + ')' if parts else ''}: {do}"
+
+
+def size_words(size: int) -> str:
+    """A size in bytes for people to read."""
+    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if size >= unit:
+            return f"{size / unit:.3g} {name}"
+    return f"{size} bytes"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error, and those from which it was made."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop(0)
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            inner = getattr(one, "orig", None)  # SQLAlchemy keeps the driver's own error there
+            waiting += [inner if isinstance(inner, BaseException) else None, one.__cause__, one.__context__]
+
+
+def _read(error: BaseException) -> tuple[int, Path | None]:
+    """The errno of one error, 0 where it has none, and the file that it names."""
+    if isinstance(error, OSError):
+        named = error.filename if isinstance(error.filename, str | os.PathLike) else None
+        return error.errno or 0, Path(named) if named else None
+    if isinstance(error, sqlite3.Error):
+        return _SQLITE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, 0), None
+    return 0, None
+
+
+def _existing(path: Path) -> Path:
+    """The folder itself, or the nearest one above it that is there."""
+    while not path.is_dir() and path != path.parent:
+        path = path.parent
+    return path

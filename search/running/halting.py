@@ -1,0 +1,42 @@
+"""When a sweep must stop although members are left: a disk takes no more. It says so in one sentence, and it can go on later."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from infra import disk
+from infra.storage import Home
+from infra.tracking import Tracker
+from search.exit_codes import UNREACHABLE
+
+CLOSE_SECONDS = 30.0  # how long MLflow may take for records that it has not been told yet
+HURRIED_SECONDS = 1.0  # the same where somebody waits for the end
+
+
+def places(home: Home) -> list[Path]:
+    """Where a sweep writes: its home with the spool and the cache, the storage of its members, and the folder of temporary files."""
+    return [home.root, home.storage, home.cache, Path(tempfile.gettempdir())]
+
+
+def refuse_full(home: Home) -> None:
+    """Raise StorageError where a sweep could not write. It is called before a worker is started."""
+    disk.refuse_full(places(home))
+
+
+def told(status: str, problem: str) -> str:
+    """How a sweep ended, as its outcome says it: one that is interrupted for a problem cannot go on before that is mended."""
+    return UNREACHABLE if status == "interrupted" and problem else status
+
+
+def closed(tracker: Tracker, interrupted: Callable[[], bool]) -> str:
+    """Wait for MLflow until it has all, or somebody asks for the end. What it lacks then, in words; nothing where it has all."""
+    found = []
+    waiting = threading.Thread(target=lambda: found.append(tracker.close(CLOSE_SECONDS)), name="lagrange-closing", daemon=True)
+    if not interrupted():
+        waiting.start()
+        while waiting.is_alive() and not interrupted():
+            waiting.join(0.1)
+    return str(found[0] if found else tracker.close(HURRIED_SECONDS))

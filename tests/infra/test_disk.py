@@ -1,0 +1,168 @@
+"""Whether a disk is why something failed, and the sentence that says so."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra import disk
+from infra.catalogue import Catalogue, MemberRow, SweepRow
+from infra.errors import InfraError, StorageError
+from infra.storage import replaced
+from infra.tracking.spool import Spool
+from objectives import _files
+
+FULL = [errno.ENOSPC, errno.EDQUOT]
+CLOSED = [errno.EROFS, errno.EACCES, errno.EIO]
+
+
+def error_of(number: int, path: Path) -> OSError:
+    return OSError(number, os.strerror(number), str(path))
+
+
+@pytest.mark.parametrize("number", FULL)
+def test_no_room_is_a_reason_wherever_the_file_lies_and_however_deep_it_is_hidden(number: int, tmp_path: Path) -> None:
+    try:
+        try:
+            raise error_of(number, tmp_path / "file")
+        except OSError as error:
+            raise RuntimeError("a library says it in its own words") from error
+    except RuntimeError as error:
+        said = disk.fault(error, [])
+    assert said.startswith(f"{tmp_path / 'file'} must be writable") and "are free" in said and "make room" in said
+
+
+@pytest.mark.parametrize("number", CLOSED)
+def test_a_file_that_may_not_be_written_is_a_reason_only_in_our_places(number: int, tmp_path: Path) -> None:
+    assert "make it writable" in disk.fault(error_of(number, tmp_path / "a" / "file"), [tmp_path])
+    assert disk.fault(error_of(number, tmp_path / "file"), [tmp_path / "a"]) == ""
+
+
+@given(number=st.sampled_from(sorted(set(errno.errorcode) - {*FULL, *disk._CLOSED})))
+def test_no_other_error_is_a_disks(number: int) -> None:
+    assert disk.fault(error_of(number, Path("/a")), [Path("/")]) == ""
+
+
+def test_how_much_is_needed_is_said_where_it_is_known() -> None:
+    error = error_of(errno.ENOSPC, Path("/a"))
+    error.needed = 4_100_000  # type: ignore[attr-defined]
+    assert "at least 4.1 MB are needed" in disk.fault(error, [])
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("OSError: [Errno 28] No space left on device: '/data/x'", "/data/x"),
+        ("SafetensorError: I/O error: No space left on device (os error 28)", "a disk"),
+        ("Traceback …\nOSError: [Errno 122] Disk quota exceeded: '/q'", "/q"),
+    ],
+)
+def test_the_words_of_another_process_say_it_too(words: str, named: str) -> None:
+    assert disk.fault_of_words(words, []).startswith(named)
+
+
+def test_words_that_say_something_else_say_nothing_of_a_disk() -> None:
+    assert disk.fault_of_words("OSError: [Errno 2] No such file: '/data/x'", [Path("/data")]) == ""
+    assert disk.fault_of_words("ValueError: 28", [Path("/")]) == ""
+
+
+def test_a_sqlite_file_that_takes_no_more_is_a_disks_fault(tmp_path: Path) -> None:
+    """SQLite itself says that it is full: here because of a limit on its pages."""
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'a.db'}")
+    with pytest.raises(sa.exc.OperationalError) as caught, engine.begin() as connection:
+        connection.exec_driver_sql("create table t (x)")
+        connection.exec_driver_sql("pragma max_page_count=2")
+        connection.execute(sa.text("insert into t values (zeroblob(100000))"))
+    assert disk.fault(caught.value, [tmp_path / "a.db"]).startswith(f"{tmp_path / 'a.db'} must be writable, but no space is left")
+
+
+def test_a_catalogue_that_takes_no_more_says_which_file_and_has_an_error_of_its_own(tmp_path: Path) -> None:
+    with Catalogue(f"sqlite:///{tmp_path / 'a.db'}") as catalogue:
+        catalogue.create_sweep(SweepRow("s", {}))
+
+        def small(connection: sqlite3.Connection, *_: object) -> None:
+            connection.execute("pragma max_page_count=1")
+
+        catalogue.close()
+        sa.event.listen(catalogue._database._engine, "connect", small)
+        with pytest.raises(StorageError, match="a.db must be writable, but no space is left"):
+            catalogue.add_members("s", [MemberRow(n, "search", {"l2": 0.1}, 7, arm="x" * 1000) for n in range(200)])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_file_that_did_not_fit_leaves_nothing_and_its_error_has_path_and_number(
+    hidden: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch says `unexpected pos 64 vs 0` where its file did not fit. Then the disk is asked."""
+    path = tmp_path / "folder" / "file"
+    path.parent.mkdir()
+    path.write_text("before")
+    if hidden:
+        monkeypatch.setattr(_files, "_refused", lambda error, folder: errno.ENOSPC)
+    with pytest.raises(OSError, match="No space left") as caught, _files.replaced(path) as beside:
+        beside.write_bytes(bytes(1000))
+        if hidden:
+            raise RuntimeError("unexpected pos 64 vs 0")
+        Path("/dev/full").write_bytes(b"x")
+    assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(path) and caught.value.needed == 1000  # type: ignore[attr-defined]
+    assert [one.name for one in path.parent.iterdir()] == ["file"] and path.read_text() == "before"
+
+
+def test_what_a_writer_raises_on_a_disk_with_room_stays_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="mine"), _files.replaced(tmp_path / "file"):
+        raise ValueError("mine")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_probe_leaves_nothing_and_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    disk.refuse_full([tmp_path, tmp_path / "a" / "b"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_all_places_that_take_nothing_are_named_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(StorageError, match=r"/a must be .*; .*/b must be"):
+        disk.refuse_full([tmp_path / "a", tmp_path / "b"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_record_that_did_not_fit_spoils_no_other_one(tmp_path: Path) -> None:
+    """A disk that is nearly full takes a part of a record, and then says so."""
+
+    class Short:
+        """A file that once takes only seven bytes."""
+
+        def __init__(self, file: object) -> None:
+            self.file, self.short = file, True
+
+        def write(self, data: bytes) -> int:
+            part, self.short = data[:7] if self.short else data, False
+            return int(self.file.write(part))  # type: ignore[attr-defined]
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.file, name)
+
+    spool = Spool(tmp_path / "s.jsonl")
+    spool.append({"n": 1})
+    spool._file = Short(spool._file)
+    with pytest.raises(OSError, match="No space left"):
+        spool.append({"n": 2})
+    spool.append({"n": 3})
+    assert [record["n"] for record in spool.read()[0]] == [1, 3]
+
+
+def test_our_own_files_say_it_as_well(tmp_path: Path) -> None:
+    with pytest.raises((OSError, InfraError)) as caught, replaced(tmp_path / "a"):
+        raise error_of(errno.ENOSPC, tmp_path / "a")
+    assert disk.fault(caught.value, []) and not list(tmp_path.iterdir())

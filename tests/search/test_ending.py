@@ -1,0 +1,92 @@
+"""Ctrl-C and SIGTERM end a command wherever it waits, a second one at once. Each case is a process that would not end by itself."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Sequence
+
+import pytest
+
+from search.cli.shared import INTERRUPTED
+
+ENDLESS = "with recursive c(x) as (select 1 union all select x + 1 from c) select count(*) from c"
+IN_A_LIBRARY = f"import sqlite3; sqlite3.connect(':memory:').execute({ENDLESS!r})"  # no handler of Python's runs meanwhile
+IN_PYTHON = "threading.Event().wait()"
+DEAF = "signal.signal(signal.SIGTERM, lambda *_: print('heard', flush=True))"
+
+
+def ended(body: str, signals: Sequence[int], grace_s: float = 0.2) -> tuple[int, str]:
+    """The exit code and the last words of a process that does `body`, and gets these signals: the next one when it has heard the one before."""
+    script = f"""
+        import signal, sys, threading
+        from search.cli.ending import in_time
+        from search.cli.shared import INTERRUPTED
+        try:
+            with in_time(lambda: "nothing is lost", {grace_s}):
+                print("heard", flush=True)
+                {body}
+        except KeyboardInterrupt:
+            print("by itself", flush=True)
+            sys.exit(INTERRUPTED)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        for number in signals:
+            assert process.stdout.readline() == "heard\n"
+            process.send_signal(number)
+        out, _ = process.communicate(timeout=300)
+    return process.returncode, out.replace("heard", "").strip()
+
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_waiting_in_python_ends_by_itself(number: int) -> None:
+    assert ended(IN_PYTHON, [number], grace_s=10_000.0) == (INTERRUPTED, "by itself")
+
+
+def test_a_library_that_does_not_return_is_ended_after_a_while() -> None:
+    assert ended(IN_A_LIBRARY, [signal.SIGTERM]) == (INTERRUPTED, "nothing is lost")
+
+
+def test_so_is_what_hears_the_signal_and_goes_on() -> None:
+    assert ended(f"{DEAF}; {IN_PYTHON}", [signal.SIGTERM]) == (INTERRUPTED, "nothing is lost")
+
+
+def test_a_second_signal_ends_it_at_once() -> None:
+    """The grace is longer than anybody waits for this test."""
+    assert ended(f"{DEAF}; {IN_PYTHON}", [signal.SIGTERM] * 2, grace_s=10_000.0)[0] == INTERRUPTED
+
+
+def test_what_ends_in_time_is_left_alone_and_the_handlers_are_as_before() -> None:
+    script = """
+        import signal, socket
+        from search.cli.ending import in_time
+        before = signal.getsignal(signal.SIGTERM)
+        with in_time(lambda: "nothing is lost"):
+            pass
+        assert signal.getsignal(signal.SIGTERM) is before and signal.set_wakeup_fd(-1) == -1
+    """
+    assert subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False, timeout=300).returncode == 0
+
+
+def test_a_thread_that_is_not_the_first_may_use_it() -> None:
+    """A command may be called from a thread, which can listen to no signal."""
+    script = """
+        import threading
+        from search.cli.ending import in_time
+        done = []
+        def work():
+            with in_time(lambda: ""):
+                done.append(1)
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert done == [1]
+    """
+    assert subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False, timeout=300).returncode == 0
