@@ -6,15 +6,13 @@ import contextlib
 import importlib
 import logging
 import os
-import secrets
-import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from infra import private
 from infra.errors import InfraError
 from infra.machine import cores
 
@@ -130,13 +128,7 @@ def quiet_environment(*, local: bool) -> None:
     }
     for name, value in settings.items():
         os.environ.setdefault(name, value)
-    # Ray reads the mode when it is imported; a process that imported it before us keeps the mode it has.
-    if local and "RAY_AUTH_MODE" not in os.environ and "ray" not in sys.modules:
-        # Ray listens on every interface; a token of this process's own keeps others out and the user's home folder untouched.
-        token = Path(tempfile.mkdtemp(prefix="lagrange-")) / "token"
-        token.write_text(secrets.token_hex(32))
-        token.chmod(0o600)
-        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token))
+    private.shut(local=local)
     for name in ("ray", "ray.tune", "ray.data", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
