@@ -128,7 +128,8 @@ def quiet_environment(*, local: bool) -> None:
     }
     for name, value in settings.items():
         os.environ.setdefault(name, value)
-    private.shut(local=local)
+    if local:
+        private.token()
     for name in ("ray", "ray.tune", "ray.data", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
@@ -149,7 +150,8 @@ def _start(ray: Any, address: str | None, workers: int | None, cpu: float, gpu: 
     count = workers or max(1, int(cores() // max(cpu, 1e-9)))
     # More workers than cores is the user's choice: Ray is told of as many CPUs as they need.
     try:
-        ray.init(num_cpus=max(1, round(count * cpu + 0.499)), include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **common)
+        with private.on_loopback():
+            ray.init(num_cpus=max(1, round(count * cpu + 0.499)), include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **common)
     except Exception as error:  # Ray raises bare ones, of a start that took too long too
         ray.shutdown()
         reason = str(error).partition("\n")[0]

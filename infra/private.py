@@ -8,8 +8,10 @@ import secrets
 import shutil
 import sys
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -18,25 +20,37 @@ PREFIX = "lagrange-token-"
 _CLUSTERS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
-def shut(*, local: bool) -> None:
-    """Settings of Ray for a local one, or for one on other machines. Call it before Ray starts, each time.
+@contextmanager
+def on_loopback() -> Iterator[None]:
+    """Inside, a Ray that this process starts has the address 127.0.0.1, and all of its ports are bound to that. Ray must be imported."""
+    constants: Any = sys.modules["ray._private.ray_constants"]
+    known, said = constants.ENABLE_RAY_CLUSTER, os.environ.get(_CLUSTERS)
+    # Ray's processes read the variable, and this one the constant. Afterwards others may start, or join, a cluster from here.
+    os.environ[_CLUSTERS], constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = known
+        os.environ.pop(_CLUSTERS)
+        if said is not None:
+            os.environ[_CLUSTERS] = said
 
-    A local Ray listens on 127.0.0.1 and asks every client for a token, because other users of the machine reach that, too. The token's file
-    lies in a folder that only this user reads. It is removed when this process ends; one that was killed leaves it to the next.
+
+def token() -> None:
+    """Let the Ray that this process starts ask every client for a token, for other users of the machine reach its ports, too.
+
+    The file lies in a folder that only this user reads. It is removed when this process ends; one that was killed leaves it to the next.
     """
-    os.environ[_CLUSTERS] = "0" if local else "1"
-    with suppress(KeyError, AttributeError):  # a Ray that was imported before has read the switch
-        sys.modules["ray._private.ray_constants"].ENABLE_RAY_CLUSTER = not local  # type: ignore[attr-defined]
     # Ray reads the mode when it is imported; a process that imported it before us keeps the mode it has.
-    if not local or "RAY_AUTH_MODE" in os.environ or "ray" in sys.modules:
+    if "RAY_AUTH_MODE" in os.environ or "ray" in sys.modules:
         return
     remove_left()
     folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
     atexit.register(_remove, folder, os.getpid())
-    token = folder / "token"
-    token.touch(mode=0o600)
-    token.write_text(secrets.token_hex(32))
-    os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token))
+    file = folder / "token"
+    file.touch(mode=0o600)
+    file.write_text(secrets.token_hex(32))
+    os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(file))
 
 
 def _remove(folder: Path, process: int) -> None:
