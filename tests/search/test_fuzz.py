@@ -45,7 +45,6 @@ WORDS = [
     "none",
     "off",
     "low",
-    "high",
     "name",
     "choices",
 ]
@@ -126,8 +125,39 @@ def test_a_spec_is_resolved_or_its_faults_are_said(folder: Path, given: dict[str
     assert list(folder.iterdir()) == []
 
 
-COMMANDS = ["sweep", "show", "ls", "best", "resume", "report", "compare", "rm", "export", "knobs", "models", "metrics", "samplers", "convert", "register"]
-OPTIONS = ["--home", "--trials", "--set", "--name", "--json", "--arm", "--all", "-o", "--until", "--prior", "--dry-run", "--from", "--to", "--yes", "--seed", "--sampler", "--", "-h"]
+COMMANDS = [
+    "sweep",
+    "show",
+    "ls",
+    "best",
+    "resume",
+    "report",
+    "compare",
+    "rm",
+    "export",
+    "knobs",
+    "models",
+    "samplers",
+    "convert",
+    "register",
+]
+OPTIONS = [
+    "--home",
+    "--trials",
+    "--set",
+    "--name",
+    "--json",
+    "--arm",
+    "--all",
+    "-o",
+    "--until",
+    "--prior",
+    "--from",
+    "--to",
+    "--yes",
+    "--",
+    "-h",
+]
 LINES = st.tuples(
     st.sampled_from(COMMANDS),
     st.lists(st.sampled_from([*OPTIONS, "toy", "s", "s/1", "l2", "tpe", "seed=1", "search={}"]) | st.text(max_size=8), max_size=5),
