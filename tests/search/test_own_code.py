@@ -12,12 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from infra.catalogue import Catalogue
 from infra.storage import Home
 from objectives import own_code, registry
 from objectives.base import ObjectiveError
 from search.cli import app
 from search.errors import SpecError
+from search.running.where import IN_PROCESS
 from search.spec.reading import read
+from search.sweep import run
 
 MINE = """
 import sys
@@ -206,13 +209,18 @@ def test_the_option_forbids_it_too_and_forbids_nothing_of_ours(folder: Path, mon
 
 
 def test_to_look_at_a_sweep_imports_nothing_that_its_row_names(folder: Path) -> None:
-    """A row may have been written by somebody else."""
-    from search.cli.shared import usual
-
-    assert usual(f"{folder}/hostile_mine.py:train") == {}
-    assert usual("hostile_mine:Mine") == {}
-    assert "hostile_mine" not in sys.modules
-    assert "beta" in usual("vae")
+    """A row may have been written by somebody else, who also wrote the file that it names."""
+    home = Home.open(folder / "home")
+    small = {"search": {"l2": {}}, "budget": {"trials": 4, "epochs": 2}, "confirm": {"configs": 2, "seeds": 2}}
+    outcome = run({"objective": "toy", **small}, name="s", home=home, address=IN_PROCESS, tracking=False)
+    assert outcome.status == "complete"
+    for name in ("hostile_mine:Mine", f"{folder}/hostile_mine.py:Mine"):
+        with Catalogue(home.catalogue_url) as catalogue:
+            catalogue.update_sweep("s", objective=name, spec={**catalogue.sweep("s").spec, "objective": name})
+        for command in (["ls"], ["show", "s"], ["show", "s/1"], ["best"], ["report", "s"], ["compare", "s", "s"]):
+            found = CliRunner().invoke(app, [*command, "--home", str(home.root)])
+            assert "IMPORTED" not in found.output and "hostile_mine" not in sys.modules, command
+            assert "fault of Lagrange" not in found.output, found.output
 
 
 TEXT = st.text(max_size=40)
