@@ -73,10 +73,11 @@ if [[ -z $stopped ]]; then
   lagrange sweep "$spec" --name "$name" --resume --address "$address:$port" --plain "$@" &
   driver=$!
   wait "$driver" || status=$?
-  while kill -0 "$driver" 2>/dev/null; do  # TERM interrupted the waiting; the driver is writing down where it is
+  if [[ -n $stopped ]]; then  # TERM interrupted the waiting; the driver is writing down where it is
+    while kill -0 "$driver" 2>/dev/null; do wait "$driver" || true; done
     status=0
     wait "$driver" || status=$?
-  done
+  fi
 else
   status=130
 fi
