@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -43,6 +42,16 @@ for _ in range(int(said["ntasks"]) - 1):
     subprocess.run(command, check=True)
 os.execvp(command[0], command)
 """
+# sbatch runs the script at once, in its own place, with the variables that Slurm sets by its #SBATCH lines.
+SBATCH = """#!/usr/bin/env python3
+import json, os, re, sys
+with open(os.environ["RECORD"], "a") as file:
+    file.write(json.dumps({"sbatch": sys.argv[1:]}) + "\\n")
+asked = dict(re.findall(r"^#SBATCH --([\\w-]+)=(\\S+)", open(sys.argv[1]).read(), re.MULTILINE))
+assert asked["nodes"] == "2" and asked["signal"].startswith("B:TERM@"), asked
+os.environ.update(SLURM_JOB_NODELIST="[one,two]", SLURM_JOB_NUM_NODES=asked["nodes"], SLURM_CPUS_PER_TASK="1")
+os.execvp("bash", ["bash", *sys.argv[1:]])
+"""
 SCONTROL = """#!/usr/bin/env python3
 import json, os, sys
 with open(os.environ["RECORD"], "a") as file:
@@ -54,23 +63,19 @@ if sys.argv[1:3] == ["show", "hostnames"]:
 
 @dataclass
 class Job:
-    """A job of Slurm: the batch script with the variables that Slurm would set, by its #SBATCH lines."""
+    """A job of Slurm."""
 
     here: Path
     number: int
 
     @property
     def environment(self) -> dict[str, str]:
-        asked = dict(re.findall(r"^#SBATCH --([\w-]+)=(\S+)", SCRIPT.read_text(), re.MULTILINE))
         own = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "SLURM_", "LAGRANGE_"))}
         return {
             **own,
             "PATH": f"{self.here / 'bin'}:{os.environ['PATH']}",
             "RECORD": str(self.record),
             "SLURM_JOB_ID": str(self.number),
-            "SLURM_JOB_NODELIST": "[one,two]",
-            "SLURM_JOB_NUM_NODES": asked["nodes"],
-            "SLURM_CPUS_PER_TASK": "1",
             "VENV": str(Path(sys.executable).parents[1]),
             "LAGRANGE_DEPLOY": str(DEPLOY),
             "PYTHONPATH": str(DEPLOY.parents[1]),
@@ -87,7 +92,7 @@ class Job:
 
     def start(self) -> subprocess.Popen[bytes]:
         with (self.here / "out.log").open("ab") as log:
-            command = ["bash", str(SCRIPT), "spec.yaml", "night"]
+            command = ["sbatch", str(SCRIPT), "spec.yaml", "night"]
             return subprocess.Popen(command, cwd=self.here, env=self.environment, stdout=log, stderr=log, start_new_session=True)
 
     def called(self, name: str) -> list[list[str]]:
@@ -99,7 +104,7 @@ def job() -> Iterator[Job]:
     here = Path(tempfile.mkdtemp(prefix="slurm-"))  # pytest's own names are too long
     (here / "bin").mkdir()
     (here / "spec.yaml").write_text(SPEC)
-    for name, text in (("srun", SRUN), ("scontrol", SCONTROL)):
+    for name, text in (("sbatch", SBATCH), ("srun", SRUN), ("scontrol", SCONTROL)):
         path = here / "bin" / name
         path.write_text(text.replace("/usr/bin/env python3", sys.executable))
         path.chmod(0o755)
