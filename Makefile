@@ -14,7 +14,7 @@ PYTEST = $(BIN)/python tests/cpu_seconds.py --name 'make $@' $(BIN)/python -m py
 # Installs once; again only when what is to be installed changes.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,postgresql,lightning,onnx]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,postgresql,server,lightning,onnx]'
 	touch $@
 
 # What only the documentation needs. A sweep does without.

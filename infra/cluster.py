@@ -6,16 +6,13 @@ import contextlib
 import importlib
 import logging
 import os
-import secrets
-import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from infra import addresses
+from infra import addresses, private
 from infra.errors import InfraError
 from infra.machine import cores
 
@@ -131,13 +128,8 @@ def quiet_environment(*, local: bool) -> None:
     }
     for name, value in settings.items():
         os.environ.setdefault(name, value)
-    # Ray reads the mode when it is imported; a process that imported it before us keeps the mode it has.
-    if local and "RAY_AUTH_MODE" not in os.environ and "ray" not in sys.modules:
-        # Ray listens on every interface; a token of this process's own keeps others out and the user's home folder untouched.
-        token = Path(tempfile.mkdtemp(prefix="lagrange-")) / "token"
-        token.write_text(secrets.token_hex(32))
-        token.chmod(0o600)
-        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token))
+    if local:
+        private.token()
     for name in ("ray", "ray.tune", "ray.data", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
@@ -160,13 +152,14 @@ def _start(ray: Any, address: str | None, workers: int | None, cpu: float, gpu: 
     # More workers than cores is the user's choice: Ray is told of as many CPUs as they need.
     try:
         # `local`: else RAY_ADDRESS, or what `ray start` has left in its folder, would name another Ray.
-        ray.init(
-            address="local",
-            num_cpus=max(1, round(count * cpu + 0.499)),
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            **common,
-        )
+        with private.on_loopback():
+            ray.init(
+                address="local",
+                num_cpus=max(1, round(count * cpu + 0.499)),
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                **common,
+            )
     except Exception as error:  # Ray raises bare ones, of a start that took too long too
         ray.shutdown()
         reason = str(error).partition("\n")[0]

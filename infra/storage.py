@@ -22,7 +22,8 @@ from infra.errors import InfraError
 MASK = "***"
 
 _SQLITE = re.compile(r"sqlite(?:\+\w+)?:///(?P<path>[^?]+)(?:\?.*)?")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?")
+_DEVICE = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)  # Windows has devices of these names in every folder
 # User info of http(s) ends at the first slash; a token may stand where a user name would, so all of it is masked. "host:8080/…@" is a port.
 _HTTP = re.compile(r"(?P<scheme>\bhttps?://)(?P<info>(?!\S*?://)(?:[^\s/?#@:]*:(?!\d{1,5}[/?#])\S*|[^\s/?#]*))@", re.IGNORECASE)
 # Databases accept any character in a password, "/" and "@" included: everything up to the last "@" of the word is masked.
@@ -63,11 +64,12 @@ def strip_passwords(value: Any) -> Any:
 
 def sweep_name(name: str) -> str:
     """`name`, if it can be a folder everywhere; raises InfraError otherwise."""
-    if _NAME.fullmatch(name):
+    if _NAME.fullmatch(name) and not _DEVICE.fullmatch(name):
         return name
+    given = repr(name if len(name) <= 120 else name[:120] + "…")
     raise InfraError(
-        f"A sweep's name starts with a letter or digit and holds only letters, digits, '.', '_' and '-' (at most 100); got {name!r}. "
-        "Choose another name."
+        f"A sweep's name starts with a letter or digit and holds only letters, digits, '.', '_' and '-' (at most 100). It does not end "
+        f"in '.' and is no device of Windows (con, nul, …); got {given}. Choose another name."
     )
 
 

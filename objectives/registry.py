@@ -8,12 +8,25 @@ import importlib.util
 import pkgutil
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from objectives.base import Objective, ObjectiveError
 from objectives.guests import guest
+from objectives.own_code import (
+    Seen,
+    defined,
+    file_of,
+    looking,
+    of_optuna,
+    only_looked_at,
+    permitted,
+    refuse_if_forbidden,
+    seen,
+    shortened,
+)
+
+__all__ = ["looking", "of_optuna", "only_looked_at", "shortened"]  # for who has no door to `own_code`
 
 # The folder of each kind of extension.
 PACKAGES = {
@@ -58,6 +71,7 @@ def load(name: str, program: Mapping[str, Any] | None = None) -> type[Objective]
     if first in known:
         file: Any = importlib.import_module(f"{PACKAGES['objective']}.{first}")
         if hasattr(file, "program"):
+            refuse_if_forbidden("a command")
             return file.program(program)  # type: ignore[no-any-return]
         if hasattr(file, "objective"):
             return file.objective(rest)  # type: ignore[no-any-return]
@@ -78,8 +92,10 @@ def attribute(kind: str, name: str, called: bool = True) -> Any:
     """The object that a user's `package.module:attribute` or `folder/file.py:attribute` names; callable, unless `called` is False.
 
     Raises:
-        ObjectiveError: the module cannot be imported, ends the program or does not end by itself, or has no such attribute.
+        ObjectiveError: it is not the user's own (`own_code.py`), the module cannot be imported, ends the program or does not end by itself,
+            or has no such attribute.
     """
+    permitted(kind, name)
     module_name, _, wanted = name.partition(":")
     with guest(f"{kind} {name!r}", "while its module is imported"):
         module = _module(kind, name, module_name)
@@ -87,6 +103,20 @@ def attribute(kind: str, name: str, called: bool = True) -> Any:
     if found is None or not (callable(found) or not called):
         known = [key for key, value in vars(module).items() if (callable(value) or not called) and not key.startswith("_")]
         raise ObjectiveError(unknown(f"{kind} {name!r}: a name in {module_name}", wanted, known))
+    defined(kind, name, found)
+    return found
+
+
+def looked_at(kind: str, name: str) -> Seen:
+    """What is known of `package.module:name` without importing or calling anything.
+
+    Raises:
+        ObjectiveError: it is not the user's own, there is no such module or name, or the source is no Python.
+    """
+    found = seen(kind, name)
+    module, _, wanted = name.partition(":")
+    if wanted not in found.names and not found.everything:
+        raise ObjectiveError(unknown(f"{kind} {name!r}: a name in {module}", wanted, [one for one in found.names if one[0] != "_"]))
     return found
 
 
@@ -106,10 +136,7 @@ def _module(kind: str, name: str, wanted: str) -> ModuleType:
 
 def _file(kind: str, name: str, wanted: str) -> ModuleType:
     """A user's file as a module. It finds the files beside it, as when it is run."""
-    places = [Path(wanted), *(Path(place or ".") / wanted for place in sys.path)]
-    path = next((place.resolve() for place in places if place.is_file()), None)
-    if path is None:
-        raise ObjectiveError(f"{kind} {name!r}: the file {wanted} must exist; it does not. The current folder is {Path.cwd()}.")
+    path = file_of(kind, name, wanted)
     known = next((one for one in list(sys.modules.values()) if getattr(one, "__file__", None) == str(path)), None)
     if known is not None and known.__name__ != "__main__":
         return known
@@ -137,6 +164,7 @@ def _declared(name: str) -> Any:
     file, colon, _ = name.partition(":")
     if colon:
         return attribute("objective", name)
+    permitted("objective", name)
     with guest(f"objective {name!r}", "while its file is imported"):
         module = _module("objective", name, file)
     found = {key: value for key, value in vars(module).items() if hasattr(value, "as_objective")}

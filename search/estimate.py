@@ -21,6 +21,7 @@ from infra import machine
 from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.storage import Home
 from objectives.base import Phase, State
+from objectives.registry import looking
 from search.asking.space import Space
 from search.choosing.arms import CONFIDENCE, t_quantile
 from search.choosing.from_members import between_planned, error_of, planned, seeds_asked
@@ -179,10 +180,15 @@ def _here(facts: Mapping[str, Any]) -> bool:
 
 
 def dry_run(spec: Spec, *, home: Home | None = None, workers: int | None = None, past: Past | None = None) -> DryRun:
-    """The plan of a sweep and a time estimate: from members of the same kind in the catalogue, else from a training here and now."""
+    """The plan of a sweep and a time estimate: from members of the same kind in the catalogue, else from a training here and now.
+
+    The time is NaN where nothing is known and code of the user's would have to be called, but is only looked at.
+    """
     home = home or Home.open()
     past = past or Past.at(spec, home)
     cost, basis = past.cost, past.basis
+    if cost is None and _uncalled(spec):
+        return _counted(spec, past, workers or _workers(spec))
     if cost is None:
         cost, basis = _trained_now(spec, home), "what was trained here and now"
         basis += f"; the {past.elsewhere} members of this kind were trained on other machines" if past.elsewhere else ""
@@ -209,7 +215,7 @@ def _with_time(plan: DryRun, cost: Cost, basis: str) -> DryRun:
     if plan.spec.budget.wall_minutes is not None:
         one = cost.seconds(1, expected / max(members, 1), 1) - cost.overhead
         left = max(0.0, 60 * plan.spec.budget.wall_minutes - cost.overhead)
-        room = int(plan.workers * left / one) if one > 0 else members
+        room = int(plan.workers * left / one) if one > 0 else members  # no limit either where the time is not known
         fits = room if room < members else None
     return replace(plan, estimate_seconds=cost.seconds(members, expected, plan.workers), basis=basis, fits=fits)
 
@@ -244,10 +250,12 @@ def budgets(spec: Spec, *, home: Home | None = None, workers: int | None = None)
     past = Past.at(spec, home)
     noise = 1.0 if past.noise is None else past.noise
     unit = "sd of one training" if past.noise is None else spec.score_name or "the score"
-    if past.cost is None:
-        cost, basis = _trained_now(spec, home), "what was trained here and now"
-    else:
+    if past.cost is not None:
         cost, basis = past.cost, past.basis
+    elif _uncalled(spec):
+        cost, basis = Cost(math.nan, math.nan, 0.0), ""
+    else:
+        cost, basis = _trained_now(spec, home), "what was trained here and now"
     found = []
     for factor in (0.5, 1, 2):
         trials, seeds = max(MIN_TRIALS, round(factor * spec.budget.trials)), max(2, round(factor * spec.confirm.seeds))
@@ -300,6 +308,11 @@ def _lambda_said(goal: Goal, past: Past) -> str:
         return f"{goal.text}: not known beforehand; {most}"
     length, trials = statistics.median(one[0] for one in before), round(statistics.median(one[1] for one in before))
     return f"{goal.text}: earlier sweeps of this kind came to {number(length)} with {trials} trials; {most}"
+
+
+def _uncalled(spec: Spec) -> bool:
+    """Whether to train now would call code of the user's, which is only to be looked at."""
+    return looking() and spec.own
 
 
 def _trained_now(spec: Spec, home: Home) -> Cost:

@@ -87,6 +87,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     # The options go from here to the workers of pytest-xdist, which must all draw the same rows.
+    if config.option.whole_tables:
+        os.environ["LAGRANGE_WHOLE_TABLES"] = "1"  # how many examples hypothesis draws is said where a module is imported
     if config.option.sample_seed is None:
         config.option.sample_seed = datetime.now(UTC).date().toordinal()
 

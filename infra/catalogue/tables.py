@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from infra.catalogue.plain import decode, encode
+from infra.errors import InfraError
 from infra.storage import strip_password, strip_passwords
 
 STATUSES: Final = ("running", "complete", "interrupted", "failed")
@@ -21,16 +22,34 @@ STATES: Final = ("complete", "stopped", "diverged", "collapsed", "failed", "pree
 
 
 class _Plain(sa.types.TypeDecorator[Any]):
-    """Plain data as JSON text, without passwords."""
+    """Plain data of one kind, a mapping or a list, as JSON text, without passwords."""
 
     impl = sa.Text
     cache_ok = True
+
+    def __init__(self, kind: type) -> None:
+        super().__init__()
+        self.kind = kind
 
     def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str | None:
         return None if value is None else encode(strip_passwords(value)).replace("\\u0000", "\\ufffd")
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
-        return None if value is None else decode(value)
+        if value is None:
+            return None
+        try:
+            found = decode(value)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise self._damaged(value) from error
+        if not isinstance(found, self.kind):
+            raise self._damaged(value)
+        return found
+
+    def _damaged(self, value: Any) -> InfraError:
+        held = repr(value if len(str(value)) <= 60 else f"{str(value)[:60]}…")
+        return InfraError(
+            f"A row of the catalogue must hold a {self.kind.__name__} in JSON; one holds {held}. Put back a copy of the database."
+        )
 
 
 class _Text(sa.types.TypeDecorator[str]):
@@ -81,7 +100,7 @@ class _Utc(sa.types.TypeDecorator[datetime]):
 class Base(DeclarativeBase):
     """What all tables have in common: which type a column has for a Python type."""
 
-    type_annotation_map = {str: _Text, float: _Real, datetime: _Utc, dict[str, Any]: _Plain, list[Any]: _Plain}  # noqa: RUF012
+    type_annotation_map = {str: _Text, float: _Real, datetime: _Utc, dict[str, Any]: _Plain(dict), list[Any]: _Plain(list)}  # noqa: RUF012
 
 
 class _Sweep(Base):

@@ -1,7 +1,8 @@
 #!/bin/bash
-# One sweep on several nodes: sbatch infra/deploy/slurm.sh spec.yaml [more options of `lagrange sweep`]
-# To go on after a kill or a time limit: LAGRANGE_COMMAND=resume sbatch infra/deploy/slurm.sh <name>
+# One sweep on several nodes of Slurm:  sbatch infra/deploy/slurm.sh spec.yaml NAME [more options of `lagrange sweep`]
+# The same command starts the sweep, and goes on with it: after a kill, a lost node, the time limit or a preemption, by hand or by requeue.
 # The current folder must be shared by the nodes, and hold the virtual environment in .venv (or set VENV).
+# Addresses with passwords belong into a file that only you can read, named by LAGRANGE_ENVIRONMENT_FILE; nothing is passed on a command line.
 #SBATCH --job-name=lagrange
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -9,39 +10,81 @@
 #SBATCH --mem=32G
 #SBATCH --time=04:00:00
 #SBATCH --signal=B:TERM@120
+#SBATCH --requeue
+#SBATCH --open-mode=append
 # With GPUs: add  #SBATCH --gpus-per-node=1  and set resources.gpu in the spec.
 set -euo pipefail
-: "${1:?usage: sbatch slurm.sh spec.yaml}"
+if [[ $# -lt 2 ]]; then
+  echo "usage: sbatch slurm.sh spec.yaml NAME [more options of lagrange sweep]" >&2
+  exit 2
+fi
+spec=$1 name=$2
+shift 2
 
+# shellcheck disable=SC1091  # the user's own environment
 source "${VENV:-.venv}/bin/activate"
-export LAGRANGE_STORAGE="${LAGRANGE_STORAGE:-$PWD/mlflow_runs/members}"
+here=$PWD
+job=$SLURM_JOB_ID
+export LAGRANGE_STORAGE="${LAGRANGE_STORAGE:-$here/mlflow_runs/members}"
 export RAY_USAGE_STATS_ENABLED=0
+# Ray writes down the latest cluster of a node in its folder, and everything later on this node would take that for its own. So this job
+# has a folder of its own on each node, which is removed at the end. Its name is short, because sockets lie in it.
+export RAY_TMPDIR="${LAGRANGE_RAY_TMP:-/tmp}/lr-$job"
 # Without a token anybody on the network can run code in your name. Every process needs the same two variables.
-export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$PWD/.ray-token-$SLURM_JOB_ID"
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$here/.ray-token-$job"
 (umask 077 && python -c 'import secrets; print(secrets.token_hex(32), end="")' > "$RAY_AUTH_TOKEN_PATH")
+
+started=() driver=""
+on_nodes() { srun --overlap --nodes="$1" --ntasks="$1" --ntasks-per-node=1 --nodelist="$2" "${@:3}"; }
+
+clean_up() {
+  trap - EXIT
+  if ((${#started[@]})); then
+    kill "${started[@]}" 2>/dev/null || true
+    wait "${started[@]}" 2>/dev/null || true
+  fi
+  on_nodes "$SLURM_JOB_NUM_NODES" "$SLURM_JOB_NODELIST" rm -rf "$RAY_TMPDIR" || true
+  rm -f "$RAY_AUTH_TOKEN_PATH"
+}
+trap clean_up EXIT
+# Two minutes before the time limit, and at a preemption, Slurm sends TERM: the sweep stops cleanly.
+stopped=""
+trap 'stopped=yes; if [[ -n $driver ]]; then kill -TERM "$driver" 2>/dev/null || true; fi' TERM
 
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head=${nodes[0]}
-address=$(srun --nodes=1 --ntasks=1 -w "$head" hostname -I | awk '{print $1}')
-port=$((20000 + SLURM_JOB_ID % 20000))
+on_nodes "$SLURM_JOB_NUM_NODES" "$SLURM_JOB_NODELIST" mkdir -p -m 700 "$RAY_TMPDIR"
+address=$(on_nodes 1 "$head" hostname -I | awk '{print $1}')
+port=$((20000 + job % 20000))
+cpus=${SLURM_CPUS_PER_TASK:-1}
 
-srun --overlap --nodes=1 --ntasks=1 -w "$head" ray start --head --node-ip-address="$address" --port="$port" \
-  --num-cpus="$SLURM_CPUS_PER_TASK" --include-dashboard=false --block &
-started=($!)
-sleep 15
+on_nodes 1 "$head" ray start --head --node-ip-address="$address" --port="$port" --num-cpus="$cpus" --include-dashboard=false \
+  --disable-usage-stats --block &
+started+=($!)
+python "${LAGRANGE_DEPLOY:-infra/deploy}/nodes.py" "$address:$port" 1 "${LAGRANGE_WAIT_SECONDS:-300}"
 for node in "${nodes[@]:1}"; do
-  srun --overlap --nodes=1 --ntasks=1 -w "$node" ray start --address="$address:$port" --num-cpus="$SLURM_CPUS_PER_TASK" --block &
+  on_nodes 1 "$node" ray start --address="$address:$port" --num-cpus="$cpus" --disable-usage-stats --block &
   started+=($!)
 done
-sleep 10
+python "${LAGRANGE_DEPLOY:-infra/deploy}/nodes.py" "$address:$port" "${#nodes[@]}" "${LAGRANGE_WAIT_SECONDS:-300}"
 
-lagrange "${LAGRANGE_COMMAND:-sweep}" "$@" --address "$address:$port" --plain &
-driver=$!
-# Two minutes before the time limit Slurm sends TERM: the sweep stops cleanly and can be resumed.
-trap 'kill -TERM "$driver"' TERM
 status=0
-wait "$driver" || status=$?
-if kill -0 "$driver" 2>/dev/null; then status=0; wait "$driver" || status=$?; fi
-kill "${started[@]}" 2>/dev/null || true
-rm -f "$RAY_AUTH_TOKEN_PATH"
+if [[ -z $stopped ]]; then
+  lagrange sweep "$spec" --name "$name" --resume --address "$address:$port" --plain "$@" &
+  driver=$!
+  wait "$driver" || status=$?
+  if [[ -n $stopped ]]; then  # TERM interrupted the waiting; the driver is writing down where it is
+    while kill -0 "$driver" 2>/dev/null; do wait "$driver" || true; done
+    status=0
+    wait "$driver" || status=$?
+  fi
+else
+  status=130
+fi
+# What was interrupted goes on when Slurm starts this job again. A sweep that failed, or a mistake in the spec, would only fail again.
+if [[ $status -eq 130 && ${LAGRANGE_REQUEUE:-yes} == yes ]]; then
+  echo "$name is not complete: the job is put back into the queue"
+  clean_up
+  scontrol requeue "$job"
+fi
 exit "$status"

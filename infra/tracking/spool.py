@@ -76,8 +76,10 @@ class Spool:
                 if not line.endswith(b"\n"):
                     break
                 offset += len(line)
-                with suppress(ValueError):
-                    records.append(json.loads(line))
+                with suppress(ValueError, RecursionError):  # half a line of a killed process, or what another has written
+                    record = json.loads(line)
+                    if isinstance(record, dict) and isinstance(record.get("kind"), str):
+                        records.append(record)
                 if len(records) >= MAX_RECORDS:
                     break
         return records, offset
@@ -118,8 +120,9 @@ class Spool:
 
     def _read_progress(self) -> dict[str, Any]:
         try:
-            return dict(json.loads(self._progress.read_text()))
-        except (OSError, ValueError):
+            found = dict(json.loads(self._progress.read_text()))
+            return {**found, "sent": max(0, int(found.get("sent", 0)))}
+        except (OSError, ValueError, TypeError, RecursionError):
             return {}
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from objectives import base, registry
@@ -32,10 +33,18 @@ class Own:
     """The functions of a data file, for what a user names."""
 
     def __init__(self, name: str) -> None:
-        found = registry.attribute("dataset", name, called=False)
-        self._function = found if callable(found) else None
-        self._made = found
-        summary = (inspect.getdoc(found) or "").partition("\n")[0] if self._function else ""
+        self._function: Any = None
+        self._made: Any = None
+        self._signature: inspect.Signature | None = None
+        if registry.looking():
+            looked = registry.looked_at("dataset", name)
+            self._signature, summary = looked.signature, looked.doc.partition("\n")[0]
+        else:
+            found = registry.attribute("dataset", name, called=False)
+            self._function, self._made = found if callable(found) else None, found
+            with suppress(ValueError):  # of what is written in C it may be unknown
+                self._signature = inspect.signature(self._function or _nothing)
+            summary = (inspect.getdoc(found) or "").partition("\n")[0] if self._function else ""
         self.DATASET = Dataset(name, summary or "a data set of your own", None, None, {}, "your own", name, options=_given.OPTIONS)
 
     def check(self, options: Mapping[str, Any]) -> list[str]:
@@ -44,9 +53,10 @@ class Own:
         ours = {key: value for key, value in options.items() if key in OURS}
         faults = faults_of(self.DATASET, ours) + _given.option_faults(self.DATASET, options)
         try:
-            inspect.signature(self._function or _nothing).bind(**self._handed(options))
+            if self._signature is not None:
+                self._signature.bind(**self._handed(options))
         except TypeError as error:
-            what = "the function must take" if self._function else "what is no function takes no"
+            what = "the function must take" if self._function or self._made is None else "what is no function takes no"
             faults.append(f"dataset {name!r}: {what} the options beyond {', '.join(OURS)}; {error}.")
         return faults
 
@@ -69,7 +79,7 @@ class Own:
 
     def _handed(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The keyword arguments of the function."""
-        takes = inspect.signature(self._function).parameters if self._function else {}
+        takes = self._signature.parameters if self._signature else {}
         root = {"root": options["root"]} if options.get("root") is not None and "root" in takes else {}
         return {**root, **{key: value for key, value in options.items() if key not in OURS}}
 

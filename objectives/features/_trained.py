@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +91,9 @@ def _key(images: ImageSet, recipe: Recipe) -> str:
     """Name of a cached classifier: the data set, its hash and everything that training depends on."""
     source = images.record.get("source_sha256") or tensor_hash({"train": images.train})
     content = repr((source, images.shape, images.classes, recipe))
-    return f"{images.record.get('name', 'images')}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+    # A data set of a user's own has a name that is no file's: `../mine.py:images`. The hash tells it from others.
+    name = re.sub(r"[^\w-]+", "_", str(images.record.get("name", "images")))[-60:]
+    return f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
 
 def _network(shape: tuple[int, int, int], classes: int, recipe: Recipe) -> nn.Sequential:

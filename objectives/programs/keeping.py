@@ -61,13 +61,21 @@ def write_checkpoint(state: Mapping[str, Any], path: Path) -> None:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """What `write_checkpoint` wrote. Nothing in the file is executed."""
-    data = path.read_bytes()
-    if data.startswith(_ZIP):
-        import torch
+    """What `write_checkpoint` wrote. Nothing in the file is executed.
 
-        return torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")  # type: ignore[no-any-return]
-    return _Plain(io.BytesIO(data)).load()  # type: ignore[no-any-return]
+    Raises:
+        ObjectiveError: it is damaged, or holds more than plain data.
+    """
+    data = path.read_bytes()
+    try:
+        if data.startswith(_ZIP):
+            import torch
+
+            return torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")  # type: ignore[no-any-return]
+        return _Plain(io.BytesIO(data)).load()  # type: ignore[no-any-return]
+    except Exception as error:  # a damaged pickle raises anything
+        told = str(error).partition("\n")[0][:200]
+        raise ObjectiveError(f"{path} must be a checkpoint of plain data, as `save` writes it; {type(error).__name__}: {told}.") from error
 
 
 class _Plain(pickle.Unpickler):

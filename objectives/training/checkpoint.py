@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,20 @@ def write(state: Mapping[str, Any], path: Path) -> None:
 
 
 def read(path: Path, device: str) -> dict[str, Any]:
-    """The state in a checkpoint. Loading it executes nothing."""
-    found: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    """The state in a checkpoint. Loading it executes nothing.
+
+    Raises:
+        ObjectiveError: it is damaged, or holds more than plain tensors, numbers and words.
+    """
+    try:
+        found: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, LookupError, AttributeError, TypeError) as error:
+        if "out of memory" in str(error):
+            raise
+        told = str(error).partition("\n")[0][:200]
+        raise ObjectiveError(f"{path} must be a checkpoint as Lagrange writes them, which holds nothing that runs; {told}") from error
+    if not isinstance(found, dict):
+        raise ObjectiveError(f"{path} must be a checkpoint as Lagrange writes them; it holds {type(found).__name__}.")
     return found
 
 

@@ -43,7 +43,9 @@ class _Group(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ctx.obj = {"debug": "--debug" in args or bool(os.environ.get("LAGRANGE_DEBUG"))}
-        return super().parse_args(ctx, [arg for arg in args if arg != "--debug"])
+        if "--no-own-code" in args:
+            os.environ["LAGRANGE_NO_OWN_CODE"] = "1"  # the processes that this one starts obey it too
+        return super().parse_args(ctx, [arg for arg in args if arg not in ("--debug", "--no-own-code")])
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -104,9 +106,12 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; may stand anywhere.")] = False,
+    no_own_code: Annotated[
+        bool, typer.Option("--no-own-code", help="Refuse every spec that names code of a user's own, and commands; may stand anywhere.")
+    ] = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)] = False,
 ) -> None:
-    del debug, version
+    del debug, no_own_code, version
     load_environment(os.environ.get(FILE))
 
 

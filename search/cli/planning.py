@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from objectives.registry import only_looked_at
 from search.choosing.words import number
 from search.cli import printing
 from search.cli.asked import (
@@ -22,7 +30,11 @@ from search.cli.asked import (
     overrides,
 )
 from search.cli.shared import CatalogueOption, HomeOption, StorageOption, TrackingOption, WorkersOption, home_of
-from search.cli.sweep import print_warnings, prior_said, source
+from search.cli.sweep import UNTIMED, print_warnings, prior_said, source
+
+if TYPE_CHECKING:
+    from infra.storage import Home
+    from search.spec.keys import Spec
 
 
 def plan(
@@ -40,6 +52,10 @@ def plan(
     until: UntilOption = None,
     prior: PriorOption = None,
     settings: SettingsOption = None,
+    timed: Annotated[
+        bool,
+        typer.Option("--timed", help="Call code of your own, to train an epoch with it, where no earlier sweep tells the time."),
+    ] = False,
     workers: WorkersOption = None,
     storage: StorageOption = None,
     home: HomeOption = None,
@@ -47,12 +63,7 @@ def plan(
     catalogue_url: CatalogueOption = None,
 ) -> None:
     """Members, epochs, time and the expected width of the answer's interval, for three budgets. Starts nothing."""
-    from rich.table import Table
-
-    from search.estimate import budgets, goals_said
-    from search.kept import admitted
     from search.spec.reading import expand
-    from search.telling.live import duration
 
     asked = overrides(
         settings,
@@ -69,9 +80,20 @@ def plan(
         until=until,
         prior=prior,
     )
-    specs = expand(source(target), asked)
     place = home_of(home, catalogue_url, tracking_uri, storage)
-    print_warnings(specs)
+    with nullcontext() if timed else only_looked_at():
+        specs = expand(source(target), asked)
+        print_warnings(specs)
+        _print_plans(specs, place, workers)
+
+
+def _print_plans(specs: Sequence[Spec], place: Home, workers: int | None) -> None:
+    from rich.table import Table
+
+    from search.estimate import budgets, goals_said
+    from search.kept import admitted
+    from search.telling.live import duration
+
     for spec in specs:
         sources = admitted(place, spec, None)
         found, basis = budgets(spec, home=place, workers=workers)
@@ -81,9 +103,10 @@ def plan(
             table.add_column(column, justify="right")
         for one in found:
             told = f"{one.epochs:,}" if one.expected_epochs is None else f"{one.epochs:,} ({one.expected_epochs:,.0f} expected)"
-            table.add_row(f"{one.trials:,}", f"{one.seeds:,}", f"{one.members:,}", told, duration(one.seconds), number(one.width))
+            took = "not known" if math.isnan(one.seconds) else duration(one.seconds)
+            table.add_row(f"{one.trials:,}", f"{one.seeds:,}", f"{one.members:,}", told, took, number(one.width))
         printing.console().print(table)
-        said = [f"members and epochs at most; the time from {basis}"]
+        said = [f"members and epochs at most; {f'the time from {basis}' if basis else UNTIMED}"]
         if found[-1].overhead > found[-1].seconds / 2:
             least, most = (duration(one.seconds - one.overhead) for one in (found[0], found[-1]))
             start = f"about {duration(found[0].overhead)} of each time are the start of Ray and the last writes"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +17,7 @@ from infra import cluster
 from infra.shipping import in_job
 from infra.storage import Home, strip_passwords, sweep_name, there
 from objectives.checks.device import device_of
+from objectives.registry import only_looked_at
 from search.cli import printing
 from search.cli.asked import (
     DataRootOption,
@@ -100,7 +102,6 @@ def sweep(
 ) -> None:
     """Search λ, confirm it on fresh seeds, and say whether it was worth it."""
     from search.errors import SpecError
-    from search.kept import admitted, refuse_taken
     from search.running.where import is_remote
     from search.spec.reading import expand
 
@@ -119,28 +120,43 @@ def sweep(
         until=until,
         prior=prior,
     )
-    with redirect_stdout(sys.stderr) if dry_run else nullcontext():  # a user's module may print
-        specs = expand(source(target), asked, remote=is_remote(address))
     place = home_of(home, catalogue_url, tracking_uri, storage)
     refuse_lost_home(place)
-    print_warnings(specs)
     if dry_run:
-        refuse_taken(place, [chosen and sweep_name(chosen) for chosen in _names(specs, name)])
-        for spec in specs:
-            sources = admitted(place, spec, None)
-            if not is_remote(address):
-                refuse_device(spec)
-            _print_dry_run(spec, place, workers)
-            for line in prior_said(spec, sources):
-                printing.console().print(f"# {line}", markup=False, highlight=False, soft_wrap=True)
+        with only_looked_at():
+            with redirect_stdout(sys.stderr):  # a user's module may print
+                specs = expand(source(target), asked, remote=is_remote(address))
+            print_warnings(specs)
+            _dry_run(specs, _names(specs, name), place, workers, address)
         return
     if again and name is None:
         raise SpecError(["--resume must know which sweep to go on with; no --name was given. Give one that no other sweep has."])
+    specs = expand(source(target), asked, remote=is_remote(address))
+    print_warnings(specs)
     outcomes = _run_all(specs, _names(specs, name), place, workers, address, plain, again)
     for outcome in outcomes if register else ():
         if outcome.answer is not None:
             register_apart(outcome.name, place)
     _exit(outcomes)
+
+
+# What a dry run says of the time where it would have to call code of the user's.
+UNTIMED = "how long it takes is not known: code of your own is not called here. `lagrange plan --timed` trains one epoch with it and says"
+
+
+def _dry_run(specs: Sequence[Spec], names: Sequence[str | None], place: Home, workers: int | None, address: str | None) -> None:
+    """Print what sweeps would do."""
+    from search.kept import admitted, refuse_taken
+    from search.running.where import is_remote
+
+    refuse_taken(place, [chosen and sweep_name(chosen) for chosen in names])
+    for spec in specs:
+        sources = admitted(place, spec, None)
+        if not is_remote(address):
+            refuse_device(spec)
+        _print_dry_run(spec, place, workers)
+        for line in prior_said(spec, sources):
+            printing.console().print(f"# {line}", markup=False, highlight=False, soft_wrap=True)
 
 
 def print_warnings(specs: Sequence[Spec]) -> None:
@@ -336,7 +352,8 @@ def _print_dry_run(spec: Spec, home: Home, workers: int | None) -> None:
         counts += f"; {plan.expected_epochs:,.0f} epochs expected, for some members end early"
     if plan.fits is not None:
         counts += f"\n# {spec.budget.wall_minutes:g} min have room for about {plan.fits} of {sum(plan.members.values())} members"
-    told = f"# {counts}\n# about {duration(plan.estimate_seconds)} on {plan.workers} workers at most, from {plan.basis}"
+    time = f"about {duration(plan.estimate_seconds)} on {plan.workers} workers at most, from {plan.basis}"
+    told = f"# {counts}\n# {UNTIMED if math.isnan(plan.estimate_seconds) else time}"
     console.print(told, markup=False, highlight=False, soft_wrap=True)
 
 

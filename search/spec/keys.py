@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from objectives.base import Objective, Precision, Settings
-from objectives.registry import load
+from objectives.registry import load, names
 from search.spec import several
 from search.spec.constraints import GRAMMAR, NAN_RATE, Constraint, constraint
 from search.spec.goals import Goal, goal
@@ -346,7 +346,9 @@ class Spec(_Part):
     def own(self) -> bool:
         """Whether a part of the spec is the user's own, as `package.module:name` is. The files that it names go to a remote Ray."""
         parts = (self.objective, self.model or "", self.dataset.name or "")
-        return self.objective == COMMAND or any(":" in part or part.endswith(".py") for part in parts)
+        ours = names("objective")  # `pythae:BetaVAE` is one of these files' own
+        named = (part.partition(":")[0] for part in parts if ":" in part or part.endswith(".py"))
+        return self.objective == COMMAND or any(first not in ours for first in named)
 
     @property
     def goals(self) -> tuple[Goal, ...]:

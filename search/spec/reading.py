@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from objectives.base import ObjectiveError, Value
-from objectives.registry import load, names, unknown
+from objectives.registry import load, names, shortened, unknown
 from search import schedulers
 from search.errors import SpecError
 from search.spec.defaults import default_knobs, with_defaults
@@ -100,7 +100,7 @@ def _override(raw: dict[str, Any], override: str) -> list[str]:
     except yaml.YAMLError:
         value = text.strip()  # `>= 5` without quotes begins a block of text in YAML
         if keys[0] != "constraints":
-            return [f"the value of an override must be YAML; got {override!r}. Quote it, as in --set '{path}={{low: 0.1}}'."]
+            return [f"the value of an override must be YAML; got {shortened(override)}. Quote it, as in --set '{keys[0]}={{low: 0.1}}'."]
     if keys[0] == "search" and len(keys) > 1 and raw.get("search") is None:
         raw["search"] = {name: {} for name in _default_search(raw)}
     here = raw

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,49 @@ import yaml
 from search.errors import SpecError
 
 PRESETS = Path(__file__).parent / "presets"
-_BOOL, _TEXT = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:str"
+_BOOL, _TEXT, _MERGE = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
 _BRACES_FIRST = re.compile(r"^(command:[ \t]+)(\{\w+\}.*?)([ \t]+#.*)?[ \t\r]*$", re.MULTILINE)
 _FLOAT = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
+# More than any spec needs (one with 1,000 points has 10,000 values). A text of a few lines can stand for billions of values by aliases.
+LONGEST, MOST_VALUES, DEEPEST = 2**18, 50_000, 40
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as people write it: 1e-4 is a number (YAML 1.1 reads it as text), a key is a word, and a key that is given twice is a fault."""
+    """YAML as people write it: 1e-4 is a number (YAML 1.1 reads it as text), a key is a word, and a key that is given twice is a fault.
+
+    What aliases (`*name`) stand for counts as if it were written out. Limits are checked before any value is made.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._values, self._depth = 0, 0
+        self._sizes: dict[int, int] = {}  # how many values a node stands for, by its id
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """One node of the text, counted."""
+        before, aliased = self._values, self.check_event(yaml.AliasEvent)
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise yaml.YAMLError(f"values may lie at most {DEEPEST} levels deep")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if aliased and id(node) not in self._sizes:
+            raise yaml.YAMLError("an alias must not stand for what holds it")
+        self._values += self._sizes[id(node)] if aliased else 1
+        if self._values > MOST_VALUES:
+            raise yaml.YAMLError(f"there may be at most {MOST_VALUES:,} values, with aliases written out")
+        self._sizes.setdefault(id(node), self._values - before)
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         for key, _ in node.value:
             if key.tag == _BOOL:  # YAML 1.1 reads the key `off` as false
                 key.tag = _TEXT
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != _MERGE]
+        try:
+            twice = sorted(str(key) for key, times in Counter(keys).items() if times > 1)
+        except TypeError as error:
+            raise yaml.YAMLError(f"a key must be a word or a number{node.start_mark}") from error
         if twice:
             raise yaml.YAMLError(f"a key may be given once; {', '.join(twice)} is given twice{node.start_mark}")
         return super().construct_mapping(node, deep)
@@ -48,9 +78,22 @@ def to_yaml(plain: dict[str, Any]) -> str:
 
 
 def parse_yaml(text: str) -> Any:
-    """The value of a YAML text; raises yaml.YAMLError. A command may begin with a brace: `command: {python} train.py` is read as text."""
+    """The value of a YAML text. A command may begin with a brace: `command: {python} train.py` is read as text.
+
+    This is the only place where Lagrange reads YAML.
+
+    Raises:
+        yaml.YAMLError: it is no YAML, or larger than any spec: 262,144 characters, 50,000 values (aliases written out) or 40 levels.
+    """
+    if len(text) > LONGEST:
+        raise yaml.YAMLError(f"the text may have at most {LONGEST:,} characters; it has {len(text):,}")
     quoted = _BRACES_FIRST.sub(lambda found: f"{found[1]}'{found[2].replace(chr(39), 2 * chr(39))}'{found[3] or ''}", text)
-    return yaml.load(quoted, Loader=_Loader)
+    try:
+        return yaml.load(quoted, Loader=_Loader)
+    except yaml.YAMLError:
+        raise
+    except Exception as error:  # a date without such a day, a number of 5,000 digits, `!!bool x`: PyYAML lets all kinds of errors through
+        raise yaml.YAMLError(f"a value cannot be read ({error})") from error
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

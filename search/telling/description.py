@@ -96,7 +96,8 @@ def _best(portrait: Portrait, rows: Sequence[MemberRow]) -> str:
     if not complete:
         return ""
     (best,) = own_sign([min(complete, key=lambda row: (row.score, row.number))], portrait.better)
-    return f"{number(best.score)} (`{portrait.name(best)}`)"
+    name = portrait.name(best).replace("`", "'")  # a choice of a user's may hold one, which would end the code
+    return f"{number(best.score)} (`{name}`)"
 
 
 def _commands(name: str) -> str:

@@ -5,6 +5,7 @@ All tests that use the suite's local Ray are here, so that it is started once.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -167,3 +168,16 @@ def test_a_worker_has_no_environment_of_its_own() -> None:
     from search.running.tune_driver import MemberTrainable
 
     assert not _ActorClassCache().get(MemberTrainable)._default_options.get("runtime_env")
+
+
+def test_a_local_ray_listens_on_loopback_alone(home: Home) -> None:
+    """All of its processes: with a port on another interface, anybody in the network could try its token."""
+    import psutil
+
+    assert toy(home)[0].status == "complete"
+    listening = set()
+    for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+        with suppress(psutil.Error):
+            listening |= {(process.name(), one.laddr.ip) for one in process.net_connections("inet") if one.status == psutil.CONN_LISTEN}
+    assert len(listening) > 2
+    assert {ip for _, ip in listening} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}, listening

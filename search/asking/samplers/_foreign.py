@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from objectives.base import Knob, ObjectiveError
-from objectives.registry import attribute, unknown
+from objectives.registry import attribute, looked_at, looking, of_optuna, unknown
 from search.asking.samplers._made import new, wrapped
 from search.asking.space import distributions
 from search.options import Option
@@ -52,6 +52,9 @@ def accepted(cls: Any) -> dict[str, Option]:
 def faults(where: str, name: str, given: Mapping[str, Any]) -> list[str]:
     """What is wrong with the name or with the names of the options."""
     try:
+        if _only_seen(name):
+            looked_at("sampler", name)
+            return []
         cls = load(name)
     except ObjectiveError as error:
         return [str(error)]
@@ -87,6 +90,8 @@ def tried(name: str, knobs: Sequence[Knob], given: Mapping[str, Any], metrics: i
     Raises:
         Exception: whatever the sampler raises where it cannot be made with these options, or cannot draw these knobs.
     """
+    if _only_seen(name):
+        return
     usual = accepted(load(name)).get("n_startup_trials")
     startup = given.get("n_startup_trials", usual.default if usual else 0)
     _tried(name, given, knobs, max(ASKS, startup + 2 if isinstance(startup, int) else 0), metrics)
@@ -107,6 +112,11 @@ def _seeded(name: str, seed: int, given: Mapping[str, Any]) -> Any:
     cls = load(name)
     takes_seed = "seed" in inspect.signature(cls).parameters
     return new(cls, **given, **({"seed": seed} if takes_seed else {}))
+
+
+def _only_seen(name: str) -> bool:
+    """Whether this is a user's class in a dry run, which calls no code of a user's. Optuna's own are no such code."""
+    return looking() and not of_optuna(name)
 
 
 def _open(cls: Any) -> bool:
