@@ -92,7 +92,7 @@ def test_a_catalogue_that_takes_no_more_says_which_file_and_has_an_error_of_its_
 
         catalogue.close()
         sa.event.listen(catalogue._database._engine, "connect", small)
-        with pytest.raises(StorageError, match="a.db must be writable, but no space is left"):
+        with pytest.raises(StorageError, match=r"a\.db must be writable, but no space is left"):
             catalogue.add_members("s", [MemberRow(n, "search", {"l2": 0.1}, 7, arm="x" * 1000) for n in range(200)])
 
 
