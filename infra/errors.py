@@ -4,11 +4,7 @@ from __future__ import annotations
 
 
 class InfraError(Exception):
-    """A store, server or cluster cannot be used: says what must hold, what was given and what to do. Never contains a password."""
-
-
-class StorageError(InfraError):
-    """A disk takes nothing more: it is full, read-only or broken. When that is mended, the same command goes on."""
+    """A store, server or cluster cannot be used: says what must hold, what was given and what to do."""
 
 
 class StoreGone(InfraError):  # noqa: N818 - nothing is wrong with what was asked
@@ -21,3 +17,10 @@ class StoreGone(InfraError):  # noqa: N818 - nothing is wrong with what was aske
 
 class LockLost(InfraError):  # noqa: N818 - the other driver goes on
     """Another driver has taken over the sweep. Whoever hears of it writes nothing more."""
+
+
+class StorageError(StoreGone):
+    """A disk takes nothing more: it is full, read-only or broken. When that is mended, the same command goes on."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, passing=False, reason=text)

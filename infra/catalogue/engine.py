@@ -66,6 +66,8 @@ class Database:
                 file.parent.mkdir(parents=True, exist_ok=True)
             self._engine = opening.engine(url)
             self.waiting.tried(lambda again: self._migrate())
+        except StorageError:
+            raise
         except StoreGone as error:
             raise InfraError(str(error)) from None
         except InfraError:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from search.cli.shared import INTERRUPTED
+from search.exit_codes import INTERRUPTED
 
 GRACE_SECONDS = 4.5
 STOPPING = (signal.SIGINT, signal.SIGTERM)

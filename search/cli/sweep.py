@@ -312,7 +312,10 @@ def _print_outcome(outcome: Outcome, home: Home, objective: str, address: str | 
         print_error(_interrupted(outcome.name, home, address))
     elif outcome.status == UNREACHABLE:
         again = resume_command(outcome.name, home, address)
-        print_error(f"{outcome.name} stopped: {outcome.problem.rstrip('.')}. Nothing that ended is lost. Go on with: {again}")
+        if outcome.problem.endswith("."):
+            print_error(f"{outcome.name} ended, for a store is gone: {outcome.problem} Nothing that ended is lost. Go on with: {again}")
+        else:  # a disk, with what to do about it
+            print_error(f"{outcome.name} stopped: {outcome.problem}, then go on with: {again}")
     elif outcome.status == TAKEN_OVER:
         print_error(f"{outcome.name}: {outcome.problem} Watch it with: lagrange watch {outcome.name}{home_option(home)}")
     elif outcome.status == "refused":

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from search.cli.shared import INTERRUPTED
+from search.exit_codes import INTERRUPTED
 
 ENDLESS = "with recursive c(x) as (select 1 union all select x + 1 from c) select count(*) from c"
 IN_A_LIBRARY = f"import sqlite3; sqlite3.connect(':memory:').execute({ENDLESS!r})"  # no handler of Python's runs meanwhile
@@ -19,11 +19,11 @@ DEAF = "signal.signal(signal.SIGTERM, lambda *_: print('heard', flush=True))"
 
 
 def ended(body: str, signals: Sequence[int], grace_s: float = 0.2) -> tuple[int, str]:
-    """The exit code and the last words of a process that does `body`, and gets these signals: the next one when it has heard the one before."""
+    """The exit code and the last words of a process that does `body` and gets these signals, each when it has heard the one before."""
     script = f"""
         import signal, sys, threading
         from search.cli.ending import in_time
-        from search.cli.shared import INTERRUPTED
+        from search.exit_codes import INTERRUPTED
         try:
             with in_time(lambda: "nothing is lost", {grace_s}):
                 print("heard", flush=True)

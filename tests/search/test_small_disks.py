@@ -20,7 +20,7 @@ import pytest
 
 from infra.catalogue import Catalogue
 from infra.storage import Home
-from search.cli.shared import INTERRUPTED, OK, STOPPED
+from search.exit_codes import INTERRUPTED, OK, STORE_GONE
 from search.running.where import IN_PROCESS
 
 LAGRANGE = str(Path(sys.executable).parent / "lagrange")
@@ -89,7 +89,7 @@ def test_a_storage_that_fills_up_in_mid_sweep(folder: Path, address: str | None)
         """,
     )
     line = stopped(out)
-    assert before == STOPPED and str(folder / "disk" / "s") in line and "are free" in line and "lagrange resume s" in line
+    assert before == STORE_GONE and str(folder / "disk" / "s") in line and "are free" in line and "lagrange resume s" in line
     assert (folder / "left").read_text() == "" and (folder / "hidden").read_text().strip() == "0"
     assert after == OK, done
     with Catalogue(Home.open(folder / "home").catalogue_url) as catalogue:
@@ -117,7 +117,7 @@ def test_a_disk_that_turns_read_only_in_mid_sweep(folder: Path, place: str) -> N
         """,
     )
     line = stopped(out)
-    assert before == STOPPED and "read-only" in line and str(folder / place) in line
+    assert before == STORE_GONE and "read-only" in line and str(folder / place) in line
     assert after == OK, done
 
 
@@ -130,7 +130,7 @@ def test_a_full_folder_of_temporary_files_is_refused_before_anything_begins(fold
         """,
         TMPDIR=str(folder / "disk"),
     )
-    assert code == STOPPED and str(folder / "disk") in stopped(out)
+    assert code == STORE_GONE and str(folder / "disk") in stopped(out)
     assert not list((folder / "home").iterdir())
 
 
