@@ -49,7 +49,7 @@ def test_a_file_that_nobody_here_may_write_can_be_read(tmp_path: Path, monkeypat
         catalogue.create_sweep(SweepRow("s", {}))
         catalogue.add_members("s", [MemberRow(0, {}, 1)])
     before = sorted(tmp_path.iterdir())
-    monkeypatch.setattr(opening.os, "access", lambda path, mode: False)  # the tests may be run by one who may do all
+    monkeypatch.setattr(opening, "_may_write", lambda file: False)  # the tests may be run by one who may do all
     with Catalogue(url) as catalogue:
         assert [row.name for row in catalogue.sweeps()] == ["s"] and len(catalogue.members("s")) == 1
         assert catalogue.seen("s").status == "interrupted"
@@ -64,7 +64,7 @@ def test_an_older_schema_that_nobody_here_may_write_is_told(tmp_path: Path, monk
     url = f"sqlite:///{tmp_path}/x.db"
     with Catalogue(url) as catalogue, catalogue._database._engine.begin() as connection:
         connection.execute(sa.text("update lagrange_version set version_num = '0001'"))
-    monkeypatch.setattr(opening.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(opening, "_may_write", lambda file: False)
     assert "is of revision 0001" in (said := told(url)) and f"needs {HEAD}" in said
 
 
@@ -109,6 +109,23 @@ def test_a_server_that_refuses_is_told_in_a_sentence(postgres: Postgres) -> None
         assert catalogue.sweep("s").name == "s"
         with pytest.raises(InfraError, match="ls, show and best work"):
             catalogue.update_sweep("s", status="failed")
+
+
+@pytest.mark.cluster
+def test_a_clock_that_is_an_hour_off_changes_nothing(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Catalogue(postgres.database("clock")) as catalogue, Catalogue(catalogue._database._engine.url.render_as_string(False)) as other:
+        catalogue.create_sweep(SweepRow("s", {}))
+        real = time.time
+        for skew in (3600.0, -3600.0):
+            with catalogue.lock("s"):
+                run(other._database._engine.url.render_as_string(False), "update sweeps set lock_host = 'elsewhere'")
+                with monkeypatch.context() as patch:
+                    patch.setattr(time, "time", lambda skew=skew: real() + skew)
+                    assert other.locked_by("s")
+                    with pytest.raises(InfraError, match=r"which was last heard [0-5] s ago"):
+                        other.lock("s").__enter__()
+            run(other._database._engine.url.render_as_string(False), "update sweeps set lock_heartbeat = lock_heartbeat - 31")
+            assert other.locked_by("s") is None
 
 
 @pytest.mark.cluster
