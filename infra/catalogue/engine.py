@@ -232,13 +232,23 @@ class Database:
             raise StorageError(said) from error
 
     def _migrate(self) -> None:
+        """Bring the database to the newest revision, and say so where it had an older one."""
         with self._engine.connect() as connection:
             if (found := _revision(connection)) == HEAD:
                 return
-        with self.transaction() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-            _upgrade(connection, self.url)
+        try:
+            with self.transaction() as connection:
+                if connection.dialect.name == "postgresql":
+                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+                _upgrade(connection, self.url)
+        except InfraError as error:
+            cause = error.__cause__
+            if not isinstance(cause, DBAPIError) or passing(cause):
+                raise
+            raise InfraError(
+                f"The catalogue {self.url} is of revision {found or 'none'}, this Lagrange needs {HEAD}, and it cannot be brought there: "
+                f"{opening.short(cause, '')}. {opening.remedy(cause)}"
+            ) from None
         if found is not None:
             logging.getLogger("lagrange").warning("The catalogue %s was of revision %s; it is now of %s.", self.url, found, HEAD)
 

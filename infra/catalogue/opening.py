@@ -47,7 +47,7 @@ def engine(url: str) -> sa.Engine:
     if parsed.get_backend_name() != "sqlite":
         raise InfraError(f"The catalogue is a sqlite or postgresql database; got {strip_password(url)}. Use one of the two.")
     file = sqlite_path(url)
-    only_read = file is not None and file.exists() and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK))
+    only_read = file is not None and file.exists() and not _may_write(file)
     made = sa.create_engine(parsed, creator=lambda: _read_only(file)) if file is not None and only_read else sa.create_engine(parsed)
     sa.event.listen(made, "connect", _prepare_to_read if only_read else _prepare_sqlite)
     sa.event.listen(made, "begin", _begin_sqlite)
@@ -83,6 +83,11 @@ def _number(key: str, given: object) -> int:
     if str(given).isdecimal():
         return int(str(given))
     raise InfraError(f"{key} in a database's URL is a whole number, 0 or more; got {given!r}.")
+
+
+def _may_write(file: Path) -> bool:
+    """Whether we may write a SQLite file, and its log beside it."""
+    return os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)
 
 
 def _read_only(file: Path) -> Any:

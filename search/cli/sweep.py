@@ -274,8 +274,10 @@ def resume(
     with shown(plain, place) as display, in_time(lambda: _interrupted(name, place, address)):
         outcome = go_on(name, home=place, trials=more, workers=workers, address=address, listener=display)
     outcome = replace(outcome, seconds=time.monotonic() - started) if outcome.seconds else outcome
-    with catalogue_of(place) as catalogue:
-        objective = catalogue.sweep(name).objective
+    objective = ""
+    if outcome.answer is not None:  # else the catalogue may be gone
+        with catalogue_of(place) as catalogue:
+            objective = catalogue.sweep(name).objective
     _print_outcome(outcome, place, objective, address)
     _exit([outcome])
 

@@ -553,6 +553,85 @@ def test_a_batch_sent_twice_is_stored_once(home: Home, monkeypatch: pytest.Monke
     _assert_whole(home.tracking_uri, 3, 5)
 
 
+def _refusing(status: int) -> Exception:
+    """What the client makes of such an answer of a server."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import ErrorCode
+    from mlflow.utils.rest_utils import get_error_code
+
+    return MlflowException(f"API request failed with error code {status} != 200", error_code=ErrorCode.Value(get_error_code(status)))
+
+
+@pytest.mark.parametrize(("status", "words"), [(500, "fault of its own"), (403, "password"), (429, "no more calls")])
+def test_a_server_that_answers_with_errors_gets_all_later_and_once(
+    home: Home, monkeypatch: pytest.MonkeyPatch, status: int, words: str
+) -> None:
+    monkeypatch.setattr("infra.tracking.BACKOFF_S", (0.01,))
+    monkeypatch.setattr("infra.tracking.GIVE_UP_S", 0.0)
+    tracker = _tracker(home)
+    tracker.start_sweep("s", {"objective": "vae", "dataset": "digits"}, {})
+    assert tracker.flush(30)
+    client, real, calls = tracker._writer._client, tracker._writer._client.log_batch, Counter[str]()
+
+    def refuse(*arguments: Any, **more: Any) -> Any:
+        calls["all"] += 1
+        if calls["all"] > 2:  # in the midst of the members
+            raise _refusing(status)
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(client, "log_batch", refuse)
+    _tell(tracker, range(3), epochs=5)
+    unsent = tracker.close(30)
+    assert unsent.records and words in str(unsent) and not unsent.refused, str(unsent)
+    assert home.spool.exists()
+    monkeypatch.undo()
+    assert not _tracker(home).close(30)
+    assert not home.spool.exists()
+    _assert_whole(home.tracking_uri, 3, 5)
+
+
+def test_a_server_that_is_slower_than_our_patience_makes_no_run_twice(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run is made after the call was given up, and after the look whether it is there."""
+    monkeypatch.setattr("infra.tracking.BACKOFF_S", (0.01,))
+    tracker = _tracker(home)
+    tracker.start_sweep("s", {"objective": "vae", "dataset": "digits"}, {})
+    assert tracker.flush(30)
+    client, late = tracker._writer._client, list[Any]()
+    create, search, slow = client.create_run, client.search_runs, [1, 2, 0, 1]
+
+    def create_later(*arguments: Any, **more: Any) -> Any:
+        if slow and (after := slow.pop(0)):
+            late.append([after, lambda: create(*arguments, **more)])
+            raise TimeoutError("Read timed out")
+        return create(*arguments, **more)
+
+    def search_before(*arguments: Any, **more: Any) -> Any:
+        found = search(*arguments, **more)
+        for one in late:
+            one[0] -= 1
+            if one[0] == 0:
+                one[1]()
+        return found
+
+    monkeypatch.setattr(client, "create_run", create_later)
+    monkeypatch.setattr(client, "search_runs", search_before)
+    _tell(tracker, range(3), epochs=5)
+    assert not tracker.close(30)
+    monkeypatch.undo()
+    _assert_whole(home.tracking_uri, 3, 5)
+
+
+def test_nothing_is_sent_while_another_driver_may_have_the_sweep(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infra.tracking.BACKOFF_S", (0.01,))
+    ours = threading.Event()
+    tracker = _tracker(home, allowed=ours.is_set)
+    _tell(tracker, range(1))
+    assert not tracker.flush(1.0) and _runs(home.tracking_uri) == {}
+    ours.set()
+    assert not tracker.close(30)
+    _assert_whole(home.tracking_uri, 1, 3)
+
+
 def test_a_spool_that_cannot_be_written_ends_no_training(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     tracker = _tracker(home)
 
