@@ -51,6 +51,7 @@ def plan(
 
     from search.estimate import budgets, goals_said
     from search.kept import admitted
+    from search.spec.hours import limit
     from search.spec.reading import expand
     from search.telling.live import duration
 
@@ -91,10 +92,12 @@ def plan(
         if found[0].expected_epochs is not None:
             said.append("the epochs that are expected: as many members end early as in earlier sweeps of this kind")
         said += [
-            f"{one.trials} trials: {spec.budget.wall_minutes:g} min have room for about {one.fits} of {one.members} members"
+            f"{one.trials} trials: the budget has room for about {one.fits} of {one.members} members"
             for one in found
             if one.fits is not None
         ]
+        if spec.resources.gpu or limit(spec)[1]:
+            said += [f"{one.trials} trials: about {one.hours}" for one in found]
         for line in said:
             printing.console().print(line, style="dim", markup=False, highlight=False)
         for line in prior_said(spec, sources):
