@@ -259,7 +259,9 @@ def resume(
     from search.sweep import resume as go_on
 
     if is_dashboard(address):
-        return resume_submitted(name, str(address), trials, workers, home, storage)
+        words = ["--retry-failed"] * retry_failed + ["--retry-all-failed"] * retry_all_failed
+        words += [word for one in budget or () for word in ("--budget", one)]
+        return resume_submitted(name, str(address), trials, workers, home, storage, words)
     place = home_of(home, catalogue_url, tracking_uri, storage)
     refuse_lost_home(place)
     if in_job():  # the job before it may have been killed a moment ago
