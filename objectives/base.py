@@ -150,7 +150,8 @@ class Report:
 
     `rung_score` is the cheap, λ-free score that schedulers compare (NaN only together with a state). `metrics` holds every number that
     deserves a curve. The last report of a member has its `state`, the `reason` in words, and, if COMPLETE, the final `score`. Of
-    `rung_score` and `score` lower is better, always: a metric of which more is better is `lowered` there.
+    `rung_score` and `score` lower is better, always: a metric of which more is better is `lowered` there. `lost` says of a FAILED member
+    that its process was lost for a reason that may not be its own (`died`: somebody else ended it; `silent`): a search tries it again.
     """
 
     number: int
@@ -161,6 +162,7 @@ class Report:
     reason: str = ""
     score: float | None = None
     traceback: str = ""
+    lost: str = ""
 
 
 OUT_OF_MEMORY = "out of memory"  # how the reason begins if memory was too short: the place of the training is the cause, not λ

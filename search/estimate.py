@@ -28,6 +28,7 @@ from search.choosing.from_members import between_planned, error_of, planned, see
 from search.choosing.race import MOST_SEEDS, Look
 from search.choosing.words import number
 from search.schedulers import evolving
+from search.spec import hours
 from search.spec.faults import MIN_TRIALS
 from search.spec.goals import ANY, EFFECT, MOST, Goal
 from search.spec.keys import Spec
@@ -47,8 +48,8 @@ SWEEPS, MEMBERS = 10, 120  # of how many sweeps of this kind, the latest first, 
 class DryRun:
     """What a sweep would do: members and epochs by phase (at most), and how long that takes here. `basis`: what the estimate rests on.
 
-    `expected_epochs`: by how many members ended early in earlier sweeps; None where there was none. `fits`: how many members the wall time
-    has room for, of all; None where there is no such limit, or it has room for all.
+    `expected_epochs`: by how many members ended early in earlier sweeps; None where there was none. `fits`: how many members the budget has
+    room for, of all; None where it has room for all. `member_seconds`: how long members hold their resources, all together.
     """
 
     spec: Spec
@@ -59,6 +60,7 @@ class DryRun:
     basis: str
     expected_epochs: float | None = None
     fits: int | None = None
+    member_seconds: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -211,13 +213,12 @@ def _counted(spec: Spec, past: Past, workers: int) -> DryRun:
 def _with_time(plan: DryRun, cost: Cost, basis: str) -> DryRun:
     members, epochs = sum(plan.members.values()), sum(plan.epochs.values())
     expected = plan.expected_epochs if plan.expected_epochs is not None else epochs
-    fits = None
-    if plan.spec.budget.wall_minutes is not None:
-        one = cost.seconds(1, expected / max(members, 1), 1) - cost.overhead
-        left = max(0.0, 60 * plan.spec.budget.wall_minutes - cost.overhead)
-        room = int(plan.workers * left / one) if one > 0 else members  # no limit either where the time is not known
-        fits = room if room < members else None
-    return replace(plan, estimate_seconds=cost.seconds(members, expected, plan.workers), basis=basis, fits=fits)
+    held, budget = cost.seconds(members, expected, 1) - cost.overhead, plan.spec.budget
+    room = hours.limit(plan.spec)[0]
+    if budget.wall_minutes is not None:
+        room = min(room, plan.workers * max(0.0, 60 * budget.wall_minutes - cost.overhead))
+    fits = int(members * room / held) if held > room else None
+    return replace(plan, estimate_seconds=cost.seconds(members, expected, plan.workers), basis=basis, fits=fits, member_seconds=held)
 
 
 def _workers(spec: Spec) -> int:
@@ -238,6 +239,7 @@ class Budget:
     overhead: float  # the part of `seconds` that no training takes
     expected_epochs: float | None = None
     fits: int | None = None
+    hours: str = ""  # of GPUs and CPUs, and what they cost, in words
 
 
 def budgets(spec: Spec, *, home: Home | None = None, workers: int | None = None) -> tuple[list[Budget], str]:
@@ -268,8 +270,8 @@ def budgets(spec: Spec, *, home: Home | None = None, workers: int | None = None)
         plan = _with_time(_counted(sized, past, workers or _workers(spec)), cost, basis)
         members, epochs = sum(plan.members.values()), sum(plan.epochs.values())
         width = _width(seeds, noise)
-        seconds, overhead = plan.estimate_seconds, cost.overhead
-        found.append(Budget(trials, seeds, members, epochs, seconds, width, unit, overhead, plan.expected_epochs, plan.fits))
+        seconds, overhead, said = plan.estimate_seconds, cost.overhead, hours.words(spec, plan.member_seconds)
+        found.append(Budget(trials, seeds, members, epochs, seconds, width, unit, overhead, plan.expected_epochs, plan.fits, said))
     return found, basis
 
 

@@ -5,28 +5,49 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path, PurePath
 from typing import Any
 
 from infra import provenance, tracking
-from infra.catalogue import Catalogue, SweepRow
+from infra.catalogue import Catalogue, MemberRow, SweepRow
+from infra.catalogue.open_members import reopen_members
 from infra.errors import InfraError
 from infra.shipping import in_job
 from infra.storage import Home, sqlite_path, strip_passwords, sweep_name
+from objectives.base import State
 from search import estimate
 from search.asking import projection, samplers
 from search.choosing import from_members
 from search.choosing.answer import Answer
+from search.choosing.missing import INFRASTRUCTURE, not_its_own
 from search.choosing.race import Look
 from search.choosing.turned import turned
 from search.options import name_of
 from search.prior import resolved
-from search.running.ledger import ADDRESS, ASKED, FOLDER, LOOKS, PLANNED, PRIOR, SOURCES, TOOK
+from search.running.ledger import ADDRESS, ASKED, FOLDER, LOOKS, LOSSES, PLANNED, PRIOR, RETRIED, SOURCES, TOOK
+from search.spec.hours import with_budget
 from search.spec.keys import Spec
 from search.spec.plain import plain_spec
 
 CUT = "cut"  # the fact that the wall time ended a race before its end
+
+
+class Again(StrEnum):
+    """Which members that had ended `resume` opens again."""
+
+    NONE = "none"
+    MISSING = "missing"  # those that are missing for reasons that are not their own
+    FAILED = "failed"  # all that failed, their own faults included: the user has mended something
+
+
+@dataclass(frozen=True)
+class More:
+    """What `resume` may be asked for beside trials: members that are tried `again`, and other totals of the `budget`."""
+
+    again: Again = Again.NONE
+    budget: Mapping[str, float] = field(default_factory=dict)
 
 
 def remove(name: str, *, home: Home | None = None) -> list[str]:
@@ -154,8 +175,12 @@ def go_on(
     workers: int = 1,
     address: str | None = None,
     note: Callable[[str], None] = lambda text: None,
+    opened: Sequence[MemberRow] = (),
+    more: More = More(),
 ) -> Spec:
     """The spec of a sweep that goes on with `trials` more configs. More configs may move the minimum; without them the choice stays.
+
+    Members that had ended are `opened` again; the sweep's count of lost workers then begins anew.
 
     Raises:
         InfraError: it cannot go on so, or not in this folder: a script or module of the user's would not be found, and all members fail.
@@ -175,7 +200,9 @@ def go_on(
     row = catalogue.sweep(name)
     facts = {key: value for key, value in row.facts.items() if key != ADDRESS} | ({ADDRESS: address} if address else {})
     changes: dict[str, Any] = {}
-    if trials:
+    if more.budget:
+        spec = spec.model_copy(update={"budget": with_budget(spec.budget, more.budget)})
+    if trials or (more.budget and not row.facts.get(CUT)):  # a race that was cut goes on; one that had its end is another look
         spec = spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": spec.budget.trials + trials})})
         before = Look(**row.facts.get(LOOKS, {}))
         if used := max((one.get("seeds", 0) for one in row.candidates or []), default=0):
@@ -184,8 +211,31 @@ def go_on(
         facts |= {LOOKS: asdict(before), PLANNED: estimate.promised(spec, catalogue, name, workers)}
         changes = {"candidates": None}
     # One write: a driver that dies between two would leave a new look of the race without the trials that are its reason.
-    catalogue.update_sweep(name, **changes, facts=facts, spec=plain_spec(spec), status="running", answer=None)
+    with catalogue.together():
+        if opened:
+            facts.pop(RETRIED, None)
+            reopen_members(catalogue, name, opened)
+        catalogue.update_sweep(name, **changes, facts=facts, spec=plain_spec(spec), status="running", answer=None)
     return spec
+
+
+def to_retry(catalogue: Catalogue, name: str, home: Home, again: Again) -> list[MemberRow]:
+    """The members that are to be tried again, as they are to be opened: without their count of losses, and with what they were.
+
+    One that started from another member needs a checkpoint, of its own or of that one.
+    """
+    if again is Again.NONE:
+        return []
+    failed = (State.FAILED, State.PREEMPTED)
+    rows = [row for row in catalogue.members(name) if row.state in failed and (again is Again.FAILED or not_its_own(row))]
+    found = []
+    for row in rows:
+        origin = None if row.parent is None else home.handed_on(name, row.parent, row.parent_epoch or 0)
+        if origin is None or origin.exists() or home.checkpoint(name, row.number).exists():
+            facts = {key: value for key, value in row.facts.items() if key not in (INFRASTRUCTURE, LOSSES)}
+            earlier = [*row.facts.get("earlier", ()), f"{row.state}: {row.reason}"]
+            found.append(replace(row, facts={**facts, "earlier": earlier}))
+    return found
 
 
 def short_name(part: str) -> str:

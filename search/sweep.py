@@ -64,8 +64,7 @@ def run(
         home: where everything is kept (default: ./mlflow_runs).
         workers: members trained at once (default: as many as the cores allow).
         address: a Ray cluster that is up (`auto` or host:port), or `in-process` for no Ray at all; None starts a local one.
-        listener: is told of everything as it happens.
-        tracking: False switches MLflow off.
+        listener, tracking: who is told of everything as it happens; False switches MLflow off.
 
     Raises:
         SpecError: the spec has faults (all are listed). InfraError: the name is taken, or a store or the cluster cannot be reached.
@@ -88,26 +87,27 @@ def resume(
     *,
     home: Home | None = None,
     trials: int | None = None,
+    more: kept.More = kept.More(),
     workers: int | None = None,
     address: str | None = None,
     listener: Listener | None = None,
     tracking: bool = True,
 ) -> Outcome:
-    """Go on with a sweep from its catalogue. `trials` more configs are searched than its spec asked for.
+    """Go on with a sweep from its catalogue, with `trials` more configs, and with `more`: members that are tried again, a new budget.
 
     Raises:
         InfraError: no such sweep, or its driver is alive.
     """
     where = Where(home or Home.open(), workers, address, listener or Silent(), tracking)
     with Catalogue(where.home.catalogue_url, create=False) as catalogue:
-        row = catalogue.sweep(name)
-        if not trials and row.status == "complete" and row.answer is not None and not row.facts.get(kept.CUT):
+        row, opened = catalogue.sweep(name), kept.to_retry(catalogue, name, where.home, more.again)
+        if not (trials or opened or more.budget) and row.status == "complete" and row.answer is not None and not row.facts.get(kept.CUT):
             return Outcome(name, "complete", Answer.from_dict(row.answer), notes=mirror.caught_up(name, where.home, catalogue, tracking))
         if holder := catalogue.locked_by(name):
             raise InfraError(f"A sweep has one driver at a time; {name!r} is driven by {holder}. Wait for it, or stop it first.")
         spec = read(row.spec)
         with where.up(spec) as up:
-            spec = kept.go_on(catalogue, name, spec, trials or 0, up.workers, where.address, where.listener.note)
+            spec = kept.go_on(catalogue, name, spec, trials or 0, up.workers, where.address, where.listener.note, opened, more)
             return _drive(name, spec, where, catalogue, up)
 
 

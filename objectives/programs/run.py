@@ -179,8 +179,7 @@ class ProcessRun:
 
     def _again(self, one: _One, status: int | None) -> bool:
         """Start a process again that somebody else has killed, once: it goes on from what it has kept."""
-        killed = status is not None and status < 0 and one.end is None and signal.Signals(-status).name in KILLED
-        if not killed or one.starts >= ATTEMPTS:
+        if not _killed(one, status) or one.starts >= ATTEMPTS:
             return False
         self._kill(one)  # it has ended: what it still holds here is given back
         # It may have written down what it could not tell any more.
@@ -221,7 +220,8 @@ class ProcessRun:
         reason = self._why_failed(one, status)
         if reason:
             trace = (one.end or {}).get("traceback", "") or last_lines(one.folder / LOG, TOLD_LINES)
-            return Report(number, epoch, math.nan, one.metrics, State.FAILED, reason[:500], traceback=trace)
+            lost = "silent" if status is None else "died" if _killed(one, status) else ""
+            return Report(number, epoch, math.nan, one.metrics, State.FAILED, reason[:500], traceback=trace, lost=lost)
         score = lowered(one.metrics[self._declared.score], self._declared.better)
         return Report(number, epoch, score, one.metrics, State.COMPLETE, score=one.best if self._best_epoch else score)
 
@@ -248,6 +248,11 @@ class ProcessRun:
     def _last(self, one: _One) -> str:
         said = last_lines(one.folder / LOG, 1)
         return f"; it last printed: {said[:200]}" if said else "; it printed nothing"
+
+
+def _killed(one: _One, status: int | None) -> bool:
+    """Whether somebody else has ended the process of a member."""
+    return status is not None and status < 0 and one.end is None and signal.Signals(-status).name in KILLED
 
 
 def _taken_up(member: Member, folder: Path, epochs: int) -> _One:

@@ -63,6 +63,7 @@ class Row:
     tracks: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     others: tuple[float | None, ...] = ()
     other_curves: tuple[Mapping[int, float], ...] = ()
+    astray: bool = False  # whether it ended for a reason that is not its own: see `missing.py`
 
     def by(self, metric: int) -> Row:
         """The member as it is judged by one metric: 0 is the score, 1 the first of the others."""
@@ -83,7 +84,8 @@ class Row:
 class Candidate:
     """A config to train on fresh seeds, and why. `seeds`: on how many final seeds; 0: it is no finalist.
 
-    `schedule` holds the knobs that move in its training: [[epoch, value], …] each.
+    `schedule` holds the knobs that move in its training: [[epoch, value], …] each. `instead`: how many of the final seeds stand in for
+    seeds that are missing for reasons that are not the members' own.
     """
 
     arm: str
@@ -91,6 +93,7 @@ class Candidate:
     why: str
     seeds: int = 0
     schedule: dict[str, list[list[Value]]] = field(default_factory=dict)
+    instead: int = 0
 
     @property
     def final(self) -> bool:
@@ -199,6 +202,7 @@ class Answer:
     against: str = AGAINST_OFF  # what the off arm stands for: λ off, the user's baseline, or nothing that is compared with
     baseline: dict[str, Value] = field(default_factory=dict)  # the config that the user has today; empty where none was given
     over_baseline: Effect | None = None  # what the recommended config gains over it, where both were confirmed and differ
+    missing: str = ""  # which members are missing for reasons that are not their own; empty where none is
     front: Front | None = None  # only where several metrics were asked for, and arms were confirmed
 
     @property

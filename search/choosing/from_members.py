@@ -19,9 +19,11 @@ from search.choosing.feasibility import surface_of
 from search.choosing.findings import Reached
 from search.choosing.hysteresis import with_paths
 from search.choosing.lambda_interval import lambda_answer
+from search.choosing.missing import missing_words, not_its_own
 from search.choosing.watched import Watched
 from search.options import name_of
 from search.spec.goals import ANY, EFFECT, MOST
+from search.spec.hours import limit
 from search.spec.keys import Spec
 
 Curves = Mapping[int, Mapping[int, float]]  # by member and epoch
@@ -54,6 +56,7 @@ def table(members: Sequence[MemberRow], curves: Curves, chosen: Sequence[Candida
             tracks=watched.values.get(row.number, {}),
             others=watched.others(row),
             other_curves=watched.other_curves(row.number),
+            astray=not_its_own(row),
         )
         for row in members
     ]
@@ -211,6 +214,8 @@ def _why_not(spec: Spec, one: Reached, searched: int, finals: int) -> str:
         return f"{searched} searched configs are the most, {MOST} times the trials"
     if spec.budget.wall_minutes is not None:
         return f"the wall time of {spec.budget.wall_minutes:g} min was over"
+    if limit(spec)[1]:
+        return "the budget was used up, or had no room for more"
     if about == EFFECT:
         return f"too few of {finals} final seeds ended with a score in both arms"
     if math.isinf(one.known):
@@ -274,6 +279,22 @@ def longer(spec: Spec, rows: Sequence[Row], chosen: Sequence[Candidate], look: r
     return [replace(one, seeds=more) if one.final else one for one in chosen]
 
 
+def with_others(chosen: Sequence[Candidate], rows: Sequence[Row], spec: Spec, look: race.Look) -> list[Candidate]:
+    """The candidates with one more final seed for each that a finalist misses for a reason that is not its own; at most as many as asked.
+
+    Which seeds are missing does not depend on a score, so the seeds that stand in for them judge as well.
+    """
+    finals = [one for one in chosen if one.final]
+    if not finals:
+        return list(chosen)
+    seeds, had = final_seeds(spec, look, finals[0].seeds)[: finals[0].seeds], finals[0].instead
+    arms, confirmed = {one.arm for one in finals}, [row for row in rows if row.phase == Phase.CONFIRM]
+    there = {(row.arm, row.seed) for row in confirmed if not row.astray}
+    gone = {row.seed for row in confirmed if row.astray and row.arm in arms and (row.arm, row.seed) not in there} & set(seeds)
+    more = min(len(gone), finals[0].seeds - had) - had
+    return [replace(one, seeds=one.seeds + more, instead=had + more) if one.final and more > 0 else one for one in chosen]
+
+
 def answer(
     spec: Spec,
     space: Space,
@@ -321,6 +342,7 @@ def answer(
         goals=goals,
         notes=[*found.notes, *between.said(chosen, candidates.lambdas_of(space.knobs, spec.simplify))],
         score_label=labels.get(name, ""),
+        missing=missing_words(members),
         measured=_measured(spec, found, final, chosen, labels),
         spent=verdict.spent([replace(row, phase=_round(row, spec)) for row in rows]),
         beside=insight.beside(

@@ -92,6 +92,7 @@ def _print_plans(specs: Sequence[Spec], place: Home, workers: int | None) -> Non
 
     from search.estimate import budgets, goals_said
     from search.kept import admitted
+    from search.spec.hours import limit
     from search.telling.live import duration
 
     for spec in specs:
@@ -114,10 +115,12 @@ def _print_plans(specs: Sequence[Spec], place: Home, workers: int | None) -> Non
         if found[0].expected_epochs is not None:
             said.append("the epochs that are expected: as many members end early as in earlier sweeps of this kind")
         said += [
-            f"{one.trials} trials: {spec.budget.wall_minutes:g} min have room for about {one.fits} of {one.members} members"
+            f"{one.trials} trials: the budget has room for about {one.fits} of {one.members} members"
             for one in found
             if one.fits is not None
         ]
+        if spec.resources.gpu or limit(spec)[1]:
+            said += [f"{one.trials} trials: about {one.hours}" for one in found if not math.isnan(one.seconds)]
         for line in said:
             printing.console().print(line, style="dim", markup=False, highlight=False)
         for line in prior_said(spec, sources):

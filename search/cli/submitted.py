@@ -126,16 +126,22 @@ def stop(name: NameArgument, address: ServerOption = None) -> None:
     typer.echo(f"{name} was stopped; nothing is lost. Go on with: lagrange resume {name} --address {cluster.address}")
 
 
-def resume_submitted(name: str, address: str, trials: str | None, workers: int | None, home: str | None, storage: str | None) -> None:
-    """Submit a new driver for a sweep that was submitted. What its spec names of the folder must be in the folder now."""
+def resume_submitted(
+    name: str, address: str, trials: str | None, workers: int | None, home: str | None, storage: str | None, beside: Sequence[str] = ()
+) -> None:
+    """Submit a new driver for a sweep that was submitted. What its spec names of the folder must be in the folder now.
+
+    `beside` are further words of the command that goes on: what is tried again, and other totals of the budget.
+    """
     from infra.jobs import FILES, OPTIONS, SEVERAL
 
     cluster = cluster_jobs(address)
     before = cluster.newest(name)
     several = json.loads(before.metadata.get(SEVERAL, "[]"))
-    if several and trials:
+    if several and (trials or beside):
         raise InfraError(
-            f"--trials is for one sweep; {name!r} are several (a matrix). Submit the spec with a larger budget and a new name."
+            f"{'--trials' if trials else beside[0]} is for one sweep; {name!r} are several (a matrix). "
+            "Submit the spec with a larger budget and a new name."
         )
     files = json.loads(before.metadata.get(FILES, "[]"))
     if missing := [file for file in files if not Path(file).is_file()]:
@@ -146,7 +152,7 @@ def resume_submitted(name: str, address: str, trials: str | None, workers: int |
     options = dict(json.loads(before.metadata.get(OPTIONS, "{}")))
     options |= {key: value for key, value in (("--home", home), ("--storage", storage), ("--workers", workers)) if value is not None}
     once = {"--trials": trials} if trials else {}
-    command = [*(several or ["lagrange", "resume", name]), *driver_options({**options, **once})]
+    command = [*(several or ["lagrange", "resume", name]), *driver_options({**options, **once}), *beside]
     submitted(cluster, name, command, parcel(Path.cwd(), [], include=files), files, options, several)
 
 

@@ -250,6 +250,16 @@ def _one_ray(specs: Sequence[Spec], workers: int | None, address: str | None) ->
 def resume(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A sweep.")],
     trials: Annotated[str | None, typer.Option(metavar="+N|N", help="Search so many more configs (+40), or so many in all (40).")] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try members again that are missing for reasons that are not their own (workers, nodes).")
+    ] = False,
+    retry_all_failed: Annotated[
+        bool, typer.Option("--retry-all-failed", help="The same, and those that failed by their own fault, which you have mended.")
+    ] = False,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TOTAL=N", help="Another total: gpu_hours, cpu_hours, cost or wall_minutes, as cost=80."),
+    ] = None,
     workers: WorkersOption = None,
     address: AddressOption = None,
     storage: StorageOption = None,
@@ -261,18 +271,23 @@ def resume(
 ) -> None:
     """Go on with a sweep that was interrupted, or search more configs. With the address of a dashboard, of one that was submitted."""
     from search.ensured import PATIENCE_S, waited
+    from search.kept import Again, More
     from search.sweep import resume as go_on
 
     if is_dashboard(address):
-        return resume_submitted(name, str(address), trials, workers, home, storage)
+        words = ["--retry-failed"] * retry_failed + ["--retry-all-failed"] * retry_all_failed
+        words += [word for one in budget or () for word in ("--budget", one)]
+        return resume_submitted(name, str(address), trials, workers, home, storage, words)
     place = home_of(home, catalogue_url, tracking_uri, storage)
     refuse_lost_home(place)
     if in_job():  # the job before it may have been killed a moment ago
         waited(place, name, PATIENCE_S)
     more = None if trials is None else _more_trials(name, trials, place)
+    again = Again.FAILED if retry_all_failed else Again.MISSING if retry_failed else Again.NONE
+    beside = More(again, _totals(budget or ()))
     started = time.monotonic()
     with shown(plain, place) as display, in_time(lambda: _interrupted(name, place, address)):
-        outcome = go_on(name, home=place, trials=more, workers=workers, address=address, listener=display)
+        outcome = go_on(name, home=place, trials=more, more=beside, workers=workers, address=address, listener=display)
     outcome = replace(outcome, seconds=time.monotonic() - started) if outcome.seconds else outcome
     objective = ""
     if outcome.answer is not None:  # else the catalogue may be gone
@@ -280,6 +295,20 @@ def resume(
             objective = catalogue.sweep(name).objective
     _print_outcome(outcome, place, objective, address)
     _exit([outcome])
+
+
+def _totals(given: Sequence[str]) -> dict[str, float]:
+    """`cost=80` as a mapping."""
+    from search.errors import SpecError
+
+    found = {}
+    for one in given:
+        name, _, value = one.partition("=")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise SpecError([f"--budget must be TOTAL=NUMBER; got {one!r}. Write --budget cost=80."]) from None
+    return found
 
 
 def _more_trials(name: str, given: str, home: Home) -> int:
@@ -345,6 +374,7 @@ def _in_mlflow(outcome: Outcome, home: Home) -> str:
 
 def _print_dry_run(spec: Spec, home: Home, workers: int | None) -> None:
     from search.estimate import dry_run
+    from search.spec.hours import words
     from search.spec.text import to_yaml
     from search.telling.live import duration
 
@@ -356,8 +386,9 @@ def _print_dry_run(spec: Spec, home: Home, workers: int | None) -> None:
     if plan.expected_epochs is not None:
         counts += f"; {plan.expected_epochs:,.0f} epochs expected, for some members end early"
     if plan.fits is not None:
-        counts += f"\n# {spec.budget.wall_minutes:g} min have room for about {plan.fits} of {sum(plan.members.values())} members"
-    time = f"about {duration(plan.estimate_seconds)} on {plan.workers} workers at most, from {plan.basis}"
+        counts += f"\n# the budget has room for about {plan.fits} of {sum(plan.members.values())} members"
+    took = f"about {words(spec, plan.member_seconds)}\n# about {duration(plan.estimate_seconds)}"
+    time = f"{took} on {plan.workers} workers at most, from {plan.basis}"
     told = f"# {counts}\n# {UNTIMED if math.isnan(plan.estimate_seconds) else time}"
     console.print(told, markup=False, highlight=False, soft_wrap=True)
 

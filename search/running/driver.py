@@ -21,6 +21,7 @@ from search.running.dispatch import Dispatch
 from search.running.ledger import LOOKS, PRIOR, Ledger
 from search.running.leftovers import Leftovers
 from search.running.plan import Plan
+from search.running.spending import Spending
 from search.running.told import PROPOSED
 from search.running.wall import WallTime
 from search.spec.keys import Spec
@@ -56,13 +57,16 @@ def opened(
     asked = [row for row in ledger.ordered() if row.phase == Phase.SEARCH and not row.start and PROPOSED not in row.facts]
     study.rebuild(asked)
     members, row = planned(spec), catalogue.sweep(name)
+    share = members[Phase.SEARCH] / sum(members.values())
+    spending = Spending(spec, WallTime(spec.budget.wall_minutes, share, clock), ledger.rows.values(), share, up.workers)
+    ledger.metered = spending.counts or spec.limits.member_minutes is not None
     plan = Plan(
         spec,
         space,
         study,
         ledger,
         lambda number: home.weights(name, number),
-        wall=WallTime(spec.budget.wall_minutes, members[Phase.SEARCH] / sum(members.values()), clock),
+        wall=spending,
         candidates=[Candidate(**fields) for fields in row.candidates or []],
         look=Look(**(row.facts or {}).get(LOOKS, {})),
         bundle=objective.bundle,

@@ -12,9 +12,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from infra.catalogue import Catalogue, MemberRow, ReportRow
+from infra.catalogue.open_members import note_members
 from objectives.base import Phase, Report, State
 from objectives.programs.log import LOG
 from search.choosing.answer import Candidate
+from search.choosing.missing import INSTEAD
 from search.choosing.watched import Watched
 from search.choosing.words import listed
 from search.running.leftovers import Leftovers
@@ -36,9 +38,12 @@ FOLDER = "folder"  # the fact that says in which folder a sweep of something of 
 SOURCES = "sources"  # the fact that holds the user's own files that the spec names, each with its SHA-256
 ADDRESS = "address"  # the fact that says where members are trained, as `--address` names it; there is none for a local Ray
 TOOK = "took_seconds"  # the fact that says how long the drivers of the sweep took so far
+LOSSES = "losses"  # the fact of a member that lists the workers that were lost with it: [[cause, epoch], …]
+RETRIED = "retried"  # the fact that counts the workers that were lost, for `faults.py`
 WAITING = "waiting"  # the fact that names the open members that wait for others, between two decisions
 ASKED = "asked"  # the fact that holds the spec as it was asked for: ranges that a pilot finds and more trials change the other one
-KEPT = (ASKED, FOLDER, SOURCES, LOOKS, PRIOR, PLANNED, ADDRESS, TOOK, RANGES, WAITING)  # facts that stay when the data is prepared anew
+# facts that stay when the data is prepared anew
+KEPT = (ASKED, FOLDER, SOURCES, LOOKS, PRIOR, PLANNED, ADDRESS, TOOK, RANGES, WAITING, RETRIED)
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ class Ledger:
         watched: Watched | None = None,
     ) -> None:
         self.sweep, self.epochs, self.mirror, self.tracker = sweep, epochs, mirror, mirror.tracker
-        self._catalogue, self._listener, self._scheduler = catalogue, listener, scheduler
+        self.catalogue, self._listener, self._scheduler = catalogue, listener, scheduler
         self.leftovers, self.watched = leftovers, watched or Watched()
         self.rows: dict[int, MemberRow] = {row.number: row for row in catalogue.members(sweep)}
         self.leftovers.resumed(self.rows.values())
@@ -100,8 +105,8 @@ class Ledger:
         scheduler.hear(ends(self.rows.values(), self.watched, epochs))
         self._waiting = set[int]((catalogue.sweep(sweep).facts or {}).get(WAITING, ()))
         mirror.portrait.know(self.ordered())
-        self._doomed: dict[int, str] = {}
-        self._introduced: set[int] = set()
+        self.metered = False  # whether the seconds of open members must survive the driver
+        self._doomed, self._introduced = dict[int, tuple[str, State]](), set[int]()
 
     def ordered(self) -> list[MemberRow]:
         """Members in the order in which they were asked for."""
@@ -113,7 +118,7 @@ class Ledger:
 
     def open(self, rows: Sequence[MemberRow]) -> None:
         """Commit members to the catalogue before anybody trains them."""
-        self._catalogue.add_members(self.sweep, rows)
+        self.catalogue.add_members(self.sweep, rows)
         self.rows.update({row.number: row for row in rows})
         self.mirror.portrait.know(rows)
 
@@ -123,7 +128,7 @@ class Ledger:
             if row.number not in self._introduced:
                 self._introduced.add(row.number)
                 self.mirror.begin(row)
-            self._listener.member(row.number, row.phase, row.arm, row.config, row.start)
+            self._listener.member(row.number, row.phase, row.arm, row.config, row.start - (INSTEAD in row.facts))
 
     def decide(self, reports: Mapping[int, Sequence[Report]]) -> set[int]:
         """The members to stop after these reports of a pack. A rung never stops a confirmation.
@@ -150,18 +155,13 @@ class Ledger:
         """A report as a scheduler hears it."""
         return told(report, self.rows[report.number], self.watched)
 
-    @property
-    def waited_s(self) -> float:
-        """For how many seconds this driver has waited for its catalogue. Meanwhile it heard of nobody."""
-        return self._catalogue.waited_s
-
     def together(self) -> AbstractContextManager[None]:
         """What is written in the block is one commit."""
-        return self._catalogue.together()
+        return self.catalogue.together()
 
-    def doom(self, number: int, reason: str) -> None:
+    def doom(self, number: int, reason: str, state: State = State.STOPPED) -> None:
         """Keep the reason why a member is stopped, until its reports have been written."""
-        self._doomed[number] = reason
+        self._doomed[number] = reason, state
 
     def record(self, reports: Mapping[int, Sequence[Report]], seconds: float, worker: Mapping[str, Any], *, wait: bool = False) -> set[int]:
         """Write down what a pack reported, by member, and which members end by it. Returns the members that have ended.
@@ -175,13 +175,14 @@ class Ledger:
         going = {entry.row.number for entry in entries if entry.row.state is None}
         waiting = (self._waiting - set(reports)) | (going if wait else set())
         with self.together():
-            self._catalogue.add_reports(self.sweep, [row for entry in entries if entry.row.state is None for row in entry.reports()])
+            self.catalogue.add_reports(self.sweep, [row for entry in entries if entry.row.state is None for row in entry.reports()])
             for entry in entries:
                 if entry.row.state is not None:
-                    self._catalogue.end_member(self.sweep, entry.row.number, **entry.end())
+                    self.catalogue.end_member(self.sweep, entry.row.number, **entry.end())
+            note_members(self.catalogue, self.sweep, [entry.row for entry in entries if self.metered and entry.row.state is None])
             if waiting != self._waiting:
-                facts = self._catalogue.sweep(self.sweep).facts or {}
-                self._catalogue.update_sweep(self.sweep, facts={**facts, WAITING: sorted(waiting)})
+                facts = self.catalogue.sweep(self.sweep).facts or {}
+                self.catalogue.update_sweep(self.sweep, facts={**facts, WAITING: sorted(waiting)})
         self._waiting = waiting
         for entry in entries:
             self._tell(entry)
@@ -203,8 +204,9 @@ class Ledger:
                 rung_score=finite[-1] if finite else row.rung_score,
                 metrics=dict(last.metrics) or row.metrics,
             )
-        if end is None and number in self._doomed:
-            end = Report(number, row.epochs, float("nan"), state=State.STOPPED, reason=self._doomed.pop(number))
+        doomed = self._doomed.pop(number, None)
+        if end is None and doomed is not None:
+            end = Report(number, row.epochs, float("nan"), state=doomed[1], reason=doomed[0])
         if end is not None:
             row = replace(row, state=str(end.state), reason=end.reason, score=end.score, traceback=end.traceback)
         return _Entry(row, curve)
@@ -240,27 +242,36 @@ class Ledger:
     def chose(self, candidates: Sequence[Candidate], members: int) -> None:
         """Write down the configs to confirm, with the reason of each; and say how many members that makes."""
         plain = [asdict(candidate) for candidate in candidates]
-        self._catalogue.update_sweep(self.sweep, candidates=plain)
+        self.catalogue.update_sweep(self.sweep, candidates=plain)
         self._listener.phase(Phase.CONFIRM, 0, members)
 
     def facts(self, facts: Mapping[str, Any], spec: Spec | None = None) -> None:
         """Write down what `prepare` found out about the data; and where it found ranges, the spec that has them, at once."""
         self.mirror.prepared(facts)
-        row = self._catalogue.sweep(self.sweep)
+        row = self.catalogue.sweep(self.sweep)
         kept = {key: value for key, value in row.facts.items() if key in KEPT}
         news: dict[str, Any] = {"facts": {**facts, **kept}}
         if spec is not None:
             plain = spec.model_dump(mode="json", exclude_none=True)
             news["spec"] = {**row.spec, "search": plain["search"], "ranges": plain["ranges"]}
-        self._catalogue.update_sweep(self.sweep, **news)
+        self.catalogue.update_sweep(self.sweep, **news)
 
     def fact(self, name: str) -> dict[str, Any]:
         """What an earlier driver wrote down of the sweep under this name; empty if it wrote nothing."""
-        return dict((self._catalogue.sweep(self.sweep).facts or {}).get(name, {}))
+        return dict((self.catalogue.sweep(self.sweep).facts or {}).get(name, {}))
 
     def note(self, text: str) -> None:
         """Pass a remark on."""
         self._listener.note(text)
+
+
+def noted(ledger: Ledger, rows: Sequence[MemberRow], name: str, fact: Mapping[str, Any]) -> None:
+    """Write down facts and seconds of open members, and a fact of the sweep, in one commit."""
+    with ledger.together():
+        note_members(ledger.catalogue, ledger.sweep, rows)
+        facts = ledger.catalogue.sweep(ledger.sweep).facts or {}
+        ledger.catalogue.update_sweep(ledger.sweep, facts={**facts, name: dict(fact)})
+    ledger.rows.update({row.number: row for row in rows})
 
 
 def failures(rows: Sequence[MemberRow]) -> list[str]:

@@ -11,6 +11,7 @@ from infra.catalogue import MemberRow
 from infra.storage import Home
 from objectives.base import Phase, State
 from objectives.programs.log import LOG
+from search.choosing.missing import not_its_own
 from search.running.pack import newer
 from search.telling.shown import Exemplars
 
@@ -47,7 +48,12 @@ class Leftovers:
                 shutil.rmtree(self.home.sheets(self._sweep, one.number), ignore_errors=True)
 
     def ended(self, row: MemberRow) -> None:
-        """A member has ended: nobody goes on with it. Where a member of a path is complete, nobody else will start from its parent."""
+        """A member has ended: nobody goes on with it. Where a member of a path is complete, nobody else will start from its parent.
+
+        What a member left that is missing for reasons not its own stays: `lagrange resume --retry-failed` goes on with it.
+        """
+        if not_its_own(row):
+            return
         _remove(self.home.checkpoint(self._sweep, row.number))
         self._pictured(row)
         if row.phase == Phase.SEARCH and row.state != State.STOPPED:  # the process of one that was stopped may still run
@@ -68,7 +74,7 @@ class Leftovers:
     def search_is_over(self, rows: Iterable[MemberRow]) -> None:
         """Nobody will start from another member any more."""
         for row in rows:
-            if row.phase == Phase.SEARCH:
+            if row.phase == Phase.SEARCH and not not_its_own(row):
                 self._files(row.number)
                 for path in self.home.all_handed_on(self._sweep, row.number):
                     _remove(path)

@@ -7,11 +7,13 @@ from dataclasses import replace
 
 from infra.catalogue import MemberRow, config_hash
 from objectives.base import Phase, State, Value
+from search import schedulers
 from search.asking import samplers
 from search.asking.seeds import derive
 from search.asking.space import OFF_ARM, OFF_EVERY, Space
 from search.asking.study import Study
 from search.choosing.answer import Candidate
+from search.choosing.missing import INSTEAD, not_its_own
 from search.running.ledger import Ledger
 from search.running.prior import Prior, Proposal
 from search.running.told import PROPOSED
@@ -25,6 +27,18 @@ class NewMembers:
 
     def __init__(self, spec: Spec, space: Space, study: Study, ledger: Ledger, prior: Prior) -> None:
         self._spec, self._space, self._study, self._ledger, self.prior = spec, space, study, ledger, prior
+        # Members whose places are not filled where others started from them, or may have: there the later ones are other members already.
+        self._fills = not schedulers.evolving(spec.scheduler) and not samplers.hands_on(spec.sampler)
+        filled = {row.facts.get(INSTEAD) for row in ledger.rows.values()}
+        self.owed: list[int] = []  # members that are missing for reasons not their own, for each of which another one is to come
+        for row in ledger.ordered():
+            if row.number not in filled:
+                self.ended(row)
+
+    def ended(self, row: MemberRow) -> None:
+        """A member of the search has ended. Another one stands in for it, once, where its end was not its own fault."""
+        if self._fills and row.phase == Phase.SEARCH and not_its_own(row) and not {PROPOSED, INSTEAD} & set(row.facts):
+            self.owed.append(row.number)
 
     def searched(self) -> MemberRow:
         """The next member of the search: a proposal of the prior, else the next member of the sweep without a prior.
@@ -36,9 +50,11 @@ class NewMembers:
         """
         arm, index, point, searched = self._turn()
         number = self._ledger.next_number()
+        if self.owed:
+            return self._instead(number, self._ledger.rows[self.owed.pop(0)])
         if proposal := self.prior.next(self._ledger.ordered(), self._ledger.curves):
             return self._proposed(number, proposal)
-        draw = number - sum(PROPOSED in row.facts for row in self._ledger.rows.values())
+        draw = number - sum(not _counts(row) for row in self._ledger.rows.values())
         config = (
             self._study.ask(number, arm, index, draw) if point is None else self._study.enqueue(number, self._space.complete(point), arm)
         )
@@ -59,6 +75,28 @@ class NewMembers:
         self._ledger.open([row])
         return row
 
+    def _instead(self, number: int, lost: MemberRow) -> MemberRow:
+        """A member that stands in for another one, of its arm, with its seed where the config is a new one.
+
+        A sampler that learns draws anew: the config itself may end its worker. A point of a sequence or of the user's is trained again
+        with another seed. In all counts the lost member keeps its place, so the members after it are those of a sweep without a loss.
+        """
+        asked = set(self._space.asked_in(lost.arm, lost.config))
+        point = {name: value for name, value in lost.config.items() if name in asked}
+        before = [row for row in self._ledger.ordered() if row.phase == Phase.SEARCH and row.arm == lost.arm and _counts(row)]
+        index = sum(row.number < lost.number for row in before)
+        if any(all(point.get(name) == value for name, value in one.items()) for one in self._spec.points):
+            config = self._study.enqueue(number, point, lost.arm)
+        else:
+            config = self._study.ask(number, lost.arm, index, -number)
+        digest, seed = config_hash(config), lost.seed
+        if any(row.config_hash == digest for row in self._ledger.rows.values()):
+            seed = derive(lost.seed, "instead", number)
+        self._study.seeded(number, seed)
+        row = MemberRow(number, config, seed, Phase.SEARCH.value, lost.arm, digest, facts={INSTEAD: lost.number})
+        self._ledger.open([row])
+        return row
+
     def some(self, most: int) -> list[MemberRow]:
         """At most so many next members of the search; fewer where members must wait for those from which they start.
 
@@ -72,13 +110,15 @@ class NewMembers:
 
     def ready(self) -> bool:
         """Whether the next member of the search can be asked for. One that starts from another waits for the end of that one."""
+        if self.owed:
+            return True
         arm, index, _, _ = self._turn()
         before = self._chain(arm, index)
         return not before or before[0].state is not None
 
     def _turn(self) -> tuple[str, int, Mapping[str, Value] | None, int]:
         """The arm whose turn it is, how many members it has, the user's own point if one is next, and how many members there are."""
-        searched = [row.arm for row in self._ledger.ordered() if row.phase == Phase.SEARCH and not row.start and PROPOSED not in row.facts]
+        searched = [row.arm for row in self._ledger.ordered() if row.phase == Phase.SEARCH and not row.start and _counts(row)]
         # Where each λ is searched alone they take turns: the one with the fewest members is next.
         off = self._space.searches_off and len(searched) % OFF_EVERY == 0
         arm = OFF_ARM if off else min(self._space.arms, key=searched.count)
@@ -142,3 +182,8 @@ class NewMembers:
         """The user's own point that is next, if there is one and it is not the off arm's turn."""
         tried = len(searched) - searched.count(OFF_ARM)
         return None if arm == OFF_ARM or tried >= len(self._spec.points) else self._spec.points[tried]
+
+
+def _counts(row: MemberRow) -> bool:
+    """Whether a member has a place of its own among those that are asked for. One that a prior proposed or that stands in has none."""
+    return PROPOSED not in row.facts and INSTEAD not in row.facts

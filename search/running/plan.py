@@ -14,28 +14,30 @@ from pathlib import Path
 from typing import Any
 
 from infra.catalogue import MemberRow
-from objectives.base import Config, Phase, Report, State
+from objectives.base import Config, Phase, State
 from search.asking.projection import Books
 from search.asking.space import Space
 from search.asking.study import Study
 from search.choosing import from_members, race
 from search.choosing.answer import Answer, Candidate, Row, SelectionError
+from search.choosing.missing import INSTEAD
 from search.choosing.verdict import with_test
 from search.choosing.words import listed
 from search.running import ranges
 from search.running.division import Division
+from search.running.faults import Cause, Faults
 from search.running.generations import Generations
 from search.running.ledger import SHOWN_MEMBERS, Ledger, why_no_answer
 from search.running.new_members import NewMembers
 from search.running.prior import Prior
 from search.running.rounds import Rounds
+from search.running.spending import Spending
 from search.running.until import Until
 from search.running.wall import WallTime
 from search.running.work import Prepared, Progress, Reading, Result, Scored, TestRead, Warmed
 from search.spec.keys import Spec
 
-CUT = "the wall time ended the confirmation before its end; `lagrange resume` goes on with it"
-RETRIES = 1  # a member whose worker died is tried once more, from its checkpoint
+CUT = "the confirmation ended before its end, because {why}; `lagrange resume` goes on with it"
 FEWEST = 3  # members that must complete before the search may be ended by its share of the wall time
 CHORE = -1  # stands where a job has no member's number
 
@@ -84,7 +86,7 @@ class Plan:
         ledger: Ledger,
         weights: Callable[[int], Path],
         *,
-        wall: WallTime | None = None,
+        wall: Spending | None = None,
         candidates: Sequence[Candidate] = (),
         look: race.Look = race.Look(),
         bundle: Callable[[Config], Hashable] = alone,
@@ -92,7 +94,7 @@ class Plan:
         prior: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self.spec, self.space, self.study, self.ledger = spec, space, study, ledger
-        self.wall, self.cut = wall or WallTime(None), False  # cut: whether the wall time ended the race before it had an end
+        self.wall, self.cut = wall or Spending(spec, WallTime(None)), False  # cut: whether the budget ended the race before its end
         self.rounds = Rounds(spec, space, ledger, candidates, look, lambda: room(self))
         self._until = Until(spec, space, self.rounds.table)
         self.answer: Answer | None = None
@@ -102,11 +104,11 @@ class Plan:
         self.weights = weights
         self.division = Division(spec, ledger, bundle, workers)
         self._new = NewMembers(spec, space, study, ledger, Prior(spec, space, prior))
-        self._notes: list[str] = []  # notes about the data
-        self._prepared = self._test_read = False
-        self._attempts: dict[int, int] = {}
-        self._in_flight: dict[int, int] = {}  # the members in training, each with the first member of its pack
+        self.notes: list[str] = []  # notes about the data
+        self.prepared = self.test_read = False
+        self.in_flight: dict[int, int] = {}  # the members in training, each with the first member of its pack
         self.generations = Generations(spec, space, ledger, bundle)
+        self.faults = Faults(ledger, spec.limits, sum(from_members.planned(spec).values()))
         # Members that an earlier driver left open go first; before anything is asked for, those of them that were in training.
         self._queue = [row for row in ledger.ordered() if row.state is None and not self.generations.holds(row)]
         self._under_way = {row.number for row in self._queue if ledger.under_way(row)}
@@ -115,7 +117,7 @@ class Plan:
         """A job, or the reason why there is none now."""
         if self.problem or self.halted:
             return Pause.DONE
-        if not self._prepared:
+        if not self.prepared:
             return self._prepare()
         if not self.wall.over():
             left = 0 if self.search_is_over() else self.to_come()
@@ -124,7 +126,7 @@ class Plan:
                 self._queue += self._new.some(min(left, self.division.size(Phase.SEARCH)))
             if self._queue:
                 return Job(Kind.TRAIN, self._take())
-        if self._in_flight:
+        if self.in_flight:
             return Pause.WAIT
         if self.generations.waiting and not self.wall.over():
             self._queue += self.generations.released() if self.search_is_over() else self.generations.next(self.ended)
@@ -135,60 +137,63 @@ class Plan:
         """The next pack of the queue. It is a function of the rows, so that a new driver takes the same one."""
         queue = sorted(self._queue, key=lambda row: row.number)
         first = [row for row in queue if row.number in self._under_way] or queue
-        taken = self.division.next(first, self.to_come(), len(set(self._in_flight.values())))
+        suspects = [row for row in first if self.faults.suspect(row)]
+        taken = suspects[:1] or self.division.next(first, self.to_come(), len(set(self.in_flight.values())))
         numbers = {row.number for row in taken}
         self._queue = [row for row in queue if row.number not in numbers]
         self._under_way -= numbers
-        self._in_flight.update(dict.fromkeys(numbers, min(numbers)))
+        self.in_flight.update(dict.fromkeys(numbers, min(numbers)))
         return tuple(taken)
 
     def searched(self) -> int:
         """How many members of the search phase exist."""
-        return sum(row.phase == Phase.SEARCH and not row.start for row in self.ledger.rows.values())
+        mine = (row for row in self.ledger.rows.values() if row.phase == Phase.SEARCH and INSTEAD not in row.facts)
+        return sum(not row.start for row in mine)
 
     def to_come(self) -> int:
         """How many members the search still asks for."""
         searched = self.searched()
-        return max(0, self._until.wanted(searched, bool(self._in_flight or self._queue)) - searched)
+        return max(0, self._until.wanted(searched, bool(self.in_flight or self._queue)) - searched) + len(self._new.owed)
 
     def search_is_over(self) -> bool:
-        """Whether the search has had its share of the wall time, and enough members completed for a fit."""
+        """Whether the search has had its share of the budget, and enough members completed for a fit."""
         complete = sum(row.phase == Phase.SEARCH and row.state == State.COMPLETE for row in self.ledger.rows.values())
         return complete >= FEWEST and self.wall.search_over()
 
     def ended(self, number: int) -> None:
         """A member has its state: tell Optuna, and note that it no longer runs."""
-        self._in_flight.pop(number, None)
+        self.in_flight.pop(number, None)
         row = self.ledger.rows[number]
         if row.phase == Phase.SEARCH:
             self.study.tell(row)
+            self._new.ended(row)
 
     def passed(self, number: int) -> None:
         """A member goes on after a rung, but others of its pack do not. It waits for a new pack."""
-        self._in_flight.pop(number, None)
+        self.in_flight.pop(number, None)
         if not self.generations.holds(self.ledger.rows[number]):
             self._queue.append(self.ledger.rows[number])
 
-    def lost(self, job: Job, died: str, why: str = "") -> None:
-        """A job's worker is gone. Its members are tried once more from their checkpoints, unless we ended the worker (`why` says so)."""
-        if not job.rows:
-            self.problem = f"the sweep's {job.kind} step lost its worker: {why or died}"
-            return
-        for number in job.numbers:
-            if self._in_flight.pop(number, None) is not None and self.ledger.rows[number].state is None:
-                self._lost(number, died, why)
+    def lost(self, job: Job, said: str, cause: Cause = Cause.DIED, seconds: float = 0.0) -> None:
+        """A job's worker is gone, after so many seconds without a report. What it did is tried again as often as the limits of the spec
+        say: members from their checkpoints."""
+        numbers = [number for number in job.numbers if self.in_flight.pop(number, None) is not None]
+        numbers = [number for number in numbers if self.ledger.rows[number].state is None]
+        self.try_again(numbers, said, cause, seconds)
+        if job.rows:
+            self.wall.add(seconds)
+        else:
+            chore_lost(self, job.kind, said, cause)
 
-    def _lost(self, number: int, died: str, why: str) -> None:
-        self._attempts[number] = self._attempts.get(number, 0) + 1
-        if not why and self._attempts[number] <= RETRIES:
-            self._queue.append(self.ledger.rows[number])
-            self._under_way.add(number)
-            self.ledger.note(f"member {number}: its worker died ({died}); it resumes from its last checkpoint")
-            return
-        state = State.FAILED if why or "preempt" not in died.lower() else State.PREEMPTED
-        reason = why or f"its worker died {self._attempts[number]} times: {died}"
-        self.ledger.record({number: [Report(number, self.ledger.rows[number].epochs, math.nan, state=state, reason=reason)]}, 0.0, {})
-        self.ended(number)
+    def try_again(self, numbers: Sequence[int], said: str, cause: Cause, seconds: float = 0.0) -> None:
+        """Members were lost with their worker, or their processes were. Those that may go on come before all others."""
+        ended = self.faults.lost(numbers, said, cause, seconds) if numbers else set[int]()
+        for number in numbers:
+            if number in ended:
+                self.ended(number)
+            else:
+                self._queue.append(self.ledger.rows[number])
+                self._under_way.add(number)
 
     def stops(self, job: Job, result: Result) -> bool:
         """Whether this report of a job is its last. A rung or the wall time ends some of its members; the others wait for a new pack."""
@@ -199,8 +204,11 @@ class Plan:
         if self.wall.over() or (job.rows[0].phase == Phase.SEARCH and self.search_is_over()):
             stopped = set(job.numbers)
             for number in stopped:
-                self.ledger.doom(number, "budget: the wall time is over, or the search's share of it")
-        return reached or bool(stopped)
+                self.ledger.doom(number, f"budget: {self.wall.why()}")
+        late = self.faults.late(job.numbers, result.seconds)
+        for number, why in late.items():
+            self.ledger.doom(number, why, State.FAILED)
+        return reached or bool(stopped) or bool(late)
 
     def heard(self, job: Job, result: Result, stopped: bool = False) -> None:
         """A worker has reported on a job. `stopped` is what `stops` said of this report."""
@@ -208,60 +216,33 @@ class Plan:
         if fault is not None and fault.disk:
             self.halted = fault.words
         if isinstance(result, Progress):
-            self._progressed(job, result, stopped)
+            progressed(self, job, result, stopped)
         elif self.halted:
-            self._in_flight.pop(CHORE, None)
+            self.in_flight.pop(CHORE, None)
         elif isinstance(result, Prepared):
-            self._prepared_with(result)
+            prepared_with(self, result)
         elif isinstance(result, TestRead):
-            self._in_flight.pop(CHORE, None)
+            self.in_flight.pop(CHORE, None)
             assert self.answer is not None
             self.answer = with_test(self.answer, read_scores(self, result.scored), result.error)
 
-    def _progressed(self, job: Job, progress: Progress, stopped: bool) -> None:
-        ended = self.ledger.record(progress.by_member(job.numbers), progress.seconds, progress.worker, wait=stopped)
-        for number in job.numbers:
-            if number in ended:
-                self.ended(number)
-            elif stopped and self.ledger.rows[number].state is None:
-                self.passed(number)
-        if progress.remark:
-            self.ledger.note(progress.remark)
-        if progress.done and not stopped and not self.halted:
-            self.left_open(job, progress.fault.words if progress.fault is not None else "")
-
     def left_open(self, job: Job, why: str = "") -> None:
         """A job is over. Members of it that nobody has ended are tried again: without this the sweep would wait for them for ever."""
-        if any(number in self._in_flight for number in job.numbers):
-            self.lost(job, why or "it said nothing of how they ended")
+        if any(number in self.in_flight for number in job.numbers):
+            self.lost(job, why or "it said nothing of how they ended", Cause.AROUND)
 
     def stuck(self) -> None:
         """The plan waits, and nothing runs: this is a fault of Lagrange, and it ends the sweep, for it would wait for ever."""
-        waits = sorted({one for one in self._in_flight if one != CHORE})
-        what = f"members {listed(waits, SHOWN_MEMBERS)}" if waits else "the preparation" if not self._prepared else "the test split"
+        waits = sorted({one for one in self.in_flight if one != CHORE})
+        what = f"members {listed(waits, SHOWN_MEMBERS)}" if waits else "the preparation" if not self.prepared else "the test split"
         self.problem = (
             f"the sweep waits for {what}, and no worker has them (a fault of Lagrange). Nothing that was trained is lost: resume the sweep."
         )
 
-    def _prepared_with(self, said: Prepared) -> None:
-        """Write down facts about the data, or what is wrong with the data."""
-        self._in_flight.pop(CHORE, None)
-        self._prepared = True
-        self.problem, self.refused = said.error, said.refused
-        if said.error:
-            return
-        self.spec = ranges.written(self.spec, self.space, self.ledger, said.facts)
-        self._notes = [*ranges.notes(self.spec, self.ledger), *(str(note) for note in said.facts.get("notes", []))]
-        for note in self._notes:
-            self.ledger.note(note)
-        self.division.width = width = int((pack := said.facts.get("pack", {})).get("members", 1))
-        if self.spec.pack == "auto" and pack.get("rates"):
-            self.ledger.note(f"{f'packs of {width}' if width > 1 else 'one member at a time'}: {pack['why']}")
-
     def _prepare(self) -> Job | Pause:
-        if CHORE in self._in_flight:
+        if CHORE in self.in_flight:
             return Pause.WAIT
-        self._in_flight[CHORE] = CHORE
+        self.in_flight[CHORE] = CHORE
         return Job(Kind.PREPARE)
 
     def _after_search(self) -> Job | Pause:
@@ -278,21 +259,71 @@ class Plan:
                 return self.next()
             self.cut = bool(missing or self._queue or self.generations.waiting)
             found = self.rounds.answer()
-            cut = [CUT] if self.cut else []
+            cut = [CUT.format(why=self.wall.why())] if self.cut else []
+            cut += self.wall.said(self.searched(), self.spec.budget.trials if self.to_come() else 0)
             told = self._new.prior.remarks(self.ledger.ordered(), self.ledger.curves)
-            self.answer = replace(found, notes=[*self._notes, *cut, *told, *found.notes])
+            self.answer = replace(found, notes=[*self.notes, *cut, *told, *found.notes])
             self.answered()
-        if self._test_read or self.wall.over():
+        if self.test_read or self.wall.over():
             return Pause.DONE
-        self._test_read = True
+        self.test_read = True
         if not (to_read := readings(self, self.answer)):
             return Pause.DONE
-        self._in_flight[CHORE] = CHORE
+        self.in_flight[CHORE] = CHORE
         return Job(Kind.READ_TEST, readings=to_read)
 
     def table(self) -> list[Row]:
         """The members, as rows for the choice."""
         return self.rounds.table()
+
+
+def progressed(plan: Plan, job: Job, progress: Progress, stopped: bool) -> None:
+    """Write down what a pack has reported, and see who ended, who waits, and who is to be tried again."""
+    lost = {report.number: report for report in progress.reports if report.lost and plan.ledger.rows[report.number].state is None}
+    told = {number: [one for one in mine if not one.lost] for number, mine in progress.by_member(job.numbers).items()}
+    plan.wall.add(progress.seconds)
+    ended = plan.ledger.record(told, progress.seconds, progress.worker, wait=stopped)
+    for number in job.numbers:
+        if number in ended:
+            plan.ended(number)
+        elif number in lost:
+            plan.in_flight.pop(number, None)
+            plan.try_again([number], lost[number].reason, Cause(lost[number].lost))
+        elif stopped and plan.ledger.rows[number].state is None:
+            plan.passed(number)
+    if progress.remark:
+        plan.ledger.note(progress.remark)
+    if progress.done and not stopped and not plan.halted:
+        plan.left_open(job, progress.fault.words if progress.fault is not None else "")
+
+
+def chore_lost(plan: Plan, kind: Kind, said: str, cause: Cause) -> None:
+    """The worker of a step of the sweep is gone. The step is tried again; where that ends the data has no preparation, or no test score."""
+    plan.in_flight.pop(CHORE, None)
+    why = plan.faults.chore(kind, said, cause)
+    if kind is Kind.PREPARE:
+        plan.problem = why
+    elif plan.answer is not None and why:
+        plan.answer = with_test(plan.answer, [], why)
+    else:
+        plan.test_read = False
+
+
+def prepared_with(plan: Plan, said: Prepared) -> None:
+    """Write down facts about the data, or what is wrong with the data."""
+    plan.in_flight.pop(CHORE, None)
+    plan.faults.done(Kind.PREPARE)
+    plan.prepared = True
+    plan.problem, plan.refused = said.error, said.refused
+    if said.error:
+        return
+    plan.spec = ranges.written(plan.spec, plan.space, plan.ledger, said.facts)
+    plan.notes = [*ranges.notes(plan.spec, plan.ledger), *(str(note) for note in said.facts.get("notes", []))]
+    for note in plan.notes:
+        plan.ledger.note(note)
+    plan.division.width = width = int((pack := said.facts.get("pack", {})).get("members", 1))
+    if plan.spec.pack == "auto" and pack.get("rates"):
+        plan.ledger.note(f"{f'packs of {width}' if width > 1 else 'one member at a time'}: {pack['why']}")
 
 
 def books(plan: Plan) -> Books:
@@ -310,7 +341,7 @@ def ended(plan: Plan, carried_out: bool) -> tuple[str, str]:
 
 
 def room(plan: Plan) -> float:
-    """How many whole members the wall time has room for, by what an epoch has taken so far."""
+    """How many whole members the budget has room for, by what an epoch has taken so far."""
     rows = plan.ledger.rows.values()
     epochs = sum(row.epochs - row.start for row in rows)
     member_s = plan.spec.settings().epochs * sum(row.seconds for row in rows) / max(epochs, 1)

@@ -56,9 +56,14 @@ class Rounds:
             asked = from_members.seeds_asked(self.spec)
             most = min(asked, max(2, int(min(asked, self._room() / final))))
             if most < asked:
-                self.ledger.note(f"the wall time has room for {most} final seeds; {asked} were asked for")
+                self.ledger.note(f"the budget has room for {most} final seeds; {asked} were asked for")
             self._choose(from_members.finalists(self.spec, self.space, self.table(), self.candidates, self.look, most))
         missing = self._final()
+        if not missing and self._room() >= from_members.finalists_planned(self.spec):
+            others = from_members.with_others(self.candidates, self.table(), self.spec, self.look)
+            if others != self.candidates:
+                self._choose(others)
+                return self._final()
         if not missing and self._room() >= 2 * from_members.finalists_planned(self.spec):
             longer = from_members.longer(self.spec, self.table(), self.candidates, self.look)
             if longer != self.candidates:

@@ -22,6 +22,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from search.running.dispatch import Dispatch
+from search.running.faults import Cause, cause_of
 from search.running.leftovers import SCRATCH
 from search.running.plan import Job, Kind, Pause, Plan
 from search.running.tune_worker import MemberTrainable
@@ -183,7 +184,7 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
         self._searcher = searcher
         self._silence_seconds, self._interrupted = silence_seconds, interrupted
         self._heard: dict[str, float] = {}
-        self._killed: dict[str, str] = {}
+        self._killed: dict[str, tuple[str, Cause, float]] = {}
         self._left = False  # those who are killed for the end have not died
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
@@ -193,12 +194,17 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
         now = self._now()
         for trial in trials:
             heard = self._heard.get(trial.trial_id)
-            if heard is not None and now - heard > self._patience_seconds(trial) and trial.status == "RUNNING":
-                self._kill(trial)
+            if heard is None or trial.status != "RUNNING":
+                continue
+            job, silent = self._searcher.jobs[trial.trial_id], now - heard
+            if silent > self._patience_seconds(trial):
+                self._kill(trial, f"no report for {self._patience_seconds(trial):g} s (limits.silence_seconds)", Cause.SILENT)
+            elif job is not None and job.rows and silent > self._searcher.plan.faults.left_s(job.numbers):
+                self._kill(trial, "time limit", Cause.LATE)
 
     def _now(self) -> float:
         """A clock that stands still while the driver waits for its catalogue: it hears of nobody then."""
-        return time.monotonic() - self._searcher.plan.ledger.waited_s
+        return time.monotonic() - self._searcher.plan.ledger.catalogue.waited_s
 
     def _leave(self, trials: list[Any]) -> None:
         """Leave Tune's loop now. A worker in a long epoch would not hear of it before its end, and Tune would wait for it."""
@@ -236,14 +242,14 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The worker process is gone: we ended it (silence), or the kernel did, or its node is gone."""
-        self._heard.pop(trial.trial_id, None)
+        silent = max(0.0, (now := self._now()) - self._heard.pop(trial.trial_id, now))
         job = self._searcher.jobs[trial.trial_id]
         if job is not None and not self._left:
-            self._searcher.plan.lost(job, _last_words(trial), self._killed.pop(trial.trial_id, ""))
+            said = _last_words(trial)
+            self._searcher.plan.lost(job, *self._killed.pop(trial.trial_id, (said, cause_of(said), silent)))
 
-    def _kill(self, trial: Any) -> None:
-        self._killed[trial.trial_id] = f"time limit: no report for {self._patience_seconds(trial):g} s (limits.silence_seconds)"
-        self._heard.pop(trial.trial_id, None)
+    def _kill(self, trial: Any, said: str, cause: Cause) -> None:
+        self._killed[trial.trial_id] = said, cause, self._now() - self._heard.pop(trial.trial_id)
         actor = trial.temporary_state.ray_actor
         if actor is not None:
             ray.kill(actor, no_restart=True)

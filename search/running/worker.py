@@ -15,12 +15,12 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from infra import disk, machine
-from objectives.base import Objective, ObjectiveError, Report, State
+from objectives.base import OUT_OF_MEMORY, Objective, ObjectiveError, Report, State
 from objectives.checks.alive import check
 from objectives.checks.device import ACCELERATOR, device_of
 from objectives.checks.pilot import find
@@ -146,7 +146,7 @@ class Worker:
             ended = {report.number for report in reports if report.state is not None}
             reports = [report for report in reports if report.number in ended]
         return Progress(
-            reports=tuple(reports),
+            reports=tuple(_with_limit(report, work.setting) for report in reports),
             done=self._pack is None or not self._pack.living,
             fault=fault,
             remark="; ".join(said for said in (self._pack.remark(), self._shown.remark()) if said) if self._pack else "",
@@ -250,6 +250,13 @@ def _places(work: Work) -> list[Path]:
     found = list(dict.fromkeys(path.parent.parent for path in members))
     cache = work.setting.settings.cache
     return [*found, *([Path(cache)] if cache else [])]
+
+
+def _with_limit(report: Report, setting: Setting) -> Report:
+    """A report whose reason names the limit that the member ran into."""
+    if not setting.memory_gb or report.state is not State.FAILED or not report.reason.startswith(OUT_OF_MEMORY):
+        return report
+    return replace(report, reason=f"{report.reason[:450]} (limits.memory_gb: {setting.memory_gb:g})")
 
 
 def _at_rung(reports: Sequence[Report], work: Train) -> bool:

@@ -23,6 +23,7 @@ from search.spec.constraints import constraint_faults
 from search.spec.defaults import bounds, default_dataset, searched_alone, searched_knobs
 from search.spec.goals import goal_faults
 from search.spec.handing_on import evolving_faults, handing_on_faults, stopping, trained_whole
+from search.spec.hours import hour_faults
 from search.spec.keys import COMMAND, Purpose, Range, Resources, Scalar, Score, Searched, Spec, condition, plain
 from search.spec.priors import prior_faults
 
@@ -390,6 +391,7 @@ def plain_faults(spec: Spec, remote: bool) -> list[str]:
     # An export names the sampler that found it, which need not exist where the export is trained.
     faults += [] if _is_export(spec) else samplers.faults(spec.sampler)
     faults += schedulers.faults(spec.scheduler) or (schedulers.blind(spec.scheduler) if len(spec.asked) > 1 else [])
+    faults += [] if _is_export(spec) else hour_faults(spec)
     return faults + _resource_faults(spec.resources, remote)
 
 

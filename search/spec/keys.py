@@ -50,11 +50,19 @@ class DatasetSpec(_Part):
 
 
 class Budget(_Part):
-    """`trials` searched configs (off arm included) of `epochs` each. `wall_minutes` limits search and confirmation together."""
+    """`trials` searched configs (off arm included) of `epochs` each. All else limits search and confirmation together.
+
+    Hours are those in which members held their resources. The cost is their hours times these prices, in any currency.
+    """
 
     trials: int = 24
     epochs: int | None = Field(default=None, ge=1)
     wall_minutes: float | None = Field(default=None, gt=0)
+    gpu_hours: float | None = Field(default=None, gt=0)
+    cpu_hours: float | None = Field(default=None, gt=0)
+    cost: float | None = Field(default=None, gt=0)
+    price_per_gpu_hour: float | None = Field(default=None, ge=0)
+    price_per_cpu_hour: float | None = Field(default=None, ge=0)
 
 
 class Confirm(_Part):
@@ -79,10 +87,17 @@ class Resources(_Part):
 
 
 class Limits(_Part):
-    """When a training is ended to protect its neighbours: no report for so many seconds, or more memory than this."""
+    """When a training is ended to protect its neighbours: no report for so many seconds, more memory than this, or more minutes in all.
+
+    A member whose worker is lost is tried again: `retries` times in a row without coming farther. `retries_total` is for the whole sweep;
+    None: as many as members are planned, at least 20.
+    """
 
     silence_seconds: float = Field(default=600, gt=0)
     memory_gb: float | None = Field(default=None, gt=0)
+    member_minutes: float | None = Field(default=None, gt=0)
+    retries: int = Field(default=3, ge=0)
+    retries_total: int | None = Field(default=None, ge=0)
 
 
 def _scalar(given: Any) -> Any:

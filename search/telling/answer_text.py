@@ -136,6 +136,7 @@ def fact_rows(answer: Answer, usual: Mapping[str, Any] | None = None, details: b
     rows += [("goal", one.words()) for one in answer.goals]
     rows += [("no config meets", answer.nearest)] if answer.nearest else []
     rows += [("constraint", line) for line in _constraint_lines(answer)]
+    rows += [("missing", f"{answer.missing}. Again: `lagrange resume NAME --retry-failed`")] if answer.missing else []
     rows += luck_line(answer)
     rows.append(("promise", f"{answer.promise.words()} for one new seed (95 %)"))
     rows.append(("config", f"{config_text(answer.recommended, usual)} (arm {answer.recommended_arm})"))

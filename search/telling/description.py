@@ -11,6 +11,7 @@ from infra.catalogue import MemberRow
 from objectives.base import Phase, State
 from search.asking.space import AGAINST_NOTHING, OFF_ARM
 from search.choosing.answer import Answer
+from search.choosing.missing import INSTEAD
 from search.choosing.words import number
 from search.spec.several import own_sign
 from search.telling.answer_text import fact_rows, verdict_words
@@ -72,7 +73,8 @@ def running(portrait: Portrait, rows: Sequence[MemberRow], planned: Mapping[str,
     """How far a sweep is: members by phase and state, and the best so far in the search."""
     if not rows:
         return "**running** – no member has ended yet. The answer will stand here."
-    searched, confirmed = ([row for row in rows if row.phase == phase and not row.start] for phase in (Phase.SEARCH, Phase.CONFIRM))
+    own = [row for row in rows if not row.start and INSTEAD not in row.facts]
+    searched, confirmed = ([row for row in own if row.phase == phase] for phase in (Phase.SEARCH, Phase.CONFIRM))
     done = [f"{_done(searched)} of {planned.get(Phase.SEARCH) or len(searched)} searched"]
     done += [f"{_done(confirmed)} of at most {max(planned.get(Phase.CONFIRM, 0), len(confirmed))} confirmed"] if confirmed else []
     states = Counter(row.state for row in rows if row.state is not None)

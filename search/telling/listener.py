@@ -10,6 +10,7 @@ from infra.catalogue import MemberRow
 from objectives.base import Phase, State
 from search.asking.space import Space
 from search.choosing.from_members import planned
+from search.choosing.missing import INSTEAD
 from search.spec.keys import Spec
 
 
@@ -20,7 +21,10 @@ class Listener(Protocol):
         """The sweep begins or goes on: name, objective, trials, confirmations, epochs, workers, score."""
 
     def member(self, number: int, phase: str, arm: str, config: Mapping[str, Any], start: int = 0) -> None:
-        """A member is about to be trained. `start`: the epoch from which it goes on in the place of another member; 0 for others."""
+        """A member is about to be trained. `start`: the epoch from which it goes on in the place of another member; 0 for others.
+
+        −1: it stands in for a member that is missing.
+        """
 
     def report(self, number: int, epoch: int, epochs: int, rung_score: float) -> None:
         """A member finished an epoch."""
@@ -66,12 +70,12 @@ class Silent:
 def introduction(name: str, spec: Spec, workers: int, rows: Sequence[MemberRow]) -> dict[str, Any]:
     """What a listener is told when a sweep begins or goes on: what it is, and what an earlier driver has done of it.
 
-    `done` counts the searched members that have ended, without those whose places others took (`heirs`); `states` all that have ended.
+    `done` counts the searched members that have ended, without those in the places of others (`heirs`); `states` all that have ended.
     `scored` are the searched members with a score: number, arm, config, score. Where a confirmation has begun, `confirm` and `confirmed`
     count its members and those that have ended.
     """
     searched = [row for row in rows if row.phase == Phase.SEARCH]
-    heirs = [row.number for row in searched if row.start]
+    heirs = [row.number for row in searched if row.start or INSTEAD in row.facts]
     confirm = [row for row in rows if row.phase == Phase.CONFIRM] if len(searched) - len(heirs) >= spec.budget.trials else []
     score = spec.score_name
     metric = spec.trained.metrics.get(score)

@@ -156,11 +156,11 @@ class Display:
             self._live.start()
 
     def member(self, number: int, phase: str, arm: str, config: Mapping[str, Any], start: int = 0) -> None:
-        """A member is about to be trained. One that takes another's place (`start` above 0) is counted in its stead."""
+        """A member is about to be trained. One that takes another's place (`start` is not 0) is counted in its stead."""
         books = self._books
         if not books.running and not books.epochs_seen:
             self._began = self._clock()  # the time before this (starting Ray, preparing the data) tells nothing about the members
-        books.running[number] = _Member(str(phase), arm, dict(config), epoch=start)
+        books.running[number] = _Member(str(phase), arm, dict(config), epoch=max(start, 0))
         books.asked(config)
         if start and number not in books.heirs:
             books.heirs.add(number)

@@ -12,6 +12,7 @@ from typing import Any, Final
 from infra.catalogue import MemberRow, ReportRow
 from objectives.base import Knob, Phase, Report, Value, lowered
 from search.asking.space import OFF_ARM, SEARCH_ARM, Space
+from search.choosing.missing import INFRASTRUCTURE, not_its_own
 from search.choosing.words import number
 from search.spec.keys import Spec
 from search.spec.several import LOWER, own_sign
@@ -92,7 +93,9 @@ class Portrait:
     def ended(self, row: MemberRow) -> dict[str, str]:
         """The tags of a member when it ends: how, why, and the full names of what was measured of it."""
         labels = {f"label.{name}": self.labels[name] for name in row.metrics if name in self.labels}
-        return {"state": row.state or "", "reason": row.reason[:400], **labels}
+        lost = not_its_own(row)
+        astray = {INFRASTRUCTURE: str(lost).lower()} if lost or "earlier" in row.facts else {}
+        return {"state": row.state or "", "reason": row.reason[:400], **astray, **labels}
 
     def reported(self, report: Report | ReportRow) -> dict[str, float]:
         """What a member measured after an epoch."""

@@ -76,6 +76,8 @@ def _answer(view: View) -> Iterator[str]:
     for fact in answer.first:
         yield f'<p class="first">{_said(fact)}</p>'
     yield f'<p class="sentence">{_said(answer.sentence())}</p>'
+    if answer.missing:
+        yield f'<p class="first">{_said(answer.missing)}.</p>'
     cards = "".join(_card(*card) for card in _cards(view, answer))
     yield f'<div class="cards">{cards}</div>'
     summary = "All that is known, as <code>lagrange show</code> prints it"

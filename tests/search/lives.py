@@ -28,14 +28,17 @@ from infra.catalogue.tables import SWEEPS
 from infra.storage import Home
 from objectives.base import Report, State
 from search.running import in_process
+from search.running.faults import Cause, in_a_row
 from search.running.plan import Job, Kind, Plan
 from search.running.where import IN_PROCESS
 from search.running.work import Assigned, Prepared, Progress, ReadTest, Result, Scored, TestRead, Train, Work
+from search.spec.keys import Limits
 from search.sweep import Outcome, resume, run
 from tests.search.kept import kept, said
 from tests.search.simulated import luck
 
 NAME = "s"
+RETRIES = Limits().retries
 
 
 class KilledError(BaseException):
@@ -88,12 +91,21 @@ class Trainer:
     """A worker whose trainings are formulas with a memory (`in_process.Steps`). Checkpoints hold the reports so far, as real ones do.
 
     It reports after as many epochs as chance says. With `deaths` it dies in a few of its steps, before or after it wrote a checkpoint, but
-    only once with each member, because a member whose worker dies twice ends as failed.
+    only as often as a member or a chore is tried again. `tried` says how often in a row that was. A pack keeps one try more, because with
+    the last one its members are trained one by one.
     """
 
-    def __init__(self, case: Case, epochs: int, doom: Doom, rng: random.Random | None = None, deaths: float = 0.0) -> None:
+    def __init__(
+        self,
+        case: Case,
+        epochs: int,
+        doom: Doom,
+        rng: random.Random | None = None,
+        deaths: float = 0.0,
+        tried: Callable[[Work], int] = lambda work: 0,
+    ) -> None:
         self._case, self._epochs, self._doom, self._rng, self._deaths = case, epochs, doom, rng, deaths
-        self._bereft: set[int] = set()  # members with which a worker died
+        self._tried = tried
         self.work: Work | None = None
         self.died = 0
 
@@ -112,15 +124,16 @@ class Trainer:
     def step(self) -> Result:
         """Train until the next decision, or for some epochs."""
         self._doom.point()
+        assert self.work is not None
+        doomed = self._dies(self.work)
+        if doomed == "early" or (doomed and not isinstance(self.work, Train)):
+            raise WorkerDiedError
         if isinstance(self.work, ReadTest):
             assert all(one.weights.exists() for one in self.work.readings), "what is read was kept"
             return TestRead(tuple(Scored(one, {"score": self._score(one.config, one.seed)}) for one in self.work.readings))
         if not isinstance(self.work, Train):
             return Prepared(dict(self._case.facts))
         living = [one for one in self.work.assigned if self._at(one) < self._epochs and not self._lost(one)]
-        doomed = self._dies(self.work)
-        if doomed == "early":
-            raise WorkerDiedError
         if living and all(self._told[one.member.number] == len(self._reports[one.member.number]) for one in living):
             self._train(living, self.work.milestones)
         if doomed:
@@ -134,14 +147,18 @@ class Trainer:
                 one.weights.touch()
         return Progress(tuple(_report(report) for report in news), done=not going, seconds=0.01)
 
-    def _dies(self, work: Train) -> str:
+    def _dies(self, work: Work) -> str:
         """Whether the worker dies in this step, and when."""
-        fresh = {one.member.number for one in work.assigned} - self._bereft
-        if self._rng is None or len(fresh) < len(work.assigned) or self._rng.random() >= self._deaths:
+        most = RETRIES - 1 if isinstance(work, Train) and len(work.assigned) > 1 else RETRIES
+        if self._rng is None or self._tried(work) >= most or self._rng.random() >= self._deaths:
             return ""
-        self._bereft |= fresh
         self.died += 1
         return self._rng.choice(("early", "late"))
+
+    def cause(self) -> Cause:
+        """Why the worker is gone: one cause is as good as another."""
+        assert self._rng is not None
+        return self._rng.choice((Cause.DIED, Cause.SILENT, Cause.PREEMPTED, Cause.MEMORY))
 
     def _at(self, one: Assigned) -> int:
         reports = self._reports[one.member.number]
@@ -231,16 +248,26 @@ class Life:
         return None
 
     def _carry_out(self, plan: Plan, dispatch: Any, interrupted: Any) -> bool:
-        trainer = Trainer(self._case, plan.spec.settings().epochs, self._doom, self._rng, self._deaths)
+        def tried(work: Work) -> int:
+            if isinstance(work, Train):
+                return max(in_a_row(plan.ledger.rows[one.member.number]) for one in work.assigned)
+            return plan.faults.counts.get(job_of(work).kind, 0)
+
+        def job_of(work: Work) -> Job:
+            if isinstance(work, Train):
+                return Job(Kind.TRAIN, tuple(plan.ledger.rows[one.member.number] for one in work.assigned))
+            return Job(Kind.READ_TEST if isinstance(work, ReadTest) else Kind.PREPARE)
+
+        trainer = Trainer(self._case, plan.spec.settings().epochs, self._doom, self._rng, self._deaths, tried)
         while True:
             try:
                 return CARRY_OUT(plan, dispatch, interrupted, trainer)
             except WorkerDiedError:
-                assert isinstance(trainer.work, Train)
+                assert trainer.work is not None
                 self.workers_died += 1
                 if self._counted:
                     self._counted.write_text("." * self.workers_died)
-                plan.lost(Job(Kind.TRAIN, tuple(plan.ledger.rows[one.member.number] for one in trainer.work.assigned)), "killed")
+                plan.lost(job_of(trainer.work), "killed", trainer.cause())
 
 
 CARRY_OUT = in_process.carry_out
@@ -256,7 +283,7 @@ def everything(home: Home, outcome: Outcome) -> Any:
     """All that a sweep leaves but for times."""
     with Catalogue(home.catalogue_url) as catalogue:
         row = catalogue.sweep(NAME)
-    facts = {key: value for key, value in row.facts.items() if key not in ("took_seconds", "plan")}
+    facts = {key: value for key, value in row.facts.items() if key not in ("took_seconds", "plan", "retried")}
     return kept(home, NAME), said(outcome), row.status, row.spec, facts
 
 

@@ -92,8 +92,11 @@ def test_two_workers_serve_all_phases(home: Home) -> None:
 @pytest.mark.slow
 def test_a_member_whose_worker_dies_ends_failed_and_the_sweep_goes_on(home: Home) -> None:
     """Defect T: a dead worker is data of its member, and of no other."""
-    outcome, rows = toy(home, dataset={"name": "none", "fault": "exit", "fault_at": 2, "fault_members": [1]})
+    fault = {"name": "none", "fault": "exit", "fault_at": 2, "fault_members": [1]}
+    outcome, rows = toy(home, dataset=fault, limits={"retries": 1})
     assert outcome.status == "complete" and outcome.answer is not None
+    assert "member 1 is missing for reasons that are not its own" in outcome.answer.missing
+    assert [row.facts["instead_of"] for row in rows if "instead_of" in row.facts] == [1]
     assert rows[1].state == "failed" and "worker died" in rows[1].reason and rows[1].epochs <= 2
     assert any("1 failed" in note for note in outcome.notes)
     assert all(row.state in ("complete", "stopped") for row in rows if row.number != 1)
@@ -103,7 +106,7 @@ def test_a_member_whose_worker_dies_ends_failed_and_the_sweep_goes_on(home: Home
 def test_a_hanging_member_is_ended_and_the_others_go_on(home: Home) -> None:
     """Defect V: silence is nobody's business but ours."""
     outcome, rows = toy(
-        home, dataset={"name": "none", "fault": "hang", "fault_at": 2, "fault_members": [1]}, limits={"silence_seconds": 12}
+        home, dataset={"name": "none", "fault": "hang", "fault_at": 2, "fault_members": [1]}, limits={"silence_seconds": 12, "retries": 1}
     )
     assert outcome.answer is not None
     assert rows[1].state == "failed" and "no report for 12 s" in rows[1].reason
@@ -181,3 +184,13 @@ def test_a_local_ray_listens_on_loopback_alone(home: Home) -> None:
             listening |= {(process.name(), one.laddr.ip) for one in process.net_connections("inet") if one.status == psutil.CONN_LISTEN}
     assert len(listening) > 2
     assert {ip for _, ip in listening} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}, listening
+
+
+@pytest.mark.slow
+def test_a_member_that_has_had_its_time_is_ended_between_two_reports(home: Home) -> None:
+    """It would train for minutes until its next report; nobody else is ended, and it is not tried again."""
+    fault = {"name": "none", "fault": "hang", "fault_at": 2, "fault_members": [1]}
+    outcome, rows = toy(home, dataset=fault, limits={"silence_seconds": 600, "member_minutes": 0.1})
+    assert outcome.answer is not None and not outcome.answer.missing
+    assert rows[1].state == "failed" and rows[1].reason.startswith("time limit: ") and "losses" not in rows[1].facts
+    assert all(row.state in ("complete", "stopped") for row in rows if row.number != 1)
