@@ -7,6 +7,7 @@ import importlib
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +16,14 @@ from typing import Any
 from infra import addresses, private
 from infra.errors import InfraError
 from infra.machine import cores
+from infra.nodes import Need, Node, capacity, still_to_come, too_small
 
 # The object store holds next to nothing: reports are small and data is loaded by each worker.
 OBJECT_STORE_BYTES = 80 * 2**20
 PRELOAD = "RAY_preload_python_modules"  # a setting of Ray's that its workers read
+WAIT_MINUTES = 10.0  # how long a sweep waits for nodes that must still come, where the spec does not say
+LOOK_SECONDS = 1.0  # between two looks at the nodes while nothing else is to be done
+BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")  # Ray's cluster launcher leaves it on the head of a cluster that can grow
 
 
 def _nothing() -> None:
@@ -27,15 +32,20 @@ def _nothing() -> None:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A Ray that is up. `workers` is how many members it can train at once.
+    """A Ray that is up. `workers` is how many members it can train at once now, `most` how many at most when it grows; None: all that fit.
 
-    `release` says that nobody needs it any more: a Ray that was started for this is then shut down in the background. Call it once.
+    `grows`: nodes may still come. `need` is what one worker occupies. `proven` are the nodes that run what the driver runs. `release` says
+    that nobody needs the Ray any more: one that was started for this goes down in the background. Call it once.
     """
 
     address: str | None
     workers: int
     resources: Mapping[str, float]
     release: Callable[[], None] = field(default=_nothing, compare=False, repr=False)
+    need: Need = field(default_factory=Need)
+    most: int | None = None
+    grows: bool = False
+    proven: frozenset[str] = frozenset()
 
     @property
     def local(self) -> bool:
@@ -48,21 +58,24 @@ def connect(
     address: str | None = None,
     *,
     workers: int | None = None,
-    cpu: float = 1,
-    gpu: float = 0,
+    need: Need | None = None,
+    wait_minutes: float | None = None,
+    note: Callable[[str], None] = lambda text: None,
     folder: Path | None = None,
     ahead: Sequence[str] = (),
     workers_ahead: Sequence[str] = (),
 ) -> Iterator[Cluster]:
-    """A Ray for members that need `cpu` cores and `gpu` GPUs each: the one at `address` (`auto`, `host:port`), else a local one.
+    """A Ray for members of this need: the one at `address` (`auto`, `host:port`), else a local one.
 
-    `folder` is shipped to the nodes of a remote Ray as a whole, so that a user's own module is importable there (`shipping.staged`).
-    Modules named in `ahead` are imported meanwhile: starting Ray is mostly waiting. Modules named in `workers_ahead` are imported by the
-    workers of a local Ray as soon as they start.
+    Where no node has room for a member and nodes may still come, it waits `wait_minutes` for one, and says so by `note`. `folder` is
+    shipped to the nodes of a remote Ray as a whole, so that a user's own module is importable there (`shipping.staged`). Modules named in
+    `ahead` are imported meanwhile: starting Ray is mostly waiting. Modules named in `workers_ahead` are imported by the workers of a local
+    Ray as soon as they start.
 
     Raises:
-        InfraError: there is no Ray at the address, none could be started here, or it cannot hold a single member.
+        InfraError: there is no Ray at the address, none could be started here, or none of its nodes can hold a member.
     """
+    need = need or Need()
     quiet_environment(local=address is None)
     import ray
 
@@ -70,23 +83,81 @@ def connect(
     if mine:
         threading.Thread(target=_import, args=(ahead,), name="lagrange-imports", daemon=True).start()
         # Ray starts one worker for each of its CPUs. Where members need more than that, most of these workers would import in vain.
-        _preload(workers_ahead if gpu == 0 and cpu <= 1 else ())
-        _start(ray, address, workers, cpu, gpu, folder)
+        _preload(workers_ahead if need.gpu == 0 and need.cpu <= 1 else ())
+        _start(ray, address, workers, need.cpu, folder)
     releasing = threading.Thread(target=ray.shutdown, name="lagrange-shutdown") if mine else None
     try:
-        resources = ray.cluster_resources()
-        room = capacity(resources, cpu, gpu)
-        if room < 1:
-            have = f"{resources.get('CPU', 0):g} CPU, {resources.get('GPU', 0):g} GPU"
-            raise InfraError(
-                f"The cluster must have room for one member ({cpu:g} CPU, {gpu:g} GPU); it has {have}. Lower `resources` in the spec."
-            )
-        yield Cluster(address, min(workers or room, room), resources, releasing.start if releasing else _nothing)
+        found, grows = nodes(), wait_minutes is not None or (address is not None and autoscaled())
+        if not capacity(found, need):
+            found = _awaited(found, need, grows, wait_minutes, note)
+        room = capacity(found, need)
+        release = releasing.start if releasing else _nothing
+        yield Cluster(address, min(workers or room, room), ray.cluster_resources(), release, need, workers, grows)
     finally:
         if releasing and releasing.ident is not None:
             releasing.join()
         elif mine:
             ray.shutdown()
+
+
+def nodes(*, free: bool = False) -> list[Node]:
+    """The nodes that are up, of the Ray that this process is connected to. `free`: with what nobody uses of each."""
+    import ray
+
+    unused = ray._private.state.available_resources_per_node() if free else {}  # Ray has no public name for it
+    return [
+        Node(
+            row["NodeID"],
+            row["NodeManagerHostname"] or row["NodeManagerAddress"],
+            row["Resources"],
+            row.get("Labels") or {},
+            unused.get(row["NodeID"]) if free else None,
+        )
+        for row in ray.nodes()
+        if row["Alive"]
+    ]
+
+
+def _awaited(found: list[Node], need: Need, grows: bool, wait_minutes: float | None, note: Callable[[str], None]) -> list[Node]:
+    """The nodes, as soon as one of them has room for a worker.
+
+    Raises:
+        InfraError: none has, and none may come; or none came in time.
+    """
+    if not grows and not still_to_come(found):
+        raise InfraError(too_small(found, need))
+    minutes = WAIT_MINUTES if wait_minutes is None else wait_minutes
+    note(f"no node has room for a member ({need.words()}) yet; waiting for one, at most {minutes:g} min (resources.wait_minutes)")
+    until = time.monotonic() + 60 * minutes
+    with asked_for(need):
+        while not capacity(found, need):
+            if time.monotonic() > until:
+                raise InfraError(f"No node with room for a member came within {minutes:g} min. {too_small(found, need)}")
+            time.sleep(LOOK_SECONDS)
+            found = nodes()
+    return found
+
+
+@contextlib.contextmanager
+def asked_for(need: Need) -> Iterator[None]:
+    """Ask the cluster for one worker's room. Ray tells an autoscaler of a placement group that waits, and forgets it with this process."""
+    from ray.util.placement_group import placement_group, remove_placement_group
+
+    group = placement_group([need.bundle()], bundle_label_selector=[dict(need.labels)])
+    try:
+        yield
+    finally:
+        remove_placement_group(group)
+
+
+def autoscaled() -> bool:
+    """Whether something may add nodes to the cluster, as far as Ray tells: its launcher's file is here, or its configuration says so."""
+    import ray
+
+    if BOOTSTRAP.expanduser().exists():
+        return True
+    config = ray._private.state.state.get_cluster_config()
+    return config is not None and any(group.max_count > 0 for group in config.node_group_configs)
 
 
 def _preload(modules: Sequence[str]) -> None:
@@ -102,12 +173,6 @@ def _import(modules: Sequence[str]) -> None:
     for module in modules:
         with contextlib.suppress(Exception):
             importlib.import_module(module)
-
-
-def capacity(resources: Mapping[str, float], cpu: float, gpu: float) -> int:
-    """How many members fit at once."""
-    limits = [resources.get(kind, 0.0) // need for kind, need in (("CPU", cpu), ("GPU", gpu)) if need > 0]
-    return int(min(limits)) if limits else 1
 
 
 def quiet_environment(*, local: bool) -> None:
@@ -134,7 +199,7 @@ def quiet_environment(*, local: bool) -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def _start(ray: Any, address: str | None, workers: int | None, cpu: float, gpu: float, folder: Path | None) -> None:
+def _start(ray: Any, address: str | None, workers: int | None, cpu: float, folder: Path | None) -> None:
     common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": False}
     if address is not None:
         if folder is not None:

@@ -222,7 +222,7 @@ def _with_time(plan: DryRun, cost: Cost, basis: str) -> DryRun:
 
 
 def _workers(spec: Spec) -> int:
-    return max(1, int(machine.cores() // max(spec.resources.cpu, 1e-9)))
+    return spec.workers or max(1, int(machine.cores() // max(spec.resources.cpu, 1e-9)))
 
 
 @dataclass(frozen=True)

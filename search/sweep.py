@@ -62,7 +62,7 @@ def run(
         spec: what to search: a Spec, a mapping, or a YAML file.
         name: the sweep's name; if it is not given, one is made from objective and data set.
         home: where everything is kept (default: ./mlflow_runs).
-        workers: members trained at once (default: as many as the cores allow).
+        workers: members trained at once (default: the spec's, or as many as fit).
         address: a Ray cluster that is up (`auto` or host:port), or `in-process` for no Ray at all; None starts a local one.
         listener, tracking: who is told of everything as it happens; False switches MLflow off.
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from infra import cluster
+from infra.nodes import Need
 from infra.shipping import in_job
 from infra.storage import Home, strip_passwords, sweep_name, there
 from objectives.checks.device import device_of
@@ -242,8 +243,8 @@ def _one_ray(specs: Sequence[Spec], workers: int | None, address: str | None) ->
         yield
         return
 
-    cpu, gpu = max(spec.resources.cpu for spec in specs), max(spec.resources.gpu for spec in specs)
-    with shipped(specs, address) as folder, cluster.connect(address, workers=workers, cpu=cpu, gpu=gpu, folder=folder):
+    largest = Need(*(max(getattr(spec.resources, kind) for spec in specs) for kind in ("cpu", "gpu")))
+    with shipped(specs, address) as folder, cluster.connect(address, workers=workers, need=largest, folder=folder):
         yield
 
 

@@ -6,7 +6,7 @@ The catalogue is the truth. The tracker (MLflow) and the listener (the live disp
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -272,6 +272,11 @@ def noted(ledger: Ledger, rows: Sequence[MemberRow], name: str, fact: Mapping[st
         facts = ledger.catalogue.sweep(ledger.sweep).facts or {}
         ledger.catalogue.update_sweep(ledger.sweep, facts={**facts, name: dict(fact)})
     ledger.rows.update({row.number: row for row in rows})
+
+
+def told_of_workers(ledger: Ledger) -> Callable[[int, int], object]:
+    """Who is told how many workers train, of how many that are there or start: the listener, unless it is older than this."""
+    return getattr(ledger._listener, "workers", lambda up, there: None)
 
 
 def failures(rows: Sequence[MemberRow]) -> list[str]:

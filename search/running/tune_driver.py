@@ -1,7 +1,12 @@
-"""Carry out a plan with Ray Tune: a Searcher over the plan, a TrialScheduler over our rungs, a Callback that feeds the plan.
+"""Carry out a plan with Ray Tune: each trial is a worker for the whole sweep, and the plan's jobs go to workers that are up.
 
-Each is a thin adapter. Tune decides where and when a job runs; the plan decides what runs; the scheduler decides for how long. A member's
-state is written by what ended it (its own report, the rung that stopped it, the watchdog). So nothing is inferred from Tune's `done`.
+Tune decides where and when a worker runs (a placement group for each), starts it, and tells of its end. The plan decides what runs, for how
+long, and what a loss means. A member's state is written by what ended it (its own report, the rung that stopped it, the watchdog), and
+nothing is inferred from Tune's `done`.
+
+A job is no trial of its own, for two reasons. Tune gives the trial of a worker that still starts to one that is free, and ends the one that
+starts as soon as it is up: where starting takes longer than a training, only the first workers ever train. And its loop slows down with
+every trial that there ever was.
 
 `search` in the names here is Tune's word: the plan speaks to Tune through Tune's Searcher.
 """
@@ -11,7 +16,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +26,17 @@ from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from infra.alike import modules_of
+from search.running.crew import Crew
 from search.running.dispatch import Dispatch
-from search.running.faults import Cause, cause_of
+from search.running.ledger import told_of_workers
 from search.running.leftovers import SCRATCH
-from search.running.plan import Job, Kind, Pause, Plan
+from search.running.plan import Plan
+from search.running.tune_nodes import Grounds
 from search.running.tune_worker import MemberTrainable
-from search.running.work import Prepared, Result, Warmed
 
-# How long a sweep waits for the other workers. After that it goes on with the workers that are up.
-START_SECONDS = 30.0
-# A chore gives one report, at its end. Preparing may train a classifier, reading the test split scores many weights: so they get more time.
-CHORE_PATIENCE = 10
 NEVER_S = 10**9
+MOST_PENDING = 10**6  # how many workers are asked for at once is decided here, not by Tune
 
 # Tune gives every trainable an environment variable that only PyTorch Lightning reads. A worker with an environment of its own is a new
 # process: the workers that Ray has started ahead would stay idle beside it. Tune has no public setting for this.
@@ -41,20 +45,35 @@ getattr(class_cache, "DEFAULT_ENV_VARS", {}).clear()
 
 def carry_out(plan: Plan, dispatch: Dispatch, interrupted: Callable[[], bool]) -> bool:
     """Let Ray Tune do what the plan says. Returns False when it was interrupted. One Tune run serves all phases: workers start once."""
-    spec, workers = dispatch.spec, dispatch.up.workers
-    searcher = PlanSearcher(plan, dispatch, workers)
+    spec, up, asked = dispatch.spec, dispatch.up, dispatch.spec.resources
+    grounds = Grounds(
+        up,
+        dispatch.ledger.note,
+        dispatch.home.depot,
+        modules=modules_of(spec.own_parts),
+        placement=asked.placement,
+        wait_minutes=asked.wait_minutes,
+    )
+    ledger = dispatch.ledger
+
+    def clock() -> float:
+        """It stands still while the driver waits for its catalogue: it hears of nobody then."""
+        return time.monotonic() - ledger.catalogue.waited_s
+
+    crew = Crew(plan, dispatch, spec.limits.silence_seconds, grounds.admits, told_of_workers(ledger), clock)
+    hands = Hands(crew, grounds, interrupted)
     scratch = dispatch.home.storage / dispatch.name / SCRATCH
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(MOST_PENDING)
     os.environ["TUNE_FORCE_TRIAL_CLEANUP_S"] = "2"  # by itself Tune waits for ten minutes for a worker that does not end
     os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = str(NEVER_S)  # Tune would write its state of all trials every ten seconds, and nobody reads it
     tuner = tune.Tuner(
-        tune.with_resources(MemberTrainable, {"cpu": spec.resources.cpu, "gpu": spec.resources.gpu}),
-        tune_config=tune.TuneConfig(search_alg=searcher, scheduler=Rungs(searcher), num_samples=-1, reuse_actors=True),
+        MemberTrainable,
+        tune_config=tune.TuneConfig(search_alg=Asked(hands), scheduler=Told(hands), num_samples=-1, reuse_actors=False),
         run_config=tune.RunConfig(
             name=f"run-{os.getpid()}",
             storage_path=str(scratch),
             verbose=0,
-            callbacks=[Watch(searcher, spec.limits.silence_seconds, interrupted)],
+            callbacks=[Watch(hands)],
             # Retries and checkpoints are ours, because they must survive the driver, and Tune's do not.
             failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
@@ -69,74 +88,96 @@ def carry_out(plan: Plan, dispatch: Dispatch, interrupted: Callable[[], bool]) -
     return not interrupted()
 
 
-class _Unsaved:
-    """Gives Tune nothing to pickle. Tune would use it for a restore that never happens: a resume starts a new Tune run on what is left."""
+class Hands:
+    """What the three doors of Tune share: the crew, Tune's trial for each worker, and a fault that must leave Tune's loop as it is."""
+
+    def __init__(self, crew: Crew, grounds: Grounds, interrupted: Callable[[], bool]) -> None:
+        self.crew, self.grounds, self._interrupted = crew, grounds, interrupted
+        self.trials: dict[str, Any] = {}
+        self.fault: BaseException | None = None
+        self.left = False  # those who are killed for the end have not died
+        self._listened = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
+        """Gives Tune nothing to pickle. Tune would use it for a restore that never happens: a resume starts a new run on what is left."""
         return {}
 
+    def look_up(self) -> None:
+        """Once per turn: leave Tune's loop where somebody asked for it, or by a fault that a report met, which Tune would change."""
+        if self.fault is not None:
+            raise self.fault
+        if self._interrupted() or self.crew.plan.halted:
+            self._leave()
+        self.grounds.look(self.crew)
+        now = time.monotonic()
+        if now - self._listened < 1.0:
+            return
+        self._listened = now
+        self._kill(self.crew.condemned())
 
-class PlanSearcher(_Unsaved, Searcher):  # type: ignore[misc]
-    """Hands the plan's jobs to Tune as trial configs, at most `workers` at a time."""
+    def _leave(self) -> None:
+        """Leave Tune's loop now. A worker in a long epoch would not hear of it before its end, and Tune would wait for it."""
+        self.left = True
+        self._kill(self.trials)
+        raise Interrupted
 
-    def __init__(self, plan: Plan, dispatch: Dispatch, workers: int) -> None:
+    def _kill(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            if (actor := self.trials[key].temporary_state.ray_actor) is not None:
+                ray.kill(actor, no_restart=True)
+
+    def wanted(self, key: str) -> dict[str, Any] | None:
+        """The config of one more worker, who is counted on; None where there are enough."""
+        if self.crew.done or not self.crew.starting or len(self.crew.workers) >= self.grounds.places():
+            return None
+        request = self.grounds.request(key, self.crew)
+        self.crew.starts(key)
+        return request
+
+    def serve(self, controller: Any) -> None:
+        """Give work to those who are free, and let those go who have nothing more to do."""
+        self._let_go(controller, self.grounds.leaving(self.crew))
+        for key, work in self.crew.assigned():
+            trial = self.trials[key]
+            trial.temporary_state.ray_actor.take.remote(work)  # a worker does what it is told in the order of telling
+            controller._schedule_trial_train(trial)  # Tune has no public way to let a trial go on that has waited
+        if self.crew.done:
+            self._let_go(controller, list(self.crew.workers))
+
+    def _let_go(self, controller: Any, keys: Sequence[str]) -> None:
+        for key in keys:
+            self.crew.leaves(key)
+            controller.stop_trial(self.trials.pop(key))
+
+    def result(self, key: str, result: dict[str, Any]) -> bool:
+        """A worker has reported. Returns whether it goes on."""
+        if key not in self.crew.workers:
+            return False
+        if result["result"] is None:
+            self.crew.is_up(key, result["node"])
+            return False
+        return self.crew.heard(key, result["result"])
+
+
+class Asked(Searcher):  # type: ignore[misc]
+    """Asks Tune for workers, as trials that have no end of their own."""
+
+    def __init__(self, hands: Hands) -> None:
         super().__init__()
-        self.plan, self._dispatch, self.workers = plan, dispatch, workers
-        self.jobs: dict[str, Job | None] = {}  # what each trial does; None: the trial warms up its worker
-        self.stopped: set[str] = set()  # trials that end at a rung while members of them go on
-        self._open: set[str] = set()
-        self._to_warm, self._starting = workers - 1, workers
-        self._patience = 0.0
+        self._hands = hands
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
         """Ignores what Tune says: the plan knows the metric and the space."""
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next job; None while nothing can be done until something ends."""
-        if len(self._open) >= self.workers:
-            return None
-        job = self.plan.next()
-        if job is Pause.DONE:
-            return str(Searcher.FINISHED)
-        if isinstance(job, Job):
-            self._dispatch.ledger.dispatched(job.rows)
-            return self._given(trial_id, job, {"work": self._dispatch.work(job)})
-        if not self._open:
-            self.plan.stuck()
-            return str(Searcher.FINISHED)
-        if self._to_warm and self._preparing():
-            self._to_warm -= 1
-            return self._given(trial_id, None, {"work": self._dispatch.warm()})
-        return None
-
-    def _given(self, trial_id: str, job: Job | None, config: dict[str, Any]) -> dict[str, Any]:
-        self.jobs[trial_id] = job
-        self._open.add(trial_id)
-        return config
-
-    def _preparing(self) -> bool:
-        """Whether one worker prepares the data now. Meanwhile the other workers have time to import and to load their data."""
-        return any((job := self.jobs[trial_id]) is not None and job.kind is Kind.PREPARE for trial_id in self._open)
-
-    def started(self, trial_id: str) -> None:
-        """A worker has the job."""
-        job = self.jobs[trial_id]
-        if job is None or job.kind is Kind.PREPARE:
-            self._starting -= 1
-
-    def workers_up(self) -> bool:
-        """Whether every worker has started, or has had its time to start.
-
-        A worker that is free earlier would get the job of a worker that still starts, and Tune would end the one that starts. Then the
-        first worker would train all short members.
-        """
-        self._patience = self._patience or time.monotonic() + START_SECONDS
-        return self._starting <= 0 or time.monotonic() > self._patience
+        """One more worker; None where there are enough."""
+        self._hands.look_up()  # where no worker is left, Tune waits in a loop of its own that asks for nothing else
+        config = self._hands.wanted(trial_id)
+        return str(Searcher.FINISHED) if config is None and self._hands.crew.done else config
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Frees the slot. Results and deaths reach the plan through `Watch`, which sees them before Tune forgets them."""
-        self._open.discard(trial_id)
+        """Results and deaths reach the plan through `Told` and `Watch`."""
 
     def save(self, checkpoint_path: str) -> None:
         """The catalogue is the truth; Tune's experiment state holds nothing of ours."""
@@ -145,114 +186,50 @@ class PlanSearcher(_Unsaved, Searcher):  # type: ignore[misc]
         """Never called: a resume starts a new Tune run on what is left."""
 
 
-class Rungs(_Unsaved, FIFOScheduler):  # type: ignore[misc]
-    """Asks the plan, for every report, whether the trial goes on."""
+class Told(FIFOScheduler):  # type: ignore[misc]
+    """Tells the plan what workers report, and them what is next."""
 
-    def __init__(self, searcher: PlanSearcher) -> None:
+    def __init__(self, hands: Hands) -> None:
         super().__init__()
-        self._searcher = searcher
-        self._kept = False
+        self._hands = hands
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Keep every worker for the whole sweep.
+        """A worker is asked for."""
+        self._hands.trials[trial.trial_id] = trial
 
-        By itself Tune keeps one idle worker. When several members end in the same turn of its loop, as at the end of the search, Tune ends
-        the other workers and starts new ones. That takes longer than a short training. Tune has no public setting for this.
-        """
-        super().on_trial_add(tune_controller, trial)
-        cache = getattr(tune_controller, "_actor_cache", None)
-        if cache is not None and not self._kept:
-            cache.increase_max(trial.placement_group_factory, self._searcher.workers)
-            self._kept = True
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """Once per turn of Tune's loop, and after each event. Which worker starts first does not matter."""
+        self._hands.serve(tune_controller)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """STOP when a rung or the wall time says so. The ledger keeps the reason until the callback ends the member."""
-        job, said = self._searcher.jobs[trial.trial_id], result["result"]
-        if isinstance(said, Prepared | Warmed):
-            refused = isinstance(said, Prepared) and said.error
-            return str(TrialScheduler.STOP if refused or self._searcher.workers_up() else TrialScheduler.CONTINUE)
-        if job is not None and self._searcher.plan.stops(job, said):
-            self._searcher.stopped.add(trial.trial_id)
-            return str(TrialScheduler.STOP)
-        return str(TrialScheduler.CONTINUE)
+        """CONTINUE with the same work, or NOOP: Tune does nothing until the worker is given other work."""
+        try:
+            goes_on = self._hands.result(trial.trial_id, result)
+        except Exception as error:  # Tune would put its own in place of it
+            self._hands.fault, goes_on = error, False
+        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.NOOP)
 
 
-class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
-    """Feeds the plan, ends what is silent for too long, and turns a request to stop into an exception that leaves `fit`."""
+class Watch(tune.Callback):  # type: ignore[misc]
+    """Looks up in every turn of Tune's loop, and tells the plan of workers that are gone."""
 
-    def __init__(self, searcher: PlanSearcher, silence_seconds: float, interrupted: Callable[[], bool]) -> None:
-        self._searcher = searcher
-        self._silence_seconds, self._interrupted = silence_seconds, interrupted
-        self._heard: dict[str, float] = {}
-        self._killed: dict[str, tuple[str, Cause, float]] = {}
-        self._left = False  # those who are killed for the end have not died
+    def __init__(self, hands: Hands) -> None:
+        self._hands = hands
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Once per turn of Tune's loop, at least ten times a second."""
-        if self._interrupted() or self._searcher.plan.halted:
-            self._leave(trials)
-        now = self._now()
-        for trial in trials:
-            heard = self._heard.get(trial.trial_id)
-            if heard is None or trial.status != "RUNNING":
-                continue
-            job, silent = self._searcher.jobs[trial.trial_id], now - heard
-            if silent > self._patience_seconds(trial):
-                self._kill(trial, f"no report for {self._patience_seconds(trial):g} s (limits.silence_seconds)", Cause.SILENT)
-            elif job is not None and job.rows and silent > self._searcher.plan.faults.left_s(job.numbers):
-                self._kill(trial, "time limit", Cause.LATE)
-
-    def _now(self) -> float:
-        """A clock that stands still while the driver waits for its catalogue: it hears of nobody then."""
-        return time.monotonic() - self._searcher.plan.ledger.catalogue.waited_s
-
-    def _leave(self, trials: list[Any]) -> None:
-        """Leave Tune's loop now. A worker in a long epoch would not hear of it before its end, and Tune would wait for it."""
-        self._left = True
-        for trial in trials:
-            actor = trial.temporary_state.ray_actor
-            if actor is not None:
-                ray.kill(actor, no_restart=True)
-        raise Interrupted
-
-    def _patience_seconds(self, trial: Any) -> float:
-        """How long a trial may be silent."""
-        job = self._searcher.jobs[trial.trial_id]
-        return self._silence_seconds * (CHORE_PATIENCE if job is not None and job.kind is not Kind.TRAIN else 1)
-
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """The time of silence is counted from the moment when the worker has the job."""
-        self._heard[trial.trial_id] = self._now()
-        self._searcher.started(trial.trial_id)
-
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
-        """Tell the plan what a worker reports. That the data is ready is told only when every worker is up."""
-        self._heard[trial.trial_id] = self._now()
-        job = self._searcher.jobs[trial.trial_id]
-        said: Result = result["result"]
-        if job is not None and (result.get("done") or not isinstance(said, Prepared)):
-            self._searcher.plan.heard(job, said, trial.trial_id in self._searcher.stopped)
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """The trial is no longer watched."""
-        self._heard.pop(trial.trial_id, None)
-        job = self._searcher.jobs[trial.trial_id]
-        if job is not None and not self._left and trial.trial_id not in self._searcher.stopped:
-            self._searcher.plan.left_open(job)
+        self._hands.look_up()
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The worker process is gone: we ended it (silence), or the kernel did, or its node is gone."""
-        silent = max(0.0, (now := self._now()) - self._heard.pop(trial.trial_id, now))
-        job = self._searcher.jobs[trial.trial_id]
-        if job is not None and not self._left:
-            said = _last_words(trial)
-            self._searcher.plan.lost(job, *self._killed.pop(trial.trial_id, (said, cause_of(said), silent)))
-
-    def _kill(self, trial: Any, said: str, cause: Cause) -> None:
-        self._killed[trial.trial_id] = said, cause, self._now() - self._heard.pop(trial.trial_id)
-        actor = trial.temporary_state.ray_actor
-        if actor is not None:
-            ray.kill(actor, no_restart=True)
+        key = trial.trial_id
+        self._hands.trials.pop(key, None)
+        if key not in self._hands.crew.workers or self._hands.left:
+            return
+        try:
+            self._hands.crew.lost(key, self._hands.grounds.how_it_died(self._hands.crew.workers[key].node, _last_words(trial)))
+        except Exception as error:
+            self._hands.fault = error
 
 
 class Interrupted(Exception):  # noqa: N818 - nothing went wrong

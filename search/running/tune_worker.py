@@ -1,57 +1,56 @@
-"""Ray Tune's side of a worker: a trainable that hands each trial to the `Worker` of its process."""
+"""Ray Tune's side of a worker: a trainable that hands its work to the `Worker` of its process."""
 
 from __future__ import annotations
 
 import os
-import time
 from typing import Any
 
 import ray
 from ray import tune
 
 from infra import machine
-from search.running.work import Prepare, Progress, Result, Warm
+from search.running.work import Progress, Work
 from search.running.worker import Worker
 
 
 class MemberTrainable(tune.Trainable):  # type: ignore[misc]
-    """One Tune trial is one piece of work. The process serves many trials, one after another."""
+    """One Tune trial is one worker process, for the whole sweep. It says that it is up, and then does one piece of work after another."""
 
     _worker: Worker | None = None
-    _found: Result | None
+
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        """What the worker occupies, and on which nodes it may be."""
+        return tune.PlacementGroupFactory([config["bundle"]], name=config["name"], bundle_label_selector=[config["labels"]])
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Take over a trial's work."""
+        """The process starts."""
         machine.return_memory()
         os.chdir(os.environ.get("TUNE_ORIG_WORKING_DIR", "."))  # Tune moves to a folder of its own; a user's module reads files beside it
-        self._worker = self._worker or Worker({"node": ray.get_runtime_context().get_node_id()})
-        self._work, self._found = config["work"], None
-        self._worker.begin(self._work)
+        self._node = ray.get_runtime_context().get_node_id()
+        self._worker = Worker({"node": self._node})
+        self._given: Work | None = None
+        self._busy = False
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Serve the next trial in the same process."""
-        self.setup(new_config)
-        return True
+    def take(self, work: Work) -> None:
+        """Take over a piece of work. The next step begins it."""
+        self._given = work
 
     def cleanup(self) -> None:
-        """The process ends: nothing of its last trial goes on."""
+        """The process ends: nothing of its last work goes on."""
         if self._worker is not None:
             self._worker.close()
 
     def step(self) -> dict[str, Any]:
-        """A step of the worker: its result, and whether the trial is over."""
+        """A step of the worker: its result; or None and its node, where it has nothing to do."""
         assert self._worker is not None
-        if self._work.setting.memory_gb:  # so a member that asks for more fails by itself; else the kernel or Ray would end a neighbour
-            machine.limit_memory(self._work.setting.memory_gb)
-        if isinstance(self._work, Prepare | Warm):
-            return {"done": False, "result": self._once(self._worker)}  # the driver ends it when every worker is up
+        if self._given is not None:
+            self._worker.begin(self._given)
+            self._memory_gb, self._given, self._busy = self._given.setting.memory_gb, None, True
+        if not self._busy:
+            return {"result": None, "node": self._node}
+        if self._memory_gb:  # so a member that asks for more fails by itself; else the kernel or Ray would end a neighbour
+            machine.limit_memory(self._memory_gb)
         result = self._worker.step()
-        return {"done": result.done if isinstance(result, Progress) else True, "result": result}
-
-    def _once(self, worker: Worker) -> Result:
-        """What the worker has found. Asked again, it gives the same after a moment."""
-        if self._found is None:
-            self._found = worker.step()
-        else:
-            time.sleep(0.1)
-        return self._found
+        self._busy = isinstance(result, Progress) and not result.done
+        return {"result": result}

@@ -14,6 +14,7 @@ from typing import Any
 import threadpoolctl
 
 from infra import addresses, cluster, shipping, tracking
+from infra.alike import modules_of
 from infra.cluster import Cluster
 from infra.errors import InfraError
 from infra.storage import Home
@@ -65,15 +66,16 @@ class Where:
             shipped([spec], self.address, self.listener.note) as own,
             cluster.connect(
                 address,
-                workers=self.workers,
-                cpu=spec.resources.cpu,
-                gpu=spec.resources.gpu,
+                workers=self.workers or spec.workers,
+                need=spec.resources.need,
+                wait_minutes=spec.resources.wait_minutes,
+                note=self.listener.note,
                 folder=own,
                 ahead=SOON + ("mlflow",) * self.tracking + AT_THE_END,
                 workers_ahead=WORKERS_SOON + spec.trained.imports,
             ) as found,
         ):
-            yield found
+            yield self._proven(found, spec)
 
     def _resolved(self) -> str | None:
         """The address as Ray takes it. Of `auto` it is said what was taken."""
@@ -87,6 +89,14 @@ class Where:
         if self.address == addresses.AUTO:
             self.listener.note(f"--address auto: the Ray at {found}")
         return found
+
+    def _proven(self, found: Cluster, spec: Spec) -> Cluster:
+        """The cluster, after its nodes have proved that they run what this process runs."""
+        if found.local:
+            return found
+        from search.running.tune_nodes import proven
+
+        return proven(found, modules_of(spec.own_parts), self.home.depot)
 
     def carry_out(self, plan: Plan, dispatch: Dispatch, interrupted: Callable[[], bool]) -> bool:
         """Carry out the plan. Returns False when it was interrupted."""

@@ -24,7 +24,7 @@ CHECKED = ConfigDict(extra="forbid", revalidate_instances="always")
 class Setting:
     """What all work of one sweep shares. `folder` holds a user's own module; None where the module was shipped to the node.
 
-    `program` is what a spec says of a command.
+    `program` is what a spec says of a command, `gpu` how many GPUs a worker has; a fraction is a part of one.
     """
 
     objective: str
@@ -32,6 +32,7 @@ class Setting:
     memory_gb: float | None = None
     folder: Path | None = None
     program: dict[str, Any] | None = None
+    gpu: float = 0.0
 
 
 @dataclass(frozen=True, config=CHECKED)

@@ -22,7 +22,7 @@ from typing import Any
 from infra import disk, machine
 from objectives.base import OUT_OF_MEMORY, Objective, ObjectiveError, Report, State
 from objectives.checks.alive import check
-from objectives.checks.device import ACCELERATOR, device_of
+from objectives.checks.device import ACCELERATOR, device_of, occupied
 from objectives.checks.pilot import find
 from objectives.registry import load
 from search.running.pack import Pack, failure
@@ -123,6 +123,7 @@ class Worker:
         if key not in self._objectives:
             if setting.settings.device != ACCELERATOR:  # whichever there is, an objective that needs one finds it
                 device_of(setting.settings.device)
+            self._place |= occupied(setting.settings.device, setting.gpu) if setting.gpu else {}
             self._objectives.clear()
             self._objectives[key] = load(setting.objective, setting.program)(setting.settings)
         return self._objectives[key]

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 
 from objectives import base, data, features, models
 from objectives.base import Conflict, Intent, Knob, Objective, Value
@@ -24,8 +21,9 @@ from search.spec.defaults import bounds, default_dataset, searched_alone, search
 from search.spec.goals import goal_faults
 from search.spec.handing_on import evolving_faults, handing_on_faults, stopping, trained_whole
 from search.spec.hours import hour_faults
-from search.spec.keys import COMMAND, Purpose, Range, Resources, Scalar, Score, Searched, Spec, condition, plain
+from search.spec.keys import COMMAND, Purpose, Range, Scalar, Score, Searched, Spec, condition, plain
 from search.spec.priors import prior_faults
+from search.spec.resources import resource_faults
 
 # The off arm needs a config, and a curve over λ needs three more.
 MIN_TRIALS = 4
@@ -392,7 +390,7 @@ def plain_faults(spec: Spec, remote: bool) -> list[str]:
     faults += [] if _is_export(spec) else samplers.faults(spec.sampler)
     faults += schedulers.faults(spec.scheduler) or (schedulers.blind(spec.scheduler) if len(spec.asked) > 1 else [])
     faults += [] if _is_export(spec) else hour_faults(spec)
-    return faults + _resource_faults(spec.resources, remote)
+    return faults + resource_faults(spec.resources, remote)
 
 
 def _command_faults(spec: Spec) -> list[str]:
@@ -406,30 +404,3 @@ def _command_faults(spec: Spec) -> list[str]:
 
 def _is_export(spec: Spec) -> bool:
     return spec.search is not None and not spec.search
-
-
-def _resource_faults(resources: Resources, remote: bool) -> list[str]:
-    faults = []
-    if resources.gpu > 1 and resources.gpu != int(resources.gpu):
-        faults.append(f"resources.gpu must be a fraction up to 1 or a whole number; got {resources.gpu:g}. Round it.")
-    if resources.gpu > 0 and not remote and not has_gpu():
-        faults.append(
-            f"resources.gpu must be 0 on a machine without a GPU; got {resources.gpu:g}. Set it to 0, or give --address of a cluster. "
-            "(A Mac's GPU is not counted: set resources.device to mps.)"
-        )
-    if resources.gpu > 0 and resources.device == "cpu":
-        faults.append(f"resources.gpu must be 0 where resources.device is cpu; got {resources.gpu:g}. Set it to 0, or leave device out.")
-    cores = os.cpu_count() or 1
-    if resources.cpu > cores and not remote:
-        faults.append(f"resources.cpu must be at most this machine's {cores} cores; got {resources.cpu:g}. Lower it, or give --address.")
-    return faults
-
-
-def has_gpu() -> bool:
-    """True where this machine has an accelerator. It asks the system, because importing torch takes seconds."""
-    if any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/kfd").exists():
-        return True
-    try:
-        return subprocess.run(["nvidia-smi", "-L"], capture_output=True, timeout=10, check=False).stdout.startswith(b"GPU")
-    except (OSError, subprocess.TimeoutExpired):
-        return False

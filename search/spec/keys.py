@@ -23,6 +23,7 @@ from objectives.registry import load, names
 from search.spec import several
 from search.spec.constraints import GRAMMAR, NAN_RATE, Constraint, constraint
 from search.spec.goals import Goal, goal
+from search.spec.resources import Resources
 from search.spec.several import Asked
 from search.spec.text import to_yaml
 
@@ -76,14 +77,6 @@ class Confirm(_Part):
     screen: int = Field(default=2, ge=0)
     between: int = Field(default=2, ge=0)
     seeds: int = 8
-
-
-class Resources(_Part):
-    """What one training occupies, and where it runs. `auto`: the accelerator that torch finds if GPUs are asked for, else the CPU."""
-
-    cpu: float = Field(default=1, gt=0)
-    gpu: float = Field(default=0, ge=0)
-    device: Literal["auto", "cpu", "cuda", "mps", "xpu"] = "auto"
 
 
 class Limits(_Part):
@@ -156,6 +149,14 @@ def _packed(given: Any) -> Any:
     return given
 
 
+def _workers(given: Any) -> Any:
+    if given is None or given == "auto":
+        return None
+    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+        raise ValueError("must be auto (as many as fit), or a whole number of at least 1")
+    return given
+
+
 def _ranges(given: Any) -> Any:
     if given is None or given in ("auto", "own"):
         return None if given == "own" else given
@@ -186,6 +187,7 @@ Named = Annotated[str | dict[str, Any], PlainValidator(_named)]
 Bounds = Annotated[tuple[str, ...], BeforeValidator(_bounds)]
 Metrics = Annotated[several.Given, PlainValidator(several.given)]
 Pack = Annotated[int | str, PlainValidator(_packed)]
+Workers = Annotated[int | None, PlainValidator(_workers)]  # None: as many as fit
 Searched = Annotated[
     Annotated[Range, Tag("a range")] | Annotated[tuple[Scalar, ...], Tag("a list")],
     Discriminator(_kind, custom_error_type="searched", custom_error_message="must be a mapping with low and high, or a list of choices"),
@@ -254,6 +256,7 @@ class Spec(_Part):
     simplify: tuple[str, ...] = ()
     alone: bool | None = None
     resources: Resources = Resources()
+    workers: Workers = None
     limits: Limits = Limits()
     check: bool = True
     pack: Pack = "auto"
@@ -360,10 +363,14 @@ class Spec(_Part):
     @property
     def own(self) -> bool:
         """Whether a part of the spec is the user's own, as `package.module:name` is. The files that it names go to a remote Ray."""
-        parts = (self.objective, self.model or "", self.dataset.name or "")
         ours = names("objective")  # `pythae:BetaVAE` is one of these files' own
-        named = (part.partition(":")[0] for part in parts if ":" in part or part.endswith(".py"))
+        named = (part.partition(":")[0] for part in self.own_parts if ":" in part or part.endswith(".py"))
         return self.objective == COMMAND or any(first not in ours for first in named)
+
+    @property
+    def own_parts(self) -> tuple[str, ...]:
+        """The parts of the spec that may be the user's own."""
+        return self.objective, self.model or "", self.dataset.name or ""
 
     @property
     def goals(self) -> tuple[Goal, ...]:

@@ -17,7 +17,8 @@ from search.errors import SpecError
 from search.spec.defaults import default_knobs, with_defaults
 from search.spec.faults import conflicts, knob_faults, name_faults, plain_faults
 from search.spec.handing_on import stopping
-from search.spec.keys import Budget, Confirm, DatasetSpec, Limits, Purpose, Range, Resources, Score, Spec
+from search.spec.keys import Budget, Confirm, DatasetSpec, Limits, Purpose, Range, Score, Spec
+from search.spec.resources import Resources
 from search.spec.text import parse_yaml, read_yaml
 
 

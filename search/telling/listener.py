@@ -35,6 +35,9 @@ class Listener(Protocol):
     def phase(self, name: str, done: int, total: int) -> None:
         """How far a phase is."""
 
+    def workers(self, up: int, there: int) -> None:
+        """How many workers train, of how many that are there or start."""
+
     def note(self, text: str) -> None:
         """A remark for the user."""
 
@@ -58,6 +61,9 @@ class Silent:
         """Ignored."""
 
     def phase(self, name: str, done: int, total: int) -> None:
+        """Ignored."""
+
+    def workers(self, up: int, there: int) -> None:
         """Ignored."""
 
     def note(self, text: str) -> None:

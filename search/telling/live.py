@@ -100,6 +100,11 @@ class _Books:
         """What the two sides are called that are searched."""
         return ("with λ on", "with λ off") if self.info.get("against", "off") == "off" else ("found", "with what it is compared with")
 
+    @property
+    def confirmations(self) -> int:
+        """How many members the confirmation has, as far as it is known."""
+        return self.totals.get(Phase.CONFIRM, int(self.info.get("confirming") or 0))
+
     def score_text(self, score: float) -> str:
         """A score in its own sign."""
         return score_text(lowered(score, self.info.get("better", "lower")))
@@ -196,10 +201,17 @@ class Display:
         if self.plain:
             self._line(f"{name}: {done} of {total}")
 
+    def workers(self, up: int, there: int) -> None:
+        """How many workers train, of how many that are there or start."""
+        grew = up > self._books.info.get("up", 0)
+        self._books.info.update(up=up, workers=there)
+        if self.plain and (up == there or not grew):
+            self._line(f"{_of(up, there)} up")
+
     def note(self, text: str) -> None:
         """A remark for the user."""
         self._books.notes.append(text)
-        if self.plain:
+        if self.plain or not self._books.info:  # before the sweep begins nothing is drawn, and it may be long until then
             self._line(text)
 
     def finished(self, answer: Any) -> None:
@@ -235,12 +247,9 @@ class Display:
         epochs = int(books.info.get("epochs") or 1)
         usual = books.epochs_of_ended[Phase.SEARCH] / max(sum(books.states.values()) - books.ended[Phase.CONFIRM], 1) or epochs
         searching = max(books.totals.get(Phase.SEARCH, 0) - books.ended[Phase.SEARCH], 0) * usual
-        confirming = max(self._confirmations() - books.ended[Phase.CONFIRM], 0) * epochs
+        confirming = max(books.confirmations - books.ended[Phase.CONFIRM], 0) * epochs
         under_way = sum(member.epoch for member in list(books.running.values()))
         return max(searching + confirming - under_way, 0.0) * elapsed / books.epochs_seen
-
-    def _confirmations(self) -> int:
-        return self._books.totals.get(Phase.CONFIRM, int(self._books.info.get("confirming") or 0))
 
     # --- how it is said -------------------------------------------------------------------------------------------------------------------
 
@@ -248,7 +257,7 @@ class Display:
         info = self._books.info
         what = " × ".join(str(info[key]) for key in ("objective", "model", "dataset") if info.get(key))
         workers = info.get("workers")
-        tail = f" · {workers} worker{'s' if workers != 1 else ''}" if workers else ""
+        tail = f" · {_of(info.get('up', workers), workers)}" if workers else ""
         return f"{info.get('name', 'training')}: {what}{tail}"
 
     def _place(self) -> str:
@@ -316,6 +325,11 @@ class Display:
 
 
 _PHASES: Mapping[str, str] = {Phase.SEARCH: "searched", Phase.CONFIRM: "confirmed"}
+
+
+def _of(up: int, there: int) -> str:
+    """So many workers, of so many where not all are up."""
+    return f"{up if up == there else f'{up} of {there}'} worker{'s' if there != 1 else ''}"
 
 
 def duration(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import threading
@@ -11,6 +12,7 @@ import pytest
 
 from infra import cluster
 from infra.errors import InfraError
+from infra.nodes import Need
 from search.running.where import WORKERS_SOON
 
 
@@ -31,6 +33,12 @@ def test_a_ray_that_does_not_start_says_what_to_do(monkeypatch: pytest.MonkeyPat
     assert "page of hints" not in str(found.value)
 
 
+def a_node(resources: dict[str, float], alive: bool = True, **labels: str) -> dict[str, Any]:
+    """A node as Ray tells of it."""
+    name = f"{labels or resources}"
+    return {"NodeID": name, "NodeManagerHostname": "host", "Alive": alive, "Resources": resources, "Labels": labels}
+
+
 class _Ray:
     """Ray as `connect` uses it, without processes."""
 
@@ -38,11 +46,13 @@ class _Ray:
         import ray
 
         self.preloaded: list[str | None] = []
+        self.nodes = [a_node({"CPU": 2.0, "GPU": 1.0})]
         self.went = threading.Event()
         self.downs: list[str] = []
         monkeypatch.setattr(ray, "init", lambda **_: self.preloaded.append(os.environ.get(cluster.PRELOAD)))
         monkeypatch.setattr(ray, "is_initialized", lambda: False)
         monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0, "GPU": 1.0})
+        monkeypatch.setattr(ray, "nodes", lambda: self.nodes)
         monkeypatch.setattr(ray, "shutdown", self._shutdown)
 
     def _shutdown(self) -> None:
@@ -55,7 +65,7 @@ def test_only_workers_that_will_train_import_ahead(monkeypatch: pytest.MonkeyPat
     ray = _Ray(monkeypatch)
     ray.went.set()
     monkeypatch.setenv(cluster.PRELOAD, "of an earlier sweep")
-    with cluster.connect(workers=1, workers_ahead=("one", "two"), **need):
+    with cluster.connect(workers=1, workers_ahead=("one", "two"), need=Need(**need)):
         assert ray.preloaded == [preloaded]
 
 
@@ -97,3 +107,45 @@ def test_what_workers_import_ahead_uses_one_thread(monkeypatch: pytest.MonkeyPat
     importlib.reload(one_thread)
     assert os.environ["OMP_NUM_THREADS"] == "3"
     assert WORKERS_SOON[0] == one_thread.__name__
+
+
+def test_a_member_that_no_single_node_can_hold_is_refused_with_what_the_nodes_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two nodes of one processor each hold no member of two, though they have two in all."""
+    ray = _Ray(monkeypatch)
+    ray.went.set()
+    ray.nodes = [a_node({"CPU": 1.0}, zone="a"), a_node({"CPU": 1.0}, zone="b"), a_node({"CPU": 64.0}, alive=False)]
+    monkeypatch.setattr(cluster, "autoscaled", lambda: False)
+    with pytest.raises(InfraError, match=r"needs 2 CPU, 0 GPU\. The nodes have: \(1 CPU.*zone: a"), cluster.connect(need=Need(cpu=2)):
+        pass
+    with cluster.connect(need=Need(cpu=1)) as up:
+        assert up.workers == 2
+    with cluster.connect(need=Need(cpu=1), workers=1) as up:
+        assert (up.workers, up.most) == (1, 1)
+
+
+@pytest.mark.parametrize("why", ["minutes", "autoscaled", "head"])
+def test_where_nodes_may_come_one_is_waited_for_and_it_is_said(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray, said, looks = _Ray(monkeypatch), list[str](), list[float]()
+    ray.went.set()
+    ray.nodes = [a_node({"CPU": 0.0} if why == "head" else {"CPU": 1.0})]
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3:
+            ray.nodes = [*ray.nodes, a_node({"CPU": 4.0})]
+
+    monkeypatch.setattr(cluster.time, "sleep", sleep)
+    monkeypatch.setattr(cluster, "autoscaled", lambda: why == "autoscaled")
+    monkeypatch.setattr(cluster, "asked_for", lambda need: contextlib.nullcontext())
+    monkeypatch.setattr(cluster, "_start", lambda *_: None)
+    with cluster.connect("head:1", need=Need(cpu=2), wait_minutes=5 if why == "minutes" else None, note=said.append) as up:
+        assert (up.workers, len(looks)) == (2, 3)
+    assert "no node has room for a member (2 CPU, 0 GPU) yet" in said[0]
+
+
+def test_waiting_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = _Ray(monkeypatch)
+    ray.went.set()
+    monkeypatch.setattr(cluster, "asked_for", lambda need: contextlib.nullcontext())
+    with pytest.raises(InfraError, match="came within 0 min"), cluster.connect(need=Need(cpu=9), wait_minutes=0):
+        pass

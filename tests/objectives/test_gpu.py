@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +135,23 @@ def test_a_sweep_runs_there(tmp_path: Path) -> None:
     }
     outcome = run(spec, home=Home.open(tmp_path), tracking=False)
     assert outcome.answer is not None, outcome.problem
+
+
+ASKS = """
+import torch
+total = torch.cuda.get_device_properties(0).total_memory
+torch.empty(int(0.1 * total), dtype=torch.uint8, device="cuda")
+try:
+    torch.empty(int(0.3 * total), dtype=torch.uint8, device="cuda")
+except torch.OutOfMemoryError:
+    print("refused")
+"""
+OCCUPIES = "from objectives.checks.device import occupied\nassert occupied('accelerator', 0.25)['gpu_part'] == '0.25'\n"
+STARTS = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {ASKS!r}], check=True)"
+
+
+@pytest.mark.skipif(not DEVICE.startswith("cuda"), reason="only CUDA limits the memory of a process")
+@pytest.mark.parametrize("then", [ASKS, STARTS], ids=["here", "in a process that it starts"])
+def test_a_part_of_a_gpu_is_a_part_of_its_memory(then: str) -> None:
+    done = subprocess.run([sys.executable, "-c", OCCUPIES + then], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["refused"]

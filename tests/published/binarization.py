@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra import cluster
 from infra.catalogue import Catalogue
+from infra.nodes import Need
 from infra.storage import Home
 from objectives.families._family import loaded
 from objectives.families.vae import VAE
@@ -117,7 +118,7 @@ def measure(data: str, folder: Path | None = None, full: bool = False, seeds: in
     size = FULL if full else SMALL
     with (
         tempfile.TemporaryDirectory() if folder is None else nullcontext(folder) as kept,
-        cluster.connect(workers=workers, gpu=size["gpu"]),
+        cluster.connect(workers=workers, need=Need(gpu=size["gpu"])),
     ):
         home = Home.open(Path(kept))
         # Only its off arm is asked for; a sweep needs a λ.

@@ -163,6 +163,32 @@ def test_plain_lines_have_no_control_characters_and_do_not_flood() -> None:
     assert "s: vae × mlp400 × digits · 2 workers" in text
 
 
+def test_workers_that_train_are_told_from_those_that_start() -> None:
+    display, _, out = watched(terminal=True)
+    display.started(INFO)
+    display.workers(1, 2)
+    display.console.print(display)
+    display.workers(2, 2)
+    display.console.print(display)
+    display.close()
+    text = ANSI.sub("", out.getvalue())
+    assert "digits · 1 of 2 workers" in text and "digits · 2 workers" in text
+
+
+def test_what_is_waited_for_before_a_sweep_begins_is_said_on_a_terminal_too() -> None:
+    display, _, out = watched(terminal=True)
+    display.note("no node has room for a member yet")
+    assert "no node has room" in out.getvalue()
+
+
+def test_in_a_log_it_is_said_when_all_workers_are_up_and_when_one_is_gone() -> None:
+    display, _, out = watched()
+    display.started(INFO)
+    for up, there in ((1, 3), (2, 3), (3, 3), (2, 3)):
+        display.workers(up, there)
+    assert out.getvalue().splitlines()[1:] == ["3 workers up", "2 of 3 workers up"]
+
+
 def test_the_display_says_where_mlflow_shows_the_sweep() -> None:
     for plain in (True, False):
         out = io.StringIO()

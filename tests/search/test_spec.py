@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from objectives.registry import load
 from search.errors import SpecError
-from search.spec import faults as spec_faults
+from search.spec import resources as spec_resources
 from search.spec.keys import Range, Spec
 from search.spec.reading import expand, read, resolve
 from search.spec.text import parse_yaml, presets
@@ -158,13 +158,21 @@ def test_a_spec_without_an_objective_still_reports_the_rest() -> None:
         ({"batch_size": 60, "dataset": {"name": "digits", "train_size": 50}}, ["batch_size must be at most", "50", "60"]),
         ({"model": "nowhere:net"}, ["model 'nowhere:net'", "importable"]),
         ({"model": "math:net"}, ["must name a module of your own", "'math' is part of Python"]),
+        ({"resources": {"gpu": 1.5}}, ["a fraction up to 1 or a whole number", "1.5"]),
+        ({"resources": {"custom": {"GPU": 1}}}, ["resources.custom", "'GPU'", "resources.gpu"]),
+        ({"resources": {"labels": {"zone": "in()"}}}, ["resources.labels", "'in()'", "!in(a,b)"]),
+        ({"resources": {"labels": {"ray.io/node-id": "a"}}}, ["resources.labels", "node-id"]),
+        ({"resources": {"placement": "tight"}}, ["resources.placement", "'pack'", "tight"]),
+        ({"resources": {"wait_minutes": -1}}, ["resources.wait_minutes", "-1"]),
+        ({"workers": 0}, ["workers", "auto", "0"]),
+        ({"workers": "many"}, ["workers", "auto", "many"]),
     ],
     ids=str,
 )
 def test_a_fault_names_the_rule_the_value_and_the_remedy(
     mapping: dict[str, Any], words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spec_faults, "has_gpu", lambda: True)
+    monkeypatch.setattr(spec_resources, "has_gpu", lambda: True)
     message = the_fault(mapping)
     for word in words:
         assert word in message
@@ -172,10 +180,10 @@ def test_a_fault_names_the_rule_the_value_and_the_remedy(
 
 def test_a_gpu_must_be_there_unless_the_cluster_is_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     mapping = {"objective": "vae", "resources": {"gpu": 1}}
-    monkeypatch.setattr(spec_faults, "has_gpu", lambda: False)
+    monkeypatch.setattr(spec_resources, "has_gpu", lambda: False)
     assert "without a GPU; got 1" in faults(mapping)[0]
     assert read(mapping, remote=True).resources.gpu == 1
-    monkeypatch.setattr(spec_faults, "has_gpu", lambda: True)
+    monkeypatch.setattr(spec_resources, "has_gpu", lambda: True)
     assert read(mapping).resources.gpu == 1
 
 
@@ -418,7 +426,7 @@ def test_a_gpu_for_members_on_the_cpu_is_a_fault() -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="devices are files on POSIX only")
 def test_asking_for_a_gpu_imports_no_torch() -> None:
-    assert spec_faults.has_gpu() in (True, False)
+    assert spec_resources.has_gpu() in (True, False)
     assert math.isfinite(read({"objective": "toy"}).margin)
 
 
