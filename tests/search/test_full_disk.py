@@ -25,6 +25,8 @@ from search.telling import exports, mirror
 from tests.search.kept import kept, said
 from tests.search.test_servers import points
 
+pytestmark = pytest.mark.turns(2)
+
 SPEC: dict[str, Any] = {
     "objective": "toy",
     "search": {"l2": {}, "lr": {}},
@@ -78,7 +80,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     return said(run(SPEC, name="s", home=home, address=IN_PROCESS, tracking=False)), kept(home, "s")
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("broken", [full, refused])
 @pytest.mark.parametrize("point", POINTS)
 def test_the_sweep_says_which_path_and_goes_on_when_there_is_room(
