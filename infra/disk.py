@@ -46,10 +46,16 @@ def fault(error: BaseException, places: Sequence[Path]) -> str:
     """
     for one in _chain(error):
         number, path = _read(one)
-        inside = path is None or any(path.is_relative_to(place) for place in places)
-        if number in _NO_ROOM or (number in _CLOSED and places and inside):
+        if number in _NO_ROOM or (number in _CLOSED and places and _is_ours(one, number, path, places)):
             return sentence(number, path if path is not None else places[0] if places else None, getattr(one, "needed", 0))
     return ""
+
+
+def _is_ours(error: BaseException, number: int, path: Path | None, places: Sequence[Path]) -> bool:
+    """Whether what may not be written lies in our places. An error that names no file may be about a signal or a terminal: then we try."""
+    if path is not None:
+        return any(path.is_relative_to(place) for place in places)
+    return isinstance(error, sqlite3.Error) or bool(probed(places[0]))
 
 
 def fault_of_words(text: str, places: Sequence[Path]) -> str:

@@ -319,7 +319,7 @@ class MlflowTracker:
             self.missed,
             self._why_missed,
         )
-        if written and not self._thread.is_alive():
+        if written and not self._thread.is_alive() and not self.missed:  # a spool that stays says that MLflow lacks something
             self._spool.remove()
         return left
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from infra import disk
 from infra.catalogue import Catalogue
 from infra.errors import InfraError, LockLost, StoreGone
 from infra.storage import Home
@@ -54,7 +53,7 @@ class Driver:
             except BaseException as error:
                 failure = error if isinstance(error, StoreGone | LockLost) else self.catalogue.failure
                 if failure is None:
-                    if not (said := disk.fault(error, halting.places(self.home))):
+                    if not (said := halting.why(error, self.home)):
                         raise
                     raise CutOff(UNREACHABLE, said) from error
                 status = TAKEN_OVER if isinstance(failure, LockLost) else "interrupted" if stopped() else UNREACHABLE

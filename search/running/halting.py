@@ -26,6 +26,11 @@ def refuse_full(home: Home) -> None:
     disk.refuse_full(places(home))
 
 
+def why(error: BaseException, home: Home) -> str:
+    """The sentence, where a disk is why a driver ends by this error; else nothing. Ray may keep only the words of what was raised."""
+    return disk.fault(error, places(home)) or disk.fault_of_words(str(error), places(home))
+
+
 def told(status: str, problem: str) -> str:
     """How a sweep ended, as its outcome says it: one that is interrupted for a problem cannot go on before that is mended."""
     return UNREACHABLE if status == "interrupted" and problem else status

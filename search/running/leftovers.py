@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,17 +26,17 @@ class Leftovers:
         self.home, self._sweep = home, sweep
         self.exemplars = Exemplars()
 
-    def resumed(self, rows: Iterable[MemberRow]) -> None:
+    def resumed(self, rows: Collection[MemberRow]) -> None:
         """Hear of the members that an earlier driver has trained. What it could not remove any more is removed."""
         shutil.rmtree(self.home.storage / self._sweep / SCRATCH, ignore_errors=True)
         for row in rows:
             self._pictured(row)
-            self.half_written(row)
+        self.half_written(rows)
 
-    def half_written(self, row: MemberRow) -> None:
-        """Remove what a killed worker had begun to write for an open member. All files are written beside their places first."""
-        if row.state is None:
-            for file in self.home.member(self._sweep, row.number).glob("*"):
+    def half_written(self, rows: Iterable[MemberRow]) -> None:
+        """Remove what killed workers had begun to write for open members. All files are written beside their places first."""
+        for row in rows:
+            for file in self.home.member(self._sweep, row.number).glob("*") if row.state is None else ():
                 if file.is_file() and (file.name.startswith(".") or file.stem == NEWER.stem):
                     with suppress(OSError):
                         file.unlink()

@@ -163,10 +163,10 @@ class Progress:
 
     reports: tuple[Report, ...] = ()
     done: bool = False
-    fault: Fault | None = None
     remark: str = ""
     seconds: float = 0.0
     worker: Mapping[str, str | int] = field(default_factory=dict)
+    fault: Fault | None = None
 
     def by_member(self, numbers: tuple[int, ...]) -> dict[int, list[Report]]:
         """The reports of each of these members, in this order. A member that had ended before has none."""

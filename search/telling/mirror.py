@@ -18,6 +18,7 @@ from objectives.pictures import large
 from search.choosing.answer import Answer
 from search.options import said
 from search.spec.keys import Spec
+from search.spec.reading import read
 from search.telling import description, shown, ui_view
 from search.telling.portrait import Portrait
 
@@ -121,12 +122,24 @@ def caught_up(name: str, home: Home, catalogue: Catalogue, tracking: bool = True
         InfraError: another process drives the sweep, or does the same.
     """
     over, waiting = "this sweep was complete", left_of(home.spool, name) if tracking else 0
-    if not waiting:
+    lost = not waiting and tracking and (home.spool / f"{name}.jsonl").exists()
+    if not waiting and not lost:
         return (f"{over}: nothing was left to do",)
+    if lost:
+        return (f"{over}; MLflow was told again what a full disk had kept from it", *filter(None, [_all_again(name, home, catalogue)]))
     with catalogue.lock(name):
         unsent = _tracker(catalogue.sweep(name), home, catalogue, at_once=True).close(CATCH_UP_S)
     sent = max(0, waiting - unsent.records)
     return (f"{over}; MLflow has taken {sent} of {waiting} records that it had missed", *filter(None, [str(unsent)]))
+
+
+def _all_again(name: str, home: Home, catalogue: Catalogue) -> str:
+    """Tell MLflow all of a sweep that is over. What it lacks then, in words."""
+    row = catalogue.sweep(name)
+    with catalogue.lock(name):
+        tracker = mirrored(name, read(row.spec), home, catalogue)
+        end(tracker, name, row.status, Answer.from_dict(row.answer) if row.answer else None)
+        return str(tracker.close(CATCH_UP_S))
 
 
 def repair(name: str, catalogue: Catalogue, mirror: Mirror) -> None:

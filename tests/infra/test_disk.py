@@ -166,3 +166,14 @@ def test_our_own_files_say_it_as_well(tmp_path: Path) -> None:
     with pytest.raises((OSError, InfraError)) as caught, replaced(tmp_path / "a"):
         raise error_of(errno.ENOSPC, tmp_path / "a")
     assert disk.fault(caught.value, []) and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", CLOSED)
+def test_an_error_that_names_no_file_is_a_disks_only_where_our_place_takes_nothing(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal that may not be sent, or a terminal that is gone, has such numbers, too."""
+    error = OSError(number, os.strerror(number))
+    assert disk.fault(error, [tmp_path]) == ""
+    monkeypatch.setattr(disk, "probed", lambda place: f"{place} takes nothing")
+    assert disk.fault(error, [tmp_path]).startswith(f"{tmp_path} must be writable")

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import OperationalError
 
 from infra.catalogue import Catalogue
 from infra.errors import StorageError
 from infra.storage import Home
+from infra.tracking.spool import SWEEP_RUN, Spool
 from objectives.families import _computed, toy
 from search.exit_codes import UNREACHABLE
 from search.running import in_process, pack
@@ -22,8 +21,11 @@ from search.running.leftovers import Leftovers
 from search.running.plan import Pause
 from search.running.where import IN_PROCESS
 from search.sweep import resume, run
-from search.telling import exports
+from search.telling import exports, mirror
 from tests.search.kept import kept, said
+from tests.search.test_servers import points
+
+pytestmark = pytest.mark.turns(2)
 
 SPEC: dict[str, Any] = {
     "objective": "toy",
@@ -78,7 +80,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     return said(run(SPEC, name="s", home=home, address=IN_PROCESS, tracking=False)), kept(home, "s")
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("broken", [full, refused])
 @pytest.mark.parametrize("point", POINTS)
 def test_the_sweep_says_which_path_and_goes_on_when_there_is_room(
@@ -154,6 +156,38 @@ def test_a_plan_that_waits_with_nothing_running_fails_and_says_for_what(tmp_path
     assert outcome.status == "failed" and "waits for members 0" in outcome.problem, outcome
 
 
-def test_a_database_error_of_sqlite_is_known_by_its_code() -> None:
-    error = sqlite3.OperationalError("database or disk is full")
-    assert isinstance(OperationalError("insert", {}, error).orig, sqlite3.Error)
+@pytest.mark.slow
+@pytest.mark.parametrize("until", ["the end of the members", "the next command"])
+def test_a_spool_that_takes_no_more_stops_nothing_and_mlflow_has_every_point_at_last(
+    until: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, real, said_no = Home.open(tmp_path), Spool.append, [0]
+
+    def append(self: Spool, record: Any) -> None:
+        said_no[0] += 1
+        if said_no[0] > 5 and (until == "the next command" or record["run"] != SWEEP_RUN or record["kind"] != "end"):
+            raise full(self.path)
+        real(self, record)
+
+    def made_up(*given: Any) -> None:
+        if until != "the next command":
+            monkeypatch.setattr(Spool, "append", real)
+        told_again(*given)
+
+    told_again = mirror.made_up
+    monkeypatch.setattr(Spool, "append", append)
+    monkeypatch.setattr(mirror, "made_up", made_up)
+    outcome = run(SPEC, name="s", home=home, address=IN_PROCESS)
+    assert outcome.status == "complete" and outcome.answer is not None
+    told = [note for note in outcome.notes if "MLflow" in note]
+    if until == "the next command":
+        assert len(told) == 1 and "made again" in told[0] and str(home.spool) in told[0]
+        monkeypatch.setattr(Spool, "append", real)
+        assert "told again" in resume("s", home=home, address=IN_PROCESS).notes[0]
+    else:
+        assert not told
+    assert "nothing was left to do" in resume("s", home=home, address=IN_PROCESS).notes[0]
+    expected: dict[int, list[int]] = {}
+    for number, epoch, _ in kept(home, "s")[1]:
+        expected.setdefault(number, []).append(epoch)
+    assert points(home.tracking_uri, "s") == expected

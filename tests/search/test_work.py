@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from objectives.base import Member, Phase, Report, Settings, State
 from search.running.work import (
     Assigned,
+    Fault,
     Prepare,
     Prepared,
     Progress,
@@ -47,6 +48,7 @@ VALUES: list[Any] = [
     Prepared({"pack": {"members": 4}, "notes": ["few images"]}, "none", "Traceback"),
     Warmed(),
     Progress(REPORTS, True, "one after another", 1.5, {"host": "here", "pid": 7}),
+    Progress(done=True, fault=Fault("a disk must be writable", "Traceback", disk=True)),
     SplitRead((Scored(READING, {"score": 0.5}),), "no weights", "Traceback"),
 ]
 
