@@ -45,6 +45,8 @@ def fault(error: BaseException, places: Sequence[Path]) -> str:
     file that is not its own.
     """
     for one in _chain(error):
+        if isinstance(one, StorageError):  # it has its sentence: the files of members may be behind a URL
+            return str(one)
         number, path = _read(one)
         inside = path is None or any(path.is_relative_to(place) for place in places)
         if number in _NO_ROOM or (number in _CLOSED and places and inside):

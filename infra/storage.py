@@ -13,13 +13,17 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
+from infra.depot import Depot, folder_of, read_place
 from infra.errors import InfraError
 
 MASK = "***"
+OWN, AFTER = "own", "after-*.pt"  # names in a member's folder
+STORAGE = "storage"  # the fact of a sweep that says behind which URL the files of its members are, where they are in no folder
+COPIES = "copies"  # of files that are kept behind a URL
 
 _SQLITE = re.compile(r"sqlite(?:\+\w+)?:///(?P<path>[^?]+)(?:\?.*)?")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?")
@@ -130,7 +134,9 @@ class Home:
     tracking_uri: str
     optuna_url: str
     storage: Path
-    """Checkpoints, weights and pictures of members: on a cluster, a path that all nodes share."""
+    """Checkpoints, weights and pictures of members: on a cluster, a path that all nodes share. With a URL: copies."""
+    storage_url: str = ""
+    """Where these files are kept, where that is no folder: `s3://bucket/prefix`. It holds no secret."""
 
     @classmethod
     def open(
@@ -156,13 +162,40 @@ class Home:
         def url(given: str | None, variable: str, file: str) -> str:
             return _absolute_url(given or os.environ.get(variable) or sqlite_url(where / file))
 
+        kept = str(storage or os.environ.get("LAGRANGE_STORAGE") or where / "members")
+        behind = read_place(kept)
         return cls(
             root=where,
             catalogue_url=url(catalogue_url, "LAGRANGE_CATALOGUE_URL", "lagrange.db"),
             tracking_uri=url(tracking_uri, "LAGRANGE_TRACKING_URI", "mlflow.db"),
             optuna_url=url(optuna_url, "LAGRANGE_OPTUNA_URL", "optuna.db"),
-            storage=_absolute(storage or os.environ.get("LAGRANGE_STORAGE") or where / "members"),
+            storage=where / COPIES if behind else _absolute(folder_of(kept)),
+            storage_url=behind,
         )
+
+    @property
+    def depot(self) -> Depot:
+        """The files of members, wherever they are kept."""
+        return Depot(self.storage_url, self.storage)
+
+    def placed(self, facts: Mapping[str, Any] | None) -> Home:
+        """The home as a sweep with these facts needs it. The files of its members may be behind a URL, which is a fact then.
+
+        Raises:
+            InfraError: it was opened with another URL, where the files of the sweep are not.
+        """
+        url = str((facts or {}).get(STORAGE, ""))
+        if url == self.storage_url:
+            return self
+        if self.storage_url:
+            where, remedy = (url, "Leave --storage (LAGRANGE_STORAGE) out") if url else ("in a folder", "Name it with --storage")
+            raise InfraError(f"The storage must be the one of the sweep, whose files are {where}; got {self.storage_url}. {remedy}.")
+        return replace(self, storage=self.root / COPIES, storage_url=url)
+
+    @property
+    def kept_at(self) -> str:
+        """What `--storage` says: a URL or a folder."""
+        return self.storage_url or str(self.storage)
 
     @property
     def artifacts(self) -> Path:
@@ -174,9 +207,13 @@ class Home:
         """What is computed once per data set."""
         return self.root / "cache"
 
+    def files(self, sweep: str) -> Path:
+        """The folder of a sweep's members."""
+        return self.storage / sweep_name(sweep)
+
     def member(self, sweep: str, number: int) -> Path:
         """The folder of one member."""
-        return self.storage / sweep_name(sweep) / f"{number:05d}"
+        return self.files(sweep) / f"{number:05d}"
 
     def checkpoint(self, sweep: str, number: int) -> Path:
         """The member's latest resumable state."""
@@ -184,7 +221,7 @@ class Home:
 
     def own(self, sweep: str, number: int) -> Path:
         """What a member that is a process of its own keeps by itself: its checkpoint, its files, what it has printed."""
-        return self.member(sweep, number) / "own"
+        return self.member(sweep, number) / OWN
 
     def handed_on(self, sweep: str, number: int, epoch: int) -> Path:
         """What a member had become after so many epochs, for members that start from it."""
@@ -192,7 +229,7 @@ class Home:
 
     def all_handed_on(self, sweep: str, number: int) -> list[Path]:
         """All that a member has left for others to start from."""
-        return sorted(self.member(sweep, number).glob("after-*.pt"))
+        return self.depot.names(self.member(sweep, number), AFTER)
 
     def weights(self, sweep: str, number: int) -> Path:
         """The member's trained weights."""
@@ -217,7 +254,7 @@ class Home:
 
     def remove_sweep(self, sweep: str) -> None:
         """Delete every file of a sweep that Lagrange wrote; its rows are the catalogue's business. Missing files are no error."""
-        shutil.rmtree(self.storage / sweep_name(sweep), ignore_errors=True)
+        self.depot.remove_folder(self.files(sweep))
         shutil.rmtree(self.reports(sweep), ignore_errors=True)
         for suffix in ("jsonl", "progress"):
             (self.spool / f"{sweep}.{suffix}").unlink(missing_ok=True)

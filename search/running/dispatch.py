@@ -31,7 +31,8 @@ class Dispatch:
         self.name, self.spec, self.home, self.ledger, self.up = name, spec, home, ledger, up
         # To a remote Ray the folder is shipped; a local worker imports from the user's current folder.
         folder = Path.cwd() if up.local else None
-        self._setting = Setting(spec.objective, spec.settings(cache=str(home.cache)), spec.limits.memory_gb, folder, spec.program)
+        settings = spec.settings(cache=str(home.cache))
+        self._setting = Setting(spec.objective, settings, spec.limits.memory_gb, folder, spec.program, home.depot)
         self._milestones = tuple(schedulers.make(spec.scheduler, self._setting.settings.epochs).milestones)
 
     def work(self, job: Job) -> Work:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from infra.depot import NOWHERE, Depot
 from objectives.base import Config, Member, Report, Settings
 
 RANGES = "ranges"  # the fact that holds what a pilot found
@@ -24,7 +25,7 @@ CHECKED = ConfigDict(extra="forbid", revalidate_instances="always")
 class Setting:
     """What all work of one sweep shares. `folder` holds a user's own module; None where the module was shipped to the node.
 
-    `program` is what a spec says of a command.
+    `program` is what a spec says of a command. `depot` keeps the files that work names.
     """
 
     objective: str
@@ -32,6 +33,7 @@ class Setting:
     memory_gb: float | None = None
     folder: Path | None = None
     program: dict[str, Any] | None = None
+    depot: Depot = NOWHERE
 
 
 @dataclass(frozen=True, config=CHECKED)
