@@ -22,6 +22,7 @@ from infra.depot import Depot
 from infra.errors import InfraError
 from infra.storage import Home
 from search.cli import app
+from search.exit_codes import UNREACHABLE
 from search.loaded import load
 from search.running import copies
 from search.running.where import IN_PROCESS
@@ -128,6 +129,29 @@ def test_what_a_function_keeps_by_itself_goes_along(tmp_path: Path, own_temporar
         assert row.phase == "confirm" or names <= {"log.txt", "log.txt.end"}
     log = CliRunner().invoke(app, ["show", "s", "--member", "0", "--log", "--home", str(home.root)])
     assert "did epoch 0" in log.output
+
+
+@pytest.mark.parametrize(("door", "calls"), [("_put", 9), ("_fetch", 12)])
+def test_a_store_that_goes_away_ends_the_sweep_with_a_sentence_and_resume_goes_on(
+    door: str, calls: int, tmp_path: Path, own_temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(TOY, name="s", home=Home.open(tmp_path / "folder"), address=IN_PROCESS, tracking=False)
+    home, real, left = behind(tmp_path, "url"), getattr(Depot, door), [calls]
+
+    def failing(self: Depot, *given: Any) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise ConnectionError("the line is dead")
+        real(self, *given)
+
+    monkeypatch.setattr(Depot, door, failing)
+    outcome = run(TOY, name="s", home=home, address=IN_PROCESS, tracking=False)
+    assert (outcome.status, outcome.problem) == (UNREACHABLE, f"The storage {home.kept_at} must be reachable: the line is dead.")
+    assert all(row.state not in ("failed", "preempted") for row in kept(home, "s")[0]), "it is no fault of a member"
+    assert resume("s", home=home, address=IN_PROCESS, tracking=False).status == UNREACHABLE
+    monkeypatch.setattr(Depot, door, real)
+    assert said(resume("s", home=home, address=IN_PROCESS, tracking=False)) == said(whole)
+    assert kept(home, "s") == kept(Home.open(tmp_path / "folder"), "s")
 
 
 def test_a_sweep_knows_where_its_files_are_and_another_place_is_refused(tmp_path: Path) -> None:
