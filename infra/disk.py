@@ -45,6 +45,8 @@ def fault(error: BaseException, places: Sequence[Path]) -> str:
     file that is not its own.
     """
     for one in _chain(error):
+        if isinstance(one, StorageError):  # it has its sentence: the files of members may be behind a URL
+            return str(one)
         number, path = _read(one)
         if number in _NO_ROOM or (number in _CLOSED and places and _is_ours(one, number, path, places)):
             return sentence(number, path if path is not None else places[0] if places else None, getattr(one, "needed", 0))

@@ -15,7 +15,7 @@ from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.catalogue.open_members import reopen_members
 from infra.errors import InfraError
 from infra.shipping import in_job
-from infra.storage import Home, sqlite_path, strip_passwords, sweep_name
+from infra.storage import STORAGE, Home, sqlite_path, strip_passwords, sweep_name
 from objectives.base import State
 from search import estimate
 from search.asking import projection, samplers
@@ -61,6 +61,7 @@ def remove(name: str, *, home: Home | None = None) -> list[str]:
         holder = catalogue.locked_by(name)
         if holder:
             raise InfraError(f"A sweep that is running must not be removed; {name!r} is driven by {holder}. Stop it first.")
+        home = home.placed(catalogue.sweep(name).facts)
         catalogue.delete_sweep(name)
     home.remove_sweep(name)
     left = []
@@ -132,6 +133,7 @@ def begin(
         facts={PLANNED: estimate.promised(spec, catalogue, name, workers), ASKED: plain_spec(spec)}
         | ({PRIOR: list(prior)} if prior else {})
         | ({ADDRESS: address} if address else {})
+        | ({STORAGE: home.storage_url} if home.storage_url else {})
         | ({FOLDER: str(Path.cwd())} if spec.own and not in_job() else {})  # a job's folder is made anew for every job
         | ({SOURCES: sources(spec)} if spec.own else {}),
     )

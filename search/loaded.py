@@ -73,8 +73,9 @@ def of_member(home: Home, name: str, member: MemberRow) -> TrainedModel:
 
 def weights_of(home: Home, name: str, member: MemberRow) -> Path:
     """The weights of a member. Raises InfraError where it has none."""
+    home = _placed(home, name)
     weights = home.weights(name, member.number)
-    if weights.is_file():
+    if home.depot.fetch(weights, weights.with_name(BESIDE)).is_file():
         return weights
     number = f"{name}/{member.number}"
     remedy = f"Train it again: lagrange train {number} -o FOLDER, then load the folder."
@@ -83,6 +84,12 @@ def weights_of(home: Home, name: str, member: MemberRow) -> Path:
     gone = member.phase == Phase.CONFIRM
     why = "its file is gone" if gone else f"it was trained in the {member.phase}, and only confirmed members keep theirs"
     raise InfraError(f"A model needs its weights; {number} has none: {why}. {remedy}")
+
+
+def _placed(home: Home, name: str) -> Home:
+    """The home with the storage of a sweep."""
+    with Catalogue(home.catalogue_url, create=False) as catalogue:
+        return home.placed(catalogue.sweep(name).facts)
 
 
 def files_of(weights: Path) -> list[Path]:
@@ -160,7 +167,8 @@ def best_of(row: SweepRow, members: Sequence[MemberRow], home: Home, off: bool =
     answer = Answer.from_dict(row.answer)
     complete = [one for one in members if one.phase == Phase.CONFIRM and one.state == State.COMPLETE and one.score is not None]
     wanted = _final_off(complete) if off else config_hash(answer.recommended, answer.recommended_schedule)
-    mine = [one for one in complete if one.config_hash == wanted and home.weights(row.name, one.number).is_file()]
+    home = home.placed(row.facts)
+    mine = [one for one in complete if one.config_hash == wanted and home.depot.has(home.weights(row.name, one.number))]
     if not mine:
         which = "off arm" if off else "recommended config"
         remedy = f"Train it: lagrange export {row.name} -o best.yaml && lagrange train best.yaml -o FOLDER, then load the folder."

@@ -105,7 +105,7 @@ def resume(
             return Outcome(name, "complete", Answer.from_dict(row.answer), notes=mirror.caught_up(name, where.home, catalogue, tracking))
         if holder := catalogue.locked_by(name):
             raise InfraError(f"A sweep has one driver at a time; {name!r} is driven by {holder}. Wait for it, or stop it first.")
-        spec = read(row.spec)
+        spec, where = read(row.spec), where.of(row.facts)
         with where.up(spec) as up:
             spec = kept.go_on(catalogue, name, spec, trials or 0, up.workers, where.address, where.listener.note, opened, more)
             return _drive(name, spec, where, catalogue, up)

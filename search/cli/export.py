@@ -112,7 +112,7 @@ def register_apart(name: str, home: Home) -> None:
     known = {
         "LAGRANGE_CATALOGUE_URL": home.catalogue_url,
         "LAGRANGE_TRACKING_URI": home.tracking_uri,
-        "LAGRANGE_STORAGE": str(home.storage),
+        "LAGRANGE_STORAGE": home.kept_at,
     }
     command = [sys.executable, "-m", "search.cli", "register", name, "--home", str(home.root)]
     subprocess.run(command, env={**os.environ, **known}, check=False)

@@ -90,7 +90,8 @@ def show(
     place = home_of(home, catalogue_url)
     with catalogue_of(place) as catalogue:
         if log:
-            _print_log(place, catalogue.sweep(name).name, member)
+            row = catalogue.sweep(name)
+            _print_log(place.placed(row.facts), row.name, member)
             return
         if member is not None:
             better = better_of(catalogue.sweep(name).spec)
@@ -135,6 +136,8 @@ def _print_log(home: Home, name: str, member: int | None) -> None:
     if member is None:
         raise SpecError(["--log must come with --member N: each member has a log of its own."])
     path = home.own(name, member) / LOG
+    for one in home.depot.names(path.parent, f"{LOG}*"):
+        home.depot.fetch(one)
     if not path.exists():
         raise SpecError(
             [f"member {member} of {name} has no log at {path}: it printed nothing, or its objective is no function or command."]

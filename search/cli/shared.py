@@ -22,7 +22,10 @@ HomeOption = Annotated[str | None, typer.Option("--home", help="Where sweeps, ru
 CatalogueOption = Annotated[str | None, typer.Option("--catalogue-url", help="Database of sweeps and members, such as postgresql://…")]
 TrackingOption = Annotated[str | None, typer.Option("--tracking-uri", help="MLflow server or store.")]
 StorageOption = Annotated[
-    str | None, typer.Option("--storage", help="Folder of checkpoints and weights; on a cluster, one that all nodes share.")
+    str | None,
+    typer.Option(
+        "--storage", help="Checkpoints and weights: a folder (on a cluster, one that all nodes share), or s3://BUCKET/FOLDER, gs://…"
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 PlainOption = Annotated[bool, typer.Option("--plain", help="Lines instead of a live table.")]

@@ -32,7 +32,8 @@ class Dispatch:
         # To a remote Ray the folder is shipped; a local worker imports from the user's current folder.
         folder = Path.cwd() if up.local else None
         settings = spec.settings(cache=str(home.cache))
-        self._setting = Setting(spec.objective, settings, spec.limits.memory_gb, folder, spec.program, spec.resources.gpu)
+        limit, gpu = spec.limits.memory_gb, spec.resources.gpu
+        self._setting = Setting(spec.objective, settings, limit, folder, spec.program, gpu, home.depot)
         self._milestones = tuple(schedulers.make(spec.scheduler, self._setting.settings.epochs).milestones)
 
     def work(self, job: Job) -> Work:

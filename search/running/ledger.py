@@ -13,8 +13,8 @@ from typing import Any
 
 from infra.catalogue import Catalogue, MemberRow, ReportRow
 from infra.catalogue.open_members import note_members
+from infra.storage import STORAGE
 from objectives.base import Phase, Report, State
-from objectives.programs.log import LOG
 from search.choosing.answer import Candidate
 from search.choosing.missing import INSTEAD
 from search.choosing.watched import Watched
@@ -43,7 +43,7 @@ RETRIED = "retried"  # the fact that counts the workers that were lost, for `fau
 WAITING = "waiting"  # the fact that names the open members that wait for others, between two decisions
 ASKED = "asked"  # the fact that holds the spec as it was asked for: ranges that a pilot finds and more trials change the other one
 # facts that stay when the data is prepared anew
-KEPT = (ASKED, FOLDER, SOURCES, LOOKS, PRIOR, PLANNED, ADDRESS, TOOK, RANGES, WAITING, RETRIED)
+KEPT = (ASKED, FOLDER, STORAGE, SOURCES, LOOKS, PRIOR, PLANNED, ADDRESS, TOOK, RANGES, WAITING, RETRIED)
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ class Ledger:
             self.leftovers.ended(row)
             self.mirror.end(row)
             self.mirror.progress(self.rows)
-            for log in sorted(self.leftovers.home.own(self.sweep, row.number).glob(f"{LOG}*")) if row.state == State.FAILED else ():
+            for log in self.leftovers.logs(row.number) if row.state == State.FAILED else ():
                 self.tracker.artifact(log, number=row.number)
             shown.members(self.tracker, self.leftovers.home, self.sweep, [row])
             self._listener.ended(row.number, row.state, row.score, row.reason)

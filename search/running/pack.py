@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from infra import disk
+from infra.depot import NOWHERE, Depot
 from infra.storage import replaced
 from objectives.base import OUT_OF_MEMORY, SPOILED, ClosingRun, HeirRun, Objective, PackedRun, Report, Run, State, out_of_memory
+from search.running.copies import OwnFolders
 from search.running.work import Assigned
 
 
@@ -27,10 +29,12 @@ class Pack:
     Args:
         objective: what they train.
         assigned: the members, with their files; they agree in the objective's `bundle`.
+        depot: keeps these files.
     """
 
-    def __init__(self, objective: Objective, assigned: Sequence[Assigned]) -> None:
-        self._objective = objective
+    def __init__(self, objective: Objective, assigned: Sequence[Assigned], depot: Depot = NOWHERE) -> None:
+        self._objective, self._depot = objective, depot
+        self._own = OwnFolders(depot, assigned)
         self._paths = {one.member.number: one.checkpoint for one in assigned}
         self._members = members = {one.member.number: one.member for one in assigned}
         self._origins = {one.member.number: one.origin for one in assigned if one.origin is not None}
@@ -40,6 +44,7 @@ class Pack:
         self._reached = dict.fromkeys(members, 0)
         self._runs: dict[tuple[int, ...], Run] = {}
         self._remarks: list[str] = []
+        depot.fetch(*self._paths.values(), *(path.with_suffix(".json") for path in self._paths.values()))
         self._begin(list(self._members))
 
     @property
@@ -80,6 +85,18 @@ class Pack:
             if epoch in self._heirlooms[number]:
                 with replaced(self._heirlooms[number][epoch]) as copy:
                     shutil.copyfile(self._paths[number], copy)
+        self._keep(living)
+
+    def _keep(self, living: Sequence[int]) -> None:
+        """Keep what `save` has written, in an order in which no record stands beside another checkpoint than its own."""
+        paths = [self._paths[number] for number in living]
+        self._own.keep(living)
+        self._depot.withdraw(*paths)
+        self._depot.put(*(path.with_suffix(".json") for path in paths))
+        self._depot.put(*paths)
+        epochs = {number: self._told[number][-1].epoch if self._told[number] else 0 for number in living}
+        left = (self._heirlooms[number].get(epoch) for number, epoch in epochs.items())
+        self._depot.put(*(path for path in left if path is not None))
 
     def _write(self, paths: Mapping[int, Path]) -> None:
         for number, path in paths.items():
@@ -123,11 +140,20 @@ class Pack:
         for report in found:
             self._told[report.number].append(report)
             self._reached[report.number] = max(self._reached[report.number], report.epoch)
+        self._keep_of_ended(found)
         return found
 
     def places(self) -> list[Path]:
         """The folder of the members' folders."""
         return list({path.parent.parent for path in self._paths.values()})
+
+    def _keep_of_ended(self, reports: Sequence[Report]) -> None:
+        """Keep what members that have ended leave: to those who start from them, and in their own folders."""
+        self._own.keep([report.number for report in reports if report.state is not None])
+        for report in reports:
+            left = self._heirlooms[report.number].get(report.epoch)
+            if report.state is State.COMPLETE and left is not None and left.exists():
+                self._depot.put(left)
 
     def _begin(self, numbers: Sequence[int]) -> None:
         """Start these members or continue them. Members with checkpoints of the same epoch go on together."""
@@ -180,7 +206,7 @@ class Pack:
             except Exception as error:
                 if out_of_memory(error):
                     raise  # the checkpoint is sound, so the fault lies elsewhere
-                self._paths[number].unlink(missing_ok=True)
+                self._depot.remove(self._paths[number])
                 run = None
         # What another member has become is read only here: later it is gone.
         run = run or self._fresh(number)
@@ -192,15 +218,17 @@ class Pack:
         if (origin := self._origins.get(number)) is not None:
             if not isinstance(run, HeirRun):
                 raise TypeError(f"member {number} starts from another member, and a run of this objective cannot `inherit`")
-            run.inherit(origin.checkpoint, origin.start)
+            run.inherit(self._depot.fetch(origin.checkpoint), origin.start)
         return run
 
     def _first_checkpoint(self, number: int) -> list[Report]:
         """Write what a member inherits as its own checkpoint, so that it can be one program with others. Its record is empty."""
         path = self._paths[number]
         self._fresh(number).save(path)
-        with replaced(path.with_suffix(".json")) as beside:
+        self._depot.put(path)
+        with replaced(record := path.with_suffix(".json")) as beside:
             beside.write_text("[]")
+        self._depot.put(record)
         return []
 
     def _settle(self, numbers: tuple[int, ...], run: Run) -> None:

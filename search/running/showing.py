@@ -10,17 +10,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from infra import disk
+from infra.depot import NOWHERE, Depot
 from objectives.base import Report, Run, State
 from objectives.pictures import Sheet, Showing, captioned, drawn, save, write
 from search.running.work import Assigned
 
 
 class Shown:
-    """The pictures of one pack's members. `run_of` says who trains a member."""
+    """The pictures of one pack's members. `run_of` says who trains a member. `depot` keeps them."""
 
-    def __init__(self, assigned: Sequence[Assigned], run_of: Callable[[int], Run]) -> None:
+    def __init__(self, assigned: Sequence[Assigned], run_of: Callable[[int], Run], depot: Depot = NOWHERE) -> None:
         self._assigned = {one.member.number: one for one in assigned}
-        self._run_of = run_of
+        self._run_of, self._depot = run_of, depot
         self._last: dict[int, Sheet] = {}
         self._remarks: list[str] = []
 
@@ -45,6 +46,8 @@ class Shown:
                     self._run_of(number).save_picture(number, one.picture)
                 else:
                     save(drawn(sheet), one.picture)
+                if one.picture.exists():
+                    self._depot.put(one.picture)
 
     def remark(self) -> str:
         """What could not be drawn since the last call; empty if there is nothing to say."""
@@ -62,6 +65,7 @@ class Shown:
             if sheet is not None:
                 self._last[number] = captioned(sheet, epoch, shown.caption)
                 write(self._last[number], shown.file(epoch))
+                self._depot.put(shown.file(epoch))
 
     @contextmanager
     def _remarked(self, number: int, when: str) -> Iterator[None]:

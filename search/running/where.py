@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ class Where:
             InfraError: no Ray at the address, none can be started, or more than one worker was asked of this process.
         """
         halting.refuse_full(self.home)
+        self.home.depot.prove(alone=self.address == IN_PROCESS)
         if self.address == IN_PROCESS:
             if self.workers not in (None, 1):
                 raise InfraError(f"Members are trained one after another in this process; got workers {self.workers}. Leave workers out.")
@@ -97,6 +98,10 @@ class Where:
         from search.running.tune_nodes import proven
 
         return proven(found, modules_of(spec.own_parts), self.home.depot)
+
+    def of(self, facts: Mapping[str, Any] | None) -> Where:
+        """The same for a sweep with these facts: its files may be behind a URL. Raises InfraError where another one was given."""
+        return replace(self, home=self.home.placed(facts))
 
     def carry_out(self, plan: Plan, dispatch: Dispatch, interrupted: Callable[[], bool]) -> bool:
         """Carry out the plan. Returns False when it was interrupted."""

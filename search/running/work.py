@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from infra.depot import NOWHERE, Depot
 from objectives.base import Config, Member, Report, Settings
 
 RANGES = "ranges"  # the fact that holds what a pilot found
@@ -24,7 +25,8 @@ CHECKED = ConfigDict(extra="forbid", revalidate_instances="always")
 class Setting:
     """What all work of one sweep shares. `folder` holds a user's own module; None where the module was shipped to the node.
 
-    `program` is what a spec says of a command, `gpu` how many GPUs a worker has; a fraction is a part of one.
+    `program` is what a spec says of a command, `gpu` how many GPUs a worker has; a fraction is a part of one. `depot` keeps the files that
+    work names.
     """
 
     objective: str
@@ -33,6 +35,7 @@ class Setting:
     folder: Path | None = None
     program: dict[str, Any] | None = None
     gpu: float = 0.0
+    depot: Depot = NOWHERE
 
 
 @dataclass(frozen=True, config=CHECKED)

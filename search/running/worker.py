@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import socket
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -25,6 +27,7 @@ from objectives.checks.alive import check
 from objectives.checks.device import ACCELERATOR, device_of, occupied
 from objectives.checks.pilot import find
 from objectives.registry import load
+from search.running import copies
 from search.running.pack import Pack, failure
 from search.running.showing import Shown
 from search.running.work import (
@@ -33,6 +36,7 @@ from search.running.work import (
     Prepare,
     Prepared,
     Progress,
+    Reading,
     ReadTest,
     Result,
     Scored,
@@ -46,6 +50,7 @@ from search.running.work import (
 
 REPORT_SECONDS = 1.0
 CHECKPOINT_SECONDS = 30.0
+WEIGHTS = "*.safetensors"  # a model's weights and what is kept beside them
 
 
 class Worker:
@@ -67,10 +72,14 @@ class Worker:
         self._report_seconds = report_seconds
         self._objectives: dict[str, Objective] = {}
         self._pack: Pack | None = None
+        self._copies: Path | None = None
+        self._forget: Callable[[], object] = lambda: None
 
     def begin(self, work: Work) -> None:
         """Take over a piece of work. Costly things wait for `step`, where a failure is a result."""
         self.close()
+        if isinstance(work, Train) and work.setting.depot.url:
+            work = copies.moved(work, self._scratch())
         self._work, self._saved_at = work, time.monotonic()
         self._kept = set[int]()  # members whose weights are written
 
@@ -79,6 +88,15 @@ class Worker:
         if self._pack is not None:
             self._pack.close()
         self._pack = None
+        self._forget()
+        self._copies = None
+
+    def _scratch(self) -> Path:
+        """A folder for copies of files, until the end of the work, or of this worker."""
+        if self._copies is None:
+            self._copies = copies.scratch()
+            self._forget = weakref.finalize(self, shutil.rmtree, self._copies, ignore_errors=True)
+        return self._copies
 
     def step(self) -> Result:
         """Do the work, or train until the next decision. A training is over when its `Progress` is done."""
@@ -100,7 +118,7 @@ class Worker:
     def _chore(self, work: Prepare | Warm | ReadTest) -> Result:
         objective = self._objective(work.setting)
         if isinstance(work, ReadTest):
-            return TestRead(tuple(Scored(one, objective.read_test(one.config, one.weights)) for one in work.readings))
+            return TestRead(tuple(Scored(one, objective.read_test(one.config, self._fetched(work, one))) for one in work.readings))
         if isinstance(work, Warm):
             objective.load_data()
             if work.packs:
@@ -109,6 +127,16 @@ class Worker:
         facts = {**objective.prepare(), "check": _checked(objective, work.check)}
         facts |= {RANGES: find(objective, work.ranges)} if work.ranges else {}
         return Prepared({**facts, "pack": _pack_of(objective, work)})
+
+    def _fetched(self, work: ReadTest, reading: Reading) -> Path:
+        """The weights of a reading, with what lies beside them, in this worker's folder where they are kept behind a URL."""
+        depot = work.setting.depot
+        if not depot.url:
+            return reading.weights
+        own = replace(depot, here=self._scratch())
+        weights = own.here / reading.weights.relative_to(depot.here)
+        own.fetch(weights, *own.names(weights.parent, WEIGHTS))
+        return weights
 
     def _objective(self, setting: Setting) -> Objective:
         """The objective of a piece of work. It is made once for each setting.
@@ -179,9 +207,9 @@ class Worker:
         if self._pack is None:
             with _around("the objective", _places(work)):
                 objective = self._objective(work.setting)
-            self._pack = Pack(objective, work.assigned)
+            self._pack = Pack(objective, work.assigned, work.setting.depot)
             reports += self._pack.history()  # the driver may not have heard the reports before the checkpoint
-            self._shown = Shown(work.assigned, self._pack.run_of)
+            self._shown = Shown(work.assigned, self._pack.run_of, work.setting.depot)
             told = {report.number for report in reports}
             self._shown.before(number for number in self._pack.living if number not in told)
             if _at_rung(reports, work):
@@ -212,6 +240,7 @@ class Worker:
                 with _around(f"the weights of member {number}", _places(work)):
                     one.weights.parent.mkdir(parents=True, exist_ok=True)
                     run.save_weights(number, one.weights)
+                    work.setting.depot.put(*one.weights.parent.glob(WEIGHTS))
                 self._shown.picture(number)
                 self._kept.add(number)
 

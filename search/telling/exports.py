@@ -16,7 +16,7 @@ import yaml
 
 from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.errors import InfraError
-from infra.storage import Home, replaced
+from infra.storage import STORAGE, Home, replaced
 from objectives.base import lowered
 from search.choosing.answer import Answer, Row
 from search.choosing.findings import Interval, Promise
@@ -90,7 +90,7 @@ def _data_of(facts: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
     """What is known of the data, for others: it names no machine, and of metrics' full names only those that the answer shows."""
     told = {answer.score_label, *answer.measured}
     labels = {name: label for name, label in (facts.get("labels") or {}).items() if label in told}
-    kept = {key: value for key, value in facts.items() if key not in (ADDRESS, FOLDER, "labels")}
+    kept = {key: value for key, value in facts.items() if key not in (ADDRESS, FOLDER, STORAGE, "labels")}
     return kept | ({"labels": labels} if labels else {})
 
 

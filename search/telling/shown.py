@@ -52,10 +52,10 @@ class Exemplars:
 
 def member(tracker: Tracker, home: Home, sweep: str, row: MemberRow) -> None:
     """Tell MLflow of a member's pictures, one for each epoch at which it was drawn. MLflow keeps each once, however often it is told."""
-    sheets = sorted(home.sheets(sweep, row.number).glob("[0-9]*.png"))
+    sheets = sorted(home.depot.fetch(home.sheets(sweep, row.number)).glob("[0-9]*.png"))
     for path in sheets:
         tracker.image(path, KEY, int(path.stem), row.number)
-    if not sheets and (picture := home.picture(sweep, row.number)).exists():
+    if not sheets and (picture := home.depot.fetch(home.picture(sweep, row.number))).exists():
         tracker.image(picture, KEY, row.epochs, row.number)
 
 

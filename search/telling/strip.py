@@ -79,7 +79,7 @@ def rows(
 
 def last(home: Home, sweep: str, number_: int) -> pictures.Sheet | None:
     """The last sheet that a member has left, which is of its end where it is complete; None where it has shown nothing."""
-    found = sorted(home.sheets(sweep, number_).glob("[0-9]*.png"))
+    found = sorted(home.depot.fetch(home.sheets(sweep, number_)).glob("[0-9]*.png"))
     return pictures.read(found[-1]) if found else None
 
 
