@@ -6,7 +6,7 @@ The catalogue is the truth. The tracker (MLflow) and the listener (the live disp
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -79,6 +79,7 @@ class Ledger:
     ) -> None:
         self.sweep, self.epochs, self.mirror, self.tracker = sweep, epochs, mirror, mirror.tracker
         self._catalogue, self._listener, self._scheduler = catalogue, listener, scheduler
+        self.waited_s: Callable[[], float] = lambda: catalogue.waited_s  # for how long this driver has waited, and so heard of nobody
         self.leftovers, self.watched = leftovers, watched or Watched()
         self.rows: dict[int, MemberRow] = {row.number: row for row in catalogue.members(sweep)}
         self.leftovers.resumed(self.rows.values())
@@ -149,11 +150,6 @@ class Ledger:
     def _told(self, report: Report | ReportRow) -> Told:
         """A report as a scheduler hears it."""
         return told(report, self.rows[report.number], self.watched)
-
-    @property
-    def waited_s(self) -> float:
-        """For how many seconds this driver has waited for its catalogue. Meanwhile it heard of nobody."""
-        return self._catalogue.waited_s
 
     def together(self) -> AbstractContextManager[None]:
         """What is written in the block is one commit."""

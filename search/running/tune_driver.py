@@ -198,7 +198,7 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
 
     def _now(self) -> float:
         """A clock that stands still while the driver waits for its catalogue: it hears of nobody then."""
-        return time.monotonic() - self._searcher.plan.ledger.waited_s
+        return time.monotonic() - self._searcher.plan.ledger.waited_s()
 
     def _leave(self, trials: list[Any]) -> None:
         """Leave Tune's loop now. A worker in a long epoch would not hear of it before its end, and Tune would wait for it."""
