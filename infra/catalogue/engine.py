@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
@@ -65,7 +65,7 @@ class Database:
             if file is not None:
                 file.parent.mkdir(parents=True, exist_ok=True)
             self._engine = opening.engine(url)
-            self.waiting.tried(lambda again: self._migrate())
+            self.waiting.tried(lambda again: _migrated(self._engine, self.transaction, self.url))
         except StorageError:
             raise
         except StoreGone as error:
@@ -231,26 +231,27 @@ class Database:
         if (file := sqlite_path(self._url)) is not None and (said := disk.fault(error, [file])):
             raise StorageError(said) from error
 
-    def _migrate(self) -> None:
-        """Bring the database to the newest revision, and say so where it had an older one."""
-        with self._engine.connect() as connection:
-            if (found := _revision(connection)) == HEAD:
-                return
-        try:
-            with self.transaction() as connection:
-                if connection.dialect.name == "postgresql":
-                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-                _upgrade(connection, self.url)
-        except InfraError as error:
-            cause = error.__cause__
-            if not isinstance(cause, DBAPIError) or passing(cause):
-                raise
-            raise InfraError(
-                f"The catalogue {self.url} is of revision {found or 'none'}, this Lagrange needs {HEAD}, and it cannot be brought there: "
-                f"{opening.short(cause, '')}. {opening.remedy(cause)}"
-            ) from None
-        if found is not None:
-            logging.getLogger("lagrange").warning("The catalogue %s was of revision %s; it is now of %s.", self.url, found, HEAD)
+
+def _migrated(engine: sa.Engine, transaction: Callable[[], AbstractContextManager[sa.Connection]], shown: str) -> None:
+    """Bring the database to the newest revision, and say so where it had an older one."""
+    with engine.connect() as connection:
+        if (found := _revision(connection)) == HEAD:
+            return
+    try:
+        with transaction() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            _upgrade(connection, shown)
+    except InfraError as error:
+        cause = error.__cause__
+        if not isinstance(cause, DBAPIError) or passing(cause):
+            raise
+        raise InfraError(
+            f"The catalogue {shown} is of revision {found or 'none'}, this Lagrange needs {HEAD}, and it cannot be brought there: "
+            f"{opening.short(cause, '')}. {opening.remedy(cause)}"
+        ) from None
+    if found is not None:
+        logging.getLogger("lagrange").warning("The catalogue %s was of revision %s; it is now of %s.", shown, found, HEAD)
 
 
 def _removed(file: Path) -> bool:

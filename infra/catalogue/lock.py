@@ -94,7 +94,9 @@ class SweepLock:
             _replace_lock(connection, self._name, self._token, _FREE)
 
     def check(self) -> None:
-        """Raise LockLost if another driver took over."""
+        """Raise LockLost if another driver took over. After a long silence of this process the database is asked, and waited for."""
+        if not self.lost.is_set() and not self.sure():
+            self._database.patiently(self._beaten)
         if self.lost.is_set():
             raise LockLost(lost(self._name))
 
@@ -134,16 +136,20 @@ class SweepLock:
                 )
 
     def _beat(self) -> None:
-        while not self._stop.wait(BEAT_S):
-            asked = uptime_s()
+        while not self._stop.wait(BEAT_S) and not self.lost.is_set():
             with suppress(InfraError):  # the next beat may reach the database again
-                with self._database.transaction() as connection:
-                    now = self._database.clock(connection)
-                    held = _replace_lock(connection, self._name, self._token, {"lock_heartbeat": now})
-                if not held:
-                    self.lost.set()
-                    return
-                self._heard = asked
+                self._beaten()
+
+    def _beaten(self) -> None:
+        """Give a sign of life, and see whether the lock is still ours."""
+        asked = uptime_s()
+        with self._database.transaction() as connection:
+            now = self._database.clock(connection)
+            held = _replace_lock(connection, self._name, self._token, {"lock_heartbeat": now})
+        if held:
+            self._heard = asked
+        else:
+            self.lost.set()
 
 
 def _replace_lock(connection: sa.Connection, name: str, token: str | None, values: Mapping[str, Any]) -> bool:

@@ -140,9 +140,9 @@ def remedy(error: Exception) -> str:
     cause = getattr(error, "orig", None) or error
     state, text = str(getattr(cause, "sqlstate", None) or ""), str(cause)
     # What a server says while somebody logs in has no state in psycopg: only its words.
-    if not state and "authentication failed" in text:
+    if not state and ("authentication failed" in text or 'role "' in text or "no password supplied" in text):
         state = "28"
-    if not state and "database" in text and "does not exist" in text:
+    if not state and 'database "' in text and "does not exist" in text:
         state = "3D"
     known = [remedy for start, remedy in _REMEDIES.items() if state.startswith(start)]
     return known[0] if known else "Check the URL, that the server runs, and that you may write there."

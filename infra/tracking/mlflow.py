@@ -14,6 +14,8 @@ from infra.storage import sqlite_path, strip_password
 from infra.tracking import images
 from infra.tracking.client import is_database, open_client
 from infra.tracking.notes import MAX_TAG, digest, forget_views, guarded, log_data, tag_experiment
+from infra.tracking.runs import Run as _Run
+from infra.tracking.runs import found
 from infra.tracking.spool import SWEEP_RUN, Spool
 
 MAX_METRICS: Final = 1000
@@ -26,42 +28,6 @@ _RUN_STATUS: Final = {
     "running": "RUNNING",
 }
 _REFUSED: Final = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE", "MALFORMED_REQUEST", "RESOURCE_ALREADY_EXISTS")
-
-
-@dataclass
-class _Run:
-    """What a run in MLflow is known to hold."""
-
-    id: str
-    epoch: int = -1
-    started: bool = False
-    ended: str = ""
-    pictured: bool = False  # whether MLflow may hold images of it
-    last: dict[str, float] = field(default_factory=dict)
-    found: dict[str, tuple[int, float]] = field(default_factory=dict)  # step and value of each metric, as MLflow had them
-    name: str = ""
-    tags: dict[str, str] = field(default_factory=dict)  # of the sweep's own run
-    facts: set[str] = field(default_factory=set)  # the metrics that it had when it was found
-    data: bool = False  # whether it says which data it trains on
-
-    @staticmethod
-    def of(run: Any, number: int) -> _Run:
-        """A run as MLflow has it."""
-        points = {point.key: (point.step, point.value) for point in run.data._metric_objs}
-        ended = run.data.tags.get("lagrange.ended", "") if run.info.status not in ("RUNNING", "SCHEDULED") else ""
-        known = _Run(run.info.run_id, -1, bool(run.data.params), ended, found=points, name=run.info.run_name, facts=set(points))
-        known.tags = dict(run.data.tags) if number == SWEEP_RUN else {}
-        known.pictured = images.TAG in run.data.tags
-        known.data = bool(run.inputs and run.inputs.dataset_inputs)
-        return known
-
-    def look_up(self, ours: set[str]) -> None:
-        """Read the newest epoch off the metrics that are ours. A program that logs by itself may count in steps."""
-        known = {name: self.found[name] for name in ours if name in self.found}
-        if known:
-            self.epoch = max(step for step, _ in known.values())
-            self.last = {name: value for name, (step, value) in known.items() if step == self.epoch}
-            self.found = {}
 
 
 @dataclass
@@ -175,33 +141,10 @@ class Writer:
         return str(found.experiment_id)
 
     def _find_runs(self) -> dict[int, _Run]:
-        """What MLflow holds of this sweep, by one search: runs, their newest epoch, how they ended."""
-        wanted = f"tags.`lagrange.sweep` = '{self._sweep}'"
-        if self._created:
-            wanted += f" and tags.`lagrange.created` = '{self._created}'"
-        found: dict[int, list[Any]] = {}
-        token: str | None = None
-        while token is None or token:
-            page = self._client.search_runs([self._experiment], wanted, max_results=1000, order_by=["start_time ASC"], page_token=token)
-            for run in page:
-                found.setdefault(int(run.data.tags.get("lagrange.member", SWEEP_RUN)), []).append(run)
-            token = page.token or ""
-        runs = {number: self._only(number, same, found) for number, same in found.items()}
+        """What MLflow holds of this sweep: runs, their newest epoch, how they ended."""
+        runs = found(self._client, self._experiment, self._sweep, self._created, self._known)
         self._known = {number: run.id for number, run in runs.items()}
         return runs
-
-    def _only(self, number: int, same: list[Any], found: Mapping[int, list[Any]]) -> _Run:
-        """The run of a member. A server that is too slow may carry out what we gave up and asked again: the emptier run is removed."""
-        parents = [run.data.tags.get("mlflow.parentRunId") for runs in found.values() for run in runs] if len(same) > 1 else []
-
-        def weight(run: Any) -> tuple[bool, int, int]:
-            return run.info.run_id == self._known.get(number), parents.count(run.info.run_id), len(run.data._metric_objs)
-
-        kept = max(same, key=weight)
-        for run in same:
-            if run is not kept:
-                self._client.delete_run(run.info.run_id)
-        return _Run.of(kept, number)
 
     def _write(self, number: int, news: _News) -> None:
         assert self._runs is not None
@@ -217,7 +160,7 @@ class Writer:
             run.ended = ""
         # a sweep's answer may change when it resumes; a member ends in the same state only once
         ends = bool(news.state) and (number == SWEEP_RUN or run.ended != news.state)
-        groups = self._new_points(run, news, ends)
+        groups = _new_points(run, news, ends)
         tags = news.tags | ({"mlflow.runName": news.name} if news.name and run.name != news.name else {})
         if ends:
             tags["lagrange.ended"] = news.state
@@ -258,23 +201,6 @@ class Writer:
         tags = {key: value for key, value in tags.items() if value}
         return str(self._client.create_run(self._experiment, start_time=news.started_ms, tags=tags, run_name=name).info.run_id)
 
-    def _new_points(self, run: _Run, news: _News, ends: bool) -> list[list[Any]]:
-        """Metric entities in groups of one epoch each, which MLflow then holds wholly or not at all."""
-        from mlflow.entities import Metric
-
-        new = [(epoch, *news.epochs[epoch]) for epoch in sorted(news.epochs) if epoch > run.epoch]
-        facts = {key: value for key, value in news.facts.items() if key not in run.facts}
-        run.facts |= facts.keys()
-        if ends and news.final is not None:
-            epoch, last = (new[-1][0], new[-1][2]) if new else (max(run.epoch, 0), run.last)
-            ms, final = news.final
-            # the last epoch's numbers are there already; nan equals itself here
-            new.append((epoch, ms, {key: value for key, value in final.items() if str(last.get(key)) != str(value)}))
-        if news.added is not None:
-            new.append((max(run.epoch, news.added_at, *news.epochs), *news.added))
-        new.insert(0, (0, news.started_ms, facts))
-        return [[Metric(key, value, ms, epoch) for key, value in metrics.items()] for epoch, ms, metrics in new]
-
     def _send(self, run: str, groups: list[list[Any]], params: Mapping[str, str], tags: Mapping[str, str]) -> None:
         from mlflow.entities import Param, RunTag
 
@@ -314,6 +240,24 @@ class Writer:
             self._runs[SWEEP_RUN] = _Run(self._create(SWEEP_RUN, _News(record["ms"])))
         run = self._runs.get(record["run"], self._runs[SWEEP_RUN])
         self._client.log_artifact(run.id, str(path), record["folder"] or None)
+
+
+def _new_points(run: _Run, news: _News, ends: bool) -> list[list[Any]]:
+    """Metric entities in groups of one epoch each, which MLflow then holds wholly or not at all."""
+    from mlflow.entities import Metric
+
+    new = [(epoch, *news.epochs[epoch]) for epoch in sorted(news.epochs) if epoch > run.epoch]
+    facts = {key: value for key, value in news.facts.items() if key not in run.facts}
+    run.facts |= facts.keys()
+    if ends and news.final is not None:
+        epoch, last = (new[-1][0], new[-1][2]) if new else (max(run.epoch, 0), run.last)
+        ms, final = news.final
+        # the last epoch's numbers are there already; nan equals itself here
+        new.append((epoch, ms, {key: value for key, value in final.items() if str(last.get(key)) != str(value)}))
+    if news.added is not None:
+        new.append((max(run.epoch, news.added_at, *news.epochs), *news.added))
+    new.insert(0, (0, news.started_ms, facts))
+    return [[Metric(key, value, ms, epoch) for key, value in metrics.items()] for epoch, ms, metrics in new]
 
 
 def _sorted_out(records: list[dict[str, Any]]) -> dict[int, _News]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from infra.catalogue import Catalogue
+from infra.catalogue import Catalogue, SweepLock
 from infra.errors import InfraError, LockLost, StoreGone
 from infra.storage import Home
 from infra.tracking import NullTracker, Tracker
@@ -46,7 +46,7 @@ class Driver:
         with stop_signals() as stopped, self.catalogue.waits(stopped, self.note):
             try:
                 with self.catalogue.lock(self.name) as lock:
-                    self.interrupted = lambda: stopped() or lock.lost.is_set() or self.catalogue.failure is not None
+                    self.interrupted = lambda: stopped() or not self._may_go_on(lock)
                     with self._closed():
                         yield
                         lock.check()
@@ -58,6 +58,14 @@ class Driver:
                     raise CutOff(UNREACHABLE, said) from error
                 status = TAKEN_OVER if isinstance(failure, LockLost) else "interrupted" if stopped() else UNREACHABLE
                 raise CutOff(status, str(failure)) from error
+
+    def _may_go_on(self, lock: SweepLock) -> bool:
+        """Whether catalogue and lock are there. Who was frozen asks before it hands out any work."""
+        if self.catalogue.failure is None:
+            with suppress(StoreGone, LockLost):
+                lock.check()
+                return True
+        return False
 
     @contextmanager
     def _closed(self) -> Iterator[None]:

@@ -84,6 +84,7 @@ class Ledger:
     ) -> None:
         self.sweep, self.epochs, self.mirror, self.tracker = sweep, epochs, mirror, mirror.tracker
         self.catalogue, self._listener, self._scheduler = catalogue, listener, scheduler
+        self.waited_s: Callable[[], float] = lambda: catalogue.waited_s  # for how long this driver has waited, and so heard of nobody
         self.leftovers, self.watched = leftovers, watched or Watched()
         self.rows: dict[int, MemberRow] = {row.number: row for row in catalogue.members(sweep)}
         self.leftovers.resumed(self.rows.values())

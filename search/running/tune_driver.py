@@ -58,7 +58,7 @@ def carry_out(plan: Plan, dispatch: Dispatch, interrupted: Callable[[], bool]) -
 
     def clock() -> float:
         """It stands still while the driver waits for its catalogue: it hears of nobody then."""
-        return time.monotonic() - ledger.catalogue.waited_s
+        return time.monotonic() - ledger.waited_s()
 
     crew = Crew(plan, dispatch, spec.limits.silence_seconds, grounds.admits, told_of_workers(ledger), clock)
     hands = Hands(crew, grounds, interrupted)

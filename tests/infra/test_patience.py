@@ -238,11 +238,18 @@ def test_a_driver_whose_lock_was_taken_writes_nothing(catalogue: Catalogue, writ
 
 def test_a_lock_is_sure_for_a_while_after_a_beat_only(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
     catalogue.create_sweep(SweepRow("s", {}))
-    with catalogue.lock("s"):
+    with catalogue.lock("s") as held:
         assert catalogue.sure()
         now = lock.uptime_s()
         monkeypatch.setattr(lock, "uptime_s", lambda: now + lock.SURE_S)
         assert not catalogue.sure(), "a driver that has slept does not know"
+        held.check()
+        assert catalogue.sure(), "it has asked"
+        _taken(catalogue)
+        held.check()
+        monkeypatch.setattr(lock, "uptime_s", lambda: now + 3 * lock.SURE_S)
+        with pytest.raises(LockLost):
+            held.check()
 
 
 def test_a_clock_that_jumps_takes_no_lock_from_a_driver_that_lives(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:

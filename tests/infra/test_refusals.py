@@ -53,9 +53,9 @@ def test_a_file_that_nobody_here_may_write_can_be_read(tmp_path: Path, monkeypat
     with Catalogue(url) as catalogue:
         assert [row.name for row in catalogue.sweeps()] == ["s"] and len(catalogue.members("s")) == 1
         assert catalogue.seen("s").status == "interrupted"
-        with pytest.raises(InfraError, match="readonly"):
+        with pytest.raises(InfraError, match="read-only"):
             catalogue.update_sweep("s", status="failed")
-        with pytest.raises(InfraError, match="readonly"):
+        with pytest.raises(InfraError, match="read-only"):
             catalogue.lock("s").__enter__()
     assert sorted(tmp_path.iterdir()) == before, "reading leaves nothing beside the file"
 

@@ -556,10 +556,9 @@ def test_a_batch_sent_twice_is_stored_once(home: Home, monkeypatch: pytest.Monke
 def _refusing(status: int) -> Exception:
     """What the client makes of such an answer of a server."""
     from mlflow.exceptions import MlflowException
-    from mlflow.protos.databricks_pb2 import ErrorCode
     from mlflow.utils.rest_utils import get_error_code
 
-    return MlflowException(f"API request failed with error code {status} != 200", error_code=ErrorCode.Value(get_error_code(status)))
+    return MlflowException(f"API request failed with error code {status} != 200", error_code=get_error_code(status))
 
 
 @pytest.mark.parametrize(("status", "words"), [(500, "fault of its own"), (403, "password"), (429, "no more calls")])
