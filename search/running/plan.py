@@ -228,7 +228,7 @@ class Plan:
 
     def left_open(self, job: Job, why: str = "") -> None:
         """A job is over. Members of it that nobody has ended are tried again: without this the sweep would wait for them for ever."""
-        if any(number in self.in_flight for number in job.numbers):
+        if not self.halted and any(number in self.in_flight for number in job.numbers):
             self.lost(job, why or "it said nothing of how they ended", Cause.AROUND)
 
     def stuck(self) -> None:
