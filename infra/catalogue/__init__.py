@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from infra.catalogue.engine import HEAD, Database
+from infra.catalogue.engine import HEAD, Database, text
 from infra.catalogue.lock import SweepLock, holder
 from infra.catalogue.patience import Patience, patience_s
 from infra.catalogue.plain import config_hash, decode, encode
@@ -179,7 +179,7 @@ class Catalogue:
     def has_sweep(self, name: str) -> bool:
         """Whether the name is taken."""
         with self._database.read() as connection:
-            return connection.execute(sa.select(SWEEPS.c.id).where(SWEEPS.c.name == name)).one_or_none() is not None
+            return connection.execute(sa.select(SWEEPS.c.id).where(SWEEPS.c.name == text(name))).one_or_none() is not None
 
     def sweeps(self) -> list[SweepRow]:
         """Every sweep, oldest first."""
