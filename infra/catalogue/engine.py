@@ -41,7 +41,7 @@ class Held(Protocol):
 
 
 def text(name: str) -> str:
-    """A name as a database may be asked for it. A command line may hold bytes that are no text; no stored name has the sign in their place."""
+    """A name as a database may be asked for it. What a command line holds may be no text; no stored name has the sign in its place."""
     return name.encode("utf-8", "replace").decode().replace("\0", "?")
 
 
