@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from infra.catalogue.engine import HEAD
+from infra.catalogue.engine import HEAD, text
 from infra.catalogue.lock import SweepLock
 from infra.catalogue.opened import Opened, patient
 from infra.catalogue.plain import config_hash, decode, encode
@@ -93,7 +93,7 @@ class Catalogue(Opened):
     def has_sweep(self, name: str) -> bool:
         """Whether the name is taken."""
         with self._database.read() as connection:
-            return connection.execute(sa.select(SWEEPS.c.id).where(SWEEPS.c.name == name)).one_or_none() is not None
+            return connection.execute(sa.select(SWEEPS.c.id).where(SWEEPS.c.name == text(name))).one_or_none() is not None
 
     def sweeps(self) -> list[SweepRow]:
         """Every sweep, oldest first."""

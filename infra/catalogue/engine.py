@@ -40,6 +40,11 @@ class Held(Protocol):
         ...
 
 
+def text(name: str) -> str:
+    """A name as a database may be asked for it. What a command line holds may be no text; no stored name has the sign in its place."""
+    return name.encode("utf-8", "replace").decode().replace("\0", "?")
+
+
 class Database:
     """A SQLite file or a PostgreSQL database with the tables of the catalogue. Safe for several threads and processes.
 
@@ -206,12 +211,13 @@ class Database:
 
     def sweep_id(self, connection: sa.Connection, name: str) -> int:
         """The key of a sweep's row. Raises InfraError, which names the newest sweeps, when there is no such sweep."""
-        found = connection.execute(sa.select(SWEEPS.c.id).where(SWEEPS.c.name == name)).scalar_one_or_none()
+        found = connection.execute(sa.select(SWEEPS.c.id).where(SWEEPS.c.name == text(name))).scalar_one_or_none()
         if found is not None:
             return int(found)
         known = list(connection.execute(sa.select(SWEEPS.c.name).order_by(SWEEPS.c.id.desc()).limit(10)).scalars())
         there = f"It knows {', '.join(known)}." if known else "It holds no sweep yet."
-        raise InfraError(f"The sweep must be in the catalogue {self.url}; {name!r} is not. {there}")
+        given = repr(name if len(name) <= 120 else name[:120] + "…")
+        raise InfraError(f"The sweep must be in the catalogue {self.url}; {given} is not. {there}")
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

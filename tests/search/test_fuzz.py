@@ -111,7 +111,7 @@ def mappings(draw: Any) -> dict[str, Any]:
     return found
 
 
-@examples(50_000)
+@examples(40_000)
 @given(
     given=mappings(),
     overrides=st.lists(st.builds("{}={}".format, st.sampled_from(WORDS) | st.text(max_size=10), st.text(max_size=10)), max_size=1),
@@ -164,7 +164,7 @@ LINES = st.tuples(
 
 
 @pytest.mark.trains
-@examples(15_000)
+@examples(5_000)
 @given(line=LINES)
 def test_a_command_line_is_answered(folder: Path, line: tuple[str, list[str]]) -> None:
     """The home is that of the folder, and holds nothing; a sweep is only asked what it would do."""
@@ -250,7 +250,7 @@ VALUES = st.one_of(
 
 
 @pytest.mark.trains
-@examples(5_000)
+@examples(3_000)
 @given(cell=CELLS, value=VALUES, command=st.sampled_from(["ls", "show", "best", "export", "report", "compare"]))
 def test_a_row_that_was_changed_is_told_or_refused(catalogue: Any, cell: tuple[str, str], value: Any, command: str) -> None:
     home = catalogue(*cell, value)
@@ -262,7 +262,7 @@ def test_a_row_that_was_changed_is_told_or_refused(catalogue: Any, cell: tuple[s
     assert (home.root / "lagrange.db").read_bytes() == before, "to look changes nothing"
 
 
-@examples(10_000)
+@examples(22_000)
 @given(given=st.binary(max_size=200), place=st.floats(0, 1), cut=st.booleans(), torchs=st.booleans())
 def test_a_checkpoint_that_was_changed_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, given: bytes, place: float, cut: bool, torchs: bool
@@ -296,7 +296,7 @@ def _torch() -> bytes:
     return _TORCH[0]
 
 
-@examples(20_000)
+@examples(30_000)
 @given(
     lines=st.lists(st.binary(max_size=60) | PLAIN.map(lambda one: json.dumps(one).encode()), max_size=5),
     progress=st.none() | PLAIN | st.binary(max_size=20),
