@@ -81,7 +81,12 @@ def test_a_remote_ray_gets_what_the_spec_names_and_a_local_one_nothing(tmp_path:
     for name in ("train.py", "other.py", ".env"):
         (tmp_path / name).write_text("")
     spec = read(
-        {"objective": "command", "command": "python train.py --lr {lr} .env", "knobs": {"lr": {"low": 0.1, "high": 1}}, "score": "x"}
+        {
+            "objective": "command",
+            "command": "python train.py --lr {lr} --seed {seed} .env",
+            "knobs": {"lr": {"low": 0.1, "high": 1}},
+            "score": "x",
+        }
     )
     told = Told()
     with shipped([spec], "10.0.0.1:6379", told.note) as folder:
