@@ -36,9 +36,9 @@ class NewMembers:
         """
         arm, index, point, searched = self._turn()
         number = self._ledger.next_number()
-        if proposal := self.prior.next(self._ledger.ordered(), self._ledger.curves):
+        if self.prior.sources and (proposal := self.prior.next(self._ledger.ordered(), self._ledger.curves)):
             return self._proposed(number, proposal)
-        draw = number - sum(PROPOSED in row.facts for row in self._ledger.rows.values())
+        draw = number - self._ledger.tally.proposed
         config = (
             self._study.ask(number, arm, index, draw) if point is None else self._study.enqueue(number, self._space.complete(point), arm)
         )
@@ -78,22 +78,22 @@ class NewMembers:
 
     def _turn(self) -> tuple[str, int, Mapping[str, Value] | None, int]:
         """The arm whose turn it is, how many members it has, the user's own point if one is next, and how many members there are."""
-        searched = [row.arm for row in self._ledger.ordered() if row.phase == Phase.SEARCH and not row.start and PROPOSED not in row.facts]
+        searched = self._ledger.tally
         # Where each λ is searched alone they take turns: the one with the fewest members is next.
-        off = self._space.searches_off and len(searched) % OFF_EVERY == 0
-        arm = OFF_ARM if off else min(self._space.arms, key=searched.count)
-        point = self._point(arm, searched)
+        off = self._space.searches_off and searched.asked % OFF_EVERY == 0
+        arm = OFF_ARM if off else min(self._space.arms, key=searched.arms.__getitem__)
+        point = self._point(arm)
         arm = arm if point is None else self._space.arm_of(point)
-        return arm, searched.count(arm), point, len(searched)
+        return arm, searched.arms[arm], point, searched.asked
 
     def _chain(self, arm: str, index: int) -> list[MemberRow]:
         """The members before this one in its chain, the last one first; none where members start from scratch."""
         if arm == OFF_ARM or not samplers.hands_on(self._spec.sampler):
             return []
-        mine = [row for row in self._ledger.ordered() if row.phase == Phase.SEARCH and row.arm == arm]
+        mine = self._ledger.tally.of_arm.get(arm, [])
         found, at = [], samplers.predecessor(self._spec.sampler, index)
         while at is not None:
-            found.append(mine[at])
+            found.append(self._ledger.rows[mine[at]])
             at = samplers.predecessor(self._spec.sampler, at)
         return found
 
@@ -109,7 +109,7 @@ class NewMembers:
         """
         if arm == OFF_ARM and not self._space.nuisances:
             return derive(self._spec.seed, "search", "off", index)  # one config only
-        alike = [row for row in self._ledger.rows.values() if row.phase == Phase.SEARCH and row.config_hash == digest]
+        alike = [self._ledger.rows[number] for number in self._ledger.tally.alike.get((Phase.SEARCH, digest), ())]
         if arm != OFF_ARM and samplers.hands_on(self._spec.sampler):
             # Up and back a chain has one seed. But where a member was lost, the next one at its λ may have its parent, or none, too.
             chain = derive(self._spec.seed, "search", samplers.chain(self._spec.sampler, index))
@@ -138,7 +138,7 @@ class NewMembers:
         self._ledger.open(rows)
         return rows
 
-    def _point(self, arm: str, searched: Sequence[str]) -> Mapping[str, Value] | None:
+    def _point(self, arm: str) -> Mapping[str, Value] | None:
         """The user's own point that is next, if there is one and it is not the off arm's turn."""
-        tried = len(searched) - searched.count(OFF_ARM)
+        tried = self._ledger.tally.asked - self._ledger.tally.arms[OFF_ARM]
         return None if arm == OFF_ARM or tried >= len(self._spec.points) else self._spec.points[tried]

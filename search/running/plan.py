@@ -142,7 +142,7 @@ class Plan:
 
     def searched(self) -> int:
         """How many members of the search phase exist."""
-        return sum(row.phase == Phase.SEARCH and not row.start for row in self.ledger.rows.values())
+        return self.ledger.tally.searched
 
     def to_come(self) -> int:
         """How many members the search still asks for."""
@@ -151,8 +151,7 @@ class Plan:
 
     def search_is_over(self) -> bool:
         """Whether the search has had its share of the wall time, and enough members completed for a fit."""
-        complete = sum(row.phase == Phase.SEARCH and row.state == State.COMPLETE for row in self.ledger.rows.values())
-        return complete >= FEWEST and self.wall.search_over()
+        return self.ledger.tally.complete >= FEWEST and self.wall.search_over()
 
     def ended(self, number: int) -> None:
         """A member has its state: tell Optuna, and note that it no longer runs."""

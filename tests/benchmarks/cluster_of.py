@@ -46,7 +46,7 @@ class Cost:
 
 @cache
 def recorded() -> Any:
-    """Rung scores of real trainings (a VAE on the digits) above what they ended with, (members, 20 epochs), those that were lost left out."""
+    """Rung scores of real trainings (a VAE on the digits) above what they ended with, (members, 20 epochs); without lost ones."""
     with np.load(CURVES) as stored:
         curves = stored["kl_curves"][:, :, 0].astype(np.float64)
     sound = curves[np.isfinite(curves).all(axis=1)]

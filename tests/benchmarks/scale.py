@@ -19,8 +19,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import sqlalchemy as sa
-
 from infra.catalogue import Catalogue
 from infra.cluster import Cluster
 from infra.storage import Home
