@@ -12,13 +12,13 @@ from infra.tracking import NullTracker, Tracker
 from objectives.base import Phase
 from search import schedulers
 from search.asking.space import Space
-from search.asking.study import Study
+from search.asking.study import Study, remembered
 from search.choosing.answer import Candidate
 from search.choosing.from_members import planned
 from search.choosing.race import Look
 from search.choosing.watched import Watched
 from search.running.dispatch import Dispatch
-from search.running.ledger import LOOKS, PRIOR, Ledger
+from search.running.ledger import LOOKS, MEMORY, PRIOR, Ledger
 from search.running.leftovers import Leftovers
 from search.running.plan import Plan
 from search.running.told import PROPOSED
@@ -54,7 +54,7 @@ def opened(
     )
     study = Study(space, spec.sampler, spec.seed, spec.budget.trials, spec.demands, spec.asked[1:])
     asked = [row for row in ledger.ordered() if row.phase == Phase.SEARCH and not row.start and PROPOSED not in row.facts]
-    study.rebuild(asked)
+    study.rebuild(remembered(asked, ledger.fact(MEMORY)))
     members, row = planned(spec), catalogue.sweep(name)
     plan = Plan(
         spec,

@@ -38,7 +38,8 @@ SOURCES = "sources"  # the fact that holds the user's own files that the spec na
 ADDRESS = "address"  # the fact that says where members are trained, as `--address` names it; there is none for a local Ray
 TOOK = "took_seconds"  # the fact that says how long the drivers of the sweep took so far
 WAITING = "waiting"  # the fact that names the open members that wait for others, between two decisions
-KEPT = (FOLDER, SOURCES, LOOKS, PRIOR, PLANNED, ADDRESS, TOOK, RANGES, WAITING)  # facts that stay when the data is prepared anew
+MEMORY = "sampler"  # the fact that names the members from which a sampler learns where they are many
+KEPT = (FOLDER, SOURCES, LOOKS, PRIOR, PLANNED, ADDRESS, TOOK, RANGES, WAITING, MEMORY)  # facts that stay when the data is prepared anew
 
 
 @dataclass(frozen=True)
@@ -178,8 +179,7 @@ class Ledger:
                 if entry.row.state is not None:
                     self._catalogue.end_member(self.sweep, entry.row.number, **entry.end())
             if waiting != self._waiting:
-                facts = self._catalogue.sweep(self.sweep).facts or {}
-                self._catalogue.update_sweep(self.sweep, facts={**facts, WAITING: sorted(waiting)})
+                self.remember(WAITING, sorted(waiting))
         self._waiting = waiting
         for entry in entries:
             self._tell(entry)
@@ -262,6 +262,11 @@ class Ledger:
     def fact(self, name: str) -> dict[str, Any]:
         """What an earlier driver wrote down of the sweep under this name; empty if it wrote nothing."""
         return dict((self._catalogue.sweep(self.sweep).facts or {}).get(name, {}))
+
+    def remember(self, name: str, value: Any) -> None:
+        """Write down a fact of the sweep."""
+        facts = self._catalogue.sweep(self.sweep).facts or {}
+        self._catalogue.update_sweep(self.sweep, facts={**facts, name: value})
 
     def note(self, text: str) -> None:
         """Pass a remark on."""

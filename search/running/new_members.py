@@ -12,7 +12,7 @@ from search.asking.seeds import derive
 from search.asking.space import OFF_ARM, OFF_EVERY, Space
 from search.asking.study import Study
 from search.choosing.answer import Candidate
-from search.running.ledger import Ledger
+from search.running.ledger import MEMORY, Ledger
 from search.running.prior import Prior, Proposal
 from search.running.told import PROPOSED
 from search.spec.keys import Spec
@@ -38,6 +38,9 @@ class NewMembers:
         number = self._ledger.next_number()
         if self.prior.sources and (proposal := self.prior.next(self._ledger.ordered(), self._ledger.curves)):
             return self._proposed(number, proposal)
+        if self._study.full(arm):
+            left = self._study.narrowed(arm, self._ledger.rows)
+            self._ledger.remember(MEMORY, {**self._ledger.fact(MEMORY), arm: left})
         draw = number - self._ledger.tally.proposed
         config = (
             self._study.ask(number, arm, index, draw) if point is None else self._study.enqueue(number, self._space.complete(point), arm)
