@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from infra import provenance, tracking
-from infra.catalogue import Catalogue, SweepRow
+from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.errors import InfraError
 from infra.storage import Home, sqlite_path, strip_passwords, sweep_name
 from search import estimate
@@ -206,13 +206,15 @@ def remember(catalogue: Catalogue, name: str, problem: str, cut: bool, seconds: 
     catalogue.update_sweep(name, facts=facts | ({"problem": problem} if problem else {}) | ({CUT: True} if cut else {}))
 
 
-def told(catalogue: Catalogue, name: str, answer: Answer, notes: Sequence[str], better: str = "lower") -> Answer:
+def told(
+    catalogue: Catalogue, name: str, answer: Answer, notes: Sequence[str], better: str = "lower", members: Sequence[MemberRow] | None = None
+) -> Answer:
     """The answer with these notes and with what came beside what was planned, in the score's own sign, stored."""
     facts = catalogue.sweep(name).facts
     planned = facts.get(PLANNED)
     if planned:
         width = answer.effect.high - answer.effect.low
-        real = estimate.came(catalogue.members(name), facts.get(TOOK, 0.0), planned["workers"], width)
+        real = estimate.came(catalogue.members(name) if members is None else members, facts.get(TOOK, 0.0), planned["workers"], width)
         answer = replace(answer, beside=replace(answer.beside, plan={"planned": planned, "came": real}))
     answer = turned(replace(answer, notes=[*answer.notes, *notes]), better)
     catalogue.update_sweep(name, answer=answer.to_dict())

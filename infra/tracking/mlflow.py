@@ -6,10 +6,12 @@ import logging
 import math
 import os
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +33,7 @@ _RUN_STATUS: Final = {
 _REFUSED: Final = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE", "MALFORMED_REQUEST", "RESOURCE_ALREADY_EXISTS")
 
 
-@dataclass
+@dataclass(slots=True)
 class _Run:
     """What a run in MLflow is known to hold."""
 
@@ -44,7 +46,7 @@ class _Run:
     found: dict[str, tuple[int, float]] = field(default_factory=dict)  # step and value of each metric, as MLflow had them
     name: str = ""
     tags: dict[str, str] = field(default_factory=dict)  # of the sweep's own run
-    facts: set[str] = field(default_factory=set)  # the metrics that it had when it was found
+    facts: frozenset[str] = frozenset()  # the metrics that it had when it was found
     data: bool = False  # whether it says which data it trains on
 
     @staticmethod
@@ -52,7 +54,7 @@ class _Run:
         """A run as MLflow has it."""
         points = {point.key: (point.step, point.value) for point in run.data._metric_objs}
         ended = run.data.tags.get("lagrange.ended", "") if run.info.status not in ("RUNNING", "SCHEDULED") else ""
-        known = _Run(run.info.run_id, -1, bool(run.data.params), ended, found=points, name=run.info.run_name, facts=set(points))
+        known = _Run(run.info.run_id, -1, bool(run.data.params), ended, found=points, name=run.info.run_name, facts=frozenset(points))
         known.tags = dict(run.data.tags) if number == SWEEP_RUN else {}
         known.pictured = images.TAG in run.data.tags
         known.data = bool(run.inputs and run.inputs.dataset_inputs)
@@ -200,7 +202,7 @@ class Writer:
             run.last = news.epochs[run.epoch][1]
         if ends:
             self._client.set_terminated(run.id, _RUN_STATUS.get(news.state, "FAILED"), news.final[0] if news.final else None)
-            run.ended = news.state
+            run.ended, run.last, run.facts = news.state, {}, frozenset()  # of an ended run little is asked, and there are many of them
 
     def _log_data(self, run: _Run) -> None:
         """Say which data a run trains on. A server that is too old for it says no once, and is asked no more."""
@@ -390,6 +392,9 @@ def _client(uri: str, artifacts: Path) -> Any:
     warnings.filterwarnings("ignore", module=r"mlflow\b")  # not catch_warnings: in a thread it would undo what others set meanwhile
     from mlflow import MlflowClient
 
+    for name in ("dbruntime", "pyspark", "IPython"):  # MLflow looks for them at every call, on all of sys.path: a third of its time
+        if find_spec(name) is None:
+            sys.modules.setdefault(name, None)  # type: ignore[arg-type]
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     file = sqlite_path(uri)

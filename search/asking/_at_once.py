@@ -13,6 +13,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+TABLES = ("trial_values", "trial_params", "trial_user_attributes", "trial_system_attributes", "trial_intermediate_values")
+
 
 def add(study: Any, storage: Any, trials: Sequence[Any]) -> None:
     """Add these finished trials to a study that has none."""
