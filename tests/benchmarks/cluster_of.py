@@ -112,7 +112,8 @@ class Simulation:
     jobs: int = 0
     reports: int = 0
     own: Cost = field(default_factory=Cost)
-    paced: Callable[[Dispatch], None] = lambda dispatch: None
+    paced: Callable[[Dispatch], None] = lambda dispatch: None  # after each report
+    asks: Callable[[Plan], bool] = lambda plan: True  # whether another job is asked for
     marks: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def carry_out(self, plan: Plan, dispatch: Dispatch, interrupted: Callable[[], bool]) -> bool:
@@ -131,7 +132,7 @@ class Simulation:
         runs = itertools.count()
         done = False
         while True:
-            while free and not done and not interrupted():
+            while free and not done and not interrupted() and self.asks(plan):
                 job = plan.next()
                 done = job is Pause.DONE
                 if not isinstance(job, Job):
@@ -144,7 +145,7 @@ class Simulation:
                 running[gpu] = (run, job, worker)
                 self.jobs += 1
                 later(EPOCH_S * luck.uniform(0.9, 1.1), "reports", gpu * 10**9 + run)
-            if interrupted():
+            if interrupted() or (not running and not self.asks(plan)):
                 return False
             if done and not running:
                 return True

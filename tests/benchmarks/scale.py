@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
+from urllib.request import urlopen
 
 from infra.catalogue import Catalogue
 from infra.cluster import Cluster
@@ -111,14 +114,33 @@ def main() -> None:
     parser.add_argument("--profile", type=Path, help="write what cProfile sees here")
     given = parser.parse_args()
     for members in map(int, given.members.split(",")):
-        with tempfile.TemporaryDirectory() as folder:
-            home = Home.open(given.home or Path(folder) / "home")
+        with tempfile.TemporaryDirectory() as folder, _server(Path(folder), given.tracking == "server") as uri:
+            root = given.home / str(members) if given.home else Path(folder) / "home"
+            home = Home.open(root, catalogue_url=given.catalogue or None, tracking_uri=uri)
             simulation = Simulation(WORLDS[given.world], given.gpus, mtbf_s=3600 * given.mtbf_hours)
             spec = spec_of(given.world, members, given.epochs, given.sampler, given.scheduler)
             profiled = _profiled(given.profile) if given.profile else nullcontext()
             with profiled:
                 _, found = measured(home, simulation, spec, given.tracking != "none")
+            if uri:
+                with urlopen(f"{uri}/told") as answer:
+                    found["mlflow"] = json.load(answer)
             print(json.dumps(found), flush=True)
+
+
+@contextmanager
+def _server(folder: Path, wanted: bool) -> Iterator[str | None]:
+    """The address of an MLflow server that only records, in a process of its own; None where none is wanted."""
+    if not wanted:
+        yield None
+        return
+    command = [sys.executable, "-m", "tests.benchmarks.recording_server", str(folder / "artifacts")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
 
 
 @contextmanager

@@ -78,12 +78,12 @@ class Sweep:
         )
 
     def run(self, watch: Callable[[Plan], None] = lambda plan: None) -> Plan:
-        def over() -> bool:
-            watch(self.plan)
-            ended = all(dict.__getitem__(self.plan.ledger.rows, number).state for number in self.plan._in_flight)
-            return self.plan.searched() >= self.until and ended and not self.plan._queue
+        def asks(plan: Plan) -> bool:
+            watch(plan)
+            return plan.searched() < self.until or bool(plan._queue)
 
-        self.simulation.carry_out(self.plan, self.dispatch, over)
+        self.simulation.asks = asks
+        self.simulation.carry_out(self.plan, self.dispatch, lambda: False)
         return self.plan
 
 
