@@ -4,8 +4,9 @@ The study lives in memory. The catalogue is the truth; `projection.py` writes wh
 of each ask is a function of (sweep seed, member number). So a rebuilt study asks for the same configs as the study before it.
 
 An ask costs as much in a large sweep as in a small one. A sampler that does not learn gets an empty study for each ask. One that learns
-gets at most `MOST` trials of its arm. When there are more, the study is narrowed to the open ones, the `BEST` and the newest, `KEPT` in
-all. Which these are is written down, because a driver that comes later must narrow to the same ones.
+gets at most `MOST` trials of its arm. When there are more, the study is narrowed to the `BEST` and the newest, `KEPT` in all, of which
+at most `OPEN` are in training. The other open ones are away: when they have ended, the next narrowing may take them. Which these are is
+written down, because a driver that comes later must go on with the same ones.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from search.spec.several import Asked
 
 BROKEN = 10.0  # the excess of a member that has no value of a metric, in parts of the bound
 SLIGHTLY = 1e-12  # the excess at the bound itself, where a constraint is strict
-MOST, KEPT, BEST = 512, 256, 64  # trials of an arm that a sampler learns from; how many remain when there are more; the best of them
+# Trials of an arm that a sampler learns from; how many remain when there are more; the best of these; those of members in training.
+MOST, KEPT, BEST, OPEN = 512, 256, 64, 64
 
 
 class Study:
@@ -52,6 +54,7 @@ class Study:
         self._studies = {arm: self._new() for arm in (*space.arms, OFF_ARM)}
         self._open: dict[int, tuple[Any, Any]] = {}  # of open members the study and the trial
         self._held: dict[str, list[int]] = {arm: [] for arm in self._studies}  # the members whose trials a sampler learns from
+        self._away: dict[str, list[int]] = {arm: [] for arm in self._studies}  # those that were open when the study was narrowed
         self._constraints = constraints
 
     def _new(self) -> Any:
@@ -105,11 +108,15 @@ class Study:
         """Whether the trial of a member has a rung score. With several metrics it has none, because Optuna takes none."""
         return state.name == "PRUNED" and not self._beside and row.rung_score is not None and math.isfinite(row.rung_score)
 
-    def rebuild(self, rows: Sequence[MemberRow]) -> None:
-        """Put in what an earlier driver asked and was told, in the order of asking."""
+    def rebuild(self, rows: Sequence[MemberRow], memory: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        """Put in what an earlier driver asked and was told, in the order of asking.
+
+        `memory` holds what `narrowed` said last of each arm.
+        """
         import optuna
 
-        for row in sorted(rows, key=lambda row: row.number) if self._learns else ():
+        self._away |= {arm: list(one["away"]) for arm, one in (memory or {}).items()}
+        for row in sorted(_remembered(rows, memory or {}), key=lambda row: row.number) if self._learns else ():
             distributions = self._space.asked_in(row.arm, row.config)
             params = {name: row.config[name] for name in distributions}
             if row.state is None:
@@ -137,21 +144,22 @@ class Study:
         return len(self._held[arm]) >= MOST
 
     def narrowed(self, arm: str, rows: Mapping[int, MemberRow]) -> dict[str, Any]:
-        """Forget most trials of an arm. Returns which are left, for `remembered`."""
-        held = [rows[number] for number in self._held[arm]]
-        kept = {row.number for row in held if row.state is None}
-        ended = [row for row in held if row.state is not None]
+        """Forget most trials of an arm. Returns which are left, for `rebuild`."""
+        pool = [rows[number] for number in sorted({*self._held[arm], *self._away[arm]})]
+        ended, open_ = [row for row in pool if row.state is not None], [row for row in pool if row.state is None]
+        kept = {row.number for row in open_[-OPEN:]}
         kept |= {row.number for row in sorted(ended, key=lambda row: (*_worth(row, self._beside), row.number))[:BEST]}
         kept |= set([row.number for row in ended if row.number not in kept][-max(KEPT - len(kept), 1) :])
-        for row in held:
+        for row in pool:
             self._open.pop(row.number, None)
         self._studies[arm], self._held[arm] = self._new(), []
-        self.rebuild([row for row in held if row.number in kept])
-        return {"before": held[-1].number, "kept": sorted(kept)}
+        self._away[arm] = [row.number for row in open_ if row.number not in kept]
+        self.rebuild([row for row in pool if row.number in kept])
+        return {"before": pool[-1].number, "kept": sorted(kept), "away": self._away[arm]}
 
 
-def remembered(rows: Sequence[MemberRow], memory: Mapping[str, Mapping[str, Any]]) -> list[MemberRow]:
-    """The members that a sampler was told of, without those that it has forgotten. `memory` holds what `narrowed` said of each arm."""
+def _remembered(rows: Sequence[MemberRow], memory: Mapping[str, Mapping[str, Any]]) -> list[MemberRow]:
+    """The members that a sampler was told of, without those that it has forgotten."""
     kept = {arm: (one["before"], set(one["kept"])) for arm, one in memory.items()}
     return [row for row in rows if row.arm not in kept or row.number > kept[row.arm][0] or row.number in kept[row.arm][1]]
 

@@ -12,7 +12,7 @@ from infra.tracking import NullTracker, Tracker
 from objectives.base import Phase
 from search import schedulers
 from search.asking.space import Space
-from search.asking.study import Study, remembered
+from search.asking.study import Study
 from search.choosing.answer import Candidate
 from search.choosing.from_members import planned
 from search.choosing.race import Look
@@ -54,7 +54,7 @@ def opened(
     )
     study = Study(space, spec.sampler, spec.seed, spec.budget.trials, spec.demands, spec.asked[1:])
     asked = [row for row in ledger.ordered() if row.phase == Phase.SEARCH and not row.start and PROPOSED not in row.facts]
-    study.rebuild(remembered(asked, ledger.fact(MEMORY)))
+    study.rebuild(asked, ledger.fact(MEMORY))
     members, row = planned(spec), catalogue.sweep(name)
     plan = Plan(
         spec,
