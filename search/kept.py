@@ -263,13 +263,15 @@ def remember(catalogue: Catalogue, name: str, problem: str, cut: bool, seconds: 
     catalogue.update_sweep(name, facts=facts | ({"problem": problem} if problem else {}) | ({CUT: True} if cut else {}))
 
 
-def told(catalogue: Catalogue, name: str, answer: Answer, notes: Sequence[str], better: str = "lower") -> Answer:
+def told(
+    catalogue: Catalogue, name: str, answer: Answer, notes: Sequence[str], better: str = "lower", members: Sequence[MemberRow] | None = None
+) -> Answer:
     """The answer with these notes and with what came beside what was planned, in the score's own sign, stored."""
     facts = catalogue.sweep(name).facts
     planned = facts.get(PLANNED)
     if planned:
         width = answer.effect.high - answer.effect.low
-        real = estimate.came(catalogue.members(name), facts.get(TOOK, 0.0), planned["workers"], width)
+        real = estimate.came(catalogue.members(name) if members is None else members, facts.get(TOOK, 0.0), planned["workers"], width)
         answer = replace(answer, beside=replace(answer.beside, plan={"planned": planned, "came": real}))
     answer = turned(replace(answer, notes=[*answer.notes, *notes]), better)
     catalogue.update_sweep(name, answer=answer.to_dict())

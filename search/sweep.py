@@ -134,10 +134,10 @@ def _drive(name: str, spec: Spec, where: Where, catalogue: Catalogue, up: Cluste
 
 def _finish(dispatch: Dispatch, catalogue: Catalogue, tracker: Tracker, plan: Plan, optuna: Projection, status: str) -> list[str]:
     """Store the answer first, then its projections: files, MLflow, Optuna. If a projection fails, that is a note and not a failure."""
-    name, home, notes = dispatch.name, dispatch.home, failures(dispatch.ledger.ordered())
+    name, home, notes = dispatch.name, dispatch.home, failures(rows := dispatch.ledger.ordered())
     if plan.answer is not None:
-        plan.answer = kept.told(catalogue, name, plan.answer, notes, plan.spec.asked[0].better)
-        files = exports.write_reports(name, plan.spec, plan.answer, plan.table(), catalogue, home, status)
+        plan.answer = kept.told(catalogue, name, plan.answer, notes, plan.spec.asked[0].better, rows)
+        files = exports.write_reports(name, plan.spec, plan.answer, plan.table(), catalogue, home, status, rows)
         shown.sweep(tracker, home, name, files, dispatch.ledger.rows, dispatch.ledger.leftovers.exemplars)
     if status == "complete":
         try:

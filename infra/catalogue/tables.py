@@ -192,7 +192,7 @@ class SweepRow:
     lock_heartbeat: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MemberRow:
     """A member. `state` is None while it is open; `seconds` is its wall time; `config_hash` is filled in when left empty.
 
@@ -223,7 +223,7 @@ class MemberRow:
     schedule: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ReportRow:
     """What one member said after one epoch. `rung_score` is NaN only where the member diverged."""
 

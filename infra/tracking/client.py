@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,9 @@ def open_client(uri: str, artifacts: Path) -> Any:
     warnings.filterwarnings("ignore", module=r"mlflow\b")  # not catch_warnings: in a thread it would undo what others set meanwhile
     from mlflow import MlflowClient
 
+    for name in ("dbruntime", "pyspark", "IPython"):  # MLflow looks for them at every call, on all of sys.path: a third of its time
+        if find_spec(name) is None:
+            sys.modules.setdefault(name, None)  # type: ignore[arg-type]
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     file = sqlite_path(uri)

@@ -176,7 +176,7 @@ class Writer:
             run.last = news.epochs[run.epoch][1]
         if ends:
             self._client.set_terminated(run.id, _RUN_STATUS.get(news.state, "FAILED"), news.final[0] if news.final else None)
-            run.ended = news.state
+            run.ended, run.last, run.facts = news.state, {}, frozenset()  # of an ended run little is asked, and there are many of them
 
     def _log_data(self, run: _Run) -> None:
         """Say which data a run trains on. A server that is too old for it says no once, and is asked no more."""

@@ -10,7 +10,7 @@ from infra.tracking import images
 from infra.tracking.spool import SWEEP_RUN
 
 
-@dataclass
+@dataclass(slots=True)
 class Run:
     """What a run in MLflow is known to hold."""
 
@@ -23,7 +23,7 @@ class Run:
     found: dict[str, tuple[int, float]] = field(default_factory=dict)  # step and value of each metric, as MLflow had them
     name: str = ""
     tags: dict[str, str] = field(default_factory=dict)  # of the sweep's own run
-    facts: set[str] = field(default_factory=set)  # the metrics that it had when it was found
+    facts: frozenset[str] = frozenset()  # the metrics that it had when it was found
     data: bool = False  # whether it says which data it trains on
 
     @staticmethod
@@ -31,7 +31,7 @@ class Run:
         """A run as MLflow has it."""
         points = {point.key: (point.step, point.value) for point in run.data._metric_objs}
         ended = run.data.tags.get("lagrange.ended", "") if run.info.status not in ("RUNNING", "SCHEDULED") else ""
-        known = Run(run.info.run_id, -1, bool(run.data.params), ended, found=points, name=run.info.run_name, facts=set(points))
+        known = Run(run.info.run_id, -1, bool(run.data.params), ended, found=points, name=run.info.run_name, facts=frozenset(points))
         known.tags = dict(run.data.tags) if number == SWEEP_RUN else {}
         known.pictured = images.TAG in run.data.tags
         known.data = bool(run.inputs and run.inputs.dataset_inputs)

@@ -22,6 +22,8 @@ SWEEP_RUN: Final = -1
 """Stands for the sweep's own run where members have their numbers."""
 MAX_RECORDS: Final = 5000
 """Records taken from the spool in one round; bounds memory after an outage."""
+KEPT: Final = 16 << 20
+"""Bytes of sent records, above which the file begins anew when all is sent: a large sweep says some hundred megabytes."""
 
 
 def left_of(folder: Path, sweep: str) -> int:
@@ -86,10 +88,15 @@ class Spool:
 
     def confirm(self, offset: int, facts: Mapping[str, Any]) -> None:
         """Everything before `offset` was sent; `facts` are kept with that."""
-        self.progress = {**facts, "sent": offset}
-        with replaced(self._progress) as beside:
-            beside.write_text(json.dumps(self.progress))
-        self.sent = offset
+        with self._lock:
+            again = offset == self._end and offset > KEPT and not self._file.closed
+            self.progress = {**facts, "sent": 0 if again else offset}
+            with replaced(self._progress) as beside:
+                beside.write_text(json.dumps(self.progress))
+            self.sent = offset
+            if again:  # who dies in between sends all of it again, which changes nothing
+                self._file.truncate(0)
+                self._end = self.sent = 0
 
     def unsent_bytes(self) -> int:
         """How much of the file was not sent."""

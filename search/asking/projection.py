@@ -6,6 +6,9 @@ attributes.
 
 The off arm is a study of its own, `NAME/off`, because a trial with every λ off has no value of λ: a log range holds no 0. In one study
 Optuna's importances and slices would then leave out every λ, for they look at the knobs that all trials have.
+
+Of an arm with more than `MOST` members a part is shown: half of `MOST` are the best, the others lie evenly over the order of asking. The
+study's attribute `left_out` says how many are not there; the catalogue has all.
 """
 
 from __future__ import annotations
@@ -22,10 +25,13 @@ from typing import Any
 
 from infra.catalogue import MemberRow
 from objectives.base import Phase, State
+from search.asking import _at_once
 from search.asking.space import OFF_ARM, SEARCH_ARM, SEED, Space
 from search.asking.study import excesses
 from search.spec.keys import Spec
 from search.spec.several import HIGHER, Asked
+
+MOST = 10_000  # trials of one study: Optuna's tools hold all of them in memory
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,20 @@ class Projection:
                 study.set_metric_names([one.name for one in asked])
             study.set_user_attr("confirmed", confirmed)
             mine = [row for row in rows if row.phase == Phase.SEARCH and row.arm == arm and row.state is not None]
-            study.add_trials([_trial(row, books) for row in sorted(mine, key=lambda row: row.number)])
+            told = thinned(sorted(mine, key=lambda row: row.number))
+            if len(told) < len(mine):
+                study.set_user_attr("left_out", len(mine) - len(told))
+            _at_once.add(study, storage, [_trial(row, books) for row in told])
+
+
+def thinned(rows: Sequence[MemberRow]) -> Sequence[MemberRow]:
+    """The members of an arm that are shown, in their order."""
+    if len(rows) <= MOST:
+        return rows
+    ranked = sorted(rows, key=lambda row: (row.state != State.COMPLETE or row.score is None, row.score or 0.0, row.number))
+    best, rest = ranked[: MOST // 2], sorted(ranked[MOST // 2 :], key=lambda row: row.number)
+    step = len(rest) / (MOST - len(best))
+    return sorted([*best, *(rest[int(step * place)] for place in range(MOST - len(best)))], key=lambda row: row.number)
 
 
 def _trial(row: MemberRow, books: Books) -> Any:

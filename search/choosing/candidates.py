@@ -21,6 +21,7 @@ from search.asking.conditions import active, settled, with_a_lambda, without
 from search.asking.space import ALONE, OFF_ARM, alone_arm
 from search.choosing.answer import Candidate, Row, SelectionError
 from search.choosing.feasibility import CANNOT, LIKELY, keeps, surface_of
+from search.choosing.fitted import thinned
 from search.modelling.axis import Axis
 from search.modelling.minimum import lowest, numeric, rounded
 from search.modelling.surface import Surface
@@ -206,7 +207,7 @@ def _off(
         best = dict(_best(complete, constraints).config) if complete else dict(first or rows[0].config)
         why = f"every λ off; the best of {len(complete)} off members" if complete else NO_OFF_MEMBER
         return {**{knob.name: best[knob.name] for knob in nuisances}, **values}, why
-    starts = [row.config for row in rows if row.ended == "ok"]
+    starts = [row.config for row in thinned(rows, knobs) if row.ended == "ok"]
     found = lowest(surface.level, nuisances, {**starts[0], **values}, starts)
     if surface.keeps([found])[0] < CANNOT:  # λ off cannot keep to the constraints: it is the yardstick as good as it gets
         found = lowest(replace(surface, feasible=None).level, nuisances, {**starts[0], **values}, starts)
@@ -259,7 +260,7 @@ class _Side:
         return self._lowest(self.surface, lucky)
 
     def _lowest(self, surface: Surface, lucky: _Config) -> _Config:
-        found = lowest(surface.level, self.searched, lucky, [self._config(row) for row in self.mine])
+        found = lowest(surface.level, self.searched, lucky, [self._config(row) for row in thinned(self.mine, self.knobs)])
         return self._on(rounded(found, self.searched))
 
     def arms(self, off: _Config) -> list[Candidate]:

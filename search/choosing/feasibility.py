@@ -12,7 +12,8 @@ from objectives.base import Knob, Value
 from search.choosing.answer import Row
 from search.choosing.arms import CONFIDENCE, Arm, spread, t_quantile
 from search.choosing.findings import Held
-from search.choosing.trainings import finals, trainings
+from search.choosing.fitted import surface_of_all, thinned
+from search.choosing.trainings import finals
 from search.choosing.words import number
 from search.modelling.feasible import Bound, Excess, Feasible
 from search.modelling.rates import Rates
@@ -24,8 +25,9 @@ CANNOT = 0.05  # a candidate that keeps to everything less likely than this is n
 
 
 def surface_of(rows: Sequence[Row], knobs: Sequence[Knob], constraints: Sequence[Constraint]) -> Surface | None:
-    """The surface of these members, with what its configs must keep to; None where too few completed."""
-    found = Surface.of(trainings(rows), knobs)
+    """The surface of these members, with what its configs must keep to; None where too few completed. Many are thinned (`fitted`)."""
+    rows = thinned(rows, knobs)
+    found = surface_of_all(rows, knobs)
     if found is None or not constraints:
         return found
     bounds = tuple(Bound.of(excesses(rows, one), found.encoder) for one in constraints if not one.of_losses)

@@ -35,7 +35,7 @@ from search.choosing.candidates import candidates as of_score
 from search.choosing.candidates import lambdas_of, off_value, same
 from search.choosing.feasibility import LIKELY, held, keeps, surface_of
 from search.choosing.findings import Front, FrontPoint, Interval
-from search.choosing.trainings import trainings
+from search.choosing.fitted import surface_of_all
 from search.modelling.minimum import lowest, rounded
 from search.modelling.process import Array
 from search.modelling.surface import Surface
@@ -66,7 +66,7 @@ class Levels:
     def of(rows: Sequence[Row], knobs: Sequence[Knob], metrics: int, constraints: Sequence[Constraint] = ()) -> Levels | None:
         """The surfaces of these members; None where one metric has too few of them."""
         score = surface_of(rows, knobs, constraints)
-        found = [score, *(Surface.of(trainings(judged(rows, metric)), knobs) for metric in range(1, metrics))]
+        found = [score, *(surface_of_all(judged(rows, metric), knobs) for metric in range(1, metrics))]
         return None if any(one is None for one in found) else Levels([one for one in found if one is not None])
 
     def __call__(self, configs: Sequence[Mapping[str, Value]]) -> Array:

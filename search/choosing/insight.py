@@ -18,8 +18,9 @@ from search.choosing.arms import Arm, arm_of, paired
 from search.choosing.beside import Beside, Expected, Importance, Interaction, Simpler
 from search.choosing.candidates import RISKY, edge, lambdas_of, minimum, off_value, same
 from search.choosing.feasibility import surface_of
+from search.choosing.fitted import surface_of_all, thinned
 from search.choosing.race import WITHOUT
-from search.choosing.trainings import finals, trainings
+from search.choosing.trainings import finals
 from search.modelling.minimum import cover, grid
 from search.modelling.process import Array
 from search.modelling.surface import BARRED, Surface
@@ -86,7 +87,7 @@ def importance(surface: Surface | None, rows: Sequence[Row], knobs: Sequence[Kno
     """
     scored = sum(row.ended == "ok" for row in rows)
     kept = [row for row in rows if row.state != State.STOPPED]
-    whole = Surface.of(trainings(kept), knobs) if len(kept) < len(rows) else surface
+    whole = surface_of_all(kept, knobs) if len(kept) < len(rows) else surface
     if surface is None or whole is None:
         return []
     lambdas = [knob for knob in knobs if knob.is_lambda]
@@ -101,7 +102,7 @@ def importance(surface: Surface | None, rows: Sequence[Row], knobs: Sequence[Kno
         if one is not None and whole is not surface:
             one = _both(one, _shares(whole, free, fixed))
         if one is not None:
-            found.append(replace(one, alone=named, ped_anova=ped_anova(_trials(rows, free, named), free)))
+            found.append(replace(one, alone=named, ped_anova=ped_anova(_trials(thinned(rows, knobs), free, named), free)))
     return found
 
 

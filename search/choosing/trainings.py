@@ -8,7 +8,7 @@ import numpy as np
 
 from objectives.base import Phase, State
 from search.choosing.answer import Row
-from search.modelling.final import Final, predicted
+from search.modelling.final import Final, in_order, predicted
 from search.modelling.surface import Training
 
 
@@ -25,7 +25,7 @@ def finals(rows: Sequence[Row]) -> dict[int, Final]:
     stopped = [row.number for row in rows if row.state == State.STOPPED and curves[row.number]]
     last = {number: max(curves[number]) for number in stopped}
     for epoch in sorted(set(last.values()), reverse=True):
-        donors = [(curves[number][epoch], final) for number, final in sorted(known.items()) if epoch in curves[number]]
+        donors = in_order([(curves[number][epoch], final) for number, final in sorted(known.items()) if epoch in curves[number]])
         found = {number: predicted(donors, curves[number][epoch]) for number in stopped if last[number] == epoch}
         known.update({number: final for number, final in found.items() if final is not None})
     return known

@@ -71,8 +71,8 @@ class Dispatch:
 
     def _shown(self, row: MemberRow) -> Show:
         """The first confirmed members of a config are drawn now and then, others at their end: in short trainings pictures cost much."""
-        alike = (other for other in self.ledger.rows.values() if other.phase == Phase.CONFIRM and other.config_hash == row.config_hash)
-        first = row.phase == Phase.CONFIRM and sum(other.number < row.number for other in alike) < DRAWN
+        alike = self.ledger.tally.alike.get((Phase.CONFIRM, row.config_hash), ())
+        first = row.phase == Phase.CONFIRM and sum(other < row.number for other in alike) < DRAWN
         epochs = steps(self.ledger.epochs) if first else [self.ledger.epochs]
         return Show(self.home.sheets(self.name, row.number), tuple(epochs), caption(row, self.spec))
 

@@ -21,7 +21,7 @@ class Division:
 
     def size(self, phase: str) -> int:
         """How many members of a phase make a pack. Every worker then gets equally many packs of one size."""
-        rows = sum(row.phase == phase and not row.start for row in self._ledger.rows.values())
+        rows = self._ledger.tally.phases[phase]
         members = max(rows, self._spec.budget.trials) if phase == Phase.SEARCH else rows
         rounds = math.ceil(members / (self.widest(phase) * self.workers))
         return max(1, math.ceil(members / (rounds * self.workers)))

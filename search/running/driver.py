@@ -18,7 +18,7 @@ from search.choosing.from_members import planned
 from search.choosing.race import Look
 from search.choosing.watched import Watched
 from search.running.dispatch import Dispatch
-from search.running.ledger import LOOKS, PRIOR, Ledger
+from search.running.ledger import LOOKS, MEMORY, PRIOR, Ledger
 from search.running.leftovers import Leftovers
 from search.running.plan import Plan
 from search.running.spending import Spending
@@ -55,7 +55,7 @@ def opened(
     )
     study = Study(space, spec.sampler, spec.seed, spec.budget.trials, spec.demands, spec.asked[1:])
     asked = [row for row in ledger.ordered() if row.phase == Phase.SEARCH and not row.start and PROPOSED not in row.facts]
-    study.rebuild(asked)
+    study.rebuild(asked, ledger.fact(MEMORY))
     members, row = planned(spec), catalogue.sweep(name)
     share = members[Phase.SEARCH] / sum(members.values())
     spending = Spending(spec, WallTime(spec.budget.wall_minutes, share, clock), ledger.rows.values(), share, up.workers)

@@ -20,6 +20,7 @@ from search.choosing.missing import INSTEAD
 from search.choosing.watched import Watched
 from search.choosing.words import listed
 from search.running.leftovers import Leftovers
+from search.running.tally import Tally
 from search.running.told import Told, ends, told
 from search.running.work import RANGES
 from search.schedulers import SchedulerProtocol
@@ -42,8 +43,9 @@ LOSSES = "losses"  # the fact of a member that lists the workers that were lost 
 RETRIED = "retried"  # the fact that counts the workers that were lost, for `faults.py`
 WAITING = "waiting"  # the fact that names the open members that wait for others, between two decisions
 ASKED = "asked"  # the fact that holds the spec as it was asked for: ranges that a pilot finds and more trials change the other one
+MEMORY = "sampler"  # the fact that names the members from which a sampler learns where they are many
 # facts that stay when the data is prepared anew
-KEPT = (ASKED, FOLDER, STORAGE, SOURCES, LOOKS, PRIOR, PLANNED, ADDRESS, TOOK, RANGES, WAITING, RETRIED)
+KEPT = (ASKED, FOLDER, STORAGE, SOURCES, LOOKS, PRIOR, PLANNED, ADDRESS, TOOK, RANGES, WAITING, RETRIED, MEMORY)
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,10 @@ class Ledger:
         self.leftovers, self.watched = leftovers, watched or Watched()
         self.rows: dict[int, MemberRow] = {row.number: row for row in catalogue.members(sweep)}
         self.leftovers.resumed(self.rows.values())
-        self._seen: dict[int, set[int]] = {}
+        self._seen: dict[int, int] = {}  # by member the epochs that it has reported, each a bit: sets of thousands of members are large
         self.curves: dict[int, dict[int, float]] = {}
         for report in catalogue.reports(sweep):
-            self._seen.setdefault(report.number, set()).add(report.epoch)
+            self._saw(report)
             self._plot(report)
             row = self.rows[report.number]
             # The report with which a member was lost was no report of a member that might go on; nobody was compared with it.
@@ -107,6 +109,8 @@ class Ledger:
         self._waiting = set[int]((catalogue.sweep(sweep).facts or {}).get(WAITING, ()))
         mirror.portrait.know(self.ordered())
         self.metered = False  # whether the seconds of open members must survive the driver
+        self.tally = Tally()
+        self.tally.opened(self.ordered())
         self._doomed, self._introduced = dict[int, tuple[str, State]](), set[int]()
 
     def ordered(self) -> list[MemberRow]:
@@ -115,12 +119,13 @@ class Ledger:
 
     def next_number(self) -> int:
         """The number of the next member."""
-        return max(self.rows, default=-1) + 1
+        return self.tally.last + 1
 
     def open(self, rows: Sequence[MemberRow]) -> None:
         """Commit members to the catalogue before anybody trains them."""
         self.catalogue.add_members(self.sweep, rows)
         self.rows.update({row.number: row for row in rows})
+        self.tally.opened(rows)
         self.mirror.portrait.know(rows)
 
     def dispatched(self, rows: Sequence[MemberRow]) -> None:
@@ -142,7 +147,7 @@ class Ledger:
             if self.rows[number].phase == Phase.SEARCH and self.rows[number].state is None
             for report in mine
             # An earlier driver has already decided after this report. The member is open, so the decision was to go on.
-            if report.state in (None, State.COMPLETE) and report.epoch not in self._seen.get(number, ())
+            if report.state in (None, State.COMPLETE) and not self._has_seen(report)
         ]
         self._scheduler.hear([self._told(report) for report in fresh])
         stopped: set[int] = set()
@@ -182,8 +187,7 @@ class Ledger:
                     self.catalogue.end_member(self.sweep, entry.row.number, **entry.end())
             note_members(self.catalogue, self.sweep, [entry.row for entry in entries if self.metered and entry.row.state is None])
             if waiting != self._waiting:
-                facts = self.catalogue.sweep(self.sweep).facts or {}
-                self.catalogue.update_sweep(self.sweep, facts={**facts, WAITING: sorted(waiting)})
+                self.remember(WAITING, sorted(waiting))
         self._waiting = waiting
         for entry in entries:
             self._tell(entry)
@@ -192,7 +196,7 @@ class Ledger:
     def _entry(self, number: int, reports: Sequence[Report], seconds: float, worker: Mapping[str, Any]) -> _Entry:
         """A member's row after these reports, and those of the reports that are new."""
         row = self.rows[number]
-        news = [report for report in reports if report.epoch not in self._seen.get(number, ())]
+        news = [report for report in reports if not self._has_seen(report)]
         curve = [report for report in news if math.isfinite(report.rung_score) or report.state is None]
         end = next((report for report in reports if report.state is not None), None)
         last = reports[-1] if reports else None
@@ -212,6 +216,12 @@ class Ledger:
             row = replace(row, state=str(end.state), reason=end.reason, score=end.score, traceback=end.traceback)
         return _Entry(row, curve)
 
+    def _saw(self, report: Report | ReportRow) -> None:
+        self._seen[report.number] = self._seen.get(report.number, 0) | 1 << report.epoch
+
+    def _has_seen(self, report: Report) -> bool:
+        return bool(self._seen.get(report.number, 0) >> report.epoch & 1)
+
     def _plot(self, report: Report | ReportRow) -> None:
         if report.rung_score is not None and math.isfinite(report.rung_score):
             self.curves.setdefault(report.number, {})[report.epoch] = report.rung_score
@@ -225,13 +235,14 @@ class Ledger:
         """Tell what was written: to the mirror of the catalogue, to MLflow, to the listeners."""
         row = entry.row
         self.rows[row.number] = row
-        self._seen.setdefault(row.number, set()).update(report.epoch for report in entry.curve)
         for report in entry.curve:
+            self._saw(report)
             self._plot(report)
             self.mirror.report(row.number, report)
             self._listener.report(row.number, report.epoch, self.epochs, report.rung_score)
         self._scheduler.hear(ends([row], self.watched, self.epochs))
         if row.state is not None:
+            self.tally.ended(row)
             self.leftovers.ended(row)
             self.mirror.end(row)
             self.mirror.progress(self.rows)
@@ -260,6 +271,11 @@ class Ledger:
     def fact(self, name: str) -> dict[str, Any]:
         """What an earlier driver wrote down of the sweep under this name; empty if it wrote nothing."""
         return dict((self.catalogue.sweep(self.sweep).facts or {}).get(name, {}))
+
+    def remember(self, name: str, value: Any) -> None:
+        """Write down a fact of the sweep."""
+        facts = self.catalogue.sweep(self.sweep).facts or {}
+        self.catalogue.update_sweep(self.sweep, facts={**facts, name: value})
 
     def note(self, text: str) -> None:
         """Pass a remark on."""

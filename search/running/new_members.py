@@ -14,8 +14,9 @@ from search.asking.space import OFF_ARM, OFF_EVERY, Space
 from search.asking.study import Study
 from search.choosing.answer import Candidate
 from search.choosing.missing import INSTEAD, not_its_own
-from search.running.ledger import Ledger
+from search.running.ledger import MEMORY, Ledger
 from search.running.prior import Prior, Proposal
+from search.running.tally import is_apart
 from search.running.told import PROPOSED
 from search.spec.keys import Spec
 
@@ -52,9 +53,12 @@ class NewMembers:
         number = self._ledger.next_number()
         if self.owed:
             return self._instead(number, self._ledger.rows[self.owed.pop(0)])
-        if proposal := self.prior.next(self._ledger.ordered(), self._ledger.curves):
+        if self.prior.sources and (proposal := self.prior.next(self._ledger.ordered(), self._ledger.curves)):
             return self._proposed(number, proposal)
-        draw = number - sum(not _counts(row) for row in self._ledger.rows.values())
+        if self._study.full(arm):
+            left = self._study.narrowed(arm, self._ledger.rows)
+            self._ledger.remember(MEMORY, {**self._ledger.fact(MEMORY), arm: left})
+        draw = number - self._ledger.tally.apart
         config = (
             self._study.ask(number, arm, index, draw) if point is None else self._study.enqueue(number, self._space.complete(point), arm)
         )
@@ -83,7 +87,7 @@ class NewMembers:
         """
         asked = set(self._space.asked_in(lost.arm, lost.config))
         point = {name: value for name, value in lost.config.items() if name in asked}
-        before = [row for row in self._ledger.ordered() if row.phase == Phase.SEARCH and row.arm == lost.arm and _counts(row)]
+        before = [row for row in self._ledger.ordered() if row.phase == Phase.SEARCH and row.arm == lost.arm and not is_apart(row)]
         index = sum(row.number < lost.number for row in before)
         if any(all(point.get(name) == value for name, value in one.items()) for one in self._spec.points):
             config = self._study.enqueue(number, point, lost.arm)
@@ -118,22 +122,22 @@ class NewMembers:
 
     def _turn(self) -> tuple[str, int, Mapping[str, Value] | None, int]:
         """The arm whose turn it is, how many members it has, the user's own point if one is next, and how many members there are."""
-        searched = [row.arm for row in self._ledger.ordered() if row.phase == Phase.SEARCH and not row.start and _counts(row)]
+        searched = self._ledger.tally
         # Where each λ is searched alone they take turns: the one with the fewest members is next.
-        off = self._space.searches_off and len(searched) % OFF_EVERY == 0
-        arm = OFF_ARM if off else min(self._space.arms, key=searched.count)
-        point = self._point(arm, searched)
+        off = self._space.searches_off and searched.asked % OFF_EVERY == 0
+        arm = OFF_ARM if off else min(self._space.arms, key=searched.arms.__getitem__)
+        point = self._point(arm)
         arm = arm if point is None else self._space.arm_of(point)
-        return arm, searched.count(arm), point, len(searched)
+        return arm, searched.arms[arm], point, searched.asked
 
     def _chain(self, arm: str, index: int) -> list[MemberRow]:
         """The members before this one in its chain, the last one first; none where members start from scratch."""
         if arm == OFF_ARM or not samplers.hands_on(self._spec.sampler):
             return []
-        mine = [row for row in self._ledger.ordered() if row.phase == Phase.SEARCH and row.arm == arm]
+        mine = self._ledger.tally.of_arm.get(arm, [])
         found, at = [], samplers.predecessor(self._spec.sampler, index)
         while at is not None:
-            found.append(mine[at])
+            found.append(self._ledger.rows[mine[at]])
             at = samplers.predecessor(self._spec.sampler, at)
         return found
 
@@ -149,7 +153,7 @@ class NewMembers:
         """
         if arm == OFF_ARM and not self._space.nuisances:
             return derive(self._spec.seed, "search", "off", index)  # one config only
-        alike = [row for row in self._ledger.rows.values() if row.phase == Phase.SEARCH and row.config_hash == digest]
+        alike = [self._ledger.rows[number] for number in self._ledger.tally.alike.get((Phase.SEARCH, digest), ())]
         if arm != OFF_ARM and samplers.hands_on(self._spec.sampler):
             # Up and back a chain has one seed. But where a member was lost, the next one at its λ may have its parent, or none, too.
             chain = derive(self._spec.seed, "search", samplers.chain(self._spec.sampler, index))
@@ -178,12 +182,7 @@ class NewMembers:
         self._ledger.open(rows)
         return rows
 
-    def _point(self, arm: str, searched: Sequence[str]) -> Mapping[str, Value] | None:
+    def _point(self, arm: str) -> Mapping[str, Value] | None:
         """The user's own point that is next, if there is one and it is not the off arm's turn."""
-        tried = len(searched) - searched.count(OFF_ARM)
+        tried = self._ledger.tally.asked - self._ledger.tally.arms[OFF_ARM]
         return None if arm == OFF_ARM or tried >= len(self._spec.points) else self._spec.points[tried]
-
-
-def _counts(row: MemberRow) -> bool:
-    """Whether a member has a place of its own among those that are asked for. One that a prior proposed or that stands in has none."""
-    return PROPOSED not in row.facts and INSTEAD not in row.facts

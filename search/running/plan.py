@@ -20,7 +20,6 @@ from search.asking.space import Space
 from search.asking.study import Study
 from search.choosing import from_members, race
 from search.choosing.answer import Answer, Candidate, Row, SelectionError
-from search.choosing.missing import INSTEAD
 from search.choosing.verdict import with_test
 from search.choosing.words import listed
 from search.running import ranges
@@ -147,8 +146,7 @@ class Plan:
 
     def searched(self) -> int:
         """How many members of the search phase exist."""
-        mine = (row for row in self.ledger.rows.values() if row.phase == Phase.SEARCH and INSTEAD not in row.facts)
-        return sum(not row.start for row in mine)
+        return self.ledger.tally.searched
 
     def to_come(self) -> int:
         """How many members the search still asks for."""
@@ -157,8 +155,7 @@ class Plan:
 
     def search_is_over(self) -> bool:
         """Whether the search has had its share of the budget, and enough members completed for a fit."""
-        complete = sum(row.phase == Phase.SEARCH and row.state == State.COMPLETE for row in self.ledger.rows.values())
-        return complete >= FEWEST and self.wall.search_over()
+        return self.ledger.tally.complete >= FEWEST and self.wall.search_over()
 
     def ended(self, number: int) -> None:
         """A member has its state: tell Optuna, and note that it no longer runs."""

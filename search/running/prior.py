@@ -26,6 +26,7 @@ from infra.catalogue import MemberRow
 from objectives.base import Knob, Phase, Value
 from search.asking.seeds import derive
 from search.asking.space import OFF_ARM, Space, at
+from search.choosing.fitted import surface_of_all
 from search.choosing.from_members import table
 from search.choosing.trainings import trainings
 from search.choosing.words import number
@@ -176,7 +177,7 @@ class Prior:
             if not any(row.arm == arm for row in mine):
                 config = source.first(self._space, arm)
             else:
-                here = Surface.of(trainings(table(rows, curves, [])), self._space.knobs)
+                here = surface_of_all(table(rows, curves, []), self._space.knobs)
                 config = source.further(self._space, arm, derive(self._seed, "prior", source.name, len(mine)), here)
             if config is not None:
                 return Proposal(source.name, arm, config)

@@ -12,14 +12,15 @@ A share of the wall time is not asked for: what a driver decides must not depend
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import Field
 
-from search.modelling.final import Final, predicted
+from search.modelling.final import Donor, Final, place, predicted
 from search.schedulers import SchedulerInfo
-from search.schedulers._rungs import Rungs
+from search.schedulers._rungs import Ranked, Rungs
 from search.schedulers.asha import rungs
 
 SCHEDULER = SchedulerInfo(
@@ -48,15 +49,34 @@ class Scheduler:
         self.milestones = rungs(epochs, reduction, grace_share) if epochs >= short else ()
         self._last, self._reduction, self._doubt = epochs, reduction, doubt
         self._rungs = Rungs(reduction)
-        self._scores: dict[str, dict[int, dict[int, float]]] = {}  # by arm, epoch and member: finite scores of rungs and of the last epoch
+        self._ends: dict[str, Ranked] = {}  # by arm: finite final scores
+        self._here: dict[tuple[str, int], dict[int, float]] = {}  # by arm, rung and member: finite scores
+        self._donors: dict[tuple[str, int], list[Donor]] = {}  # by arm and rung: the members with both, in order
 
     def hear(self, reports: Iterable[tuple[int, str, int, float]]) -> None:
         """Take in (number, arm, epoch, rung score), without deciding anything."""
         for number, arm, epoch, score in reports:
             if epoch in self.milestones:
                 self._rungs.record(arm, number, epoch, score)
-            if (epoch in self.milestones or epoch == self._last) and math.isfinite(score):
-                self._scores.setdefault(arm, {}).setdefault(epoch, {})[number] = score
+            if math.isfinite(score):
+                self._note(number, arm, epoch, score)
+
+    def _note(self, number: int, arm: str, epoch: int, score: float) -> None:
+        """Keep the donors of every rung in order, so that no decision sorts all members."""
+        ends = self._ends.setdefault(arm, Ranked())
+        for rung in self.milestones if epoch == self._last else (epoch,) if epoch in self.milestones else ():
+            here = self._here.setdefault((arm, rung), {})
+            donors, end = self._donors.setdefault((arm, rung), []), ends.scores.get(number)
+            if number in here and end is not None:
+                donors.remove((here[number], Final(end)))
+            if epoch == self._last:
+                end = score
+            else:
+                here[number] = score
+            if number in here and end is not None:
+                insort(donors, (here[number], Final(end)), key=place)
+        if epoch == self._last:
+            ends.record(number, score)
 
     def decide(self, number: int, arm: str, epoch: int, score: float) -> str:
         """The reason to stop this member now, or an empty string."""
@@ -67,14 +87,15 @@ class Scheduler:
             return ""
         rank, members, kept = beaten
         said = f"auto: rank {rank} of {members} of arm {arm!r} at epoch {epoch}, best {kept} go on"
-        scores = self._scores.get(arm, {})
-        ended, here = scores.get(self._last, {}), scores.get(epoch, {})
-        donors = [(here[other], Final(final)) for other, final in sorted(ended.items()) if other in here and other != number]
+        ends, donors = self._ends.get(arm, Ranked()), self._donors.get((arm, epoch), [])
+        if number in ends.scores and math.isfinite(score):  # told again: it does not predict itself
+            donors = [*donors]
+            donors.remove((score, Final(ends.scores[number])))
         if len(donors) < FEWEST or not math.isfinite(score):
             return said
         found = predicted(donors, score)
         assert found is not None  # there are donors
-        best = sorted(ended.values())[min(kept, len(ended)) - 1]
+        best = ends.at(min(kept, len(ends)))
         error = math.sqrt(found.variance)
         if found.score - self._doubt * error <= best:
             return ""

@@ -6,7 +6,6 @@ stops many, few complete; and who reached the epoch says as much about it.) The 
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable
 from typing import Annotated
 
@@ -47,12 +46,10 @@ class Scheduler:
         self._curves.record(number, arm, epoch, score)
         if epoch not in self.milestones:
             return ""
-        means = [one.mean for one in self._curves.others(number, arm, epoch)]
-        if len(means) < self._min_members:
+        others = self._curves.others(arm, epoch)
+        if others < self._min_members:
             return ""
-        best, median = self._curves.summary(number, arm, epoch).best, statistics.median(means)
+        best, median = self._curves.summary(number, arm, epoch).best, self._curves.median_of_others(number, arm, epoch)
         if best <= median:
             return ""
-        return (
-            f"median: best score {best:.6g} at epoch {epoch}, median of the mean scores of {len(means)} others of arm {arm!r} {median:.6g}"
-        )
+        return f"median: best score {best:.6g} at epoch {epoch}, median of the mean scores of {others} others of arm {arm!r} {median:.6g}"

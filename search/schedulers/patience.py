@@ -49,7 +49,7 @@ class Scheduler:
         if epoch not in self.milestones:
             return ""
         last = improved(self._curves.until(number, arm, epoch), self._min_delta)
-        best = min((one.best for one in self._curves.others(number, arm, epoch)), default=math.inf)
+        best = self._curves.best_of_others(number, arm, epoch)
         if epoch - last < self._patience or self._curves.summary(number, arm, epoch).best <= best:
             return ""
         return f"patience: no improvement from epoch {last} to epoch {epoch}, and another of arm {arm!r} was better"

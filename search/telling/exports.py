@@ -194,15 +194,24 @@ def best(objective: str | None = None, dataset: str | None = None, *, home: Home
     return sorted(found.values(), key=lambda row: (row.objective, row.model, row.dataset, row.sweep))
 
 
-def write_reports(name: str, spec: Spec, answer: Answer, table: Sequence[Row], catalogue: Catalogue, home: Home, status: str) -> list[Path]:
+def write_reports(
+    name: str,
+    spec: Spec,
+    answer: Answer,
+    table: Sequence[Row],
+    catalogue: Catalogue,
+    home: Home,
+    status: str,
+    members: Sequence[MemberRow] | None = None,
+) -> list[Path]:
     """Write the exported config, the answer, the λ curve, and quality against cost (if the objective trades them). Returns their paths.
 
-    `status` is how the sweep ends: the catalogue says so only after its files are there.
+    `status` is how the sweep ends: the catalogue says so only after its files are there. `members` are its rows, where they are known.
     """
     from search.telling import front_picture, lambda_curve, report, strip, view
 
     folder = home.reports(name)
-    row, members = replace(catalogue.sweep(name), status=status), catalogue.members(name)
+    row, members = replace(catalogue.sweep(name), status=status), catalogue.members(name) if members is None else members
     exported, stored, picture = folder / "best.yaml", folder / "answer.json", folder / "curve.png"
     config = forms.written(best_spec(name, row, answer, members), row.spec.get("search") or {})
     write(exported, config)

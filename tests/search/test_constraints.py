@@ -330,7 +330,7 @@ MEMBERS = [
 @pytest.mark.parametrize("rebuilt", [False, True])
 def test_optuna_is_told_of_constraints_as_it_keeps_them(rebuilt: bool) -> None:
     spec = read(SPEC)
-    study = Study(Space(spec, load("vae")), "random", 0, 40, spec.demands)
+    study = Study(Space(spec, load("vae")), "tpe", 0, 40, spec.demands)
     rows = [_member(k, 0.1 + k, state, kl, 1.0 if state is State.COMPLETE else None) for k, (state, kl, _) in enumerate(MEMBERS)]
     if rebuilt:
         study.rebuild(rows)

@@ -25,6 +25,7 @@ from search.modelling.surface import Surface, Training
 
 EVEN = 0.5  # likelier than this a config is taken to keep to the constraints
 RHO = 0.05  # how much the sum of all metrics counts beside the worst of them
+MOST = 200  # ended trials that a surface is fitted to at an ask, which takes time with their third power
 COVER, NEAR, CENTRES, SPREAD = 256, 32, 4, 0.08  # draws over the whole space; draws near each of the best tried; how near
 
 
@@ -60,8 +61,8 @@ class Expected(BaseSampler):  # type: ignore[misc]  # optuna is untyped to mypy 
         needed = set(search_space) - set(at_rest)
         trials = [one for one in study.get_trials(deepcopy=False) if one.number != trial.number and needed <= set(one.params)]
         params = {one.number: {**at_rest, **one.params} for one in trials}
-        told = [one for one in trials if one.state == TrialState.COMPLETE]
-        open_ = [params[one.number] for one in trials if one.state in (TrialState.RUNNING, TrialState.PRUNED)]
+        told = _few([one for one in trials if one.state == TrialState.COMPLETE])
+        open_ = [params[one.number] for one in trials if one.state in (TrialState.RUNNING, TrialState.PRUNED)][-MOST:]
         scores = self._scores(study, told)
         trainings = [Training(params[one.number], one.user_attrs.get(SEED, 0), score) for one, score in zip(told, scores, strict=True)]
         sound = [one for one, score in zip(told, scores, strict=True) if score is not None]
@@ -123,6 +124,15 @@ class Expected(BaseSampler):  # type: ignore[misc]  # optuna is untyped to mypy 
         if knob.choices and (isinstance(value, str) or not knob.is_lambda):
             return at(knob, float(self._rng.uniform()))
         return at(knob, float(np.clip(Axis.of(knob).u(value) + SPREAD * self._rng.normal(), 0.0, 1.0)))
+
+
+def _few(told: Sequence[Any]) -> list[Any]:
+    """At most `MOST` trials: the newest half, which were drawn where most is expected, and the others evenly over their order."""
+    if len(told) <= MOST:
+        return list(told)
+    old = told[: len(told) - MOST // 2]
+    places = np.linspace(0, len(old) - 1, MOST - MOST // 2).round().astype(int)
+    return [*(old[place] for place in places), *told[len(told) - MOST // 2 :]]
 
 
 def _constrained(surface: Surface, sound: Sequence[Any]) -> Surface:
