@@ -62,6 +62,8 @@ def test_a_ray_is_bound_to_loopback_while_it_starts_and_clusters_may_be_joined_a
     seen: list[Any] = []
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr("ray.init", lambda **_: seen.append((os.environ.get(private._CLUSTERS), constants.ENABLE_RAY_CLUSTER)))
+    node = {"NodeID": "a", "NodeManagerHostname": "a", "Alive": True, "Resources": {"CPU": 2.0}}
+    monkeypatch.setattr("ray.nodes", lambda: [node])
     monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 2.0})
     monkeypatch.setattr("ray.shutdown", lambda: None)
     before = os.environ.get(private._CLUSTERS), constants.ENABLE_RAY_CLUSTER
