@@ -13,12 +13,13 @@ from typing import Any
 
 from infra import cluster, provenance
 from infra.catalogue import Catalogue
+from infra.errors import StorageError
 from infra.storage import Home, ready, there
 from infra.tracking import MlflowTracker
 from objectives.base import Member, ObjectiveError, Phase, Report, State, lowered
 from search.choosing.answer import Answer
 from search.errors import SpecError
-from search.running.work import Assigned, Prepare, Prepared, Progress, Setting, Train
+from search.running.work import Assigned, Fault, Prepare, Prepared, Progress, Setting, Train
 from search.running.worker import Worker
 from search.spec.keys import Spec
 from search.spec.plain import plain_spec
@@ -81,6 +82,8 @@ def train(
     worker, setting = Worker(), Setting(spec.objective, spec.settings(cache=str(home.cache)), program=spec.program)
     worker.begin(Prepare(setting))
     prepared = worker.step()
+    if isinstance(prepared, Prepared):
+        _refuse(prepared.fault)
     if isinstance(prepared, Prepared) and prepared.error:
         raise ObjectiveError(prepared.error)
     ready(folder / "result.json")
@@ -151,6 +154,7 @@ def _train(worker: Worker, spec: Spec, listener: Listener, tracker: MlflowTracke
     while True:
         result = worker.step()
         assert isinstance(result, Progress)
+        _refuse(result.fault)
         for report in result.reports:
             last = report
             listener.report(0, report.epoch, spec.budget.epochs or report.epoch, spec.asked[0].lower(report.rung_score))
@@ -158,6 +162,12 @@ def _train(worker: Worker, spec: Spec, listener: Listener, tracker: MlflowTracke
                 tracker.log(0, report.epoch, report.metrics)
         if result.done or not result.reports:
             return last
+
+
+def _refuse(fault: Fault | None) -> None:
+    """Raise StorageError where a disk takes no more, ObjectiveError for another fault around the training."""
+    if fault is not None:
+        raise StorageError(fault.words) if fault.disk else ObjectiveError(fault.words)
 
 
 def _target(target: str, home: Home) -> tuple[str, Spec, dict[str, Any], dict[int, float]]:

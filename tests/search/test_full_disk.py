@@ -16,6 +16,7 @@ from infra.storage import Home
 from infra.tracking.spool import SWEEP_RUN, Spool
 from objectives.families import _computed, toy
 from search.exit_codes import UNREACHABLE
+from search.retrain import train
 from search.running import in_process, pack
 from search.running.leftovers import Leftovers
 from search.running.plan import Pause
@@ -191,3 +192,17 @@ def test_a_spool_that_takes_no_more_stops_nothing_and_mlflow_has_every_point_at_
     for number, epoch, _ in kept(home, "s")[1]:
         expected.setdefault(number, []).append(epoch)
     assert points(home.tracking_uri, "s") == expected
+
+
+@pytest.mark.parametrize("point", ["weights", "preparation"])
+def test_a_training_alone_says_it_as_well(point: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "best.yaml"
+    config.write_text("objective: toy\ndataset: {name: none}\nbudget: {epochs: 2}\nfixed: {l2: 0.1, lr: 0.01}\n")
+    owner, name, _ = POINTS[point]
+
+    def failing(*given: Any) -> None:
+        raise full(tmp_path / "file")
+
+    monkeypatch.setattr(owner, name, failing)
+    with pytest.raises(StorageError, match="file must be writable, but no space is left"):
+        train(config, home=Home.open(tmp_path / "home"))

@@ -96,8 +96,12 @@ def test_a_storage_that_fills_up_in_mid_sweep(folder: Path, address: str | None)
         assert {row.state for row in catalogue.members("s")} <= {"complete", "stopped"}
 
 
-@pytest.mark.parametrize("place", ["disk", "home"])
-def test_a_disk_that_turns_read_only_in_mid_sweep(folder: Path, place: str) -> None:
+READ_ONLY = ("disk", "mount -o remount,ro disk", "mount -o remount,rw disk", "it is read-only")
+FULL = ("home", "dd if=/dev/zero of=home/ballast bs=64k", "rm home/ballast", "no space is left")  # open files forbid a remount
+
+
+@pytest.mark.parametrize(("place", "broken", "mended", "words"), [READ_ONLY, FULL])
+def test_a_disk_that_takes_no_more_in_mid_sweep(folder: Path, place: str, broken: str, mended: str, words: str) -> None:
     """Members that sleep keep the sweep in training while its disk changes."""
     spec = folder / "spec.yaml"
     spec.write_text("objective: toy\ndataset: {name: none, seconds_per_epoch: 1.0}\nbudget: {trials: 6, epochs: 4}\nconfirm: {seeds: 2}\n")
@@ -109,15 +113,15 @@ def test_a_disk_that_turns_read_only_in_mid_sweep(folder: Path, place: str) -> N
         try {LAGRANGE} sweep spec.yaml --name s {where} &
         until grep -q '^s: toy' out1; do sleep 0.2; done
         sleep 3
-        mount -o remount,ro {place}
+        {broken}
         wait
-        mount -o remount,rw {place}
+        {mended}
         n=1
         try {LAGRANGE} resume s {where}
         """,
     )
     line = stopped(out)
-    assert before == STORE_GONE and "read-only" in line and str(folder / place) in line
+    assert before == STORE_GONE and words in line and str(folder / place) in line
     assert after == OK, done
 
 
