@@ -6,20 +6,14 @@ one program goes on in halves or member by member. And what one worker leaves be
 
 from __future__ import annotations
 
-import json
-import shutil
 import traceback
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from infra import disk
 from infra.depot import NOWHERE, Depot
-from infra.storage import replaced
 from objectives.base import OUT_OF_MEMORY, SPOILED, ClosingRun, HeirRun, Objective, PackedRun, Report, Run, State, out_of_memory
-from search.running.copies import OwnFolders
+from search.running.checkpoints import Checkpoints
 from search.running.work import Assigned
 
 
@@ -34,17 +28,14 @@ class Pack:
 
     def __init__(self, objective: Objective, assigned: Sequence[Assigned], depot: Depot = NOWHERE) -> None:
         self._objective, self._depot = objective, depot
-        self._own = OwnFolders(depot, assigned)
-        self._paths = {one.member.number: one.checkpoint for one in assigned}
+        self._files = Checkpoints(assigned, depot)
         self._members = members = {one.member.number: one.member for one in assigned}
         self._origins = {one.member.number: one.origin for one in assigned if one.origin is not None}
-        self._heirlooms = {one.member.number: one.heirlooms for one in assigned}
         self._told: dict[int, list[Report]] = {number: [] for number in members}
         # The last epoch that each member has ever reported. A member that goes back to its checkpoint catches up to this epoch.
         self._reached = dict.fromkeys(members, 0)
         self._runs: dict[tuple[int, ...], Run] = {}
         self._remarks: list[str] = []
-        depot.fetch(*self._paths.values(), *(path.with_suffix(".json") for path in self._paths.values()))
         self._begin(list(self._members))
 
     @property
@@ -62,46 +53,10 @@ class Pack:
         return [report for numbers in list(self._runs) if living & set(numbers) for report in self._stepped(numbers)]
 
     def save(self) -> None:
-        """Write the checkpoint and the record of every living member. A record without its checkpoint is ignored.
-
-        Both are written beside the earlier ones first. So where a disk takes no more, every member still has a checkpoint.
-        """
-        living = self.living
-        fresh = {number: newer(self._paths[number]) for number in living}
-        try:
-            self._write(fresh)
-            for number in living:
-                path = self._paths[number]
-                path.unlink(missing_ok=True)
-                _record_of(fresh[number]).replace(_record_of(path))
-                fresh[number].replace(path)
-        finally:
-            for path in fresh.values():
-                with suppress(OSError):
-                    path.unlink(missing_ok=True)
-                    _record_of(path).unlink(missing_ok=True)
-        for number in living:
-            epoch = self._told[number][-1].epoch if self._told[number] else 0
-            if epoch in self._heirlooms[number]:
-                with replaced(self._heirlooms[number][epoch]) as copy:
-                    shutil.copyfile(self._paths[number], copy)
-        self._keep(living)
-
-    def _keep(self, living: Sequence[int]) -> None:
-        """Keep what `save` has written, in an order in which no record stands beside another checkpoint than its own."""
-        paths = [self._paths[number] for number in living]
-        self._own.keep(living)
-        self._depot.withdraw(*paths)
-        self._depot.put(*(path.with_suffix(".json") for path in paths))
-        self._depot.put(*paths)
-        epochs = {number: self._told[number][-1].epoch if self._told[number] else 0 for number in living}
-        left = (self._heirlooms[number].get(epoch) for number, epoch in epochs.items())
-        self._depot.put(*(path for path in left if path is not None))
+        """Write the checkpoint and the record of every living member."""
+        self._files.write({number: self._told[number] for number in self.living}, self._write)
 
     def _write(self, paths: Mapping[int, Path]) -> None:
-        for number, path in paths.items():
-            with replaced(_record_of(path)) as beside:
-                beside.write_text(json.dumps([plain(report) for report in self._told[number]]))
         for numbers, run in self._runs.items():
             mine = {number: paths[number] for number in numbers if number in paths}
             if len(numbers) > 1 and isinstance(run, PackedRun):
@@ -130,7 +85,7 @@ class Pack:
         try:
             found = self._runs[numbers].step()
         except (Exception, SystemExit) as error:
-            if disk.fault(error, self.places()):
+            if disk.fault(error, self._files.places()):
                 raise
             # What one run raises ends its members, and no others: those may have ended in this very epoch.
             found = [failure(number, error) for number in numbers if number in self.living]
@@ -140,28 +95,16 @@ class Pack:
         for report in found:
             self._told[report.number].append(report)
             self._reached[report.number] = max(self._reached[report.number], report.epoch)
-        self._keep_of_ended(found)
+        self._files.ended(found)
         return found
-
-    def places(self) -> list[Path]:
-        """The folder of the members' folders."""
-        return list({path.parent.parent for path in self._paths.values()})
-
-    def _keep_of_ended(self, reports: Sequence[Report]) -> None:
-        """Keep what members that have ended leave: to those who start from them, and in their own folders."""
-        self._own.keep([report.number for report in reports if report.state is not None])
-        for report in reports:
-            left = self._heirlooms[report.number].get(report.epoch)
-            if report.state is State.COMPLETE and left is not None and left.exists():
-                self._depot.put(left)
 
     def _begin(self, numbers: Sequence[int]) -> None:
         """Start these members or continue them. Members with checkpoints of the same epoch go on together."""
         alike: dict[tuple[int, bool], list[int]] = {}
         for number in numbers:
-            record = self._record(number) if len(numbers) > 1 else None
+            record = self._files.record(number) if len(numbers) > 1 else None
             if record is None and len(numbers) > 1 and number in self._origins:
-                record = self._first_checkpoint(number)
+                record = self._files.first(number, self._fresh(number))
             epoch = record[-1].epoch if record else self._origins[number].start if number in self._origins else 0
             alike.setdefault((epoch, record is not None), []).append(number)
         for (_, taken_up), group in alike.items():
@@ -176,7 +119,7 @@ class Pack:
         try:
             run = self._objective.start([self._members[number] for number in numbers])
             if taken_up and isinstance(run, PackedRun):
-                run.restore_each({number: self._paths[number] for number in numbers})
+                run.restore_each({number: self._files.paths[number] for number in numbers})
         except Exception as error:  # a fault of one member alone, such as a torn checkpoint, will be reported for that member
             run, failed, starved = None, f"{type(error).__name__}: {error}", out_of_memory(error)
         # Outside of `except`: the error object holds what was begun, and that memory is needed now.
@@ -187,7 +130,7 @@ class Pack:
                 self._begin(part)
         elif isinstance(run, PackedRun):
             for number in numbers:
-                self._told[number] = list(self._record(number) or []) if taken_up else []
+                self._told[number] = list(self._files.record(number) or []) if taken_up else []
             self._settle(tuple(numbers), run)
         else:
             del run
@@ -198,15 +141,15 @@ class Pack:
         """Continue a member from its checkpoint if there is a readable one. Else it starts again, with the same numbers."""
         self._told[number] = []
         run: Run | None = None
-        if (record := self._record(number)) is not None:
+        if (record := self._files.record(number)) is not None:
             run = self._objective.start([self._members[number]])
             try:
-                run.restore(self._paths[number])
+                run.restore(self._files.paths[number])
                 self._told[number] = record
             except Exception as error:
                 if out_of_memory(error):
                     raise  # the checkpoint is sound, so the fault lies elsewhere
-                self._depot.remove(self._paths[number])
+                self._depot.remove(self._files.paths[number])
                 run = None
         # What another member has become is read only here: later it is gone.
         run = run or self._fresh(number)
@@ -221,33 +164,12 @@ class Pack:
             run.inherit(self._depot.fetch(origin.checkpoint), origin.start)
         return run
 
-    def _first_checkpoint(self, number: int) -> list[Report]:
-        """Write what a member inherits as its own checkpoint, so that it can be one program with others. Its record is empty."""
-        path = self._paths[number]
-        self._fresh(number).save(path)
-        self._depot.put(path)
-        with replaced(record := path.with_suffix(".json")) as beside:
-            beside.write_text("[]")
-        self._depot.put(record)
-        return []
-
     def _settle(self, numbers: tuple[int, ...], run: Run) -> None:
         """These members are trained by this run."""
         if isinstance(run, HeirRun):
             last = self._objective.settings.epochs
-            run.bequeath({number: left[last] for number in numbers if last in (left := self._heirlooms[number])})
+            run.bequeath({number: left for number in numbers if (left := self._files.heirloom(number, last)) is not None})
         self._runs[numbers] = run
-
-    def _record(self, number: int) -> list[Report] | None:
-        """What a member had reported when its checkpoint was written; None without a checkpoint."""
-        path = self._paths[number]
-        record = path.with_suffix(".json")
-        if not (path.exists() and record.exists()):
-            return None
-        try:
-            return [from_plain(fields) for fields in json.loads(record.read_text())]
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
 
     def _apart(self, numbers: tuple[int, ...], reason: str) -> list[Report]:
         """Repeat the epoch in parts, from the last checkpoints: when all members fail at once, it need not be the fault of each.
@@ -280,16 +202,6 @@ def _parts(numbers: Sequence[int], starved: bool) -> list[list[int]]:
     return [list(numbers[:middle]), list(numbers[middle:])] if starved and len(numbers) > 2 else [[number] for number in numbers]
 
 
-def newer(checkpoint: Path) -> Path:
-    """Where a checkpoint is written before it takes the place of the one before."""
-    return checkpoint.with_stem(f"{checkpoint.stem}-new")
-
-
-def _record_of(checkpoint: Path) -> Path:
-    """The record of what a member had reported, beside its checkpoint."""
-    return checkpoint.with_suffix(".json")
-
-
 def _how(parts: Sequence[Sequence[int]]) -> str:
     return "they go on one after another" if all(len(part) == 1 for part in parts) else "they go on in halves"
 
@@ -299,13 +211,3 @@ def failure(number: int, error: BaseException) -> Report:
     text = f"{type(error).__name__}: {error}"
     reason = f"{OUT_OF_MEMORY}: {text}" if out_of_memory(error) else text
     return Report(number, 0, float("nan"), state=State.FAILED, reason=reason[:500], traceback=traceback.format_exc())
-
-
-def plain(report: Report) -> dict[str, Any]:
-    """A report as plain data."""
-    return {**asdict(report), "state": report.state and report.state.value, "metrics": dict(report.metrics)}
-
-
-def from_plain(fields: dict[str, Any]) -> Report:
-    """The inverse of `plain`."""
-    return Report(**{**fields, "state": fields["state"] and State(fields["state"])})

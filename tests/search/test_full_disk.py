@@ -17,7 +17,7 @@ from infra.tracking.spool import SWEEP_RUN, Spool
 from objectives.families import _computed, toy
 from search.exit_codes import UNREACHABLE
 from search.retrain import train
-from search.running import in_process, pack
+from search.running import in_process
 from search.running.leftovers import Leftovers
 from search.running.plan import Pause
 from search.running.where import IN_PROCESS
@@ -40,7 +40,7 @@ POINTS: dict[str, tuple[Any, str, int]] = {
     "weights": (_computed.ComputedRun, "save_weights", 2),
     "picture": (_computed.ComputedRun, "save_picture", 2),
     "checkpoint": (_computed.ComputedRun, "save", 3),
-    "record": (pack, "replaced", 4),
+    "record": (checkpoints, "replaced", 4),
     "epoch": (_computed.ComputedRun, "step", 20),
     "member's own file": (toy.Toy, "at_epoch", 30),
     "preparation": (toy.Toy, "prepare", 1),
