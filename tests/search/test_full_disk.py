@@ -17,7 +17,7 @@ from infra.tracking.spool import SWEEP_RUN, Spool
 from objectives.families import _computed, toy
 from search.exit_codes import UNREACHABLE
 from search.retrain import train
-from search.running import in_process
+from search.running import checkpoints, in_process
 from search.running.leftovers import Leftovers
 from search.running.plan import Pause
 from search.running.where import IN_PROCESS
