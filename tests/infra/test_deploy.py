@@ -25,6 +25,8 @@ import yaml
 
 from tests.infra.deploy import kubernetes_faults
 
+pytestmark = pytest.mark.turns(2)
+
 DEPLOY = Path(__file__).parents[2] / "infra" / "deploy"
 ROOT = DEPLOY.parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -30,6 +30,8 @@ from search.spec.keys import Spec
 from search.spec.reading import expand
 from search.spec.text import presets, read_yaml
 
+pytestmark = pytest.mark.turns(3)
+
 WORDS = [
     *Spec.model_fields,
     "toy",

@@ -77,6 +77,7 @@ def test_names_that_are_made_of_a_spec_are_names() -> None:
             assert len(str(error)) < 500
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "command",
     [
