@@ -154,11 +154,11 @@ def test_a_record_that_did_not_fit_spoils_no_other_one(tmp_path: Path) -> None:
             return getattr(self.file, name)
 
     spool = Spool(tmp_path / "s.jsonl")
-    spool.append({"n": 1})
+    spool.append({"kind": "log", "n": 1})
     spool._file = Short(spool._file)
     with pytest.raises(OSError, match="No space left"):
-        spool.append({"n": 2})
-    spool.append({"n": 3})
+        spool.append({"kind": "log", "n": 2})
+    spool.append({"kind": "log", "n": 3})
     assert [record["n"] for record in spool.read()[0]] == [1, 3]
 
 
