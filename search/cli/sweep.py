@@ -216,6 +216,7 @@ def _run_all(
     from search.ensured import ensure
     from search.kept import refuse_taken
     from search.sweep import run
+    from search.telling.live import sweep_of
 
     begin: Callable[..., Outcome] = ensure if again else run
     outcomes: list[Outcome] = []
@@ -225,7 +226,7 @@ def _run_all(
     with in_time(lambda: "interrupted"), _one_ray(specs, workers, address):
         for spec, name in zip(specs, names, strict=True):
             started = time.monotonic()
-            with shown(plain, home) as display, in_time(lambda: _interrupted(display.sweep, home, address)):
+            with shown(plain, home) as display, in_time(lambda: _interrupted(sweep_of(display), home, address)):
                 outcome = begin(spec, name=name, home=home, workers=workers, address=address, listener=display)
             outcome = replace(outcome, seconds=time.monotonic() - started)  # as a person counts it, the start of the workers too
             outcomes.append(outcome)

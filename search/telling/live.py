@@ -142,11 +142,6 @@ class Display:
             self._live.stop()
             self._live = None
 
-    @property
-    def sweep(self) -> str:
-        """The name of the sweep; empty before it has begun."""
-        return str(self._books.info.get("name", ""))
-
     def started(self, info: Mapping[str, Any]) -> None:
         """A sweep begins or goes on."""
         self.close()
@@ -367,3 +362,8 @@ def sparkline(values: Iterable[float | None], width: int = 60) -> str:
 
 
 # --- the answer ---------------------------------------------------------------------------------------------------------------------------
+
+
+def sweep_of(display: Display) -> str:
+    """The name of the sweep that a display shows; empty before it has begun."""
+    return str(display._books.info.get("name", ""))
