@@ -639,7 +639,7 @@ def test_a_spool_that_cannot_be_written_ends_no_training(home: Home, monkeypatch
 
     monkeypatch.setattr(tracker._spool, "append", full)
     tracker.log(0, 1, {"val": 1.0})
-    assert "No space left" in str(tracker.close(10))
+    assert "no space is left" in str(tracker.close(10))
 
 
 def test_threads_may_log_together(home: Home) -> None:
