@@ -16,7 +16,7 @@ from infra.storage import Home
 from infra.tracking.spool import SWEEP_RUN, Spool
 from objectives.families import _computed, toy
 from search.exit_codes import UNREACHABLE
-from search.running import in_process
+from search.running import checkpoints, in_process
 from search.running.leftovers import Leftovers
 from search.running.plan import Pause
 from search.running.where import IN_PROCESS
