@@ -24,7 +24,7 @@ from search.running.ledger import LOSSES, RETRIED, Ledger, noted
 from search.spec.keys import Limits
 
 TOTAL = "total"  # under the sweep's fact RETRIED: how many workers were lost; beside it how often each chore was, in a row
-AT_LEAST = 20  # retries of a whole sweep where the spec does not say how many, and few members are planned
+AT_LEAST = 100  # retries of a whole sweep where the spec does not say how many, and few members are planned
 _NODE_LEFT = re.compile(r"node (it was running on|has died|is dead|was preempted|left)|its node|preempt|NODE_DIED|NodeDied", re.IGNORECASE)
 _LONG = re.compile(r"Worker exit type|Some common causes|There are some potential root causes|Node Id", re.IGNORECASE)
 _MEMORY = re.compile(r"running low on memory|OutOfMemoryError|oom-kill", re.IGNORECASE)
@@ -70,7 +70,7 @@ class Faults:
 
     def __init__(self, ledger: Ledger, limits: Limits, planned: int) -> None:
         self._ledger, self._limits = ledger, limits
-        self._most = limits.retries_total if limits.retries_total is not None else max(AT_LEAST, planned)
+        self._most = limits.retries_total if limits.retries_total is not None else max(AT_LEAST, 2 * planned)
         self.counts: dict[str, int] = ledger.fact(RETRIED)
         self._killed = machine.killed_for_memory()
 

@@ -83,7 +83,7 @@ class Limits(_Part):
     """When a training is ended to protect its neighbours: no report for so many seconds, more memory than this, or more minutes in all.
 
     A member whose worker is lost is tried again: `retries` times in a row without coming farther. `retries_total` is for the whole sweep;
-    None: as many as members are planned, at least 20.
+    None: twice as many as members are planned, at least 100.
     """
 
     silence_seconds: float = Field(default=600, gt=0)

@@ -367,6 +367,7 @@ SPEC: dict[str, Any] = {
     "confirm": {"configs": 3, "screen": 1, "seeds": 3},
     "pack": 1,
     "check": False,
+    "limits": {"retries_total": 10_000},
 }
 PACKS = {"pack": {"members": 3, "why": ""}}
 ONE = {"search": {"l2": {"low": 1e-3, "high": 10}}, "fixed": {"lr": 1e-2}}
