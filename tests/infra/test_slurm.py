@@ -97,7 +97,13 @@ class Job:
             return subprocess.Popen(command, cwd=self.here, env=self.environment, stdout=log, stderr=log, start_new_session=True)
 
     def left(self) -> list[str]:
-        """What of Ray still runs."""
+        """What of Ray still runs when it has had some seconds to end."""
+        deadline = time.monotonic() + 30
+        while (found := self._running()) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        return found
+
+    def _running(self) -> list[str]:
         with_folder = [one for one in psutil.process_iter(["cmdline", "environ"]) if one.info["environ"]]
         return [str(one.info["cmdline"]) for one in with_folder if one.info["environ"].get("RAY_TMPDIR") == str(self.folder)]
 
