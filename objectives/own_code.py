@@ -35,13 +35,23 @@ LAGRANGE = "lagrange-search"
 OURS = ("objectives", "search", "infra")
 _SAMPLERS = ("optuna", "optunahub", "optuna_integration")  # a class of theirs with Optuna's interface may be named as a sampler
 _SHOWN = 80  # characters of a name that a message shows
-_LOOKING: ContextVar[bool] = ContextVar("looking", default=False)
+_LOOKING: ContextVar[str] = ContextVar("looking", default="")  # or `looked at`, or `untouched`
 
 
 @contextmanager
 def only_looked_at() -> Iterator[None]:
     """Neither import nor call what a spec names, but for the module of an objective, which is imported."""
-    token = _LOOKING.set(True)
+    token = _LOOKING.set("looked at")
+    try:
+        yield
+    finally:
+        _LOOKING.reset(token)
+
+
+@contextmanager
+def untouched() -> Iterator[None]:
+    """Import nothing that a spec names: it comes from a stored row, which somebody else may have written."""
+    token = _LOOKING.set("untouched")
     try:
         yield
     finally:
@@ -50,7 +60,7 @@ def only_looked_at() -> Iterator[None]:
 
 def looking() -> bool:
     """Whether code of a user's own is only looked at now."""
-    return _LOOKING.get()
+    return bool(_LOOKING.get())
 
 
 def forbidden() -> bool:
@@ -79,6 +89,8 @@ def permitted(kind: str, name: str) -> None:
     title = f"{kind} {shortened(name)}"
     if not (kind == "sampler" and of_optuna(name)):
         refuse_if_forbidden(title)
+        if _LOOKING.get() == "untouched":
+            raise ObjectiveError(f"{title} is code of a user's own, and is not imported to look at what is stored.")
     module, colon, wanted = name.partition(":")
     file = module.endswith(".py") and "\0" not in module and len(module) < 4096
     if not (file or _identifiers(module)) or (colon and not wanted.isidentifier()):

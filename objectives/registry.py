@@ -24,9 +24,10 @@ from objectives.own_code import (
     refuse_if_forbidden,
     seen,
     shortened,
+    untouched,
 )
 
-__all__ = ["looking", "of_optuna", "only_looked_at", "shortened"]  # for who has no door to `own_code`
+__all__ = ["looking", "of_optuna", "only_looked_at", "shortened", "untouched"]  # for who has no door to `own_code`
 
 # The folder of each kind of extension.
 PACKAGES = {

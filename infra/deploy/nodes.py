@@ -13,15 +13,13 @@ PAUSE_SECONDS = 1.0
 def main(address: str, count: int, seconds: float) -> int:
     """Wait, and say how many came."""
     deadline = time.monotonic() + seconds
-    host, _, port = address.rpartition(":")
-    while not _answers(host, int(port)):  # Ray itself would wait for minutes, and end the process
+    while not _joined(address):
         if time.monotonic() > deadline:
             print(f"the head node at {address} does not answer after {seconds:g} s", file=sys.stderr)
             return 1
         time.sleep(PAUSE_SECONDS)
     import ray
 
-    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     try:
         alive = 0
         while time.monotonic() < deadline:
@@ -35,12 +33,18 @@ def main(address: str, count: int, seconds: float) -> int:
         ray.shutdown()
 
 
-def _answers(host: str, port: int) -> bool:
+def _joined(address: str) -> bool:
+    """Whether this process is a driver of the Ray now. A head that listens may still refuse for some seconds."""
+    host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection((host, port), timeout=2):
-            return True
-    except OSError:
+        with socket.create_connection((host, int(port)), timeout=2):  # Ray itself would wait for minutes
+            pass
+        import ray
+
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, RuntimeError):  # ConnectionError is an OSError
         return False
+    return True
 
 
 if __name__ == "__main__":

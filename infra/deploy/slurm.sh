@@ -35,7 +35,8 @@ export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$here/.ray-token-$job"
 (umask 077 && python -c 'import secrets; print(secrets.token_hex(32), end="")' > "$RAY_AUTH_TOKEN_PATH")
 
 started=() driver=""
-on_nodes() { srun --overlap --nodes="$1" --ntasks="$1" --ntasks-per-node=1 --nodelist="$2" "${@:3}"; }
+on_one=(--overlap --nodes=1 --ntasks=1 --ntasks-per-node=1)
+on_all=(--overlap --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --nodelist="$SLURM_JOB_NODELIST")
 
 clean_up() {
   trap - EXIT
@@ -43,7 +44,7 @@ clean_up() {
     kill "${started[@]}" 2>/dev/null || true
     wait "${started[@]}" 2>/dev/null || true
   fi
-  on_nodes "$SLURM_JOB_NUM_NODES" "$SLURM_JOB_NODELIST" rm -rf "$RAY_TMPDIR" || true
+  srun "${on_all[@]}" rm -rf "$RAY_TMPDIR" || true
   rm -f "$RAY_AUTH_TOKEN_PATH"
 }
 trap clean_up EXIT
@@ -53,17 +54,17 @@ trap 'stopped=yes; if [[ -n $driver ]]; then kill -TERM "$driver" 2>/dev/null ||
 
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head=${nodes[0]}
-on_nodes "$SLURM_JOB_NUM_NODES" "$SLURM_JOB_NODELIST" mkdir -p -m 700 "$RAY_TMPDIR"
-address=$(on_nodes 1 "$head" hostname -I | awk '{print $1}')
+srun "${on_all[@]}" mkdir -p -m 700 "$RAY_TMPDIR"
+address=$(srun "${on_one[@]}" --nodelist="$head" hostname -I | awk '{print $1}')
 port=$((20000 + job % 20000))
 cpus=${SLURM_CPUS_PER_TASK:-1}
 
-on_nodes 1 "$head" ray start --head --node-ip-address="$address" --port="$port" --num-cpus="$cpus" --include-dashboard=false \
+srun "${on_one[@]}" --nodelist="$head" ray start --head --node-ip-address="$address" --port="$port" --num-cpus="$cpus" --include-dashboard=false \
   --disable-usage-stats --block &
 started+=($!)
 python "${LAGRANGE_DEPLOY:-infra/deploy}/nodes.py" "$address:$port" 1 "${LAGRANGE_WAIT_SECONDS:-300}"
 for node in "${nodes[@]:1}"; do
-  on_nodes 1 "$node" ray start --address="$address:$port" --num-cpus="$cpus" --disable-usage-stats --block &
+  srun "${on_one[@]}" --nodelist="$node" ray start --address="$address:$port" --num-cpus="$cpus" --disable-usage-stats --block &
   started+=($!)
 done
 python "${LAGRANGE_DEPLOY:-infra/deploy}/nodes.py" "$address:$port" "${#nodes[@]}" "${LAGRANGE_WAIT_SECONDS:-300}"

@@ -10,6 +10,7 @@ import typer
 
 import search
 from infra.storage import replaced
+from objectives.registry import untouched
 from search.cli import printing
 from search.cli.shared import CatalogueOption, HomeOption, JsonOption, TrackingOption, home_of
 from search.errors import SpecError
@@ -35,7 +36,8 @@ def report(
 ) -> None:
     """Write all that is known of a sweep as one HTML file that needs nothing else."""
     place = home_of(home, catalogue_url)
-    page, *pictures = search.report(name, output, figures=figures, price_per_hour=price_per_hour, home=place)
+    with untouched():  # the row of the sweep may be another's
+        page, *pictures = search.report(name, output, figures=figures, price_per_hour=price_per_hour, home=place)
     typer.echo(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB); open it in a browser")
     if pictures:
         typer.echo(f"wrote {len(pictures)} figures to {figures}: {', '.join(dict.fromkeys(one.stem for one in pictures))}, as PDF and PNG")

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from infra.catalogue import Catalogue
@@ -95,6 +96,17 @@ class Job:
             command = ["sbatch", str(SCRIPT), "spec.yaml", "night"]
             return subprocess.Popen(command, cwd=self.here, env=self.environment, stdout=log, stderr=log, start_new_session=True)
 
+    def left(self) -> list[str]:
+        """What of Ray still runs when it has had some seconds to end."""
+        deadline = time.monotonic() + 30
+        while (found := self._running()) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        return found
+
+    def _running(self) -> list[str]:
+        with_folder = [one for one in psutil.process_iter(["cmdline", "environ"]) if one.info["environ"]]
+        return [str(one.info["cmdline"]) for one in with_folder if one.info["environ"].get("RAY_TMPDIR") == str(self.folder)]
+
     def called(self, name: str) -> list[list[str]]:
         return [one[name] for one in map(json.loads, self.record.read_text().splitlines()) if name in one]
 
@@ -108,8 +120,13 @@ def job() -> Iterator[Job]:
         path = here / "bin" / name
         path.write_text(text.replace("/usr/bin/env python3", sys.executable))
         path.chmod(0o755)
-    yield Job(here, 700_000_000 + os.getpid())
+    found = Job(here, 700_000_000 + os.getpid())
+    yield found
+    for process in psutil.process_iter(["environ"]):  # of a test that failed
+        if (process.info["environ"] or {}).get("RAY_TMPDIR") == str(found.folder):
+            process.kill()
     shutil.rmtree(here, ignore_errors=True)
+    shutil.rmtree(found.folder, ignore_errors=True)
 
 
 def ended(home: Home) -> int:
@@ -135,6 +152,7 @@ def test_a_job_stops_before_its_limit_goes_back_into_the_queue_and_goes_on(job: 
         assert running.wait(timeout=180) == 130, (job.here / "out.log").read_text()
         assert job.called("scontrol")[-1] == ["requeue", str(job.number)]
         assert not job.folder.exists()
+        assert job.left() == [], "a cluster that stays would answer the next job, with another token"
         assert not list(job.here.glob(".ray-token-*"))
         first = ended(home)
 

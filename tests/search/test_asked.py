@@ -35,7 +35,8 @@ def lagrange(*args: str) -> Result:
 
 
 def test_a_plan_takes_what_a_sweep_takes() -> None:
-    started = {"name", "address", "dry_run", "plain", "register"}  # these say how a sweep is started, and have no price
+    # These say how a sweep is started, and have no price.
+    started = {"name", "address", "dry_run", "plain", "register", "again", "environment_file"}
     ours, theirs = (inspect.signature(command).parameters for command in (plan, sweep))
     assert set(ours) - {"timed"} == set(theirs) - started
     assert all(ours[name].annotation == theirs[name].annotation for name in ours if name != "timed")
