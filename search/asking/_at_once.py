@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import sqlalchemy as sa
-
 TABLES = ("trial_values", "trial_params", "trial_user_attributes", "trial_system_attributes", "trial_intermediate_values")
 
 
@@ -20,7 +18,7 @@ def add(study: Any, storage: Any, trials: Sequence[Any]) -> None:
     """Add these finished trials to a study that has none."""
     try:
         _written(study._study_id, storage, trials)
-    except (ImportError, AttributeError, KeyError, TypeError, sa.exc.SQLAlchemyError):
+    except Exception:  # whatever is not as it was: nothing is written then
         study.add_trials(trials)
 
 
@@ -48,7 +46,7 @@ def _written(study: int, storage: Any, trials: Sequence[Any]) -> None:
     }
     with storage.engine.begin() as connection:
         head = tables["trials"]
-        ids = connection.scalars(sa.insert(head).returning(head.c.trial_id, sort_by_parameter_order=True), heads).all()
+        ids = connection.scalars(head.insert().returning(head.c.trial_id, sort_by_parameter_order=True), heads).all()
         for trial_id, one in zip(ids, trials, strict=True):
             for objective, number in enumerate(one.values or ()):
                 stored, kind = value(number)
@@ -66,7 +64,7 @@ def _written(study: int, storage: Any, trials: Sequence[Any]) -> None:
                 )
         for name, mine in rows.items():
             if mine:
-                connection.execute(sa.insert(tables[name]), mine)
+                connection.execute(tables[name].insert(), mine)
 
 
 def _utc(moment: datetime | None) -> datetime | None:

@@ -20,7 +20,7 @@ from search.choosing.missing import INSTEAD
 from search.choosing.watched import Watched
 from search.choosing.words import listed
 from search.running.leftovers import Leftovers
-from search.running.tally import Tally
+from search.running.tally import Seen, Tally
 from search.running.told import Told, ends, told
 from search.running.work import RANGES
 from search.schedulers import SchedulerProtocol
@@ -90,10 +90,8 @@ class Ledger:
         self.leftovers, self.watched = leftovers, watched or Watched()
         self.rows: dict[int, MemberRow] = {row.number: row for row in catalogue.members(sweep)}
         self.leftovers.resumed(self.rows.values())
-        self._seen: dict[int, int] = {}  # by member the epochs that it has reported, each a bit: sets of thousands of members are large
-        self.curves: dict[int, dict[int, float]] = {}
+        self._seen, self.curves = Seen(), dict[int, dict[int, float]]()
         for report in catalogue.reports(sweep):
-            self._saw(report)
             self._plot(report)
             row = self.rows[report.number]
             # The report with which a member was lost was no report of a member that might go on; nobody was compared with it.
@@ -108,9 +106,7 @@ class Ledger:
         scheduler.hear(ends(self.rows.values(), self.watched, epochs))
         self._waiting = set[int]((catalogue.sweep(sweep).facts or {}).get(WAITING, ()))
         mirror.portrait.know(self.ordered())
-        self.metered = False  # whether the seconds of open members must survive the driver
-        self.tally = Tally()
-        self.tally.opened(self.ordered())
+        self.tally, self.metered = Tally(self.ordered()), False  # metered: whether the seconds of open members must survive the driver
         self._doomed, self._introduced = dict[int, tuple[str, State]](), set[int]()
 
     def ordered(self) -> list[MemberRow]:
@@ -147,7 +143,7 @@ class Ledger:
             if self.rows[number].phase == Phase.SEARCH and self.rows[number].state is None
             for report in mine
             # An earlier driver has already decided after this report. The member is open, so the decision was to go on.
-            if report.state in (None, State.COMPLETE) and not self._has_seen(report)
+            if report.state in (None, State.COMPLETE) and not self._seen.has(report.number, report.epoch)
         ]
         self._scheduler.hear([self._told(report) for report in fresh])
         stopped: set[int] = set()
@@ -187,7 +183,7 @@ class Ledger:
                     self.catalogue.end_member(self.sweep, entry.row.number, **entry.end())
             note_members(self.catalogue, self.sweep, [entry.row for entry in entries if self.metered and entry.row.state is None])
             if waiting != self._waiting:
-                self.remember(WAITING, sorted(waiting))
+                self.catalogue.update_sweep(self.sweep, facts=(self.catalogue.sweep(self.sweep).facts or {}) | {WAITING: sorted(waiting)})
         self._waiting = waiting
         for entry in entries:
             self._tell(entry)
@@ -196,7 +192,7 @@ class Ledger:
     def _entry(self, number: int, reports: Sequence[Report], seconds: float, worker: Mapping[str, Any]) -> _Entry:
         """A member's row after these reports, and those of the reports that are new."""
         row = self.rows[number]
-        news = [report for report in reports if not self._has_seen(report)]
+        news = [report for report in reports if not self._seen.has(number, report.epoch)]
         curve = [report for report in news if math.isfinite(report.rung_score) or report.state is None]
         end = next((report for report in reports if report.state is not None), None)
         last = reports[-1] if reports else None
@@ -216,13 +212,8 @@ class Ledger:
             row = replace(row, state=str(end.state), reason=end.reason, score=end.score, traceback=end.traceback)
         return _Entry(row, curve)
 
-    def _saw(self, report: Report | ReportRow) -> None:
-        self._seen[report.number] = self._seen.get(report.number, 0) | 1 << report.epoch
-
-    def _has_seen(self, report: Report) -> bool:
-        return bool(self._seen.get(report.number, 0) >> report.epoch & 1)
-
     def _plot(self, report: Report | ReportRow) -> None:
+        self._seen.add(report.number, report.epoch)
         if report.rung_score is not None and math.isfinite(report.rung_score):
             self.curves.setdefault(report.number, {})[report.epoch] = report.rung_score
         self.watched.plot(report)
@@ -236,7 +227,6 @@ class Ledger:
         row = entry.row
         self.rows[row.number] = row
         for report in entry.curve:
-            self._saw(report)
             self._plot(report)
             self.mirror.report(row.number, report)
             self._listener.report(row.number, report.epoch, self.epochs, report.rung_score)
@@ -271,11 +261,6 @@ class Ledger:
     def fact(self, name: str) -> dict[str, Any]:
         """What an earlier driver wrote down of the sweep under this name; empty if it wrote nothing."""
         return dict((self.catalogue.sweep(self.sweep).facts or {}).get(name, {}))
-
-    def remember(self, name: str, value: Any) -> None:
-        """Write down a fact of the sweep."""
-        facts = self.catalogue.sweep(self.sweep).facts or {}
-        self.catalogue.update_sweep(self.sweep, facts={**facts, name: value})
 
     def note(self, text: str) -> None:
         """Pass a remark on."""

@@ -14,7 +14,7 @@ from search.asking.space import OFF_ARM, OFF_EVERY, Space
 from search.asking.study import Study
 from search.choosing.answer import Candidate
 from search.choosing.missing import INSTEAD, not_its_own
-from search.running.ledger import MEMORY, Ledger
+from search.running.ledger import MEMORY, Ledger, noted
 from search.running.prior import Prior, Proposal
 from search.running.tally import is_apart
 from search.running.told import PROPOSED
@@ -57,7 +57,7 @@ class NewMembers:
             return self._proposed(number, proposal)
         if self._study.full(arm):
             left = self._study.narrowed(arm, self._ledger.rows)
-            self._ledger.remember(MEMORY, {**self._ledger.fact(MEMORY), arm: left})
+            noted(self._ledger, [], MEMORY, {**self._ledger.fact(MEMORY), arm: left})
         draw = number - self._ledger.tally.apart
         config = (
             self._study.ask(number, arm, index, draw) if point is None else self._study.enqueue(number, self._space.complete(point), arm)

@@ -19,12 +19,13 @@ class Tally:
     no prior proposed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rows: Iterable[MemberRow]) -> None:
         self.searched, self.apart, self.complete, self.last = 0, 0, 0, -1  # apart: without a place of their own among those asked for
         self.phases: Counter[str] = Counter()  # members by phase, without those that took another's place
         self.arms: Counter[str] = Counter()  # the asked ones by arm
         self.of_arm: dict[str, list[int]] = {}  # the numbers of all members of the search phase by arm
         self.alike: dict[tuple[str, str], list[int]] = {}  # the numbers of members by phase and config
+        self.opened(rows)
 
     def opened(self, rows: Iterable[MemberRow]) -> None:
         """Members are there now; some of an earlier driver may have ended."""
@@ -54,3 +55,18 @@ class Tally:
 def is_apart(row: MemberRow) -> bool:
     """Whether a member has no place of its own among those that are asked for: a prior proposed it, or it stands in for a lost one."""
     return PROPOSED in row.facts or INSTEAD in row.facts
+
+
+class Seen:
+    """The epochs that each member has reported, each a bit of one number: sets of thousands of members would take much memory."""
+
+    def __init__(self) -> None:
+        self._bits: dict[int, int] = {}
+
+    def add(self, number: int, epoch: int) -> None:
+        """A member has reported an epoch."""
+        self._bits[number] = self._bits.get(number, 0) | 1 << epoch
+
+    def has(self, number: int, epoch: int) -> bool:
+        """Whether it has."""
+        return bool(self._bits.get(number, 0) >> epoch & 1)

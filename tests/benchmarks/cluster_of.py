@@ -21,6 +21,7 @@ import numpy as np
 
 from objectives.base import Member, Report, State
 from search.running.dispatch import Dispatch
+from search.running.faults import Cause
 from search.running.plan import Job, Pause, Plan
 from search.running.work import Prepared, Progress, ReadTest, Result, Scored, TestRead, Train, Work
 from tests.study.worlds import World, uniform
@@ -173,7 +174,7 @@ class Simulation:
                 if gpu in running and running[gpu][1].rows:  # a chore that loses its worker is another case
                     _, job, _ = running.pop(gpu)
                     self.deaths += len(job.rows)
-                    plan.lost(job, f"node {number} is gone: preempted")
+                    plan.lost(job, f"node {number} is gone", Cause.PREEMPTED)
             later(self.repair_s, "back", number)
 
     def _reported(self, plan: Plan, dispatch: Dispatch, job: Job, worker: Played) -> bool:
