@@ -81,10 +81,13 @@ def connect(
 
     mine = not ray.is_initialized()
     if mine:
-        threading.Thread(target=_import, args=(ahead,), name="lagrange-imports", daemon=True).start()
+        importing = threading.Thread(target=_import, args=(ahead,), name="lagrange-imports", daemon=True)
+        importing.start()
         # Ray starts one worker for each of its CPUs. Where members need more than that, most of these workers would import in vain.
         _preload(workers_ahead if need.gpu == 0 and need.cpu <= 1 else ())
         _start(ray, address, workers, need.cpu, folder)
+        if address is not None:
+            importing.join()  # a Ray that is up is soon reached, and two threads that import SciPy from two ends find it half made
     releasing = threading.Thread(target=ray.shutdown, name="lagrange-shutdown") if mine else None
     try:
         found, grows = nodes(), wait_minutes is not None or (address is not None and autoscaled())

@@ -66,10 +66,11 @@ class Head:
         with Catalogue(self.home.catalogue_url, create=False) as catalogue:
             return catalogue.members(name) if catalogue.has_sweep(name) else []
 
-    def until(self, holds: Callable[[], Any], what: str) -> None:
-        deadline = time.monotonic() + 180
+    def until(self, holds: Callable[[], Any], sweep: str) -> None:
+        """Wait, and show the driver's log where it takes too long."""
+        deadline = time.monotonic() + 240
         while not holds():
-            assert time.monotonic() < deadline, what + self.lagrange("logs", "s", *self.at).stdout
+            assert time.monotonic() < deadline, self.lagrange("logs", sweep, *self.at).stdout
             time.sleep(0.5)
 
 
@@ -118,7 +119,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
 
 def test_a_submitted_sweep_outlives_who_submitted_it_and_is_stopped_and_resumed(head: Head) -> None:
     submitting = head.begin(*head.submit("s"), "-f")
-    head.until(lambda: sum(row.state is not None for row in head.rows("s")) >= 2, "no member ended")
+    head.until(lambda: sum(row.state is not None for row in head.rows("s")) >= 2, "s")
     submitting.kill()
     submitting.wait()
     second = head.lagrange(*head.submit("s"))
@@ -148,12 +149,12 @@ def test_a_submitted_sweep_outlives_who_submitted_it_and_is_stopped_and_resumed(
 
 def test_a_driver_that_was_killed_goes_on_where_the_same_command_is_run_again(head: Head) -> None:
     assert head.lagrange(*head.submit("k")).returncode == 0
-    head.until(lambda: sum(row.state is not None for row in head.rows("k")) >= 2, "no member ended")
+    head.until(lambda: sum(row.state is not None for row in head.rows("k")) >= 2, "k")
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
         if "--name" in words and words[words.index("--name") + 1] == "k" and "sweep" in words and str(head.home.root) in words:
             process.send_signal(signal.SIGKILL)
-    head.until(lambda: " running " not in head.lagrange("jobs", *head.at).stdout, "the job did not end")
+    head.until(lambda: " running " not in head.lagrange("jobs", *head.at).stdout, "k")
     ended = {row.number for row in head.rows("k") if row.state == "complete"}
     again = head.lagrange(*head.submit("k"), "-f")
     assert again.returncode == 0, again.stdout
