@@ -9,7 +9,7 @@ export OMP_NUM_THREADS := 1
 export PYTHONDONTWRITEBYTECODE :=
 PYTEST = $(BIN)/python tests/cpu_seconds.py --name 'make $@' $(BIN)/python -m pytest $(ARGS)
 
-.PHONY: sweep test test-slow test-all test-portable test-cluster test-gpu oracles docs lint format bench bench-population study published notebook clean
+.PHONY: sweep test test-slow test-all test-portable test-cluster test-gpu oracles docs lint format bench bench-population chaos study published notebook clean
 
 # Installs once; again only when what is to be installed changes.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -77,6 +77,10 @@ bench: $(VENV)/.installed
 # Packs against one member at a time: make bench-population ARGS='--rows vae,gan --data DIR --out FILE'. See docs/performance.md.
 bench-population: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.population $(ARGS)
+
+# A sweep on a cluster of real servers, of which every ten seconds a part is killed, frozen or cut off. Linux, and PostgreSQL's programs.
+chaos: $(VENV)/.installed
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 # How good the answer is, by simulated sweeps: make study ARGS='--worlds valley,two --repeats 100'. See docs/certainty.md.
 # Beside it: python -m tests.study.kills, python -m tests.study.noisy_linear, python -m tests.benchmarks.truth verdicts.
