@@ -19,7 +19,6 @@ from search.exit_codes import UNREACHABLE
 from search.retrain import train
 from search.running import checkpoints, in_process
 from search.running.leftovers import Leftovers
-from search.running.plan import Pause
 from search.running.where import IN_PROCESS
 from search.sweep import resume, run
 from search.telling import exports, mirror
@@ -152,7 +151,6 @@ def test_a_plan_that_waits_with_nothing_running_fails_and_says_for_what(tmp_path
             real(self, job, result, stopped)
 
     monkeypatch.setattr(in_process.Plan, "heard", deaf)
-    monkeypatch.setattr(in_process.Plan, "next", lambda self, real=in_process.Plan.next: Pause.WAIT if self.in_flight else real(self))
     outcome = run(SPEC, name="s", home=Home.open(tmp_path), address=IN_PROCESS, tracking=False)
     assert outcome.status == "failed" and "waits for members 0" in outcome.problem, outcome
 
