@@ -27,6 +27,7 @@ OPEN = (
     "objectives.metrics",
     "objectives.models",
     "objectives.pictures",
+    "objectives.programs.journal",
     "objectives.programs.log",
     "objectives.trained",
     "objectives.onnx_files",
