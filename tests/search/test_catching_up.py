@@ -14,6 +14,7 @@ from search.kept import begin
 from search.spec.reading import read
 from search.sweep import resume, run
 
+pytestmark = pytest.mark.turns(2)
 SPEC: dict[str, Any] = {
     "objective": "toy",
     "dataset": {"name": "none"},
