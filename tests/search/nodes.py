@@ -29,6 +29,13 @@ def free_port() -> int:
     raise OSError("no port is free")
 
 
+def ray_ip() -> str:
+    """The address that Ray gives to this machine's nodes."""
+    from ray._private.services import get_node_ip_address
+
+    return str(get_node_ip_address())
+
+
 class Nodes:
     """A head and what was added to it. `environment` is that of a driver."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 
 from infra.catalogue import Catalogue, MemberRow
 from infra.storage import Home
-from tests.search.nodes import Nodes, nodes
+from tests.search.nodes import Nodes, nodes, ray_ip
 
 pytestmark = pytest.mark.cluster
 
@@ -195,3 +196,41 @@ def test_workers_are_where_the_spec_wants_them(up: Nodes, asked: str, zones: dic
     workers = Counter(node for _, node in {(row.facts["pid"], row.facts["node"]) for row in rows(up)})
     assert sorted(workers.values()) == sorted(zones.values()), workers
     assert "2 workers up" in said
+
+
+def test_an_autoscaler_hears_what_a_sweep_waits_for(up: Nodes) -> None:
+    """A head without processors; Ray's own autoscaler starts nodes of 2 CPUs, as in a cloud. `workers: 4` asks for two."""
+    empty = ("initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands", "cluster_synced_files")
+    lists = {
+        name: list[str]() for name in (*empty, "head_start_ray_commands", "worker_start_ray_commands", "rsync_exclude", "rsync_filter")
+    }
+    kinds = {
+        "head": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+        "small": {"resources": {"CPU": 2, "object_store_memory": 80_000_000}, "node_config": {}, "min_workers": 0, "max_workers": 3},
+    }
+    provider = {"type": "fake_multinode", "use_node_id_as_ip": True, "disable_node_updaters": True, "disable_launch_config_check": True}
+    config = up.folder / "autoscaler.json"
+    config.write_text(
+        json.dumps(
+            {
+                **lists,
+                "cluster_name": "fake",
+                "max_workers": 3,
+                "provider": {**provider, "gcs_address": f"{ray_ip()}:{up.port}"},
+                "available_node_types": kinds,
+                "head_node_type": "head",
+                "upscaling_speed": 1.0,
+                "idle_timeout_minutes": 10,
+                "auth": {},
+                "docker": {},
+                "file_mounts": {},
+                "file_mounts_sync_continuously": False,
+            }
+        )
+    )
+    up.add(f"--autoscaling-config={config}", cpus=0, environment={"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"})
+    sweep = up.sweep(spec(1.0, "workers: 4\nresources: {wait_minutes: 5}\n"))
+    said, _ = sweep.communicate(timeout=LIMIT_S)
+    assert sweep.returncode == 0, said
+    assert "waiting for one, at most 5 min" in said
+    assert len(per_node(up)) == 2, said
