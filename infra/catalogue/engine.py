@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
-from infra import disk
+from infra import disk, migrating
 from infra.catalogue import opening
 from infra.catalogue.patience import FILE_PATIENCE_S, Call, Joint, Patience, Waiting, passing
 from infra.catalogue.tables import SWEEPS
@@ -304,7 +304,8 @@ def _upgrade(connection: sa.Connection, shown: str) -> None:
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
     try:
-        command.upgrade(config, "head")
+        with migrating.ALONE:
+            command.upgrade(config, "head")
     except CommandError:
         raise InfraError(
             f"The catalogue {shown} is of revision {_revision(connection)}, this Lagrange knows up to {HEAD}: a newer one wrote it. "

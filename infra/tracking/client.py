@@ -8,11 +8,12 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from infra import migrating
 from infra.storage import ready, sqlite_path
 from infra.tracking.moved import follow
 
@@ -38,9 +39,9 @@ def open_client(uri: str, artifacts: Path) -> Any:
     warnings.filterwarnings("ignore", module=r"mlflow\b")  # not catch_warnings: in a thread it would undo what others set meanwhile
     from mlflow import MlflowClient
 
-    for name in ("dbruntime", "pyspark", "IPython"):  # MLflow looks for them at every call, on all of sys.path: a third of its time
-        if find_spec(name) is None:
-            sys.modules.setdefault(name, None)  # type: ignore[arg-type]
+    # MLflow looks for Databricks' own module at every call, on all of sys.path. Nobody else looks for it.
+    if find_spec("dbruntime") is None:
+        sys.modules.setdefault("dbruntime", None)  # type: ignore[arg-type]
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     file = sqlite_path(uri)
@@ -50,9 +51,10 @@ def open_client(uri: str, artifacts: Path) -> Any:
         utils.MAX_RETRY_COUNT = 0  # else it tries for minutes, and prints each failure
     client = MlflowClient(uri, registry_uri=uri)
     if file is None:
-        client.search_experiments(max_results=1)
+        with migrating.ALONE if is_database(uri) else nullcontext():
+            client.search_experiments(max_results=1)
         return client
-    with alone(ready(file)):
+    with alone(ready(file)), migrating.ALONE:
         with closing(_sqlite(file)) as connection:
             connection.execute("pragma journal_mode=wal")  # readers (the UI) then never wait for us, nor we for them
         client.search_experiments(max_results=1)

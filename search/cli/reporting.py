@@ -95,7 +95,8 @@ def compare(
     catalogue_url: CatalogueOption = None,
 ) -> None:
     """Two sweeps side by side: what differs, what each found, and by how much the promises differ where they can be compared."""
-    found = search.compare(first, second, home=home_of(home, catalogue_url))
+    with untouched():
+        found = search.compare(first, second, home=home_of(home, catalogue_url))
     if as_json:
         printing.as_json(found.plain())
         return

@@ -39,7 +39,17 @@ TOY: dict[str, Any] = {
     "budget": {"trials": 9, "epochs": 9},
     "confirm": {"configs": 2, "seeds": 2},
 }
-PBT: dict[str, Any] = {**TOY, "scheduler": {"name": "pbt", "interval_share": 0.34}, "pack": 1}
+PBT: dict[str, Any] = {
+    "objective": "autoencoder",
+    "dataset": {"name": "digits", "train_size": 64},
+    "search": {"l2": {}},
+    "fixed": {"latent_dim": 4},
+    "budget": {"trials": 6, "epochs": 6},
+    "confirm": {"configs": 2, "seeds": 2},
+    "scheduler": {"name": "pbt", "interval_share": 0.34},
+    "check": False,
+    "pack": 1,
+}
 VAE: dict[str, Any] = {
     "objective": "vae",
     "model": "mlp400",
@@ -161,7 +171,7 @@ def test_a_sweep_knows_where_its_files_are_and_another_place_is_refused(tmp_path
     before = len(home.depot.tree(home.storage))
     assert resume("s", home=plain, trials=3, address=IN_PROCESS, tracking=False).status == "complete"
     assert len(home.depot.tree(home.storage)) > before and not plain.storage.exists()
-    with pytest.raises(InfraError, match=rf"whose files are {home.kept_at}; got memory://other\. Leave --storage out"):
+    with pytest.raises(InfraError, match=rf"whose files are {home.kept_at}; got memory://other\. Leave --storage"):
         resume("s", home=other, trials=3, address=IN_PROCESS, tracking=False)
     run(TOY, name="t", home=plain, address=IN_PROCESS, tracking=False)
     with pytest.raises(InfraError, match="whose files are in a folder; got memory://other"):

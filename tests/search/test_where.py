@@ -43,7 +43,7 @@ def test_garbage_of_the_training_is_collected_before_ray_is_shut_down(tmp_path: 
     monkeypatch.setattr(in_process, "carry_out", carry_out)
     up = Cluster(None, 1, {}, lambda: order.append("shut down"))
     dispatch: Any = SimpleNamespace(up=up)
-    plan: Any = None
+    plan: Any = SimpleNamespace(halted="")
     assert Where(Home.open(tmp_path), address=IN_PROCESS).carry_out(plan, dispatch, lambda: False)
     assert order == ["collected", "shut down"]
 
