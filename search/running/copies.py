@@ -19,6 +19,7 @@ import psutil
 
 from infra.depot import Depot
 from objectives.programs.journal import REPORTS
+from objectives.programs.log import LOG
 from search.running.work import Assigned, Train
 
 
@@ -82,6 +83,12 @@ class OwnFolders:
                     self._depot.put(*group)
             self._depot.remove(*(path for path in before if path not in now))
             self._kept[number] = now
+
+    def keep_logs(self) -> None:
+        """Keep what members have printed: one that the driver has stopped is saved no more. Its other files may be another worker's by now."""
+        for folder in self._folders.values():
+            with suppress(FileNotFoundError):
+                self._depot.put(*(path for path in folder.glob(f"{LOG}*") if path.is_file()))
 
 
 def _states(folder: Path) -> dict[Path, tuple[int, int]]:

@@ -55,7 +55,7 @@ VAE: dict[str, Any] = {
     "model": "mlp400",
     "dataset": {"name": "digits", "train_size": 64},
     "search": {"beta": {}},
-    "budget": {"trials": 3, "epochs": 2},
+    "budget": {"trials": 4, "epochs": 2},
     "confirm": {"configs": 2, "seeds": 2},
     "check": False,
 }
@@ -128,7 +128,7 @@ def test_what_a_function_keeps_by_itself_goes_along(tmp_path: Path, own_temporar
     spec = {"objective": f"{USERS}:train", "budget": {"trials": 4, "epochs": 3}, "confirm": {"configs": 2, "seeds": 2}, "seed": 7}
     whole = run(spec, name="s", home=Home.open(tmp_path / "folder"), address=IN_PROCESS, tracking=False)
     home = behind(tmp_path, "url")
-    outcome, lives = in_parts(spec, home, 23, monkeypatch)
+    outcome, lives = in_parts(spec, home, 13, monkeypatch)
     assert lives > 2 and said(outcome) == said(whole)
     forgotten(home)
     with Catalogue(home.catalogue_url) as catalogue:
