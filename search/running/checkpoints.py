@@ -33,6 +33,10 @@ class Checkpoints:
         """The folder of the members' folders."""
         return list({path.parent.parent for path in self.paths.values()})
 
+    def keep_logs(self) -> None:
+        """Keep what the members have printed."""
+        self._own.keep_logs()
+
     def heirloom(self, number: int, epoch: int) -> Path | None:
         """Where a member leaves what others start from after this epoch; None where nobody does."""
         return self._heirlooms[number].get(epoch)

@@ -85,7 +85,7 @@ class OwnFolders:
             self._kept[number] = now
 
     def keep_logs(self) -> None:
-        """Keep what members have printed: one that the driver has stopped is saved no more. Its other files may be another worker's by now."""
+        """Keep what members have printed: who is stopped is saved no more. Other files may be a new worker's."""
         for folder in self._folders.values():
             with suppress(FileNotFoundError):
                 self._depot.put(*(path for path in folder.glob(f"{LOG}*") if path.is_file()))

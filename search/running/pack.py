@@ -70,7 +70,7 @@ class Pack:
         for run in self._runs.values():
             if isinstance(run, ClosingRun):
                 run.close()
-        self._own.keep_logs()
+        self._files.keep_logs()
 
     def remark(self) -> str:
         """What happened to the pack since the last call, in words; empty if there is nothing to say."""
