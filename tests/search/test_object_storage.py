@@ -79,7 +79,7 @@ def forgotten(home: Home) -> None:
     shutil.rmtree(home.storage, ignore_errors=True)
 
 
-@pytest.mark.parametrize("spec", [TOY, PBT], ids=["asha", "pbt"])
+@pytest.mark.parametrize("spec", [pytest.param(TOY, id="asha"), pytest.param(PBT, id="pbt", marks=pytest.mark.trains)])
 def test_whatever_interrupts_it_the_sweep_is_that_of_a_folder(
     spec: dict[str, Any], tmp_path: Path, own_temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +107,7 @@ def test_whatever_interrupts_it_the_sweep_is_that_of_a_folder(
     assert list(own_temporary.glob("lagrange-files-*")) == [], "no worker leaves its copies"
 
 
+@pytest.mark.trains
 @pytest.mark.turns(3)
 def test_a_model_its_pictures_and_its_report_are_found_from_another_machine(tmp_path: Path, own_temporary: Path) -> None:
     home = behind(tmp_path, "url")
@@ -135,7 +136,7 @@ def test_what_a_function_keeps_by_itself_goes_along(tmp_path: Path, own_temporar
         rows = catalogue.members("s")
     for row in rows:
         names = {path.relative_to(home.own("s", row.number)).parts[0] for path in home.depot.tree(home.own("s", row.number))}
-        assert "log.txt" in names
+        assert "log.txt" in names or row.state == "stopped"  # whose worker may have died with its driver, before it kept the last words
         assert row.phase == "confirm" or names <= {"log.txt", "log.txt.end"}
     log = CliRunner().invoke(app, ["show", "s", "--member", "0", "--log", "--home", str(home.root)])
     assert "did epoch 0" in log.output
