@@ -60,7 +60,7 @@ def test_the_model_comes_back_from_the_registry_with_lagrange_and_without(home: 
 
 @pytest.mark.slow
 def test_what_is_not_there_is_said_in_one_sentence(home: Home, tmp_path: Path) -> None:
-    with pytest.raises(InfraError, match=r"could not be asked for models:/nothing@champion"):
+    with pytest.raises(InfraError, match=r"'models:/nothing@champion' is none. MLflow holds"):
         load("models:/nothing@champion", home=home)
     with pytest.raises(InfraError, match="holds none of 'ae'"):
         register("ae", home=replace(home, tracking_uri=Home.open(tmp_path).tracking_uri))
