@@ -167,7 +167,7 @@ def test_a_job_stops_before_its_limit_goes_back_into_the_queue_and_goes_on(job: 
         assert catalogue.sweep("night").status == "complete"
     assert {row.state for row in rows} == {"complete"}
     assert len(rows) > first >= 3
-    assert len({row.facts["node"] for row in rows}) == 2, "both nodes trained"
+    assert len({row.facts["node"] for row in rows}) >= 2, "both nodes trained; each start of the cluster has nodes of its own"
     assert sum(call[:1] == ["requeue"] for call in job.called("scontrol")) == 1
     assert not job.folder.exists()
     assert (known.read_text() if known.exists() else None) == before, "a local sweep would take this job's cluster for its own"
