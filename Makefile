@@ -47,8 +47,10 @@ test-all: $(VENV)/.installed
 test-portable: $(VENV)/.installed
 	$(BIN)/python -m tests.portable $(ARGS)
 
+# The longest ones too, sixteen sweeps at once: make test-cluster CLUSTER=cluster
+CLUSTER ?= cluster and not whole
 test-cluster: $(VENV)/.clustered
-	$(PYTEST) -m cluster
+	$(PYTEST) -m '$(CLUSTER)'
 
 test-gpu: $(VENV)/.installed
 	$(PYTEST) -m gpu

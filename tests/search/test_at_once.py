@@ -11,7 +11,7 @@ from tests.postgres import Postgres
 from tests.search.at_once import Found, at_once
 from tests.search.test_servers import Server
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.whole]
 
 
 def assert_whole(found: Found, count: int) -> None:
