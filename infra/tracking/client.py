@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from infra import migrating
-from infra.storage import ready, sqlite_path
+from infra.storage import ready, sqlite_path, sqlite_url
 from infra.tracking.moved import follow
 
 
@@ -49,17 +49,33 @@ def open_client(uri: str, artifacts: Path) -> Any:
         from mlflow.store.db import utils
 
         utils.MAX_RETRY_COUNT = 0  # else it tries for minutes, and prints each failure
-    client = MlflowClient(uri, registry_uri=uri)
     if file is None:
+        client = MlflowClient(uri, registry_uri=uri)
         with migrating.ALONE if is_database(uri) else nullcontext():
             client.search_experiments(max_results=1)
         return client
     with alone(ready(file)), migrating.ALONE:
+        if not file.exists():
+            _make(file)
+        client = MlflowClient(uri, registry_uri=uri)
         with closing(_sqlite(file)) as connection:
             connection.execute("pragma journal_mode=wal")  # readers (the UI) then never wait for us, nor we for them
         client.search_experiments(max_results=1)
         follow(file, artifacts)
     return client
+
+
+def _make(file: Path) -> None:
+    """Make MLflow's tables in a file beside its place: a process that ends meanwhile leaves no store that is half made for ever."""
+    from mlflow import MlflowClient
+
+    fresh = file.with_name(f".{file.name}.new")
+    for left in (fresh, fresh.with_name(f"{fresh.name}-journal")):
+        left.unlink(missing_ok=True)
+    client = MlflowClient(sqlite_url(fresh))
+    client.search_experiments(max_results=1)
+    client._tracking_client.store.engine.dispose()  # else Windows would not move a file that is open
+    fresh.replace(file)
 
 
 def _sqlite(file: Path) -> Any:

@@ -28,6 +28,7 @@ from infra.errors import InfraError
 from infra.storage import Home
 from infra.tracking import MAX_METRICS, MlflowTracker, NullTracker, Place, Unsent, find, quiet_environment, ui_command, ui_environment
 from infra.tracking.client import alone as _alone
+from infra.tracking.client import open_client
 from infra.tracking.first_page import FirstPage
 from infra.tracking.mlflow import batches
 from infra.tracking.notes import NOTE
@@ -821,3 +822,11 @@ def test_the_ui_listens_to_this_machine_only(tmp_path: Path) -> None:
     assert SECRET not in " ".join(ui_command(with_password)) and SECRET in ui_environment(with_password)["MLFLOW_BACKEND_STORE_URI"]
     with pytest.raises(InfraError, match=r"Open https://\*\*\*@mlflow"):
         ui_command(Home.open(tmp_path, tracking_uri=f"https://ann:{SECRET}@mlflow"))
+
+
+def test_a_store_that_a_killed_process_had_begun_to_make_is_made_anew(tmp_path: Path) -> None:
+    """MLflow's migrations are no transaction: half of them in the place of the store would be an error for ever."""
+    (tmp_path / ".mlflow.db.new").write_bytes(b"half a database")
+    client = open_client(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "artifacts")
+    assert client.search_experiments(max_results=1)
+    assert not list(tmp_path.glob(".mlflow.db.new*"))

