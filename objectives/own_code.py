@@ -19,7 +19,7 @@ import re
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
@@ -38,20 +38,19 @@ _SHOWN = 80  # characters of a name that a message shows
 _LOOKING: ContextVar[str] = ContextVar("looking", default="")  # or `looked at`, or `untouched`
 
 
-@contextmanager
-def only_looked_at() -> Iterator[None]:
+def only_looked_at() -> AbstractContextManager[None]:
     """Neither import nor call what a spec names, but for the module of an objective, which is imported."""
-    token = _LOOKING.set("looked at")
-    try:
-        yield
-    finally:
-        _LOOKING.reset(token)
+    return _meanwhile("looked at")
+
+
+def untouched() -> AbstractContextManager[None]:
+    """Import nothing that a spec names: it comes from a stored row, which somebody else may have written."""
+    return _meanwhile("untouched")
 
 
 @contextmanager
-def untouched() -> Iterator[None]:
-    """Import nothing that a spec names: it comes from a stored row, which somebody else may have written."""
-    token = _LOOKING.set("untouched")
+def _meanwhile(how: str) -> Iterator[None]:
+    token = _LOOKING.set(how)
     try:
         yield
     finally:

@@ -17,7 +17,6 @@ from search.choosing.words import number
 from search.cli import printing
 from search.cli.ending import in_time
 from search.cli.shared import (
-    FAILED,
     CatalogueOption,
     HomeOption,
     PlainOption,
@@ -28,6 +27,7 @@ from search.cli.shared import (
     shown,
     without_passwords,
 )
+from search.exit_codes import FAILED
 
 if TYPE_CHECKING:
     from search.retrain import Retrained

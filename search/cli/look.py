@@ -19,7 +19,6 @@ from objectives.programs.log import LOG, read
 from search.choosing.words import number, schedule_words
 from search.cli import printing
 from search.cli.shared import (
-    OK,
     CatalogueOption,
     HomeOption,
     JsonOption,
@@ -34,6 +33,7 @@ from search.cli.shared import (
     without_passwords,
 )
 from search.errors import SpecError
+from search.exit_codes import OK
 from search.spec.several import better_of, own_sign
 
 LISTED = 120  # members that `show` lists of a sweep without being asked for all

@@ -13,10 +13,6 @@ import typer
 from infra import environment
 from infra.storage import Home, strip_password
 from search.cli import printing
-from search.exit_codes import FAILED as FAILED
-from search.exit_codes import INTERRUPTED as INTERRUPTED
-from search.exit_codes import MISTAKE as MISTAKE
-from search.exit_codes import OK as OK
 
 HomeOption = Annotated[str | None, typer.Option("--home", help="Where sweeps, runs and files are kept (default: ./mlflow_runs).")]
 CatalogueOption = Annotated[str | None, typer.Option("--catalogue-url", help="Database of sweeps and members, such as postgresql://…")]

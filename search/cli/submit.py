@@ -53,7 +53,9 @@ def submit(
     name: Annotated[str | None, typer.Option(help="The sweep's name (default: objective, data set and the time).")] = None,
     address: ServerOption = None,
     workers: WorkersOption = None,
-    storage: Annotated[str | None, typer.Option("--storage", help="Checkpoints and weights: a path that all nodes share.")] = None,
+    storage: Annotated[
+        str | None, typer.Option("--storage", help="Checkpoints and weights: a path that all nodes share, or a URL.")
+    ] = None,
     home: Annotated[str | None, typer.Option("--home", help="A path on the head node (default: LAGRANGE_HOME there).")] = None,
     environment_file: Annotated[
         str | None,

@@ -15,7 +15,8 @@ from infra.errors import InfraError
 from infra.shipping import Parcel, in_job, parcel, staged
 from infra.storage import Home
 from search.cli import printing
-from search.cli.shared import FAILED, INTERRUPTED, OK, JsonOption
+from search.cli.shared import JsonOption
+from search.exit_codes import FAILED, INTERRUPTED, OK
 
 if TYPE_CHECKING:
     from infra.jobs import Job, Jobs
