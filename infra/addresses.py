@@ -157,18 +157,23 @@ def require_token() -> None:
         raise InfraError(f"The file {path} must hold the cluster's token; it is empty. Copy the token of the head node into it.")
 
 
-def connect(host: str, port: int) -> None:
-    """Raise InfraError where nobody accepts a connection within 4 s."""
+RAY = "A Ray", "Start it with `ray start --head`, correct the address (Ray's own port is 6379), or leave out --address for a local Ray."
+DASHBOARD = (
+    "The dashboard of a Ray",
+    "Start one with `ray start --head` (`ray[default]` is needed there), or correct the address (the usual port is 8265).",
+)
+
+
+def connect(host: str, port: int, wanted: tuple[str, str] = RAY) -> None:
+    """Raise InfraError where nobody accepts a connection within 4 s. `wanted` says what should be there, and what to do where it is not."""
+    what, remedy = wanted
     try:
         socket.create_connection((host, port), timeout=CONNECT_S).close()
     except socket.gaierror:
-        raise InfraError(f"A Ray must be up at {host}:{port}; no machine has the name {host!r}. Correct the address.") from None
+        raise InfraError(f"{what} must be up at {host}:{port}; no machine has the name {host!r}. Correct the address.") from None
     except (OSError, UnicodeError) as error:
         reason = "nothing listens there" if isinstance(error, ConnectionRefusedError) else f"it cannot be reached ({error})"
-        raise InfraError(
-            f"A Ray must be up at {host}:{port}; {reason}. Start it with `ray start --head`, correct the address (Ray's own port is 6379, "
-            "the dashboard's 8265), or leave out --address for a local Ray."
-        ) from None
+        raise InfraError(f"{what} must be up at {host}:{port}; {reason}. {remedy}") from None
 
 
 def _same_versions(address: str, theirs: dict[str, Any]) -> None:

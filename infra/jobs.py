@@ -211,7 +211,7 @@ def _client(address: str) -> Any:
     """
     parts = urlsplit(address)
     addresses.require_token()
-    addresses.connect(parts.hostname or "", parts.port or 8265)
+    addresses.connect(parts.hostname or "", parts.port or 8265, addresses.DASHBOARD)
     from ray.dashboard.modules.job import sdk
 
     for chatty in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
