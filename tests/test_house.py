@@ -148,6 +148,12 @@ def test_functions_are_short() -> None:
     assert (lengths[len(lengths) // 2] <= 5, lengths[len(lengths) * 9 // 10] <= 16) == (True, True)
 
 
+def test_only_the_age_of_a_lock_is_read_off_the_clock_of_a_machine() -> None:
+    """Clocks are set, and differ between machines. What lasts is measured: `time.monotonic`, `infra.machine.uptime_s`."""
+    found = [path.name for folder in PACKAGES for path in (ROOT / folder).rglob("*.py") if re.search(r"\btime\.time\b", path.read_text())]
+    assert found == ["engine.py"]
+
+
 def run(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
 

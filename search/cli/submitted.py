@@ -67,7 +67,8 @@ def jobs(address: ServerOption = None, json_: JsonOption = False) -> None:
 def _row(job: Job) -> dict[str, Any]:
     from search.telling.live import duration
 
-    seconds = ((job.ended or datetime.now(UTC)) - job.started).total_seconds() if job.started else None
+    # Started by the cluster's clock, and now by this machine's: the two may differ.
+    seconds = max(0.0, ((job.ended or datetime.now(UTC)) - job.started).total_seconds()) if job.started else None
     last = [line for line in job.message.splitlines() if line.strip()][-1:]
     return {
         "sweep": job.sweep,
