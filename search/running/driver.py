@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from infra.catalogue import Catalogue
-from infra.cluster import Cluster
+from infra.ray.cluster import Cluster
 from infra.storage import Home
 from infra.tracking import NullTracker, Tracker
 from objectives.base import Phase
