@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from infra.catalogue import Catalogue, utc_now
-from infra.cluster import Cluster
 from infra.errors import InfraError
 from infra.machine import uptime_s
+from infra.ray.cluster import Cluster
 from infra.storage import Home, strip_passwords, sweep_name
 from infra.tracking import Place, Tracker
 from search import kept

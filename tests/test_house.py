@@ -34,7 +34,7 @@ OPEN = (
 )
 # Foreign libraries that are heavy or replaceable, and the only files that may import them.
 HOMES = {
-    "ray": ("search/running/tune_", "infra/cluster.py", "infra/addresses.py", "infra/jobs.py", "infra/deploy/"),
+    "ray": ("search/running/tune_", "infra/ray/", "infra/deploy/"),
     "optuna": ("search/asking/",),
     "mlflow": ("infra/tracking/",),
     "sqlalchemy": ("infra/catalogue/", "infra/migrations/"),

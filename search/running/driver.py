@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from infra.catalogue import Catalogue
-from infra.cluster import Cluster
 from infra.machine import uptime_s
+from infra.ray.cluster import Cluster
 from infra.storage import Home
 from infra.tracking import NullTracker, Tracker
 from objectives.base import Phase

@@ -13,10 +13,9 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra import disk
 from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.errors import InfraError, StorageError
-from infra.storage import replaced
+from infra.storage import disk, replaced
 from infra.tracking.spool import Spool
 from objectives import _files
 from objectives.programs.keeping import save_numbers

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from infra import jobs
 from infra.errors import InfraError
-from infra.jobs import SWEEP, Jobs, dashboard, entrypoint, made_up
+from infra.ray import jobs
+from infra.ray.jobs import SWEEP, Jobs, dashboard, entrypoint, made_up
 
 
 class Cluster:

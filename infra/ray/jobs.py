@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from infra import addresses
 from infra.errors import InfraError
+from infra.ray import addresses
 from infra.storage import strip_password, sweep_name
 
 SWEEP: Final = "lagrange.sweep"  # the keys of a job's metadata
