@@ -339,6 +339,7 @@ def main() -> None:
     asked = spec(given.trials, given.seconds_per_epoch)
     quiet = Home.open(folder / "quiet")
     run({**asked, "dataset": {**asked["dataset"], "seconds_per_epoch": 0.0}}, name=NAME, home=quiet, address="in-process", tracking=False)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # else the parts would live on
     cluster = Cluster(folder, jobs=given.submit)
     try:
         cluster.start()

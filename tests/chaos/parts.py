@@ -214,6 +214,7 @@ class Cluster:
         ]
         where = first if which == "head" else [f"--address=127.0.0.1:{self.ray_port}"]
         command = [ray, "start", *where, f"--num-cpus={CPU_OF_A_NODE}", "--block", OBJECT_STORE, "--disable-usage-stats"]
+        command += [f"--dashboard-agent-listen-port={free_port()}"]  # all Rays of a machine would want one
         log = self.folder / f"{which}.log"
 
         def ready() -> bool:
