@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,8 @@ class UnwrittenError(OSError):
 def replaced(path: Path) -> Iterator[Path]:
     """A temporary file beside `path`, for writing. If the block ends well, the file becomes `path`; if not, it is removed.
 
+    Whoever wrote it, others may read it as they may read any new file there: as the umask says.
+
     Raises:
         OSError: the disk did not take it. Libraries say so in their own words (torch: `unexpected pos 64 vs 0`); here it has its errno and
             its path, always.
@@ -29,6 +32,7 @@ def replaced(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        _follow_umask(temporary)
         temporary.replace(path)
     except Exception as error:
         if (number := _refused(error, path.parent)) == 0:
@@ -39,6 +43,18 @@ def replaced(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # it was never made: the disk takes nothing
             temporary.unlink(missing_ok=True)
+
+
+def _follow_umask(file: Path) -> None:
+    """Give a file that its owner alone may read the mode of a new one. safetensors writes by way of such a file of its own."""
+    if stat.S_IMODE(file.stat().st_mode) & 0o077:
+        return
+    fresh = file.with_name(f"{file.name}.mode")
+    try:
+        fresh.touch()  # the umask itself can be read only by changing it, which other threads would notice
+        file.chmod(stat.S_IMODE(fresh.stat().st_mode))
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def _refused(error: Exception, folder: Path) -> int:

@@ -14,7 +14,7 @@ from infra import provenance, tracking
 from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.catalogue.open_members import reopen_members
 from infra.errors import InfraError
-from infra.shipping import in_job
+from infra.ray.shipping import in_job
 from infra.storage import STORAGE, Home, sqlite_path, strip_passwords, sweep_name
 from objectives.base import State
 from search import estimate

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from infra import cluster, provenance
+from infra import provenance
 from infra.catalogue import Catalogue
 from infra.errors import StorageError
+from infra.ray import cluster
 from infra.storage import Home, ready, there
 from infra.tracking import MlflowTracker
 from objectives.base import Member, ObjectiveError, Phase, Report, State, lowered

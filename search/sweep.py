@@ -6,15 +6,15 @@ out (`running/plan.py` says what is next, `worker.py` does it). Then the answer 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from infra.catalogue import Catalogue, utc_now
-from infra.cluster import Cluster
 from infra.errors import InfraError
+from infra.machine import uptime_s
+from infra.ray.cluster import Cluster
 from infra.storage import Home, strip_passwords, sweep_name
 from infra.tracking import Place, Tracker
 from search import kept
@@ -113,7 +113,7 @@ def resume(
 
 def _drive(name: str, spec: Spec, where: Where, catalogue: Catalogue, up: Cluster) -> Outcome:
     """What one driver does: it opens the books, carries out the plan, stores the answer and tells it."""
-    started, one = time.time(), Driver(catalogue, name, where.home, where.listener.note)
+    started, one = uptime_s(), Driver(catalogue, name, where.home, where.listener.note)
     try:
         with one.alone():
             one.tracker = mirror.mirrored(name, spec, where.home, catalogue) if where.tracking else one.tracker
@@ -122,14 +122,14 @@ def _drive(name: str, spec: Spec, where: Where, catalogue: Catalogue, up: Cluste
             plan.answered = lambda: optuna.begin(books(plan))
             where.listener.started(introduction(name, spec, up.workers, dispatch.ledger.ordered()))
             status, problem = ended(plan, where.carry_out(plan, dispatch, one.interrupted))
-            kept.remember(catalogue, name, problem, plan.cut, time.time() - started)
+            kept.remember(catalogue, name, problem, plan.cut, uptime_s() - started)
             notes = _finish(dispatch, catalogue, one.tracker, plan, optuna, "failed" if status == "refused" else status)
             notes += filter(None, [halting.closed(one.tracker, one.interrupted)])  # nothing where MLflow has all
     except CutOff as cut:
-        return Outcome(name, cut.status, None, cut.problem, time.time() - started, place=one.tracker.place())
+        return Outcome(name, cut.status, None, cut.problem, uptime_s() - started, place=one.tracker.place())
     if plan.answer is not None:
         where.listener.finished(plan.answer)
-    return Outcome(name, halting.told(status, problem), plan.answer, problem, time.time() - started, tuple(notes), one.tracker.place())
+    return Outcome(name, halting.told(status, problem), plan.answer, problem, uptime_s() - started, tuple(notes), one.tracker.place())
 
 
 def _finish(dispatch: Dispatch, catalogue: Catalogue, tracker: Tracker, plan: Plan, optuna: Projection, status: str) -> list[str]:

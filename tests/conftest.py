@@ -29,7 +29,7 @@ hypothesis.settings.load_profile("anywhere")
 @pytest.fixture(scope="session")
 def ray_up() -> Iterator[None]:
     """One local Ray with two workers for all sweeps of a test run."""
-    from infra import cluster
+    from infra.ray import cluster
 
     with cluster.connect(workers=2):
         yield

@@ -16,12 +16,12 @@ from typing import Any, Final, Protocol, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
-from infra import disk, migrating
+from infra import migrating
 from infra.catalogue import opening
 from infra.catalogue.patience import FILE_PATIENCE_S, Call, Joint, Patience, Waiting, passing
 from infra.catalogue.tables import SWEEPS
 from infra.errors import InfraError, LockLost, StorageError, StoreGone
-from infra.storage import sqlite_path, strip_password
+from infra.storage import disk, sqlite_path, strip_password
 
 T = TypeVar("T")
 

@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from infra import disk
-from infra.storage import strip_password, strip_passwords, sweep_name
+from infra.storage import disk, strip_password, strip_passwords, sweep_name
 from infra.tracking.client import quiet_environment
 from infra.tracking.mlflow import (
     MAX_METRICS,

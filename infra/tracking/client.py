@@ -44,6 +44,7 @@ def open_client(uri: str, artifacts: Path) -> Any:
         sys.modules.setdefault("dbruntime", None)  # type: ignore[arg-type]
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints and raises: we say it once
     file = sqlite_path(uri)
     if file is None and is_database(uri):
         from mlflow.store.db import utils

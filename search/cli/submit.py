@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from infra.shipping import Parcel, parcel
+from infra.ray.shipping import Parcel, parcel
 from infra.storage import strip_passwords, sweep_name
 from search.cli.asked import (
     DataRootOption,
@@ -140,7 +140,7 @@ def _shipped_spec(found: Parcel, start: str | Path | dict[str, Any], target: str
 
 
 def _made_up(specs: Sequence[Spec]) -> str:
-    from infra.jobs import made_up
+    from infra.ray.jobs import made_up
     from search.kept import short_name
 
     first = specs[0]

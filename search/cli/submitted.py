@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from infra.errors import InfraError
-from infra.shipping import Parcel, in_job, parcel, staged
+from infra.ray.shipping import Parcel, in_job, parcel, staged
 from infra.storage import Home
 from search.cli import printing
 from search.cli.shared import JsonOption
 from search.exit_codes import FAILED, INTERRUPTED, OK
 
 if TYPE_CHECKING:
-    from infra.jobs import Job, Jobs
+    from infra.ray.jobs import Job, Jobs
 
 ServerOption = Annotated[
     str | None,
@@ -44,7 +44,7 @@ def refuse_lost_home(home: Home) -> None:
 
 def cluster_jobs(address: str | None) -> Jobs:
     """The jobs of the cluster that the option names."""
-    from infra.jobs import Jobs
+    from infra.ray.jobs import Jobs
 
     if not address:
         raise InfraError(
@@ -67,7 +67,8 @@ def jobs(address: ServerOption = None, json_: JsonOption = False) -> None:
 def _row(job: Job) -> dict[str, Any]:
     from search.telling.live import duration
 
-    seconds = ((job.ended or datetime.now(UTC)) - job.started).total_seconds() if job.started else None
+    # Started by the cluster's clock, and now by this machine's: the two may differ.
+    seconds = max(0.0, ((job.ended or datetime.now(UTC)) - job.started).total_seconds()) if job.started else None
     last = [line for line in job.message.splitlines() if line.strip()][-1:]
     return {
         "sweep": job.sweep,
@@ -134,7 +135,7 @@ def resume_submitted(
 
     `beside` are further words of the command that goes on: what is tried again, and other totals of the budget.
     """
-    from infra.jobs import FILES, OPTIONS, SEVERAL
+    from infra.ray.jobs import FILES, OPTIONS, SEVERAL
 
     cluster = cluster_jobs(address)
     before = cluster.newest(name)
@@ -175,7 +176,7 @@ def submitted(
 
     `files` are those that a later job needs again, and `options` those of its command. `several`: what goes on with all sweeps of a matrix.
     """
-    from infra.jobs import FILES, OPTIONS, SEVERAL
+    from infra.ray.jobs import FILES, OPTIONS, SEVERAL
 
     for path, reason in found.left.items():
         typer.secho(f"note: {path} does not go to the cluster: {reason}", fg=typer.colors.YELLOW, err=True)

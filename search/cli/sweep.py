@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from infra import cluster
-from infra.nodes import Need
-from infra.shipping import in_job
+from infra.ray import cluster
+from infra.ray.nodes import Need
+from infra.ray.shipping import in_job
 from infra.storage import Home, strip_passwords, sweep_name, there
 from objectives.checks.device import device_of
 from objectives.registry import only_looked_at

@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from infra.depot import Depot
 from infra.storage import replaced
+from infra.storage.depot import Depot
 from objectives.base import Report, Run, State
 from search.running.copies import OwnFolders
 from search.running.work import Assigned

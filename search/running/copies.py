@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from infra.depot import Depot
+from infra.storage.depot import Depot
 from objectives.programs.journal import REPORTS
 from objectives.programs.log import LOG
 from search.running.work import Assigned, Train

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from infra.catalogue import Catalogue
-from infra.cluster import Cluster
+from infra.machine import uptime_s
+from infra.ray.cluster import Cluster
 from infra.storage import Home
 from infra.tracking import NullTracker, Tracker
 from objectives.base import Phase
@@ -38,7 +38,7 @@ def opened(
     *,
     tracker: Tracker | None = None,
     listener: Listener | None = None,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] = uptime_s,
 ) -> tuple[Plan, Dispatch]:
     """The plan of a resolved spec, and its dispatch. The wall time of the budget starts now."""
     objective, epochs = spec.trained, spec.settings().epochs

@@ -7,8 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from infra import disk
-from infra.storage import Home
+from infra.storage import Home, disk
 from infra.tracking import Tracker
 from search.exit_codes import UNREACHABLE
 

@@ -10,8 +10,8 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from infra import disk
-from infra.depot import NOWHERE, Depot
+from infra.storage import disk
+from infra.storage.depot import NOWHERE, Depot
 from objectives.base import OUT_OF_MEMORY, SPOILED, ClosingRun, HeirRun, Objective, PackedRun, Report, Run, State, out_of_memory
 from search.running.checkpoints import Checkpoints
 from search.running.work import Assigned

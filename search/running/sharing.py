@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from infra.nodes import Need, Node
+from infra.ray.nodes import Need, Node
 
 PREFIX = "lagrange"
 _WAITS = ("PENDING", "PREPARED", "RESCHEDULING")

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from infra import disk
-from infra.depot import NOWHERE, Depot
+from infra.storage import disk
+from infra.storage.depot import NOWHERE, Depot
 from objectives.base import Report, Run, State
 from objectives.pictures import Sheet, Showing, captioned, drawn, save, write
 from search.running.work import Assigned

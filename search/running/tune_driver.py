@@ -26,7 +26,7 @@ from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from infra.alike import modules_of
+from infra.ray.alike import modules_of
 from search.running.crew import Crew
 from search.running.dispatch import Dispatch
 from search.running.ledger import told_of_workers

@@ -12,11 +12,11 @@ import ray
 from ray.util.placement_group import placement_group_table
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from infra import alike, cluster, shared
-from infra.cluster import Cluster
-from infra.depot import Depot
 from infra.errors import InfraError
-from infra.nodes import OWN_LABEL, Need, Node, capacity, names
+from infra.ray import alike, cluster, shared
+from infra.ray.cluster import Cluster
+from infra.ray.nodes import OWN_LABEL, Need, Node, capacity, names
+from infra.storage.depot import Depot
 from search.running.crew import Crew
 from search.running.sharing import Shares, chosen, label, shares
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import threadpoolctl
 
-from infra import addresses, cluster, shipping, tracking
-from infra.alike import modules_of
-from infra.cluster import Cluster
+from infra import tracking
 from infra.errors import InfraError
+from infra.ray import addresses, cluster, shipping
+from infra.ray.alike import modules_of
+from infra.ray.cluster import Cluster
 from infra.storage import Home
 from search.running import halting
 from search.running.dispatch import Dispatch
@@ -28,7 +29,7 @@ IN_PROCESS = "in-process"
 # Modules that the driver needs later, in the order in which it needs them. While Ray starts there is time to import them.
 SOON = ("alembic.command", "ray.tune", "optuna", "search.running.tune_driver", "scipy.optimize", "scipy.stats.qmc")
 AT_THE_END = ("optuna.storages", "optuna.importance", "matplotlib.figure", "matplotlib.backends.backend_agg")
-WORKERS_SOON = ("infra.one_thread", "search.running.tune_worker")
+WORKERS_SOON = ("infra.ray.one_thread", "search.running.tune_worker")
 
 
 def is_remote(address: str | None) -> bool:

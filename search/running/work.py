@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from infra.depot import NOWHERE, Depot
+from infra.storage.depot import NOWHERE, Depot
 from objectives.base import Config, Member, Report, Settings
 
 RANGES = "ranges"  # the fact that holds what a pilot found

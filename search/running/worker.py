@@ -21,7 +21,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from infra import disk, machine
+from infra import machine
+from infra.storage import disk
 from objectives.base import OUT_OF_MEMORY, Objective, ObjectiveError, Report, State
 from objectives.checks.alive import check
 from objectives.checks.device import ACCELERATOR, device_of, occupied

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from infra.nodes import OWN_LABEL, Need
+from infra.ray.nodes import OWN_LABEL, Need
 
 _RAYS_OWN = ("cpu", "gpu", "memory", "object_store_memory")
 _WORD = r"[a-zA-Z0-9](?:[a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?"  # as Ray wants it of names and values

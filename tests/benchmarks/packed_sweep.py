@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from infra import cluster
 from infra.catalogue import Catalogue, MemberRow
+from infra.ray import cluster
 from infra.storage import Home
 from search.spec.keys import Spec
 from search.spec.reading import read

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from infra.catalogue import Catalogue, MemberRow, SweepRow
-from infra.cluster import Cluster
+from infra.ray.cluster import Cluster
 from infra.storage import Home
 from objectives.base import Member, Report, State, Value
 from objectives.families.toy import BEST_LR, LR_COST, best_lambda, risk

@@ -23,7 +23,7 @@ from unittest.mock import patch
 from urllib.request import urlopen
 
 from infra.catalogue import Catalogue
-from infra.cluster import Cluster
+from infra.ray.cluster import Cluster
 from infra.storage import Home
 from infra.tracking import MlflowTracker
 from search.running.dispatch import Dispatch

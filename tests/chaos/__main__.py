@@ -1,6 +1,7 @@
-"""Chaos: a sweep while every ten seconds a part of its cluster is killed, frozen, cut off or filled; then the same sweep in quiet.
+"""Chaos: a sweep while every ten seconds a part of its cluster is killed, frozen or filled, or its clock is set; then the sweep in quiet.
 
-    make chaos ARGS='--minutes 10 --seed 0'
+    make chaos ARGS='--minutes 10 --seed 0'              with the driver beside the cluster
+    make chaos ARGS='--minutes 10 --seed 0 --submit'     with the driver as a job on it
 
 The driver is started again whenever it ends before its sweep is complete, by the one command that RayJob and Slurm run. At the end no
 member may be lost or doubled, no point may be lost or doubled in MLflow, and the answer must be that of the quiet run. The sampler draws at
@@ -23,21 +24,25 @@ from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import sqlalchemy as sa
 
 from infra.catalogue import Catalogue
 from infra.catalogue.tables import REPORTS
 from infra.errors import InfraError
+from infra.ray.jobs import Job, Jobs
 from infra.storage import Home
 from search.sweep import run
 from tests.chaos.parts import Cluster, Server, until
 
 NAME, EVERY_S = "chaos", 10.0
 EPOCHS, SILENCE_S = 8, 20
-FULL_S, AWAY_S, FROZEN_S = 8.0, 6.0, 8.0
+FULL_S, AWAY_S, FROZEN_S, LOOK_S, JUMP_S = 8.0, 6.0, 8.0, 2.0, 3600
+LAGRANGE = str(Path(sys.executable).parent / "lagrange")
 
 
 def spec(trials: int, seconds_per_epoch: float) -> dict[str, Any]:
@@ -57,12 +62,11 @@ class Driver:
     """`lagrange sweep … --resume`, started again until it ends well."""
 
     def __init__(self, cluster: Cluster, file: Path, home: Path) -> None:
-        lagrange = str(Path(sys.executable).parent / "lagrange")
-        command = [lagrange, "sweep", str(file), "--name", NAME, "--resume", "--address", cluster.address, "--plain"]
+        command = [LAGRANGE, "sweep", str(file), "--name", NAME, "--resume", "--address", cluster.address, "--plain"]
         command += ["--home", str(home), "--storage", str(cluster.storage)]
-        stores = {"LAGRANGE_CATALOGUE_URL": cluster.catalogue_url, "LAGRANGE_TRACKING_URI": cluster.tracking_uri}
-        self.server = Server("driver", command, cluster.environment | stores, cluster.folder, lambda: True)
-        self.codes: list[int | None] = []
+        environment = cluster.environment | cluster.clocks.environment("driver")
+        self.server = Server("driver", command, environment, cluster.folder, lambda: True)
+        self.codes: list[Any] = []
 
     def look(self) -> bool:
         """Start it where it is not running. Returns whether its sweep is complete."""
@@ -75,6 +79,64 @@ class Driver:
                 return True
         self.server.start()
         return False
+
+    def signalled(self, number: int) -> None:
+        """Send a signal to the driver, and to what it has started."""
+        self.server.signalled(number)
+
+
+class Submitted(Driver):
+    """`lagrange submit`, again until its job ends well. The driver is a process of the head, and shares its clock."""
+
+    def __init__(self, cluster: Cluster, file: Path, home: Path) -> None:
+        super().__init__(cluster, file, home)
+        self.cluster, self._looked = cluster, 0.0
+        where = ["--home", str(home), "--storage", str(cluster.storage), "--address", cluster.dashboard]
+        self.server.command = [LAGRANGE, "submit", str(file), "--name", NAME, *where]
+        self.server.environment = cluster.environment
+
+    def job(self) -> Job | None:
+        """Its newest job; None where the head has none, or does not answer."""
+        with suppress(InfraError):
+            return next(iter(Jobs(self.cluster.dashboard).of(NAME)), None)
+        return None
+
+    def look(self) -> bool:
+        submitting = self.server.process is not None and self.server.process.poll() is None
+        if submitting or time.monotonic() - self._looked < LOOK_S:
+            return False
+        self._looked = time.monotonic()
+        job = self.job()
+        if job is not None and job.alive:
+            return False
+        if job is not None:
+            self.codes.append(job.exit_code if job.exit_code is not None else job.status)
+            self._keep_log(job)
+            if job.status == "SUCCEEDED":
+                return True
+        self.server.start()
+        return False
+
+    def _keep_log(self, job: Job) -> None:
+        with suppress(InfraError), (self.cluster.folder / "jobs.log").open("a") as sink:
+            sink.write(f"== {job.id}: {job.status} {job.exit_code} {job.message}\n{Jobs(self.cluster.dashboard).log(job)}\n")
+
+    def signalled(self, number: int) -> None:
+        for one in self.cluster.processes(f"--name {NAME} --resume"):
+            with suppress(psutil.NoSuchProcess):
+                one.send_signal(number)
+
+    def stop(self) -> None:
+        """As `lagrange stop` asks it."""
+        if (job := self.job()) is not None and job.alive:
+            with suppress(InfraError):
+                Jobs(self.cluster.dashboard).stop(job)
+
+    def orphaned(self) -> None:
+        """What watches the job dies. Ray then calls the job failed; what the driver does is the lock's matter."""
+        for one in self.cluster.processes("JobSupervisor"):
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
 
 
 @dataclass
@@ -97,15 +159,23 @@ class Chaos:
             "worker frozen": lambda: self._worker(signal.SIGSTOP),
             "node killed": lambda: self._away(cluster.node),
             "head killed": self._head,
-            "driver killed": lambda: driver.server.signalled(signal.SIGKILL),
-            "driver asked to stop": lambda: driver.server.signalled(signal.SIGTERM),
-            "driver frozen": lambda: self._frozen(driver.server),
+            "driver killed": lambda: driver.signalled(signal.SIGKILL),
+            "driver asked to stop": lambda: driver.signalled(signal.SIGTERM),
+            "driver frozen": lambda: self._frozen(driver),
             "database killed": lambda: self._away(cluster.postgres),
             "database frozen": lambda: self._frozen(cluster.postgres),
             "MLflow killed": lambda: self._away(cluster.mlflow),
             "MLflow frozen": lambda: self._frozen(cluster.mlflow),
             **({"storage full": self._full} if cluster.mounted else {}),
+            **(
+                {f"clock of the {part} set": partial(self._clock, part) for part in ("driver", "head", "node")}
+                if cluster.clocks.there
+                else {}
+            ),
         }
+        if isinstance(driver, Submitted):
+            self.kinds |= {"job stopped": driver.stop, "job's supervisor killed": driver.orphaned}
+            self.kinds.pop("clock of the driver set", None)
         self._left: list[str] = []
 
     def strike(self, now: float) -> None:
@@ -125,7 +195,13 @@ class Chaos:
         time.sleep(AWAY_S)
         part.start()
 
-    def _frozen(self, part: Server) -> None:
+    def _clock(self, part: str) -> None:
+        """An hour ahead or behind, and back: the clock jumps twice."""
+        self.cluster.clocks.jump(part, self.random.choice((-JUMP_S, JUMP_S)))
+        time.sleep(AWAY_S)
+        self.cluster.clocks.jump(part, 0)
+
+    def _frozen(self, part: Server | Driver) -> None:
         part.signalled(signal.SIGSTOP)
         time.sleep(FROZEN_S)
         part.signalled(signal.SIGCONT)
@@ -148,12 +224,11 @@ def chaos(cluster: Cluster, asked: dict[str, Any], minutes: float, seed: int) ->
     """Run the sweep to its end: faults for so many minutes, then quiet. Returns what was done, the driver, and the seconds it took."""
     file = cluster.folder / "spec.yaml"
     file.write_text(json.dumps(asked))
-    driver = Driver(cluster, file, cluster.folder / "home")
+    driver = (Submitted if cluster.jobs else Driver)(cluster, file, cluster.folder / "home")
     found = Chaos(cluster, driver, seed)
     began, struck = time.monotonic(), 0.0
     watched = Watched(cluster.catalogue_url)
-    driver.look()
-    until(lambda: watched.epochs() > 0, "the first epoch must come")
+    until(lambda: driver.look() or watched.epochs() > 0, "the first epoch must come", 300)
     while not driver.look():
         now = time.monotonic() - began
         if now < 60 * minutes and now - struck >= EVERY_S:
@@ -257,13 +332,15 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--seconds-per-epoch", type=float, default=1.0)
     parser.add_argument("--keep", type=Path, help="a folder for the logs, which is kept")
+    parser.add_argument("--submit", action="store_true", help="the driver is a job (`lagrange submit`), which needs the extra `cluster`")
     given = parser.parse_args()
     folder = given.keep or Path(tempfile.mkdtemp(prefix="chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
     asked = spec(given.trials, given.seconds_per_epoch)
     quiet = Home.open(folder / "quiet")
     run({**asked, "dataset": {**asked["dataset"], "seconds_per_epoch": 0.0}}, name=NAME, home=quiet, address="in-process", tracking=False)
-    cluster = Cluster(folder)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # else the parts would live on
+    cluster = Cluster(folder, jobs=given.submit)
     try:
         cluster.start()
         found, driver, took = chaos(cluster, asked, given.minutes, given.seed)

@@ -96,11 +96,34 @@ class Server:
         return self.process is not None and self.process.poll() is None
 
 
-class Cluster:
-    """Two Ray nodes, PostgreSQL, an MLflow server, and a storage of its own size where this system lets us mount one."""
+class Clocks:
+    """Clocks of parts, each of which can be set. They need a C compiler; without one no clock jumps (`there` is false)."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self._folder, self._library = folder, folder / "clock.so"
+        compiler = shutil.which("cc") if sys.platform == "linux" else None
+        command = [compiler or "", "-shared", "-fPIC", str(Path(__file__).with_name("clock.c")), "-o", str(self._library), "-ldl"]
+        self.there = compiler is not None and subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+    def environment(self, part: str) -> dict[str, str]:
+        """What a part must have in its environment."""
+        return {"LD_PRELOAD": str(self._library), "CLOCK_FILE": str(self._folder / f"{part}.clock")} if self.there else {}
+
+    def jump(self, part: str, seconds: int) -> None:
+        """From now on a part's time of day is so many seconds ahead (or behind)."""
+        fresh = self._folder / f"{part}.clock.new"
+        fresh.write_text(f"{seconds}\n")
+        fresh.replace(self._folder / f"{part}.clock")
+
+
+class Cluster:
+    """Two Ray nodes, PostgreSQL, an MLflow server, and a storage of its own size where this system lets us mount one.
+
+    With `jobs` the head takes jobs, and knows the stores by its environment.
+    """
+
+    def __init__(self, folder: Path, jobs: bool = False) -> None:
+        self.folder, self.jobs, self.clocks = folder, jobs, Clocks(folder)
         self.short = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # a socket's path holds 107 characters at most
         folder.chmod(0o755)
         token = folder / "token"
@@ -113,7 +136,9 @@ class Cluster:
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "OMP_NUM_THREADS": "1",
         }
-        self.ray_port, self.sql_port, self.mlflow_port = free_port(), free_port(), free_port()
+        self.ray_port, self.sql_port, self.mlflow_port, self.jobs_port, self.client_port = (free_port() for _ in range(5))
+        self.environment |= self.stores
+        os.environ.update({name: value for name, value in self.environment.items() if name.startswith("RAY_AUTH")})  # Ray's client for jobs
         self.storage = folder / "storage"
         self.mounted = _mounted(self.storage)
         self.postgres = self._postgres()
@@ -124,6 +149,16 @@ class Cluster:
     def address(self) -> str:
         """Where the driver finds Ray."""
         return f"127.0.0.1:{self.ray_port}"
+
+    @property
+    def dashboard(self) -> str:
+        """Where jobs are submitted."""
+        return f"http://127.0.0.1:{self.jobs_port}"
+
+    @property
+    def stores(self) -> dict[str, str]:
+        """What says where the stores are."""
+        return {"LAGRANGE_CATALOGUE_URL": self.catalogue_url, "LAGRANGE_TRACKING_URI": self.tracking_uri}
 
     @property
     def catalogue_url(self) -> str:
@@ -151,6 +186,10 @@ class Cluster:
 
     def workers(self) -> list[psutil.Process]:
         """The processes that train."""
+        return self.processes("MemberTrainable")
+
+    def processes(self, words: str) -> list[psutil.Process]:
+        """The processes of Ray's nodes whose command line holds these words."""
         found = []
         for part in (self.head, self.node):
             if part.process is None:
@@ -158,7 +197,7 @@ class Cluster:
             with suppress(psutil.NoSuchProcess):
                 for one in psutil.Process(part.process.pid).children(recursive=True):
                     with suppress(psutil.NoSuchProcess):
-                        if "MemberTrainable" in " ".join(one.cmdline()):
+                        if words in " ".join(one.cmdline()):
                             found.append(one)
         return found
 
@@ -167,18 +206,21 @@ class Cluster:
         first = [
             f"--port={self.ray_port}",
             "--head",
-            "--include-dashboard=false",
+            f"--include-dashboard={str(self.jobs).lower()}",
+            f"--dashboard-port={self.jobs_port}",
+            f"--ray-client-server-port={self.client_port}",
             f"--temp-dir={self.short}",
             "--node-ip-address=127.0.0.1",
         ]
         where = first if which == "head" else [f"--address=127.0.0.1:{self.ray_port}"]
         command = [ray, "start", *where, f"--num-cpus={CPU_OF_A_NODE}", "--block", OBJECT_STORE, "--disable-usage-stats"]
+        command += [f"--dashboard-agent-listen-port={free_port()}"]  # all Rays of a machine would want one
         log = self.folder / f"{which}.log"
 
         def ready() -> bool:
             return log.exists() and "Ray runtime started" in log.read_text()
 
-        return _Fresh(which, command, self.environment, self.folder, ready)
+        return _Fresh(which, command, self.environment | self.clocks.environment(which), self.folder, ready)
 
     def _postgres(self) -> Server:
         bins = sorted(Path("/usr/lib/postgresql").glob("*/bin"))

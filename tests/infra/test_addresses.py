@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from infra import addresses
-from infra.addresses import Raylet, checked, raylets, require_token, resolved
 from infra.errors import InfraError
+from infra.ray import addresses
+from infra.ray.addresses import Raylet, checked, raylets, require_token, resolved
 
 HERE = {"ray": "2.60.0", "python": platform.python_version(), "mine": "2.60.0"}
 

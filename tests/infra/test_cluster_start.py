@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from infra import cluster
 from infra.errors import InfraError
-from infra.nodes import Need
+from infra.ray import cluster
+from infra.ray.nodes import Need
 from search.running.where import WORKERS_SOON
 
 
@@ -98,7 +98,7 @@ def test_the_ray_of_others_is_not_shut_down(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_what_workers_import_ahead_uses_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray would say so, but only after numpy and torch are there."""
-    from infra import one_thread
+    from infra.ray import one_thread
 
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     importlib.reload(one_thread)

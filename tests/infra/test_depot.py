@@ -12,10 +12,10 @@ import fsspec
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from infra import depot as depots
-from infra.depot import Depot
 from infra.errors import InfraError
 from infra.storage import Home
+from infra.storage import depot as depots
+from infra.storage.depot import Depot
 from tests import s3
 
 

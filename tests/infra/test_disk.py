@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,12 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra import disk
 from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.errors import InfraError, StorageError
-from infra.storage import replaced
+from infra.storage import disk, replaced
 from infra.tracking.spool import Spool
 from objectives import _files
+from objectives.programs.keeping import save_numbers
 
 FULL = [errno.ENOSPC, errno.EDQUOT]
 CLOSED = [errno.EROFS, errno.EACCES, errno.EIO]
@@ -120,6 +121,22 @@ def test_what_a_writer_raises_on_a_disk_with_room_stays_what_it_is(tmp_path: Pat
     with pytest.raises(ValueError, match="mine"), _files.replaced(tmp_path / "file"):
         raise ValueError("mine")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_others_may_read_a_file_as_the_umask_says_whoever_wrote_it(umask: int, tmp_path: Path) -> None:
+    """safetensors writes by way of a file of its own, which its owner alone may read."""
+    before = os.umask(umask)
+    try:
+        (tmp_path / "ours").touch()
+        save_numbers({"a": 1.0}, tmp_path / "weights")
+        with _files.replaced(tmp_path / "closed") as beside:
+            beside.touch(mode=0o600)
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode for path in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(("ours", "weights", "closed"), modes["ours"])
 
 
 def test_a_probe_leaves_nothing_and_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:

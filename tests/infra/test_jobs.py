@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from infra import jobs
 from infra.errors import InfraError
-from infra.jobs import SWEEP, Jobs, dashboard, entrypoint, made_up
+from infra.ray import jobs
+from infra.ray.jobs import SWEEP, Jobs, dashboard, entrypoint, made_up
 
 
 class Cluster:
@@ -114,6 +114,27 @@ def test_of_two_that_submit_at_one_moment_ray_takes_the_first(there: Jobs, clust
     monkeypatch.setattr(Jobs, "of", lambda *_: [])  # as it was for both a moment before
     with pytest.raises(InfraError, match="no second one was started"):
         there.submit("s", ["lagrange"], None, {})
+
+
+class Starting(Cluster):
+    """A head whose agent is not up for the first `refused` requests."""
+
+    refused = 3
+
+    def submit_job(self, **asked: Any) -> str:
+        self.refused -= 1
+        if self.refused >= 0:
+            raise RuntimeError("Request failed with status code 500: No available agent to submit job, please try again later..")
+        return super().submit_job(**asked)
+
+
+def test_a_head_that_still_starts_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    there = Jobs("http://head:8265", Starting())
+    assert there.submit("s", ["lagrange"], None, {}, waits.append).id == "s" and len(waits) == 3 and len(there.of("s")) == 1
+    monkeypatch.setattr(jobs, "AGENT_S", -1.0)
+    with pytest.raises(InfraError, match=r"an agent that starts jobs.*submit again in a minute"):
+        Jobs("http://head:8265", Starting()).submit("s", ["lagrange"], None, {}, waits.append)
 
 
 def test_what_everybody_can_list_holds_no_secret(there: Jobs, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra import alike, nodes
-from infra.nodes import GIB, Need, Node, capacity
+from infra.ray import alike, nodes
+from infra.ray.nodes import GIB, Need, Node, capacity
 
 
 def node(cpu: float = 1, gpu: float = 0, memory_gb: float = 8, name: str = "a", **more: float) -> Node:

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from infra import private
+from infra.ray import private
 
-BEGIN = "from infra import private; import os; private.token(); print(os.environ['RAY_AUTH_TOKEN_PATH'])"
+BEGIN = "from infra.ray import private; import os; private.token(); print(os.environ['RAY_AUTH_TOKEN_PATH'])"
 
 
 def token_of(ending: str, folder: Path) -> Path:
@@ -57,7 +57,7 @@ def test_what_a_killed_process_left_goes_with_the_next(tmp_path: Path, monkeypat
 def test_a_ray_is_bound_to_loopback_while_it_starts_and_clusters_may_be_joined_after(monkeypatch: pytest.MonkeyPatch) -> None:
     import ray._private.ray_constants as constants
 
-    import infra.cluster
+    import infra.ray.cluster
 
     seen: list[Any] = []
     monkeypatch.setattr("ray.is_initialized", lambda: False)
@@ -67,6 +67,6 @@ def test_a_ray_is_bound_to_loopback_while_it_starts_and_clusters_may_be_joined_a
     monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 2.0})
     monkeypatch.setattr("ray.shutdown", lambda: None)
     before = os.environ.get(private._CLUSTERS), constants.ENABLE_RAY_CLUSTER
-    with infra.cluster.connect(workers=1):
+    with infra.ray.cluster.connect(workers=1):
         assert seen == [("0", False)]
         assert (os.environ.get(private._CLUSTERS), constants.ENABLE_RAY_CLUSTER) == before

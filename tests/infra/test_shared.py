@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from infra import shared
-from infra.depot import Depot
+from infra.ray import shared
+from infra.storage.depot import Depot
 
 
 @pytest.fixture(params=["folder", "url"])

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from infra import shipping
 from infra.errors import InfraError
-from infra.shipping import command_words, in_job, parcel, staged
+from infra.ray import shipping
+from infra.ray.shipping import command_words, in_job, parcel, staged
 
 FILES = {
     "mine.py": "import os, helper\nfrom pkg.sub import deep\nimport numpy\n",

@@ -830,3 +830,15 @@ def test_a_store_that_a_killed_process_had_begun_to_make_is_made_anew(tmp_path: 
     client = open_client(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "artifacts")
     assert client.search_experiments(max_results=1)
     assert not list(tmp_path.glob(".mlflow.db.new*"))
+
+
+def test_a_fault_of_the_store_is_raised_and_not_printed_too(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
+    """MLflow prints a traceback of each, into a sweep whose own sentence says what is wrong and what to do."""
+    import sqlite3
+
+    client = open_client(home.tracking_uri, home.artifacts)
+    with sqlite3.connect(home.root / "mlflow.db") as connection:
+        connection.execute("drop table experiment_tags")
+    with pytest.raises(Exception, match="experiment_tags"):
+        client.create_experiment("y", tags={"a": "b"})
+    assert "Traceback" not in "".join(capfd.readouterr())

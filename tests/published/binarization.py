@@ -25,9 +25,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from infra import cluster
 from infra.catalogue import Catalogue
-from infra.nodes import Need
+from infra.ray import cluster
+from infra.ray.nodes import Need
 from infra.storage import Home
 from objectives.families._family import loaded
 from objectives.families.vae import VAE

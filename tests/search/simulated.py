@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from infra.catalogue import Catalogue, SweepRow
-from infra.cluster import Cluster
+from infra.ray.cluster import Cluster
 from infra.storage import Home
 from objectives.base import Knob, Member, Report, State, Value
 from search.choosing.answer import Answer, Candidate, Row

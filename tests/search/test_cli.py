@@ -248,7 +248,7 @@ def test_a_yaml_file_is_a_target(sweeps: Sweeps) -> None:
 def test_a_matrix_is_one_sweep_each_on_one_ray(sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch) -> None:
     from contextlib import contextmanager
 
-    from infra import cluster
+    from infra.ray import cluster
 
     started: list[Any] = []
 

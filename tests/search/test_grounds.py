@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from infra.cluster import Cluster
-from infra.depot import Depot
 from infra.errors import InfraError
-from infra.nodes import OWN_LABEL, Need, Node
+from infra.ray.cluster import Cluster
+from infra.ray.nodes import OWN_LABEL, Need, Node
+from infra.storage.depot import Depot
 from search.running import tune_nodes
 from search.running.crew import Crew, Worker
 from search.running.sharing import label

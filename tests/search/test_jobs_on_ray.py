@@ -98,9 +98,10 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "LAGRANGE_"))}
     environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(folder / "token"), "RAY_USAGE_STATS_ENABLED": "0"}
     environment |= {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    gcs, dashboard, client = free_ports(3)
+    gcs, dashboard, client, agent = free_ports(4)
     command = [str(BIN / "ray"), "start", "--head", f"--port={gcs}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1"]
-    command += [f"--ray-client-server-port={client}"]  # with ray[default] a head serves Ray Client, and two heads would want one port
+    # Two Rays of a machine would want one port for Ray Client and one for the agent that starts jobs.
+    command += [f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}"]
     command += ["--num-cpus=1", "--block", f"--temp-dir={short}", "--object-store-memory=80000000", "--disable-usage-stats"]
     with (folder / "head.log").open("w") as sink:
         process = subprocess.Popen(command, env=environment, stdout=sink, stderr=sink, start_new_session=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,15 @@ def reconstruction(model: Any) -> float:
     """½‖x̂ − x‖² on the validation images: the score of the autoencoder."""
     x = load_data(SPEC["dataset"], "cpu").val
     return float(half_squared_error(model.reconstruct(x).flatten(1), x.flatten(1)).mean())
+
+
+def test_others_may_read_all_files_of_a_home_as_the_umask_says(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "new").touch()
+    (tmp_path / "folder").mkdir()
+    modes = [stat.S_IMODE((tmp_path / one).stat().st_mode) for one in ("new", "folder")]
+    found = {path: stat.S_IMODE(path.stat().st_mode) for path in home.root.rglob("*")}
+    assert len(found) > 20
+    assert {path for path, mode in found.items() if mode != modes[path.is_dir()]} == set()
 
 
 def test_the_model_of_a_sweep_is_the_best_confirmed_one_of_its_recommended_config(home: Home) -> None:

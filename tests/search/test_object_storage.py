@@ -18,9 +18,9 @@ import pytest
 from typer.testing import CliRunner
 
 from infra.catalogue import Catalogue
-from infra.depot import Depot
 from infra.errors import InfraError
 from infra.storage import Home
+from infra.storage.depot import Depot
 from search.cli import app
 from search.exit_codes import UNREACHABLE
 from search.loaded import load

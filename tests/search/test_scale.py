@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.catalogue import Catalogue, MemberRow, SweepRow
-from infra.cluster import Cluster
+from infra.ray.cluster import Cluster
 from infra.storage import Home
 from objectives.base import Phase, State
 from search.asking import _at_once, study

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.nodes import Need, Node
+from infra.ray.nodes import Need, Node
 from search.running.sharing import Shares, chosen, label, shares
 
 

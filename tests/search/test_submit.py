@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from infra import jobs
+from infra.ray import jobs
 from search.cli import app
 from tests.infra.test_jobs import Cluster
 

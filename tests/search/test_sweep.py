@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import shutil
 import sqlite3
+import time
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,6 +31,7 @@ from search.choosing.answer import Answer
 from search.choosing.race import Look
 from search.cli import app
 from search.running import driver, worker
+from search.running.ledger import TOOK
 from search.running.where import IN_PROCESS
 from search.spec.reading import read
 from search.spec.text import parse_yaml
@@ -337,6 +339,24 @@ class Clock:
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
+
+
+@pytest.mark.parametrize("jump_s", [3600.0, -3600.0])
+def test_a_clock_that_jumps_neither_ends_a_sweep_nor_prolongs_it(jump_s: float, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NTP, or a person, sets the clock again and again. Half an hour of wall time is what has passed, as is what was taken."""
+    real, read = time.time, []
+
+    def time_of_day() -> float:
+        read.append(1)
+        return real() + jump_s * len(read)
+
+    monkeypatch.setattr(time, "time", time_of_day)
+    outcome, rows = run(home, budget={"trials": 8, "epochs": 2, "wall_minutes": 30})
+    monkeypatch.setattr(time, "time", real)
+    assert read and outcome.status == "complete" and sum(row.phase == Phase.SEARCH for row in rows) == 8
+    assert 0 < outcome.seconds < 600
+    with Catalogue(home.catalogue_url) as catalogue:
+        assert 0 < catalogue.sweep("s").facts[TOOK] < 600
 
 
 def test_the_wall_time_ends_a_sweep_and_every_member_has_its_state(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from infra import addresses
-from infra.addresses import Raylet
-from infra.cluster import Cluster
 from infra.errors import InfraError
+from infra.ray import addresses
+from infra.ray.addresses import Raylet
+from infra.ray.cluster import Cluster
 from infra.storage import Home
 from search.running import in_process
 from search.running.where import IN_PROCESS, Where, shipped

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from infra.catalogue import Catalogue
-from infra.cluster import Cluster
+from infra.ray.cluster import Cluster
 from infra.storage import Home
 from objectives.base import Member, Report, State
 from search.choosing.answer import Answer

@@ -13,8 +13,8 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from infra import shared
-from infra.depot import Depot
+from infra.ray import shared
+from infra.storage.depot import Depot
 
 PACKAGES = ("ray", "torch", "torchvision", "numpy", "scikit-learn")
 FOLDERS = ("infra", "objectives", "search")
@@ -65,7 +65,7 @@ def _version(package: str) -> str:
 
 @cache
 def _own_code() -> str:
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     return _digest([file for folder in FOLDERS for file in (root / folder).rglob("*") if file.suffix in SUFFIXES], root)
 
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from infra import addresses, private
 from infra.errors import InfraError
 from infra.machine import cores
-from infra.nodes import Need, Node, capacity, still_to_come, too_small
+from infra.ray import addresses, private
+from infra.ray.nodes import Need, Node, capacity, still_to_come, too_small
 
 # The object store holds next to nothing: reports are small and data is loaded by each worker.
 OBJECT_STORE_BYTES = 80 * 2**20

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from infra import addresses
 from infra.errors import InfraError
+from infra.ray import addresses
 from infra.storage import strip_password, sweep_name
 
 SWEEP: Final = "lagrange.sweep"  # the keys of a job's metadata
@@ -33,7 +33,10 @@ ANSWER_S: Final = 10.0
 WORK_S: Final = 120.0  # a head on a busy machine takes long to keep a package, or to start its first job
 STOP_S: Final = 120
 """How long a driver that is asked to stop may take, before Ray ends it: by itself Ray gives it three seconds."""
+AGENT_S: Final = 60.0
+"""A head that has just started lists jobs before its agent can start one."""
 ALIVE: Final = ("PENDING", "RUNNING")
+_NO_AGENT = "No available agent"  # Ray's words
 _MISSING = "lagrange must be on the PATH of the head node, as ray start finds it: activate its environment before ray start"
 
 
@@ -103,11 +106,18 @@ class Jobs:
         known = ", ".join(dict.fromkeys(one.sweep for one in self.all())) or "none"
         raise InfraError(f"A job of the sweep must be on {self.address}; there is none of {sweep!r}. It has jobs of: {known}.")
 
-    def submit(self, sweep: str, command: Sequence[str], folder: Path | None, metadata: Mapping[str, str]) -> Job:
+    def submit(
+        self,
+        sweep: str,
+        command: Sequence[str],
+        folder: Path | None,
+        metadata: Mapping[str, str],
+        waited: Callable[[float], None] = time.sleep,
+    ) -> Job:
         """Start a driver of a sweep on the cluster. `folder` goes to every node; `command` is what runs in it.
 
         Raises:
-            InfraError: a job of the sweep lives, or another one was submitted at this moment.
+            InfraError: a job of the sweep lives, another one was submitted at this moment, or the head starts none within `AGENT_S`.
         """
         before = self.of(sweep_name(sweep))
         if living := next((one for one in before if one.alive), None):
@@ -120,13 +130,19 @@ class Jobs:
         environment: dict[str, Any] = {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S)}}
         if folder is not None:
             environment["working_dir"] = str(folder)
+        asked = {"entrypoint": line, "submission_id": name, "runtime_env": environment, "metadata": {SWEEP: sweep, **metadata}}
+        until = time.monotonic() + AGENT_S
         with _answers(self.address):
-            try:
-                self._client.submit_job(entrypoint=line, submission_id=name, runtime_env=environment, metadata={SWEEP: sweep, **metadata})
-            except RuntimeError as error:
-                if "already" in str(error):
-                    raise taken(sweep, name, self.address) from None
-                raise
+            while True:
+                try:
+                    self._client.submit_job(**asked)
+                    break
+                except RuntimeError as error:
+                    if "already" in str(error):
+                        raise taken(sweep, name, self.address) from None
+                    if _NO_AGENT not in str(error) or time.monotonic() > until:
+                        raise
+                waited(2.0)
         return Job(sweep, name, "PENDING", metadata=dict(metadata))
 
     def stop(self, job: Job, waited: Callable[[float], None] = time.sleep) -> Job:
@@ -256,6 +272,12 @@ def _sentence(address: str, error: Exception) -> InfraError:
         )
     if "require the ray[default]" in said:
         return InfraError("Jobs need Ray's client for them; it is not installed. Run: pip install 'lagrange-search[cluster]'")
+    if _NO_AGENT in said:
+        return InfraError(
+            f"The head node at {address} must have an agent that starts jobs; it had none for {AGENT_S:g} s. It is still starting, or its "
+            "machine is very busy: submit again in a minute. Where that does not help, look into dashboard_agent.log on the head node: another Ray "
+            "of that machine may hold its port (ray start --head --dashboard-agent-listen-port=PORT)."
+        )
     if "does not exist" in said:
         return InfraError(f"The job must be on {address}; it is not there any more. The head node has forgotten it: {said[:200]}")
     return InfraError(

@@ -196,7 +196,7 @@ def versions(address: str) -> dict[str, Any]:
         InfraError: it wants a token, or what answers there is no Ray that this Ray understands.
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "RAY_USAGE_STATS_ENABLED": "0"}
-    command = [sys.executable, "-m", "infra.addresses", address]
+    command = [sys.executable, "-m", "infra.ray.addresses", address]
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=IMPORT_S, check=False)
         said = json.loads(done.stdout.strip().splitlines()[-1])

@@ -2,6 +2,9 @@
 
 `Home` is a value: opening it touches no disk, so that a mere look (`lagrange ls`) leaves nothing behind. Who writes a file asks for its
 path and passes it through `ready`, which makes the folder, or through `replaced`, which also makes the file whole or not at all.
+
+Beside it: `depot` brings the files of members to and from a URL, where they are in no folder that all nodes share; `disk` says in one
+sentence that a disk takes no more.
 """
 
 from __future__ import annotations
@@ -17,8 +20,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from infra.depot import Depot, folder_of, read_place
 from infra.errors import InfraError
+from infra.storage.depot import Depot, folder_of, read_place
 
 MASK = "***"
 OWN, AFTER = "own", "after-*.pt"  # names in a member's folder

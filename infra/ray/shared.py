@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from infra.depot import Depot, said
 from infra.errors import StorageError
+from infra.storage.depot import Depot, said
 
 FOLDER = ".shared"
 LATE_S = 5.0  # a network file system may show a new file to others a moment later
