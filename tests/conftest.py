@@ -43,6 +43,26 @@ def data_root() -> Path:
     return DATA
 
 
+# Garbage ----------------------------------------------------------------------------------------------------------------------------------
+
+
+class Libraries:
+    """Half a million objects of libraries stay until the end. Each collection of garbage would look through them, for 0.3 s and more."""
+
+    loaded = 0
+
+    @classmethod
+    def kept(cls) -> None:
+        if len(sys.modules) > cls.loaded + 200:
+            gc.collect()
+            gc.freeze()
+            cls.loaded = len(sys.modules)
+
+
+def pytest_runtest_teardown() -> None:
+    Libraries.kept()  # MLflow and Ray come with a test
+
+
 # Tests that train -------------------------------------------------------------------------------------------------------------------------
 
 
@@ -53,9 +73,7 @@ class Steps:
 
 
 def pytest_collection_finish() -> None:
-    # Half a million objects of libraries stay until the end. Each collection of garbage would look through them: 0.3 s, at the end of every sweep.
-    gc.collect()
-    gc.freeze()
+    Libraries.kept()
     if "torch" not in sys.modules:
         return
     from objectives.training.optimizers import KINDS, Optimizer
@@ -79,13 +97,11 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 # Pictures ---------------------------------------------------------------------------------------------------------------------------------
 
-ONE_PIXEL = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
+ONE_PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
 
 
 class Pictures:
-    """Every sweep ends with a λ curve. What is in it is made in every test; its pixels, 0.3 s of matplotlib, only where one looks at them."""
+    """Every sweep ends with a λ curve. What is in it is made in every test, its pixels (0.3 s of matplotlib) where one looks at them."""
 
     rendered: Any = None
 
