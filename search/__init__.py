@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from search.retrain import Retrained, train
     from search.spec.keys import Spec as Sweep
     from search.sweep import Outcome, resume, run
-    from search.telling.compare import Comparison, compare
-    from search.telling.exports import BestRow, best, export, export_all
-    from search.telling.notebook import answer, members, report, reports
-    from search.telling.queried import query
+    from search.telling.files.exports import BestRow, best, export, export_all
+    from search.telling.looking.compare import Comparison, compare
+    from search.telling.looking.notebook import answer, members, report, reports
+    from search.telling.looking.queried import query
 
 __all__ = [
     "Answer",
@@ -48,24 +48,24 @@ __all__ = [
 
 _HOMES = {
     "Answer": ("search.choosing.answer", "Answer"),
-    "BestRow": ("search.telling.exports", "BestRow"),
-    "Comparison": ("search.telling.compare", "Comparison"),
+    "BestRow": ("search.telling.files.exports", "BestRow"),
+    "Comparison": ("search.telling.looking.compare", "Comparison"),
     "Outcome": ("search.sweep", "Outcome"),
     "Retrained": ("search.retrain", "Retrained"),
     "Sweep": ("search.spec.keys", "Spec"),
-    "answer": ("search.telling.notebook", "answer"),
-    "best": ("search.telling.exports", "best"),
-    "compare": ("search.telling.compare", "compare"),
-    "export": ("search.telling.exports", "export"),
-    "export_all": ("search.telling.exports", "export_all"),
+    "answer": ("search.telling.looking.notebook", "answer"),
+    "best": ("search.telling.files.exports", "best"),
+    "compare": ("search.telling.looking.compare", "compare"),
+    "export": ("search.telling.files.exports", "export"),
+    "export_all": ("search.telling.files.exports", "export_all"),
     "load": ("search.loaded", "load"),
-    "members": ("search.telling.notebook", "members"),
+    "members": ("search.telling.looking.notebook", "members"),
     "plot": ("search.plot", ""),
-    "query": ("search.telling.queried", "query"),
+    "query": ("search.telling.looking.queried", "query"),
     "Registered": ("search.registering", "Registered"),
     "register": ("search.registering", "register"),
-    "report": ("search.telling.notebook", "report"),
-    "reports": ("search.telling.notebook", "reports"),
+    "report": ("search.telling.looking.notebook", "report"),
+    "reports": ("search.telling.looking.notebook", "reports"),
     "resume": ("search.sweep", "resume"),
     "run": ("search.sweep", "run"),
     "train": ("search.retrain", "train"),

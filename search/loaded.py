@@ -16,7 +16,7 @@ from objectives.base import ObjectiveError, Phase, State
 from search.asking.space import OFF_ARM
 from search.choosing.answer import Answer
 from search.spec.reading import read
-from search.telling.exports import CONFIG, best_spec, to_yaml, write
+from search.telling.files.exports import CONFIG, best_spec, to_yaml, write
 from search.telling.promised import without_answer
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from infra.storage import Home
-from search.telling import figures, notebook
+from search.telling import figures
+from search.telling.looking import notebook
 
 
 def __getattr__(name: str) -> Callable[..., Any]:

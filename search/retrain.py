@@ -27,8 +27,8 @@ from search.spec.plain import plain_spec
 from search.spec.reading import read
 from search.spec.several import better_of
 from search.spec.text import read_yaml
-from search.telling import exports
-from search.telling.exports import best_spec
+from search.telling.files import exports
+from search.telling.files.exports import best_spec
 from search.telling.listener import Listener, Silent
 from search.telling.promised import contents, training
 

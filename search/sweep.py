@@ -28,8 +28,9 @@ from search.running.plan import Plan, books, ended
 from search.running.where import Where, is_remote
 from search.spec.keys import Spec
 from search.spec.reading import read, resolve
-from search.telling import exports, mirror, shown
+from search.telling.files import exports
 from search.telling.listener import Listener, Silent, introduction
+from search.telling.mlflow import mirror, shown
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,7 @@ def run(
     where = Where(home or Home.open(), workers, address, listener or Silent(), tracking)
     spec = resolve(spec, remote=is_remote(address)) if isinstance(spec, Spec) else read(spec, remote=is_remote(address))
     # What can be refused is checked first. Workers start before the first row: a sweep that cannot start leaves nothing behind.
-    name = name and sweep_name(name)
-    prior = kept.admitted(where.home, spec, name)
+    prior = kept.admitted(where.home, spec, name := name and sweep_name(name))
     with where.up(spec) as up, Catalogue(where.home.catalogue_url) as catalogue:
         name = kept.begin(catalogue, spec, name, where.home, where.listener.note, up.workers, prior, where.address)
         outcome = _drive(name, spec, where, catalogue, up)

@@ -39,8 +39,8 @@ HOMES = {
     "mlflow": ("infra/tracking/",),
     "sqlalchemy": ("infra/catalogue/", "infra/migrations/"),
     "torch": ("objectives/",),
-    "plotly": ("search/telling/",),
-    "kaleido": ("search/telling/notebook.py",),
+    "plotly": ("search/telling/figures/", "search/telling/files/report.py"),
+    "kaleido": ("search/telling/looking/notebook.py",),
     "pandas": ("search/telling/",),
 }
 
@@ -110,6 +110,25 @@ def test_no_files_import_each_other() -> None:
         for one in leaves:
             del edges[one]
     assert not edges, f"these import each other: {sorted(edges)}"
+
+
+@pytest.mark.parametrize("house", ["infra", "search/telling"])
+def test_rooms_beside_each_other_import_one_way(house: str) -> None:
+    """A room is a folder. What lies beside the rooms serves several of them, or begins all of them, and is not counted."""
+    rooms = {module(path.parent) for path in (ROOT / house).glob("*/__init__.py")}
+    edges = {
+        room: {
+            other
+            for other in rooms - {room}
+            for path in (ROOT / room.replace(".", "/")).rglob("*.py")
+            if any(f"{name}.".startswith(f"{other}.") for name in imports(path))
+        }
+        for room in rooms
+    }
+    while leaves := [one for one, out in edges.items() if not out & set(edges)]:
+        for one in leaves:
+            del edges[one]
+    assert rooms and not edges, f"these rooms import each other: {edges}"
 
 
 def test_few_imports_wait_inside_functions_or_for_type_checkers() -> None:
@@ -190,7 +209,8 @@ def test_importing_search_and_reading_an_objective_load_nothing_heavy() -> None:
 
 
 def test_the_public_names_of_search_exist() -> None:
-    done = run("import search.telling.exports\nfrom search import *\nfrom search import export, best, run, Sweep\nassert callable(export)")
+    code = "import search.telling.files.exports\nfrom search import *\nfrom search import export, best, run, Sweep\nassert callable(export)"
+    done = run(code)
     assert done.returncode == 0, done.stderr
 
 

@@ -51,8 +51,8 @@ def export(
 ) -> None:
     """Write the best config as a spec that `lagrange train` takes, with its provenance and its promise."""
     from search.errors import SpecError
-    from search.telling.exports import export as export_one
-    from search.telling.exports import export_all
+    from search.telling.files.exports import export as export_one
+    from search.telling.files.exports import export_all
 
     place = home_of(home, catalogue_url)
     if (name is None) == (folder is None):
@@ -143,7 +143,7 @@ def train(
 
 
 def _retrained_facts(result: Retrained) -> dict[str, str]:
-    from search.telling.live import duration
+    from search.telling.text.live import duration
 
     def interval(promise: Mapping[str, Any]) -> str:
         low, high = float(promise["low"]), float(promise["high"])

@@ -115,13 +115,13 @@ def show(
             f"{len(listed)} of {len(members)} members: open and confirmed ones, and the best of the search; all: lagrange show {name} --all"
         )
         printing.console().print(f"{told}\n{counts}", markup=False, highlight=False, soft_wrap=True)
-    from search.telling import answer_text
+    from search.telling.text.answer import plan_text, print_stored
 
     if row.answer is not None:
-        answer_text.print_stored(printing.console(), name, row.answer, shown_home(place), usual(row.objective), shown_folder(place, name))
+        print_stored(printing.console(), name, row.answer, shown_home(place), usual(row.objective), shown_folder(place, name))
         return
     if planned := row.facts.get("plan"):
-        said = answer_text.plan_text({"planned": planned})
+        said = plan_text({"planned": planned})
         printing.console().print(said, markup=False, highlight=False, soft_wrap=True)
     again = resume_command(name, place, row.facts.get("address"))
     if status == "failed" and (problem := row.facts.get("problem")):
@@ -169,7 +169,7 @@ def _worth_a_look(members: Sequence[MemberRow], better: str) -> list[MemberRow]:
 def _members_table(members: Sequence[MemberRow], known_to: float) -> Any:
     from rich.markup import escape
 
-    from search.telling.live import COLOURS, config_text, score_text
+    from search.telling.text.live import COLOURS, config_text, score_text
 
     table = printing.table("member", "phase", "arm", "state", "score", "epochs", "config", "reason")
     names = list(dict.fromkeys(name for one in members for name in one.config))
@@ -212,7 +212,7 @@ def _exact(value: float | None) -> str:
 
 
 def _show_member(name: str, one: MemberRow, reports: Sequence[Any], as_json: bool) -> None:
-    from search.telling.live import duration, sparkline
+    from search.telling.text.live import duration, sparkline
 
     curve = [{"epoch": report.epoch, "rung_score": report.rung_score, **report.metrics} for report in reports]
     if as_json:
@@ -246,8 +246,8 @@ def best(
     catalogue_url: CatalogueOption = None,
 ) -> None:
     """The best λ per model: one row for each objective, model and data set."""
-    from search.telling.answer_text import effect_text
-    from search.telling.exports import best as best_rows
+    from search.telling.files.exports import best as best_rows
+    from search.telling.text.answer import effect_text
 
     place = home_of(home, catalogue_url)
     rows = best_rows(objective, dataset, home=place)

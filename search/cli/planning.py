@@ -93,7 +93,7 @@ def _print_plans(specs: Sequence[Spec], place: Home, workers: int | None) -> Non
     from search.estimate import budgets, goals_said
     from search.kept import admitted
     from search.spec.hours import limit
-    from search.telling.live import duration
+    from search.telling.text.live import duration
 
     for spec in specs:
         sources = admitted(place, spec, None)

@@ -53,7 +53,7 @@ def query(
     tracking_uri: TrackingOption = None,
 ) -> None:
     """Find runs in MLflow's own query language; what is found is what its UI finds."""
-    from search.telling import queried
+    from search.telling.looking import queried
 
     if str(parquet) == STDOUT:
         raise SpecError(["--parquet must name a file; got -. Parquet is not text: give a file, or use --csv -."])

@@ -114,7 +114,7 @@ def resume_command(name: str, home: Home, address: str | None) -> str:
 @contextmanager
 def shown(plain: bool, home: Home | None = None) -> Iterator[Any]:
     """A live display for as long as a sweep or a training runs. With a home it says where MLflow shows the sweep."""
-    from search.telling.live import Display
+    from search.telling.text.live import Display
 
     with Display(printing.console(), plain=True if plain else None, ui=mlflow_of(home) if home else "") as display:
         yield display

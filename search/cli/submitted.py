@@ -65,7 +65,7 @@ def jobs(address: ServerOption = None, json_: JsonOption = False) -> None:
 
 
 def _row(job: Job) -> dict[str, Any]:
-    from search.telling.live import duration
+    from search.telling.text.live import duration
 
     # Started by the cluster's clock, and now by this machine's: the two may differ.
     seconds = max(0.0, ((job.ended or datetime.now(UTC)) - job.started).total_seconds()) if job.started else None

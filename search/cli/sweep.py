@@ -176,7 +176,7 @@ def refuse_device(spec: Spec) -> None:
 
 def prior_said(spec: Spec, sources: Sequence[Mapping[str, Any]]) -> list[str]:
     """From which answers a sweep would start."""
-    from search.telling.live import config_text
+    from search.telling.text.live import config_text
 
     found = [f"prior: {one['name']} ({one['model']}, {one['dataset']}): {config_text(one['best'])}" for one in sources]
     return found or (["prior: auto finds no sweep that can be used; the sweep would start cold"] if spec.prior else [])
@@ -216,7 +216,7 @@ def _run_all(
     from search.ensured import ensure
     from search.kept import refuse_taken
     from search.sweep import run
-    from search.telling.live import sweep_of
+    from search.telling.text.live import sweep_of
 
     begin: Callable[..., Outcome] = ensure if again else run
     outcomes: list[Outcome] = []
@@ -329,8 +329,8 @@ def _more_trials(name: str, given: str, home: Home) -> int:
 
 
 def _print_outcome(outcome: Outcome, home: Home, objective: str, address: str | None) -> None:
-    from search.telling.answer_text import print_answer
-    from search.telling.live import duration
+    from search.telling.text.answer import print_answer
+    from search.telling.text.live import duration
 
     console = printing.console()
     if outcome.answer is not None:
@@ -378,7 +378,7 @@ def _print_dry_run(spec: Spec, home: Home, workers: int | None) -> None:
     from search.estimate import dry_run
     from search.spec.hours import words
     from search.spec.text import to_yaml
-    from search.telling.live import duration
+    from search.telling.text.live import duration
 
     with redirect_stdout(sys.stderr):
         plan = dry_run(spec, home=home, workers=workers)

@@ -29,7 +29,7 @@ def watch(
     wait: Annotated[float, typer.Option("--wait", metavar="SECONDS", help="Wait so long for NAME to begin.", min=0)] = 0,
 ) -> None:
     """Watch a sweep from another terminal, and see its answer. Ctrl-C ends the watching, not the sweep."""
-    from search.telling import answer_text
+    from search.telling.text.answer import print_stored
     from search.watching import begun, newest
     from search.watching import watch as follow
 
@@ -43,7 +43,7 @@ def watch(
         display.finished(row.answer)
     if row.answer is not None:
         console, folder = printing.console(), shown_folder(place, name)
-        answer_text.print_stored(console, name, row.answer, shown_home(place), usual(row.objective), folder)
+        print_stored(console, name, row.answer, shown_home(place), usual(row.objective), folder)
         return
     problem = f": {row.facts['problem']}" if row.facts.get("problem") else ""
     again = resume_command(name, place, row.facts.get("address"))

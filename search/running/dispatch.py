@@ -18,7 +18,7 @@ from search.running.ledger import Ledger
 from search.running.plan import Job, Kind
 from search.running.work import Assigned, Origin, Prepare, ReadTest, Setting, Show, Train, Warm, Work
 from search.spec.keys import Spec
-from search.telling.shown import caption
+from search.telling.mlflow.shown import caption
 
 DRAWN = 2  # confirmed members of each config that are drawn while they train
 RUN_ID_SECONDS = 5.0  # how long MLflow may take to say which run a member has

@@ -25,8 +25,8 @@ from search.running.spending import Spending
 from search.running.told import PROPOSED
 from search.running.wall import WallTime
 from search.spec.keys import Spec
-from search.telling import mirror
 from search.telling.listener import Listener, Silent
+from search.telling.mlflow import mirror
 
 
 def opened(

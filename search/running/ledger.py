@@ -25,9 +25,9 @@ from search.running.told import Told, ends, told
 from search.running.work import RANGES
 from search.schedulers import SchedulerProtocol
 from search.spec.keys import Spec
-from search.telling import shown
 from search.telling.listener import Listener
-from search.telling.mirror import Mirror
+from search.telling.mlflow import shown
+from search.telling.mlflow.mirror import Mirror
 
 SHOWN_MEMBERS = 8  # members that a note about bad ends names
 SHOWN_REASONS = 3  # such notes in the reason why a sweep has no answer

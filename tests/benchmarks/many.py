@@ -26,7 +26,8 @@ from search.choosing.answer import Answer
 from search.running.where import IN_PROCESS
 from search.spec.reading import read
 from search.sweep import run
-from search.telling import exports, mirror
+from search.telling.files import exports
+from search.telling.mlflow import mirror
 from tests.benchmarks import processes
 
 EPOCHS, METRICS, LIMIT_S = 20, 10, 3.0

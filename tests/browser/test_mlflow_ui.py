@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from search.choosing.words import number
-from search.telling.ui_view import PICTURES
+from search.telling.mlflow.ui_view import PICTURES
 from tests.browser.conftest import HEIGHT, SPEC, Swept, Ui
 
 pytestmark = pytest.mark.slow

@@ -15,7 +15,8 @@ from plotly.offline import get_plotlyjs
 from objectives.base import Phase
 from search.asking.space import OFF_ARM
 from search.errors import SpecError
-from search.telling import figures, report
+from search.telling import figures
+from search.telling.files import report
 from search.telling.view import View
 from tests.search.views import KINDS, view
 

@@ -14,7 +14,7 @@ from objectives.base import Phase
 from search import sweep
 from search.asking import projection
 from search.running import ledger, plan
-from search.telling import exports
+from search.telling.files import exports
 
 SPEC: dict[str, Any] = {
     "objective": "toy",

@@ -25,7 +25,8 @@ from search.errors import SpecError
 from search.running.where import IN_PROCESS
 from search.spec.reading import read
 from search.sweep import run
-from search.telling import answer_text, lambda_curve
+from search.telling.pictures import lambda_curve
+from search.telling.text.answer import print_answer
 from tests.search.simulated import Simulated
 
 pytestmark = pytest.mark.turns(3)
@@ -134,7 +135,7 @@ def test_it_survives_being_stored_and_is_said_in_one_line_for_each(answer: Answe
         assert one.alone is not None and f"{one.name} {one.verdict}, {one.alone.words()} at" in said
     assert "Kept: best of them l2_g." in said
     console = Console(width=200, record=True, file=(tmp_path / "out").open("w"))
-    answer_text.print_answer(console, "s", answer)
+    print_answer(console, "s", answer)
     lines = console.export_text().splitlines()
     for one in answer.lambdas:
         [line] = [line for line in lines if line.startswith(f"{one.name} alone")]

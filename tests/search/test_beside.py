@@ -19,7 +19,7 @@ from search.choosing.arms import Arm
 from search.choosing.beside import Beside, Expected, Importance, Interaction, Simpler
 from search.choosing.trainings import trainings
 from search.modelling.surface import Surface
-from search.telling.beside_text import (
+from search.telling.text.beside import (
     beside_lines,
     cost_lines,
     importance_text,

@@ -21,7 +21,7 @@ import search.cli
 import search.cli.listing
 import search.retrain
 import search.sweep
-import search.telling.exports
+import search.telling.files.exports
 from infra.catalogue import Catalogue, MemberRow, ReportRow, SweepRow
 from infra.errors import InfraError
 from infra.storage import Home

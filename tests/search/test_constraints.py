@@ -39,7 +39,7 @@ from search.running.where import IN_PROCESS
 from search.spec.constraints import Constraint, constraint
 from search.spec.reading import read
 from search.sweep import run
-from search.telling.answer_text import print_answer
+from search.telling.text.answer import print_answer
 from tests.search.kept import in_parts, said
 from tests.search.simulated import L2, parabola
 from tests.study.constrained import BOUNDED, KL, repeat

@@ -10,7 +10,7 @@ import pytest
 from objectives.base import Knob
 from search.choosing.answer import Answer, Candidate, Row
 from search.choosing.verdict import answer
-from search.telling import lambda_curve
+from search.telling.pictures import lambda_curve
 
 pytestmark = [pytest.mark.renders, pytest.mark.turns(2)]
 

@@ -16,9 +16,9 @@ from search.choosing.answer import Answer, LambdaAnswer, Verdict
 from search.choosing.findings import Effect, Promise
 from search.running.ledger import failures, why_no_answer
 from search.spec.reading import read
-from search.telling.answer_text import print_answer
 from search.telling.listener import introduction
-from search.telling.live import SHOWN_FAILURES, Display, duration, sparkline
+from search.telling.text.answer import print_answer
+from search.telling.text.live import SHOWN_FAILURES, Display, duration, sparkline
 
 INFO = {
     "name": "s",

@@ -21,7 +21,7 @@ from search.estimate import Cost, Past, budgets, dry_run
 from search.running.where import IN_PROCESS
 from search.spec.reading import read
 from search.sweep import resume, run
-from search.telling.beside_text import plan_text
+from search.telling.text.beside import plan_text
 
 pytestmark = pytest.mark.turns(2)
 

@@ -16,7 +16,7 @@ from search.errors import SpecError
 from search.running.where import IN_PROCESS
 from search.spec.reading import read
 from search.sweep import run
-from search.telling.exports import export
+from search.telling.files.exports import export
 
 pytestmark = [pytest.mark.slow, pytest.mark.trains]
 FAMILIES = ("autoencoder", "vae", "gan")

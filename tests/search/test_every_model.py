@@ -15,7 +15,7 @@ from infra.storage import Home
 from objectives import models
 from search.running.where import IN_PROCESS
 from search.sweep import run
-from search.telling.exports import export
+from search.telling.files.exports import export
 
 pytestmark = [pytest.mark.slow, pytest.mark.trains]
 FAMILIES = ("autoencoder", "vae", "gan")

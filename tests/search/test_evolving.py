@@ -31,7 +31,7 @@ from search.schedulers._evolving import pairs
 from search.spec.reading import read
 from search.sweep import run
 from search.telling.listener import introduction
-from search.telling.live import Display
+from search.telling.text.live import Display
 from tests.search.kept import in_parts, kept, said
 from tests.search.simulated import BETA, LR, Simulated, luck
 

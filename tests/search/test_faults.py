@@ -21,8 +21,8 @@ from search.running.faults import Cause, briefly, cause_of
 from search.running.plan import Job
 from search.running.work import Prepared, Progress
 from search.spec.reading import read
-from search.telling.answer_text import fact_rows
-from search.telling.description import answered
+from search.telling.mlflow.description import answered
+from search.telling.text.answer import fact_rows
 from tests.search.frail import SPEC, Frail
 from tests.search.simulated import Simulated, parabola
 

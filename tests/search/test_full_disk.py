@@ -21,7 +21,8 @@ from search.running import checkpoints, in_process
 from search.running.leftovers import Leftovers
 from search.running.where import IN_PROCESS
 from search.sweep import resume, run
-from search.telling import exports, mirror
+from search.telling.files import exports
+from search.telling.mlflow import mirror
 from tests.search.kept import kept, said
 from tests.search.test_servers import points
 

@@ -219,14 +219,14 @@ SCRIPT = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
 
 def test_a_report_shows_text_as_text() -> None:
     """A member's config holds choices of a user's, which stand in the report as text and as data of its plots."""
-    from search.telling import report
+    from search.telling.files import report
 
     assert "<" not in report._said(SCRIPT)
     assert "<" not in report._json({"name": SCRIPT, SCRIPT: ["<!--", SCRIPT]})
 
 
 def test_a_description_in_mlflow_shows_text_as_text() -> None:
-    from search.telling.description import _plain
+    from search.telling.mlflow.description import _plain
 
     for text in (SCRIPT, "[x](javascript:alert(1))", "![x](http://evil/x.png)", "a|b\nc", "`x`", "~~x~~", "<b>"):
         told = _plain(text)

@@ -16,7 +16,7 @@ from infra.storage import Home
 from search import kept as books
 from search.asking.projection import Projection
 from search.spec.reading import read
-from search.telling import exports
+from search.telling.files import exports
 from tests.search.lives import CASES, NAME, SPEC, Doom, KilledError, Life, bury, disturbed, undisturbed
 
 

@@ -20,9 +20,9 @@ from search.running.where import IN_PROCESS
 from search.spec.keys import Spec
 from search.spec.reading import read
 from search.sweep import resume, run
-from search.telling import description, mirror, ui_view
-from search.telling.mirror import Mirror
-from search.telling.portrait import MOST_PARAMS, Portrait
+from search.telling.mlflow import description, mirror, ui_view
+from search.telling.mlflow.mirror import Mirror
+from search.telling.mlflow.portrait import MOST_PARAMS, Portrait
 
 SPEC = {"objective": "vae", "search": {"beta": {}, "l2": {}, "lr": {}, "norm": ["none", "batch"]}, "check": False}
 
@@ -142,7 +142,7 @@ def test_how_far_a_sweep_is(spec: Spec) -> None:
 
 def test_progress_is_told_seldom(spec: Spec, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("search.telling.mirror.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("search.telling.mlflow.mirror.time.monotonic", lambda: now[0])
     tracker = Remembers()
     told = Mirror(tracker, Portrait.of("s", spec), {}, "val_nll_nats")
     rows = {0: a_row(spec, 0, phase="search", state="stopped")}

@@ -27,7 +27,7 @@ from search.loaded import load
 from search.running import copies
 from search.running.where import IN_PROCESS
 from search.sweep import Outcome, resume, run
-from search.telling.exports import export
+from search.telling.files.exports import export
 from tests import s3
 from tests.search.kept import in_parts, kept, said
 

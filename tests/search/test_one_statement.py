@@ -18,8 +18,9 @@ from search.choosing.words import number
 from search.cli import app, look
 from search.running.where import IN_PROCESS
 from search.sweep import run
-from search.telling import description, lambda_curve, mirror
-from search.telling.exports import best, export, export_all
+from search.telling.files.exports import best, export, export_all
+from search.telling.mlflow import description, mirror
+from search.telling.pictures import lambda_curve
 
 pytestmark = pytest.mark.turns(3)
 

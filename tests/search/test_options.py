@@ -28,9 +28,9 @@ from search.spec.keys import Spec
 from search.spec.reading import read, resolve
 from search.spec.text import parse_yaml
 from search.sweep import Outcome, run
-from search.telling import exports
+from search.telling.files import exports
 from search.telling.listener import Silent
-from search.telling.mirror import Mirror
+from search.telling.mlflow.mirror import Mirror
 from tests.search.kept import in_parts, kept
 from tests.search.kept import said as told
 from tests.search.simulated import Simulated

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from search.choosing.answer import Answer, Candidate, Row
 from search.choosing.verdict import answer
-from search.telling import pareto
+from search.telling.pictures import pareto
 from tests.search.simulated import L2
 
 TRADE = ("kid", "bytes", "budget")

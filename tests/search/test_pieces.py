@@ -17,8 +17,8 @@ from search.choosing.arms import Arm
 from search.choosing.lambda_interval import GAPS, _gaps, _pieces, lambda_answer
 from search.choosing.verdict import Side, _off_worse
 from search.modelling.surface import Surface, Training
-from search.telling import lambda_curve
-from search.telling.answer_text import print_answer
+from search.telling.pictures import lambda_curve
+from search.telling.text.answer import print_answer
 from tests.search.simulated import BETA
 from tests.search.test_selection import ask
 

@@ -18,7 +18,7 @@ from search.running.where import IN_PROCESS
 from search.spec.plain import plain_spec
 from search.spec.reading import read
 from search.sweep import resume, run
-from search.telling.exports import export
+from search.telling.files.exports import export
 from search.telling.promised import training
 
 pytestmark = pytest.mark.turns(3)

@@ -19,7 +19,7 @@ from objectives.metrics.kid import kernel
 from search.choosing.answer import Answer, Candidate
 from search.choosing.findings import Effect
 from search.choosing.quick_facts import quick_facts
-from search.telling.answer_text import print_answer
+from search.telling.text.answer import print_answer
 from tests.search.test_cli import an_answer
 
 SEEDS = 4

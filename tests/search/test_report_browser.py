@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from search.telling import figures, report
+from search.telling import figures
+from search.telling.files import report
 from tests.search.views import view
 
 pytestmark = pytest.mark.slow

@@ -24,7 +24,9 @@ from infra.storage import Home
 from infra.tracking import MlflowTracker
 from search.cli import app
 from search.errors import SpecError
-from search.telling import compare, exports, figures, notebook, queried
+from search.telling import figures
+from search.telling.files import exports
+from search.telling.looking import compare, notebook, queried
 from tests.search.views import kept, view
 
 pytestmark = pytest.mark.turns(3)

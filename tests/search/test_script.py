@@ -22,7 +22,7 @@ from search.errors import SpecError
 from search.spec.plain import plain_spec
 from search.spec.reading import read
 from search.spec.text import read_yaml
-from search.telling import forms
+from search.telling.files import forms
 from search.telling.promised import training
 
 pytestmark = [pytest.mark.trains, pytest.mark.turns(3)]

@@ -622,7 +622,7 @@ def test_neither_origin_nor_unit_of_the_score_changes_candidates_and_finalists(s
 
 def test_importing_selection_loads_no_heavy_library() -> None:
     heavy = "torch ray optuna mlflow sklearn scipy matplotlib sqlalchemy"
-    read = "import sys, search.choosing.verdict, search.telling.lambda_curve"
+    read = "import sys, search.choosing.verdict, search.telling.pictures.lambda_curve"
     code = f"{read}; print([name for name in {heavy.split()!r} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 

@@ -20,7 +20,7 @@ from search.running.where import IN_PROCESS
 from search.spec.reading import read
 from search.spec.several import HIGHER, LOWER
 from search.sweep import run
-from search.telling.exports import export
+from search.telling.files.exports import export
 from tests.search.kept import in_parts, kept, said
 
 pytestmark = pytest.mark.turns(6)

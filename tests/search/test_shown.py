@@ -27,8 +27,8 @@ from search.running.work import Assigned, Progress, Setting, Show, Train
 from search.running.worker import Worker
 from search.spec.keys import Range
 from search.spec.reading import read as read_spec
-from search.telling import strip
-from search.telling.shown import Exemplars, members
+from search.telling.mlflow.shown import Exemplars, members
+from search.telling.pictures import strip
 
 pytestmark = pytest.mark.turns(2)
 

@@ -36,7 +36,7 @@ from search.running.where import IN_PROCESS
 from search.spec.reading import read
 from search.spec.text import parse_yaml
 from search.sweep import Outcome
-from search.telling import exports
+from search.telling.files import exports
 
 pytestmark = pytest.mark.turns(3)
 

@@ -16,7 +16,7 @@ from search.asking.space import AGAINST_NOTHING
 from search.choosing.findings import Front, FrontPoint, Interval
 from search.choosing.turned import turned
 from search.spec.plain import plain_spec
-from search.telling import exports
+from search.telling.files import exports
 from search.telling.view import View, own_rows, view_of
 from tests.search.simulated import Simulated, Truth
 

@@ -11,7 +11,7 @@ from typing import Any
 from objectives.base import Knob, State, lowered
 from search.choosing.answer import Row
 from search.choosing.words import number
-from search.telling import lambda_curve
+from search.telling.pictures import lambda_curve
 from search.telling.view import View, short
 
 BLUE, ORANGE, GREEN = lambda_curve.BLUE, lambda_curve.ORANGE, lambda_curve.GREEN

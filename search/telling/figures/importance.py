@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from search.telling.beside_text import percent
 from search.telling.figures._style import BLUE, GREY, ORANGE, PALE, axis, layout, made
+from search.telling.text.beside import percent
 from search.telling.view import View
 
 TITLE, ORDER = "Which knob matters", 50

@@ -6,7 +6,7 @@ from typing import Any
 
 from search.choosing.words import number
 from search.telling.figures._style import LOST, STATES, axis, layout, made
-from search.telling.live import duration
+from search.telling.text.live import duration
 from search.telling.view import View
 
 TITLE, ORDER = "What it cost", 90

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from search.choosing.answer import Answer
 from search.choosing.beside import Expected, Importance, Interaction
 from search.choosing.words import number
-from search.telling.live import ENDED_BADLY, duration
+from search.telling.text.live import ENDED_BADLY, duration
 
 Line = tuple[str, str]
 SHOWN = 4  # knobs that the line of importance names; `show` names all

@@ -24,7 +24,7 @@ from search.choosing.answer import Answer, Row
 from search.choosing.arms import t_quantile
 from search.choosing.front import undominated
 from search.choosing.words import number
-from search.telling.lambda_curve import BLUE, DPI, GREEN, GREY, INK, ORANGE, RED
+from search.telling.pictures.lambda_curve import BLUE, DPI, GREEN, GREY, INK, ORANGE, RED
 
 Trade = tuple[str, str, str]  # how the metrics of quality and of cost begin, and the metric that holds the budget of the cost
 COLOURS = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9", "#F0E442")  # Okabe and Ito's

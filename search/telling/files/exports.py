@@ -22,7 +22,7 @@ from search.choosing.answer import Answer, Row
 from search.choosing.findings import Interval, Promise
 from search.running.ledger import ADDRESS, FOLDER, LOOKS
 from search.spec.keys import Spec
-from search.telling import forms
+from search.telling.files import forms
 from search.telling.promised import confirmed, final_seeds, measured_by, training, without_answer
 
 CONFIG = "config.yaml"  # in a folder with a trained model: the spec of its training
@@ -208,7 +208,9 @@ def write_reports(
 
     `status` is how the sweep ends: the catalogue says so only after its files are there. `members` are its rows, where they are known.
     """
-    from search.telling import front_picture, lambda_curve, report, strip, view
+    from search.telling import view
+    from search.telling.files import report
+    from search.telling.pictures import front, lambda_curve, strip
 
     folder = home.reports(name)
     row, members = replace(catalogue.sweep(name), status=status), catalogue.members(name) if members is None else members
@@ -224,7 +226,7 @@ def write_reports(
     drawn = [exported, stored, picture, *shown, whole]
     if answer.front is not None and len(answer.front.metrics) == 2:  # of more there is no one picture
         named = f"{title}: {' and '.join(answer.front.metrics)}"
-        drawn.append(front_picture.draw(answer, answer.front, table, folder / "front.png", named))
+        drawn.append(front.draw(answer, answer.front, table, folder / "front.png", named))
     return drawn + (_write_trade(folder, title, answer, table, trade, members) if trade else [])
 
 
@@ -232,7 +234,7 @@ def _write_trade(
     folder: Path, title: str, answer: Answer, table: Sequence[Row], trade: tuple[str, str, str], members: Sequence[MemberRow]
 ) -> list[Path]:
     """Write quality against cost of the confirmed arms; nothing where none was confirmed."""
-    from search.telling import pareto
+    from search.telling.pictures import pareto
 
     metrics = {member.number: member.metrics for member in members}
     found = pareto.points(table, metrics, trade)

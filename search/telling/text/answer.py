@@ -15,9 +15,9 @@ from search.asking.space import AGAINST_NOTHING, AGAINST_OFF, OFF_ARM
 from search.choosing.answer import Answer, LambdaAnswer, Verdict
 from search.choosing.findings import Effect
 from search.choosing.words import number
-from search.telling.beside_text import beside_lines, cost_lines, luck_line, plan_text
-from search.telling.front_text import front_lines, front_table
-from search.telling.live import config_text
+from search.telling.text.beside import beside_lines, cost_lines, luck_line, plan_text
+from search.telling.text.front import front_lines, front_table
+from search.telling.text.live import config_text
 
 __all__ = ["effect_text", "fact_rows", "plan_text", "print_answer", "print_stored", "verdict_words"]
 

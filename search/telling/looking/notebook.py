@@ -14,8 +14,9 @@ from infra.errors import InfraError
 from infra.storage import Home
 from search.choosing.answer import Answer
 from search.spec.several import better_of, own_sign
-from search.telling import exports, figures, forms
-from search.telling import report as page
+from search.telling import figures
+from search.telling.files import exports, forms
+from search.telling.files import report as page
 from search.telling.promised import without_answer
 from search.telling.view import View
 from search.telling.view import read as view_in

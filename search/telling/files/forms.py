@@ -18,7 +18,7 @@ from objectives.base import Knob, ObjectiveError, Value
 from objectives.registry import load, names
 from search.errors import SpecError
 from search.spec.keys import Spec
-from search.telling import script
+from search.telling.files import script
 
 Form = Literal["yaml", "json", "hydra", "args", "script"]
 FORMS: tuple[str, ...] = get_args(Form)

@@ -14,8 +14,8 @@ from search.choosing.answer import Answer
 from search.choosing.missing import INSTEAD
 from search.choosing.words import number
 from search.spec.several import own_sign
-from search.telling.answer_text import fact_rows, verdict_words
-from search.telling.portrait import Portrait
+from search.telling.mlflow.portrait import Portrait
+from search.telling.text.answer import fact_rows, verdict_words
 
 MOST: Final = 4900
 """Characters of a description: MLflow cuts what is longer, older versions at 5,000."""

@@ -14,8 +14,9 @@ from infra.storage import replaced, strip_password
 from search.asking.space import AGAINST_NOTHING, OFF_ARM
 from search.choosing.answer import Answer
 from search.choosing.words import number
-from search.telling import answer_text, figures
-from search.telling.live import config_text, duration
+from search.telling import figures
+from search.telling.text.answer import print_answer
+from search.telling.text.live import config_text, duration
 from search.telling.view import View
 
 CSS = Path(__file__).with_name("report.css")
@@ -146,7 +147,7 @@ def printed(view: View) -> str:
 
     assert view.answer is not None
     out = io.StringIO()  # and not the notebook that asks for the report: rich would print there
-    answer_text.print_answer(Console(file=out, width=118, force_jupyter=False), view.name, view.answer, details=True)
+    print_answer(Console(file=out, width=118, force_jupyter=False), view.name, view.answer, details=True)
     return out.getvalue().partition("where to look next:")[0].strip()
 
 

@@ -12,7 +12,7 @@ from infra.catalogue import SweepRow
 from infra.tracking.ui import view_tag
 from objectives.base import Knob
 from search.spec.keys import Spec
-from search.telling.portrait import CURVE, Portrait
+from search.telling.mlflow.portrait import CURVE, Portrait
 
 _SECTION = "lagrange"
 _SHOWN = 100  # runs in a chart: MLflow's own limit

@@ -9,7 +9,7 @@ from search.asking.space import OFF_ARM
 from search.choosing.answer import Answer
 from search.choosing.findings import Front, FrontPoint
 from search.choosing.words import number
-from search.telling.live import config_text
+from search.telling.text.live import config_text
 
 
 def front_table(answer: Answer, front: Front) -> Table:

@@ -19,8 +19,8 @@ from search.choosing.answer import Answer
 from search.options import said
 from search.spec.keys import Spec
 from search.spec.reading import read
-from search.telling import description, shown, ui_view
-from search.telling.portrait import Portrait
+from search.telling.mlflow import description, shown, ui_view
+from search.telling.mlflow.portrait import Portrait
 
 PROGRESS_S: Final = 15.0
 """At most so often the description of a sweep that runs says how far it is."""
