@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 
 from infra.catalogue import Catalogue, MemberRow, SweepRow
+from infra.catalogue.lock import STALE_S
 from infra.errors import InfraError
 from infra.storage import Home
 from objectives.base import Phase
@@ -46,21 +48,25 @@ def watch(
 ) -> SweepRow:
     """Tell a listener what happens in a sweep, as its own driver would, until the sweep has no driver any more. Returns its row.
 
+    A database that goes away is waited for as long as the driver waits for it. Afterwards the driver has a moment to be heard again.
+
     Raises:
-        InfraError: no such sweep. SpecError: its spec names modules that are not found from here.
+        InfraError: no such sweep, or the database stays away. SpecError: its spec names modules that are not found from here.
     """
-    home = home or Home.open()
-    with Catalogue(home.catalogue_url, create=False) as catalogue:
+    home, quiet_until = home or Home.open(), -math.inf
+    with Catalogue(home.catalogue_url, create=False) as catalogue, catalogue.waits(lambda: False, listener.note):
         row, rows = catalogue.sweep(name), catalogue.members(name)
         spec = read(row.spec)
         workers = int(row.facts.get(PLANNED, {}).get("workers", 1))
         listener.started(introduction(name, spec, workers, rows))
         seen = _Seen(listener, spec.budget.epochs or 1, {one.number for one in rows if one.state is not None})
         while True:
-            began = time.monotonic()
+            began, waited_s = time.monotonic(), catalogue.waited_s
             driven = catalogue.locked_by(name) is not None  # asked first: what the driver wrote before it left is then in the rows
             seen.look(catalogue, name)
-            if not driven:
+            if catalogue.waited_s > waited_s:  # no sign of life could arrive meanwhile
+                quiet_until = time.monotonic() + STALE_S
+            if not driven and (time.monotonic() >= quiet_until or catalogue.sweep(name).status != "running"):
                 return catalogue.seen(name)
             sleep(max(poll_s, REST * (time.monotonic() - began)))
 

@@ -275,7 +275,7 @@ def _sentence(address: str, error: Exception) -> InfraError:
     if _NO_AGENT in said:
         return InfraError(
             f"The head node at {address} must have an agent that starts jobs; it had none for {AGENT_S:g} s. It is still starting, or its "
-            "machine is very busy: submit again in a minute. Where that does not help, look into dashboard_agent.log on the head node: another Ray "
+            "machine is very busy: submit again in a minute. Where that does not help, look into dashboard_agent.log there: another Ray "
             "of that machine may hold its port (ray start --head --dashboard-agent-listen-port=PORT)."
         )
     if "does not exist" in said:

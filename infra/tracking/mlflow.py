@@ -162,10 +162,10 @@ class Writer:
         ends = bool(news.state) and (number == SWEEP_RUN or run.ended != news.state)
         groups = _new_points(run, news, ends)
         tags = news.tags | ({"mlflow.runName": news.name} if news.name and run.name != news.name else {})
+        if number != SWEEP_RUN:
+            tags = run.due(tags, begins=news.begins, state=news.state)
         if ends:
             tags["lagrange.ended"] = news.state
-        elif news.state and news.name in ("", run.name):
-            tags = {}  # it has ended before, and all was told
         if number == SWEEP_RUN:
             tags = guarded(tags, run.tags)
             run.tags |= tags
@@ -176,7 +176,12 @@ class Writer:
             run.last = news.epochs[run.epoch][1]
         if ends:
             self._client.set_terminated(run.id, _RUN_STATUS.get(news.state, "FAILED"), news.final[0] if news.final else None)
-            run.ended, run.last, run.facts = news.state, {}, frozenset()  # of an ended run little is asked, and there are many of them
+            run.ended, run.last, run.facts, run.shown = (
+                news.state,
+                {},
+                frozenset(),
+                None,
+            )  # of an ended run little is asked, and there are many of them
 
     def _log_data(self, run: _Run) -> None:
         """Say which data a run trains on. A server that is too old for it says no once, and is asked no more."""

@@ -25,6 +25,8 @@ class Run:
     tags: dict[str, str] = field(default_factory=dict)  # of the sweep's own run
     facts: frozenset[str] = frozenset()  # the metrics that it had when it was found
     data: bool = False  # whether it says which data it trains on
+    shown: dict[str, str] | None = None  # the tags of a member that had ended when it was found; None: it was told them since
+    held: dict[str, str] = field(default_factory=dict)  # the tags of a beginning that wait for what comes after it
 
     @staticmethod
     def of(run: Any, number: int) -> Run:
@@ -33,9 +35,26 @@ class Run:
         ended = run.data.tags.get("lagrange.ended", "") if run.info.status not in ("RUNNING", "SCHEDULED") else ""
         known = Run(run.info.run_id, -1, bool(run.data.params), ended, found=points, name=run.info.run_name, facts=frozenset(points))
         known.tags = dict(run.data.tags) if number == SWEEP_RUN else {}
+        known.shown = dict(run.data.tags) if ended and number != SWEEP_RUN else None
         known.pictured = images.TAG in run.data.tags
         known.data = bool(run.inputs and run.inputs.dataset_inputs)
         return known
+
+    def due(self, tags: Mapping[str, str], *, begins: bool, state: str) -> dict[str, str]:
+        """Which tags of a member must be written, where it is told that it `begins`, or that it ended in a `state`.
+
+        Every driver tells the beginning of all members again, and what follows it may come in another round. So of a member that has ended
+        the tags wait for that: new epochs, or its end. `running` would stay beside a run that has ended. Of an end that is told again only
+        those are written that MLflow has lost, for instance to a slow server that carried out an older call last.
+        """
+        if self.ended and not state:
+            self.held.update(tags if begins else {})
+            return {} if begins else dict(tags)
+        told, self.held = {**self.held, **tags}, {}
+        if not state or self.ended != state:
+            return told
+        shown, self.shown = self.shown, None
+        return {} if shown is None else {key: value for key, value in told.items() if shown.get(key) != value}
 
     def look_up(self, ours: set[str]) -> None:
         """Read the newest epoch off the metrics that are ours. A program that logs by itself may count in steps."""

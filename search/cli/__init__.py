@@ -11,7 +11,6 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -19,7 +18,7 @@ from typer.core import TyperGroup
 
 from infra.environment import FILE
 from search.cli import exists, export, look, planning, reporting, starting, submit, submitted, sweep, watching
-from search.cli.shared import load_environment, print_error
+from search.cli.shared import here, load_environment, print_error
 from search.exit_codes import FAILED, INTERRUPTED, MISTAKE, OK, STORE_GONE
 
 # A user's mistakes, by module and class. They are looked up among the loaded modules, so that catching them imports nothing.
@@ -146,8 +145,12 @@ for _name, _command in _COMMANDS.items():
 
 def main() -> None:
     """The console script. It puts the current folder on the path: a user's own `module:Class` lies there."""
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
+    folder = here()
+    if folder is None:
+        typer.echo("The current folder must exist; it was removed. Go to another one (cd), and run this again.", err=True)
+        sys.exit(MISTAKE)
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
     try:
         app(prog_name="lagrange")
     finally:

@@ -80,18 +80,27 @@ def catalogue_of(home: Home) -> Any:
     return Catalogue(home.catalogue_url, create=False)
 
 
+def here() -> Path | None:
+    """The current folder; None where it was removed meanwhile, as Ray does with the folder of a job that is stopped."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
+
+
 def shown_home(home: Home) -> str:
     """The option that names the home in a command that we print; empty for the default home of the current folder."""
-    default = Path.cwd() / "mlflow_runs"
-    return "" if home.root == default or os.environ.get("LAGRANGE_HOME") else str(home.root)
+    folder = here()
+    default = folder is not None and home.root == folder / "mlflow_runs"
+    return "" if default or os.environ.get("LAGRANGE_HOME") else str(home.root)
 
 
 def shown_folder(home: Home, name: str) -> str:
     """The folder of a sweep's curve, config and answer, as seen from here; empty where there is none."""
-    folder = home.reports(name)
+    folder, now = home.reports(name), here()
     if not folder.is_dir():
         return ""
-    return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
+    return str(folder.relative_to(now) if now and folder.is_relative_to(now) else folder)
 
 
 def home_option(home: Home) -> str:

@@ -16,7 +16,7 @@ import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -340,6 +340,62 @@ def test_a_resumed_sweep_goes_on_in_the_same_runs(home: Home) -> None:
     for number in range(2):
         assert [step for step, _ in _points(home.tracking_uri, after[str(number)], "val")] == [1, 2, 3]
         assert after[str(number)].info.status == "FINISHED"
+
+
+def test_a_round_that_ends_between_a_beginning_and_its_end_changes_no_tag(home: Home) -> None:
+    """A driver that resumes tells all again. `running` must not stay beside a run that has ended, whatever the rounds hold."""
+    tracker = _tracker(home)
+    _tell_whole(tracker, "complete")
+    assert not tracker.close(30)
+    before = dict(_runs(home.tracking_uri)["0"].data.tags)
+    tracker = _tracker(home)
+    _tell_whole(tracker, "complete", pause=lambda: tracker.flush(30))
+    assert not tracker.close(30)
+    after = _runs(home.tracking_uri)["0"]
+    assert (after.info.status, dict(after.data.tags)) == ("FINISHED", before) and before["state"] == "complete"
+
+
+def test_a_member_that_is_tried_again_runs_again_with_its_first_new_epoch(home: Home) -> None:
+    tracker = _tracker(home)
+    _tell_whole(tracker, "failed")
+    assert not tracker.close(30)
+    tracker, seen = _tracker(home), []
+
+    def looked() -> None:
+        assert tracker.flush(30)
+        run = _runs(home.tracking_uri)["0"]
+        seen.append((run.info.status, run.data.tags["state"], run.data.tags["reason"]))
+
+    _tell_whole(tracker, "complete", epochs=3, pause=looked)
+    assert not tracker.close(30)
+    run = _runs(home.tracking_uri)["0"]
+    assert seen == [("FAILED", "failed", "why")] * 2 + [("RUNNING", "running", "")]
+    assert (run.info.status, run.data.tags["state"]) == ("FINISHED", "complete")
+
+
+def test_a_tag_that_mlflow_has_lost_is_written_by_the_next_driver(home: Home) -> None:
+    """A server that was slow may carry out an older call last."""
+    tracker = _tracker(home)
+    _tell_whole(tracker, "complete")
+    assert not tracker.close(30)
+    _client(home.tracking_uri).set_tag(_runs(home.tracking_uri)["0"].info.run_id, "state", "running")
+    tracker = _tracker(home)
+    _tell_whole(tracker, "complete")
+    assert not tracker.close(30)
+    assert _runs(home.tracking_uri)["0"].data.tags["state"] == "complete"
+
+
+def _tell_whole(tracker: MlflowTracker, state: str, epochs: int = 2, pause: Callable[[], object] = lambda: None) -> None:
+    """A member as a sweep tells of it, with a pause after its beginning, after two epochs, and before its end."""
+    tracker.start_sweep("s", {"objective": "vae", "dataset": "digits"}, {})
+    tracker.start_member(0, {"l2": 0.1}, {"state": "running", "reason": "", "phase": "search"}, "0000 l2=0.1")
+    pause()
+    for epoch in range(1, epochs + 1):
+        tracker.log(0, epoch, {"val": 1.0 / epoch})
+        if epoch == 2:
+            pause()
+    pause()
+    tracker.end_member(0, state, {"score": 1.5}, {"state": state, "reason": "why" if state == "failed" else ""})
 
 
 def test_what_mlflow_lost_is_written_again(home: Home, empty_store: Path) -> None:

@@ -51,6 +51,21 @@ def test_resume_of_a_complete_sweep_sends_what_mlflow_missed_and_sends_it_once(t
         assert [point.step for point in history] == list(range(1, row.epochs + 1))
 
 
+def test_resume_of_a_complete_sweep_mends_what_mlflow_shows_of_a_member(tmp_path: Path) -> None:
+    home = Home.open(tmp_path)
+    assert run(SPEC, name="s", home=home, address="in-process").status == "complete"
+    from mlflow import MlflowClient
+
+    client, mine = MlflowClient(home.tracking_uri), "tags.`lagrange.member` = '1'"
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    (before,) = client.search_runs(experiments, mine)
+    client.set_tag(before.info.run_id, "state", "running")
+    (note,) = resume("s", home=home, address="in-process").notes
+    assert note == "this sweep was complete; MLflow was told again how 1 members ended, which it showed otherwise"
+    assert client.search_runs(experiments, mine)[0].data.tags == before.data.tags
+    assert resume("s", home=home).notes == ("this sweep was complete: nothing was left to do",)
+
+
 def test_sweeps_without_a_name_that_begin_at_once_get_the_next_numbers(tmp_path: Path) -> None:
     spec, home = read(SPEC), Home.open(tmp_path)
 

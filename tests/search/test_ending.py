@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
-from search.exit_codes import INTERRUPTED
+from infra.storage import Home
+from search.cli.shared import shown_folder, shown_home
+from search.exit_codes import INTERRUPTED, MISTAKE
+
+ROOT = Path(__file__).parents[2]
 
 ENDLESS = "with recursive c(x) as (select 1 union all select x + 1 from c) select count(*) from c"
 IN_A_LIBRARY = f"import sqlite3; sqlite3.connect(':memory:').execute({ENDLESS!r})"  # no handler of Python's runs meanwhile
@@ -19,14 +25,15 @@ IN_PYTHON = "threading.Event().wait()"
 DEAF = "signal.signal(signal.SIGTERM, lambda *_: print('heard', flush=True))"
 
 
-def ended(body: str, signals: Sequence[int], grace_s: float = 0.2, pause_s: float = 0.0) -> tuple[int, str]:
-    """The exit code and the last words of a process that does `body` and gets these signals, each when it has heard the one before."""
+def ended(body: str, signals: Sequence[int], grace_s: float = 0.2, pause_s: float = 0.0, first: str = "pass") -> tuple[int, str]:
+    """The exit code and the last words of a process that does `first`, then `body`, and gets these signals, each once it is heard."""
     script = f"""
         import signal, sys, threading
         from search.cli.ending import in_time
         from search.exit_codes import INTERRUPTED
         try:
             with in_time(lambda: "nothing is lost", {grace_s}):
+                {first}
                 print("heard", flush=True)
                 {body}
         except KeyboardInterrupt:
@@ -60,12 +67,12 @@ def test_a_library_that_does_not_return_is_ended_after_a_while() -> None:
 
 
 def test_so_is_what_hears_the_signal_and_goes_on() -> None:
-    assert ended(f"{DEAF}; {IN_PYTHON}", [signal.SIGTERM]) == (INTERRUPTED, "nothing is lost")
+    assert ended(IN_PYTHON, [signal.SIGTERM], first=DEAF) == (INTERRUPTED, "nothing is lost")
 
 
 def test_a_second_signal_ends_it_at_once() -> None:
     """The grace is longer than anybody waits for this test."""
-    assert ended(f"{DEAF}; {IN_PYTHON}", [signal.SIGTERM] * 2, grace_s=10_000.0)[0] == INTERRUPTED
+    assert ended(IN_PYTHON, [signal.SIGTERM] * 2, grace_s=10_000.0, first=DEAF)[0] == INTERRUPTED
 
 
 def test_what_ends_in_time_is_left_alone_and_the_handlers_are_as_before() -> None:
@@ -95,3 +102,18 @@ def test_a_thread_that_is_not_the_first_may_use_it() -> None:
         assert done == [1]
     """
     assert subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False, timeout=300).returncode == 0
+
+
+def test_a_current_folder_that_is_removed_meanwhile_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray removes the folder of a job that is stopped, while its driver still says how to go on."""
+    monkeypatch.delenv("LAGRANGE_HOME", raising=False)
+    home = Home.open(tmp_path / "home")
+    home.reports("s").mkdir(parents=True)
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert shown_home(home) == str(home.root) and shown_folder(home, "s") == str(home.reports("s"))
+    command = [sys.executable, "-c", "from search.cli import main; main()", "ls"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == MISTAKE and done.stderr.strip().startswith("The current folder must exist") and "Traceback" not in done.stderr

@@ -5,14 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from infra.catalogue import Catalogue, MemberRow, ReportRow, SweepRow
-from infra.errors import InfraError
+from infra.catalogue.lock import STALE_S
+from infra.catalogue.opened import Opened
+from infra.errors import InfraError, StoreGone
 from infra.storage import Home
+from search import watching
 from search.cli import app
 from search.running.where import IN_PROCESS
 from search.spec.plain import plain_spec
@@ -40,6 +44,9 @@ class Told(Silent):
 
     def ended(self, number: int, state: str, score: float | None, reason: str) -> None:
         self.events.append(("ended", number, state))
+
+    def note(self, text: str) -> None:
+        self.events.append(("note", text))
 
     def phase(self, name: str, done: int, total: int) -> None:
         self.events.append(("phase", str(name), done, total))
@@ -92,6 +99,37 @@ def test_a_watcher_hears_everything_once_and_ends_with_the_driver(tmp_path: Path
         ("member", 3),
         ("ended", 2, "complete"),
     ]
+
+
+def test_a_database_that_goes_away_is_waited_for_and_then_the_driver_is_heard_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it was away no sign of life could arrive, so the lock looks old when it is back."""
+    home, told, now = Home.open(tmp_path / "home"), Told(), [0.0]
+    catalogue = begun(home)
+    monkeypatch.setattr("infra.catalogue.patience.FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(watching, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=None))
+    asked = Opened._holder
+    answers = iter(["host", "away", "away", "silent", "silent", "host", "silent", "gone"])
+
+    def holder(self: Catalogue, name: str) -> str | None:
+        answer = next(answers)
+        if answer == "away":
+            raise StoreGone("The server does not answer", reason="no route", passing=True)
+        if answer == "silent":
+            catalogue.add_members("one", [member(len(catalogue.members("one")))])
+        return "host" if answer == "host" else None
+
+    rests = [1.0, 1.0, 1.0, STALE_S]  # then it is believed that the driver is gone
+
+    def passes(seconds: float) -> None:
+        now[0] += rests.pop(0)
+
+    monkeypatch.setattr(Opened, "_holder", holder)
+    watch("one", told, home=home, sleep=passes)
+    monkeypatch.setattr(Opened, "_holder", asked)
+    assert [event[1] for event in told.events if event[0] == "member"] == [0, 1, 2] and not list(answers)
+    assert [event[1][:23] for event in told.events if event[0] == "note"] == ["waits for the catalogue", "the catalogue is back, "]
 
 
 def test_a_sweep_that_has_ended_is_shown_at_once_and_without_a_name_one_must_run(tmp_path: Path) -> None:

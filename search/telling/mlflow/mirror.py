@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from infra.catalogue import Catalogue, MemberRow, SweepRow
+from infra.errors import InfraError
 from infra.storage import Home
 from infra.tracking import MlflowTracker, NullTracker, Tracker
 from infra.tracking.notes import NOTE
+from infra.tracking.query import find
 from infra.tracking.spool import left_of
 from objectives.pictures import large
 from search.choosing.answer import Answer
@@ -123,14 +125,25 @@ def caught_up(name: str, home: Home, catalogue: Catalogue, tracking: bool = True
     """
     over, waiting = "this sweep was complete", left_of(home.spool, name) if tracking else 0
     lost = not waiting and tracking and (home.spool / f"{name}.jsonl").exists()
-    if not waiting and not lost:
+    if not waiting and not lost and not (behind := _behind(name, home, catalogue) if tracking else 0):
         return (f"{over}: nothing was left to do",)
-    if lost:
-        return (f"{over}; MLflow was told again what a full disk had kept from it", *filter(None, [_all_again(name, home, catalogue)]))
+    if not waiting:
+        why = "what a full disk had kept from it" if lost else f"how {behind} members ended, which it showed otherwise"
+        return (f"{over}; MLflow was told again {why}", *filter(None, [_all_again(name, home, catalogue)]))
     with catalogue.lock(name):
         unsent = _tracker(catalogue.sweep(name), home, catalogue, at_once=True).close(CATCH_UP_S)
     sent = max(0, waiting - unsent.records)
     return (f"{over}; MLflow has taken {sent} of {waiting} records that it had missed", *filter(None, [str(unsent)]))
+
+
+def _behind(name: str, home: Home, catalogue: Catalogue) -> int:
+    """How many members of a sweep that is over MLflow shows in another state than they have. 0 where it does not answer."""
+    created, states = catalogue.sweep(name).created.isoformat(), {row.number: row.state for row in catalogue.members(name)}
+    try:
+        found = [run for run in find(home.tracking_uri, sweep=name) if run.tags.get("lagrange.created") == created]
+    except InfraError:
+        return 0
+    return sum(run.member in states and run.tags.get("state") != states[run.member] for run in found)
 
 
 def _all_again(name: str, home: Home, catalogue: Catalogue) -> str:
