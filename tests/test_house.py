@@ -218,7 +218,8 @@ def test_the_public_names_of_search_exist() -> None:
 def existing() -> tuple[set[str], set[str]]:
     """The names of all files, and of all functions and classes in tests."""
     found = {path.name for folder in (*PACKAGES, "tests") for path in (ROOT / folder).rglob("*.py")}
-    return found, {node.name for path in (ROOT / "tests").rglob("*.py") for node in nodes(path) if hasattr(node, "name")}
+    texts = (path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))  # parsed they would take three seconds
+    return found, {name for text in texts for name in re.findall(r"^ *(?:async )?(?:def|class) (\w+)", text, re.MULTILINE)}
 
 
 # The log names files as they were on the day.

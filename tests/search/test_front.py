@@ -279,6 +279,7 @@ def test_a_front_survives_its_json_and_an_answer_without_one_is_as_it_always_was
     assert Answer.from_dict(old) == said
 
 
+@pytest.mark.renders
 def test_the_picture_says_what_each_colour_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from matplotlib.figure import Figure
 

@@ -22,6 +22,7 @@ from objectives.base import Knob, Member, Phase, Settings, State
 from objectives.pictures import WIDTH, Sheet, read, steps
 from search.running.dispatch import Dispatch
 from search.running.showing import Shown
+from search.running.tally import Tally
 from search.running.work import Assigned, Progress, Setting, Show, Train
 from search.running.worker import Worker
 from search.spec.keys import Range
@@ -257,7 +258,7 @@ def test_the_first_two_confirmed_members_of_a_config_are_drawn_by_step(tmp_path:
         for number, (phase, l2) in enumerate(members)
     }
     spec = read_spec({"objective": "autoencoder", "search": {"l2": {}}, "budget": {"epochs": EPOCHS}})
-    ledger = SimpleNamespace(rows=rows, epochs=EPOCHS)
+    ledger = SimpleNamespace(rows=rows, epochs=EPOCHS, tally=Tally(list(rows.values())))
     dispatch = SimpleNamespace(ledger=ledger, home=Home.open(tmp_path), name="s", spec=spec)
     drawn = {number: list(Dispatch._shown(dispatch, row).epochs) for number, row in rows.items()}  # type: ignore[arg-type]
     assert drawn == {0: [5], 1: [0, 1, 5], 2: [0, 1, 5], 3: [0, 1, 5], 4: [5]}
