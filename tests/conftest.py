@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gc
 import os
 import random
 import sys
@@ -41,6 +43,26 @@ def data_root() -> Path:
     return DATA
 
 
+# Garbage ----------------------------------------------------------------------------------------------------------------------------------
+
+
+class Libraries:
+    """Half a million objects of libraries stay until the end. Each collection of garbage would look through them, for 0.3 s and more."""
+
+    loaded = 0
+
+    @classmethod
+    def kept(cls) -> None:
+        if len(sys.modules) > cls.loaded + 200:
+            gc.collect()
+            gc.freeze()
+            cls.loaded = len(sys.modules)
+
+
+def pytest_runtest_teardown() -> None:
+    Libraries.kept()  # MLflow and Ray come with a test
+
+
 # Tests that train -------------------------------------------------------------------------------------------------------------------------
 
 
@@ -51,6 +73,7 @@ class Steps:
 
 
 def pytest_collection_finish() -> None:
+    Libraries.kept()
     if "torch" not in sys.modules:
         return
     from objectives.training.optimizers import KINDS, Optimizer
@@ -70,6 +93,33 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     yield
     if Steps.taken > before and not item.get_closest_marker("trains"):
         pytest.fail("it trains, and must bear the mark `trains`, so that `make test-portable` runs it: @pytest.mark.trains")
+
+
+# Pictures ---------------------------------------------------------------------------------------------------------------------------------
+
+ONE_PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+
+
+class Pictures:
+    """Every sweep ends with a λ curve. What is in it is made in every test, its pixels (0.3 s of matplotlib) where one looks at them."""
+
+    rendered: Any = None
+
+    @staticmethod
+    def unrendered(canvas: Any, path: Any, **more: Any) -> None:
+        if more or not isinstance(path, str):  # a user's own figure
+            Pictures.rendered(canvas, path, **more)
+        else:
+            Path(path).write_bytes(ONE_PIXEL)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    agg: Any = sys.modules.get("matplotlib.backends.backend_agg")
+    if agg is not None:  # else the first picture is rendered, too
+        Pictures.rendered = Pictures.rendered or agg.FigureCanvasAgg.print_png
+        looked_at = item.get_closest_marker("renders") or item.config.option.whole_tables
+        agg.FigureCanvasAgg.print_png = Pictures.rendered if looked_at else Pictures.unrendered
 
 
 # Long tables ------------------------------------------------------------------------------------------------------------------------------

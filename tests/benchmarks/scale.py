@@ -26,8 +26,8 @@ from infra.catalogue import Catalogue
 from infra.ray.cluster import Cluster
 from infra.storage import Home
 from infra.tracking import MlflowTracker
-from search.running.dispatch import Dispatch
-from search.running.plan import Plan
+from search.running.planning.dispatch import Dispatch
+from search.running.planning.plan import Plan
 from search.running.where import Where
 from search.sweep import Outcome, run
 from tests.benchmarks.cluster_of import Simulation, nothing

@@ -28,10 +28,10 @@ from infra.catalogue.tables import SWEEPS
 from infra.storage import Home
 from objectives.base import Report, State
 from search.running import in_process
-from search.running.faults import Cause, in_a_row
-from search.running.plan import Job, Kind, Plan
+from search.running.planning.faults import Cause, in_a_row
+from search.running.planning.plan import Job, Kind, Plan
 from search.running.where import IN_PROCESS
-from search.running.work import Assigned, Prepared, Progress, ReadTest, Result, Scored, TestRead, Train, Work
+from search.running.working.work import Assigned, Prepared, Progress, ReadTest, Result, Scored, TestRead, Train, Work
 from search.spec.keys import Limits
 from search.sweep import Outcome, resume, run
 from tests.search.kept import kept, said

@@ -127,6 +127,7 @@ def test_the_test_split_is_read_for_every_lambda(answer: Answer) -> None:
     assert answer.test["alone"]["group_lasso"]["high"] < 0 < answer.test["alone"]["l2_g"]["low"]
 
 
+@pytest.mark.renders
 def test_it_survives_being_stored_and_is_said_in_one_line_for_each(answer: Answer, swept: Simulated, tmp_path: Path) -> None:
     assert Answer.from_dict(answer.to_dict()) == answer
     said = answer.sentence()
@@ -217,6 +218,7 @@ def test_a_users_points_count_as_turns_of_their_lambda(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.renders
 @pytest.mark.trains
 def test_a_real_sweep_of_compression_answers_for_each_lambda_and_leaves_a_front(tmp_path: Path) -> None:
     home = Home.open(tmp_path / "home")

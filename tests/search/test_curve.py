@@ -12,7 +12,7 @@ from search.choosing.answer import Answer, Candidate, Row
 from search.choosing.verdict import answer
 from search.telling.pictures import lambda_curve
 
-pytestmark = pytest.mark.turns(2)
+pytestmark = [pytest.mark.renders, pytest.mark.turns(2)]
 
 L2 = Knob("l2", "", "", "1", 0.0, low=1e-3, high=10.0, log=True, off=0.0, more="high")
 DROPOUT = Knob("dropout", "", "", "probability", 0.0, low=0.0, high=0.8, off=0.0, more="high")

@@ -24,9 +24,9 @@ from infra.storage.depot import Depot
 from search.cli import app
 from search.exit_codes import UNREACHABLE
 from search.loaded import load
-from search.running import copies
 from search.running.where import IN_PROCESS
-from search.sweep import resume, run
+from search.running.working import copies
+from search.sweep import Outcome, resume, run
 from search.telling.files.exports import export
 from tests import s3
 from tests.search.kept import in_parts, kept, said
@@ -79,11 +79,25 @@ def forgotten(home: Home) -> None:
     shutil.rmtree(home.storage, ignore_errors=True)
 
 
+@pytest.fixture(scope="module")
+def toy_in_a_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, Outcome]:
+    """The sweep with which those behind a URL are compared; nobody writes to it."""
+    home = Home.open(tmp_path_factory.mktemp("folder"))
+    return home, run(TOY, name="s", home=home, address=IN_PROCESS, tracking=False)
+
+
 @pytest.mark.parametrize("spec", [pytest.param(TOY, id="asha"), pytest.param(PBT, id="pbt", marks=pytest.mark.trains)])
 def test_whatever_interrupts_it_the_sweep_is_that_of_a_folder(
-    spec: dict[str, Any], tmp_path: Path, own_temporary: Path, monkeypatch: pytest.MonkeyPatch
+    spec: dict[str, Any],
+    tmp_path: Path,
+    own_temporary: Path,
+    toy_in_a_folder: tuple[Home, Outcome],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole = run(spec, name="s", home=Home.open(tmp_path / "folder"), address=IN_PROCESS, tracking=False)
+    folder, whole = toy_in_a_folder
+    if spec is PBT:
+        folder = Home.open(tmp_path / "folder")
+        whole = run(PBT, name="s", home=folder, address=IN_PROCESS, tracking=False)
     home = behind(tmp_path, "url")
     fetched: list[str] = []
     plain = Depot.fetch
@@ -100,9 +114,9 @@ def test_whatever_interrupts_it_the_sweep_is_that_of_a_folder(
     if spec is PBT:
         assert any(name.startswith("after-") for name in fetched), "a member started from another one"
     assert said(outcome) == said(whole)
-    assert kept(home, "s") == kept(Home.open(tmp_path / "folder"), "s")
+    assert kept(home, "s") == kept(folder, "s")
     left = {path.name for path in home.depot.tree(home.files("s"))}
-    there = {path.name for path in Home.open(tmp_path / "folder").files("s").rglob("*") if path.is_file()}
+    there = {path.name for path in folder.files("s").rglob("*") if path.is_file()}
     assert left == there and "weights.safetensors" in left
     assert list(own_temporary.glob("lagrange-files-*")) == [], "no worker leaves its copies"
 
@@ -144,9 +158,14 @@ def test_what_a_function_keeps_by_itself_goes_along(tmp_path: Path, own_temporar
 
 @pytest.mark.parametrize(("door", "calls"), [("_put", 9), ("_fetch", 12)])
 def test_a_store_that_goes_away_ends_the_sweep_with_a_sentence_and_resume_goes_on(
-    door: str, calls: int, tmp_path: Path, own_temporary: Path, monkeypatch: pytest.MonkeyPatch
+    door: str,
+    calls: int,
+    tmp_path: Path,
+    own_temporary: Path,
+    toy_in_a_folder: tuple[Home, Outcome],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole = run(TOY, name="s", home=Home.open(tmp_path / "folder"), address=IN_PROCESS, tracking=False)
+    folder, whole = toy_in_a_folder
     home, real, left = behind(tmp_path, "url"), getattr(Depot, door), [calls]
 
     def failing(self: Depot, *given: Any) -> None:
@@ -162,19 +181,19 @@ def test_a_store_that_goes_away_ends_the_sweep_with_a_sentence_and_resume_goes_o
     assert resume("s", home=home, address=IN_PROCESS, tracking=False).status == UNREACHABLE
     monkeypatch.setattr(Depot, door, real)
     assert said(resume("s", home=home, address=IN_PROCESS, tracking=False)) == said(whole)
-    assert kept(home, "s") == kept(Home.open(tmp_path / "folder"), "s")
+    assert kept(home, "s") == kept(folder, "s")
 
 
 def test_a_sweep_knows_where_its_files_are_and_another_place_is_refused(tmp_path: Path) -> None:
-    home = behind(tmp_path, "url")
-    run(TOY, name="s", home=home, address=IN_PROCESS, tracking=False)
+    home, brief = behind(tmp_path, "url"), {**TOY, "budget": {"trials": 4, "epochs": 2}}
+    run(brief, name="s", home=home, address=IN_PROCESS, tracking=False)
     plain, other = Home.open(home.root), Home.open(home.root, storage="memory://other")
     before = len(home.depot.tree(home.storage))
     assert resume("s", home=plain, trials=3, address=IN_PROCESS, tracking=False).status == "complete"
     assert len(home.depot.tree(home.storage)) > before and not plain.storage.exists()
     with pytest.raises(InfraError, match=rf"whose files are {home.kept_at}; got memory://other\. Leave --storage"):
         resume("s", home=other, trials=3, address=IN_PROCESS, tracking=False)
-    run(TOY, name="t", home=plain, address=IN_PROCESS, tracking=False)
+    run(brief, name="t", home=plain, address=IN_PROCESS, tracking=False)
     with pytest.raises(InfraError, match="whose files are in a folder; got memory://other"):
         resume("t", home=other, trials=3, address=IN_PROCESS, tracking=False)
     assert home.kept_at not in export("s", home=plain), "an exported file names no place"

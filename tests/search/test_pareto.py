@@ -98,6 +98,7 @@ def test_the_table_names_the_lambda_of_every_point() -> None:
     assert float(listed[3]["kid"]) == 2.0 and float(listed[3]["kid_low"]) < 2.0 < float(listed[3]["kid_high"])
 
 
+@pytest.mark.renders
 @pytest.mark.parametrize("shift", [0.0, -3.0])  # an unbiased distance may be negative, which a log axis cannot show
 def test_the_picture_is_drawn(tmp_path: Path, shift: float) -> None:
     rows, metrics = two_arms()

@@ -20,10 +20,11 @@ from infra.storage import Home
 from objectives import pictures
 from objectives.base import Knob, Member, Phase, Settings, State
 from objectives.pictures import WIDTH, Sheet, read, steps
-from search.running.dispatch import Dispatch
-from search.running.showing import Shown
-from search.running.work import Assigned, Progress, Setting, Show, Train
-from search.running.worker import Worker
+from search.running.planning.dispatch import Dispatch
+from search.running.working.showing import Shown
+from search.running.working.work import Assigned, Progress, Setting, Show, Train
+from search.running.working.worker import Worker
+from search.running.writing.tally import Tally
 from search.spec.keys import Range
 from search.spec.reading import read as read_spec
 from search.telling.mlflow.shown import Exemplars, members
@@ -257,7 +258,7 @@ def test_the_first_two_confirmed_members_of_a_config_are_drawn_by_step(tmp_path:
         for number, (phase, l2) in enumerate(members)
     }
     spec = read_spec({"objective": "autoencoder", "search": {"l2": {}}, "budget": {"epochs": EPOCHS}})
-    ledger = SimpleNamespace(rows=rows, epochs=EPOCHS)
+    ledger = SimpleNamespace(rows=rows, epochs=EPOCHS, tally=Tally(list(rows.values())))
     dispatch = SimpleNamespace(ledger=ledger, home=Home.open(tmp_path), name="s", spec=spec)
     drawn = {number: list(Dispatch._shown(dispatch, row).epochs) for number, row in rows.items()}  # type: ignore[arg-type]
     assert drawn == {0: [5], 1: [0, 1, 5], 2: [0, 1, 5], 3: [0, 1, 5], 4: [5]}

@@ -17,8 +17,8 @@ from infra.ray import alike, cluster, shared
 from infra.ray.cluster import Cluster
 from infra.ray.nodes import OWN_LABEL, Need, Node, capacity, names
 from infra.storage.depot import Depot
-from search.running.crew import Crew
-from search.running.sharing import Shares, chosen, label, shares
+from search.running.tune.crew import Crew
+from search.running.tune.sharing import Shares, chosen, label, shares
 
 LOOK_SECONDS = 2.0  # between two looks at the nodes
 PROOF_SECONDS = 60.0  # a node that does not answer for so long is left out
