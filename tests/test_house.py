@@ -177,6 +177,7 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
 
 
+@pytest.mark.sampled(2)  # all libraries of a package in a process of its own
 @pytest.mark.parametrize(
     ("package", "blocked"),
     [("objectives", ("ray", "optuna", "mlflow", "sqlalchemy", "search", "infra")), ("infra", ("torch", "search", "objectives"))],
