@@ -26,7 +26,7 @@ from search.choosing.race import Look
 from search.choosing.turned import turned
 from search.options import name_of
 from search.prior import resolved
-from search.running.ledger import ADDRESS, ASKED, FOLDER, LOOKS, LOSSES, PLANNED, PRIOR, RETRIED, SOURCES, TOOK
+from search.running.writing.ledger import ADDRESS, ASKED, FOLDER, LOOKS, LOSSES, PLANNED, PRIOR, RETRIED, SOURCES, TOOK
 from search.spec.hours import with_budget
 from search.spec.keys import Spec
 from search.spec.plain import plain_spec

@@ -19,7 +19,7 @@ from search.choosing.answer import Answer, Candidate, Row
 from search.choosing.from_members import table
 from search.choosing.verdict import spent
 from search.choosing.watched import Watched
-from search.running.ledger import LOOKS
+from search.running.writing.ledger import LOOKS
 from search.spec.several import Asked, asked, own_sign
 from search.telling.promised import final_seeds
 

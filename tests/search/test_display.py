@@ -14,7 +14,7 @@ from rich.console import Console
 from infra.catalogue import MemberRow
 from search.choosing.answer import Answer, LambdaAnswer, Verdict
 from search.choosing.findings import Effect, Promise
-from search.running.ledger import failures, why_no_answer
+from search.running.writing.ledger import failures, why_no_answer
 from search.spec.reading import read
 from search.telling.listener import introduction
 from search.telling.text.answer import print_answer

@@ -19,10 +19,10 @@ from search.choosing.answer import Candidate
 from search.choosing.missing import INSTEAD
 from search.choosing.watched import Watched
 from search.choosing.words import listed
-from search.running.leftovers import Leftovers
-from search.running.tally import Seen, Tally
-from search.running.told import Told, ends, told
-from search.running.work import RANGES
+from search.running.working.work import RANGES
+from search.running.writing.leftovers import Leftovers
+from search.running.writing.tally import Seen, Tally
+from search.running.writing.told import Told, ends, told
 from search.schedulers import SchedulerProtocol
 from search.spec.keys import Spec
 from search.telling.listener import Listener
