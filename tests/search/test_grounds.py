@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from infra.errors import InfraError
+from infra.errors import InfraError, StorageError
 from infra.ray.cluster import Cluster
 from infra.ray.nodes import OWN_LABEL, Need, Node
 from infra.storage.depot import Depot
@@ -108,6 +110,21 @@ def test_a_node_that_differs_is_left_out(world: World) -> None:
     assert grounds.admits("a") and not grounds.admits("b")
     assert grounds.leaving(up) == ["w1"]
     assert grounds.request("w2", up)["labels"] == {OWN_LABEL: "!in(b)"}
+
+
+@pytest.mark.parametrize(("number", "raised"), [(errno.ENOSPC, StorageError), (errno.EROFS, StorageError), (errno.ENOTDIR, InfraError)])
+def test_a_storage_that_takes_no_proof_is_full_or_is_the_wrong_one(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, raised: type[InfraError]
+) -> None:
+    """A full one is waited for (exit code 3); another one is named (2)."""
+
+    def refuse(nodes: Any) -> None:
+        raise OSError(number, os.strerror(number), str(tmp_path / "proof"))
+
+    monkeypatch.setattr(file, "Proofs", lambda modules, depot: SimpleNamespace(ask=refuse))
+    with pytest.raises(InfraError, match=str(tmp_path)) as caught:
+        file.proven(Cluster("head:1", 2, {}, need=Need(cpu=1)), [], Depot("", tmp_path))
+    assert type(caught.value) is raised
 
 
 @pytest.mark.parametrize(("more", "places"), [({}, 2), ({"most": 1}, 1), ({"most": 9}, 2), ({"most": 9, "grows": True}, 9)])
