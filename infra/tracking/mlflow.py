@@ -14,6 +14,7 @@ from infra.storage import sqlite_path, strip_password
 from infra.tracking import images
 from infra.tracking.client import is_database, open_client
 from infra.tracking.notes import MAX_TAG, digest, forget_views, guarded, log_data, tag_experiment
+from infra.tracking.points import Points
 from infra.tracking.runs import Run as _Run
 from infra.tracking.runs import found
 from infra.tracking.spool import SWEEP_RUN, Spool
@@ -62,7 +63,7 @@ class Writer:
     ) -> None:
         self.uri, self._artifact_root, self._spool, self._sweep, self._created = uri, artifact_root, spool, sweep, created
         self.refused: list[str] = []
-        self._drawn, self._allowed = drawn, allowed
+        self._drawn, self._allowed, self._points = drawn, allowed, Points(uri)
         self._opened: Any = None
         self._experiment = self._experiment_name = ""
         self._experiment_tags: dict[str, str] = {}
@@ -211,6 +212,8 @@ class Writer:
 
         todo_params = [Param(key, value) for key, value in params.items()]
         todo_tags = [RunTag(key, value) for key, value in tags.items()]
+        if self._client and self._points.took(run, (metric for group in groups for metric in group)):
+            groups = []
         for metrics in batches(groups):
             self._batch(run, metrics, todo_params[:MAX_NAMES], todo_tags[:MAX_NAMES])
             todo_params, todo_tags = todo_params[MAX_NAMES:], todo_tags[MAX_NAMES:]
