@@ -99,8 +99,16 @@ PAIRS = {"autoencoder": ("mlp", "conv_small"), "vae": ("mlp400", "conv_small"), 
 
 
 @pytest.mark.sampled(9)
-@pytest.mark.parametrize("dataset", ["digits", "mnist", "fashion_mnist"])
-@pytest.mark.parametrize(("family", "model"), [(family, model) for family, pair in PAIRS.items() for model in pair])
+@pytest.mark.parametrize(
+    ("family", "model", "dataset"),
+    [
+        # A GAN draws as many images as the validation split has, for each of its scores: 80 CPU seconds.
+        pytest.param(family, model, dataset, marks=[pytest.mark.whole] * (family == "gan" and dataset != "digits"))
+        for family, pair in PAIRS.items()
+        for model in pair
+        for dataset in ("digits", "mnist", "fashion_mnist")
+    ],
+)
 def test_two_models_of_each_family_are_swept_on_each_data_set(
     family: str, model: str, dataset: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
