@@ -66,7 +66,7 @@ def allowed(family: str, knobs: list[Knob]) -> bool:
 @pytest.mark.parametrize(
     ("family", "dataset"),
     [
-        # A GAN draws as many images as the validation split has, for each of its scores.
+        # A GAN is scored with thousands of images of each split, which costs minutes.
         pytest.param(family, dataset, marks=[pytest.mark.whole] * (family == "gan" and dataset != "digits"))
         for family in FAMILIES
         for dataset in ("digits", "mnist", "fashion_mnist")
