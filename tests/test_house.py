@@ -131,6 +131,11 @@ def test_rooms_beside_each_other_import_one_way(house: str) -> None:
     assert rooms and not edges, f"these rooms import each other: {edges}"
 
 
+def test_who_tells_of_a_sweep_does_not_know_who_runs_it() -> None:
+    paths = (ROOT / "search" / "telling").rglob("*.py")
+    assert not [str(path) for path in paths if any(name.startswith("search.running") for name in imports(path))]
+
+
 def test_few_imports_wait_inside_functions_or_for_type_checkers() -> None:
     """Each of them is there for a library that must stay unloaded. Commands are not counted: each imports what it does when called."""
     blocks, late = 0, 0

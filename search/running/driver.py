@@ -17,11 +17,12 @@ from search.choosing.answer import Candidate
 from search.choosing.from_members import planned
 from search.choosing.race import Look
 from search.choosing.watched import Watched
+from search.facts import LOOKS, MEMORY, PRIOR
 from search.running.planning.dispatch import Dispatch
 from search.running.planning.plan import Plan
 from search.running.planning.spending import Spending
 from search.running.planning.wall import WallTime
-from search.running.writing.ledger import LOOKS, MEMORY, PRIOR, Ledger
+from search.running.writing.ledger import Ledger
 from search.running.writing.leftovers import Leftovers
 from search.running.writing.told import PROPOSED
 from search.spec.keys import Spec

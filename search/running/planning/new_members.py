@@ -14,8 +14,9 @@ from search.asking.space import OFF_ARM, OFF_EVERY, Space
 from search.asking.study import Study
 from search.choosing.answer import Candidate
 from search.choosing.missing import INSTEAD, not_its_own
+from search.facts import MEMORY
 from search.running.planning.prior import Prior, Proposal
-from search.running.writing.ledger import MEMORY, Ledger, noted
+from search.running.writing.ledger import Ledger, noted
 from search.running.writing.tally import is_apart
 from search.running.writing.told import PROPOSED
 from search.spec.keys import Spec
