@@ -201,11 +201,12 @@ def end(tracker: Tracker, name: str, status: str, answer: Answer | None, problem
 def summary(answer: Answer) -> dict[str, float]:
     """The answer in numbers: of what is exported; and the best arm with λ on beside it where that is another one."""
     effect, promise, test = answer.effect, answer.promise, (answer.test or {}).get("effect")
-    found = {"recommended_score": answer.recommended_score, "off_score": answer.off_score}
-    found |= {"effect": effect.mean, "effect_low": effect.low, "effect_high": effect.high}
+    found = {"recommended_score": answer.recommended_score}
+    if answer.is_compared:
+        found |= {"off_score": answer.off_score, "effect": effect.mean, "effect_low": effect.low, "effect_high": effect.high}
     found |= {"promise_low": promise.low, "promise_high": promise.high}
     found |= {f"best.{name}": value for name, value in answer.exported.items()}
-    if isinstance(test, Mapping):
+    if isinstance(test, Mapping) and answer.is_compared:
         found |= {"test_effect": test["mean"], "test_effect_low": test["low"], "test_effect_high": test["high"]}
     if answer.front is not None:
         found["hypervolume"] = answer.front.hypervolume.mean
