@@ -188,6 +188,17 @@ def test_a_description_that_a_person_wrote_stays(home: Home) -> None:
     assert describe("third") == ("mine", "ours")
 
 
+def test_a_line_of_an_experiment_that_is_to_be_kept_stays_where_one_is_there(home: Home) -> None:
+    said = []
+    for text, keep in (("failed", True), ("failed again", True), ("answer", False), ("failed", True)):
+        tracker = _tracker(home)
+        tracker.start_sweep("s", {"objective": "vae", "dataset": "digits"}, {})
+        tracker.experiment({NOTE: text}, keep=keep)
+        assert not tracker.close(30)
+        said.append(_client(home.tracking_uri).get_experiment(_runs(home.tracking_uri)[""].info.experiment_id).tags[NOTE])
+    assert said == ["failed", "failed", "answer", "answer"]
+
+
 def test_a_server_that_knows_no_data_sets_takes_the_rest(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND

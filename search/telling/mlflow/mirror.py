@@ -93,7 +93,7 @@ def mirrored(name: str, spec: Spec, home: Home, catalogue: Catalogue) -> Tracker
         "sampler": said(spec.sampler),
         "seed": spec.seed,
     }
-    params |= {f"budget.{key}": value for key, value in spec.budget.model_dump().items()}
+    params |= {f"budget.{key}": value for key, value in spec.budget.model_dump().items() if value is not None}
     tags = {f"provenance.{key}": str(value)[:400] for key, value in row.provenance.items()}
     mirror = of(name, spec, tracker, {})
     tags |= {**mirror.portrait.tags, NOTE: description.running(mirror.portrait, [], {}, spec.score_name)}
@@ -191,6 +191,7 @@ def end(tracker: Tracker, name: str, status: str, answer: Answer | None, problem
     """Tell MLflow how a sweep ended, and what its answer says."""
     if answer is None:
         tracker.end_sweep(status, {}, {NOTE: description.without_answer(name, status, problem)})
+        tracker.experiment({NOTE: description.line_without_answer(name, status)}, keep=True)  # the answer of another sweep says more
         return
     note = description.answered(name, answer, status)
     tags = {"verdict": answer.verdict_word, "answer": answer.sentence(), NOTE: note}
