@@ -79,8 +79,11 @@ class VAE(Family):
             raise base.ObjectiveError(f"{rule}; {images.record.get('name')} has {low:.3g} to {high:.3g}. Choose likelihood: gaussian.")
         if self.density and "bits_per_dim" in self.measured[base.Phase.CONFIRM]:
             bits_per_dim.gray_levels(first(images.val, CHEAP_IMAGES))
-        notes = binarized(images) if self.likelihood == "bernoulli" else []
-        return {"likelihood": self.likelihood, "notes": notes}
+        return {"likelihood": self.likelihood}
+
+    def data_notes(self, images: ImageSet) -> list[str]:
+        """Gray images that are about to be made black and white are named."""
+        return super().data_notes(images) + (binarized(images) if self.likelihood == "bernoulli" else [])
 
     def start(self, members: Sequence[base.Member]) -> TrainingRun:
         """Begin training. A regularizer that needs another likelihood is refused."""

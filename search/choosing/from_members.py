@@ -156,7 +156,7 @@ def searched_between(spec: Spec, space: Space, rows: Sequence[Row], found: Seque
 
 
 def finalists_planned(spec: Spec) -> int:
-    """How many configs the final round compares: off, if it is trained, and the best; with several λ also that without each, or the best of each.
+    """How many configs the final round compares: off (if there is one) and the best; with several λ also that without each, or each's best.
 
     With several metrics: off and at most so many of the front.
     """
