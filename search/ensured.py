@@ -13,8 +13,8 @@ from infra.catalogue.lock import BEAT_S, STALE_S
 from infra.errors import InfraError
 from infra.storage import Home, sqlite_path, sweep_name
 from search.choosing.answer import Answer
+from search.facts import ASKED
 from search.kept import CUT, holds
-from search.running.ledger import ASKED
 from search.spec.keys import Spec
 from search.spec.plain import plain_spec
 from search.sweep import Outcome, resume, run

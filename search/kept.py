@@ -24,9 +24,9 @@ from search.choosing.answer import Answer
 from search.choosing.missing import INFRASTRUCTURE, not_its_own
 from search.choosing.race import Look
 from search.choosing.turned import turned
+from search.facts import ADDRESS, ASKED, FOLDER, LOOKS, LOSSES, PLANNED, PRIOR, RETRIED, SOURCES, TOOK
 from search.options import name_of
 from search.prior import resolved
-from search.running.ledger import ADDRESS, ASKED, FOLDER, LOOKS, LOSSES, PLANNED, PRIOR, RETRIED, SOURCES, TOOK
 from search.spec.hours import with_budget
 from search.spec.keys import Spec
 from search.spec.plain import plain_spec

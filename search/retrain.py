@@ -20,8 +20,8 @@ from infra.tracking import MlflowTracker
 from objectives.base import Member, ObjectiveError, Phase, Report, State, lowered
 from search.choosing.answer import Answer
 from search.errors import SpecError
-from search.running.work import Assigned, Fault, Prepare, Prepared, Progress, Setting, Train
-from search.running.worker import Worker
+from search.running.working.work import Assigned, Fault, Prepare, Prepared, Progress, Setting, Train
+from search.running.working.worker import Worker
 from search.spec.keys import Spec
 from search.spec.plain import plain_spec
 from search.spec.reading import read

@@ -1,7 +1,7 @@
 """The main job on one page: spec → search → confirm → decide → export. Read this file first.
 
 `run` starts a sweep and `resume` goes on with one. Both end in `_drive`. It opens the books (`running/driver.py`) and has the plan carried
-out (`running/plan.py` says what is next, `worker.py` does it). Then the answer (`choosing/verdict.py`) is passed on by `telling/`.
+out (`running/planning` says what is next, `running/working` does it). Then the answer (`choosing/verdict.py`) is passed on by `telling/`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from search.asking.projection import Projection
 from search.choosing.answer import Answer
 from search.running import driver, halting
 from search.running.alone import CutOff, Driver
-from search.running.dispatch import Dispatch
-from search.running.ledger import failures
-from search.running.plan import Plan, books, ended
+from search.running.planning.dispatch import Dispatch
+from search.running.planning.plan import Plan, books, ended
 from search.running.where import Where, is_remote
+from search.running.writing.ledger import failures
 from search.spec.keys import Spec
 from search.spec.reading import read, resolve
 from search.telling.files import exports

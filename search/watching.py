@@ -11,7 +11,7 @@ from infra.catalogue.lock import STALE_S
 from infra.errors import InfraError
 from infra.storage import Home
 from objectives.base import Phase
-from search.running.ledger import PLANNED
+from search.facts import PLANNED
 from search.spec.reading import read
 from search.telling.listener import Listener, introduction
 

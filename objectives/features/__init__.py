@@ -132,8 +132,8 @@ def no_options(name: str, options: Mapping[str, Any]) -> list[str]:
     return [f"features {name!r} have no options; got {key!r}. Remove it." for key in options]
 
 
-def whole(images: ImageSet) -> ImageSet:
-    """The data set with its first 20,000 training images and every class, loaded again where less is in memory.
+def whole(images: ImageSet, most: int = FITTING) -> ImageSet:
+    """The data set with its first `most` training images, at least, and every class, loaded again where less is in memory.
 
     Fewer images, or one class less, must not change the features.
     """
@@ -143,7 +143,7 @@ def whole(images: ImageSet) -> ImageSet:
         return images
     wanted = {"name": name, **{key: value for key, value in options.items() if key not in part}}
     available = data.train_size_of(wanted)
-    return data.load(wanted if available is None or available <= FITTING else {**wanted, "train_size": FITTING})
+    return data.load(wanted if available is None or available <= most else {**wanted, "train_size": most})
 
 
 def fitting_images(images: ImageSet) -> Tensor:

@@ -117,7 +117,7 @@ def _network(shape: tuple[int, int, int], classes: int, recipe: Recipe) -> nn.Se
 
 def trained(images: ImageSet, recipe: Recipe) -> tuple[nn.Sequential, dict[str, Any]]:
     """Train on the CPU with one thread and a fixed seed. So any process on the same machine gets the same weights."""
-    full = whole(images)
+    full = whole(images, recipe.most_images)
     if full.train_labels is None or full.val_labels is None or full.classes is None:
         raise ObjectiveError("classifier features need labelled images; got none.")
     y = full.train_labels[: recipe.most_images].cpu()

@@ -14,6 +14,7 @@ from search.choosing.beside import Beside
 from search.choosing.findings import Effect, Front, Held, Promise, Reached
 from search.choosing.words import number, schedule_words
 
+UNPROMISED = "What a new seed of the recommended config scores is not known, for none was trained to its end."
 LOST_TO_LAMBDA = (State.DIVERGED, State.COLLAPSED)
 
 
@@ -202,6 +203,8 @@ class Answer:
     against: str = AGAINST_OFF  # what the off arm stands for: λ off, the user's baseline, or nothing that is compared with
     baseline: dict[str, Value] = field(default_factory=dict)  # the config that the user has today; empty where none was given
     over_baseline: Effect | None = None  # what the recommended config gains over it, where both were confirmed and differ
+    # Where no training with λ on completed: what became of them, and of those with λ off: `20 of 20 diverged`, `4 of 4 sound`. Else empty.
+    uncompleted: list[str] = field(default_factory=list)
     missing: str = ""  # which members are missing for reasons that are not their own; empty where none is
     front: Front | None = None  # only where several metrics were asked for, and arms were confirmed
 
@@ -222,6 +225,25 @@ class Answer:
     def rival(self) -> str:
         """What the best config is compared with, in words."""
         return {AGAINST_OFF: "λ off", AGAINST_BASELINE: "the baseline"}.get(self.against, "the defaults")
+
+    @property
+    def uncompleted_words(self) -> str:
+        """`no training with λ on completed (20 of 20 diverged; λ off: 4 of 4 sound)`; empty where some completed."""
+        if not self.uncompleted:
+            return ""
+        what = "training with λ on" if self.against == AGAINST_OFF else "other training"
+        return f"no {what} completed ({self.uncompleted[0]}; {self.rival}: {self.uncompleted[1]})"
+
+    def effect_words(self) -> str:
+        """The effect with its interval and the metric, or why there is none."""
+        if not self.measured_effect:
+            return f"{self.effect.words()}{f': {self.uncompleted_words}' if self.uncompleted else ''}"
+        return f"{self.effect.words()} {self.score_name}"
+
+    @property
+    def measured_effect(self) -> bool:
+        """Whether at least one seed trained both arms."""
+        return math.isfinite(self.effect.mean)
 
     @property
     def keeps_off(self) -> bool:
@@ -296,7 +318,8 @@ class Answer:
 
     def sentence(self) -> str:
         """The answer in one plain paragraph."""
-        promise = f"A new seed of the recommended config should score {self.promise.words()}.{self._constraint_words()}"
+        expected = f"A new seed of the recommended config should score {self.promise.words()}."
+        promise = (expected if self.promise.seeds else UNPROMISED) + self._constraint_words()
         promise += f" {self.front.words()}" if self.front is not None else ""
         if any(one.alone for one in self.lambdas):
             return f"{self._alone_words()} {promise}"
@@ -315,7 +338,7 @@ class Answer:
         amount, low, high = self.effect.mean, self.effect.low, self.effect.high
         if hurts:
             amount, low, high = -amount, -high, -low
-        size = f"{number(amount)} [{number(low)}, {number(high)}]{' ' + unit if unit else ''}"
+        size = f"{number(amount)} [{number(low)}, {number(high)}]{' ' + unit if unit else ''}" if self.effect.seeds else "not measured"
         name = self.score_name or "the score"
         kept = f"; keep {off}" if self.keeps_off else ""
         text = {

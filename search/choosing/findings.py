@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +22,9 @@ class Effect:
     comparisons: int = 1
 
     def words(self) -> str:
-        """Mean and interval."""
+        """Mean and interval. Without a pair of seeds there is neither."""
+        if not self.seeds and not math.isfinite(self.mean):
+            return "not measured"
         return f"{number(self.mean)} [{number(self.low)}, {number(self.high)}]"
 
 
@@ -85,7 +88,9 @@ class Interval:
     seeds: int
 
     def words(self) -> str:
-        """Mean and interval, with enough digits to tell the ends apart."""
+        """Mean and interval, with enough digits to tell the ends apart; `unknown` where nothing was measured."""
+        if math.isnan(self.mean):
+            return "unknown"
         return interval(self.mean, self.low, self.high)
 
 

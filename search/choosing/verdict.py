@@ -7,11 +7,12 @@ averaged. A *failed* or *preempted* member is missing data, and is counted as su
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from objectives.base import Knob, Phase, Value, lowered
+from objectives.base import Knob, Phase, State, Value, lowered
 from search.asking.space import BASELINE, OFF_ARM
 from search.choosing import race
 from search.choosing.answer import Answer, Candidate, LambdaAnswer, Row, Verdict
@@ -87,7 +88,7 @@ def answer(
     misses = {name: miss_of(arm, judged[name], rows, constraints, surface) for name, arm in arms.items()}
     best = max(sides, key=lambda side: (-misses[side.arm.name], *side.rank, side.expected(surface)), default=Side.none(off, rows, knobs))
     if not compared:
-        best = replace(best, effect=Effect(math.nan, math.nan, math.nan, 0), verdict=Verdict.NO_EVIDENCE, notes=[])
+        best = replace(best, effect=Effect(math.nan, math.nan, math.nan, 0), verdict=Verdict.NO_EVIDENCE, notes=[], uncompleted=())
     notes += best.notes if not alone else [f"{side.lambda_name}: {note}" for side in sides for note in side.notes]
     schedule = next((one.schedule for one in cands if one.arm == best.arm.name), {})
     beyond = misses[best.arm.name] - misses.get(off.name, math.inf)
@@ -128,6 +129,7 @@ def answer(
         recommended_schedule={} if kept is off else schedule,
         constraints=[*(judged[best.arm.name] if best.arm is not off else []), *judged.get(off.name, [])],
         nearest=nearest_miss(rows, constraints, knobs, kept),
+        uncompleted=list(best.uncompleted),
     )
 
 
@@ -223,6 +225,7 @@ class Side:
     effect: Effect
     verdict: Verdict
     notes: list[str]
+    uncompleted: tuple[str, ...] = ()  # see `Answer.uncompleted`
 
     @staticmethod
     def of(off: Arm, arm: Arm, delta: float, error: float, comparisons: int) -> Side:
@@ -251,16 +254,19 @@ class Side:
     def none(off: Arm, rows: Sequence[Row], knobs: Sequence[Knob]) -> Side:
         """No member with a λ on completed. λ hurts, if that is no chance: Fisher's exact test of lost members, λ on against off.
 
-        Both sides are of the search. The nuisance knobs of confirmed off members were chosen because members with them trained.
+        Both sides are of the search. The nuisance knobs of confirmed off members were chosen because members with them trained. A member
+        that was stopped early with a finite score is as sound as a complete one, on either side: it was not lost.
         """
         searched = [row for row in rows if row.phase == Phase.SEARCH]
-        on = [row for row in searched if row.arm != OFF_ARM and row.ended == "bad"]
-        kept = [row for row in searched if row.arm == OFF_ARM and row.ended != "missing"]
-        sound = sum(row.ended == "ok" for row in kept)
-        chance = 1 / math.comb(len(on) + len(kept), sound) * math.comb(len(kept), sound) if sound else 1.0
-        note = f"no member with λ on completed ({counts_of(row.state for row in searched if row.arm != OFF_ARM)})"
-        nothing = Effect(-math.inf if on else math.nan, -math.inf, math.inf, 0)
-        return Side(off, off, nothing, Verdict.HURTS if chance < race.FIRST else Verdict.NO_EVIDENCE, [f"{note}: keep λ off"])
+        on, kept = ([row for row in searched if (row.arm == OFF_ARM) is is_off] for is_off in (False, True))
+        lost, well = [sum(row.ended == "bad" for row in side) for side in (on, kept)], [sum(map(_sound, side)) for side in (on, kept)]
+        chance = _as_unequal(lost[0], well[0], lost[1], well[1])
+        note = f"no member with λ on completed ({counts_of(row.state for row in on)})"
+        nothing = Effect(-math.inf if lost[0] else math.nan, -math.inf, math.inf, 0)
+        states = Counter("stopped early" if row.state == State.STOPPED else row.state for row in on)
+        told = ", ".join(f"{count} of {len(on)} {state}" for state, count in sorted(states.items())) or "none was trained"
+        said = Verdict.HURTS if chance < race.FIRST else Verdict.NO_EVIDENCE
+        return Side(off, off, nothing, said, [f"{note}: keep λ off"], (told, f"{well[1]} of {len(kept)} sound"))
 
     @property
     def lambda_name(self) -> str:
@@ -285,6 +291,18 @@ class Side:
             return self.effect.mean < 0
         off, chosen = surface.level([self.off.config, self.arm.config])
         return bool(off < chosen)
+
+
+def _sound(row: Row) -> bool:
+    """Whether a member was not lost: it completed, or was stopped early with a finite score."""
+    return row.ended == "ok" or (row.state == State.STOPPED and row.rung_score is not None and math.isfinite(row.rung_score))
+
+
+def _as_unequal(lost_on: int, sound_on: int, lost_off: int, sound_off: int) -> float:
+    """The one-sided p-value of Fisher's exact test: the probability that chance alone loses so many members with λ on, or more."""
+    on, lost, total = lost_on + sound_on, lost_on + lost_off, lost_on + sound_on + lost_off + sound_off
+    ways = sum(math.comb(on, k) * math.comb(total - on, lost - k) for k in range(lost_on, min(on, lost) + 1))
+    return ways / math.comb(total, lost)
 
 
 def _without_zero(off: Arm, margin: float, score_name: str, better: str) -> list[str]:

@@ -17,13 +17,14 @@ from search.choosing.answer import Candidate
 from search.choosing.from_members import planned
 from search.choosing.race import Look
 from search.choosing.watched import Watched
-from search.running.dispatch import Dispatch
-from search.running.ledger import LOOKS, MEMORY, PRIOR, Ledger
-from search.running.leftovers import Leftovers
-from search.running.plan import Plan
-from search.running.spending import Spending
-from search.running.told import PROPOSED
-from search.running.wall import WallTime
+from search.facts import LOOKS, MEMORY, PRIOR
+from search.running.planning.dispatch import Dispatch
+from search.running.planning.plan import Plan
+from search.running.planning.spending import Spending
+from search.running.planning.wall import WallTime
+from search.running.writing.ledger import Ledger
+from search.running.writing.leftovers import Leftovers
+from search.running.writing.told import PROPOSED
 from search.spec.keys import Spec
 from search.telling.listener import Listener, Silent
 from search.telling.mlflow import mirror

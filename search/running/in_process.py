@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from search.running.dispatch import Dispatch
-from search.running.plan import Job, Pause, Plan
-from search.running.work import Progress, Result, Work
+from search.running.planning.dispatch import Dispatch
+from search.running.planning.plan import Job, Pause, Plan
+from search.running.working.work import Progress, Result, Work
 
 
 class Steps(Protocol):
@@ -30,7 +30,7 @@ class Steps(Protocol):
 def carry_out(plan: Plan, dispatch: Dispatch, interrupted: Callable[[], bool], worker: Steps | None = None) -> bool:
     """Do what the plan says until nothing is left. Returns False when it was interrupted."""
     if worker is None:
-        from search.running.worker import Worker
+        from search.running.working.worker import Worker
 
         worker = Worker()
     while not interrupted():

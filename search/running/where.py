@@ -20,16 +20,16 @@ from infra.ray.alike import modules_of
 from infra.ray.cluster import Cluster
 from infra.storage import Home
 from search.running import halting
-from search.running.dispatch import Dispatch
-from search.running.plan import Plan
+from search.running.planning.dispatch import Dispatch
+from search.running.planning.plan import Plan
 from search.spec.keys import Spec
 from search.telling.listener import Listener, Silent
 
 IN_PROCESS = "in-process"
 # Modules that the driver needs later, in the order in which it needs them. While Ray starts there is time to import them.
-SOON = ("alembic.command", "ray.tune", "optuna", "search.running.tune_driver", "scipy.optimize", "scipy.stats.qmc")
+SOON = ("alembic.command", "ray.tune", "optuna", "search.running.tune.carrier", "scipy.optimize", "scipy.stats.qmc")
 AT_THE_END = ("optuna.storages", "optuna.importance", "matplotlib.figure", "matplotlib.backends.backend_agg")
-WORKERS_SOON = ("infra.ray.one_thread", "search.running.tune_worker")
+WORKERS_SOON = ("infra.ray.one_thread", "search.running.tune.trainable")
 
 
 def is_remote(address: str | None) -> bool:
@@ -96,7 +96,7 @@ class Where:
         """The cluster, after its nodes have proved that they run what this process runs."""
         if found.local:
             return found
-        from search.running.tune_nodes import proven
+        from search.running.tune.grounds import proven
 
         return proven(found, modules_of(spec.own_parts), self.home.depot)
 
@@ -109,7 +109,7 @@ class Where:
         if self.address == IN_PROCESS:
             from search.running import in_process as carrier
         else:
-            from search.running import tune_driver as carrier  # type: ignore[no-redef]
+            from search.running.tune import carrier  # type: ignore[no-redef]
         # The driver's matrices are small. More threads would only take the processor from the workers.
         with threadpoolctl.threadpool_limits(1, user_api="blas"):
             carried_out = carrier.carry_out(plan, dispatch, interrupted)

@@ -19,11 +19,12 @@ from search.choosing.answer import Answer, Candidate, Row
 from search.choosing.from_members import table
 from search.choosing.verdict import spent
 from search.choosing.watched import Watched
-from search.running.ledger import LOOKS
+from search.facts import LOOKS
 from search.spec.several import Asked, asked, own_sign
 from search.telling.promised import final_seeds
 
 Item = TypeVar("Item")
+STRIP = "strip"  # the name of the sweep's strip of pictures, as a file and in MLflow
 TABLE = "pareto.csv"  # what a sweep leaves of quality against cost
 CURVES = 300  # members whose learning curves are read: all that were confirmed, then searched ones evenly over their order
 
@@ -186,7 +187,7 @@ def view_of(
     finite = {number: {epoch: y for epoch, y in curve.items() if math.isfinite(y)} for number, curve in curves.items()}
     candidates = [Candidate(**one) for one in sweep.candidates or []]
     rows = table(members, finite, candidates, Watched((), wanted[1:]))
-    strip = folder / "strip.png" if folder is not None else None
+    strip = folder / f"{STRIP}.png" if folder is not None else None
     return View(
         name=sweep.name,
         sweep=sweep,

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from objectives.base import Member, Report, State
-from search.running.dispatch import Dispatch
-from search.running.faults import Cause
-from search.running.plan import Job, Pause, Plan
-from search.running.work import Prepared, Progress, ReadTest, Result, Scored, TestRead, Train, Work
+from search.running.planning.dispatch import Dispatch
+from search.running.planning.faults import Cause
+from search.running.planning.plan import Job, Pause, Plan
+from search.running.working.work import Prepared, Progress, ReadTest, Result, Scored, TestRead, Train, Work
 from tests.study.worlds import World, uniform
 
 CURVES = Path(__file__).parents[1] / "study" / "curves.npz"

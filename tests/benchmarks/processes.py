@@ -1,8 +1,8 @@
 """CPU time and private memory of a command and all its descendants, sampled from /proc.
 
 `RUSAGE_CHILDREN` knows only children that were waited for, so it misses Ray's workers. Here every process that was ever seen below the
-command counts with the last value seen of it, whether it vanished or lives; what a process uses between its last sample and its end (one
-interval at most) is missed.
+command counts with the last value seen of it, whether it vanished or lives. What a process uses between its last sample and its end (one
+interval at most) is in what the kernel says of its parent's ended children, where the parent waited for it; else it is missed.
 """
 
 from __future__ import annotations
@@ -79,6 +79,9 @@ class Tree:
     def __init__(self, root: int, *, memory: bool = False) -> None:
         self._root, self._memory = root, memory
         self._ticks: dict[tuple[int, int], int] = {}  # (pid, start time): a pid may be used again
+        self._waited: dict[tuple[int, int], int] = {}  # ticks of the children that a process has waited for, theirs included
+        self._parents: dict[tuple[int, int], int] = {}
+        self._here: set[tuple[int, int]] = set()  # those of the last sample
         self._roles: dict[tuple[int, int], str] = {}
         self._family = {root}
         self._strangers: set[int] = {os.getpid()}
@@ -99,7 +102,16 @@ class Tree:
         found = {COMMAND: 0.0, WORKER: 0.0, OTHER: 0.0}
         for key, ticks in self._ticks.items():
             found[self._roles.get(key, OTHER)] += ticks * TICK_S
+        found[OTHER] += self._missed() * TICK_S
         return found
+
+    def _missed(self) -> int:
+        """Ticks of ended children that were never seen: what their parents have waited for, less what was seen of them."""
+        seen: dict[int, int] = {}
+        for key, parent in self._parents.items():
+            if key not in self._here:
+                seen[parent] = seen.get(parent, 0) + self._ticks[key] + self._waited[key]
+        return sum(max(0, waited - seen.get(key[0], 0)) for key, waited in self._waited.items())
 
     def _watch(self) -> None:
         while True:
@@ -108,6 +120,7 @@ class Tree:
                 return
 
     def _sample(self) -> None:
+        here = set()
         pids = {int(name) for name in os.listdir("/proc") if name.isdigit()}  # noqa: PTH208 - ten times a second
         self._strangers &= pids
         self._family &= pids
@@ -115,13 +128,16 @@ class Tree:
             stat = _stat(pid)
             if stat is None:
                 continue
-            parent, started, ticks = stat
+            parent, started, ticks, waited = stat
             if pid in self._family or parent in self._family:
                 self._family.add(pid)
-                self._ticks[pid, started] = ticks
+                here.add((pid, started))
+                self._ticks[pid, started], self._waited[pid, started] = ticks, waited
+                self._parents.setdefault((pid, started), parent)
                 self._look(pid, (pid, started))
             else:
                 self._strangers.add(pid)
+        self._here = here
 
     def _look(self, pid: int, key: tuple[int, int]) -> None:
         """The role of a process; Ray names a worker after its actor once it serves one."""
@@ -136,14 +152,14 @@ class Tree:
             self.uss_mb[role] = max(uss, self.uss_mb.get(role, 0.0))
 
 
-def _stat(pid: int) -> tuple[int, int, int] | None:
-    """Parent, start time and CPU ticks of a process; None if it is gone."""
+def _stat(pid: int) -> tuple[int, int, int, int] | None:
+    """Parent, start time, CPU ticks of a process, and those of the children that it has waited for; None if it is gone."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
     fields = text.rpartition(")")[2].split()  # the name before may hold anything
-    return int(fields[1]), int(fields[19]), int(fields[11]) + int(fields[12])
+    return int(fields[1]), int(fields[19]), int(fields[11]) + int(fields[12]), int(fields[13]) + int(fields[14])
 
 
 def _title(pid: int) -> str:

@@ -31,7 +31,7 @@ from objectives.families.toy import BEST_LR, LR_COST, best_lambda, risk
 from search.asking import samplers as samplers_
 from search.running import driver
 from search.running.in_process import carry_out
-from search.running.work import Prepared, Progress, Result, Train, Work
+from search.running.working.work import Prepared, Progress, Result, Train, Work
 from search.spec.reading import read
 from tests.search.simulated import luck, vae
 

@@ -59,11 +59,11 @@ def write(rows: Sequence[Row], out: Path | None) -> None:
         out.write_text(as_json(rows) + "\n")
 
 
-def main(doc: str | None, measure: Callable[..., list[Row]], **numbers: int) -> None:
-    """A benchmark as a script: every number is an option (its default in `numbers`), `--out` takes the JSON."""
+def main(doc: str | None, measure: Callable[..., list[Row]], **numbers: int | str) -> None:
+    """A benchmark as a script: every number or word is an option (its default in `numbers`), `--out` takes the JSON."""
     parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
     for name, default in numbers.items():
-        parser.add_argument(f"--{name}", type=int, default=default, help=f"default: {default}")
+        parser.add_argument(f"--{name}", type=type(default), default=default, help=f"default: {default}")
     parser.add_argument("--out", type=Path, help="write JSON here instead of onto the standard output")
     given = vars(parser.parse_args())
     out = given.pop("out")

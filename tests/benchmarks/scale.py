@@ -26,7 +26,7 @@ from infra.catalogue import Catalogue
 from infra.ray.cluster import Cluster
 from infra.storage import Home
 from infra.tracking import MlflowTracker
-from search.running.dispatch import Dispatch
+from search.running.planning.dispatch import Dispatch
 from search.running.where import Where
 from search.sweep import Outcome, run
 from tests.benchmarks.cluster_of import Simulation

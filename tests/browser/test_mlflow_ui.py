@@ -11,7 +11,7 @@ from search.choosing.words import number
 from search.telling.mlflow.ui_view import PICTURES
 from tests.browser.conftest import HEIGHT, SPEC, Swept, Ui
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.turns(2)]
 CARD = "[data-testid='experiment-view-compare-runs-card']"  # a chart of MLflow's
 DRAWN = ".js-plotly-plot:has(.main-svg .trace, .main-svg .hm, .main-svg .bars, .main-svg .contour, .main-svg .parcoords)"
 LOADED = "image => image.naturalWidth"

@@ -19,9 +19,9 @@ from objectives.registry import load, names
 from search.asking.samplers import conflicts
 from search.asking.samplers import hands_on as starts_from_others
 from search.asking.space import Space
-from search.running.ledger import PRIOR
-from search.running.told import PROPOSED
-from search.running.work import Prepared, Progress, ReadTest, Result, Train
+from search.facts import PRIOR
+from search.running.working.work import Prepared, Progress, ReadTest, Result, Train
+from search.running.writing.told import PROPOSED
 from search.schedulers import evolving
 from search.schedulers import known as schedulers
 from search.spec.reading import read

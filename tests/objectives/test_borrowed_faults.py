@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from objectives import models, registry
 from objectives.base import Member, ObjectiveError, Settings, State
 from objectives.models import _verified
-from search.running.pack import Pack
-from search.running.work import Assigned
+from search.running.working.pack import Pack
+from search.running.working.work import Assigned
 
 pytestmark = [pytest.mark.trains, pytest.mark.turns(3)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -76,6 +77,17 @@ def test_the_cache_is_read_and_a_damaged_one_is_replaced(digits: ImageSet, tmp_p
 
 def test_fewer_training_images_do_not_change_the_features(extractor: Extractor) -> None:
     assert classifiers.make(data.load({"name": "digits", "train_size": 20}), None, {}).record == extractor.record
+
+
+def test_a_recipe_has_its_images_whatever_the_train_size(digits: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both would be cached under one name, and a number in the one be compared with a number in the other."""
+    asked: list[Any] = []
+    monkeypatch.setattr(data, "train_size_of", lambda options: 50_000)
+    monkeypatch.setattr(data, "load", lambda options: asked.append(options.get("train_size")) or digits)
+    few = dataclasses.replace(digits, record={**digits.record, "name": "mnist", "options": {"train_size": 100}})
+    for recipe in (lenet.RECIPE, classifiers.LARGE):
+        _trained.trained(few, dataclasses.replace(recipe, kind="mlp", epochs=1))
+    assert asked == [None, 20_000] and (lenet.RECIPE.most_images, classifiers.LARGE.most_images) == (50_000, 20_000)
 
 
 def test_kid_in_these_features_finds_bad_images_and_no_fault_with_real_ones(digits: ImageSet, extractor: Extractor) -> None:

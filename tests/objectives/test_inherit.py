@@ -12,9 +12,9 @@ import torch
 from objectives import registry
 from objectives.base import HeirRun, Member, ObjectiveError, Report, Settings
 from objectives.training.loop import TrainingRun
-from search.running.checkpoints import plain
-from search.running.pack import Pack
-from search.running.work import Assigned, Origin
+from search.running.working.checkpoints import plain
+from search.running.working.pack import Pack
+from search.running.working.work import Assigned, Origin
 
 pytestmark = [pytest.mark.trains, pytest.mark.turns(3)]
 

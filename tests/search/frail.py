@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from search.choosing.answer import Answer
-from search.running.faults import Cause
 from search.running.in_process import carry_out
-from search.running.plan import Job, Kind
-from search.running.work import Progress, ReadTest, Result, Train
+from search.running.planning.faults import Cause
+from search.running.planning.plan import Job, Kind
+from search.running.working.work import Progress, ReadTest, Result, Train
 from tests.search.simulated import Simulated, Truth
 
 SPEC: dict[str, Any] = {

@@ -13,7 +13,8 @@ from infra.storage import Home
 from objectives.base import Phase
 from search import sweep
 from search.asking import projection
-from search.running import ledger, plan
+from search.running.planning import plan
+from search.running.writing import ledger
 from search.telling.files import exports
 
 SPEC: dict[str, Any] = {

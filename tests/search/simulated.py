@@ -17,7 +17,7 @@ from objectives.base import Knob, Member, Report, State, Value
 from search.choosing.answer import Answer, Candidate, Row
 from search.running import driver
 from search.running.in_process import carry_out
-from search.running.work import Prepared, Progress, ReadTest, Result, Scored, TestRead, Train, Work
+from search.running.working.work import Prepared, Progress, ReadTest, Result, Scored, TestRead, Train, Work
 from search.schedulers.asha import Scheduler as Halving
 from search.spec.reading import read
 from search.telling.listener import Listener

@@ -19,7 +19,7 @@ from search.choosing.candidates import candidates, same
 from search.choosing.feasibility import surface_of
 from search.choosing.race import Look
 from search.estimate import Past, _counted
-from search.running.work import Progress, Result, Train
+from search.running.working.work import Progress, Result, Train
 from search.spec.constraints import Constraint
 from search.spec.reading import read
 from tests.search.simulated import ACT, DROPOUT, L2, LR, Simulated, luck, parabola

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from objectives.base import State
-from search.running.crew import FAILED_STARTS, NO_START, Crew
-from search.running.ledger import LOSSES
-from search.running.plan import Pause
-from search.running.work import Prepare, Train, Warm, Warmed, Work
+from search.facts import LOSSES
+from search.running.planning.plan import Pause
+from search.running.tune.crew import FAILED_STARTS, NO_START, Crew
+from search.running.working.work import Prepare, Train, Warm, Warmed, Work
 from tests.search.simulated import Simulated
 
 SPEC: dict[str, Any] = {

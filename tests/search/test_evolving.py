@@ -25,7 +25,7 @@ from search.choosing.schedules import candidate, line_of, missing
 from search.errors import SpecError
 from search.retrain import train
 from search.running.where import IN_PROCESS
-from search.running.work import Prepared, Progress, ReadTest, Result, Train
+from search.running.working.work import Prepared, Progress, ReadTest, Result, Train
 from search.schedulers import Change, make
 from search.schedulers._evolving import pairs
 from search.spec.reading import read

@@ -17,9 +17,9 @@ from search.choosing.answer import Answer, Candidate, Row
 from search.choosing.from_members import final_seeds, with_others
 from search.choosing.race import Look
 from search.kept import Again, More, go_on, to_retry
-from search.running.faults import Cause, briefly, cause_of
-from search.running.plan import Job
-from search.running.work import Prepared, Progress
+from search.running.planning.faults import Cause, briefly, cause_of
+from search.running.planning.plan import Job
+from search.running.working.work import Prepared, Progress
 from search.spec.reading import read
 from search.telling.mlflow.description import answered
 from search.telling.text.answer import fact_rows
@@ -150,7 +150,7 @@ def test_a_pack_that_ends_its_worker_is_taken_apart_so_that_one_member_alone_is_
 
 def test_a_member_that_comes_farther_between_its_losses_goes_on() -> None:
     from infra.catalogue import MemberRow
-    from search.running.faults import in_a_row
+    from search.running.planning.faults import in_a_row
 
     losses = [["preempted", 1], ["died", 4], ["died", 4]]
     assert [in_a_row(MemberRow(0, {}, 0, epochs=epochs, facts={"losses": losses})) for epochs in (1, 4, 5)] == [3, 2, 0]

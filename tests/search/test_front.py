@@ -25,7 +25,7 @@ from search.choosing.findings import Front
 from search.choosing.verdict import answer as verdict
 from search.spec.constraints import constraint
 from search.spec.several import HIGHER, LOWER, Asked
-from search.telling import pictures
+from search.telling.pictures.front import draw
 from tests.search.simulated import L2
 
 pytestmark = pytest.mark.turns(2)
@@ -295,7 +295,7 @@ def test_the_picture_says_what_each_colour_means(tmp_path: Path, monkeypatch: py
     found = with_front(confirmed(means), means)
     assert found.front is not None
     for arm, kinds in (("off", ["λ off, recommended", "on the front"]), (found.front.beside, ["λ off", "recommended"])):
-        pictures.front.draw(replace(found, recommended_arm=arm), found.front, confirmed(means), tmp_path / "front.png")
+        draw(replace(found, recommended_arm=arm), found.front, confirmed(means), tmp_path / "front.png")
         assert set(kinds) | {"front", "search", "not on the front"} <= set(said[-1]) and len(set(said[-1])) == len(said[-1])
 
 

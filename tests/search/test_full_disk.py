@@ -17,9 +17,10 @@ from infra.tracking.spool import SWEEP_RUN, Spool
 from objectives.families import _computed, toy
 from search.exit_codes import UNREACHABLE
 from search.retrain import train
-from search.running import checkpoints, in_process
-from search.running.leftovers import Leftovers
+from search.running import in_process
 from search.running.where import IN_PROCESS
+from search.running.working import checkpoints
+from search.running.writing.leftovers import Leftovers
 from search.sweep import resume, run
 from search.telling.files import exports
 from search.telling.mlflow import mirror

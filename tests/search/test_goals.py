@@ -18,7 +18,7 @@ from search.choosing.arms import t_quantile
 from search.choosing.findings import Reached
 from search.cli import app
 from search.errors import SpecError
-from search.running.until import Until
+from search.running.planning.until import Until
 from search.spec.goals import MOST, goal
 from search.spec.reading import read
 from tests.study.sweeps import Swept, sweep

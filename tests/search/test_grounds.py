@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from infra.errors import InfraError
+from infra.errors import InfraError, StorageError
 from infra.ray.cluster import Cluster
 from infra.ray.nodes import OWN_LABEL, Need, Node
 from infra.storage.depot import Depot
-from search.running import tune_nodes
-from search.running.crew import Crew, Worker
-from search.running.sharing import label
-from search.running.tune_nodes import Grounds
+from search.running.tune import grounds as file
+from search.running.tune.crew import Crew, Worker
+from search.running.tune.grounds import Grounds
+from search.running.tune.sharing import label
 
 
 class World:
@@ -27,11 +29,11 @@ class World:
         self.bad: set[str] = set()  # those that run other code
         self.groups: list[dict[str, str]] = []
         self.notes: list[str] = []
-        monkeypatch.setattr(tune_nodes.ray, "get_runtime_context", lambda: SimpleNamespace(get_job_id=lambda: "me"))
-        monkeypatch.setattr(tune_nodes.cluster, "nodes", self.nodes)
-        monkeypatch.setattr(tune_nodes, "placement_group_table", lambda: dict(enumerate(self.groups)))
-        monkeypatch.setattr(tune_nodes, "Proofs", self.proofs)
-        monkeypatch.setattr(tune_nodes, "LOOK_SECONDS", 0.0)
+        monkeypatch.setattr(file.ray, "get_runtime_context", lambda: SimpleNamespace(get_job_id=lambda: "me"))
+        monkeypatch.setattr(file.cluster, "nodes", self.nodes)
+        monkeypatch.setattr(file, "placement_group_table", lambda: dict(enumerate(self.groups)))
+        monkeypatch.setattr(file, "Proofs", self.proofs)
+        monkeypatch.setattr(file, "LOOK_SECONDS", 0.0)
 
     def nodes(self) -> list[Node]:
         return [Node(name, f"host-{name}", {"CPU": cpus}) for name, cpus in self.there.items()]
@@ -110,6 +112,21 @@ def test_a_node_that_differs_is_left_out(world: World) -> None:
     assert grounds.request("w2", up)["labels"] == {OWN_LABEL: "!in(b)"}
 
 
+@pytest.mark.parametrize(("number", "raised"), [(errno.ENOSPC, StorageError), (errno.EROFS, StorageError), (errno.ENOTDIR, InfraError)])
+def test_a_storage_that_takes_no_proof_is_full_or_is_the_wrong_one(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, raised: type[InfraError]
+) -> None:
+    """A full one is waited for (exit code 3); another one is named (2)."""
+
+    def refuse(nodes: Any) -> None:
+        raise OSError(number, os.strerror(number), str(tmp_path / "proof"))
+
+    monkeypatch.setattr(file, "Proofs", lambda modules, depot: SimpleNamespace(ask=refuse))
+    with pytest.raises(InfraError, match=str(tmp_path)) as caught:
+        file.proven(Cluster("head:1", 2, {}, need=Need(cpu=1)), [], Depot("", tmp_path))
+    assert type(caught.value) is raised
+
+
 @pytest.mark.parametrize(("more", "places"), [({}, 2), ({"most": 1}, 1), ({"most": 9}, 2), ({"most": 9, "grows": True}, 9)])
 def test_more_than_there_is_is_asked_for_only_where_a_cluster_grows(world: World, more: dict[str, Any], places: int) -> None:
     grounds = world.grounds(**more)
@@ -119,7 +136,7 @@ def test_more_than_there_is_is_asked_for_only_where_a_cluster_grows(world: World
 
 def test_where_no_node_is_left_one_is_waited_for_and_not_for_ever(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     grounds, now = world.grounds(), [0.0]
-    monkeypatch.setattr(tune_nodes.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(file.time, "monotonic", lambda: now[0])
     world.there = {"head": 0}
     for now[0] in (1.0, 500.0, 601.0):
         grounds.look(crew())

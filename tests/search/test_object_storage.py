@@ -24,8 +24,8 @@ from infra.storage.depot import Depot
 from search.cli import app
 from search.exit_codes import UNREACHABLE
 from search.loaded import load
-from search.running import copies
 from search.running.where import IN_PROCESS
+from search.running.working import copies
 from search.sweep import Outcome, resume, run
 from search.telling.files.exports import export
 from tests import s3

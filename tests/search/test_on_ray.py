@@ -16,8 +16,8 @@ from infra.catalogue import Catalogue, MemberRow
 from infra.storage import Home
 from search import sweep
 from search.running import driver
-from search.running.ledger import Ledger
 from search.running.where import IN_PROCESS
+from search.running.writing.ledger import Ledger
 from search.sweep import Outcome
 from tests.search.kept import kept, said
 
@@ -168,7 +168,7 @@ def test_a_worker_has_no_environment_of_its_own() -> None:
     """Else Ray would start another process for it, while the worker that is ready stays idle."""
     from ray.tune.execution.class_cache import _ActorClassCache
 
-    from search.running.tune_driver import MemberTrainable
+    from search.running.tune.carrier import MemberTrainable
 
     assert not _ActorClassCache().get(MemberTrainable)._default_options.get("runtime_env")
 

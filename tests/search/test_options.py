@@ -19,10 +19,10 @@ from infra.storage import Home
 from objectives.base import Report, State
 from search.errors import SpecError
 from search.options import said
-from search.running.ledger import Ledger
-from search.running.leftovers import Leftovers
-from search.running.new_members import SEEDS
+from search.running.planning.new_members import SEEDS
 from search.running.where import IN_PROCESS
+from search.running.writing.ledger import Ledger
+from search.running.writing.leftovers import Leftovers
 from search.spec.faults import warnings
 from search.spec.keys import Spec
 from search.spec.reading import read, resolve

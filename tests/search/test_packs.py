@@ -20,10 +20,10 @@ from objectives.base import Member, Report, Settings, State
 from objectives.families.autoencoder import Autoencoder
 from objectives.training import calibration, traced
 from search.errors import SpecError
-from search.running.pack import Pack
-from search.running.plan import Job, Plan
+from search.running.planning.plan import Job, Plan
 from search.running.where import IN_PROCESS
-from search.running.work import Assigned, Prepared, Progress
+from search.running.working.pack import Pack
+from search.running.working.work import Assigned, Prepared, Progress
 from search.spec.reading import read
 from search.sweep import run
 from tests.search.simulated import Simulated

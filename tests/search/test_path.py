@@ -22,7 +22,7 @@ from search.choosing.answer import Answer, Row
 from search.choosing.hysteresis import Hysteresis, Point, hysteresis, scratch_note
 from search.choosing.trainings import path_doubt, trainings
 from search.running.where import IN_PROCESS
-from search.running.work import Prepared, Progress, ReadTest, Result, Train
+from search.running.working.work import Prepared, Progress, ReadTest, Result, Train
 from search.sweep import resume, run
 from tests.search.kept import in_parts, kept, said
 from tests.search.simulated import BETA, Simulated, luck

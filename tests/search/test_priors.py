@@ -18,9 +18,9 @@ from objectives.base import Phase, Report, Value
 from search import prior
 from search.choosing.answer import Answer
 from search.errors import SpecError
-from search.running.ledger import PRIOR
-from search.running.prior import Judgement, Source
-from search.running.told import PROPOSED
+from search.facts import PRIOR
+from search.running.planning.prior import Judgement, Source
+from search.running.writing.told import PROPOSED
 from search.spec.reading import read
 from tests.search.simulated import Simulated
 

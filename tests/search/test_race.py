@@ -24,7 +24,7 @@ from search.choosing.race import Look, finalists, has_rivals, seeds_needed
 from search.choosing.trainings import trainings
 from search.choosing.verdict import against_off, answer
 from search.modelling.surface import Surface
-from search.running.work import Result
+from search.running.working.work import Result
 from search.spec.reading import read
 from tests.search.simulated import DROPOUT, L2, LR, Simulated, parabola
 

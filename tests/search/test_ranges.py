@@ -15,8 +15,8 @@ from search import sweep
 from search.asking.space import Space
 from search.cli import app
 from search.errors import SpecError
-from search.running import ranges
-from search.running.work import RANGES
+from search.running.planning import ranges
+from search.running.working.work import RANGES
 from search.spec.reading import read
 from search.spec.text import parse_yaml
 from tests.search.simulated import Simulated

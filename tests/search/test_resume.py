@@ -19,6 +19,8 @@ from search.sweep import resume, run
 from tests.search.kept import kept
 from tests.search.killed_driver import POINTS, SPEC
 
+two_rays = pytest.mark.turns(2)  # each starts Rays of its own
+
 
 def everything(home: Home) -> tuple[Any, dict[str, Any] | None]:
     """All that is kept of the sweep, and its answer, without what was spent: a second try costs."""
@@ -54,7 +56,7 @@ def test_a_driver_killed_at_any_point_resumes_to_the_same_members_and_answer(
     assert everything(home) == undisturbed
 
 
-@pytest.mark.parametrize("address", [IN_PROCESS, pytest.param(None, marks=pytest.mark.slow, id="ray")])
+@pytest.mark.parametrize("address", [IN_PROCESS, pytest.param(None, marks=[pytest.mark.slow, two_rays], id="ray")])
 def test_a_sweep_whose_driver_is_alive_is_not_resumed_twice_and_ctrl_c_ends_it_cleanly(tmp_path: Path, address: str | None) -> None:
     script = (
         "from search.sweep import run; from infra.storage import Home; import sys;"
@@ -87,6 +89,7 @@ def reported(home: Home) -> bool:
 
 
 @pytest.mark.slow
+@two_rays
 def test_two_sweeps_in_one_folder_work_at_the_same_time(tmp_path: Path) -> None:
     """Two drivers, two Rays, one catalogue, one MLflow store and one Optuna database, all made by whoever comes first."""
     script = (

@@ -30,7 +30,7 @@ from search.choosing import fitted
 from search.choosing.answer import Row
 from search.modelling.final import Final, in_order, nearest
 from search.running import driver
-from search.running.plan import Plan
+from search.running.planning.plan import Plan
 from search.schedulers import make
 from search.spec.plain import plain_spec
 from search.spec.reading import read

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import runpy
 import subprocess
@@ -17,6 +18,7 @@ import yaml
 
 from infra.storage import Home
 from objectives import registry
+from objectives.data import mnist
 from search import train
 from search.errors import SpecError
 from search.spec.plain import plain_spec
@@ -68,7 +70,7 @@ CASES = [
     ("autoencoder", "mlp", {}),
     ("vae", "mlp400", {}),
     ("vae", "mlp400", {"likelihood": "gaussian"}),
-    ("gan", "mlp_small", {"features": {"name": "randconv"}}),
+    ("gan", "mlp_small", {}),
 ]
 
 
@@ -81,12 +83,31 @@ def test_a_script_comes_to_the_number_of_the_training_with_the_same_seed(
     spec = exported(family, model, fixed, **more)
     (tmp_path / "best.yaml").write_text(forms.written(spec, searched(fixed)))
     trained = train(tmp_path / "best.yaml", home=Home.open(tmp_path / "home"), seed=11, tracking=False)
-    text = forms.written({key: value for key, value in spec.items() if key != "features"}, searched(fixed), "script")
+    text = forms.written(spec, searched(fixed), "script")
     assert not any(word in text for word in ("import objectives", "from objectives", "from search", "import search"))
     name, value = ran(text, tmp_path, 11, None if alone else monkeypatch)
     assert value == pytest.approx(json.loads((trained.folder / "result.json").read_text())["metrics"][name], rel=1e-4)
     if not alone:
         assert ran(text, tmp_path, 12, monkeypatch)[1] != pytest.approx(value, rel=1e-4), "the number depends on the seed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("train_size", [None, 70])
+def test_a_script_of_mnist_scores_in_the_same_features(train_size: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a hundred squares in MNIST's files."""
+    pytest.importorskip("torchvision")
+    from torchvision import datasets
+
+    options = mnist.write_sample(tmp_path / "data")
+    for packed in (tmp_path / "data").rglob("*.gz"):  # torchvision reads no packed files
+        packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
+    monkeypatch.setattr(datasets.MNIST, "_check_exists", lambda self: True)
+    dataset = {"name": "mnist", **options, **({"train_size": train_size} if train_size else {})}
+    spec = exported("gan", "mlp_small", CONFIGS["gan"][1], dataset=dataset, batch_size=16, budget={"epochs": 7})
+    (tmp_path / "best.yaml").write_text(forms.written(spec, {}))
+    trained = train(tmp_path / "best.yaml", home=Home.open(tmp_path / "home"), seed=11, tracking=False)
+    name, value = ran(forms.written(spec, {}, "script"), tmp_path, 11, monkeypatch)
+    assert name == "val_kid" and value == pytest.approx(trained.score, rel=1e-3)
 
 
 @pytest.mark.parametrize("form", ["yaml", "json"])

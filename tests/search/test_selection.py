@@ -236,11 +236,14 @@ def test_who_is_lost_less_but_scores_worse_gives_no_verdict() -> None:
 
 
 def searched(on: Sequence[str], off: Sequence[str]) -> list[Row]:
-    """A search whose members ended so; complete ones score 3."""
+    """A search whose members ended so; complete ones score 3, and so do those that were stopped, at their rung."""
     rows = []
     for arm, value, states in (("search", 0.5, on), ("off", 0.0, off)):
         rows += [
-            Row(100 * bool(value) + i, "search", arm, {"l2": value}, 0, s, 3.0 if s == "complete" else None) for i, s in enumerate(states)
+            Row(
+                100 * bool(value) + i, "search", arm, {"l2": value}, 0, s, 3.0 if s == "complete" else None, 3.0 if s == "stopped" else None
+            )
+            for i, s in enumerate(states)
         ]
     return rows
 
@@ -262,6 +265,8 @@ def test_where_no_lambda_completed_the_answer_is_to_keep_off() -> None:
         (["diverged"] * 10, ["complete"] * 3, Verdict.HURTS),  # 1 of 286 ways
         (["diverged"] * 2, ["complete"], Verdict.NO_EVIDENCE),  # 1 of 3
         (["diverged"] * 10, ["complete", "diverged", "diverged"], Verdict.NO_EVIDENCE),  # 3 of 13
+        (["diverged"] * 20, ["complete", *["stopped"] * 3], Verdict.HURTS),  # who was stopped early was not lost
+        (["diverged"] * 10 + ["stopped"] * 5, ["complete"] * 3, Verdict.NO_EVIDENCE),  # with λ on, too: 3,003 of 43,758
         (["failed"] * 10, ["complete"] * 3, Verdict.NO_EVIDENCE),  # missing data say nothing of λ
     ],
 )
@@ -470,7 +475,7 @@ def test_a_whole_race_is_answered_as_its_truth_is(whole: tuple[list[Row], list[C
     assert one.low <= one.value == found.best["l2"] <= one.high and abs(math.log10(one.value) + 1) < 0.5
 
 
-def test_an_arm_with_other_nuisance_knobs_or_lost_seeds_is_no_point_of_the_curve() -> None:
+def test_an_arm_with_other_nuisance_knobs_is_no_point_of_the_curve_and_one_with_lost_seeds_says_so() -> None:
     configs: dict[str, dict[str, Value]] = {
         "off": {"l2": 0.0, "lr": 1e-3},
         "min": {"l2": 0.1, "lr": 1e-3},
@@ -481,7 +486,9 @@ def test_an_arm_with_other_nuisance_knobs_or_lost_seeds_is_no_point_of_the_curve
     scores: dict[str, list[float | str]] = {arm: [2.0, 2.1, 2.0] for arm in configs}
     rows, cands = confirm({**scores, "min": [1.0, 1.1, 1.2], "low": [2.0, "diverged", 2.0]}, configs)
     found = answer(rows, [L2, LR], [replace(one, seeds=3 * (one.arm in ("off", "min"))) for one in cands])
-    assert {point["arm"] for point in found.curve["l2"]["points"]} == {"min", "high"}
+    points = {point["arm"]: point for point in found.curve["l2"]["points"]}
+    assert set(points) == {"min", "high", "low"} and (points["low"]["lost"], points["low"]["seeds"]) == (1, 3)
+    assert not any("lost" in points[arm] for arm in ("min", "high"))
 
 
 def test_an_off_arm_within_the_range_is_a_point_of_the_curve() -> None:

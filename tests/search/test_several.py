@@ -19,7 +19,7 @@ from search.asking.space import Space
 from search.asking.study import Study
 from search.choosing.watched import Watched
 from search.errors import SpecError
-from search.running.told import ends, rivals, told
+from search.running.writing.told import ends, rivals, told
 from search.schedulers.pareto import Scheduler, Way, milestones
 from search.spec.constraints import constraint
 from search.spec.reading import read

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.ray.nodes import Need, Node
-from search.running.sharing import Shares, chosen, label, shares
+from search.running.tune.sharing import Shares, chosen, label, shares
 
 
 def group(name: str, state: str) -> dict[str, str]:

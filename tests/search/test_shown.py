@@ -20,11 +20,11 @@ from infra.storage import Home
 from objectives import pictures
 from objectives.base import Knob, Member, Phase, Settings, State
 from objectives.pictures import WIDTH, Sheet, read, steps
-from search.running.dispatch import Dispatch
-from search.running.showing import Shown
-from search.running.tally import Tally
-from search.running.work import Assigned, Progress, Setting, Show, Train
-from search.running.worker import Worker
+from search.running.planning.dispatch import Dispatch
+from search.running.working.showing import Shown
+from search.running.working.work import Assigned, Progress, Setting, Show, Train
+from search.running.working.worker import Worker
+from search.running.writing.tally import Tally
 from search.spec.keys import Range
 from search.spec.reading import read as read_spec
 from search.telling.mlflow.shown import Exemplars, members

@@ -34,7 +34,11 @@ def _can_mount() -> bool:
     return tried.returncode == 0
 
 
-pytestmark = [pytest.mark.cluster, pytest.mark.skipif(not _can_mount(), reason="no right to mount a small file system here")]
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.turns(2),
+    pytest.mark.skipif(not _can_mount(), reason="no right to mount a small file system here"),
+]
 
 SPEC = """
 objective: autoencoder

@@ -15,11 +15,11 @@ from objectives.base import Report
 from search.errors import SpecError
 from search.estimate import Cost, DryRun, _with_time
 from search.kept import More, go_on
-from search.running.faults import Cause
-from search.running.plan import Job
-from search.running.spending import Spending
-from search.running.wall import WallTime
-from search.running.work import Prepared, Progress
+from search.running.planning.faults import Cause
+from search.running.planning.plan import Job
+from search.running.planning.spending import Spending
+from search.running.planning.wall import WallTime
+from search.running.working.work import Prepared, Progress
 from search.spec.hours import limit, used, with_budget, words
 from search.spec.keys import Budget
 from search.spec.reading import read

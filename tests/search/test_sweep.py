@@ -30,9 +30,10 @@ from search.choosing import from_members
 from search.choosing.answer import Answer
 from search.choosing.race import Look
 from search.cli import app
-from search.running import driver, worker
-from search.running.ledger import TOOK
+from search.facts import TOOK
+from search.running import driver
 from search.running.where import IN_PROCESS
+from search.running.working import worker
 from search.spec.reading import read
 from search.spec.text import parse_yaml
 from search.sweep import Outcome

@@ -13,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from objectives.base import Member, Phase, Report, Settings, State
-from search.running.work import (
+from search.running.working.work import (
     Assigned,
     Fault,
     Prepare,
@@ -29,7 +29,7 @@ from search.running.work import (
     Warmed,
     Work,
 )
-from search.running.work import TestRead as SplitRead  # else pytest takes it for a test
+from search.running.working.work import TestRead as SplitRead  # else pytest takes it for a test
 
 SETTING = Setting("toy", Settings({"name": "none", "noise": 0.5}, epochs=3, measure=("fid",)), memory_gb=2.0, folder=Path("mine"))
 MEMBER = Member(3, {"l2": 0.1, "act": "relu", "width": 4}, seed=2**63, phase=Phase.CONFIRM)

@@ -24,7 +24,7 @@ from search.choosing.answer import Row
 from search.choosing.candidates import minima
 from search.choosing.trainings import trainings
 from search.modelling.surface import Surface
-from search.running.told import PROPOSED
+from search.running.writing.told import PROPOSED
 from tests.study.sweeps import sweep
 from tests.study.worlds import RANGES, WORLDS, World
 

@@ -12,11 +12,11 @@ from infra.ray.cluster import Cluster
 from infra.storage import Home
 from objectives.base import Member, Report, State
 from search.choosing.answer import Answer
+from search.facts import PRIOR
 from search.running import driver
 from search.running.in_process import carry_out
-from search.running.ledger import PRIOR
-from search.running.plan import Plan
-from search.running.work import Prepared, Progress, ReadTest, Result, Scored, TestRead, Train, Work
+from search.running.planning.plan import Plan
+from search.running.working.work import Prepared, Progress, ReadTest, Result, Scored, TestRead, Train, Work
 from search.spec.reading import read
 from tests.benchmarks.regret import Forgetful
 from tests.study.worlds import World, normal

@@ -8,6 +8,7 @@ from scipy.stats import binom
 from tests.study.insights import KNOWN, NEAR_0, importance, interaction, third
 from tests.study.worlds import WORLDS
 
+in_turn = pytest.mark.turns(3)  # each is twenty sweeps and more; `make study` has more of them
 SPEC = {"budget": {"trials": 24, "epochs": 20}, "scheduler": "none"}
 
 
@@ -19,6 +20,7 @@ def test_in_these_worlds_the_dead_knobs_do_nothing(name: str) -> None:
 
 
 @pytest.mark.slow
+@in_turn
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ["only-lr", "only-beta"])
 def test_a_dead_knob_is_near_0_and_the_ruling_one_first(name: str) -> None:
@@ -31,6 +33,7 @@ def test_a_dead_knob_is_near_0_and_the_ruling_one_first(name: str) -> None:
 
 
 @pytest.mark.slow
+@in_turn
 def test_the_interval_of_an_interaction_holds_the_truth() -> None:
     said = [interaction(SPEC, seed) for seed in range(20)]
     for who in ("seeds", "surface"):
@@ -39,6 +42,7 @@ def test_the_interval_of_an_interaction_holds_the_truth() -> None:
 
 
 @pytest.mark.slow
+@in_turn
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ["valley", "two"])
 def test_what_the_last_third_bought_is_as_much_as_is_said(name: str) -> None:

@@ -20,7 +20,7 @@ from infra.storage import STORAGE, Home, replaced
 from objectives.base import lowered
 from search.choosing.answer import Answer, Row
 from search.choosing.findings import Interval, Promise
-from search.running.ledger import ADDRESS, FOLDER, LOOKS
+from search.facts import ADDRESS, FOLDER, LOOKS
 from search.spec.keys import Spec
 from search.telling.files import forms
 from search.telling.promised import confirmed, final_seeds, measured_by, training, without_answer

@@ -117,9 +117,12 @@ def _cards(view: View, answer: Answer) -> Iterator[tuple[str, ...]]:
         more = f"the best of the others is {number(one.value)}; it is not exported" if off and answer.arm != OFF_ARM else more
         yield name, number(value), more, "exported"
     if answer.against != AGAINST_NOTHING:
-        paired = f"{number(answer.effect.low)} to {number(answer.effect.high)} with 95 %, {answer.effect.seeds} paired seeds"
+        paired = (
+            answer.uncompleted_words
+            or f"{number(answer.effect.low)} to {number(answer.effect.high)} with 95 %, {answer.effect.seeds} paired seeds"
+        )
         which = "" if not off or answer.arm == OFF_ARM else "by the best with λ on, which is not exported: "
-        yield f"gain over {answer.rival}", number(answer.effect.mean), which + paired
+        yield f"gain over {answer.rival}", number(answer.effect.mean) if answer.measured_effect else "not measured", which + paired
     width = answer.promise.high - answer.promise.low
     ends = f"{number(answer.promise.low, width)} to {number(answer.promise.high, width)} with 95 %, {answer.score_name}"
     yield "promise for one new seed", number(answer.promise.mean, width), ends

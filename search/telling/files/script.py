@@ -75,7 +75,8 @@ def written(spec: Mapping[str, Any]) -> str:
     config: dict[str, Value] = {name: knob.default for name, knob in knobs.items()} | dict(spec["fixed"])
     if wrong := _faults(spec, family, knobs, config):
         raise SpecError([f"--format script cannot have {fault}" for fault in wrong])
-    return _HEAD.format(**_facts(spec, config)) + _data(spec) + _MODEL + _body(spec, family, config)
+    labelled = _labelled(spec) if family == "gan" else ""
+    return _HEAD.format(**_facts(spec, config)) + _data(spec) + labelled + _MODEL + _body(spec, family, config)
 
 
 def _faults(spec: Mapping[str, Any], family: str, knobs: Mapping[str, Knob], config: Mapping[str, Value]) -> list[str]:
@@ -126,6 +127,15 @@ def _data(spec: Mapping[str, Any]) -> str:
     return _IDX.format(few=few, kind=_TORCHVISION[dataset["name"]], root=str(dataset.get("root") or "data"))
 
 
+def _labelled(spec: Mapping[str, Any]) -> str:
+    """What the classifier is trained on in whose features a GAN's samples are compared: all training images."""
+    dataset = spec["dataset"]
+    if dataset["name"] == "digits":
+        return "labels = torch.from_numpy(load_digits().target[order[:1077]]).long()\nlabelled = pixels[order[:1077]]\n"
+    source = f"datasets.{_TORCHVISION[dataset['name']]}({str(dataset.get('root') or 'data')!r}, train=True)"
+    return f"labels = {source}.targets[order[:cut]]\nlabelled = pixels[order[:cut]]\n"
+
+
 def _body(spec: Mapping[str, Any], family: str, config: Mapping[str, Value]) -> str:
     first, second = _CHAINS[family, str(spec["model"])]
     knobs = load(family).knobs
@@ -137,7 +147,8 @@ def _body(spec: Mapping[str, Any], family: str, config: Mapping[str, Value]) -> 
         return text.format(encoder=first, decoder=second, penalties=penalties, **(_BERNOULLI if bernoulli else _GAUSSIAN))
     played = _GAMES[str(config["loss"])]
     of = {player: "".join(f" + {name} * {_PENALTIES[family][name]}" for name in on if name.endswith(player)) for player in ("_d", "_g")}
-    return _GAN.format(generator=first, discriminator=second, on_d=played[0] + of["_d"], on_g=played[1] + of["_g"])
+    judge = _JUDGES["digits" if spec["dataset"]["name"] == "digits" else "lenet"]
+    return _GAN.format(generator=first, discriminator=second, on_d=played[0] + of["_d"], on_g=played[1] + of["_g"], **judge)
 
 
 _HEAD = '''"""{title}
@@ -146,6 +157,7 @@ Trains without Lagrange: needs torch, numpy and {needs}. With the seed of a conf
 """
 
 import argparse
+import copy
 import hashlib
 import math
 
@@ -298,6 +310,27 @@ _BERNOULLI = {
 }
 _GAUSSIAN = {"observed": "x", "nats": "0.5 * (x - out).square().sum(-1) + 0.5 * D * math.log(2 * math.pi)"}
 
+# The classifier whose features are the default on these images, and how it is trained (objectives/features: `classifier`, `lenet`).
+_JUDGES: dict[str, dict[str, str | int | float]] = {
+    "digits": {
+        "layers": "nn.Linear(D, 128), nn.ReLU(), nn.Linear(128, 32), nn.LeakyReLU(0.1), nn.Linear(32, 10)",
+        "passes": 40,
+        "rows": 32,
+        "rate": 0.05,
+    },
+    "lenet": {
+        "layers": """
+    nn.Unflatten(1, (1, 28, 28)),
+    *(nn.Conv2d(1, 32, 5), nn.ReLU(), nn.MaxPool2d(2)),
+    *(nn.Conv2d(32, 64, 5), nn.ReLU(), nn.MaxPool2d(2)),
+    *(nn.Flatten(), nn.Linear(1024, 512), nn.ReLU(), nn.Linear(512, 10)),
+""",
+        "passes": 2,
+        "rows": 32,
+        "rate": 0.03,
+    },
+}
+
 _GAN = """
 
 class Leaky(nn.LeakyReLU):
@@ -314,7 +347,47 @@ generator = {generator}
 discriminator = {discriminator}
 optimizers = [adam(lr * lr_ratio, discriminator.parameters(), beta1), adam(lr, generator.parameters(), beta1)]
 averages = [p.detach().clone() for p in generator.parameters()]
+scored = copy.deepcopy(generator)
 steps = 0
+
+# The score compares images in what a classifier computes before its last layer. It is trained on labelled images with a seed of its own.
+torch.manual_seed(0)
+judge = nn.Sequential({layers})
+parameters = list(judge.parameters())
+velocities = [torch.zeros_like(p) for p in parameters]
+passes = [rows for _ in range({passes}) for rows in torch.split(torch.randperm(len(labelled)), {rows})]
+for done, rows in enumerate(passes):
+    gradients = torch.autograd.grad(F.cross_entropy(judge(labelled[rows] - 0.5), labels[rows]), parameters)
+    with torch.no_grad():
+        for p, velocity, gradient in zip(parameters, velocities, gradients):
+            velocity.mul_(0.9).add_(gradient)
+            p.sub_({rate} * (1 - done / len(passes)) * velocity)
+
+
+@torch.no_grad()
+def features(images):
+    return torch.cat([judge[:-1](x - 0.5) for x in images.split(1000)])
+
+
+with torch.no_grad():  # features have a mean square of 1 over the training images
+    scale = float(torch.cat([features(x).square().mean(1) for x in labelled.split(1000)]).mean().rsqrt())
+    for p in judge[-3].parameters():
+        p.mul_(scale)
+real = features(val[:2000]).double()
+noise = Streams(derived(0, "gan/val")).normal((len(real), latent_dim), "latent")  # it never changes
+
+
+def kernel(x, y):
+    return (x @ y.T / x.shape[1] + 1) ** 3
+
+
+def kid(fake):
+    # The kernel inception distance: the unbiased squared MMD of fake and real features, mean over blocks of at most 1,000 images.
+    blocks, found = min(-(-len(real) // 1000), len(real) // 2), 0.0
+    for x, y in zip(fake.tensor_split(blocks), real.tensor_split(blocks)):
+        within = [(k.sum() - k.diagonal().sum()) / (len(k) * (len(k) - 1)) for k in (kernel(x, x), kernel(y, y))]
+        found += float(sum(within) - 2 * kernel(x, y).mean()) / blocks
+    return found
 
 
 def step(optimizer, loss):
@@ -323,25 +396,24 @@ def step(optimizer, loss):
     optimizer.step()
 
 
+scores = []
 for epoch in range(epochs):
-    losses = []
     for x in batches():
         fake = generator(draws.normal((batch_size, latent_dim), "latent")).detach()
         on_fake, on_real = discriminator(2 * fake - 1).squeeze(-1), discriminator(2 * x - 1).squeeze(-1)
         step(optimizers[0], {on_d})
         on_fake = discriminator(2 * generator(draws.normal((batch_size, latent_dim), "latent")) - 1).squeeze(-1)
-        loss = {on_g}
-        step(optimizers[1], loss)
-        losses.append(loss.detach())
+        step(optimizers[1], {on_g})
         decay = min(ema, (1 + steps) / (10 + steps))
         for average, p in zip(averages, generator.parameters()):
             average.add_((p.detach() - average) * (1 - decay))
         steps += 1
-    print(f"epoch {{epoch + 1}} train_loss_g {{torch.stack(losses).mean():.8g}}")
-with torch.no_grad():
-    for average, p in zip(averages, generator.parameters()):
-        p.copy_(average)
-torch.save({{"generator": generator.state_dict()}}, options.out)
-# The sweep's score compares images in the features of a classifier that Lagrange trains. So this script ends with a loss of its training.
-print(f"train_loss_g {{torch.stack(losses).mean():.9g}}")
+    with torch.no_grad():
+        for average, p in zip(averages, scored.parameters()):
+            p.copy_(average)
+        scores.append(kid(features(scored(noise)).double()))
+    print(f"epoch {{epoch + 1}} val_kid {{scores[-1]:.8g}}")
+torch.save({{"generator": scored.state_dict()}}, options.out)
+last = scores[-min(5, math.ceil(epochs / 5)) :]
+print(f"val_kid {{sum(last) / len(last):.9g}}")
 """

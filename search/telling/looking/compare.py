@@ -16,7 +16,7 @@ from search.choosing.answer import Answer, LambdaAnswer
 from search.choosing.arms import t_quantile
 from search.choosing.findings import Interval
 from search.choosing.words import number
-from search.running.ledger import SOURCES
+from search.facts import SOURCES
 from search.telling.looking import notebook
 from search.telling.promised import measured_by
 from search.telling.view import View

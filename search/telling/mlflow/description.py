@@ -25,7 +25,7 @@ _NOT: Final = ("config", *_FIRST)
 
 def line(name: str, answer: Answer) -> str:
     """The answer in one plain line, for the list of experiments, which shows the first words only and no Markdown."""
-    effect = "" if answer.against == AGAINST_NOTHING else f" · effect {answer.effect.words()} {answer.score_name}"
+    effect = "" if answer.against == AGAINST_NOTHING else f" · effect {answer.effect_words()}"
     return f"{answer.verdict_word}: {_exported(answer)}{effect} · sweep {name}"
 
 

@@ -211,7 +211,7 @@ def summary(answer: Answer) -> dict[str, float]:
         found |= {"test_effect": test["mean"], "test_effect_low": test["low"], "test_effect_high": test["high"]}
     if answer.front is not None:
         found["hypervolume"] = answer.front.hypervolume.mean
-    if answer.keeps_off:
+    if answer.keeps_off and not answer.uncompleted:  # else there is no arm with λ on
         found["lambda_arm_score"] = answer.best_score
         found |= {f"lambda_arm.{one.name}": float(one.value) for one in answer.lambdas}
     return found

@@ -13,9 +13,9 @@ from objectives.base import Phase, State
 from search.asking.space import OFF_ARM
 from search.choosing.words import number
 from search.spec.keys import Spec
+from search.telling.view import STRIP
 
 KEY = "pictures"  # the name of a member's pictures in MLflow
-STRIP = "strip"  # the name of the sweep's picture
 
 
 def caption(row: MemberRow, spec: Spec) -> str:

@@ -24,7 +24,7 @@ from search.choosing.answer import Answer
 from search.choosing.words import number
 from search.modelling.axis import Axis
 from search.spec.keys import Spec
-from search.telling.mlflow.shown import STRIP
+from search.telling.view import STRIP
 
 FEWEST = 2  # rows with a picture: one alone shows nothing of λ
 LOST = (State.COLLAPSED, State.DIVERGED)

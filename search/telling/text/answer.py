@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from search.asking.space import AGAINST_NOTHING, AGAINST_OFF, OFF_ARM
+from search.asking.space import AGAINST_OFF, OFF_ARM
 from search.choosing.answer import Answer, LambdaAnswer, Verdict
 from search.choosing.findings import Effect
 from search.choosing.words import number
@@ -81,10 +81,22 @@ def verdict_words(answer: Answer) -> tuple[str, str]:
     # A share of a score that does not lie above 0 is no margin; a note says so.
     if answer.verdict is Verdict.HELPS and answer.effect.high <= answer.margin and answer.off_score > 0:
         meaning = "λ helps, by less than the margin"
-    meaning = _with_constraints(answer) or meaning
+    meaning = _with_constraints(answer) or _uncompleted(answer) or meaning
     if answer.verdict is not Verdict.HELPS and answer.front is not None and (bought := answer.front.bought):
         meaning += f"; but on the front λ gains {' and '.join(bought)}"
     return colour, meaning
+
+
+def _uncompleted(answer: Answer) -> str:
+    """What the verdict means where no training with λ on completed, and what to do; empty where some did."""
+    if not answer.uncompleted:
+        return ""
+    kept = "keep λ off" if answer.against == AGAINST_OFF else "keep the baseline"
+    if answer.verdict is Verdict.HURTS:
+        return f"{kept}: {answer.uncompleted_words}"
+    if math.isnan(answer.effect.mean):  # none was lost to its config
+        return f"{kept} for now: {answer.uncompleted_words}, so nothing is known of it"
+    return f"{kept}: {answer.uncompleted_words}; more trials tell whether that is chance, and smaller values may train"
 
 
 def print_stored(
@@ -126,8 +138,8 @@ def fact_rows(answer: Answer, usual: Mapping[str, Any] | None = None, details: b
     rows += [(f"without {one.name}", f"costs {effect_text(one.without)}") for one in answer.lambdas if one.without is not None]
     rows += beside_lines(answer, details)
     if answer.is_compared:
-        gained = f"{effect_text(answer.effect)} of {answer.score_name} gained over {answer.rival}"
-        rows.append(("effect", f"{gained} ({answer.effect.seeds} paired seeds)"))
+        gained = f"{effect_text(answer.effect)} of {answer.score_name} gained over {answer.rival} ({answer.effect.seeds} paired seeds)"
+        rows.append(("effect", gained if answer.measured_effect else answer.effect_words()))
     rows += _baseline_line(answer)
     if answer.score_label:
         rows.append(("score", f"{answer.score_name} is {answer.score_label}; {answer.better} is better"))
@@ -188,6 +200,8 @@ def _off_line(one: LambdaAnswer, answer: Answer) -> str:
     if one.switched_off:
         return f"{number(one.off)}, which is off; the best of the others has it switched off by {one.switched_off}"
     where = "off" if answer.against == AGAINST_OFF else answer.rival
+    if answer.uncompleted:
+        return f"{number(one.off)}, which is {where}; no training with another value completed"
     said = "it hurts" if answer.verdict is Verdict.HURTS else f"nothing shows that it is better than {where}"
     if broken := _broken(answer, "chosen"):
         said = f"it is {'farther from' if answer.nearest else 'beyond'} {' and '.join(broken)}"

@@ -312,6 +312,25 @@ def test_the_test_split_is_what_the_function_says(objectives: Objectives, tmp_pa
         silent.read_test({}, tmp_path / "v")
 
 
+# The file -------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("import os\n\nopen('/no/such/table.csv')\n", "cannot be imported; line 3: FileNotFoundError: "),
+        ("import os\n\ndef train(trial)\n    pass\n", "cannot be imported; line 3: SyntaxError: expected ':'."),
+        ("import no_such_module\n", "cannot be imported; No module named 'no_such_module'."),
+    ],
+)
+def test_a_file_that_cannot_be_imported_is_named_with_the_line(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "torn_training.py"
+    file.write_text(text)
+    with pytest.raises(ObjectiveError, match="torn_training.py") as caught:
+        load(str(file))
+    assert words in str(caught.value)
+
+
 # Is it alive -----------------------------------------------------------------------------------------------------------------------------
 
 

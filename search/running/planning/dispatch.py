@@ -14,9 +14,9 @@ from search import schedulers
 from search.asking import samplers
 from search.asking.space import OFF_ARM, Space
 from search.choosing.from_members import planned
-from search.running.ledger import Ledger
-from search.running.plan import Job, Kind
-from search.running.work import Assigned, Origin, Prepare, ReadTest, Setting, Show, Train, Warm, Work
+from search.running.planning.plan import Job, Kind
+from search.running.working.work import Assigned, Origin, Prepare, ReadTest, Setting, Show, Train, Warm, Work
+from search.running.writing.ledger import Ledger
 from search.spec.keys import Spec
 from search.telling.mlflow.shown import caption
 

@@ -14,10 +14,11 @@ from search.asking.space import OFF_ARM, OFF_EVERY, Space
 from search.asking.study import Study
 from search.choosing.answer import Candidate
 from search.choosing.missing import INSTEAD, not_its_own
-from search.running.ledger import MEMORY, Ledger, noted
-from search.running.prior import Prior, Proposal
-from search.running.tally import is_apart
-from search.running.told import PROPOSED
+from search.facts import MEMORY
+from search.running.planning.prior import Prior, Proposal
+from search.running.writing.ledger import Ledger, noted
+from search.running.writing.tally import is_apart
+from search.running.writing.told import PROPOSED
 from search.spec.keys import Spec
 
 SEEDS = 3  # seeds of searched members

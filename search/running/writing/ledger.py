@@ -19,10 +19,11 @@ from search.choosing.answer import Candidate
 from search.choosing.missing import INSTEAD
 from search.choosing.watched import Watched
 from search.choosing.words import listed
-from search.running.leftovers import Leftovers
-from search.running.tally import Seen, Tally
-from search.running.told import Told, ends, told
-from search.running.work import RANGES
+from search.facts import ADDRESS, ASKED, FOLDER, LOOKS, MEMORY, PLANNED, PRIOR, RETRIED, SOURCES, TOOK, WAITING
+from search.running.working.work import RANGES
+from search.running.writing.leftovers import Leftovers
+from search.running.writing.tally import Seen, Tally
+from search.running.writing.told import Told, ends, told
 from search.schedulers import SchedulerProtocol
 from search.spec.keys import Spec
 from search.telling.listener import Listener
@@ -32,18 +33,6 @@ from search.telling.mlflow.mirror import Mirror
 SHOWN_MEMBERS = 8  # members that a note about bad ends names
 SHOWN_REASONS = 3  # such notes in the reason why a sweep has no answer
 
-PRIOR = "prior"  # the fact that holds what a sweep took over from others when it began
-PLANNED = "plan"  # the fact that says what was planned before the first member
-LOOKS = "race"  # the fact that says which looks of the race were taken before this one
-FOLDER = "folder"  # the fact that says in which folder a sweep of something of the user's own began
-SOURCES = "sources"  # the fact that holds the user's own files that the spec names, each with its SHA-256
-ADDRESS = "address"  # the fact that says where members are trained, as `--address` names it; there is none for a local Ray
-TOOK = "took_seconds"  # the fact that says how long the drivers of the sweep took so far
-LOSSES = "losses"  # the fact of a member that lists the workers that were lost with it: [[cause, epoch], …]
-RETRIED = "retried"  # the fact that counts the workers that were lost, for `faults.py`
-WAITING = "waiting"  # the fact that names the open members that wait for others, between two decisions
-ASKED = "asked"  # the fact that holds the spec as it was asked for: ranges that a pilot finds and more trials change the other one
-MEMORY = "sampler"  # the fact that names the members from which a sampler learns where they are many
 # facts that stay when the data is prepared anew
 KEPT = (ASKED, FOLDER, STORAGE, SOURCES, LOOKS, PRIOR, PLANNED, ADDRESS, TOOK, RANGES, WAITING, RETRIED, MEMORY)
 

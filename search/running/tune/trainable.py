@@ -9,8 +9,8 @@ import ray
 from ray import tune
 
 from infra import machine
-from search.running.work import Progress, Work
-from search.running.worker import Worker
+from search.running.working.work import Progress, Work
+from search.running.working.worker import Worker
 
 
 class MemberTrainable(tune.Trainable):  # type: ignore[misc]

@@ -12,7 +12,7 @@ from infra.storage import AFTER, OWN, Home
 from objectives.base import Phase, State
 from objectives.programs.log import LOG
 from search.choosing.missing import not_its_own
-from search.running.checkpoints import newer
+from search.running.working.checkpoints import newer
 from search.telling.mlflow.shown import Exemplars
 
 SCRATCH = ".tune"  # Ray Tune's own files; nothing in them is needed again

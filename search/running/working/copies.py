@@ -20,7 +20,7 @@ import psutil
 from infra.storage.depot import Depot
 from objectives.programs.journal import REPORTS
 from objectives.programs.log import LOG
-from search.running.work import Assigned, Train
+from search.running.working.work import Assigned, Train
 
 
 def scratch() -> Path:

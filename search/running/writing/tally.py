@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from infra.catalogue import MemberRow
 from objectives.base import Phase, State
 from search.choosing.missing import INSTEAD
-from search.running.told import PROPOSED
+from search.running.writing.told import PROPOSED
 
 
 class Tally:

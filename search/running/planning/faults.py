@@ -20,7 +20,8 @@ from infra.catalogue import MemberRow
 from objectives.base import Report, State
 from search.choosing.missing import INFRASTRUCTURE
 from search.choosing.words import number as number_words
-from search.running.ledger import LOSSES, RETRIED, Ledger, noted
+from search.facts import LOSSES, RETRIED
+from search.running.writing.ledger import Ledger, noted
 from search.spec.keys import Limits
 
 TOTAL = "total"  # under the sweep's fact RETRIED: how many workers were lost; beside it how often each chore was, in a row

@@ -8,8 +8,8 @@ from typing import Any
 from objectives.base import Knob
 from search.asking.space import Space
 from search.choosing.words import number
-from search.running.ledger import Ledger
-from search.running.work import RANGES
+from search.running.working.work import RANGES
+from search.running.writing.ledger import Ledger
 from search.spec.keys import Range, Spec, condition
 
 NOTHING_LEFT = "ranges: the spec gives the range of every searched λ, so there was nothing for a pilot to find"

@@ -32,7 +32,7 @@ from search.choosing.trainings import trainings
 from search.choosing.words import number
 from search.modelling.process import Array
 from search.modelling.surface import Surface, Training
-from search.running.told import PROPOSED
+from search.running.writing.told import PROPOSED
 from search.spec.keys import Spec
 from search.spec.priors import ONE_IN
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Sequence
 from infra.catalogue import MemberRow
 from objectives.base import Config, Phase
 from search.asking import samplers
-from search.running.ledger import Ledger
+from search.running.writing.ledger import Ledger
 from search.spec.keys import Spec
 
 

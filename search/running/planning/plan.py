@@ -22,18 +22,18 @@ from search.choosing import from_members, race
 from search.choosing.answer import Answer, Candidate, Row, SelectionError
 from search.choosing.verdict import with_test
 from search.choosing.words import listed
-from search.running import ranges
-from search.running.division import Division
-from search.running.faults import Cause, Faults
-from search.running.generations import Generations
-from search.running.ledger import SHOWN_MEMBERS, Ledger, why_no_answer
-from search.running.new_members import NewMembers
-from search.running.prior import Prior
-from search.running.rounds import Rounds
-from search.running.spending import Spending
-from search.running.until import Until
-from search.running.wall import WallTime
-from search.running.work import Prepared, Progress, Reading, Result, Scored, TestRead, Warmed
+from search.running.planning import ranges
+from search.running.planning.division import Division
+from search.running.planning.faults import Cause, Faults
+from search.running.planning.generations import Generations
+from search.running.planning.new_members import NewMembers
+from search.running.planning.prior import Prior
+from search.running.planning.rounds import Rounds
+from search.running.planning.spending import Spending
+from search.running.planning.until import Until
+from search.running.planning.wall import WallTime
+from search.running.working.work import Prepared, Progress, Reading, Result, Scored, TestRead, Warmed
+from search.running.writing.ledger import SHOWN_MEMBERS, Ledger, why_no_answer
 from search.spec.keys import Spec
 
 CUT = "the confirmation ended before its end, because {why}; `lagrange resume` goes on with it"

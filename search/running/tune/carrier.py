@@ -27,13 +27,13 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from infra.ray.alike import modules_of
-from search.running.crew import Crew
-from search.running.dispatch import Dispatch
-from search.running.ledger import told_of_workers
-from search.running.leftovers import SCRATCH
-from search.running.plan import Plan
-from search.running.tune_nodes import Grounds
-from search.running.tune_worker import MemberTrainable
+from search.running.planning.dispatch import Dispatch
+from search.running.planning.plan import Plan
+from search.running.tune.crew import Crew
+from search.running.tune.grounds import Grounds
+from search.running.tune.trainable import MemberTrainable
+from search.running.writing.ledger import told_of_workers
+from search.running.writing.leftovers import SCRATCH
 
 NEVER_S = 10**9
 MOST_PENDING = 10**6  # how many workers are asked for at once is decided here, not by Tune

@@ -13,7 +13,7 @@ from infra.storage import disk
 from infra.storage.depot import NOWHERE, Depot
 from objectives.base import Report, Run, State
 from objectives.pictures import Sheet, Showing, captioned, drawn, save, write
-from search.running.work import Assigned
+from search.running.working.work import Assigned
 
 
 class Shown:

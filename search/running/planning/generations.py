@@ -18,7 +18,7 @@ from search import schedulers
 from search.asking.seeds import derive
 from search.asking.space import Space
 from search.options import name_of
-from search.running.ledger import Ledger
+from search.running.writing.ledger import Ledger
 from search.schedulers import Change
 from search.schedulers._evolving import movable
 from search.spec.keys import Spec

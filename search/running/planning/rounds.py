@@ -11,7 +11,7 @@ from search.asking.space import Space
 from search.choosing import from_members, race
 from search.choosing.answer import Answer, Candidate, Row
 from search.choosing.quick_facts import quick_facts
-from search.running.ledger import Ledger
+from search.running.writing.ledger import Ledger
 from search.spec.keys import Spec
 
 Missing = list[tuple[Candidate, int]]  # each candidate with a seed

@@ -12,13 +12,14 @@ import ray
 from ray.util.placement_group import placement_group_table
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from infra.errors import InfraError
+from infra.errors import InfraError, StorageError
 from infra.ray import alike, cluster, shared
 from infra.ray.cluster import Cluster
 from infra.ray.nodes import OWN_LABEL, Need, Node, capacity, names
+from infra.storage import disk
 from infra.storage.depot import Depot
-from search.running.crew import Crew
-from search.running.sharing import Shares, chosen, label, shares
+from search.running.tune.crew import Crew
+from search.running.tune.sharing import Shares, chosen, label, shares
 
 LOOK_SECONDS = 2.0  # between two looks at the nodes
 PROOF_SECONDS = 60.0  # a node that does not answer for so long is left out
@@ -101,12 +102,15 @@ def proven(up: Cluster, modules: Sequence[str], depot: Depot) -> Cluster:
     """The cluster, with the nodes that have proved themselves.
 
     Raises:
+        StorageError: the storage is full or read-only.
         InfraError: a node on which members could be trained has other versions or code, shares no storage, or does not answer.
     """
     proofs = Proofs(modules, depot)
     try:
         proofs.ask(node for node in cluster.nodes() if up.need.on(node))
     except OSError as error:
+        if said := disk.fault(error, [depot.here]):
+            raise StorageError(said) from None
         raise InfraError(
             f"The driver must be able to write to the storage {depot.url or depot.here}: {error}. Name another: --storage."
         ) from None

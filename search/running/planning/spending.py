@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from infra.catalogue import MemberRow
-from search.running.wall import WallTime
+from search.running.planning.wall import WallTime
 from search.spec.hours import limit, words
 from search.spec.keys import Spec
 

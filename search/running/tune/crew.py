@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from search.running.dispatch import Dispatch
-from search.running.faults import Cause, cause_of
-from search.running.plan import Job, Kind, Pause, Plan
-from search.running.work import Progress, Result, Work
+from search.running.planning.dispatch import Dispatch
+from search.running.planning.faults import Cause, cause_of
+from search.running.planning.plan import Job, Kind, Pause, Plan
+from search.running.working.work import Progress, Result, Work
 
 # A chore gives one report, at its end. Preparing may train a classifier, reading the test split scores many weights: so they get more time.
 CHORE_PATIENCE = 10

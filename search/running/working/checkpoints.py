@@ -13,8 +13,8 @@ from typing import Any
 from infra.storage import replaced
 from infra.storage.depot import Depot
 from objectives.base import Report, Run, State
-from search.running.copies import OwnFolders
-from search.running.work import Assigned
+from search.running.working.copies import OwnFolders
+from search.running.working.work import Assigned
 
 
 class Checkpoints:

@@ -28,10 +28,10 @@ from objectives.checks.alive import check
 from objectives.checks.device import ACCELERATOR, device_of, occupied
 from objectives.checks.pilot import find
 from objectives.registry import load
-from search.running import copies
-from search.running.pack import Pack, failure
-from search.running.showing import Shown
-from search.running.work import (
+from search.running.working import copies
+from search.running.working.pack import Pack, failure
+from search.running.working.showing import Shown
+from search.running.working.work import (
     RANGES,
     Fault,
     Prepare,

@@ -13,8 +13,8 @@ from pathlib import Path
 from infra.storage import disk
 from infra.storage.depot import NOWHERE, Depot
 from objectives.base import OUT_OF_MEMORY, SPOILED, ClosingRun, HeirRun, Objective, PackedRun, Report, Run, State, out_of_memory
-from search.running.checkpoints import Checkpoints
-from search.running.work import Assigned
+from search.running.working.checkpoints import Checkpoints
+from search.running.working.work import Assigned
 
 
 class Pack:
