@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from search.asking.space import AGAINST_OFF, OFF_ARM
+from search.asking.space import AGAINST_NOTHING, AGAINST_OFF, OFF_ARM
 from search.choosing.answer import Answer, LambdaAnswer, Verdict
 from search.choosing.findings import Effect
 from search.choosing.words import number

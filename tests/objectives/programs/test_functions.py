@@ -326,7 +326,7 @@ def test_the_test_split_is_what_the_function_says(objectives: Objectives, tmp_pa
 def test_a_file_that_cannot_be_imported_is_named_with_the_line(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / "torn_training.py"
     file.write_text(text)
-    with pytest.raises(ObjectiveError, match="torn_training.py") as caught:
+    with pytest.raises(ObjectiveError, match=r"torn_training\.py") as caught:
         load(str(file))
     assert words in str(caught.value)
 
