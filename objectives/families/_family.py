@@ -194,10 +194,6 @@ class Family(base.Objective, _prepared.Preparing):
         """The features in which images are compared."""
         return extractor(self.options_key(), self.settings.device, self.settings.cache, json.dumps(dict(self.settings.features or {})))
 
-    def data_notes(self, images: ImageSet) -> list[str]:
-        """What is to be known of the data before a sweep: what the data set says of itself, and what this family does with its values."""
-        return [str(note) for note in images.record.get("notes", [])]
-
     def warm_up(self, images: ImageSet) -> dict[str, Any]:
         """Compute what all members share; facts for the record."""
         return {}

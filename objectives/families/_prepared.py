@@ -28,8 +28,8 @@ class Preparing(Mathematics, Protocol):
         ...
 
     def data_notes(self, images: ImageSet) -> list[str]:
-        """What is to be known of the data before a sweep."""
-        ...
+        """What is to be known of the data before a sweep: what the data set says of itself; a family adds what it does with the values."""
+        return [str(note) for note in images.record.get("notes", [])]
 
     def label_facts(self) -> dict[str, Any]:
         """What the family's own metrics need in their full names."""

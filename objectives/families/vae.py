@@ -54,8 +54,7 @@ class VAE(Family):
     score = "val_nll_nats"
     evaluates_together = True
     cheap = "val_neg_elbo_nats"
-    default_search = ("beta",)
-    default_epochs = 20
+    default_search, default_epochs = ("beta",), 20
     models = models.serving("vae", first="mlp400")
     datasets = data.serving("vae")
     likelihoods = LIKELIHOODS

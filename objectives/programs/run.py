@@ -77,8 +77,7 @@ class ProcessRun:
         how_to_end: str = "",
     ) -> None:
         self._declared, self._epochs, self._starts = declared, epochs, starts
-        self._best_epoch, self._silence_s, self._explain = best_epoch, silence_s, explain
-        self._how_to_end = how_to_end
+        self._best_epoch, self._silence_s, self._explain, self._how_to_end = best_epoch, silence_s, explain, how_to_end
         self._temporary = None if all(one.folder for one in members) else Path(tempfile.mkdtemp(prefix="lagrange-"))
         self._ones = {member.number: _taken_up(member, self._folder(member), epochs) for member in members}
         self._living = list(self._ones)
@@ -230,8 +229,7 @@ class ProcessRun:
 
     def _why_failed(self, one: _One, status: int | None) -> str:
         """Why a member did not complete; empty where it did."""
-        end = one.end or {}
-        come = f"after {one.epoch} of {self._epochs} epochs"
+        end, come = one.end or {}, f"after {one.epoch} of {self._epochs} epochs"
         if status is None:
             return f"time limit: no report for {self._silence_s:g} s (limits.silence_seconds), {come}{self._last(one)}"
         if end.get("end") == "raised":

@@ -217,11 +217,6 @@ class Answer:
         return words.get(self.verdict, str(self.verdict))
 
     @property
-    def is_compared(self) -> bool:
-        """Whether there was anything to compare with: only then there is an effect."""
-        return self.against != AGAINST_NOTHING
-
-    @property
     def rival(self) -> str:
         """What the best config is compared with, in words."""
         return {AGAINST_OFF: "λ off", AGAINST_BASELINE: "the baseline"}.get(self.against, "the defaults")

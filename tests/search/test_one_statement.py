@@ -180,7 +180,8 @@ def test_where_nothing_was_there_to_compare_nothing_speaks_of_an_effect(tmp_path
     page = (home.reports("one") / "report.html").read_text(encoding="utf-8")
     for text in (shown, note, description.line("one", answer), answer.sentence()):
         assert not any(word in text for word in ("margin", "effect", "gained over", " nan")), text
-    assert "gain over" not in page
+    assert "gain over" not in page and "width unknown" not in shown
+    assert "width of the effect" not in told(home, "plan", UNJUDGED, "--set", "budget.trials=9")
     assert not {"effect", "effect_low", "effect_high", "off_score", "test_effect"} & set(mirror.summary(answer))
     labels = [line.get_label() for line in lambda_curve.figure(answer, []).axes[0].lines]
     assert not any("nothing" in label or "off" in label for label in labels), labels

@@ -17,6 +17,7 @@ from infra.tracking.notes import NOTE
 from infra.tracking.query import find
 from infra.tracking.spool import left_of
 from objectives.pictures import large
+from search.asking.space import AGAINST_NOTHING
 from search.choosing.answer import Answer
 from search.options import said
 from search.spec.keys import Spec
@@ -203,11 +204,11 @@ def summary(answer: Answer) -> dict[str, float]:
     """The answer in numbers: of what is exported; and the best arm with λ on beside it where that is another one."""
     effect, promise, test = answer.effect, answer.promise, (answer.test or {}).get("effect")
     found = {"recommended_score": answer.recommended_score}
-    if answer.is_compared:
+    if answer.against != AGAINST_NOTHING:
         found |= {"off_score": answer.off_score, "effect": effect.mean, "effect_low": effect.low, "effect_high": effect.high}
     found |= {"promise_low": promise.low, "promise_high": promise.high}
     found |= {f"best.{name}": value for name, value in answer.exported.items()}
-    if isinstance(test, Mapping) and answer.is_compared:
+    if isinstance(test, Mapping) and answer.against != AGAINST_NOTHING:
         found |= {"test_effect": test["mean"], "test_effect_low": test["low"], "test_effect_high": test["high"]}
     if answer.front is not None:
         found["hypervolume"] = answer.front.hypervolume.mean

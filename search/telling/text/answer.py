@@ -76,7 +76,7 @@ def print_answer(
 def verdict_words(answer: Answer) -> tuple[str, str]:
     """The colour of the verdict, and what it means."""
     colour, meaning = (_VERDICTS if answer.against == AGAINST_OFF else _AGAINST_BASELINE)[answer.verdict]
-    if not answer.is_compared:
+    if answer.against == AGAINST_NOTHING:
         colour, meaning = "cyan", "no knob has an off value, and no baseline was given"
     # A share of a score that does not lie above 0 is no margin; a note says so.
     if answer.verdict is Verdict.HELPS and answer.effect.high <= answer.margin and answer.off_score > 0:
@@ -137,14 +137,14 @@ def fact_rows(answer: Answer, usual: Mapping[str, Any] | None = None, details: b
     rows += [(f"{name} up and back", path["line"]) for name, path in answer.hysteresis.items()]
     rows += [(f"without {one.name}", f"costs {effect_text(one.without)}") for one in answer.lambdas if one.without is not None]
     rows += beside_lines(answer, details)
-    if answer.is_compared:
+    if answer.against != AGAINST_NOTHING:
         gained = f"{effect_text(answer.effect)} of {answer.score_name} gained over {answer.rival} ({answer.effect.seeds} paired seeds)"
         rows.append(("effect", gained if answer.measured_effect else answer.effect_words()))
     rows += _baseline_line(answer)
     if answer.score_label:
         rows.append(("score", f"{answer.score_name} is {answer.score_label}; {answer.better} is better"))
     rows += front_lines(answer, answer.front) if answer.front is not None else []
-    rows.append(("verdict", answer.verdict_word + (f" (margin ±{number(answer.margin)})" if answer.is_compared else "")))
+    rows.append(("verdict", answer.verdict_word + (f" (margin ±{number(answer.margin)})" if answer.against != AGAINST_NOTHING else "")))
     rows += [("goal", one.words()) for one in answer.goals]
     rows += [("no config meets", answer.nearest)] if answer.nearest else []
     rows += [("constraint", line) for line in _constraint_lines(answer)]
