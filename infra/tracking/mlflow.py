@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Final
 
 from infra.errors import InfraError
@@ -14,6 +15,7 @@ from infra.storage import sqlite_path, strip_password
 from infra.tracking import images
 from infra.tracking.client import is_database, open_client
 from infra.tracking.notes import MAX_TAG, digest, forget_views, guarded, log_data, tag_experiment
+from infra.tracking.points import Points
 from infra.tracking.runs import Run as _Run
 from infra.tracking.runs import found
 from infra.tracking.spool import SWEEP_RUN, Spool
@@ -62,7 +64,7 @@ class Writer:
     ) -> None:
         self.uri, self._artifact_root, self._spool, self._sweep, self._created = uri, artifact_root, spool, sweep, created
         self.refused: list[str] = []
-        self._drawn, self._allowed = drawn, allowed
+        self._drawn, self._allowed, self._points = drawn, allowed, Points(uri)
         self._opened: Any = None
         self._experiment = self._experiment_name = ""
         self._experiment_tags: dict[str, str] = {}
@@ -88,7 +90,9 @@ class Writer:
                 if record["kind"] == "artifact":
                     self._send_artifact(record)
                 elif record["kind"] == "experiment":
-                    tag_experiment(self._client, self._experiment, record["tags"], self._experiment_tags)
+                    there = self._experiment_tags if record.get("keep") else {}
+                    tags = {key: value for key, value in record["tags"].items() if not there.get(key)}
+                    tag_experiment(self._client, self._experiment, tags, self._experiment_tags)
             self.refused += images.send_all(self._client, self._runs or {}, records, self._drawn, self._artifact_root.parent)
         self._spool.confirm(offset, {"experiment": self._experiment_name})
         return True
@@ -211,6 +215,8 @@ class Writer:
 
         todo_params = [Param(key, value) for key, value in params.items()]
         todo_tags = [RunTag(key, value) for key, value in tags.items()]
+        if self._client and self._points.took(run, (metric for group in groups for metric in group)):
+            groups = []
         for metrics in batches(groups):
             self._batch(run, metrics, todo_params[:MAX_NAMES], todo_tags[:MAX_NAMES])
             todo_params, todo_tags = todo_params[MAX_NAMES:], todo_tags[MAX_NAMES:]
@@ -321,7 +327,7 @@ def _is_refusal(error: Exception) -> bool:
 def first_line(error: Exception) -> str:
     """An error in one line, without passwords."""
     lines = strip_password(str(error)).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+    return f"{type(error).__name__}: {shorten(lines[0], 300, placeholder=' …')}" if lines else type(error).__name__
 
 
 def _text(value: Any, longest: int) -> str:
