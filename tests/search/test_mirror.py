@@ -214,6 +214,23 @@ def test_the_answer_is_told_at_the_end_and_its_test_by_member(swept: tuple[Home,
     assert len(tested) >= 4 and {phases[number] for number in tested} == {"confirm"}
 
 
+def test_all_that_a_catalogue_holds_is_told_again_however_it_is_paged(
+    swept: tuple[Home, list[Remembers]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+    with Catalogue(swept[0].catalogue_url, create=False) as catalogue:
+        for page in (2, 500):
+            monkeypatch.setattr("infra.catalogue.PAGE", page)
+            tracker = Remembers()
+            mirror.repair("one", catalogue, Mirror(tracker, Portrait.of("one", read(catalogue.sweep("one").spec))))
+            told.append(tracker)
+        reports = [(report.number, report.epoch) for report in catalogue.reports("one")]
+        members = [row.number for row in catalogue.members("one")]
+    assert told[0].told == told[1].told
+    assert [given[:2] for given in told[0].of("log")] == reports != []
+    assert [given[0] for given in told[0].of("start_member")] == [given[0] for given in told[0].of("end_member")] == members
+
+
 def test_a_sweep_without_an_answer_says_so(tmp_path: Path) -> None:
     tracker = Remembers()
     mirror.end(tracker, "s", "failed", None, "no member ended well: a|b *c*")
