@@ -205,6 +205,7 @@ class Answer:
     over_baseline: Effect | None = None  # what the recommended config gains over it, where both were confirmed and differ
     # Where no training with λ on completed: what became of them, and of those with λ off: `20 of 20 diverged`, `4 of 4 sound`. Else empty.
     uncompleted: list[str] = field(default_factory=list)
+    unconfirmed: bool = False  # whether fresh seeds were asked for, and none was trained to its end: then nothing here is certain
     missing: str = ""  # which members are missing for reasons that are not their own; empty where none is
     front: Front | None = None  # only where several metrics were asked for, and arms were confirmed
 
