@@ -150,7 +150,7 @@ def _dry_run(specs: Sequence[Spec], names: Sequence[str | None], place: Home, wo
     from search.kept import admitted, refuse_taken
     from search.running.where import is_remote
 
-    refuse_taken(place, [chosen and sweep_name(chosen) for chosen in names])
+    refuse_taken(place, [None if chosen is None else sweep_name(chosen) for chosen in names])
     for spec in specs:
         sources = admitted(place, spec, None)
         if not is_remote(address):
