@@ -77,7 +77,7 @@ class Doom:
 
     @contextmanager
     def hangs_over(self) -> Iterator[None]:
-        """Every statement and every commit of the block is a point; not those of a thread that another test left to make MLflow's tables."""
+        """Every statement and commit of the block is a point; not those of a thread that another test left to make MLflow's tables."""
         mine = threading.get_ident()
 
         def met(*_: Any) -> None:
