@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from functools import cache
 from types import ModuleType
@@ -157,13 +158,22 @@ def _file(kind: str, name: str, wanted: str) -> ModuleType:
     sys.modules[title] = module
     try:
         spec.loader.exec_module(module)
-    except ImportError as error:
+    except BaseException as error:
         del sys.modules[title]
-        raise ObjectiveError(f"{kind} {name!r}: {wanted} cannot be imported; {error}.") from error
-    except BaseException:
-        del sys.modules[title]
-        raise
+        if not isinstance(error, Exception) or isinstance(error, ObjectiveError):
+            raise
+        raise ObjectiveError(f"{kind} {name!r}: {wanted} cannot be imported; {_why(error, str(path))}.") from error
     return module
+
+
+def _why(error: Exception, file: str) -> str:
+    """Why a file cannot be imported: `line 3: SyntaxError: expected ':'`, or what an import in it says."""
+    if isinstance(error, ImportError):
+        return str(error).rstrip(".")
+    if isinstance(error, SyntaxError):
+        return f"line {error.lineno}: SyntaxError: {error.msg}" if error.filename == file else f"SyntaxError: {error}"
+    mine = [one.lineno for one in traceback.extract_tb(error.__traceback__) if one.filename == file]
+    return f"{f'line {mine[-1]}: ' if mine else ''}{type(error).__name__}: {error}".rstrip(".")
 
 
 def _declared(name: str) -> Any:

@@ -23,7 +23,7 @@ from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.storage import Home
 from objectives.base import ObjectiveError, Phase, State
 from objectives.registry import load, looking
-from search.asking.space import Space
+from search.asking.space import AGAINST_NOTHING, Space
 from search.choosing.arms import CONFIDENCE, t_quantile
 from search.choosing.from_members import between_planned, error_of, planned, seeds_asked
 from search.choosing.lambda_interval import GRID, shortest
@@ -247,7 +247,7 @@ def _workers(spec: Spec) -> int:
 
 @dataclass(frozen=True)
 class Budget:
-    """One of the budgets that a plan compares. `width`: what the interval of the effect is expected to span, in `unit`."""
+    """One of the budgets that a plan compares. `width`: what the interval of the effect is expected to span, in `unit`; NaN without one."""
 
     trials: int
     seeds: int
@@ -289,10 +289,15 @@ def budgets(spec: Spec, *, home: Home | None = None, workers: int | None = None)
         )
         plan = _with_time(_counted(sized, past, workers or _workers(spec)), cost, basis)
         members, epochs = sum(plan.members.values()), sum(plan.epochs.values())
-        width = _width(seeds, noise)
+        width = _width(seeds, noise) if _compared(spec) else math.nan
         seconds, overhead, said = plan.estimate_seconds, cost.overhead, hours.words(spec, plan.member_seconds)
         found.append(Budget(trials, seeds, members, epochs, seconds, width, unit, overhead, plan.expected_epochs, plan.fits, said))
     return found, basis
+
+
+def _compared(spec: Spec) -> bool:
+    """Whether there will be an effect: an off value or a baseline to compare with."""
+    return Space(spec, spec.trained).against != AGAINST_NOTHING
 
 
 def _width(seeds: int, noise: float, error: float = Look().error) -> float:
@@ -383,7 +388,7 @@ def promised(spec: Spec, catalogue: Catalogue, name: str, workers: int) -> dict[
         plan = _with_time(plan, past.cost, past.basis)
     before = sum(row.epochs for row in earlier)
     seconds = plan.estimate_seconds if past.cost is not None else None
-    width = _width(spec.confirm.seeds, past.noise) if past.noise is not None and spec.confirm.seeds > 1 else None
+    width = _width(spec.confirm.seeds, past.noise) if past.noise is not None and spec.confirm.seeds > 1 and _compared(spec) else None
     found = Promised(
         sum(plan.members.values()) + len(earlier),
         sum(plan.epochs.values()) + before,

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -28,6 +29,8 @@ OWN, AFTER = "own", "after-*.pt"  # names in a member's folder
 STORAGE = "storage"  # the fact of a sweep that says behind which URL the files of its members are, where they are in no folder
 COPIES = "copies"  # of files that are kept behind a URL
 
+# MLflow's own schemes. A file store is one only where MLFLOW_ALLOW_FILE_STORE says so: MLflow 3 refuses it.
+_TRACKED = re.compile(r"https?://[^/]|(sqlite|postgresql|mysql|mssql)(\+\w+)?://|(databricks|databricks-uc|uc)(:|$)")
 _SQLITE = re.compile(r"sqlite(?:\+\w+)?:///(?P<path>[^?]+)(?:\?.*)?")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?")
 _DEVICE = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)  # Windows has devices of these names in every folder
@@ -170,7 +173,7 @@ class Home:
         return cls(
             root=where,
             catalogue_url=url(catalogue_url, "LAGRANGE_CATALOGUE_URL", "lagrange.db"),
-            tracking_uri=url(tracking_uri, "LAGRANGE_TRACKING_URI", "mlflow.db"),
+            tracking_uri=_mlflow(url(tracking_uri, "LAGRANGE_TRACKING_URI", "mlflow.db")),
             optuna_url=url(optuna_url, "LAGRANGE_OPTUNA_URL", "optuna.db"),
             storage=where / COPIES if behind else _absolute(folder_of(kept)),
             storage_url=behind,
@@ -276,6 +279,18 @@ def sqlite_path(url: str) -> Path | None:
 
 def _absolute(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - resolve() would follow links, which move on clusters
+
+
+def _mlflow(uri: str) -> str:
+    """A tracking URI, if MLflow knows its scheme, or a plugin of it does; raises InfraError otherwise."""
+    scheme = uri.partition(":")[0]
+    files = os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() in ("true", "1") and ("://" not in uri or scheme == "file")
+    if files or _TRACKED.match(uri) or scheme in {one.name for one in metadata.entry_points(group="mlflow.tracking_store")}:
+        return uri
+    raise InfraError(
+        f"MLflow's address must be a server, as http://HOST:5000, or a database, as sqlite:///FILE or postgresql://…; got "
+        f"{strip_password(uri)!r}. Correct --tracking-uri or LAGRANGE_TRACKING_URI, or leave it out: then it is a file in the home."
+    )
 
 
 def _absolute_url(url: str) -> str:

@@ -70,8 +70,8 @@ class Tracker(Protocol):
         """Which data the sweep and its members train on: its name, its hash, where it is from, and what is in it."""
         ...
 
-    def experiment(self, tags: Mapping[str, str]) -> None:
-        """Tags of the experiment, which other sweeps may share."""
+    def experiment(self, tags: Mapping[str, str], keep: bool = False) -> None:
+        """Tags of the experiment, which other sweeps may share. `keep`: a tag that is there stays as it is."""
         ...
 
     def start_member(
@@ -159,7 +159,7 @@ class NullTracker:
     def data(self, name: str, digest: str, source: Mapping[str, Any], profile: Mapping[str, Any]) -> None:
         """Do nothing."""
 
-    def experiment(self, tags: Mapping[str, str]) -> None:
+    def experiment(self, tags: Mapping[str, str], keep: bool = False) -> None:
         """Do nothing."""
 
     def start_member(
@@ -242,9 +242,9 @@ class MlflowTracker:
         plain = {key: json.dumps(strip_passwords(dict(value)), default=str) for key, value in (("source", source), ("profile", profile))}
         self._say("data", SWEEP_RUN, data={"name": name, "digest": digest, **plain})
 
-    def experiment(self, tags: Mapping[str, str]) -> None:
+    def experiment(self, tags: Mapping[str, str], keep: bool = False) -> None:
         """See Tracker."""
-        self._say("experiment", SWEEP_RUN, tags={key: strip_password(value) for key, value in tags.items()})
+        self._say("experiment", SWEEP_RUN, tags={key: strip_password(value) for key, value in tags.items()}, keep=keep)
 
     def start_member(
         self, number: int, params: Mapping[str, Any], tags: Mapping[str, str], name: str = "", metrics: Mapping[str, float] | None = None

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Final
 
 from infra.errors import InfraError
@@ -88,7 +89,9 @@ class Writer:
                 if record["kind"] == "artifact":
                     self._send_artifact(record)
                 elif record["kind"] == "experiment":
-                    tag_experiment(self._client, self._experiment, record["tags"], self._experiment_tags)
+                    there = self._experiment_tags if record.get("keep") else {}
+                    tags = {key: value for key, value in record["tags"].items() if not there.get(key)}
+                    tag_experiment(self._client, self._experiment, tags, self._experiment_tags)
             self.refused += images.send_all(self._client, self._runs or {}, records, self._drawn, self._artifact_root.parent)
         self._spool.confirm(offset, {"experiment": self._experiment_name})
         return True
@@ -321,7 +324,7 @@ def _is_refusal(error: Exception) -> bool:
 def first_line(error: Exception) -> str:
     """An error in one line, without passwords."""
     lines = strip_password(str(error)).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+    return f"{type(error).__name__}: {shorten(lines[0], 300, placeholder=' …')}" if lines else type(error).__name__
 
 
 def _text(value: Any, longest: int) -> str:

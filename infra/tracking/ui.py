@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import socket
 import sys
 import zlib
@@ -108,13 +109,31 @@ def find(home: Home, sweep: str = "") -> Place:
 
 def why(error: Exception) -> str:
     """What a failed call to MLflow means, in a sentence that says what to do."""
-    text = first_line(error)
+    text = strip_password(str(error))
     for signs, said in _MEANINGS:
-        if any(sign in text for sign in signs):
-            return f"{said} ({text})"
-    return text
+        if any(sign in text or sign == type(error).__name__ for sign in signs):
+            return f"{said} ({_short(text) or first_line(error)})"
+    return _short(text) or first_line(error)
 
 
+def _short(text: str) -> str:
+    """What lies at the bottom of an error of a call over HTTP, which the layers above wrap in hundreds of characters."""
+    if status := re.search(r"\berror code (\d{3})|\b(\d{3}) (?:Client|Server) Error|(\d{3}) error responses", text):
+        return f"HTTP status {status[1] or status[2] or status[3]}"
+    if secure := re.search(r"\[SSL: (\w+)\]", text):
+        return f"SSL: {secure[1]}"
+    return next((said for signs, said in _BOTTOMS if any(sign in text for sign in signs)), "")
+
+
+_BOTTOMS: Final = (
+    (("Connection refused", "WinError 10061"), "connection refused"),
+    (("NameResolutionError", "Failed to resolve", "Name or service not known", "getaddrinfo failed"), "the name of the host is unknown"),
+    (("ConnectTimeout", "timed out"), "timed out"),
+    (("No route to host", "Network is unreachable"), "no way leads to the host"),
+    (("Connection reset", "RemoteDisconnected", "Connection aborted"), "it hung up"),
+    (("Exceeded 30 redirects",), "more than 30 redirects"),
+    (("Max retries exceeded",), "no connection"),
+)
 _MEANINGS: Final = (
     (("No space left", "disk is full", "disk full"), "its disk is full: make room"),
     (

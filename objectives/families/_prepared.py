@@ -27,6 +27,10 @@ class Preparing(Mathematics, Protocol):
         """Compute what all members share; facts for the record."""
         ...
 
+    def data_notes(self, images: ImageSet) -> list[str]:
+        """What is to be known of the data before a sweep: what the data set says of itself; a family adds what it does with the values."""
+        return [str(note) for note in images.record.get("notes", [])]
+
     def label_facts(self) -> dict[str, Any]:
         """What the family's own metrics need in their full names."""
         ...
@@ -41,9 +45,9 @@ def facts(family: Preparing) -> dict[str, Any]:
     sizes = parameter_counts(family, images.shape)
     _reach.of_tables(family, images)
     dataset = dict(images.record)
-    notes += dataset.pop("notes", [])
+    dataset.pop("notes", None)
     found = {"dataset": dataset, "model": family.model, "parameters": sizes, **family.warm_up(images)}
-    notes += found.pop("notes", [])
+    notes += [*family.data_notes(images), *found.pop("notes", [])]
     extractor = family.features() if compares(family) else None
     if extractor:
         found["features"] = {"label": extractor.label, **extractor.record}

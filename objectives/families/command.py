@@ -26,7 +26,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from objectives.base import Config, Knob, Member, ObjectiveError, Value
+from objectives.base import Config, Knob, Member, ObjectiveError, Settings, Value
 from objectives.checks.device import device_of
 from objectives.programs.declared import TAKEN, Declared, checked, knob
 from objectives.programs.journal import told
@@ -50,7 +50,13 @@ class Command(ProgramObjective):
     argv: ClassVar[str | Sequence[str]] = ""
     shell: ClassVar[bool] = False
     reading: ClassVar[Mapping[str, str]] = {}
+    how_to_prove: ClassVar[str] = "a program cannot show it; see to it that what it reports has no term that λ weighs"
+    how_to_end: ClassVar[str] = "; {epochs} in the command tells it how many there are"
     how_to_seed: ClassVar[str] = "Pass {seed} to the program, and seed with it whatever draws the random numbers."
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._listened: dict[int, Numbers] = {}  # by member: what was found in what it said
 
     def starts(self, member: Member, folder: Path, again: bool, epochs: int, asked: Sequence[Config]) -> MemberProcess:
         """Start the program."""
@@ -69,6 +75,7 @@ class Command(ProgramObjective):
         request = {"argv": filled(self.argv, values, member.config, self.shell), "environment": dict(member.environment)}
         count = len(told(folder)) if again and "resume" in self._named else 0
         numbers = Numbers(self.reading, self.declared.score, folder / FILES, epochs, count=count, note=folder / FIRST_EPOCH)
+        self._listened[member.number] = numbers
         return MemberProcess(self.host, request, Log(folder / LOG), numbers)
 
     def short(self, member: Member, epochs: int, asked: Sequence[Config]) -> ProcessRun:
@@ -81,9 +88,15 @@ class Command(ProgramObjective):
         return {match[1] for match in _BRACES.finditer(_title(self.argv)) if match[1]}
 
     def explain(self, member: Member) -> str:
-        """What was looked for."""
-        kind, what = next(iter(self.reading.items()), ("lines", "JSON lines on standard output"))
-        return f": read.{kind} '{what}' found nothing"
+        """What was looked for, and what was found instead."""
+        kind, what = next(iter(self.reading.items()), ("", ""))
+        looked = f"read.{kind} '{what}'" if kind else "JSON objects, one in a line of standard output,"
+        numbers = self._listened.get(member.number)
+        if numbers is not None and numbers.odd is not None:
+            return f": it must be a number; {looked} found {self.declared.score} = {numbers.odd!r:.100}"
+        if numbers is not None and numbers.others:
+            return f": {looked} found {', '.join(sorted(numbers.others)):.200}, and not the score"
+        return f": {looked} found nothing"
 
     def how_to_test(self, name: str) -> str:
         """How a program reports its score on the test split."""

@@ -54,8 +54,7 @@ class VAE(Family):
     score = "val_nll_nats"
     evaluates_together = True
     cheap = "val_neg_elbo_nats"
-    default_search = ("beta",)
-    default_epochs = 20
+    default_search, default_epochs = ("beta",), 20
     models = models.serving("vae", first="mlp400")
     datasets = data.serving("vae")
     likelihoods = LIKELIHOODS
@@ -79,8 +78,11 @@ class VAE(Family):
             raise base.ObjectiveError(f"{rule}; {images.record.get('name')} has {low:.3g} to {high:.3g}. Choose likelihood: gaussian.")
         if self.density and "bits_per_dim" in self.measured[base.Phase.CONFIRM]:
             bits_per_dim.gray_levels(first(images.val, CHEAP_IMAGES))
-        notes = binarized(images) if self.likelihood == "bernoulli" else []
-        return {"likelihood": self.likelihood, "notes": notes}
+        return {"likelihood": self.likelihood}
+
+    def data_notes(self, images: ImageSet) -> list[str]:
+        """Gray images that are about to be made black and white are named."""
+        return super().data_notes(images) + (binarized(images) if self.likelihood == "bernoulli" else [])
 
     def start(self, members: Sequence[base.Member]) -> TrainingRun:
         """Begin training. A regularizer that needs another likelihood is refused."""

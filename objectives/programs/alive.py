@@ -27,6 +27,7 @@ class Subject(Protocol):
     title: ClassVar[str]
     function: ClassVar[str]
     how_to_seed: ClassVar[str]
+    how_to_prove: ClassVar[str]
     score: ClassVar[str]
     knobs: ClassVar[Mapping[str, Knob]]
 
@@ -125,8 +126,8 @@ def _moves(subject: Subject, knob: Knob, base: Config, first: Short, gap: float,
         return Check(name, False, "no effect", f"{said}, and so it is at other values. Use the knob, or take it out")
     if math.isinf(moved):
         return Check(name, True, "", f"{where}: the short training {other.lost.splitlines()[0] if other.lost else 'is lost'}")
-    doubt = "" if name in in_score or not knob.is_lambda else "; not proven: that the score contains no λ (trial.finish(score_at=…))"
-    return Check(name, True, "", f"{where} moves {score} by {moved:.3g}{doubt if subject.function else ''}")
+    doubt = "" if name in in_score or not knob.is_lambda else f"; not proven: that the score contains no λ ({subject.how_to_prove})"
+    return Check(name, True, "", f"{where} moves {score} by {moved:.3g}{doubt}")
 
 
 def elsewhere(knob: Knob, at: Value) -> list[Value]:

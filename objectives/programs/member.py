@@ -13,11 +13,14 @@ import signal
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
+from objectives.base import ObjectiveError
 from objectives.programs.trial import Request, Stop, Trial
 from objectives.registry import load
 
+OURS = str(Path(__file__).parents[1]) + os.sep
 CANNOT_START = 127  # as a shell has it
 PR_SET_PDEATHSIG = 1  # Linux: the signal that a process gets when its parent ends
 
@@ -133,12 +136,22 @@ def _train(request: Mapping[str, Any], answers: int, events: int) -> int:
             os._exit(error.code if isinstance(error.code, int) else 1)
         channel.tell({"end": "exited", "code": error.code if isinstance(error.code, int | None) else str(error.code)})
     except BaseException as error:
-        traceback.print_exc()
-        channel.tell({"end": "raised", "reason": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()})
+        reason, trace = f"{type(error).__name__}: {error}", _trace(error)
+        print(trace if reason in trace else f"{trace}{reason}", file=sys.stderr)
+        channel.tell({"end": "raised", "reason": reason, "traceback": trace})
     else:
         if os.getpid() == mine:
             channel.tell({"end": "returned"})
     return 0
+
+
+def _trace(error: BaseException) -> str:
+    """Where an error was raised. What is not as we ask for says so itself: of it, the line of the user's alone."""
+    if not isinstance(error, ObjectiveError):
+        return "".join(traceback.format_exception(error))
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if not one.filename.startswith(OURS)]
+    own = [one for one in frames if "site-packages" not in one.filename] or frames
+    return "".join(traceback.format_list(own[-1:]))
 
 
 if __name__ == "__main__":

@@ -71,6 +71,8 @@ class Numbers:
         self._note, self._lock = note, threading.RLock()
         self._from_zero = note.read_text() == "0" if note is not None and note.exists() else None
         self._count, self._kind, self._inode = count, kind, 0
+        self.odd: Any = None  # what stood where the score is, and is no number
+        self.others: set[str] = set()  # the names of numbers that came without the score
         self._numbers: dict[str, float] = {}  # numbers that came without a score: they are final
 
     def feed(self, data: bytes) -> list[Event]:
@@ -125,14 +127,14 @@ class Numbers:
         if self._pattern is None:
             return self._object(line)
         match = self._pattern.search(line)
-        return None if match is None else _numeric(match.groupdict())
+        return None if match is None else self._numeric(match.groupdict())
 
     def _object(self, line: str) -> dict[str, float] | None:
         try:
             found = json.loads(line) if line.lstrip().startswith("{") else None
         except (ValueError, RecursionError):
             return None
-        return _numeric(found) if isinstance(found, dict) else None
+        return self._numeric(found) if isinstance(found, dict) else None
 
     def _row(self, line: str) -> dict[str, float] | None:
         if not self._names:
@@ -141,7 +143,16 @@ class Numbers:
             self._names = [cell.strip() for cell in next(csv.reader(io.StringIO(line), delimiter=self._divided), [])]
             return None
         cells = next(csv.reader(io.StringIO(line), delimiter=self._divided), [])
-        return _numeric(dict(zip(self._names, cells, strict=False)))
+        return self._numeric(dict(zip(self._names, cells, strict=False)))
+
+    def _numeric(self, given: Mapping[str, Any]) -> dict[str, float]:
+        """The fields that are numbers. `nan` and `inf` are numbers too."""
+        fields = {str(name).strip(): value for name, value in given.items()}
+        found = {name: number for name, value in fields.items() if (number := _number(value)) is not None}
+        if self._score not in found:
+            self.odd = fields.get(self._score) if self.odd is None else self.odd
+            self.others |= found.keys()
+        return found
 
     def _again(self, *, last: bool) -> list[Event]:
         """A file that is written as a whole: a report where it has changed and says its epoch, or at the end."""
@@ -150,7 +161,7 @@ class Numbers:
             found = json.loads(self._file.read_text())
         except (OSError, ValueError, RecursionError):
             return []  # it is being written
-        fields = _numeric(found) if isinstance(found, dict) else {}
+        fields = self._numeric(found) if isinstance(found, dict) else {}
         if fields == self._last or (not last and "epoch" not in fields):
             return []
         self._last = dict(fields)
@@ -175,12 +186,8 @@ class Numbers:
         return [{"report": fields, "epoch": self._count}]
 
 
-def _numeric(fields: Mapping[str, Any]) -> dict[str, float]:
-    """The fields that are numbers. `nan` and `inf` are numbers too."""
-    found = {}
-    for name, value in fields.items():
-        try:
-            found[str(name).strip()] = float(value)
-        except (TypeError, ValueError, OverflowError):
-            continue
-    return found
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None

@@ -24,6 +24,8 @@ class ProgramObjective(Objective):
     title: ClassVar[str] = ""  # as a spec names it
     function: ClassVar[str] = ""  # what the host imports; empty for a program
     how_to_seed: ClassVar[str] = ""
+    how_to_prove: ClassVar[str] = ""  # how it is proven that the score contains no λ
+    how_to_end: ClassVar[str] = ""  # what a training that ends before its last epoch lacks
     needs_lambda: ClassVar[bool] = False  # people tune what has no λ; the baseline is what they compare with then
 
     def __init__(self, settings: Settings) -> None:
@@ -97,6 +99,7 @@ class ProgramObjective(Objective):
             best_epoch=self.settings.score == "best_epoch",
             silence_s=self.settings.silence_s,
             explain=self.explain,
+            how_to_end=self.how_to_end,
         )
 
     def read_test(self, config: Config, weights: Path) -> dict[str, float]:

@@ -61,6 +61,7 @@ class ProcessRun:
         best_epoch: whether a member's score is that of its best epoch, not of its last.
         silence_s: a process that reports nothing for so long is killed; None: it may be silent for ever.
         explain: says why a program may have reported nothing; empty for a function.
+        how_to_end: what a training lacks that ends before its last epoch.
     """
 
     def __init__(
@@ -73,9 +74,10 @@ class ProcessRun:
         best_epoch: bool = False,
         silence_s: float | None = None,
         explain: Callable[[Member], str] = lambda member: "",
+        how_to_end: str = "",
     ) -> None:
         self._declared, self._epochs, self._starts = declared, epochs, starts
-        self._best_epoch, self._silence_s, self._explain = best_epoch, silence_s, explain
+        self._best_epoch, self._silence_s, self._explain, self._how_to_end = best_epoch, silence_s, explain, how_to_end
         self._temporary = None if all(one.folder for one in members) else Path(tempfile.mkdtemp(prefix="lagrange-"))
         self._ones = {member.number: _taken_up(member, self._folder(member), epochs) for member in members}
         self._living = list(self._ones)
@@ -227,8 +229,7 @@ class ProcessRun:
 
     def _why_failed(self, one: _One, status: int | None) -> str:
         """Why a member did not complete; empty where it did."""
-        end = one.end or {}
-        come = f"after {one.epoch} of {self._epochs} epochs"
+        end, come = one.end or {}, f"after {one.epoch} of {self._epochs} epochs"
         if status is None:
             return f"time limit: no report for {self._silence_s:g} s (limits.silence_seconds), {come}{self._last(one)}"
         if end.get("end") == "raised":
@@ -239,10 +240,11 @@ class ProcessRun:
             return f"the process was ended by {signal.Signals(-status).name} {come} (SIGKILL without a sender: memory was short)"
         if status > 0:
             return f"exit status {status} {come}{self._last(one)}"
+        well = "SystemExit: 0: it ended well" if end.get("end") == "exited" else "it ended well"
         if not one.epoch:
-            return f"it ended well and reported no {self._declared.score!r}{self._explain(one.member)}{self._last(one)}"
+            return f"{well} and reported no {self._declared.score!r}{self._explain(one.member)}{self._last(one)}"
         if one.epoch < self._epochs and one.finish is None:
-            return f"it ended well {come}; it must report each of them, or say that it is done with trial.finish(){self._last(one)}"
+            return f"{well} {come}; it must report each of them{self._how_to_end}{self._last(one)}"
         return ""
 
     def _last(self, one: _One) -> str:

@@ -220,7 +220,7 @@ class Answer:
     @property
     def rival(self) -> str:
         """What the best config is compared with, in words."""
-        return "λ off" if self.against == AGAINST_OFF else "the baseline"
+        return {AGAINST_OFF: "λ off", AGAINST_BASELINE: "the baseline"}.get(self.against, "the defaults")
 
     @property
     def uncompleted_words(self) -> str:

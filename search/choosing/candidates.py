@@ -274,7 +274,8 @@ class _Side:
             found.append(Candidate("bound", bold, "minimum where the constraints are as likely met as broken"))
         if len(self.lambdas) > 1:
             acting = self._acting(best)
-            found += [Candidate(f"without:{k.name}", {**best, k.name: off_value(k)}, f"min without {k.name}") for k in acting]
+            lone = [k for k in acting if k.more is not None]  # the others have no off value, but that of the baseline or the default
+            found += [Candidate(f"without:{k.name}", {**best, k.name: off_value(k)}, f"min without {k.name}") for k in lone]
         nuisances = [knob for knob in self.knobs if not knob.is_lambda]
         if nuisances:
             found.append(Candidate("off:min", {**off, **{k.name: best[k.name] for k in nuisances}}, "off with the nuisance knobs of min"))

@@ -11,7 +11,7 @@ from objectives import metrics
 from objectives.base import Phase, State
 from search import schedulers as stopping
 from search.asking.seeds import derive
-from search.asking.space import AGAINST_OFF, BASELINE, OFF_ARM, Space
+from search.asking.space import AGAINST_NOTHING, AGAINST_OFF, BASELINE, OFF_ARM, Space
 from search.choosing import between, candidates, front, insight, race, schedules, verdict
 from search.choosing.answer import Answer, Candidate, LambdaAnswer, Row, SelectionError
 from search.choosing.arms import arm_of, differences, mean_of, paired
@@ -87,7 +87,14 @@ def to_confirm(spec: Spec, space: Space, rows: Sequence[Row]) -> list[Candidate]
         alone=space.alone,
         constraints=spec.demands,
     )
+    if not _has_off(spec, space):
+        found = [one for one in found if not race.is_off(one)] or found  # the defaults, where no other config completed
     return _with_todays(found + schedules.candidate(rows, space.knobs), space, 0)
+
+
+def _has_off(spec: Spec, space: Space) -> bool:
+    """Whether an off arm is confirmed. It is not where it would be the defaults, which nobody asked about; a front has it as a point."""
+    return space.against != AGAINST_NOTHING or len(spec.asked) > 1
 
 
 def _with_todays(found: Sequence[Candidate], space: Space, seeds: int) -> list[Candidate]:
@@ -116,8 +123,10 @@ def planned(spec: Spec) -> dict[str, int]:
 
 def _configs_planned(spec: Spec) -> tuple[int, int]:
     """How many configs the first round trains at most, and how many of them the final round."""
-    usual = front.USUAL if len(spec.asked) > 1 else candidates.usual(len(Space(spec, spec.trained).lambdas), bool(spec.alone))
+    space = Space(spec, spec.trained)
+    usual = front.USUAL if len(spec.asked) > 1 else candidates.usual(len(space.lambdas), bool(spec.alone))
     configs = spec.confirm.configs if spec.confirm.configs is not None else usual
+    configs -= 0 if _has_off(spec, space) or not configs else 1
     return configs, min(configs, finalists_planned(spec))
 
 
@@ -147,7 +156,7 @@ def searched_between(spec: Spec, space: Space, rows: Sequence[Row], found: Seque
 
 
 def finalists_planned(spec: Spec) -> int:
-    """How many configs the final round compares: off and the best; with several λ also the best without each, or the best of each λ.
+    """How many configs the final round compares: off (if there is one) and the best; with several λ also that without each, or each's best.
 
     With several metrics: off and at most so many of the front.
     """
@@ -155,6 +164,8 @@ def finalists_planned(spec: Spec) -> int:
         return 1 + front.FINALISTS
     space = Space(spec, spec.trained)
     lambdas = len(space.lambdas)
+    if not _has_off(spec, space):
+        return 1
     return 1 + lambdas if spec.alone else 2 + (lambdas if lambdas > 1 and space.against == AGAINST_OFF else 0)
 
 
@@ -272,7 +283,7 @@ def longer(spec: Spec, rows: Sequence[Row], chosen: Sequence[Candidate], look: r
     if half is None or not finals or finals[0].seeds >= race.MOST_SEEDS:
         return list(chosen)
     used = set(final_seeds(spec, look, finals[0].seeds))
-    _, _, sides, _ = verdict.compared(rows, chosen, 0.0, bool(spec.alone), used, error_of(spec, look))  # no margin: no verdict is read
+    _, _, sides, _ = verdict.against_off(rows, chosen, 0.0, bool(spec.alone), used, error_of(spec, look))  # no margin: no verdict is read
     if all(side.effect.high - side.effect.low <= 2 * half or side.effect.seeds < 2 for side in sides):
         return list(chosen)
     more = race.next_seeds(finals[0].seeds)
@@ -319,6 +330,7 @@ def answer(
         seeds=seeds,
         error=error_of(spec, look),
         constraints=spec.demands,
+        compared=space.against != AGAINST_NOTHING,
     )
     if len(spec.asked) > 1:
         found = front.with_front(found, rows, chosen, spec.asked, seeds, spec.demands, error_of(spec, look))
@@ -365,6 +377,9 @@ def _with_baseline(found: Answer, space: Space, rows: Sequence[Row], chosen: Seq
     """The answer with what it is compared with, and with what the recommended config gains over the config of today."""
     lambdas = [replace(one, against=space.against) for one in found.lambdas]
     found = replace(found, against=space.against, baseline=dict(space.baseline), lambdas=lambdas)
+    if space.against == AGAINST_NOTHING and found.front is not None:  # what it gains over the defaults, nobody asked
+        points = [replace(one, effects={}) for one in found.front.points]
+        found = replace(found, front=replace(found.front, points=points))
     arms = {config_hash(one.config, one.schedule): one for one in chosen if one.final}
     today = arms.get(config_hash(space.baseline)) if space.baseline else None
     best = arms.get(config_hash(found.recommended, found.recommended_schedule))

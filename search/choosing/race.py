@@ -114,7 +114,7 @@ def finalists(
     """The candidates, their finalists with the number of their final seeds. The arms `without:<λ>` are those of the λ arm that was chosen.
 
     Args:
-        found: the candidates, `off` first.
+        found: the candidates, `off` first; without one where nothing is compared with.
         rows: every member so far.
         knobs: the searched knobs.
         lambdas: the searched λ, in the order in which they are simplified.
@@ -130,7 +130,7 @@ def finalists(
     surface = sure.with_sure(LIKELY) if sure is not None else None
     lost = lost_seeds(found, rows)
     offs = [one for one in found if is_off(one)]
-    chosen = [_best(offs, surface, lost)]
+    chosen = [_best(offs, surface, lost)] if offs else []
     screened = any(row.phase == Phase.CONFIRM for row in rows)
     moves = minima(rows, knobs, lambdas, sure, alone=alone) if refine and screened else {}
     for knob in lambdas if alone else [None]:
@@ -145,7 +145,7 @@ def finalists(
         chosen.append(_moved(best, moved, tail, near, knobs) if moved is not None and trusted else best)
     more = [one for one in chosen if one not in found]  # before the arms without one λ: the first λ arm is the one that is judged
     more += [] if alone or len(chosen) < 2 else _without(chosen[1], lambdas, knobs)
-    seeds = seeds_needed(chosen[0], chosen[1:], surface, most, error) if fewer and chosen[1:] else most
+    seeds = seeds_needed(chosen[0], chosen[1:], surface, most, error) if fewer and offs and chosen[1:] else most
     names, finals = {one.arm for one in more}, {one.arm for one in (*chosen, *more)}
     whole = [*(one for one in found if one.arm not in names), *more]
     return [replace(one, seeds=seeds if one.arm in finals else 0) for one in whole]

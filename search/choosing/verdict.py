@@ -40,6 +40,7 @@ def answer(
     seeds: Collection[int] | None = None,
     error: float = race.FIRST,
     constraints: Sequence[Constraint] = (),
+    compared: bool = True,
 ) -> Answer:
     """What the race says: the chosen λ, its interval, its effect over the off arm, a verdict and a promise.
 
@@ -70,6 +71,7 @@ def answer(
         seeds: the final seeds; None: all confirmed seeds are.
         error: the probability of error that the verdict may have.
         constraints: what a config must keep to.
+        compared: whether there is anything to compare with; where not, there is no effect and no margin, and the best is recommended.
 
     Raises:
         SelectionError: there are no candidates, and none can be found.
@@ -80,15 +82,18 @@ def answer(
         # Time ended before the race was decided.
         cands = race.finalists(cands, rows, knobs, lambdas, alone=alone, refine=False, constraints=constraints)
     surface = surface_of(rows, knobs, constraints)
-    arms, off, sides, delta = compared(rows, cands, margin, alone, seeds, error, absolute)
-    notes = _remarks(arms) + ([] if absolute else _without_zero(off, margin, score_name, better))
+    arms, off, sides, delta = against_off(rows, cands, margin, alone, seeds, error, absolute)
+    notes = _remarks(arms) + ([] if absolute or not compared else _without_zero(off, margin, score_name, better))
     judged = {name: held(arm, rows, constraints, seeds, "off" if arm is off else "chosen") for name, arm in arms.items()}
     misses = {name: miss_of(arm, judged[name], rows, constraints, surface) for name, arm in arms.items()}
     best = max(sides, key=lambda side: (-misses[side.arm.name], *side.rank, side.expected(surface)), default=Side.none(off, rows, knobs))
+    if not compared:
+        best = replace(best, effect=Effect(math.nan, math.nan, math.nan, 0), verdict=Verdict.NO_EVIDENCE, notes=[], uncompleted=())
     notes += best.notes if not alone else [f"{side.lambda_name}: {note}" for side in sides for note in side.notes]
     schedule = next((one.schedule for one in cands if one.arm == best.arm.name), {})
-    beyond = misses[best.arm.name] - misses[off.name]
-    kept = off if beyond > 0 or (beyond == 0 and best.rather_off(None if schedule else surface)) else best.arm
+    beyond = misses[best.arm.name] - misses.get(off.name, math.inf)
+    rather_off = beyond > 0 or (beyond == 0 and best.rather_off(None if schedule else surface))
+    kept = off if rather_off and off.name in arms else best.arm
     notes += _against_constant(sides, cands)
     constant = sides[0] if schedule else best
     own = {side.lambda_name: side for side in sides} if alone else {}
@@ -110,9 +115,9 @@ def answer(
         recommended=kept.config,
         lambdas=found,
         effect=best.effect,
-        off_score=off.mean,
+        off_score=off.mean if compared else math.nan,
         best_score=best.arm.mean,
-        margin=delta,
+        margin=delta if compared else math.nan,
         verdict=best.verdict,
         promise=promise(list(kept.scores.values())),
         arms=[_arm_table(one, rows, off) for one in cands],
@@ -122,7 +127,7 @@ def answer(
         luckiest=_luckiest(rows),
         schedule=schedule,
         recommended_schedule={} if kept is off else schedule,
-        constraints=[*(judged[best.arm.name] if best.arm is not off else []), *judged[off.name]],
+        constraints=[*(judged[best.arm.name] if best.arm is not off else []), *judged.get(off.name, [])],
         nearest=nearest_miss(rows, constraints, knobs, kept),
         uncompleted=list(best.uncompleted),
     )
@@ -149,7 +154,7 @@ def _against_constant(sides: Sequence[Side], cands: Sequence[Candidate]) -> list
     return found
 
 
-def compared(
+def against_off(
     rows: Sequence[Row],
     cands: Sequence[Candidate],
     margin: float,
@@ -158,9 +163,10 @@ def compared(
     error: float,
     absolute: bool = False,
 ) -> tuple[dict[str, Arm], Arm, list[Side], float]:
-    """The finalists by name, the off arm among them, each λ arm against it, and δ: all that makes the verdict."""
+    """The finalists by name, the off arm (empty where it is no finalist), each λ arm against it, and δ: all that makes the verdict."""
     arms = {one.arm: arm_of(one, rows, seeds) for one in cands if one.final}
-    off = next(arm for name, arm in arms.items() if name.partition(":")[0] == OFF_ARM)
+    nobody = Arm(OFF_ARM, {}, {}, (), {})
+    off = next((arm for name, arm in arms.items() if name.partition(":")[0] == OFF_ARM), nobody)
     tested = [arm for arm in arms.values() if arm is not off and arm.name != BASELINE]
     moving = {one.arm for one in cands if one.schedule}
     # The chosen arm comes before those without one of its λ.
@@ -356,7 +362,7 @@ def _remarks(arms: Mapping[str, Arm]) -> list[str]:
 def _arm_table(one: Candidate, rows: Sequence[Row], off: Arm) -> dict[str, Any]:
     """A candidate on all its confirmed seeds. The gain is what these seeds say, without a correction for the choice of the arm."""
     arm = arm_of(one, rows)
-    gain = paired(differences(off, arm)) if arm.name != off.name and arm.scores else None
+    gain = paired(differences(off, arm)) if arm.name != off.name and off.scores and arm.scores else None
     return {
         "arm": arm.name,
         "config": arm.config,

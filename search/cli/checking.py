@@ -14,6 +14,7 @@ from search.cli.sweep import source
 from search.spec.reading import expand
 from search.spec.text import presets
 
+DATA = "(data)"
 EPOCHS = 10  # schedules (a warm-up) are checked half-way through this many epochs
 
 
@@ -26,19 +27,22 @@ def rows(
     model: str | None = None,
     likelihood: str | None = None,
 ) -> list[dict[str, Any]]:
-    """One row for each λ, with `verdict` passed, failed or unproven. If no objective is named, the rows of every objective.
+    """One row for each λ, with `verdict` passed, failed or unproven. If no objective is named, the rows of every objective; else the notes
+    on the data beside them.
 
     A λ that needs a certain likelihood is checked with that likelihood, unless the user asked for another.
 
     Raises:
         ObjectiveError: the objective or a λ does not exist.
     """
-    found = []
+    found: list[dict[str, Any]] = []
     for name, kind in ({objective: load(objective)} if objective else objectives()).items():
         own = {"name": dataset or next(iter(kind.datasets), "none")} | ({"root": root} if root else {})
         wanted = list(knobs or [knob for knob, facts in kind.knobs.items() if facts.off is not None])
         for one, said in _by_likelihood(kind, wanted, likelihood):
-            found += [_row(name, row) for row in check(kind(Settings(own, EPOCHS, model, said)), one)]
+            made = kind(Settings(own, EPOCHS, model, said))
+            found += [_row(name, row) for row in check(made, one)]
+            found += [row for row in _data_rows(name, made) if row not in found] if objective else []
     return sorted(found, key=lambda row: (row["objective"], _order(row)))
 
 
@@ -58,7 +62,7 @@ def rows_of_spec(target: str, settings: Sequence[str] = (), knobs: Sequence[str]
         SpecError: the spec is wrong.
         ObjectiveError: a λ does not exist, or the objective cannot be made.
     """
-    found = []
+    found: list[dict[str, Any]] = []
     for spec in expand(source(target), list(settings)):
         objective = spec.trained(spec.settings())
         searched = [name for name in spec.search or {} if objective.knobs[name].off is not None]
@@ -66,10 +70,19 @@ def rows_of_spec(target: str, settings: Sequence[str] = (), knobs: Sequence[str]
         if not any(one.knob == WHOLE for one in checked) and objective.probes({}):
             checked = [Check(WHOLE, True, "", SOUND), *checked]
         found += [_row(spec.objective, one) for one in checked]
+        found += [row for row in _data_rows(spec.objective, objective) if row not in found]
     return sorted(found, key=lambda row: (row["objective"], _order(row)))
 
 
 SOUND = "its loss is finite, its score is the same at every call, and its parts are trained, see their input and keep to their range"
+
+
+def _data_rows(name: str, objective: Any) -> list[dict[str, Any]]:
+    """What a sweep would say of the data. Only our families look into it."""
+    if not hasattr(objective, "data_notes"):
+        return []
+    notes = objective.data_notes(objective.load_data())
+    return [{"objective": name, "knob": DATA, "verdict": "note", "fault": "", "message": note} for note in notes]
 
 
 def _order(row: dict[str, Any]) -> tuple[bool, str]:

@@ -89,7 +89,7 @@ def check(
         raise typer.Exit(1)
 
 
-_VERDICTS = {"passed": "alive", "failed": "FAILED", "unproven": "not proven"}
+_VERDICTS = {"passed": "alive", "failed": "FAILED", "unproven": "not proven", "note": "note"}
 
 
 def convert(

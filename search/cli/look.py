@@ -16,6 +16,7 @@ from infra.errors import InfraError
 from infra.storage import sqlite_path
 from objectives.base import Phase, lowered
 from objectives.programs.log import LOG, read
+from search.asking.space import AGAINST_NOTHING
 from search.choosing.words import number, schedule_words
 from search.cli import printing
 from search.cli.shared import (
@@ -266,8 +267,9 @@ def best(
         answer = row.answer
         score = f"{row.score_name} {number(answer.recommended_score, answer.promise.high - answer.promise.low)}"
         what = (row.objective, row.model, _data_name(row.spec), answer.exported_words())
+        effect = effect_text(answer.effect) if answer.against != AGAINST_NOTHING else "–"
         scale = ", ".join(f"{name} {_short(row.scale.get(name, '–'))}" for name in apart[row.what])
-        table.add_row(*what, score, effect_text(answer.effect), answer.verdict_word, row.sweep, *([scale] if any(apart.values()) else []))
+        table.add_row(*what, score, effect, answer.verdict_word, row.sweep, *([scale] if any(apart.values()) else []))
     printing.console().print(table)
 
 

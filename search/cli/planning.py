@@ -100,12 +100,13 @@ def _print_plans(specs: Sequence[Spec], place: Home, workers: int | None) -> Non
         found, basis = budgets(spec, home=place, workers=workers)
         title = " × ".join(part for part in (spec.objective, spec.model, spec.dataset.name) if part)
         table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-        for column in ("trials", "final seeds", "members", "epochs", "about", f"width of the effect's interval ({found[0].unit})"):
+        widths = [] if math.isnan(found[0].width) else [f"width of the effect's interval ({found[0].unit})"]
+        for column in ("trials", "final seeds", "members", "epochs", "about", *widths):
             table.add_column(column, justify="right")
         for one in found:
             told = f"{one.epochs:,}" if one.expected_epochs is None else f"{one.epochs:,} ({one.expected_epochs:,.0f} expected)"
             took = "not known" if math.isnan(one.seconds) else duration(one.seconds)
-            table.add_row(f"{one.trials:,}", f"{one.seeds:,}", f"{one.members:,}", told, took, number(one.width))
+            table.add_row(f"{one.trials:,}", f"{one.seeds:,}", f"{one.members:,}", told, took, *(number(one.width) for _ in widths))
         printing.console().print(table)
         said = [f"members and epochs at most; {f'the time from {basis}' if basis else UNTIMED}"]
         if found[-1].overhead > found[-1].seconds / 2:

@@ -97,6 +97,15 @@ def up_to(most: int) -> list[Any]:
 each_light = pytest.mark.parametrize(("name", "family"), up_to(LARGE), ids=IDS)
 
 
+def trained(case: tuple[str, str]) -> Any:
+    """A case whose training is a minute of one core in `make test-all` alone; the others hold what makes models of its kind train."""
+    marks = [pytest.mark.slow] * (PARAMETERS[case] > LARGE) + [pytest.mark.whole] * (PARAMETERS[case] > LARGEST)
+    return pytest.param(*case, marks=marks)
+
+
+each_trained = pytest.mark.parametrize(("name", "family"), [trained(case) for case in CASES], ids=IDS)
+
+
 @dataclass
 class Small:
     """A model that several tests look at, built once."""
@@ -278,7 +287,7 @@ def test_the_check_finds_it_sound(name: str, family: str) -> None:
 
 
 @pytest.mark.sampled(8)
-@each_light
+@each_trained
 def test_it_trains_alone_and_in_a_population(name: str, family: str) -> None:
     family_class: Any = registry.load(family)
     for count in (1, 2):

@@ -30,12 +30,12 @@ from infra.tracking import MAX_METRICS, MlflowTracker, NullTracker, Place, Unsen
 from infra.tracking.client import alone as _alone
 from infra.tracking.client import open_client
 from infra.tracking.first_page import FirstPage
-from infra.tracking.mlflow import batches
+from infra.tracking.mlflow import batches, first_line
 from infra.tracking.notes import NOTE
 from infra.tracking.query import find as query
 from infra.tracking.registry import Registry
 from infra.tracking.spool import Spool
-from infra.tracking.ui import BAD_PORTS, usable_port, view_tag
+from infra.tracking.ui import BAD_PORTS, usable_port, view_tag, why
 
 pytestmark = pytest.mark.turns(3)
 
@@ -188,6 +188,17 @@ def test_a_description_that_a_person_wrote_stays(home: Home) -> None:
     assert describe("third") == ("mine", "ours")
 
 
+def test_a_line_of_an_experiment_that_is_to_be_kept_stays_where_one_is_there(home: Home) -> None:
+    said = []
+    for text, keep in (("failed", True), ("failed again", True), ("answer", False), ("failed", True)):
+        tracker = _tracker(home)
+        tracker.start_sweep("s", {"objective": "vae", "dataset": "digits"}, {})
+        tracker.experiment({NOTE: text}, keep=keep)
+        assert not tracker.close(30)
+        said.append(_client(home.tracking_uri).get_experiment(_runs(home.tracking_uri)[""].info.experiment_id).tags[NOTE])
+    assert said == ["failed", "failed", "answer", "answer"]
+
+
 def test_a_server_that_knows_no_data_sets_takes_the_rest(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND
@@ -250,18 +261,18 @@ class _Answers(BaseHTTPRequestHandler):
 
 
 @pytest.mark.parametrize(
-    ("status", "words"),
+    ("status", "words", "short"),
     [
-        (401, "password"),
-        (403, "password"),
-        (404, "too old"),
-        (200, "another program"),
-        (308, "redirects in a circle"),
-        (500, "full disk"),
-        (0, "nobody answers"),
+        (401, "password", ""),
+        (403, "password", ""),
+        (404, "too old", ""),
+        (200, "another program", None),
+        (308, "redirects in a circle", "more than 30 redirects"),
+        (500, "full disk", ""),
+        (0, "nobody answers", "connection refused"),
     ],
 )
-def test_a_wrong_address_is_said_in_a_sentence(tmp_path: Path, status: int, words: str) -> None:
+def test_a_wrong_address_is_said_in_a_sentence(tmp_path: Path, status: int, words: str, short: str | None) -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Answers", (_Answers,), {"status": status}))
     uri = f"http://ann:{SECRET}@127.0.0.1:{server.server_port}"
     if status:
@@ -277,16 +288,52 @@ def test_a_wrong_address_is_said_in_a_sentence(tmp_path: Path, status: int, word
         assert SECRET not in str(caught.value)
     tracker = MlflowTracker(uri, tmp_path, tmp_path / "spool", "s", interval_s=0.0)
     tracker.log(0, 1, {"val": 1.0})
-    assert words in str(tracker.close(1))
+    until = time.monotonic() + 60
+    while not tracker._error and time.monotonic() < until:  # an answer may take a while
+        time.sleep(0.02)
+    unsent = str(tracker.close(0.1))
+    assert words in unsent and "Pool(" not in unsent
+    assert short is None or f"({short or f'HTTP status {status}'})" in unsent
     if status:
         server.shutdown()
     server.server_close()
 
 
 @pytest.mark.parametrize(
+    ("cause", "words"),
+    [
+        (
+            "NameResolutionError(\"Failed to resolve 'a.invalid' ([Errno -2] Name or service not known)\")",
+            "the name of the host is unknown",
+        ),
+        ('ReadTimeoutError("HTTPConnectionPool(host=a, port=1): Read timed out. (read timeout=10)")', "timed out"),
+        ("SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate')", "SSL: CERTIFICATE_VERIFY_FAILED"),
+    ],
+)
+def test_of_an_error_under_many_layers_the_bottom_is_said(cause: str, words: str) -> None:
+    url = "/api/2.0/mlflow/experiments/" + "search" * 60
+    told = why(
+        OSError(f"API request failed with exception HTTPConnectionPool(host='a', port=1): Max retries exceeded: {url} (Caused by {cause})")
+    )
+    assert told.endswith(f"({words})") and "Pool(" not in told and len(told) < 160
+
+
+def test_a_long_error_is_not_cut_in_a_word() -> None:
+    told = first_line(ValueError("word " * 200))
+    assert told.endswith("word …") and len(told) < 330
+
+
+@pytest.mark.parametrize("uri", ["databricks://profile", "mssql+pyodbc://db/x", "mysql://db/x", "https://host/path", "sqlite:///x.db"])
+def test_addresses_that_mlflow_knows_are_taken(tmp_path: Path, uri: str) -> None:
+    assert Home.open(tmp_path, tracking_uri=uri).tracking_uri.partition(":")[0] == uri.partition(":")[0]
+
+
+@pytest.mark.parametrize(
     ("uri", "words"),
     [
         ("htp://127.0.0.1:1", "must be a server"),
+        ("ftp://x", "must be a server"),
+        ("http://", "must be a server"),
         ("folder", "must be a server"),
         (f"postgresql+psycopg://ann:{SECRET}@127.0.0.1:1/x", "nobody answers"),
     ],

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -47,7 +48,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_a_spec_is_checked(folder: Path) -> None:
     found = CliRunner().invoke(app, ["check", "sweep.yaml", "--json"])
     assert found.exit_code == 0, found.output
-    assert [(row["knob"], row["verdict"]) for row in json.loads(found.stdout)] == [("(model)", "passed"), ("beta", "passed")]
+    rows = [(row["knob"], row["verdict"]) for row in json.loads(found.stdout)]
+    assert rows == [("(data)", "note"), ("(model)", "passed"), ("beta", "passed")]
+
+
+def test_what_a_sweep_would_say_of_the_data_is_said_before_it(folder: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 17, (200, 8, 8)).astype(np.uint8)
+    np.savez(folder / "dark.npz", images=images)
+    (folder / "dark.yaml").write_text("objective: vae\ndataset: {name: array_file, path: dark.npz}\nmodel: guest_mine:net\n")
+    for likelihood, gray in (("bernoulli", True), ("gaussian", False)):
+        found = CliRunner().invoke(app, ["check", "dark.yaml", "--knob", "beta", "--set", f"likelihood={likelihood}", "--json"])
+        assert found.exit_code == 0, found.output
+        told = " ".join(row["message"] for row in json.loads(found.stdout) if row["verdict"] == "note")
+        assert "0 to 16 of the range 0 to 255" in told
+        assert ("pixels are gray" in told) is gray
 
 
 def test_set_changes_what_is_checked(folder: Path) -> None:

@@ -215,3 +215,10 @@ def test_a_sweep_without_an_answer_says_so(tmp_path: Path) -> None:
     mirror.end(tracker, "s", "failed", None, "no member ended well: a|b *c*")
     ((status, numbers, tags),) = tracker.of("end_sweep")
     assert status == "failed" and numbers == {} and "no answer yet" in tags[NOTE] and "a\\|b \\*c\\*" in tags[NOTE]
+    ((line, keep),) = tracker.of("experiment")
+    assert line == {NOTE: "failed, no answer yet · sweep s"} and keep, "another sweep's answer stays"
+
+
+def test_a_budget_that_was_not_asked_for_is_no_parameter(swept: tuple[Home, list[Remembers]]) -> None:
+    ((_, params, _),) = swept[1][0].of("start_sweep")
+    assert "budget.trials" in params and not any(value is None for value in params.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,19 @@ import search
 from infra.catalogue import MemberRow
 from infra.storage import Home
 from search.choosing.answer import Answer
+from search.choosing.from_members import planned
 from search.choosing.words import number
 from search.cli import app, look
 from search.running.where import IN_PROCESS
+from search.spec.reading import read
 from search.sweep import run
 from search.telling.files.exports import best, export, export_all
 from search.telling.mlflow import description, mirror
 from search.telling.pictures import lambda_curve
 
 pytestmark = pytest.mark.turns(3)
+
+UNJUDGED = "tests.objectives.programs.users:unjudged"
 
 QUICK = {"objective": "toy", "budget": {"trials": 8, "epochs": 3}, "check": False}
 SWEEPS: dict[str, dict[str, Any]] = {
@@ -151,6 +156,42 @@ def test_all_say_to_keep_off_where_no_training_with_lambda_on_completed(verdict:
     assert "not measured" in told(home, "best") and "0, which is off; no training with another value completed" in shown
     assert yaml.safe_load(export("one", home=home))["fixed"]["l2"] == 0.0
     assert f"No training with l2 on completed: keep l2 = 0 ({word})." in page
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_where_nothing_was_there_to_compare_nothing_speaks_of_an_effect(tmp_path: Path) -> None:
+    """A searched knob without off value, and no baseline. The defaults, which nobody asked about, are no yardstick, and are not trained."""
+    home = Home.open(tmp_path / "home")
+    spec = {"objective": UNJUDGED, "budget": {"trials": 9, "epochs": 3}, "check": False, "confirm": {"configs": 4, "seeds": 3}}
+    outcome = run(spec, name="one", home=home, address=IN_PROCESS, tracking=False)
+    answer = outcome.answer
+    assert answer is not None and answer.verdict_word == "nothing to compare" and not answer.keeps_off
+    assert not any(arm["arm"].startswith("off") for arm in answer.arms)
+    exported = yaml.safe_load(export("one", home=home))
+    assert {name: exported["fixed"][name] for name in answer.exported} == answer.exported and exported["promise"][
+        "mean"
+    ] == answer.recommended_score
+
+    words = answer.exported_words()
+    for command in (["best"], ["ls"]):
+        line = next(line for line in told(home, *command).splitlines() if " one" in line or line.startswith("one"))
+        assert words in line and "nothing to compare" in line and "[" not in line, command
+    shown, note = told(home, "show", "one"), description.answered("one", answer)
+    page = (home.reports("one") / "report.html").read_text(encoding="utf-8")
+    for text in (shown, note, description.line("one", answer), answer.sentence()):
+        assert not any(word in text for word in ("margin", "effect", "gained over", " nan")), text
+    assert "gain over" not in page and "width unknown" not in shown
+    assert "width of the effect" not in told(home, "plan", UNJUDGED, "--set", "budget.trials=9")
+    assert not {"effect", "effect_low", "effect_high", "off_score", "test_effect"} & set(mirror.summary(answer))
+    labels = [line.get_label() for line in lambda_curve.figure(answer, []).axes[0].lines]
+    assert not any("nothing" in label or "off" in label for label in labels), labels
+
+
+@pytest.mark.parametrize("seeds", [2, 4])
+def test_without_anything_to_compare_the_plan_counts_no_off_arm(seeds: int) -> None:
+    spec = {"objective": UNJUDGED, "budget": {"trials": 9}, "confirm": {"configs": 2, "seeds": seeds, "screen": 1}}
+    alone, against = (planned(read({**spec, **more})) for more in ({}, {"baseline": {"width": 1, "lr": 0.01}}))
+    assert (alone["confirm"], against["confirm"]) == (seeds, 2 * seeds)
 
 
 def test_scores_that_cannot_be_compared_are_rows_of_their_own(tmp_path: Path) -> None:

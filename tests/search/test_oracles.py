@@ -13,7 +13,7 @@ from search.choosing.answer import Answer
 from search.running.where import IN_PROCESS
 from search.sweep import run
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.turns(2)]
 
 
 def answer(tmp_path: Path, noise_variance: float, latent_dim: int, seed: int = 0) -> Answer:

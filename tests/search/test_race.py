@@ -22,7 +22,7 @@ from search.choosing.answer import Answer, Candidate, Row, Verdict
 from search.choosing.arms import sign_test
 from search.choosing.race import Look, finalists, has_rivals, seeds_needed
 from search.choosing.trainings import trainings
-from search.choosing.verdict import answer, compared
+from search.choosing.verdict import against_off, answer
 from search.modelling.surface import Surface
 from search.running.working.work import Result
 from search.spec.reading import read
@@ -372,7 +372,7 @@ def null(rng: np.random.Generator, seeds: Sequence[int], lost: float, heavy: boo
 
 def judged(rows: list[Row], error: float = race.FIRST, cands: Sequence[Candidate] = FINALISTS) -> Verdict:
     """The verdict alone: a whole answer would fit a surface, which has no part in it."""
-    return compared(rows, cands, 0.0, False, None, error)[2][0].verdict
+    return against_off(rows, cands, 0.0, False, None, error)[2][0].verdict
 
 
 def most(count: int, probability: float) -> int:

@@ -69,6 +69,11 @@ def without_answer(name: str, status: str, problem: str = "") -> str:
     return f"**{status}**, no answer yet{why}\n\n```\nlagrange resume {name}\nlagrange show {name}\n```"
 
 
+def line_without_answer(name: str, status: str) -> str:
+    """The same in one plain line. Why it has none is said with the sweep: that may change when it goes on."""
+    return f"{status}, no answer yet · sweep {name}"
+
+
 def running(portrait: Portrait, rows: Sequence[MemberRow], planned: Mapping[str, int], score_name: str) -> str:
     """How far a sweep is: members by phase and state, and the best so far in the search."""
     if not rows:

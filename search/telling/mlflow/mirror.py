@@ -17,6 +17,7 @@ from infra.tracking.notes import NOTE
 from infra.tracking.query import find
 from infra.tracking.spool import left_of
 from objectives.pictures import large
+from search.asking.space import AGAINST_NOTHING
 from search.choosing.answer import Answer
 from search.choosing.missing import again_words
 from search.options import said
@@ -94,7 +95,7 @@ def mirrored(name: str, spec: Spec, home: Home, catalogue: Catalogue) -> Tracker
         "sampler": said(spec.sampler),
         "seed": spec.seed,
     }
-    params |= {f"budget.{key}": value for key, value in spec.budget.model_dump().items()}
+    params |= {f"budget.{key}": value for key, value in spec.budget.model_dump().items() if value is not None}
     tags = {f"provenance.{key}": str(value)[:400] for key, value in row.provenance.items()}
     mirror = of(name, spec, tracker, {})
     tags |= {**mirror.portrait.tags, NOTE: description.running(mirror.portrait, [], {}, spec.score_name)}
@@ -196,6 +197,7 @@ def end(tracker: Tracker, name: str, status: str, answer: Answer | None, problem
     """Tell MLflow how a sweep ended, and what its answer says."""
     if answer is None:
         tracker.end_sweep(status, {}, {NOTE: description.without_answer(name, status, problem)})
+        tracker.experiment({NOTE: description.line_without_answer(name, status)}, keep=True)  # the answer of another sweep says more
         return
     note = description.answered(name, answer, status)
     tags = {"verdict": answer.verdict_word, "answer": answer.sentence(), NOTE: note}
@@ -206,11 +208,12 @@ def end(tracker: Tracker, name: str, status: str, answer: Answer | None, problem
 def summary(answer: Answer) -> dict[str, float]:
     """The answer in numbers: of what is exported; and the best arm with λ on beside it where that is another one."""
     effect, promise, test = answer.effect, answer.promise, (answer.test or {}).get("effect")
-    found = {"recommended_score": answer.recommended_score, "off_score": answer.off_score}
-    found |= {"effect": effect.mean, "effect_low": effect.low, "effect_high": effect.high}
+    found = {"recommended_score": answer.recommended_score}
+    if answer.against != AGAINST_NOTHING:
+        found |= {"off_score": answer.off_score, "effect": effect.mean, "effect_low": effect.low, "effect_high": effect.high}
     found |= {"promise_low": promise.low, "promise_high": promise.high}
     found |= {f"best.{name}": value for name, value in answer.exported.items()}
-    if isinstance(test, Mapping):
+    if isinstance(test, Mapping) and answer.against != AGAINST_NOTHING:
         found |= {"test_effect": test["mean"], "test_effect_low": test["low"], "test_effect_high": test["high"]}
     if answer.front is not None:
         found["hypervolume"] = answer.front.hypervolume.mean

@@ -146,7 +146,7 @@ def fact_rows(answer: Answer, usual: Mapping[str, Any] | None = None, details: b
     if answer.score_label:
         rows.append(("score", f"{answer.score_name} is {answer.score_label}; {answer.better} is better"))
     rows += front_lines(answer, answer.front) if answer.front is not None else []
-    rows.append(("verdict", f"{answer.verdict_word} (margin ±{number(answer.margin)})"))
+    rows.append(("verdict", answer.verdict_word + (f" (margin ±{number(answer.margin)})" if answer.against != AGAINST_NOTHING else "")))
     rows += [("goal", one.words()) for one in answer.goals]
     rows += [("no config meets", answer.nearest)] if answer.nearest else []
     rows += [("constraint", line) for line in _constraint_lines(answer)]

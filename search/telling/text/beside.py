@@ -97,6 +97,8 @@ def plan_text(plan: Mapping[str, Mapping[str, float | str | None]]) -> str:
     if not came:
         return f"planned: {said}"
     real = f"{_whole(came.get('members'))} members, {_whole(came.get('epochs'))} epochs, {duration(_float(came.get('seconds')))}"
+    if width is None and math.isnan(_float(came.get("width"))):  # there is no effect
+        return f"planned: {said.removesuffix(', width unknown')}; came: {real}"
     return f"planned: {said}; came: {real}, width {number(_float(came.get('width')))}"
 
 

@@ -247,7 +247,9 @@ def test_a_program_trains(made: Any, tmp_path: Path) -> None:
         ("print('epoch 1 of it val=1'); print('bye')", State.FAILED, "it ended well after 1 of 3 epochs"),
         ("print('hello')", State.FAILED, "found nothing; it last printed: hello"),
         ("pass", State.FAILED, "it printed nothing"),
-        ("print('epoch 1 of it val=soon')", State.FAILED, "reported no 'val'"),
+        ("print('epoch 1 of it val=soon')", State.FAILED, "reported no 'val': it must be a number; read.lines "),
+        ("print('epoch 1 of it val=soon')", State.FAILED, " found val = 'soon'; it last printed"),
+        ("print('epoch 1 of it val=1')", State.FAILED, "it must report each of them; {epochs} in the command tells it how many"),
         ("print('epoch 1 of it val=nan', flush=True); time.sleep(1000)", State.DIVERGED, "not finite in epoch 1"),
         ("print('epoch 1 of it val=1', flush=True); time.sleep(1000)", State.FAILED, "no report for 1 s"),
         ("print('epoch 1 of it val=1', flush=True); os.kill(os.getpid(), 11)", State.FAILED, "SIGSEGV after 1 of 3"),
@@ -336,6 +338,8 @@ def test_a_program_is_tried_before_a_sweep(made: Any) -> None:
     (found,) = made(given_as(SEEDED)).tried(["beta"])
     assert found.passed
     assert found.proven
+    assert "not proven: that the score contains no λ (a program cannot show it; see to it that" in found.message
+    assert "trial." not in found.message, "a command has no trial"
 
 
 def test_a_program_that_ignores_its_seed_is_refused(made: Any) -> None:

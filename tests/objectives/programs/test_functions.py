@@ -83,7 +83,10 @@ def test_the_best_epoch_is_the_score_where_it_is_asked_for(objectives: Objective
     [
         ("raise", "ValueError: planted"),
         ("exit", "SystemExit: 3, after 1 of 3 epochs"),
-        ("exit_well", "it ended well after 1 of 3 epochs"),
+        (
+            "exit_well",
+            "SystemExit: 0: it ended well after 1 of 3 epochs; it must report each of them, or say that it is done with trial.finish()",
+        ),
         ("die", "exit status 7 after 1 of 3 epochs"),
         ("kill", "SIGKILL"),
     ],
@@ -100,6 +103,28 @@ def test_a_traceback_is_kept(objectives: Objectives, tmp_path: Path) -> None:
     (*_, last) = trained(objectives("faulty"), {"kind": "raise"}, tmp_path)
     assert 'raise ValueError("planted")' in last.traceback
     assert 'raise ValueError("planted")' in read(tmp_path / "log.txt")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "line"),
+    [
+        ("rename", "report must have the same names every time", "trial.report(val=1.0, other=2.0)"),
+        ("text", "val must be a number; got 'abc'", 'trial.report(val="abc", clean=1.0)'),
+        ("unsafe", "", 'trial.save({"what": object()})'),
+    ],
+)
+def test_what_is_not_as_we_ask_for_is_told_with_the_users_line_alone(
+    objectives: Objectives, tmp_path: Path, kind: str, words: str, line: str
+) -> None:
+    (*_, last) = trained(objectives("faulty"), {"kind": kind}, tmp_path)
+    assert words in last.reason and line in last.traceback
+    assert last.traceback.count('File "') == 1 and "users.py" in last.traceback
+    assert words in read(tmp_path / "log.txt") and line in read(tmp_path / "log.txt")
+
+
+def test_a_function_that_leaves_at_once_is_told_how(objectives: Objectives) -> None:
+    (*_, last) = trained(objectives("leaves"), {})
+    assert last.reason.startswith("SystemExit: 0: it ended well and reported no 'val'")
 
 
 def test_folder_and_environment_are_the_members_own(objectives: Objectives) -> None:
@@ -285,6 +310,25 @@ def test_the_test_split_is_what_the_function_says(objectives: Objectives, tmp_pa
     run.close()
     with pytest.raises(ObjectiveError, match=r"reports no test_val; call trial\.finish\(test_val=…\)"):
         silent.read_test({}, tmp_path / "v")
+
+
+# The file -------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("import os\n\nopen('/no/such/table.csv')\n", "cannot be imported; line 3: FileNotFoundError: "),
+        ("import os\n\ndef train(trial)\n    pass\n", "cannot be imported; line 3: SyntaxError: expected ':'."),
+        ("import no_such_module\n", "cannot be imported; No module named 'no_such_module'."),
+    ],
+)
+def test_a_file_that_cannot_be_imported_is_named_with_the_line(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "torn_training.py"
+    file.write_text(text)
+    with pytest.raises(ObjectiveError, match=r"torn_training\.py") as caught:
+        load(str(file))
+    assert words in str(caught.value)
 
 
 # Is it alive -----------------------------------------------------------------------------------------------------------------------------

@@ -37,6 +37,15 @@ def train(trial: Any) -> None:
     trial.finish(test_loss=loss + 0.01, score_at=lambda config: loss)
 
 
+@objective(score="val", better="higher", epochs=3, width=knob(0.01, 100, log=True), lr=knob(1e-4, 1e-1, log=True))
+def unjudged(trial: Any) -> None:
+    """A score of which more is better, best at a width of e and an lr of 0.01; no knob has an off value."""
+    draws = random.Random(trial.seed)
+    for epoch in trial.epochs():
+        loss = 0.05 * (math.log(trial.width) - 1) ** 2 + 0.02 * math.log(trial.lr / 0.01) ** 2 + draws.gauss(0, 0.01)
+        trial.report(val=0.9 - loss - 0.1 * 0.5**epoch)
+
+
 @objective(score="accuracy", better="higher", epochs=2, drop=knob(0.05, 0.9, off=0.0))
 def accurate(trial: Any) -> None:
     """Most accurate at 0.4; more is better."""
@@ -60,6 +69,12 @@ def fault(kind: str, trial: Any, epoch: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if kind == "hang":
         time.sleep(1e4)
+    if kind == "rename":
+        trial.report(val=1.0, other=2.0)
+    if kind == "text":
+        trial.report(val="abc", clean=1.0)
+    if kind == "unsafe":
+        trial.save({"what": object()})
     if kind == "children" and os.fork() == 0:
         os.setsid()  # as torchrun does with its workers
         time.sleep(1e4)
@@ -77,6 +92,12 @@ def faulty(trial: Any) -> None:
         if epoch == 1:
             fault(trial.kind, trial, epoch)
         trial.report(val=trial.a + epoch + random.Random(trial.seed).random(), clean="MESS" not in os.environ)
+
+
+@objective(score="val", epochs=2, a=knob(0.1, 10, log=True, off=0.0))
+def leaves(trial: Any) -> None:
+    """Ends before it says anything."""
+    sys.exit(0)
 
 
 @objective(score="val", epochs=2, a=knob(0.1, 10, log=True, off=0.0), b=knob(0.1, 10, log=True, off=0.0))
