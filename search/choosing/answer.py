@@ -232,14 +232,9 @@ class Answer:
 
     def effect_words(self) -> str:
         """The effect with its interval and the metric, or why there is none."""
-        if not self.measured_effect:
+        if not self.effect.measured:
             return f"{self.effect.words()}{f': {self.uncompleted_words}' if self.uncompleted else ''}"
         return f"{self.effect.words()} {self.score_name}"
-
-    @property
-    def measured_effect(self) -> bool:
-        """Whether at least one seed trained both arms."""
-        return math.isfinite(self.effect.mean)
 
     @property
     def keeps_off(self) -> bool:

@@ -141,7 +141,7 @@ def fact_rows(answer: Answer, usual: Mapping[str, Any] | None = None, details: b
     rows += beside_lines(answer, details)
     if answer.against != AGAINST_NOTHING:
         gained = f"{effect_text(answer.effect)} of {answer.score_name} gained over {answer.rival} ({answer.effect.seeds} paired seeds)"
-        rows.append(("effect", gained if answer.measured_effect else answer.effect_words()))
+        rows.append(("effect", gained if answer.effect.measured else answer.effect_words()))
     rows += _baseline_line(answer)
     if answer.score_label:
         rows.append(("score", f"{answer.score_name} is {answer.score_label}; {answer.better} is better"))
