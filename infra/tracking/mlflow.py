@@ -15,6 +15,7 @@ from infra.storage import sqlite_path, strip_password
 from infra.tracking import images
 from infra.tracking.client import is_database, open_client
 from infra.tracking.notes import MAX_TAG, digest, forget_views, guarded, log_data, tag_experiment
+from infra.tracking.points import Points
 from infra.tracking.runs import Run as _Run
 from infra.tracking.runs import found
 from infra.tracking.spool import SWEEP_RUN, Spool
@@ -63,7 +64,7 @@ class Writer:
     ) -> None:
         self.uri, self._artifact_root, self._spool, self._sweep, self._created = uri, artifact_root, spool, sweep, created
         self.refused: list[str] = []
-        self._drawn, self._allowed = drawn, allowed
+        self._drawn, self._allowed, self._points = drawn, allowed, Points(uri)
         self._opened: Any = None
         self._experiment = self._experiment_name = ""
         self._experiment_tags: dict[str, str] = {}
@@ -156,7 +157,7 @@ class Writer:
             run = self._runs[number] = _Run(self._create(number, news), name=news.name)
             self._known[number] = run.id
         if self._data and not run.data:
-            self._log_data(run)
+            self._data = _told_data(self._client, run, self._data, self.refused)
         run.look_up({name for _, metrics in news.epochs.values() for name in metrics} | set(news.final[1] if news.final else ()))
         if run.ended and not news.state and (news.epochs.keys() - range(run.epoch + 1) or (news.begins and number == SWEEP_RUN)):
             self._client.update_run(run.id, status="RUNNING")
@@ -186,17 +187,6 @@ class Writer:
                 None,
             )  # of an ended run little is asked, and there are many of them
 
-    def _log_data(self, run: _Run) -> None:
-        """Say which data a run trains on. A server that is too old for it says no once, and is asked no more."""
-        try:
-            log_data(self._client, run.id, self._data)
-        except Exception as error:
-            if not _is_refusal(error) and getattr(error, "error_code", None) != "ENDPOINT_NOT_FOUND":
-                raise
-            self.refused.append(f"the data set: {first_line(error)}")
-            self._data = {}
-        run.data = True
-
     def _create(self, number: int, news: _News) -> str:
         tags = {"lagrange.sweep": self._sweep, "lagrange.created": self._created}
         name = self._sweep
@@ -214,6 +204,8 @@ class Writer:
 
         todo_params = [Param(key, value) for key, value in params.items()]
         todo_tags = [RunTag(key, value) for key, value in tags.items()]
+        if self._client and self._points.took(run, (metric for group in groups for metric in group)):
+            groups = []
         for metrics in batches(groups):
             self._batch(run, metrics, todo_params[:MAX_NAMES], todo_tags[:MAX_NAMES])
             todo_params, todo_tags = todo_params[MAX_NAMES:], todo_tags[MAX_NAMES:]
@@ -248,6 +240,19 @@ class Writer:
             self._runs[SWEEP_RUN] = _Run(self._create(SWEEP_RUN, _News(record["ms"])))
         run = self._runs.get(record["run"], self._runs[SWEEP_RUN])
         self._client.log_artifact(run.id, str(path), record["folder"] or None)
+
+
+def _told_data(client: Any, run: _Run, data: dict[str, str], refused: list[str]) -> dict[str, str]:
+    """Say which data a run trains on. Returns what other runs say; nothing where a server is too old, which is asked no more."""
+    try:
+        log_data(client, run.id, data)
+    except Exception as error:
+        if not _is_refusal(error) and getattr(error, "error_code", None) != "ENDPOINT_NOT_FOUND":
+            raise
+        refused.append(f"the data set: {first_line(error)}")
+        data = {}
+    run.data = True
+    return data
 
 
 def _new_points(run: _Run, news: _News, ends: bool) -> list[list[Any]]:
