@@ -21,6 +21,7 @@ import importlib
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 from objectives.base import Config, Knob, Value
@@ -84,7 +85,13 @@ class Evolving(SchedulerProtocol, Protocol):
 
 def evolving(chosen: Chosen) -> bool:
     """True for a scheduler that replaces members (`Evolving`)."""
-    return name_of(chosen) in known() and hasattr(_class(name_of(chosen)), "replaced")
+    return _replaces(name_of(chosen))
+
+
+@cache
+def _replaces(name: str) -> bool:
+    """Asked for every member that begins, so the folder of schedulers is read once."""
+    return name in known() and hasattr(_class(name), "replaced")
 
 
 def known() -> list[str]:
