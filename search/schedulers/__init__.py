@@ -136,6 +136,20 @@ def blind(chosen: Chosen, where: str = "scheduler") -> list[str]:
     return found + (blind(inner, f"{where}.{WRAPS}") if inner else [])
 
 
+def idle(chosen: Chosen, where: str = "scheduler") -> list[str]:
+    """Faults of a scheduler, and of those that it wraps, that weighs several metrics where one is asked for."""
+    name, inner = name_of(chosen), options_of(chosen).get(WRAPS)
+    found = (
+        []
+        if not _info(name).several or name == "none"
+        else [
+            f"{where} must judge the one metric that is asked for; {name!r} weighs several against each other. Choose asha, or ask for "
+            "several: metric: [ONE, OTHER]."
+        ]
+    )
+    return found + (idle(inner, f"{where}.{WRAPS}") if inner else [])
+
+
 def make(chosen: Chosen, epochs: int) -> SchedulerProtocol:
     """A scheduler for members of `epochs` epochs: by name, or as a mapping with `name` and options."""
     given = options_of(chosen)

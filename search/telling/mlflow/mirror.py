@@ -20,6 +20,7 @@ from infra.tracking.spool import left_of
 from objectives.pictures import large
 from search.asking.space import AGAINST_NOTHING
 from search.choosing.answer import Answer
+from search.choosing.missing import again_words
 from search.options import said
 from search.spec.keys import Spec
 from search.spec.reading import read
@@ -125,6 +126,10 @@ def caught_up(name: str, home: Home, catalogue: Catalogue, tracking: bool = True
     Raises:
         InfraError: another process drives the sweep, or does the same.
     """
+    return (*_caught_up(name, home, catalogue, tracking), *again_words(name, catalogue.members(name)))
+
+
+def _caught_up(name: str, home: Home, catalogue: Catalogue, tracking: bool) -> tuple[str, ...]:
     over, waiting = "this sweep was complete", left_of(home.spool, name) if tracking else 0
     lost = not waiting and tracking and (home.spool / f"{name}.jsonl").exists()
     if not waiting and not lost and not (behind := _behind(name, home, catalogue) if tracking else 0):
