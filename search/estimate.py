@@ -7,6 +7,7 @@ lay apart says the width of the interval. A member takes a fixed part (building,
 from __future__ import annotations
 
 import math
+import os
 import platform
 import socket
 import statistics
@@ -20,11 +21,12 @@ from typing import Any
 from infra import machine
 from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.storage import Home
-from objectives.base import Phase, State
-from objectives.registry import looking
+from objectives.base import ObjectiveError, Phase, State
+from objectives.registry import load, looking
 from search.asking.space import AGAINST_NOTHING, Space
 from search.choosing.arms import CONFIDENCE, t_quantile
 from search.choosing.from_members import between_planned, error_of, planned, seeds_asked
+from search.choosing.lambda_interval import GRID, shortest
 from search.choosing.race import MOST_SEEDS, Look
 from search.choosing.words import number
 from search.schedulers import evolving
@@ -36,9 +38,9 @@ from search.spec.plain import plain_spec
 
 # Ray, two workers with torch, and the last writes; measured on two cores. Used where no earlier sweep says how long they take.
 OVERHEAD_SECONDS = 15.0
-# What a training costs and how noisy it is depends on these.
+# What a training costs and how noisy it is depends on these, and on the objective, which may be written in several ways.
 KIND = (
-    *("objective", "model", "dataset", "likelihood", "output", "fixed", "batch_size", "precision", "resources", "pack"),
+    *("model", "dataset", "likelihood", "output", "fixed", "batch_size", "precision", "resources", "pack"),
     *("metric", "measure", "features", "latents", "score"),
 )
 SWEEPS, MEMBERS = 10, 120  # of how many sweeps of this kind, the latest first, and of how many of their members the estimate is made
@@ -102,8 +104,8 @@ class Past:
     @staticmethod
     def of(spec: Spec, catalogue: Catalogue) -> Past:
         """The latest sweeps of the same objective, model, data with its options and size, and so on."""
-        kind = {key: value for key, value in plain_spec(spec).items() if key in KIND}
-        alike = [row for row in catalogue.sweeps() if {key: value for key, value in row.spec.items() if key in KIND} == kind]
+        kind = _kind(plain_spec(spec))
+        alike = [row for row in catalogue.sweeps() if _kind(row.spec) == kind and same_objective(spec.objective, row.spec["objective"])]
         rows = alike[-SWEEPS:]
         every = {row.name: [one for one in catalogue.members(row.name) if one.state is not None] for row in rows}
         here = {name: [one for one in members if _here(one.facts)] for name, members in every.items()}
@@ -162,6 +164,24 @@ class Past:
                 ended = [one for one in self.members[row.name] if one.phase == Phase.SEARCH]
                 spent, most = spent + sum(one.epochs for one in ended), most + len(ended) * (self.spec.budget.epochs or 0)
         return spent / most if most else None
+
+
+def _kind(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in spec.items() if key in KIND}
+
+
+def same_objective(one: str, other: str) -> bool:
+    """Whether two names are of one objective: `u.py` and `./u.py:train` are, where `train` is the only one that the file declares."""
+    (file, _, name), (its_file, _, its_name) = one.partition(":"), other.partition(":")
+    if one == other or not file.endswith(".py") or os.path.normpath(file) != os.path.normpath(its_file):
+        return one == other
+    if name and its_name:
+        return name == its_name
+    try:
+        only, named = load(file), load(f"{file}:{name or its_name}" if name or its_name else file)
+    except ObjectiveError:  # the file declares several now, or none of that name any more
+        return False
+    return getattr(only, "training", only) is getattr(named, "training", named)
 
 
 def _noises(answer: Mapping[str, Any]) -> list[float]:
@@ -306,6 +326,12 @@ def _effect_said(goal: Goal, past: Past) -> str:
 
 def _lambda_said(goal: Goal, past: Past) -> str:
     most, before = f"at most {MOST * past.spec.budget.trials} configs are searched", []
+    for knob in Space(past.spec, past.spec.trained).lambdas:
+        least = min((goal.length(*ends) for ends in shortest(knob)), default=0.0) if goal.covers(knob) else 0.0
+        if goal.within < least:
+            unit = "decades" if goal.decades else knob.unit if knob.unit != "1" else ""
+            why = f"the interval of {knob.name} is read off a grid of {GRID} values, so it is at least {number(least)} {unit}".rstrip()
+            return f"{goal.text}: cannot be reached; {why}. Ask for more than that, or search a shorter range"
     for row in past.rows:
         known = [one for one in (row.answer or {}).get("lambdas", []) if goal.about in (ANY, one["name"])]
         lengths = [goal.length(float(one["low"]), float(one["high"])) for one in known]

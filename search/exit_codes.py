@@ -14,11 +14,15 @@ STORE_GONE: Final = 3
 """A store of the sweep (the catalogue, a disk) cannot be used any more: `lagrange resume` goes on when it is back."""
 REPLACED: Final = 4
 """Another driver took over the sweep and goes on with it: nothing is to be done here."""
+NOT_CONFIRMED: Final = 5
+"""The sweep ended, but no training on fresh seeds did: its best λ is a guess of the search, without any certainty."""
 INTERRUPTED: Final = 130
 """Ctrl-C or SIGTERM: `lagrange resume` goes on."""
 
 UNREACHABLE, TAKEN_OVER = "unreachable", "taken over"
 """How a sweep may end beside complete, interrupted, failed and refused (`Outcome.status`): a store is gone; another driver has it."""
+UNCONFIRMED: Final = "unconfirmed"
+"""What a command makes of a complete sweep whose answer is `unconfirmed`."""
 
 _OF_STATUS: Final = {
     "interrupted": INTERRUPTED,
@@ -26,6 +30,7 @@ _OF_STATUS: Final = {
     TAKEN_OVER: REPLACED,
     "failed": FAILED,
     "refused": MISTAKE,
+    UNCONFIRMED: NOT_CONFIRMED,
 }
 
 

@@ -96,7 +96,8 @@ def train(
     for left in (checkpoint, checkpoint.with_suffix(".json")):
         left.unlink(missing_ok=True)
     score = spec.asked[0].lower(last.score) if last.score is not None else math.nan
-    promise = spec.promise
+    confirmed = spec.promise is not None and math.isfinite(float(spec.promise["low"]))
+    promise = spec.promise if confirmed else None
     other = _other(spec, prepared.facts if isinstance(prepared, Prepared) else {})
     inside = None if not promise or other else bool(promise["low"] <= score <= promise["high"])
     metric = spec.score_name

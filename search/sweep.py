@@ -73,7 +73,7 @@ def run(
     where = Where(home or Home.open(), workers, address, listener or Silent(), tracking)
     spec = resolve(spec, remote=is_remote(address)) if isinstance(spec, Spec) else read(spec, remote=is_remote(address))
     # What can be refused is checked first. Workers start before the first row: a sweep that cannot start leaves nothing behind.
-    prior = kept.admitted(where.home, spec, name := name and sweep_name(name))
+    prior = kept.admitted(where.home, spec, name := None if name is None else sweep_name(name))
     with where.up(spec) as up, Catalogue(where.home.catalogue_url) as catalogue:
         name = kept.begin(catalogue, spec, name, where.home, where.listener.note, up.workers, prior, where.address)
         outcome = _drive(name, spec, where, catalogue, up)

@@ -9,13 +9,14 @@ drivers of one sweep apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from infra.catalogue.alike import Alike
 from infra.catalogue.engine import HEAD, text
 from infra.catalogue.lock import SweepLock
 from infra.catalogue.opened import Opened, patient
@@ -47,9 +48,12 @@ __all__ = [
     "SweepRow",
     "config_hash",
     "decode",
+    "each_report",
     "encode",
     "utc_now",
 ]
+
+PAGE = 500  # members whose reports `each_report` reads at once
 
 
 @patient
@@ -182,7 +186,8 @@ class Catalogue(Opened):
         with self._database.read() as connection:
             query = sa.select(*columns_of(MEMBERS, MemberRow)).where(MEMBERS.c.sweep_id == self._database.sweep_id(connection, name))
             query = query if phase is None else query.where(MEMBERS.c.phase == str(phase))
-            return [MemberRow(*row) for row in connection.execute(query.order_by(MEMBERS.c.number))]
+            alike = Alike()
+            return [_shared(MemberRow(*row), alike) for row in connection.execute(query.order_by(MEMBERS.c.number))]
 
     def member(self, name: str, number: int) -> MemberRow:
         """One member. Raises InfraError when there is none."""
@@ -207,11 +212,12 @@ class Catalogue(Opened):
             except IntegrityError:
                 raise InfraError(f"Reports belong to members of {name!r}; some of these do not. Add the members first.") from None
 
-    def reports(self, name: str, number: int | None = None) -> list[ReportRow]:
-        """The reports of a sweep, by member and epoch; of one member if given."""
+    def reports(self, name: str, number: int | None = None, until: int | None = None) -> list[ReportRow]:
+        """The reports of a sweep, by member and epoch; of one member if given, or of those from `number` to before `until`."""
         with self._database.read() as connection:
             query = sa.select(*columns_of(REPORTS, ReportRow)).where(REPORTS.c.sweep_id == self._database.sweep_id(connection, name))
-            query = query if number is None else query.where(REPORTS.c.number == number)
+            if number is not None:
+                query = query.where(REPORTS.c.number == number if until is None else REPORTS.c.number.between(number, until - 1))
             return [ReportRow(*row) for row in connection.execute(query.order_by(REPORTS.c.number, REPORTS.c.epoch))]
 
     def rung_scores(self, name: str, numbers: Sequence[int]) -> dict[int, dict[int, float]]:
@@ -226,6 +232,22 @@ class Catalogue(Opened):
             for number, epoch, score in connection.execute(query.order_by(REPORTS.c.number, REPORTS.c.epoch)):
                 found.setdefault(number, {})[epoch] = score
         return found
+
+
+def each_report(catalogue: Catalogue, name: str, numbers: Sequence[int]) -> Iterator[ReportRow]:
+    """The reports of these members, which are in order, by member and epoch. Few are in memory at once: a large sweep has a million."""
+    for first in range(0, len(numbers), PAGE):
+        page = numbers[first : first + PAGE]
+        yield from catalogue.reports(name, page[0], page[-1] + 1)
+
+
+def _shared(row: MemberRow, alike: Alike) -> MemberRow:
+    """The row, with what it has in common with those before it. It was made a moment ago, and nobody has it yet."""
+    for column in ("config", "metrics", "facts"):
+        object.__setattr__(row, column, alike.mapping(column, getattr(row, column)))
+    for column in ("phase", "arm", "state"):
+        object.__setattr__(row, column, alike.word(getattr(row, column)))
+    return row
 
 
 def _are_there(connection: sa.Connection, sweep: int, rows: Sequence[MemberRow]) -> bool:

@@ -63,6 +63,7 @@ class Database:
         self._calls = threading.local()
         self.fence: tuple[str, str] | None = None  # a sweep and the token of its lock: whoever writes must have it
         self.held: Held | None = None  # that lock
+        self._mine: tuple[sa.Connection, str, int] | None = None  # in a fenced transaction: the sweep of the lock, and its key
         self.waiting = Waiting(self.url, Patience(FILE_PATIENCE_S if file is not None else 0.0))
         self.driving = False
         self.failure: StoreGone | LockLost | None = None  # why a driver can do nothing any more
@@ -160,7 +161,10 @@ class Database:
                 return
             with self.transaction() as connection:
                 self._fenced(connection)
-                yield connection
+                try:
+                    yield connection
+                finally:
+                    self._mine = None
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
@@ -194,9 +198,11 @@ class Database:
             return
         name, token = self.fence
         # The row is locked as heartbeats lock it: a driver that claims the sweep waits for this commit. SQLite has one writer anyway.
-        query = sa.select(SWEEPS.c.lock_token).where(SWEEPS.c.name == name).with_for_update(key_share=True)
-        if connection.execute(query).scalar_one_or_none() != token:
+        query = sa.select(SWEEPS.c.id, SWEEPS.c.lock_token).where(SWEEPS.c.name == name).with_for_update(key_share=True)
+        key, there = connection.execute(query).one_or_none() or (0, None)
+        if there != token:
             raise LockLost(lost(name))
+        self._mine = connection, name, int(key)
 
     @property
     def shared_clock(self) -> bool:
@@ -211,6 +217,8 @@ class Database:
 
     def sweep_id(self, connection: sa.Connection, name: str) -> int:
         """The key of a sweep's row. Raises InfraError, which names the newest sweeps, when there is no such sweep."""
+        if self._mine is not None and self._mine[0] is connection and self._mine[1] == name:
+            return self._mine[2]
         found = connection.execute(sa.select(SWEEPS.c.id).where(SWEEPS.c.name == text(name))).scalar_one_or_none()
         if found is not None:
             return int(found)

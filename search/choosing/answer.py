@@ -205,6 +205,7 @@ class Answer:
     over_baseline: Effect | None = None  # what the recommended config gains over it, where both were confirmed and differ
     # Where no training with λ on completed: what became of them, and of those with λ off: `20 of 20 diverged`, `4 of 4 sound`. Else empty.
     uncompleted: list[str] = field(default_factory=list)
+    unconfirmed: bool = False  # whether fresh seeds were asked for, and none was trained to its end: then nothing here is certain
     missing: str = ""  # which members are missing for reasons that are not their own; empty where none is
     front: Front | None = None  # only where several metrics were asked for, and arms were confirmed
 
@@ -231,14 +232,9 @@ class Answer:
 
     def effect_words(self) -> str:
         """The effect with its interval and the metric, or why there is none."""
-        if not self.measured_effect:
+        if not self.effect.measured:
             return f"{self.effect.words()}{f': {self.uncompleted_words}' if self.uncompleted else ''}"
         return f"{self.effect.words()} {self.score_name}"
-
-    @property
-    def measured_effect(self) -> bool:
-        """Whether at least one seed trained both arms."""
-        return math.isfinite(self.effect.mean)
 
     @property
     def keeps_off(self) -> bool:

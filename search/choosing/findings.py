@@ -21,6 +21,11 @@ class Effect:
     seeds: int
     comparisons: int = 1
 
+    @property
+    def measured(self) -> bool:
+        """Whether at least one seed trained both arms."""
+        return math.isfinite(self.mean)
+
     def words(self) -> str:
         """Mean and interval. Without a pair of seeds there is neither."""
         if not self.seeds and not math.isfinite(self.mean):

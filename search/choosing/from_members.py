@@ -355,6 +355,7 @@ def answer(
         notes=[*found.notes, *between.said(chosen, candidates.lambdas_of(space.knobs, spec.simplify))],
         score_label=labels.get(name, ""),
         missing=missing_words(members),
+        unconfirmed=0 not in (spec.confirm.configs, spec.confirm.seeds) and not any(one["n"] for one in found.arms),
         measured=_measured(spec, found, final, chosen, labels),
         spent=verdict.spent([replace(row, phase=_round(row, spec)) for row in rows]),
         beside=insight.beside(

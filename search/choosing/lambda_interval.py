@@ -84,6 +84,17 @@ def _sensitivity(knob: Knob, axis: Axis, config: Mapping[str, Value], surface: S
     return {where: float(score) - float(scores[0]) for where, score in zip(inside, scores[1:], strict=True)}
 
 
+def shortest(knob: Knob) -> list[tuple[float, float]]:
+    """The shortest intervals that a λ with a range can have, however much is trained: half a step of the grid, at either end of the range.
+
+    Empty for a list of choices and for whole numbers, of which an interval may hold one only.
+    """
+    axis, half = Axis.of(knob), 0.5 / (GRID - 1)
+    if axis.choices or axis.integer:
+        return []
+    return [(axis.exact(low), axis.exact(high)) for low, high in ((0.0, half), (1 - half, 1.0))]
+
+
 def _path(axis: Axis) -> Array:
     return np.array([axis.u(choice) for choice in axis.choices]) if axis.choices else np.linspace(0.0, 1.0, GRID)
 

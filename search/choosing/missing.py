@@ -23,6 +23,19 @@ def missing(rows: Sequence[MemberRow]) -> list[MemberRow]:
     return [row for row in rows if not_its_own(row)]
 
 
+def again_words(name: str, rows: Sequence[MemberRow]) -> list[str]:
+    """What may be done about the members of a complete sweep that failed: which option of `resume` tries them again."""
+    failed = [row for row in rows if row.state in (State.FAILED, State.PREEMPTED)]
+    lost = missing(failed)
+    said = []
+    if own := len(failed) - len(lost):
+        members = "member failed by its own fault" if own == 1 else "members failed by their own fault"
+        said.append(f"{own} {members}; once it is mended, try again with: lagrange resume {name} --retry-all-failed")
+    if lost:
+        said.append(f"{len(lost)} failed for reasons that are not their own; try again with: lagrange resume {name} --retry-failed")
+    return said
+
+
 def missing_words(rows: Sequence[MemberRow]) -> str:
     """What an answer says of the members that are missing, in one sentence; empty where none is."""
     lost = missing(rows)

@@ -1,8 +1,10 @@
-"""What makes a verdict mean little, as a person would see at a glance: nothing learnt yet, constant samples, a training cut short."""
+"""What makes a verdict mean little, as a person would see at a glance: nothing confirmed, nothing learnt yet, constant samples, a training
+that was cut short."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
@@ -12,7 +14,7 @@ import numpy as np
 from infra.catalogue import MemberRow, config_hash
 from objectives.base import Phase, State
 from search.choosing import race
-from search.choosing.answer import Answer, Candidate
+from search.choosing.answer import LOST_TO_LAMBDA, Answer, Candidate
 from search.choosing.words import number
 
 # Metrics that say how much outputs differ, and below which value they are constant.
@@ -43,8 +45,41 @@ def quick_facts(
     exported = _complete(members, config_hash(answer.recommended, answer.recommended_schedule))
     off = next((one for one in chosen if race.is_off(one)), None)
     baseline = _complete(members, config_hash(off.config, off.schedule)) if off is not None else []
-    said = [*_unlearnt(answer, exported, constant), *_constant(exported), *_off_the_curve(answer)]
+    said = [*_unconfirmed(answer, members), *_unlearnt(answer, exported, constant), *_constant(exported), *_off_the_curve(answer)]
     return said + _falling(answer, [curves.get(row.number, {}) for row in baseline])
+
+
+def _unconfirmed(answer: Answer, members: Sequence[MemberRow]) -> list[str]:
+    """An arm of the verdict of which no fresh seed was trained to its end, why, and what to do."""
+    if answer.unconfirmed:
+        ended = [row for row in members if row.phase == Phase.CONFIRM and row.state is not None]
+        told = f"none of the {len(ended)} trainings on fresh seeds completed" if ended else "no training on fresh seeds was begun"
+        return [f"no certainty: {told}{_why(ended)}. So the best λ is a guess of the search. {_remedy(ended)}"]
+    said = []
+    for arm in (one for one in answer.arms if one["final"] and not one["n"] and State.FAILED in one["states"]):
+        digest = config_hash(arm["config"])
+        mine = [row for row in members if row.phase == Phase.CONFIRM and row.config_hash == digest and row.state is not None]
+        said.append(f"arm {arm['arm']} was not confirmed: none of its {len(mine)} trainings completed{_why(mine)}. {_remedy(mine)}")
+    return said
+
+
+def _why(rows: Sequence[MemberRow]) -> str:
+    """` (15 failed: …; 2 diverged: …)`, the commonest reason of each state; empty without members."""
+    states = Counter(row.state for row in rows)
+    said = []
+    for state, count in states.most_common():
+        (reason, _), *_ = Counter(row.reason for row in rows if row.state == state).most_common(1)
+        said.append(f"{count} {state}{f': {reason}' if reason else ''}")
+    return f" ({'; '.join(said)})" if said else ""
+
+
+def _remedy(rows: Sequence[MemberRow]) -> str:
+    """What to do where these members, and no others, were to confirm."""
+    if any(row.state == State.FAILED for row in rows):
+        return "Mend their cause, then: lagrange resume NAME --retry-all-failed"
+    if any(row.state in LOST_TO_LAMBDA for row in rows):
+        return "Search where trainings do not diverge or collapse: smaller λ, a lower learning rate."
+    return "Go on: lagrange resume NAME, with another --budget where it is used up."
 
 
 def _complete(members: Sequence[MemberRow], digest: str) -> list[MemberRow]:

@@ -90,7 +90,7 @@ def submit(
     )
     start = source(target)
     specs = expand(start, asked, remote=True)
-    name = sweep_name(name) if name else _made_up(specs)
+    name = sweep_name(name) if name is not None else _made_up(specs)
     found = parcel(Path.cwd(), [_plain(spec) for spec in specs], include or ())
     code = [str(place) for place in found.files]
     given = _shipped_spec(found, start, target)

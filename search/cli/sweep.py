@@ -60,7 +60,7 @@ from search.cli.shared import (
     without_passwords,
 )
 from search.cli.submitted import is_dashboard, refuse_lost_home, resume_submitted
-from search.exit_codes import TAKEN_OVER, UNREACHABLE, of_statuses
+from search.exit_codes import TAKEN_OVER, UNCONFIRMED, UNREACHABLE, of_statuses
 
 if TYPE_CHECKING:
     from search.spec.keys import Spec
@@ -150,7 +150,7 @@ def _dry_run(specs: Sequence[Spec], names: Sequence[str | None], place: Home, wo
     from search.kept import admitted, refuse_taken
     from search.running.where import is_remote
 
-    refuse_taken(place, [chosen and sweep_name(chosen) for chosen in names])
+    refuse_taken(place, [None if chosen is None else sweep_name(chosen) for chosen in names])
     for spec in specs:
         sources = admitted(place, spec, None)
         if not is_remote(address):
@@ -396,5 +396,8 @@ def _print_dry_run(spec: Spec, home: Home, workers: int | None) -> None:
 
 
 def _exit(outcomes: Sequence[Outcome]) -> None:
-    if code := of_statuses(outcome.status for outcome in outcomes):
+    def ended(one: Outcome) -> str:
+        return UNCONFIRMED if one.status == "complete" and one.answer is not None and one.answer.unconfirmed else one.status
+
+    if code := of_statuses(map(ended, outcomes)):
         raise typer.Exit(code)

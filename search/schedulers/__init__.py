@@ -21,6 +21,7 @@ import importlib
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 from objectives.base import Config, Knob, Value
@@ -84,7 +85,13 @@ class Evolving(SchedulerProtocol, Protocol):
 
 def evolving(chosen: Chosen) -> bool:
     """True for a scheduler that replaces members (`Evolving`)."""
-    return name_of(chosen) in known() and hasattr(_class(name_of(chosen)), "replaced")
+    return _replaces(name_of(chosen))
+
+
+@cache
+def _replaces(name: str) -> bool:
+    """Asked for every member that begins, so the folder of schedulers is read once."""
+    return name in known() and hasattr(_class(name), "replaced")
 
 
 def known() -> list[str]:
@@ -127,6 +134,20 @@ def blind(chosen: Chosen, where: str = "scheduler") -> list[str]:
         ]
     )
     return found + (blind(inner, f"{where}.{WRAPS}") if inner else [])
+
+
+def idle(chosen: Chosen, where: str = "scheduler") -> list[str]:
+    """Faults of a scheduler, and of those that it wraps, that weighs several metrics where one is asked for."""
+    name, inner = name_of(chosen), options_of(chosen).get(WRAPS)
+    found = (
+        []
+        if not _info(name).several or name == "none"
+        else [
+            f"{where} must judge the one metric that is asked for; {name!r} weighs several against each other. Choose asha, or ask for "
+            "several: metric: [ONE, OTHER]."
+        ]
+    )
+    return found + (idle(inner, f"{where}.{WRAPS}") if inner else [])
 
 
 def make(chosen: Chosen, epochs: int) -> SchedulerProtocol:

@@ -45,10 +45,17 @@ def _searched_gate(where: str, gate: Knob, wanted: Searched, values: Sequence[Sc
         what = "a λ" if gate.is_lambda else "a knob"
         return [
             f"{where}: a condition must be on a choice; {gate.name} is {what} with a range. Search it as a list of values, such as "
-            f"`{gate.name}: {[gate.off if gate.off is not None else gate.default, *values][:2]}`, or remove the condition."
+            f"`{gate.name}: {_instead(gate, values)}`, or remove the condition."
         ]
     strange = [value for value in values if value not in choices]
     return [f"{where} must be one of the searched choices {list(choices)}; got {value!r}. Choose one of them." for value in strange]
+
+
+def _instead(gate: Knob, values: Sequence[Scalar]) -> list[Any]:
+    """Values as which a range can be searched instead: where it is off, those that the condition asks for, and at least one other."""
+    found = list(dict.fromkeys([gate.default if gate.off is None else gate.off, *values]))
+    others = [one for one in (gate.default, gate.high, gate.low) if one is not None and one not in found]
+    return found if len(found) > 1 else found + others[:1]
 
 
 def _fixed_gate(where: str, value: Scalar, values: Sequence[Scalar]) -> list[str]:

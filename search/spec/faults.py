@@ -388,7 +388,8 @@ def plain_faults(spec: Spec, remote: bool) -> list[str]:
         faults.append(f"confirm.seeds must be 0 (no confirmation) or at least 2, for an interval; got {confirm.seeds}. 8 is usual.")
     # An export names the sampler that found it, which need not exist where the export is trained.
     faults += [] if _is_export(spec) else samplers.faults(spec.sampler)
-    faults += schedulers.faults(spec.scheduler) or (schedulers.blind(spec.scheduler) if len(spec.asked) > 1 else [])
+    fits = schedulers.blind if len(spec.asked) > 1 else schedulers.idle
+    faults += schedulers.faults(spec.scheduler) or ([] if _is_export(spec) else fits(spec.scheduler))
     faults += [] if _is_export(spec) else hour_faults(spec)
     return faults + resource_faults(spec.resources, remote)
 

@@ -43,7 +43,7 @@ def read(
     try:
         objective = spec.trained
     except ObjectiveError as error:
-        named = str(error).splitlines() if spec.objective else []
+        named = str(error).splitlines() if spec.objective or not more else []  # else `more` says that it is missing
         raise SpecError(list(dict.fromkeys([*faults, *named, *plain_faults(spec, remote)]))) from error
     faults += knob_faults(spec, objective, purpose) + name_faults(spec, objective, remote) + plain_faults(spec, remote)
     faults += [conflict.message for conflict in conflicts(spec, objective) if conflict.level == "error"]

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from objectives.base import Member, Report, State
+from objectives.base import Member, Phase, Report, State
 from search.running.planning.dispatch import Dispatch
 from search.running.planning.faults import Cause
 from search.running.planning.plan import Job, Pause, Plan
@@ -98,6 +98,10 @@ class Played:
             yield Report(member.number, epoch, rung, metrics, **ends)  # type: ignore[arg-type]
 
 
+def nothing(told: Any) -> None:
+    """Do nothing."""
+
+
 @dataclass
 class Simulation:
     """Carries a plan out on nodes that do not exist. `mtbf_s`: the mean time between two failures of one node; infinite: none fails."""
@@ -114,7 +118,8 @@ class Simulation:
     jobs: int = 0
     reports: int = 0
     own: Cost = field(default_factory=Cost)
-    paced: Callable[[Dispatch], None] = lambda dispatch: None  # after each report
+    paced: Callable[[Dispatch], None] = nothing  # after each report
+    said: Callable[[Plan], None] = nothing  # after a thousand reports
     asks: Callable[[Plan], bool] = lambda plan: True  # whether another job is asked for
     marks: dict[str, tuple[float, float]] = field(default_factory=dict)
 
@@ -184,7 +189,12 @@ class Simulation:
         self.reports += 1
         stopped = plan.stops(job, result)
         plan.heard(job, result, stopped)
-        self.marks["last member"] = (time.process_time() - self.own.seconds, time.monotonic())
-        with self.own:
-            self.paced(dispatch)
+        if not job.rows or job.rows[0].phase == Phase.CONFIRM:  # the last one is; to ask for the time can cost a millisecond
+            self.marks["last member"] = (time.process_time() - self.own.seconds, time.monotonic())
+        if self.reports % 1000 == 0:
+            with self.own:
+                self.said(plan)
+        if self.paced is not nothing:
+            with self.own:
+                self.paced(dispatch)
         return stopped or not isinstance(result, Progress) or result.done

@@ -1,9 +1,11 @@
 """What a sweep of 5,000 members costs whoever looks at it: CPU time of the commands and of MLflow's pages, and the size of the report.
 
     python -m tests.benchmarks.many --members 5000
+    python -m tests.benchmarks.many --of HOME --sweep large --times 10
 
 A small sweep is run. Then its catalogue gets more searched members, made by a formula: 20 epochs each, 10 metrics an epoch. All of it is
-sent to MLflow as a sweep sends it.
+sent to MLflow as a sweep sends it. With `--of` it is a sweep that is there, as `tests.benchmarks.scale --home` leaves one, with each
+member of its search so many times; MLflow is left out.
 """
 
 from __future__ import annotations
@@ -12,9 +14,11 @@ import argparse
 import json
 import math
 import random
+import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -92,31 +96,57 @@ def _curve(row: MemberRow) -> list[ReportRow]:
     ]
 
 
-def looked(home: Home) -> dict[str, dict[str, float]]:
-    """CPU seconds of each command that looks at the sweep, beside those of `lagrange --version`."""
+def multiplied(source: Path, target: Path, times: int) -> int:
+    """Copy a home's SQLite catalogue, with the search's members and their reports so many times. Returns how many members there are."""
+    with closing(sqlite3.connect(source / "lagrange.db")) as found, closing(sqlite3.connect(target / "lagrange.db")) as made:
+        found.backup(made)
+        searched, step = made.execute("select * from members where phase = 'search'").fetchall(), 0
+        numbers = {row[1] for row in searched}
+        reports = [row for row in made.execute("select * from reports").fetchall() if row[1] in numbers]
+        last = made.execute("select max(number) from members").fetchone()[0]
+        for _ in range(times - 1):
+            step += last + 1
+            for table, rows in (("members", searched), ("reports", reports)):
+                made.executemany(
+                    f"insert into {table} values ({', '.join('?' * len(rows[0]))})", ((row[0], row[1] + step, *row[2:]) for row in rows)
+                )
+        made.commit()
+        return int(made.execute("select count(*) from members").fetchone()[0])
+
+
+def looked(home: Home, name: str = NAME) -> dict[str, dict[str, float]]:
+    """CPU seconds and memory of each command that looks at the sweep, beside those of `lagrange --version`."""
     at = ["--home", str(home.root)]
     commands = {
         "version": ["--version"],
         "ls": ["ls", *at],
-        "show": ["show", NAME, *at],
+        "show": ["show", name, *at],
         "best": ["best", *at],
-        "export": ["export", NAME, *at],
-        "report": ["report", NAME, *at],
+        "export": ["export", name, *at],
+        "report": ["report", name, *at],
     }
-    used = {name: processes.run(processes.lagrange(*words), folder=home.root) for name, words in commands.items()}
-    return {name: {"cpu_s": round(one.cpu_s, 2)} for name, one in used.items()}
+    used = {word: processes.run(processes.lagrange(*words), folder=home.root, memory=True) for word, words in commands.items()}
+    return {word: {"cpu_s": round(one.cpu_s, 2), "mb": round(max(one.uss_mb.values(), default=0.0))} for word, one in used.items()}
 
 
 def main() -> None:
     """Print the table as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--members", type=int, default=5000)
+    parser.add_argument("--of", type=Path, help="a home with a sweep that is looked at, instead of one that is made")
+    parser.add_argument("--sweep", default=NAME, help="the name of that sweep")
+    parser.add_argument("--times", type=int, default=1, help="how often each member of its search is there")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         home = Home.open(Path(folder) / "home")
-        told_s = fill(home, given.members)
-        found: dict[str, Any] = {"members": given.members, "telling MLflow": {"cpu_s": round(told_s, 1)}, **looked(home)}
-        found["report"]["megabytes"] = round((home.reports(NAME) / "report.html").stat().st_size / 1e6, 2)
+        name, found = given.sweep if given.of else NAME, dict[str, Any]()
+        if given.of:
+            home.root.mkdir(parents=True, exist_ok=True)
+            found["members"] = multiplied(given.of, home.root, given.times)
+        else:
+            found |= {"members": given.members, "telling MLflow": {"cpu_s": round(fill(home, given.members), 1)}}
+        found |= looked(home, name)
+        found["report"]["megabytes"] = round((home.reports(name) / "report.html").stat().st_size / 1e6, 2)
         found["stored"] = {file.name: round(file.stat().st_size / 1e6, 1) for file in home.root.glob("*.db")}
     print(json.dumps(found, indent=2))
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,10 @@ from infra.ray.cluster import Cluster
 from infra.storage import Home
 from infra.tracking import MlflowTracker
 from search.running.planning.dispatch import Dispatch
+from search.running.planning.plan import Plan
 from search.running.where import Where
 from search.sweep import Outcome, run
-from tests.benchmarks.cluster_of import Simulation
+from tests.benchmarks.cluster_of import Simulation, nothing
 from tests.study.worlds import WORLDS
 
 NAME = "large"
@@ -64,27 +65,48 @@ def paced(dispatch: Dispatch) -> None:
         tracker.flush(600.0)
 
 
+def peak_mb() -> int:
+    """The most memory that this process has had, in MiB."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def progress(simulation: Simulation, since: float) -> Callable[[Plan], None]:
+    """Who says now and then on stderr what the members so far cost."""
+
+    def said(plan: Plan) -> None:
+        used, members = time.process_time() - since - simulation.own.seconds, len(plan.ledger.rows)
+        print(f"{members} members: {used:.1f} CPU s of the driver, {peak_mb()} MiB", file=sys.stderr, flush=True)
+
+    return said
+
+
 def measured(home: Home, simulation: Simulation, spec: dict[str, Any], tracking: bool) -> tuple[Outcome, dict[str, Any]]:
     """One sweep, and what it cost."""
     cpu, began = time.process_time(), time.monotonic()
-    simulation.paced = paced
+    simulation.paced = paced if tracking else nothing
+    simulation.said = progress(simulation, cpu)
     with simulated(simulation):
         outcome = run(spec, name=NAME, home=home, tracking=tracking)
     last_cpu, last = simulation.marks["last member"]
+    used, wall, after, peak = (
+        time.process_time() - cpu - simulation.own.seconds,
+        time.monotonic() - began,
+        time.monotonic() - last,
+        peak_mb(),
+    )
     with Catalogue(home.catalogue_url) as catalogue:
         members = catalogue.members(NAME)
         states: dict[str, int] = {}
         for row in members:
             states[str(row.state)] = states.get(str(row.state), 0) + 1
-    used = time.process_time() - cpu - simulation.own.seconds
     return outcome, {
         "members": len(members),
         "driver_cpu_s": round(used, 1),
         "ms_a_member": round(1000 * used / len(members), 2),
         "ms_a_member_until_the_last": round(1000 * (last_cpu - cpu) / len(members), 2),
-        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        "after_the_last_s": round(time.monotonic() - last, 1),
-        "wall_s": round(time.monotonic() - began, 1),
+        "peak_mb": peak,
+        "after_the_last_s": round(after, 1),
+        "wall_s": round(wall, 1),
         "virtual_h": round(simulation.now / 3600, 1),
         "nodes_failed": simulation.failures,
         "members_hit": simulation.deaths,

@@ -63,10 +63,12 @@ def test_no_model_of_that_name(home: Home, name: str) -> None:
             load(target, home=home)
 
 
-@pytest.mark.parametrize("name", ["a/b", "it's", "x" * 300])
+@pytest.mark.parametrize("name", ["a/b", "it's", "x" * 300, ""])
 def test_a_sweep_is_not_begun_under_such_a_name(tmp_path: Path, name: str) -> None:
     done = CliRunner().invoke(app, ["sweep", "toy", "--name", name, "--home", str(tmp_path), "--address", "in-process"])
     assert done.exit_code == 2 and "name starts with a letter or digit" in done.output and not list(tmp_path.iterdir())
+    looked = CliRunner().invoke(app, ["sweep", "toy", "--name", name, "--home", str(tmp_path), "--dry-run"])
+    assert looked.exit_code == 2 and "name starts with a letter or digit" in looked.output
 
 
 @pytest.mark.parametrize("target", ["x" * 300, "nothing/../nobody", "\0"], ids=["long", "path", "nul"])

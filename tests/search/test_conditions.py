@@ -362,6 +362,7 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "neither": ({"r1": {"when": {"loss": "hinge"}}}, {}, "loss must be searched or fixed"),
     "range": ({"r1": {"when": {"lr": 0.1}}, "lr": {}}, {}, "lr is a knob with a range"),
     "lambda": ({"r1": {"when": {"l2_d": 0.1}}, "l2_d": {}}, {}, "l2_d is a λ with a range"),
+    "off": ({"r1": {"when": {"l2_d": 0}}, "l2_d": {}}, {}, "such as `l2_d: [0.0, 0.1]`"),
     "no choice": ({"r1": {"when": {"loss": "minimax"}}, "loss": ["hinge", "lsgan"]}, {}, "must be one of the searched choices"),
     "nothing": ({"r1": {"when": {"loss": []}}, "loss": ["hinge", "lsgan"]}, {}, "got an empty list"),
     "fixed": ({"r1": {"when": {"loss": "hinge"}}}, {"fixed": {"loss": "lsgan"}}, "loss is fixed at 'lsgan'"),

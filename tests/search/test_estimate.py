@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.catalogue import Catalogue, MemberRow
+from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.storage import Home
 from search import estimate
 from search.choosing.arms import paired, t_quantile
 from search.choosing.race import FIRST
 from search.estimate import Cost, Past, budgets, dry_run
 from search.running.where import IN_PROCESS
+from search.spec.plain import plain_spec
 from search.spec.reading import read
 from search.sweep import resume, run
 from search.telling.text.beside import plan_text
@@ -51,6 +52,42 @@ def test_a_sweep_of_the_same_kind_gives_time_and_noise_and_one_of_other_data_doe
     assert known[0].unit == "val_risk" and "earlier sweep of this kind took here" in basis
     other, basis = budgets(read({**SPEC, "dataset": {"name": "none", "noise": 0.6}}), home=home, workers=1)
     assert other[0].unit == "sd of one training" and "here and now" in basis
+
+
+def test_an_interval_of_a_lambda_that_no_budget_can_reach_is_said_beforehand(home: Home) -> None:
+    """The range of l2 is four decades, and minima are counted on 61 values of it."""
+    least = 4 / 60 / 2
+    short, long = (
+        estimate.goals_said(read({**SPEC, "until": [f"l2 within {size} decades"]}), home)[0] for size in (0.99 * least, 1.01 * least)
+    )
+    assert short.endswith(
+        "cannot be reached; the interval of l2 is read off a grid of 61 values, so it is at least 0.0333 decades. "
+        "Ask for more than that, or search a shorter range"
+    )
+    assert "cannot be reached" not in long and "earlier sweeps of this kind came to" in long
+    (every,) = estimate.goals_said(read({**SPEC, "until": ["lambda within 0.00001 decades"]}), home)
+    assert "cannot be reached" in every
+    listed = estimate.goals_said(read({**SPEC, "search": {"l2": [0.1, 1.0, 3.0]}, "until": ["l2 within 0.00001 decades"]}), home)
+    assert "cannot be reached" not in listed[0], "an interval of a list may hold one value"
+
+
+def test_one_function_is_one_kind_however_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    head = "from objectives import knob, objective\n"
+    one = "@objective(score='v', epochs=2, beta=knob(0.1, 10, off=1.0))\ndef {}(trial): ...\n"
+    Path("alone_of_kind.py").write_text(head + one.format("train"), encoding="utf-8")
+    Path("two_of_kind.py").write_text(head + one.format("train") + one.format("other"), encoding="utf-8")
+    place, names = Home.open(tmp_path / "home"), ["alone_of_kind.py", "./alone_of_kind.py:train"]
+    with Catalogue(place.catalogue_url) as catalogue:
+        for title, name in (("bare", names[0]), ("other", "two_of_kind.py:train")):
+            spec = read({"objective": name, "scheduler": "none"})
+            catalogue.create_sweep(SweepRow(name=title, spec=plain_spec(spec), objective=name, model="", dataset="none"))
+    for name in names:
+        assert [row.name for row in Past.at(read({"objective": name, "scheduler": "none"}), place).rows] == ["bare"], name
+    assert [row.name for row in Past.at(read({"objective": "two_of_kind.py:train"}), place).rows] == ["other"]
+    assert Past.at(read({"objective": "two_of_kind.py:other"}), place).rows == []
+    assert estimate.same_objective("two_of_kind.py:train", "two_of_kind.py") is False, "the file does not say which"
+    assert not estimate.same_objective("vae", "vae:other") and estimate.same_objective("vae", "vae")
 
 
 @settings(max_examples=25)

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray.exceptions import NodeDiedError, TaskUnschedulableError
 
 from infra.errors import InfraError, StorageError
 from infra.ray.cluster import Cluster
@@ -110,6 +111,26 @@ def test_a_node_that_differs_is_left_out(world: World) -> None:
     assert grounds.admits("a") and not grounds.admits("b")
     assert grounds.leaving(up) == ["w1"]
     assert grounds.request("w2", up)["labels"] == {OWN_LABEL: "!in(b)"}
+
+
+@pytest.mark.parametrize(
+    "error", [TaskUnschedulableError("the node does not exist any more"), NodeDiedError("gone"), ValueError("no Lagrange")]
+)
+def test_a_node_that_goes_while_it_proves_itself_is_neither_proven_nor_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Its remedy would be untrue: nothing is to be installed on a node that is gone."""
+
+    def get(ref: str) -> Any:
+        raise error
+
+    remote = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda *_: "ref"))
+    replaced = SimpleNamespace(remote=lambda task: remote, get=get, wait=lambda refs, **_: (refs, []))
+    monkeypatch.setattr(file, "ray", replaced)
+    proofs = file.Proofs([], Depot("", tmp_path))
+    proofs.ask([Node("a" * 56, "host-a", {"CPU": 1})])
+    assert [node.name for node in proofs.judge()] == ["host-a"] and not proofs.pending
+    assert not proofs.proven and bool(proofs.refused) == isinstance(error, ValueError)
 
 
 @pytest.mark.parametrize(("number", "raised"), [(errno.ENOSPC, StorageError), (errno.EROFS, StorageError), (errno.ENOTDIR, InfraError)])

@@ -204,10 +204,31 @@ def test_the_answer_is_told_at_the_end_and_its_test_by_member(swept: tuple[Home,
         lines = [given[0][NOTE] for given in tracker.of("experiment") if NOTE in given[0]]
         assert len(lines) == 1 and lines[0].startswith(tags["verdict"])
         assert any(key.startswith("mlflow.sharedViewState.") for given in tracker.of("experiment") for key in given[0])
-    tested = {number: numbers for numbers, _, number, *_ in (given for given in swept[1][0].of("add")) if "test_score" in numbers}
+    tested = {
+        number: numbers
+        for numbers, _, number, *_ in (given for given in swept[1][0].of("add") if len(given) > 2)
+        if "test_score" in numbers
+    }
     with Catalogue(swept[0].catalogue_url, create=False) as catalogue:
         phases = {row.number: row.phase for row in catalogue.members("one")}
     assert len(tested) >= 4 and {phases[number] for number in tested} == {"confirm"}
+
+
+def test_all_that_a_catalogue_holds_is_told_again_however_it_is_paged(
+    swept: tuple[Home, list[Remembers]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+    with Catalogue(swept[0].catalogue_url, create=False) as catalogue:
+        for page in (2, 500):
+            monkeypatch.setattr("infra.catalogue.PAGE", page)
+            tracker = Remembers()
+            mirror.repair("one", catalogue, Mirror(tracker, Portrait.of("one", read(catalogue.sweep("one").spec))))
+            told.append(tracker)
+        reports = [(report.number, report.epoch) for report in catalogue.reports("one")]
+        members = [row.number for row in catalogue.members("one")]
+    assert told[0].told == told[1].told
+    assert [given[:2] for given in told[0].of("log")] == reports != []
+    assert [given[0] for given in told[0].of("start_member")] == [given[0] for given in told[0].of("end_member")] == members
 
 
 def test_a_sweep_without_an_answer_says_so(tmp_path: Path) -> None:

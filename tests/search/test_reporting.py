@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -25,6 +26,7 @@ from infra.tracking import MlflowTracker
 from search.cli import app
 from search.errors import SpecError
 from search.telling import figures
+from search.telling.figures import curve, optimism
 from search.telling.files import exports
 from search.telling.looking import compare, notebook, queried
 from tests.search.views import kept, view
@@ -122,6 +124,19 @@ def test_an_answer_or_how_to_get_one(home: Home) -> None:
     assert search.answer("a", home=home) == view("helps").answer
     with pytest.raises(InfraError, match="lagrange resume dead"):
         search.answer("dead", home=home)
+
+
+def test_a_figure_of_many_members_draws_so_many_of_each_state_and_says_so() -> None:
+    few = view("helps")
+    one = few.searched[0]
+    states = {"complete": 1000, "stopped": 29_000, "diverged": 30}
+    rows = [replace(one, number=k, state=state, score=1.0 + k) for state, count in states.items() for k in range(count)]
+    many = replace(few, rows=[*rows, *few.confirmed])
+    drawn = {trace["name"]: len(trace["x"]) for trace in curve.figure(many)["data"] if str(trace.get("name")).startswith("search: ")}
+    assert drawn == {f"search: {state}": math.ceil(count * 20_000 / 30_030) for state, count in states.items()}
+    assert "Of 30,030 members of the search about 20,000 are drawn" in curve.about(many) and "are drawn" not in curve.about(few)
+    lucky = optimism.figure(many)["data"]
+    assert max(len(trace["x"]) for trace in lucky) <= 3000 and "every trained" in optimism.about(many)
 
 
 # --- the report -------------------------------------------------------------------------------------------------------------------------

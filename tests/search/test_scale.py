@@ -6,6 +6,7 @@ Work is counted, not timed: rows of the ledger that anybody goes through, statem
 from __future__ import annotations
 
 import math
+import pkgutil
 import random
 import statistics
 from collections.abc import Callable, Iterator
@@ -120,6 +121,18 @@ def test_the_work_for_a_member_does_not_grow_with_their_number(tmp_path: Path, s
     assert early[1] == late[1] == 0, "nobody goes through the rows of all members"
     few, many = (statements / (40 + reports) for statements, _, reports in (early, late))  # a member and a report are a commit each
     assert many <= 1.1 * few <= 10
+
+
+def test_no_member_makes_the_driver_read_a_folder_or_asks_what_it_may_be_packed_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, asked, modules = list[str](), list[Any](), pkgutil.iter_modules
+    sweep = Sweep(tmp_path, 40, gpus=4)
+    monkeypatch.setattr(pkgutil, "iter_modules", lambda folders, *given: read.extend(folders) or modules(folders, *given))
+    monkeypatch.setattr(sweep.plan.division, "bundle", asked.append)
+    sweep.run()
+    assert sweep.plan.searched() == 40 and not asked
+    assert len(read) < 20, "folders are read a few times at the beginning, however many members there are"
 
 
 def test_a_sampler_learns_from_so_many_trials_and_a_driver_that_comes_later_from_the_same(

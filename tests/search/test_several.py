@@ -90,6 +90,8 @@ FAULTS = [
     ({"metric": [["val_risk"], "val_size"]}, ["metric must be a name, a list of names, or a mapping"]),
     ({**TWO, "scheduler": "asha"}, ["scheduler must judge all metrics", "'asha' sees the score alone", "none, pareto"]),
     ({**TWO, "scheduler": {"name": "pareto", "wraps": "median"}}, ["scheduler.wraps must judge all metrics", "'median'"]),
+    ({"scheduler": "pareto"}, ["scheduler must judge the one metric", "'pareto' weighs several", "Choose asha, or ask for several"]),
+    ({"scheduler": {"name": "median", "wraps": "pareto"}}, ["scheduler.wraps must judge the one metric"]),
     ({"objective": "vae", "metric": ["val_nll_nats", "bytes"], "scheduler": "pbt"}, ["scheduler must judge all metrics", "'pbt'"]),
     ({**TWO, "scheduler": {"name": "pareto", "min_members": 1}}, ["scheduler.min_members must be a whole number of at least 2"]),
     (

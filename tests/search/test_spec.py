@@ -442,3 +442,11 @@ def test_a_margin_that_says_nothing_is_refused(given: object) -> None:
     with pytest.raises(SpecError) as refused:
         read({"objective": "vae", "margin": given})
     assert "margin must be" in str(refused.value)
+
+
+@pytest.mark.parametrize("given", [{"objective": ""}, {"objective": "", "command": ""}, {"matrix": {"objective": [""]}}, {}])
+def test_a_spec_that_is_refused_says_why(given: dict[str, Any]) -> None:
+    """An empty name was refused without a word, and left out of a matrix."""
+    with pytest.raises(SpecError) as caught:
+        expand(given)
+    assert [fault for fault in caught.value.faults if "objective must be" in fault]

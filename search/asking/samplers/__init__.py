@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from objectives.base import Conflict, ObjectiveError
@@ -102,7 +103,7 @@ def sampler_for(
     name, given, knobs = name_of(chosen), options_of(chosen), space.asked(arm)
     if _is_foreign(name):
         return _foreign.make(name, derive(sweep_seed, "sampler", arm, number), knobs, given)
-    if name not in known():
+    if not _is_ours(name):
         raise ObjectiveError(unknown("sampler", name, known()))
     # A sequence needs one scrambling for the whole arm; an independent draw needs a stream of its own.
     module = _file(name)
@@ -149,6 +150,12 @@ def _refusals(chosen: Chosen, space: Space, trials: int, arm: str, metrics: int)
         message = f"sampler {options.said(chosen)} must be able to draw {draw}; it says: {said} Correct its options, or choose another."
         return [Conflict("error", "sampler", message)]
     return []
+
+
+@cache
+def _is_ours(name: str) -> bool:
+    """Asked for every member, so the folder of samplers is read once."""
+    return name in known()
 
 
 def _is_foreign(name: str) -> bool:

@@ -34,11 +34,13 @@ class Division:
             to_come: how many more will be asked for.
             busy: how many workers train now.
         """
+        if self.width == 1:  # then every pack is one member, and nobody needs to know what goes with it
+            return list(queue[:1])
         kinds: dict[tuple[object, ...], list[MemberRow]] = {}
         for row in queue:
             kinds.setdefault((row.phase, row.epochs, self.bundle(row.config)), []).append(row)
         # The fullest pack goes first. The few members that passed a rung wait until others pass it too.
-        found = max(kinds.values(), key=len) if self.width > 1 else list(queue)
+        found = max(kinds.values(), key=len)
         # A worker with nothing to do gets a part of the members that are left.
         share = math.ceil((len(queue) + to_come) / max(1, self.workers - busy))
         alone = self.bundle(found[0].config) is None

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import ray
+from ray.exceptions import NodeDiedError, TaskUnschedulableError
 from ray.util.placement_group import placement_group_table
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -67,7 +68,10 @@ class Proofs:
 
     def _judged(self, ref: Any, answered: bool) -> Node:
         node, _ = self._asked.pop(ref)
-        faults = self._faults(ref, node) if answered else [_unlike(node, f"it did not answer within {PROOF_SECONDS:g} s")]
+        try:
+            faults = self._faults(ref, node) if answered else [_unlike(node, f"it did not answer within {PROOF_SECONDS:g} s")]
+        except (TaskUnschedulableError, NodeDiedError):
+            return node  # it is gone: neither proven nor refused. One that comes back is another node
         if faults:
             self.refused[node.id] = " ".join(faults)
         else:
@@ -77,7 +81,9 @@ class Proofs:
     def _faults(self, ref: Any, node: Node) -> list[str]:
         try:
             facts, storage = ray.get(ref)
-        except Exception as error:  # no Lagrange there, or an older one; or the node is gone again
+        except (TaskUnschedulableError, NodeDiedError):
+            raise
+        except Exception as error:  # no Lagrange there, or an older one
             return [_unlike(node, str(error).strip().splitlines()[-1][:200])]
         found = alike.differences(self._here, facts)
         return [

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from infra.catalogue import Catalogue, MemberRow, ReportRow
+from infra.catalogue import Catalogue, MemberRow, ReportRow, each_report
 from infra.catalogue.open_members import note_members
 from infra.storage import STORAGE
 from objectives.base import Phase, Report, State
@@ -80,7 +80,7 @@ class Ledger:
         self.rows: dict[int, MemberRow] = {row.number: row for row in catalogue.members(sweep)}
         self.leftovers.resumed(self.rows.values())
         self._seen, self.curves = Seen(), dict[int, dict[int, float]]()
-        for report in catalogue.reports(sweep):
+        for report in each_report(catalogue, sweep, sorted(self.rows)):
             self._plot(report)
             row = self.rows[report.number]
             # The report with which a member was lost was no report of a member that might go on; nobody was compared with it.

@@ -29,11 +29,12 @@ from search.telling.figures._style import (
     shortened,
     window,
 )
-from search.telling.view import View
+from search.telling.view import View, evenly
 
 TITLE, ORDER = "The λ curve", 10
 Limits = tuple[float, float]
 ACROSS = 2  # panels in a row
+DOTS = 20_000  # members of the search that all panels draw together: more are megabytes, and one blot
 
 
 def why_not(view: View) -> str:
@@ -51,6 +52,10 @@ def about(view: View) -> str:
     told += (
         f"stand at the {'upper' if view.better == 'lower' else 'lower'} rim. A hollow dot was stopped early and stands at its last score."
     )
+    if (drawn := _most(view)) < len(view.searched):
+        told += (
+            f" Of {len(view.searched):,} members of the search about {drawn:,} are drawn, of each state its share, evenly over their order."
+        )
     if view.answer is None:
         return told + " There is no answer yet, so no curve is drawn."
     told += " Line and band: the expected score over λ with 95 %, all other knobs as in the best config. "
@@ -84,6 +89,11 @@ def _shown(view: View) -> list[Knob]:
     """The λ; where none was searched, the other knobs that are numbers."""
     numeric = [knob for knob in view.knobs if all(isinstance(choice, int | float) for choice in knob.choices)]
     return [knob for knob in numeric if knob.is_lambda] or numeric
+
+
+def _most(view: View) -> int:
+    """How many members of the search a panel draws at most."""
+    return max(DOTS // max(1, len(_shown(view))), 1000)
 
 
 def _place(index: int, count: int, rows: int) -> tuple[list[float], list[float]]:
@@ -221,8 +231,10 @@ class _Panel:
     def _members(self) -> list[dict[str, Any]]:
         found = []
         many = len(self.view.searched) > 1000
+        share = min(1.0, _most(self.view) / max(1, len(self.view.searched)))
         for state, (colour, symbol) in STATES.items():
             rows = [row for row in self.view.searched if row.state == state and self._mine(row)]
+            rows = evenly(rows, math.ceil(share * len(rows)))
             if rows:
                 thin = "thin" in symbol
                 size = (9 if thin else 7) - (2 if many else 0)

@@ -9,9 +9,10 @@ from objectives.base import lowered
 from search.asking.space import OFF_ARM
 from search.choosing.words import number
 from search.telling.figures._style import GREEN, INK, ORANGE, RED, axis, layout, made, pointed, score_name, shortened, window
-from search.telling.view import View
+from search.telling.view import View, evenly
 
 TITLE, ORDER = "How lucky the search was", 80
+DOTS = 3000  # members of the search that are drawn of each kind, evenly over their scores
 
 
 def why_not(view: View) -> str:
@@ -25,7 +26,13 @@ def about(view: View) -> str:
     """See `search.telling.figures`."""
     answer = view.answer
     assert answer is not None
-    told = "The best score of many trainings is partly luck. Above: every trained member of the search. Below: fresh seeds of the "
+    kinds = [sum(row.ended == "ok" and (row.arm == OFF_ARM) == off for row in view.searched) for off in (False, True)]
+    who = (
+        f"trained members of the search ({DOTS:,} of each kind, evenly over their scores)"
+        if max(kinds) > DOTS
+        else "every trained member of the search"
+    )
+    told = f"The best score of many trainings is partly luck. Above: {who}. Below: fresh seeds of the "
     told += "exported config, and the interval in which one more training of it should score (95 %)."
     if answer.optimism > 0:
         gap = f" A tuner would have promised {number(answer.luckiest, answer.optimism)}, its luckiest training; expect "
@@ -44,6 +51,7 @@ def figure(view: View) -> dict[str, Any]:
     traces = []
     for name, colour, mine in names:
         many = len(mine) > 500
+        mine = evenly(sorted(mine, key=lambda row: float(row.score or 0.0)), DOTS) if len(mine) > DOTS else mine
         dots = {"x": [shortened(row.score) for row in mine], "y": [name] * len(mine), **pointed(view, mine, "%{x:.5g}")}
         marker = {"color": colour, "size": 6 if many else 8, "opacity": 0.25 if many else 0.6}
         traces.append({"type": "scatter", "mode": "markers", "marker": marker, **dots})

@@ -122,7 +122,7 @@ def _cards(view: View, answer: Answer) -> Iterator[tuple[str, ...]]:
             or f"{number(answer.effect.low)} to {number(answer.effect.high)} with 95 %, {answer.effect.seeds} paired seeds"
         )
         which = "" if not off or answer.arm == OFF_ARM else "by the best with λ on, which is not exported: "
-        yield f"gain over {answer.rival}", number(answer.effect.mean) if answer.measured_effect else "not measured", which + paired
+        yield f"gain over {answer.rival}", number(answer.effect.mean) if answer.effect.measured else "not measured", which + paired
     width = answer.promise.high - answer.promise.low
     ends = f"{number(answer.promise.low, width)} to {number(answer.promise.high, width)} with 95 %, {answer.score_name}"
     yield "promise for one new seed", number(answer.promise.mean, width), ends

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from infra.catalogue import Catalogue, MemberRow, SweepRow
+from infra.catalogue import Catalogue, MemberRow, SweepRow, each_report
 from infra.errors import InfraError
 from infra.storage import Home
 from infra.tracking import MlflowTracker, NullTracker, Tracker
@@ -19,6 +20,7 @@ from infra.tracking.spool import left_of
 from objectives.pictures import large
 from search.asking.space import AGAINST_NOTHING
 from search.choosing.answer import Answer
+from search.choosing.missing import again_words
 from search.options import said
 from search.spec.keys import Spec
 from search.spec.reading import read
@@ -124,6 +126,10 @@ def caught_up(name: str, home: Home, catalogue: Catalogue, tracking: bool = True
     Raises:
         InfraError: another process drives the sweep, or does the same.
     """
+    return (*_caught_up(name, home, catalogue, tracking), *again_words(name, catalogue.members(name)))
+
+
+def _caught_up(name: str, home: Home, catalogue: Catalogue, tracking: bool) -> tuple[str, ...]:
     over, waiting = "this sweep was complete", left_of(home.spool, name) if tracking else 0
     lost = not waiting and tracking and (home.spool / f"{name}.jsonl").exists()
     if not waiting and not lost and not (behind := _behind(name, home, catalogue) if tracking else 0):
@@ -159,17 +165,19 @@ def _all_again(name: str, home: Home, catalogue: Catalogue) -> str:
 def repair(name: str, catalogue: Catalogue, mirror: Mirror) -> None:
     """Tell MLflow again what the catalogue holds. The tracker leaves out what MLflow already has."""
     mirror.prepared(catalogue.sweep(name).facts or {})
-    curves: dict[int, list[Any]] = {}
-    for report in catalogue.reports(name):
-        curves.setdefault(report.number, []).append(report)
     rows = catalogue.members(name)
     mirror.portrait.know(rows)
+    reports = each_report(catalogue, name, [row.number for row in rows])
+    curves = itertools.groupby(reports, key=lambda report: report.number)
+    at, mine = next(curves, (None, iter(())))
     for row in rows:
-        if row.number not in curves and row.state is None:
+        if row.number != at and row.state is None:
             continue
         mirror.begin(row)
-        for report in curves.get(row.number, []):
-            mirror.report(row.number, report)
+        if row.number == at:
+            for report in mine:
+                mirror.report(row.number, report)
+            at, mine = next(curves, (None, iter(())))
         if row.state is not None:
             mirror.end(row)
 

@@ -69,7 +69,7 @@ def print_answer(
         console.print(
             Text.assemble(f"  {files}", ("   # the report, the λ curve, the config and the answer as files", "dim")), soft_wrap=True
         )
-    for command, why in _next_steps(name, option, shown=details):
+    for command, why in _next_steps(name, option, shown=details, promised=answer.promise.seeds > 0):
         console.print(Text.assemble(f"  {command}", (f"   # {why}", "dim")), soft_wrap=True)
 
 
@@ -82,6 +82,8 @@ def verdict_words(answer: Answer) -> tuple[str, str]:
     if answer.verdict is Verdict.HELPS and answer.effect.high <= answer.margin and answer.off_score > 0:
         meaning = "λ helps, by less than the margin"
     meaning = _with_constraints(answer) or _uncompleted(answer) or meaning
+    if answer.unconfirmed and not answer.uncompleted:
+        meaning = "nothing was confirmed: no training on fresh seeds completed, so how good λ is, is not known"
     if answer.verdict is not Verdict.HELPS and answer.front is not None and (bought := answer.front.bought):
         meaning += f"; but on the front λ gains {' and '.join(bought)}"
     return colour, meaning
@@ -106,12 +108,12 @@ def print_stored(
     print_answer(console, name, Answer.from_dict(stored), home=home, usual=usual, details=True, files=files)
 
 
-def _next_steps(name: str, option: str, *, shown: bool) -> list[tuple[str, str]]:
+def _next_steps(name: str, option: str, *, shown: bool, promised: bool) -> list[tuple[str, str]]:
     """Commands, and what each is for. `shown`: this is what `lagrange show` prints."""
     return [
         (f"lagrange ui {name}{option}", "every member and curve, in MLflow"),
-        (f"lagrange export {name} -o best.yaml{option}", "the config, with its promise"),
-        (f"lagrange train best.yaml{option}", "train it on a fresh seed and hold it to the promise"),
+        (f"lagrange export {name} -o best.yaml{option}", "the config, with its promise" if promised else "the config; it has no promise"),
+        (f"lagrange train best.yaml{option}", f"train it on a fresh seed{' and hold it to the promise' if promised else ''}"),
         *([] if shown else [(f"lagrange show {name}{option}", "members by state and reason")]),
     ]
 
@@ -139,7 +141,7 @@ def fact_rows(answer: Answer, usual: Mapping[str, Any] | None = None, details: b
     rows += beside_lines(answer, details)
     if answer.against != AGAINST_NOTHING:
         gained = f"{effect_text(answer.effect)} of {answer.score_name} gained over {answer.rival} ({answer.effect.seeds} paired seeds)"
-        rows.append(("effect", gained if answer.measured_effect else answer.effect_words()))
+        rows.append(("effect", gained if answer.effect.measured else answer.effect_words()))
     rows += _baseline_line(answer)
     if answer.score_label:
         rows.append(("score", f"{answer.score_name} is {answer.score_label}; {answer.better} is better"))
