@@ -20,7 +20,7 @@ import pytest
 from infra.catalogue import Catalogue
 from infra.storage import Home
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.turns(2)]
 
 DEPLOY = Path(__file__).parents[2] / "infra" / "deploy"
 SCRIPT = DEPLOY / "slurm.sh"
