@@ -113,7 +113,8 @@ def show(
     printing.console().print(_members_table(listed_rows, _known_to(row, members)))
     if len(listed_rows) < len(members):
         counts = ", ".join(f"{count} {state}" for state, count in sorted(Counter(one.state or "open" for one in members).items()))
-        told = f"{len(listed_rows)} of {len(members)} members: open and confirmed ones, and the best of the search; all: lagrange show {name} --all"
+        told = f"{len(listed_rows)} of {len(members)} members: open and confirmed ones, and the best of the search; "
+        told += f"all: lagrange show {name} --all"
         printing.console().print(f"{told}\n{counts}", markup=False, highlight=False, soft_wrap=True)
     from search.telling.text.answer import plan_text, print_stored
 
