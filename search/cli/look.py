@@ -100,21 +100,20 @@ def show(
             _show_member(name, one, reports, as_json)
             return
         row = catalogue.seen(name)
-        members = own_sign(catalogue.members(name), better_of(row.spec))
-        status = row.status
+        better, status = better_of(row.spec), row.status
+        members = own_sign(catalogue.outline(name), better)  # whole rows are read of those that are listed
+        listed = None if every or as_json else [one.number for one in _worth_a_look(members, better)]
+        listed_rows = own_sign(catalogue.members(name, numbers=listed), better)
     if as_json:
-        printing.as_json(_sweep_entry(row, status) | {"spec": row.spec, "members": [_member_entry(one) for one in members]})
+        printing.as_json(_sweep_entry(row, status) | {"spec": row.spec, "members": [_member_entry(one) for one in listed_rows]})
         return
     printing.console().print(
         f"{name}: {row.objective} × {row.model or '–'} × {row.dataset} · {status}", markup=False, highlight=False, style="bold"
     )
-    listed = members if every else _worth_a_look(members, better_of(row.spec))
-    printing.console().print(_members_table(listed, _known_to(row, members)))
-    if len(listed) < len(members):
+    printing.console().print(_members_table(listed_rows, _known_to(row, members)))
+    if len(listed_rows) < len(members):
         counts = ", ".join(f"{count} {state}" for state, count in sorted(Counter(one.state or "open" for one in members).items()))
-        told = (
-            f"{len(listed)} of {len(members)} members: open and confirmed ones, and the best of the search; all: lagrange show {name} --all"
-        )
+        told = f"{len(listed_rows)} of {len(members)} members: open and confirmed ones, and the best of the search; all: lagrange show {name} --all"
         printing.console().print(f"{told}\n{counts}", markup=False, highlight=False, soft_wrap=True)
     from search.telling.text.answer import plan_text, print_stored
 

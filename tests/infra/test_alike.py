@@ -71,3 +71,11 @@ def test_who_has_the_lock_asks_once_a_transaction_which_sweep_it_is_and_never_ta
         with pytest.raises(LockLost):
             kept.end_member("s", 6, state="complete")
         del held
+
+
+def test_an_outline_says_of_each_member_what_its_row_says_and_a_few_rows_are_those_of_all(kept: Catalogue) -> None:
+    kept.end_member("s", 3, state="complete", score=1.5, metrics={"m": 1.0})
+    rows = kept.members("s")
+    told = [(row.number, row.seed, row.phase, row.arm, row.state, row.score) for row in rows]
+    assert [(row.number, row.seed, row.phase, row.arm, row.state, row.score) for row in kept.outline("s")] == told
+    assert kept.members("s", numbers=[9, 3, 77]) == [rows[3], rows[9]] and kept.members("s", numbers=[]) == []

@@ -17,7 +17,7 @@ import yaml
 from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.errors import InfraError
 from infra.storage import STORAGE, Home, replaced
-from objectives.base import lowered
+from objectives.base import Phase, lowered
 from search.choosing.answer import Answer, Row
 from search.choosing.findings import Interval, Promise
 from search.facts import ADDRESS, FOLDER, LOOKS
@@ -119,7 +119,7 @@ def export(name: str, path: str | Path | None = None, *, home: Home | None = Non
         if row.answer is None:
             raise InfraError(f"An export needs an answer; {without_answer(row)}")
         answer = Answer.from_dict(row.answer)
-        found = best_spec(name, row, answer if arm is None else of_arm(answer, arm), catalogue.members(name))
+        found = best_spec(name, row, answer if arm is None else of_arm(answer, arm), catalogue.members(name, Phase.CONFIRM))
         if arm is not None and arm != answer.recommended_arm:
             found["provenance"] |= {"answer": _of_the_front(answer, arm), "verdict": f"{answer.verdict_word} (of arm {answer.arm})"}
         text = forms.written(found, row.spec.get("search") or {}, form)
