@@ -113,9 +113,8 @@ class Where:
         # The driver's matrices are small. More threads would only take the processor from the workers.
         with threadpoolctl.threadpool_limits(1, user_api="blas"):
             carried_out = carrier.carry_out(plan, dispatch, interrupted)
-        if self.address != IN_PROCESS:
-            # Ray's own objects in Tune's reference cycles: collected after Ray is shut down, one of them would end this process at once.
-            gc.collect()
+        # Ray's own objects in Tune's reference cycles: collected after Ray is shut down, one of them would end this process at once.
+        gc.collect()
         if plan.halted:
             dispatch.ledger.leftovers.half_written(dispatch.ledger.rows.values())
         dispatch.up.release()  # what comes now needs no worker, and to shut Ray down is mostly waiting
