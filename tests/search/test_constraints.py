@@ -456,9 +456,13 @@ def test_a_wrong_constraint_ends_the_command_with_2_and_leaves_nothing(tmp_path:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["needed", "sharp"])
 def test_what_is_exported_keeps_to_the_constraint(name: str) -> None:
-    """In 29 of 30 sweeps, at least, the export keeps to it in truth, and its expected score is near the best of those that do."""
+    """In 97 of 100 sweeps the export keeps to it in truth (docs/certainty.md), so in 27 of 30 at least, and its expected score is near the best.
+
+    Where it does not, the answer has not said that it does.
+    """
     found = [repeat(name, {"budget": {"trials": 24, "epochs": 20}}, seed) for seed in range(30)]
-    assert sum(one.keeps for one in found) >= 29
+    assert sum(one.keeps for one in found) >= 27
+    assert not any("within" in one.states for one in found if not one.keeps)
     assert float(np.mean([one.regret for one in found if one.keeps])) < 1.0
     assert not any(one.nearest for one in found)
 
