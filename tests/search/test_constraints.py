@@ -456,7 +456,7 @@ def test_a_wrong_constraint_ends_the_command_with_2_and_leaves_nothing(tmp_path:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["needed", "sharp"])
 def test_what_is_exported_keeps_to_the_constraint(name: str) -> None:
-    """In 97 of 100 sweeps the export keeps to it in truth (docs/certainty.md), so in 27 of 30 at least, and its expected score is near the best.
+    """In 97 of 100 sweeps the export keeps to it in truth (docs/certainty.md): in 27 of 30 at least. Its expected score is near the best.
 
     Where it does not, the answer has not said that it does.
     """
