@@ -80,7 +80,7 @@ class Played:
         self._at, self._again = min(ends), False
         reports = [report for one in self._work.assigned for report in self._curve(one.member, first, self._at)]
         lost = all(any(r.number == one.member.number and r.state is not None for r in reports) for one in self._work.assigned)
-        place = {"host": "node", "device": "cuda", "cores": 16, "processor": "x86_64"}
+        place: dict[str, str | int] = {"host": "node", "device": "cuda", "cores": 16, "processor": "x86_64"}
         return Progress(tuple(reports), done=lost or self._at >= self._epochs, seconds=EPOCH_S * (self._at - first + 1), worker=place)
 
     def _curve(self, member: Member, first: int, last: int) -> Iterator[Report]:

@@ -58,7 +58,7 @@ def fill(home: Home, members: int) -> float:
         exports.write_reports(NAME, spec, answer, table, catalogue, home, "complete")
         began = time.process_time()
         tracker = mirror.mirrored(NAME, spec, home, catalogue)
-        mirror.end(tracker, "complete", answer)
+        mirror.end(tracker, NAME, "complete", answer)
         left = tracker.close(3600)
         assert not left, left
         return time.process_time() - began

@@ -456,7 +456,7 @@ def sharing(case: Case, where: Where, counts: Sequence[int], seconds: float, row
             one.join(10)
             one.kill()
         wrong = [one for one in heard if isinstance(one, str)]
-        rates[str(number)] = wrong[0] if wrong else sum(heard) / best.steps_per_epoch
+        rates[str(number)] = wrong[0] if wrong else sum(float(one) for one in heard) / best.steps_per_epoch
     sound = {number: rate for number, rate in rates.items() if not isinstance(rate, str)}
     if not sound:
         return {"rates": rates}

@@ -236,12 +236,12 @@ def table(cells: Sequence[Cell]) -> str:
     for (problem, trials, sampler), row in groups.items():
         shown = []
         for width in widths:
-            if (cell := row.get(width)) is None:
+            if (found := row.get(width)) is None:
                 shown.append("the same")
                 continue
-            less = f" (asks {cell.asked})" if cell.asked < width else ""
-            change = "" if width == widths[0] else f"; {cell.more:+.2g} ± {cell.more_se:.1g}"
-            shown.append(f"{cell.mean:.2g} ± {cell.se:.1g}{change}{less}")
+            less = f" (asks {found.asked})" if found.asked < width else ""
+            change = "" if width == widths[0] else f"; {found.more:+.2g} ± {found.more_se:.1g}"
+            shown.append(f"{found.mean:.2g} ± {found.se:.1g}{change}{less}")
         lines.append(f"| {problem} | {trials} | {sampler} | " + " | ".join(shown) + " |")
     return "\n".join(lines)
 

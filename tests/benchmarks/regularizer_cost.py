@@ -98,7 +98,7 @@ def seconds(run: TrainingRun, player: str, steps: int) -> float:
     started = time.perf_counter()
     for _ in range(steps):
         run._update(player, batch)
-        run._average()
+        run.crew.average(run.decays)
         run.crew.steps += 1
     return time.perf_counter() - started
 

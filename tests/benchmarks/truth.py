@@ -14,7 +14,8 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 
-from search.choosing.answer import Answer, Verdict, number
+from search.choosing.answer import Answer, Verdict
+from search.choosing.words import number
 from search.spec.reading import read
 
 BETAS = (0.1, 0.2, 0.3, 0.45, 0.6, 0.7, 0.8, 0.9, 1.0, 1.5, 3.0, 10.0)

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from infra.storage import Home
-from search.choosing.answer import Answer, number
+from search.choosing.answer import Answer
+from search.choosing.words import number
 from search.running.where import IN_PROCESS
 from search.sweep import run
 

@@ -53,7 +53,7 @@ class Trained:
         self._world, self._epochs = world, epochs
 
     def begin(self, work: Work) -> None:
-        self._work, self._at = work, {}
+        self._work = work
         if isinstance(work, Train):
             self._ends = [*work.milestones, self._epochs]
 
