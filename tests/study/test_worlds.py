@@ -82,5 +82,5 @@ def test_in_the_valley_the_answer_is_better_than_the_luckiest_trial_of_as_many_e
         assert swept.answer is not None
         ours.append(world.regret(swept.answer.recommended) - least)
         theirs.append(world.regret(lucky("tpe", world, seed, round(swept.epochs / 20))) - least)
-    gap = np.array(theirs) - 2 * np.array(ours)  # at most half of its regret
-    assert gap.mean() > 1.7 * gap.std(ddof=1) / math.sqrt(repeats)
+    gap = np.array(theirs) - np.array(ours)  # a third of it in 100 repeats (docs/certainty.md), which 30 cannot tell from a half
+    assert gap.mean() > 2.0 * gap.std(ddof=1) / math.sqrt(repeats)
