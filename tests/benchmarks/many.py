@@ -13,17 +13,22 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import random
 import sqlite3
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from infra.catalogue import Catalogue, MemberRow, ReportRow
 from infra.storage import Home
+from infra.tracking import find, ui_command, ui_environment
 from objectives.base import Phase, State
 from search.choosing import from_members
 from search.choosing.answer import Answer
@@ -33,6 +38,7 @@ from search.sweep import run
 from search.telling.files import exports
 from search.telling.mlflow import mirror
 from tests.benchmarks import processes
+from tests.chaos.parts import Server, free_port, listens
 
 EPOCHS, METRICS, LIMIT_S = 20, 10, 3.0
 SPEC: dict[str, Any] = {"objective": "toy", "search": {"l2": {}, "lr": {}}, "budget": {"trials": 24, "epochs": EPOCHS}}
@@ -129,6 +135,38 @@ def looked(home: Home, name: str = NAME) -> dict[str, dict[str, float]]:
     return {word: {"cpu_s": round(one.cpu_s, 2), "mb": round(max(one.uss_mb.values(), default=0.0))} for word, one in used.items()}
 
 
+def pages(home: Home, name: str) -> dict[str, dict[str, float]]:
+    """CPU seconds of MLflow's server for what each page asks, and asks again: the experiments, the runs by score, the sweep's run."""
+    place, port = find(home, name), free_port()
+    server = Server("mlflow", ui_command(home, port), {**os.environ, **ui_environment(home)}, home.root, lambda: listens(port))
+    asked: dict[str, tuple[str, dict[str, Any] | None]] = {
+        "experiments": ("experiments/search", {"max_results": 25}),
+        "runs": ("runs/search", {"experiment_ids": [place.experiment], "order_by": ["metrics.`score` ASC"], "max_results": 100}),
+        "the sweep's run": (f"runs/get?run_id={place.run}", None),
+    }
+    try:
+        server.start()
+        assert server.process is not None
+        return {page: {word: _asked(server.process.pid, port, *one) for word in ("cpu_s", "again_cpu_s")} for page, one in asked.items()}
+    finally:
+        server.kill()
+
+
+def _asked(pid: int, port: int, path: str, body: dict[str, Any] | None) -> float:
+    """CPU seconds of a server and its processes while it answers one request of its page."""
+
+    def spent() -> float:
+        whole = psutil.Process(pid)
+        return sum(sum(one.cpu_times()[:2]) for one in [whole, *whole.children(recursive=True)])
+
+    before = spent()
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/ajax-api/2.0/mlflow/{path}", data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        assert answer.status == 200 and answer.read()
+    return round(spent() - before, 2)
+
+
 def main() -> None:
     """Print the table as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -145,6 +183,7 @@ def main() -> None:
             found["members"] = multiplied(given.of, home.root, given.times)
         else:
             found |= {"members": given.members, "telling MLflow": {"cpu_s": round(fill(home, given.members), 1)}}
+            found["MLflow's pages"] = pages(home, name)
         found |= looked(home, name)
         found["report"]["megabytes"] = round((home.reports(name) / "report.html").stat().st_size / 1e6, 2)
         found["stored"] = {file.name: round(file.stat().st_size / 1e6, 1) for file in home.root.glob("*.db")}
