@@ -157,8 +157,8 @@ def _knobs(given: Mapping[str, Any]) -> tuple[dict[str, Knob], list[str]]:
         faults += [f"a key of knobs.{name} must be one of {', '.join(_KNOB)}; got {key!r}." for key in strange]
         try:
             found[str(name)] = knob(**{key: value for key, value in fields.items() if key in _KNOB})
-        except TypeError:
-            faults.append(f"knobs.{name} must have numbers as low, high, off and default; got {dict(fields)!r}.")
+        except (TypeError, OverflowError):
+            faults.append(f"knobs.{name} must have numbers as low, high, off and default; got {dict(fields)!r:.200}.")
     return found, faults
 
 

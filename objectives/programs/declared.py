@@ -143,12 +143,42 @@ def _faults(declared: Declared) -> list[str]:
     return found
 
 
+def _odd_fields(name: str, given: Knob) -> list[str]:
+    """What is of another type than it must be; what comes after it compares and counts."""
+    ends = {"low": given.low, "high": given.high}
+    values = {"off": given.off, "default": given.default, **{f"choices[{k}]": one for k, one in enumerate(given.choices)}}
+    switches, words = {"log": given.log, "integer": given.integer}, {"unit": given.unit, "summary": given.summary}
+    found = [
+        f"{name}: {key} must be a finite number; got {one!r:.60}." for key, one in ends.items() if one is not None and not _is_number(one)
+    ]
+    found += [
+        f"{name}: {key} must be a number, a word, or true or false; got {one!r:.60}."
+        for key, one in values.items()
+        if one is not None and not isinstance(one, str | bool) and not _is_number(one)
+    ]
+    found += [f"{name}: {key} must be true or false; got {one!r:.60}." for key, one in switches.items() if not isinstance(one, bool)]
+    found += [f"{name}: {key} must be a text; got {one!r:.60}." for key, one in words.items() if not isinstance(one, str)]
+    if given.more not in (None, "high", "low"):
+        found.append(f"{name}: more must be 'high' or 'low'; got {given.more!r}.")
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a number that a float can hold."""
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def _knob_faults(name: str, given: Any) -> list[str]:
     if not isinstance(given, Knob):
         return [f"{name} must be a knob, as knob(low, high) makes it; got {given!r}."]
     found = []
     if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_") or name in TAKEN:
         found.append(f"a knob's name must be a Python name, and none of {', '.join(sorted(TAKEN))}; got {name!r}. Rename it.")
+    if odd := _odd_fields(name, given):
+        return found + odd
     if given.choices:
         if given.low is not None or given.high is not None:
             found.append(f"{name} must have either choices or a range; it has both. Keep one.")

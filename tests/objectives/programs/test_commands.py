@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 import sys
@@ -127,6 +128,21 @@ def test_what_is_wrong_with_a_declaration_is_said(more: dict[str, Any], words: l
         load("command", {**given_as(), **more})
     for word in words:
         assert word in str(error.value)
+
+
+ODD = [[], {}, "x", "", None, True, math.nan, math.inf, 10**400, {"a": 1}, [1, 2], -1, 0]
+
+
+@pytest.mark.parametrize("key", ["low", "high", "off", "default", "choices", "log", "integer", "more", "unit", "summary"])
+@pytest.mark.parametrize("beside", [{}, {"log": True, "low": 0.1}, {"integer": True}, {"choices": ["a", "b"], "low": None, "high": None}])
+def test_a_field_of_any_type_is_taken_or_refused_with_a_reason(key: str, beside: dict[str, Any]) -> None:
+    """Fuzzing had found a range whose end is a list, which was compared with a number."""
+    for value in ODD:
+        knob = {"low": 0, "high": 1, "off": 0, **beside, key: value}
+        try:
+            load("command", {**given_as(), "knobs": {"beta": knob}})
+        except ObjectiveError as error:
+            assert "beta" in str(error)
 
 
 def test_python_is_the_interpreter_of_the_worker_whatever_the_path_says(made: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
