@@ -27,6 +27,7 @@ OPEN = (
     "objectives.metrics",
     "objectives.models",
     "objectives.pictures",
+    "objectives.programs.declared",
     "objectives.programs.journal",
     "objectives.programs.log",
     "objectives.trained",

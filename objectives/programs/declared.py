@@ -143,6 +143,15 @@ def _faults(declared: Declared) -> list[str]:
     return found
 
 
+def name_faults(name: str) -> list[str]:
+    """What is wrong with a knob's name: it is an attribute of `trial`, and a keyword of `objective`."""
+    if keyword.iskeyword(name):
+        return [f"a knob's name must be no word of Python's own; got {name!r}. Rename it, for example {name + '_'!r}."]
+    if not name.isidentifier() or name.startswith("_") or name in TAKEN:
+        return [f"a knob's name must be a Python name, and none of {', '.join(sorted(TAKEN))}; got {name!r}. Rename it."]
+    return []
+
+
 def _odd_fields(name: str, given: Knob) -> list[str]:
     """What is of another type than it must be; what comes after it compares and counts."""
     ends = {"low": given.low, "high": given.high}
@@ -175,8 +184,7 @@ def _knob_faults(name: str, given: Any) -> list[str]:
     if not isinstance(given, Knob):
         return [f"{name} must be a knob, as knob(low, high) makes it; got {given!r}."]
     found = []
-    if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_") or name in TAKEN:
-        found.append(f"a knob's name must be a Python name, and none of {', '.join(sorted(TAKEN))}; got {name!r}. Rename it.")
+    found += name_faults(name)
     if odd := _odd_fields(name, given):
         return found + odd
     if given.choices:

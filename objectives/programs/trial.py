@@ -5,6 +5,7 @@ Runs in the process of the member. It tells the worker of every report through a
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
 import random
@@ -103,7 +104,10 @@ class Trial:
         """The value of a knob."""
         config = self.__dict__["_request"].config if "_request" in self.__dict__ else {}
         if name not in config:
-            raise AttributeError(f"a trial has the knobs {', '.join(config)}; got {name!r}")
+            own = [one for one in dir(type(self)) if not one.startswith("_")]
+            near = difflib.get_close_matches(name, [*config, *own], n=1, cutoff=0.5)
+            hint = f". Did you mean {near[0]!r}?" if near else ""
+            raise AttributeError(f"a trial has the knobs {', '.join(config)} and {', '.join(own)}; got {name!r}{hint}")
         self._read.add(name)
         return config[name]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -86,8 +87,16 @@ def starter(kind: Kind, path: Path, score: str, better: Better, knob: str) -> st
     Raises:
         ObjectiveError: a name cannot be one.
     """
-    wrong = [f"{what} must be a Python name, such as val_loss; got {name!r}." for what, name in (("--score", score), ("--knob", knob))]
-    faults = [text for text, name in zip(wrong, (score, knob), strict=True) if not name.isidentifier()]
+    from objectives.programs.declared import name_faults  # here, because `lagrange --help` needs none of it
+
+    faults = [f"--knob: {fault}" for fault in name_faults(knob)]
+    if not score.isidentifier() or keyword.iskeyword(score):
+        faults.append(f"--score must be a Python name, such as val_loss; got {score!r}.")
+    if score == knob:
+        faults.append(f"--score and --knob must be two names; got {score!r} for both.")
+    ends = (".yaml", ".yml") if kind is Kind.COMMAND else (".py",)
+    if path.suffix not in ends:
+        faults.append(f"--file must end in {' or '.join(ends)}, because `lagrange sweep` reads it so; got {str(path)!r}.")
     if faults:
         raise ObjectiveError("\n".join(faults))
     values = {

@@ -178,7 +178,8 @@ def _form_fault(fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
         return unknown(f"a key of {'.'.join(path[:-1]) or 'the spec'}", path[-1], _keys(path[:-1]))
     if fault["type"] == "missing":
-        return f"{where} must be given; it is missing. Write `{where}: NAME`, NAME one of {', '.join(names('objective'))}."
+        one_of = f", NAME one of {', '.join(names('objective'))}" if where == "objective" else ""
+        return f"{where} must be given; it is missing. Write `{where}: {'NAME' if path[-1] in ('objective', 'name') else 'VALUE'}`{one_of}."
     rule = _RULES.get(fault["type"]) or fault["msg"].removeprefix("Value error, ").replace("Input should", "must")
     return f"{where or 'the spec'} {rule}; got {given!r}. Correct it, or leave it out for the default."
 

@@ -76,4 +76,21 @@ def test_names_that_are_none_are_refused_together() -> None:
     with pytest.raises(ObjectiveError) as error:
         starter(Kind.FUNCTION, Path("x.py"), "val loss", Better.LOWER, "1l")
     assert "--score must be" in str(error.value)
-    assert "--knob must be" in str(error.value)
+    assert "--knob: a knob's name must be a Python name" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--kind", "function", "--knob", "lambda", "--file", "x.py"], "no word of Python's own; got 'lambda'"),
+        (["--kind", "command", "--knob", "config", "--file", "x.yaml"], "got 'config'"),
+        (["--kind", "function", "--knob", "acc", "--score", "acc", "--file", "x.py"], "two names"),
+        (["--kind", "function", "--file", "x.txt"], "--file must end in .py"),
+        (["--kind", "command", "--file", "x.py"], "--file must end in .yaml or .yml"),
+    ],
+)
+def test_a_starter_that_could_not_run_is_not_written(words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = [*words, *(["--score", "val_loss"] if "--score" not in words else []), *(["--knob", "l2"] if "--knob" not in words else [])]
+    found = CliRunner().invoke(app, ["init", *given])
+    assert found.exit_code == 2 and said in found.output.replace("\n", " ") and not list(tmp_path.iterdir())

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from objectives.base import Config, Member, ObjectiveError, Report, Settings, St
 from objectives.programs.journal import tell
 from objectives.programs.log import read
 from objectives.programs.objective import ProgramObjective
+from objectives.programs.trial import Trial
 from objectives.registry import load
 from tests.objectives.programs.users import PLACES
 
@@ -412,3 +414,11 @@ def test_a_lambda_with_which_a_short_training_is_lost_has_an_effect(objectives: 
     (found,) = objectives("lost").tried(["a"])
     assert found.passed
     assert "diverged" in found.message
+
+
+@pytest.mark.parametrize(("written", "meant"), [("finsh", "finish"), ("ridgee", "ridge")])
+def test_a_misspelt_name_of_a_trial_is_told_what_is_there(written: str, meant: str) -> None:
+    trial = Trial.__new__(Trial)
+    trial.__dict__["_request"] = SimpleNamespace(config={"ridge": 1.0, "lr": 0.1})
+    with pytest.raises(AttributeError, match=f"ridge, lr and .*finish.*Did you mean '{meant}'"):
+        getattr(trial, written)
