@@ -42,7 +42,12 @@ def measured_by(spec: Mapping[str, Any], facts: Mapping[str, Any] | None = None)
     dataset, known = spec.get("dataset") or {}, contents(facts)
     data = {f"dataset.{key}": value for key, value in dataset.items() if key not in _PLACES or not known}
     own = {name: spec.get(name) for name in ("likelihood", "features", "latents")}
-    kept = {"kept weights": spec.get("score"), "epochs": (spec.get("budget") or {}).get("epochs"), "data": known}
+    score = spec.get("score")  # of a command or function it says the metric, too, which has a name of its own in every answer
+    kept = {
+        "kept weights": score.get("of") if isinstance(score, Mapping) else score,
+        "epochs": (spec.get("budget") or {}).get("epochs"),
+        "data": known,
+    }
     return {name: _plain(value) for name, value in {**own, **kept, **data}.items() if value is not None}
 
 

@@ -19,7 +19,7 @@ from search.spec.plain import plain_spec
 from search.spec.reading import read
 from search.sweep import resume, run
 from search.telling.files.exports import export
-from search.telling.promised import training
+from search.telling.promised import measured_by, training
 
 pytestmark = pytest.mark.turns(3)
 
@@ -126,3 +126,9 @@ def test_scores_are_shown_with_the_digits_that_the_interval_needs(home: Home) ->
     assert abs(float(table[4]) - float(members[0].score or 0)) <= 0.05 * width
     one = CliRunner().invoke(app, ["show", "s", "--member", "0", "--home", str(home.root)]).output
     assert f"{members[0].score:.6g}" in one
+
+
+def test_a_command_and_a_function_that_score_their_last_epoch_are_measured_alike() -> None:
+    """A command says the name of its metric in the same key; that is no difference of the weights."""
+    said = {"name": "val_loss", "better": "lower", "of": "last"}
+    assert measured_by({"score": said}) == measured_by({"score": "last"}) != measured_by({"score": "best"})

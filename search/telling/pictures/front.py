@@ -12,8 +12,7 @@ from search.asking.space import OFF_ARM
 from search.choosing.answer import Answer, Row
 from search.choosing.findings import Front, FrontPoint
 from search.spec.several import Asked
-from search.telling.pictures.lambda_curve import BLUE, DPI, GREY, INK, ORANGE
-from search.telling.pictures.pareto import framed
+from search.telling.pictures.lambda_curve import BLUE, DPI, GREY, INK, ORANGE, framed
 
 
 def draw(answer: Answer, front: Front, rows: Sequence[Row], path: Path, title: str = "") -> Path:

@@ -130,7 +130,12 @@ def _frame(panel: Any, one: LambdaAnswer, curve: dict[str, Any], rows: Sequence[
         panel.set_xlim(low - edge, high + edge)
     panel.set_ylim(*limits)
     panel.set_xlabel(f"{one.name}{f' ({one.unit})' if one.unit and one.unit != '1' else ''}{', log scale' if one.log else ''}", color=INK)
-    panel.grid(axis="y", color="#E8E8E8", linewidth=0.8)
+    framed(panel, "y")
+
+
+def framed(panel: Any, axis: str = "both") -> None:
+    """Draw the grid (of one `axis`, or both) and the frame of a panel in the colours of all pictures."""
+    panel.grid(axis=axis, color="#E8E8E8", linewidth=0.8)
     panel.set_axisbelow(True)
     panel.tick_params(colors=INK, labelsize=9)
     for side in ("top", "right"):

@@ -24,7 +24,7 @@ from search.choosing.answer import Answer, Row
 from search.choosing.arms import t_quantile
 from search.choosing.front import undominated
 from search.choosing.words import number
-from search.telling.pictures.lambda_curve import BLUE, DPI, GREEN, GREY, INK, ORANGE, RED
+from search.telling.pictures.lambda_curve import BLUE, DPI, GREEN, GREY, INK, ORANGE, RED, framed
 
 Trade = tuple[str, str, str]  # how the metrics of quality and of cost begin, and the metric that holds the budget of the cost
 COLOURS = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9", "#F0E442")  # Okabe and Ito's
@@ -153,14 +153,3 @@ def _frame(panel: Any, found: Sequence[Point], trade: Trade) -> None:
             for label in (axis.set_major_formatter, axis.set_minor_formatter):
                 label(lambda value, place: number(value) if f"{value:.0e}"[0] in "125" else "")
     framed(panel)
-
-
-def framed(panel: Any) -> None:
-    """Draw the grid and the frame of a panel in the colours of all pictures."""
-    panel.grid(color="#E8E8E8", linewidth=0.8)
-    panel.set_axisbelow(True)
-    panel.tick_params(colors=INK, labelsize=9)
-    for side in ("top", "right"):
-        panel.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        panel.spines[side].set_color("#B0B0B0")
