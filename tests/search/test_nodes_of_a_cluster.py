@@ -127,12 +127,28 @@ def test_a_node_with_other_code_is_refused_at_the_start_and_left_out_later(up: N
 
 
 def test_two_sweeps_share_the_cluster_and_the_second_says_what_it_waits_for(up: Nodes) -> None:
-    up.add(cpus=2)
-    first = up.sweep(spec(1.0).replace("trials: 12", "trials: 500"), "first")
+    """While the file `held` is there, no member of the first goes on: so the second must wait, however fast the machine is."""
+    here, held = up.folder / "here", up.folder / "held"
+    here.mkdir()
+    (here / "halting.py").write_text(
+        "import os, time\nfrom pathlib import Path\nfrom objectives.toy import Toy\n\n\nclass Mine(Toy):\n"
+        "    def at_epoch(self, *given):\n        while Path(os.environ.get('HELD', 'none')).exists():\n            time.sleep(0.05)\n"
+        "        return super().at_epoch(*given)\n"
+    )
+    up.add(cpus=2, environment={"HELD": str(held)})
+    first = up.sweep(spec(1.0).replace("trials: 12", "trials: 500").replace("toy", "halting:Mine"), "first", here=here)
     until_trained(up, 3, "first")
+    held.touch()
     second = up.sweep(spec(0.2), "second")
-    said, _ = second.communicate(timeout=LIMIT_S)
-    assert second.returncode == 0 and "waiting for 1 other sweep" in said, said
+    assert second.stdout
+    said = ""
+    while "waiting for 1 other sweep" not in said:
+        line = second.stdout.readline()
+        assert line, said
+        said += line
+    held.unlink()
+    said += second.communicate(timeout=LIMIT_S)[0]
+    assert second.returncode == 0, said
     assert first.poll() is None, "the second did not wait for the end of the first"
     first.terminate()
     told, _ = first.communicate(timeout=LIMIT_S)
