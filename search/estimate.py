@@ -20,7 +20,7 @@ from typing import Any
 
 from infra import machine
 from infra.catalogue import Catalogue, MemberRow, SweepRow
-from infra.storage import Home
+from infra.storage import Home, HomeLike
 from objectives.base import ObjectiveError, Phase, State
 from objectives.registry import load, looking
 from search.asking.space import AGAINST_NOTHING, Space
@@ -201,12 +201,12 @@ def _here(facts: Mapping[str, Any]) -> bool:
     return facts.get("host") == socket.gethostname() or alike
 
 
-def dry_run(spec: Spec, *, home: Home | None = None, workers: int | None = None, past: Past | None = None) -> DryRun:
+def dry_run(spec: Spec, *, home: HomeLike | None = None, workers: int | None = None, past: Past | None = None) -> DryRun:
     """The plan of a sweep and a time estimate: from members of the same kind in the catalogue, else from a training here and now.
 
     The time is NaN where nothing is known and code of the user's would have to be called, but is only looked at.
     """
-    home = home or Home.open()
+    home = Home.open(home)
     past = past or Past.at(spec, home)
     cost, basis = past.cost, past.basis
     if cost is None and _uncalled(spec):
@@ -262,13 +262,13 @@ class Budget:
     hours: str = ""  # of GPUs and CPUs, and what they cost, in words
 
 
-def budgets(spec: Spec, *, home: Home | None = None, workers: int | None = None) -> tuple[list[Budget], str]:
+def budgets(spec: Spec, *, home: HomeLike | None = None, workers: int | None = None) -> tuple[list[Budget], str]:
     """Half of a spec's budget, the whole and twice as much, with what each is expected to cost and to tell; and what that rests on.
 
     The interval is that of paired differences between two arms: 2 t(1 − error/2, S−1) s / √S. Their standard deviation s is taken from
     sweeps of the same kind in the catalogue. Without one it is σ √2, and the width is in standard deviations σ of one training.
     """
-    home = home or Home.open()
+    home = Home.open(home)
     past = Past.at(spec, home)
     noise = 1.0 if past.noise is None else past.noise
     unit = "sd of one training" if past.noise is None else spec.score_name or "the score"
@@ -304,9 +304,9 @@ def _width(seeds: int, noise: float, error: float = Look().error) -> float:
     return 2 * t_quantile(1 - error / 2, seeds - 1) * noise * math.sqrt(2 / seeds)
 
 
-def goals_said(spec: Spec, home: Home | None = None) -> list[str]:
+def goals_said(spec: Spec, home: HomeLike | None = None) -> list[str]:
     """For each goal of a spec: whether the most that a sweep trains is expected to reach it, by earlier sweeps of the same kind."""
-    past = Past.at(spec, home or Home.open())
+    past = Past.at(spec, Home.open(home))
     return [_effect_said(one, past) if one.about == EFFECT else _lambda_said(one, past) for one in spec.goals]
 
 

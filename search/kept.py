@@ -15,7 +15,7 @@ from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.catalogue.open_members import reopen_members
 from infra.errors import InfraError
 from infra.ray.shipping import in_job
-from infra.storage import STORAGE, Home, sqlite_path, strip_passwords, sweep_name
+from infra.storage import STORAGE, Home, HomeLike, sqlite_path, strip_passwords, sweep_name
 from objectives.base import State
 from search import estimate
 from search.asking import projection, samplers
@@ -50,13 +50,13 @@ class More:
     budget: Mapping[str, float] = field(default_factory=dict)
 
 
-def remove(name: str, *, home: Home | None = None) -> list[str]:
+def remove(name: str, *, home: HomeLike | None = None) -> list[str]:
     """Remove a sweep: rows, files, Optuna's studies, and its MLflow runs (marked deleted). Returns what could not be removed.
 
     Raises:
         InfraError: no such sweep, or it is running.
     """
-    home = home or Home.open()
+    home = Home.open(home)
     with Catalogue(home.catalogue_url, create=False) as catalogue:
         holder = catalogue.locked_by(name)
         if holder:

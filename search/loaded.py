@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.catalogue import Catalogue, MemberRow, SweepRow, config_hash
 from infra.errors import InfraError
-from infra.storage import Home, there
+from infra.storage import Home, HomeLike, there
 from infra.tracking.registry import SCHEME, Registry
 from objectives.base import ObjectiveError, Phase, State
 from search.asking.space import OFF_ARM
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 WEIGHTS, BESIDE = "weights.safetensors", "evaluation.safetensors"
 
 
-def load(target: str | Path, *, home: Home | None = None) -> TrainedModel:
+def load(target: str | Path, *, home: HomeLike | None = None) -> TrainedModel:
     """A trained model, in evaluation mode on the CPU: `encode, decode, sample, reconstruct` for images (n, C, H, W) in [0, 1].
 
     Args:
@@ -40,10 +40,10 @@ def load(target: str | Path, *, home: Home | None = None) -> TrainedModel:
     path = Path(target)
     if str(target).startswith(SCHEME):
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows keeps what is mapped
-            return of_folder(Registry(home or Home.open()).fetched(str(target), Path(folder)))
+            return of_folder(Registry(Home.open(home)).fetched(str(target), Path(folder)))
     if path.suffix == ".safetensors" or (there(path) and path.is_dir()):
         return of_folder(path)
-    home = home or Home.open()
+    home = Home.open(home)
     name, member = found(str(target), home)
     return of_member(home, name, member)
 
@@ -113,7 +113,7 @@ def copied(home: Home, row: SweepRow, member: MemberRow, folder: Path) -> list[P
     return [*files, folder / CONFIG]
 
 
-def export_model(target: str, folder: Path, *, home: Home | None = None, weights: bool = True, onnx: bool = False) -> list[str]:
+def export_model(target: str, folder: Path, *, home: HomeLike | None = None, weights: bool = True, onnx: bool = False) -> list[str]:
     """Write the model of `NAME` or `NAME/25` into a folder: as weights with their spec, as ONNX, or both. Returns what was written.
 
     Raises:
@@ -123,7 +123,7 @@ def export_model(target: str, folder: Path, *, home: Home | None = None, weights
 
     if onnx and (why := onnx_files.missing()):
         raise ObjectiveError(why)
-    home = home or Home.open()
+    home = Home.open(home)
     name, member = found(target, home)
     with Catalogue(home.catalogue_url, create=False) as catalogue:
         row = catalogue.sweep(name)

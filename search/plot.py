@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from infra.storage import Home
+from infra.storage import HomeLike
 from search.telling import figures
 from search.telling.looking import notebook
 
@@ -19,7 +19,7 @@ def __getattr__(name: str) -> Callable[..., Any]:
     if name.startswith("_") or name not in figures.known():
         raise AttributeError(f"search.plot has no figure {name!r}; it has {', '.join(figures.known())}")
 
-    def draw(sweep: str, *, home: Home | None = None) -> Any:
+    def draw(sweep: str, *, home: HomeLike | None = None) -> Any:
         return figures.drawn(name, notebook.view(sweep, home=home))
 
     file = figures.module(name)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.catalogue import Catalogue, MemberRow, SweepRow, config_hash
-from infra.storage import Home
+from infra.storage import Home, HomeLike
 from infra.tracking.registry import Logged, Registry, Version
 from objectives.base import lowered
 from search import loaded
@@ -36,7 +36,7 @@ class Registered:
         return f"models:/{self.name}@{CHAMPION}" if self.champion else f"models:/{self.name}/{self.version}"
 
 
-def register(name: str, *, home: Home | None = None, force: bool = False) -> Registered:
+def register(name: str, *, home: HomeLike | None = None, force: bool = False) -> Registered:
     """Log the best confirmed training of a sweep's recommended config, and that of its off arm, and register both.
 
     The version is `champion` where there is none yet, or where it beats the old one's promise outside its interval; with `force` always.
@@ -44,7 +44,7 @@ def register(name: str, *, home: Home | None = None, force: bool = False) -> Reg
     Raises:
         InfraError: no such sweep, it has no answer or no weights, or MLflow has no registry. ObjectiveError: no network is known.
     """
-    home = home or Home.open()
+    home = Home.open(home)
     with Catalogue(home.catalogue_url, create=False) as catalogue:
         row, members = catalogue.seen(name), catalogue.members(name)
     best = loaded.best_of(row, members, home)

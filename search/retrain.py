@@ -15,7 +15,7 @@ from infra import provenance
 from infra.catalogue import Catalogue
 from infra.errors import StorageError
 from infra.ray import cluster
-from infra.storage import Home, ready, there
+from infra.storage import Home, HomeLike, ready, there
 from infra.tracking import MlflowTracker
 from objectives.base import Member, ObjectiveError, Phase, Report, State, lowered
 from search.choosing.answer import Answer
@@ -60,7 +60,7 @@ class Retrained:
 def train(
     target: str | Path,
     *,
-    home: Home | None = None,
+    home: HomeLike | None = None,
     seed: int | None = None,
     out: str | Path | None = None,
     listener: Listener | None = None,
@@ -74,7 +74,7 @@ def train(
     Raises:
         SpecError: the file has faults or free knobs. InfraError: no such sweep or member.
     """
-    home, listener = home or Home.open(), listener or Silent()
+    home, listener = Home.open(home), listener or Silent()
     title, spec, config, known = _target(str(target), home)
     seed = _fresh_seed(known) if seed is None else seed
     folder = Path(out) if out else home.root / "trained" / f"{title}-{seed}"

@@ -15,7 +15,7 @@ from infra.catalogue import Catalogue, utc_now
 from infra.errors import InfraError
 from infra.machine import uptime_s
 from infra.ray.cluster import Cluster
-from infra.storage import Home, strip_passwords, sweep_name
+from infra.storage import Home, HomeLike, strip_passwords, sweep_name
 from infra.tracking import Place, Tracker
 from search import kept
 from search.asking.projection import Projection
@@ -51,7 +51,7 @@ def run(
     spec: Spec | Mapping[str, Any] | str | Path,
     *,
     name: str | None = None,
-    home: Home | None = None,
+    home: HomeLike | None = None,
     workers: int | None = None,
     address: str | None = None,
     listener: Listener | None = None,
@@ -70,7 +70,7 @@ def run(
     Raises:
         SpecError: the spec has faults (all are listed). InfraError: the name is taken, or a store or the cluster cannot be reached.
     """
-    where = Where(home or Home.open(), workers, address, listener or Silent(), tracking)
+    where = Where(Home.open(home), workers, address, listener or Silent(), tracking)
     spec = resolve(spec, remote=is_remote(address)) if isinstance(spec, Spec) else read(spec, remote=is_remote(address))
     # What can be refused is checked first. Workers start before the first row: a sweep that cannot start leaves nothing behind.
     prior = kept.admitted(where.home, spec, name := None if name is None else sweep_name(name))
@@ -85,7 +85,7 @@ def run(
 def resume(
     name: str,
     *,
-    home: Home | None = None,
+    home: HomeLike | None = None,
     trials: int | None = None,
     more: kept.More = kept.More(),
     workers: int | None = None,
@@ -98,7 +98,7 @@ def resume(
     Raises:
         InfraError: no such sweep, or its driver is alive.
     """
-    where = Where(home or Home.open(), workers, address, listener or Silent(), tracking)
+    where = Where(Home.open(home), workers, address, listener or Silent(), tracking)
     with Catalogue(where.home.catalogue_url, create=False) as catalogue:
         row, opened = catalogue.sweep(name), kept.to_retry(catalogue, name, where.home, more.again)
         if not (trials or opened or more.budget) and row.status == "complete" and row.answer is not None and not row.facts.get(kept.CUT):

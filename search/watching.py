@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.catalogue.lock import STALE_S
 from infra.errors import InfraError
-from infra.storage import Home
+from infra.storage import Home, HomeLike
 from objectives.base import Phase
 from search.facts import PLANNED
 from search.spec.reading import read
@@ -42,7 +42,7 @@ def watch(
     name: str,
     listener: Listener,
     *,
-    home: Home | None = None,
+    home: HomeLike | None = None,
     poll_s: float = POLL_S,
     sleep: Callable[[float], None] = time.sleep,
 ) -> SweepRow:
@@ -53,7 +53,7 @@ def watch(
     Raises:
         InfraError: no such sweep, or the database stays away. SpecError: its spec names modules that are not found from here.
     """
-    home, quiet_until = home or Home.open(), -math.inf
+    home, quiet_until = Home.open(home), -math.inf
     with Catalogue(home.catalogue_url, create=False) as catalogue, catalogue.waits(lambda: False, listener.note):
         row, rows = catalogue.sweep(name), catalogue.members(name)
         spec = read(row.spec)

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, TypeAlias
 
 from infra.errors import InfraError
 from infra.storage.depot import Depot, folder_of, read_place
@@ -147,18 +147,20 @@ class Home:
     @classmethod
     def open(
         cls,
-        root: str | os.PathLike[str] | None = None,
+        root: Home | str | os.PathLike[str] | None = None,
         *,
         catalogue_url: str | None = None,
         tracking_uri: str | None = None,
         optuna_url: str | None = None,
         storage: str | os.PathLike[str] | None = None,
     ) -> Home:
-        """The home at `root` (default: LAGRANGE_HOME, else ./mlflow_runs). Touches no disk.
+        """The home at `root` (default: LAGRANGE_HOME, else ./mlflow_runs). Touches no disk. A home that is one already is given back.
 
         What is not given comes from LAGRANGE_CATALOGUE_URL, LAGRANGE_TRACKING_URI, LAGRANGE_OPTUNA_URL and LAGRANGE_STORAGE, which is also
         how a password reaches a resumed sweep: none is ever stored. The rest is SQLite files and folders in `root`.
         """
+        if isinstance(root, Home):
+            return root
         where = _absolute(root or os.environ.get("LAGRANGE_HOME") or "mlflow_runs")
         if set("?#%") & set(str(where)):
             raise InfraError(
@@ -264,6 +266,9 @@ class Home:
         shutil.rmtree(self.reports(sweep), ignore_errors=True)
         for suffix in ("jsonl", "progress"):
             (self.spool / f"{sweep}.{suffix}").unlink(missing_ok=True)
+
+
+HomeLike: TypeAlias = Home | str | os.PathLike[str]  # what every function takes as a home: one that is open, or its folder
 
 
 def sqlite_url(path: PurePath) -> str:

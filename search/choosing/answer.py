@@ -133,11 +133,13 @@ class LambdaAnswer:
     verdict: Verdict | None = None
     arm: str = ""
     score: float = math.nan
-    # How much worse the score is expected to be at other values of this λ, all else as it is; infinite where trainings are likely lost.
+    # How much worse the score is expected to be at other values of this λ, all else as it is: infinite where trainings are likely lost,
+    # NaN where all were stopped early.
     sensitivity: dict[str, float] = field(default_factory=dict)
     against: str = AGAINST_OFF  # what `off` is: its off value, that of the user's baseline, or nothing that is compared with
     switched_off: str = ""  # the choice that switches this λ off in the chosen config, as `loss = wasserstein`
     pieces: tuple[tuple[float, float], ...] = ()  # empty where the interval is one piece
+    unfinished: tuple[tuple[float, float], ...] = ()  # where every training was stopped early: nothing sure is known there
 
     @property
     def parts(self) -> tuple[tuple[float, float], ...]:
@@ -294,8 +296,8 @@ class Answer:
         for entry in plain["lambdas"]:
             effects = {key: Effect(**entry[key]) if entry.get(key) else None for key in ("without", "alone")}
             verdict = Verdict(entry["verdict"]) if entry.get("verdict") else None
-            pieces = tuple((low, high) for low, high in entry.get("pieces", ()))
-            lambdas.append(LambdaAnswer(**{**entry, **effects, "verdict": verdict, "range": tuple(entry["range"]), "pieces": pieces}))
+            runs = {name: tuple((low, high) for low, high in entry.get(name, ())) for name in ("pieces", "unfinished")}
+            lambdas.append(LambdaAnswer(**{**entry, **effects, **runs, "verdict": verdict, "range": tuple(entry["range"])}))
         parts: dict[str, Any] = {"lambdas": lambdas, "effect": Effect(**plain["effect"]), "promise": Promise(**plain["promise"])}
         parts["goals"] = [Reached(**one) for one in plain.get("goals", [])]
         parts["beside"] = Beside.of(plain.get("beside"))

@@ -31,7 +31,7 @@ _known: OrderedDict[Any, Surface | None] = OrderedDict()
 def surface_of_all(rows: Sequence[Row], knobs: Sequence[Knob]) -> Surface | None:
     """The surface of these members, thinned where they are many; None where too few completed. The same members have the same one."""
     told = trainings(thinned(rows, knobs))
-    key = (tuple(knobs), tuple((tuple(one.config.items()), one.seed, one.score, one.doubt) for one in told))
+    key = (tuple(knobs), tuple((tuple(one.config.items()), one.seed, one.score, one.doubt, one.stopped) for one in told))
     if key not in _known:
         _known[key] = Surface.of(told, knobs)
         while len(_known) > KEPT:

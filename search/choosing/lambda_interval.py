@@ -15,6 +15,7 @@ from search.asking.conditions import active, gates, why_off
 from search.choosing.answer import LambdaAnswer
 from search.choosing.arms import Arm
 from search.choosing.candidates import off_value
+from search.choosing.unfinished import Unfinished
 from search.choosing.words import number
 from search.modelling.axis import Axis
 from search.modelling.minimum import cover, numeric
@@ -36,7 +37,8 @@ def lambda_answer(knob: Knob, config: Mapping[str, Value], surface: Surface | No
     The interval holds the λ with the least expected score with probability 0.95: curves are drawn from the posterior distribution of the
     surface, and their minima are counted. It is open at an end of the range where more than 2.5 % of the minima lie. Values in between that
     are proven worse than the chosen one are no part of it: then it has pieces (`_gaps`). Nor is the off value, where the final seeds prove
-    that it is worse (`off_worse`).
+    that it is worse (`off_worse`). Nor are the values at which every training was stopped early (`unfinished`): nothing is said of them but
+    a warning, and an end of the interval that lies beside them is open.
     """
     axis, value = Axis.of(knob), float(config[knob.name])
     off, ends = float(off_value(knob)), (axis.low, axis.high)
@@ -47,32 +49,41 @@ def lambda_answer(knob: Knob, config: Mapping[str, Value], surface: Surface | No
         warning = f"{knob.name}: no interval, for too few members completed"
         return LambdaAnswer(knob.name, value, off, math.nan, math.nan, True, True, warning, None, knob.unit, knob.log, ends)
     path = _path(axis)
+    blind = Unfinished.of(surface, knob, path)
     minima, rivals = _minima(surface, knob, _ridge(surface, knob, [axis.exact(float(u)) for u in path], config), config)
-    tail = (1 - LEVEL) / 2
-    ordered, last = np.sort(minima), len(minima) - 1
-    first, final = int(ordered[math.floor(tail * last)]), int(ordered[math.ceil((1 - tail) * last)])
-    inside = np.zeros(len(path), dtype=bool)
-    inside[first : final + 1] = True
-    share = np.bincount(minima, minlength=len(path)) / len(minima)
+    share, tail = np.bincount(minima, minlength=len(path)) / len(minima), (1 - LEVEL) / 2
+    inside = _between(minima, len(path), tail)
     kept = inside & ~_gaps(share, rivals, tail)
     if off_worse and axis.holds(off) and (place := _nearest(path, axis, off)) != _nearest(path, axis, value):
         kept[place] = False
-    pieces = _pieces(path, kept if kept.any() else inside, 0.0 if axis.choices else 0.5 / (len(path) - 1))
-    open_low, open_high = float(share[0]) > tail, float(share[-1]) > tail
+    kept, cut = blind.taken_from(kept if kept.any() else inside)
+    pieces = _pieces(path, kept, 0.0 if axis.choices else 0.5 / (len(path) - 1))
+    beyond = [float(share[end]) > tail and bool(kept[end]) for end in (0, -1)]
     if axis.holds(value):
         pieces = _with(pieces, axis.u(value))
     ends_of = tuple((axis.value(low), axis.value(high)) for low, high in pieces)
-    warning = _warning(knob, axis, value, (open_low, open_high))
-    found = LambdaAnswer(
-        knob.name, value, off, ends_of[0][0], ends_of[-1][1], open_low, open_high, warning, None, knob.unit, knob.log, ends
-    )
-    if len(ends_of) > 1:
-        found = replace(found, pieces=ends_of)
-    return replace(found, sensitivity=_sensitivity(knob, axis, config, surface))
+    low, high = ends_of[0][0], ends_of[-1][1]
+    told = blind.words() if float(share[blind.places].sum()) > GAPS else ""
+    warning = "; ".join(filter(None, [_warning(knob, axis, value, (beyond[0], beyond[1])), f"{knob.name}: {told}" if told else ""]))
+    is_open = [one or other for one, other in zip(beyond, cut, strict=True)]
+    found = LambdaAnswer(knob.name, value, off, low, high, is_open[0], is_open[1], warning, None, knob.unit, knob.log, ends)
+    found = replace(found, pieces=ends_of if len(ends_of) > 1 else (), unfinished=blind.parts())
+    return replace(found, sensitivity=_sensitivity(knob, axis, config, surface, found))
 
 
-def _sensitivity(knob: Knob, axis: Axis, config: Mapping[str, Value], surface: Surface) -> dict[str, float]:
-    """How much worse the score is expected to be at λ/10, λ/3, 3λ and 10λ, as far as the range goes; infinite where a loss is likely."""
+def _between(minima: Any, count: int, tail: float) -> NDArray[np.bool_]:
+    """The values between the two tails of the minima, shape (count,)."""
+    ordered, last = np.sort(minima), len(minima) - 1
+    inside = np.zeros(count, dtype=bool)
+    inside[int(ordered[math.floor(tail * last)]) : int(ordered[math.ceil((1 - tail) * last)]) + 1] = True
+    return inside
+
+
+def _sensitivity(knob: Knob, axis: Axis, config: Mapping[str, Value], surface: Surface, told: LambdaAnswer) -> dict[str, float]:
+    """How much worse the score is expected to be at λ/10, λ/3, 3λ and 10λ, as far as the range goes.
+
+    Infinite where a loss is likely, NaN where every training was stopped early.
+    """
     value = float(config[knob.name])
     if not axis.log or axis.choices or axis.integer or not axis.holds(value):
         return {}
@@ -81,6 +92,8 @@ def _sensitivity(knob: Knob, axis: Axis, config: Mapping[str, Value], surface: S
     column = surface.encoder.column(knob)
     lost = surface.losses.along(column).beyond(points[:, [column]]) > RISKY
     scores = np.where(lost, math.inf, surface.score(surface.process.mean(points)))
+    blind = [any(low <= at <= high for low, high in told.unfinished) for at in inside.values()]
+    scores[1:] = np.where(~lost[1:] & blind, math.nan, scores[1:])
     return {where: float(score) - float(scores[0]) for where, score in zip(inside, scores[1:], strict=True)}
 
 

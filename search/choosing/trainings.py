@@ -45,7 +45,8 @@ def trainings(rows: Sequence[Row]) -> list[Training]:
     for row in sorted(rows, key=lambda row: row.number):
         final = known.get(row.number) or (blind if row.state == State.STOPPED else None)
         if final is not None:
-            found.append(Training(row.config, row.seed, final.score, final.variance + (warm if row.parent is not None else 0.0)))
+            doubt = final.variance + (warm if row.parent is not None else 0.0)
+            found.append(Training(row.config, row.seed, final.score, doubt, row.state == State.STOPPED))
         elif row.ended == "bad":
             found.append(Training(row.config, row.seed, None))
     return found

@@ -24,17 +24,24 @@ BARRED, FAR = 0.5, 100.0  # likelier losses than this are out of the question: t
 
 @dataclass(frozen=True)
 class Training:
-    """A training as the surface sees it: `score` None where it was lost to its config, `doubt` the variance of a predicted score."""
+    """A training as the surface sees it: `score` None where it was lost to its config, `doubt` the variance of a predicted score.
+
+    `stopped`: it did not run to its end, so its score is predicted from its first epochs.
+    """
 
     config: Config
     seed: int
     score: float | None
     doubt: float = 0.0
+    stopped: bool = False
 
 
 @dataclass(frozen=True)
 class Surface:
-    """A fitted surface. Levels are in squashed, standardized units; only differences of levels mean something."""
+    """A fitted surface. Levels are in squashed, standardized units; only differences of levels mean something.
+
+    `stopped` says of each row of `losses.points`, which are all trainings, whether that training was stopped early.
+    """
 
     encoder: Encoder
     process: Process
@@ -42,6 +49,7 @@ class Surface:
     squash: Squash
     shift: float
     scale: float
+    stopped: NDArray[np.bool_]
     feasible: Feasible | None = None  # what its configs must keep to; None: nothing
 
     @staticmethod
@@ -60,7 +68,8 @@ class Surface:
             encoder([one.config for one in seen]), (z - shift) / scale, np.array([one.seed for one in seen], dtype=np.int64), doubts
         )
         losses = Losses(encoder([one.config for one in trainings]), np.array([float(one.score is None) for one in trainings]))
-        return Surface(encoder, fit(known, encoder.growing, start), losses, squash, shift, scale)
+        stopped = np.array([one.stopped for one in trainings], dtype=bool)
+        return Surface(encoder, fit(known, encoder.growing, start), losses, squash, shift, scale, stopped)
 
     def level(self, configs: Sequence[Config]) -> Array:
         """The expected level of each config, with what its losses and broken constraints cost, shape (n,)."""

@@ -31,6 +31,47 @@ def stopped_above(doubt: float) -> LambdaAnswer:
     return lambda_answer(BETA, {"beta": 0.55}, Surface.of([*whole, *stopped], [BETA]))
 
 
+def unfinished_above(doubt: float, score: float = 25.5) -> LambdaAnswer:
+    """The same, where it is known that those above 3 were stopped."""
+    at = (0.2, 0.4, 0.55, 0.8, 1, 1.3)
+    whole = [Training({"beta": beta}, seed, 24 + 12 * (np.log10(beta / 0.55)) ** 2) for seed in (1, 2) for beta in at]
+    stopped = [Training({"beta": beta}, 1, score, doubt, stopped=True) for beta in (4.0, 5.0, 9.0)]
+    return lambda_answer(BETA, {"beta": 0.55}, Surface.of([*whole, *stopped], [BETA]))
+
+
+def test_where_every_training_was_stopped_early_nothing_is_said_but_that() -> None:
+    """A piece of the interval there would rest on first epochs alone, and so would the curve."""
+    one = unfinished_above(9.0)
+    assert one.pieces == () and 0.55 < one.high < 1.3 and not one.open_high
+    ((low, high),) = one.unfinished
+    assert 1.3 * (10 / 0.1) ** 0.1 < low < 4.0 and high == 10.0
+    assert f"beta: from {low:g} to 10 every training was stopped early (3 of them)" in one.warning and "scheduler none" in one.warning
+    assert np.isfinite([one.sensitivity["a third"], one.sensitivity["3 times"]]).all() and np.isnan(one.sensitivity["10 times"])
+
+
+def test_nothing_is_said_of_it_where_the_best_cannot_lie_there() -> None:
+    far = unfinished_above(1e-4, 40.0)
+    assert far.unfinished and not far.warning
+
+
+def test_an_end_beside_stopped_trainings_is_open() -> None:
+    """The best at the last value that ran to its end: beyond it all were stopped, and they looked no worse."""
+    at = (0.2, 0.4, 0.8, 1.3)
+    whole = [Training({"beta": beta}, seed, 24 - np.log10(beta)) for seed in (1, 2) for beta in at]
+    stopped = [Training({"beta": beta}, 1, 23.6, 0.3, stopped=True) for beta in (3.0, 5.0, 9.0)]
+    one = lambda_answer(BETA, {"beta": 1.3}, Surface.of([*whole, *stopped], [BETA]))
+    assert one.open_high and 1.3 < one.high < 2.2 and one.holds(9.0) and "stopped early" in one.warning and "widen" not in one.warning
+
+
+def test_a_training_that_ended_speaks_for_its_neighbourhood_and_a_lost_one_too() -> None:
+    near = [Training({"beta": beta}, seed, 24 + beta) for seed in (1, 2) for beta in (0.1, 0.3, 1.0, 3.0, 9.0)]
+    stopped = [Training({"beta": beta}, 1, 25.0, 1.0, stopped=True) for beta in (0.2, 0.6, 2.0, 5.0)]
+    assert all(high / low < 1.3 for low, high in lambda_answer(BETA, {"beta": 0.3}, Surface.of([*near, *stopped], [BETA])).unfinished)
+    lost = [Training({"beta": beta}, 1, None) for beta in (4.0, 6.0, 9.0)]
+    rows = [*near[:6], *lost, Training({"beta": 5.0}, 1, 25.0, 1.0, stopped=True)]
+    assert all(high < 3.5 for _, high in lambda_answer(BETA, {"beta": 0.3}, Surface.of(rows, [BETA])).unfinished)
+
+
 @pytest.fixture(scope="module")
 def torn() -> LambdaAnswer:
     return stopped_above(9.0)
@@ -70,7 +111,7 @@ def test_who_proves_that_off_is_worse() -> None:
 
 def test_everybody_shows_the_same_pieces(torn: LambdaAnswer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = ask({"off": [3.0, 3.1, 3.2], "min": [2.0, 2.2, 2.1]})
-    torn = replace(torn, open_high=True)
+    torn = replace(torn, open_high=True, unfinished=((1.5, 2.5),))
     found = replace(found, lambdas=[torn], curve={"beta": {"grid": [], "mean": [], "low": [], "high": [], "points": []}})
     low, high = (f"{end:.3g}" for end in torn.pieces[0])
     third, last = (f"{end:.3g}" for end in torn.pieces[1])

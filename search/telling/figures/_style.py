@@ -14,6 +14,7 @@ from search.choosing.words import number
 from search.telling.pictures import lambda_curve
 from search.telling.view import View, short
 
+UNFINISHED = lambda_curve.UNFINISHED
 BLUE, ORANGE, GREEN = lambda_curve.BLUE, lambda_curve.ORANGE, lambda_curve.GREEN
 RED, GREY, INK = lambda_curve.RED, lambda_curve.GREY, lambda_curve.INK
 SKY, PURPLE, PALE, LINE = "#56B4E9", "#CC79A7", "#E8E8E8", "#B0B0B0"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from objectives.base import Knob, State
@@ -16,6 +17,7 @@ from search.telling.figures._style import (
     LOST,
     ORANGE,
     STATES,
+    UNFINISHED,
     Scale,
     axis,
     beyond,
@@ -121,13 +123,21 @@ def _once_in_legend(traces: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(traces)
 
 
-def _expected(curve: Mapping[str, Any], name: str, at: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The expected score over λ, and its band."""
+def _expected(
+    curve: Mapping[str, Any], name: str, at: Mapping[str, str], unfinished: Sequence[tuple[float, float]] = ()
+) -> list[dict[str, Any]]:
+    """The expected score over λ, and its band: in runs between the values at which every training was stopped early."""
     grid = list(curve["grid"])
-    if not grid:
-        return []
     step = max(1, len(grid) // 150)
-    places = sorted({*range(0, len(grid), step), len(grid) - 1})
+    places = sorted({*range(0, len(grid), step), len(grid) - 1}) if grid else []
+    found: list[dict[str, Any]] = []
+    for blind, run in groupby(places, lambda place: any(low <= grid[place] <= high for low, high in unfinished)):
+        found += [] if blind else _run(curve, name, at, list(run))
+    return found
+
+
+def _run(curve: Mapping[str, Any], name: str, at: Mapping[str, str], places: Sequence[int]) -> list[dict[str, Any]]:
+    grid = curve["grid"]
     x, mean = [grid[place] for place in places], [curve["mean"][place] for place in places]
     line = {
         "type": "scatter",
@@ -179,7 +189,8 @@ class _Panel:
         return [
             *self._members(),
             *self._fresh(),
-            *_expected(self.curve, self.knob.name, self.at),
+            *self._unfinished(),
+            *_expected(self.curve, self.knob.name, self.at, self.told.unfinished if self.told is not None else ()),
             *self._arms(),
             *self._best(),
             *self._exported(),
@@ -202,6 +213,16 @@ class _Panel:
             return [line]
         low, high = answer.off_score - answer.margin, answer.off_score + answer.margin
         return [{"type": "rect", **across, "y0": low, "y1": high, "fillcolor": INK, "opacity": 0.06, "line": {"width": 0}}, line]
+
+    def _unfinished(self) -> list[dict[str, Any]]:
+        """Where every training was stopped early: a pale field."""
+        found = []
+        for low, high in self.told.unfinished if self.told is not None else ():
+            left, right = self.scale.at(low), self.scale.at(high)
+            field: dict[str, Any] = {"type": "scatter", "mode": "none", "x": [left, right, right, left], "fill": "toself"}
+            y = [self.limits[0], self.limits[0], self.limits[1], self.limits[1]]
+            found.append({**field, "y": y, "fillcolor": "rgba(0, 0, 0, 0.06)", "hoverinfo": "skip", "name": UNFINISHED, **self.at})
+        return found
 
     def _mine(self, row: Row) -> bool:
         """Whether a member tells of this λ. Where each λ was searched alone, most members have another one on."""

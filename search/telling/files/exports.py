@@ -16,7 +16,7 @@ import yaml
 
 from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.errors import InfraError
-from infra.storage import STORAGE, Home, replaced
+from infra.storage import STORAGE, Home, HomeLike, replaced
 from objectives.base import Phase, lowered
 from search.choosing.answer import Answer, Row
 from search.choosing.findings import Interval, Promise
@@ -107,13 +107,13 @@ def _promised_beside(answer: Answer) -> dict[str, Any]:
     return {"beside": found}
 
 
-def export(name: str, path: str | Path | None = None, *, home: Home | None = None, arm: str | None = None, form: str = "yaml") -> str:
+def export(name: str, path: str | Path | None = None, *, home: HomeLike | None = None, arm: str | None = None, form: str = "yaml") -> str:
     """The best config of a sweep, or another arm of its front, in one of `forms.FORMS`; written to `path` if one is given.
 
     Raises:
         InfraError: no such sweep, it has no answer yet, or its front has no such arm. SpecError: it cannot be written in this form.
     """
-    home = home or Home.open()
+    home = Home.open(home)
     with Catalogue(home.catalogue_url, create=False) as catalogue:
         row = catalogue.seen(name)
         if row.answer is None:
@@ -157,12 +157,12 @@ def _of_one_seed(mean: Interval) -> float:
     return (mean.high - mean.low) / 2 * math.sqrt(1 + mean.seeds)
 
 
-def export_all(folder: str | Path, *, home: Home | None = None) -> list[Path]:
+def export_all(folder: str | Path, *, home: HomeLike | None = None) -> list[Path]:
     """Write one file for the best config of each objective, model and data set into `folder`.
 
     Where scores of one of them cannot be compared, each has a file, with its sweep in the name.
     """
-    home = home or Home.open()
+    home = Home.open(home)
     written, rows = [], best(home=home)
     for row in rows:
         several = sum(other.what == row.what for other in rows) > 1
@@ -174,12 +174,12 @@ def export_all(folder: str | Path, *, home: Home | None = None) -> list[Path]:
     return written
 
 
-def best(objective: str | None = None, dataset: str | None = None, *, home: Home | None = None) -> list[BestRow]:
+def best(objective: str | None = None, dataset: str | None = None, *, home: HomeLike | None = None) -> list[BestRow]:
     """The best λ of every objective, model and data set: from the answered sweep whose recommended config scores best.
 
     Scores that cannot be compared (another likelihood, metric, data, number of epochs) are rows of their own.
     """
-    home = home or Home.open()
+    home = Home.open(home)
     found: dict[tuple[str, ...], BestRow] = {}
     with Catalogue(home.catalogue_url, create=False) as catalogue:
         for row in catalogue.sweeps():

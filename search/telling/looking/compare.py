@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import fmean, variance
 from typing import Any
 
-from infra.storage import Home
+from infra.storage import HomeLike
 from objectives.base import lowered
 from objectives.registry import names
 from search.asking.space import AGAINST_NOTHING, OFF_ARM
@@ -75,7 +75,7 @@ class Comparison:
         return f"{one} exports the better config: {gain.words()} gained in {self.score} over that of {other} (95 %)."
 
 
-def compare(first: str, second: str, *, home: Home | None = None) -> Comparison:
+def compare(first: str, second: str, *, home: HomeLike | None = None) -> Comparison:
     """Two sweeps of one home side by side.
 
     Raises:

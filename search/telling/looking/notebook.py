@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.catalogue import Catalogue
 from infra.errors import InfraError
-from infra.storage import Home
+from infra.storage import Home, HomeLike
 from search.choosing.answer import Answer
 from search.spec.several import better_of, own_sign
 from search.telling import figures
@@ -28,13 +28,13 @@ PICTURES = ("pdf", "png")
 SCALE = 3  # pixels of a PNG for each of a figure
 
 
-def view(name: str, *, home: Home | None = None) -> View:
+def view(name: str, *, home: HomeLike | None = None) -> View:
     """A sweep, as figures and reports see it.
 
     Raises:
         InfraError: no such sweep.
     """
-    home = home or Home.open()
+    home = Home.open(home)
     with Catalogue(home.catalogue_url, create=False) as catalogue:
         row, members = catalogue.seen(name), catalogue.members(name)
         config = ""
@@ -43,20 +43,20 @@ def view(name: str, *, home: Home | None = None) -> View:
         return view_in(row, members, catalogue, home, config)
 
 
-def answer(name: str, *, home: Home | None = None) -> Answer:
+def answer(name: str, *, home: HomeLike | None = None) -> Answer:
     """The answer of a sweep.
 
     Raises:
         InfraError: no such sweep, or it has no answer yet.
     """
-    with Catalogue((home or Home.open()).catalogue_url, create=False) as catalogue:
+    with Catalogue(Home.open(home).catalogue_url, create=False) as catalogue:
         row = catalogue.seen(name)
     if row.answer is None:
         raise InfraError(f"An answer must be there; {without_answer(row)}")
     return Answer.from_dict(row.answer)
 
 
-def members(name: str, *, home: Home | None = None) -> pandas.DataFrame:
+def members(name: str, *, home: HomeLike | None = None) -> pandas.DataFrame:
     """One row for each member, by its number: phase, arm, seed, state, reason, score (in its own sign), epochs, seconds, one column for
     each knob, one for each final metric. Numbers are numbers: NaN where a member has none.
 
@@ -65,7 +65,7 @@ def members(name: str, *, home: Home | None = None) -> pandas.DataFrame:
     """
     import pandas
 
-    with Catalogue((home or Home.open()).catalogue_url, create=False) as catalogue:
+    with Catalogue(Home.open(home).catalogue_url, create=False) as catalogue:
         better = better_of(catalogue.sweep(name).spec)
         rows = own_sign(catalogue.members(name), better)
     own = ("number", "phase", "arm", "seed", "state", "reason", "score", "rung_score", "epochs", "seconds", "parent")
@@ -76,7 +76,7 @@ def members(name: str, *, home: Home | None = None) -> pandas.DataFrame:
     return _numeric(frame, [key for key in ("score", "rung_score", "parent") if key in frame])
 
 
-def reports(name: str, *, home: Home | None = None) -> pandas.DataFrame:
+def reports(name: str, *, home: HomeLike | None = None) -> pandas.DataFrame:
     """One row for each member and epoch: `rung_score` (in the score's own sign) and one column for each metric.
 
     Raises:
@@ -84,7 +84,7 @@ def reports(name: str, *, home: Home | None = None) -> pandas.DataFrame:
     """
     import pandas
 
-    with Catalogue((home or Home.open()).catalogue_url, create=False) as catalogue:
+    with Catalogue(Home.open(home).catalogue_url, create=False) as catalogue:
         better = better_of(catalogue.sweep(name).spec)
         rows = own_sign(catalogue.reports(name), better)
     found = [{"member": row.number, "epoch": row.epoch, "rung_score": row.rung_score} | _flat(row.metrics) for row in rows]
@@ -108,7 +108,7 @@ def report(
     *,
     figures: str | Path | None = None,
     price_per_hour: float | None = None,
-    home: Home | None = None,
+    home: HomeLike | None = None,
 ) -> list[Path]:
     """Write the report of a sweep, and its figures one by one if a folder is given; returns the paths, the report first.
 
@@ -124,7 +124,7 @@ def report(
     """
     if price_per_hour is not None and not (math.isfinite(price_per_hour) and price_per_hour >= 0):
         raise InfraError(f"A price per hour is a number that is not negative; got {price_per_hour}.")
-    home = home or Home.open()
+    home = Home.open(home)
     found = replace(view(name, home=home), per_hour=price_per_hour)
     pictures = written(found, Path(figures)) if figures is not None else []
     return [page.write(found, Path(path) if path is not None else home.reports(name) / "report.html"), *pictures]

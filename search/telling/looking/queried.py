@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.errors import InfraError
-from infra.storage import Home, replaced
+from infra.storage import Home, HomeLike, replaced
 from infra.tracking.query import FoundRun, find
 
 if TYPE_CHECKING:
@@ -27,21 +27,21 @@ _NAMED = re.compile(r"\b(metrics|params|tags)\.(?:[`\"]([^`\"]+)[`\"]|([\w.-]+))
 Rows = list[dict[str, Any]]
 
 
-def rows(query: str = "", *, sweep: str = "", home: Home | None = None) -> Rows:
+def rows(query: str = "", *, sweep: str = "", home: HomeLike | None = None) -> Rows:
     """A row for each run that a query finds. All rows have the same columns: what a person looks for first, λ and knobs, the other metrics,
     the other tags, run and time. A column of numbers holds numbers, None where a run has none.
 
     Raises:
         InfraError: there is no store, it does not answer, or the query does not parse.
     """
-    found = [_flat(run) for run in find((home or Home.open()).tracking_uri, query, sweep)]
+    found = [_flat(run) for run in find(Home.open(home).tracking_uri, query, sweep)]
     names = list(dict.fromkeys(name for row in found for name in row))
     numeric = {name for name in names if all(_is_number(row[name]) for row in found if name in row)}
     ordered = sorted(names, key=lambda name: (_place(name), names.index(name)))
     return [{name: _value(row.get(name), name in numeric) for name in ordered} for row in found]
 
 
-def query(text: str = "", *, sweep: str = "", home: Home | None = None) -> pandas.DataFrame:
+def query(text: str = "", *, sweep: str = "", home: HomeLike | None = None) -> pandas.DataFrame:
     """The runs that a query in MLflow's language finds, as a frame: `query("metrics.score < 23.6 and tags.arm = 'min'")`.
 
     Raises:
@@ -52,7 +52,7 @@ def query(text: str = "", *, sweep: str = "", home: Home | None = None) -> panda
     return pandas.DataFrame(rows(text, sweep=sweep, home=home)).convert_dtypes(convert_string=False, convert_boolean=False)
 
 
-def not_there(text: str, *, sweep: str = "", home: Home | None = None) -> list[str]:
+def not_there(text: str, *, sweep: str = "", home: HomeLike | None = None) -> list[str]:
     """What a query names that no run has, each with what is nearest to it, as sentences."""
     known = list(dict.fromkeys(name for row in rows("", sweep=sweep, home=home) for name in row))
     named = dict.fromkeys(f"{kind}.{quoted or plain}" for kind, quoted, plain in _NAMED.findall(text))

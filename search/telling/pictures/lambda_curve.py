@@ -28,6 +28,7 @@ ENDED: Mapping[str, tuple[str, str, str, bool]] = {
     State.DIVERGED: ("search: diverged", "x", RED, True),
     State.COLLAPSED: ("search: collapsed", "+", RED, True),
 }
+UNFINISHED = "all stopped early: no curve"
 DPI = 150
 
 
@@ -106,7 +107,7 @@ def _panel(panel: Any, answer: Answer, one: LambdaAnswer, rows: Sequence[Row], l
     _frame(panel, one, curve, rows, limits)
     _off_line(panel, answer, one)
     _members(panel, one, rows, limits)
-    _line(panel, curve, limits)
+    _line(panel, curve, one, limits)
     _arms(panel, curve, limits)
     _best(panel, answer, one, limits)
 
@@ -184,13 +185,19 @@ def _members(panel: Any, one: LambdaAnswer, rows: Sequence[Row], limits: tuple[f
         )
 
 
-def _line(panel: Any, curve: dict[str, Any], limits: tuple[float, float]) -> None:
+def _line(panel: Any, curve: dict[str, Any], one: LambdaAnswer, limits: tuple[float, float]) -> None:
+    """The expected score and its band; none where every training was stopped early."""
     if not curve["grid"]:
         return
+    for low, high in one.unfinished:
+        panel.axvspan(low, high, facecolor="none", edgecolor="#C8C8C8", hatch="//", lw=0, zorder=1, label=UNFINISHED)
+    blind = [any(low <= at <= high for low, high in one.unfinished) for at in curve["grid"]]
     if all(math.isfinite(y) for y in (*curve["low"], *curve["high"])):
-        inside = [y <= limits[1] for y in curve["mean"]]  # else the band around a line outside of the frame would enter it as a spike
+        # Else the band around a line outside of the frame would enter it as a spike.
+        inside = [y <= limits[1] and not unknown for y, unknown in zip(curve["mean"], blind, strict=True)]
         panel.fill_between(curve["grid"], curve["low"], curve["high"], where=inside, color=BLUE, alpha=0.16, lw=0, zorder=4)
-    panel.plot(curve["grid"], curve["mean"], color=BLUE, lw=2.0, zorder=5, label="expected score (band: 95 %)")
+    mean = [math.nan if unknown else y for y, unknown in zip(curve["mean"], blind, strict=True)]
+    panel.plot(curve["grid"], mean, color=BLUE, lw=2.0, zorder=5, label="expected score (band: 95 %)")
 
 
 def _arms(panel: Any, curve: dict[str, Any], limits: tuple[float, float]) -> None:

@@ -252,8 +252,15 @@ def _off_text(one: LambdaAnswer) -> str:
 
 def _sensitivity_line(one: LambdaAnswer) -> str:
     """`at a tenth +1.2, at a third +0.1, at 3 times +0.3, at 10 times lost (expected loss of score)`."""
-    said = (f"at {where} {'lost' if math.isinf(cost) else f'{cost:+.2g}'.replace('-', '−')}" for where, cost in one.sensitivity.items())
+    said = (f"at {where} {_cost(cost)}" for where, cost in one.sensitivity.items())
     return f"{', '.join(said)} (expected change of the score)"
+
+
+def _cost(cost: float) -> str:
+    """A cost of the score with its sign, or why there is none."""
+    if math.isnan(cost):
+        return "not known (all stopped early)"
+    return "lost" if math.isinf(cost) else f"{cost:+.2g}".replace("-", "−")
 
 
 def effect_text(effect: Effect) -> str:
