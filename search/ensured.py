@@ -12,6 +12,7 @@ from infra.catalogue import Catalogue, SweepRow
 from infra.catalogue.lock import BEAT_S, STALE_S
 from infra.errors import InfraError
 from infra.storage import Home, sqlite_path, sweep_name
+from infra.storage.hints import command
 from search.choosing.answer import Answer
 from search.facts import ASKED
 from search.kept import CUT, holds
@@ -43,7 +44,7 @@ def ensure(spec: Spec, *, name: str, home: Home, patience_s: float = PATIENCE_S,
     if different := list(_differences(row.facts.get(ASKED), plain_spec(spec))):
         raise InfraError(
             f"A sweep's name is used for one spec; {name!r} was begun with another: {', '.join(different)} differ. Choose another --name, "
-            f"or go on with the sweep as it was begun: lagrange resume {name}"
+            f"or go on with the sweep as it was begun: {command(f'resume {name}', home)}"
         )
     if row.status == "complete" and row.answer is not None and not row.facts.get(CUT):
         return resume(name, home=home, **options)  # it says that nothing was left to do, and sends what MLflow has missed
@@ -76,7 +77,7 @@ def waited(home: Home, name: str, patience_s: float, listener: Any = None, pause
         if time.monotonic() > until:
             raise InfraError(
                 f"A sweep has one driver at a time; {name!r} is driven by {holder}, which is alive. Wait for it, or stop it first: "
-                f"lagrange watch {name} shows it."
+                f"{command(f'watch {name}', home)} shows it."
             )
         if not told and listener is not None:
             listener.note(f"{name} is locked by {holder}; waiting up to {patience_s:.0f} s for a sign that this driver is dead")

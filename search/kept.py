@@ -16,6 +16,7 @@ from infra.catalogue.open_members import reopen_members
 from infra.errors import InfraError
 from infra.ray.shipping import in_job
 from infra.storage import STORAGE, Home, HomeLike, sqlite_path, strip_passwords, sweep_name
+from infra.storage.hints import command
 from objectives.base import State
 from search import estimate
 from search.asking import projection, samplers
@@ -82,7 +83,9 @@ def refuse_taken(home: Home, names: Iterable[str | None]) -> None:
         taken = [name for name in names if name is not None and holds(catalogue, name)]
     if taken:
         which = ", ".join(map(repr, taken)) + (" exists" if len(taken) == 1 else " exist")
-        raise InfraError(f"A sweep's name is used once; {which}. Choose another --name, resume it, or remove it: lagrange rm {taken[0]}")
+        raise InfraError(
+            f"A sweep's name is used once; {which}. Choose another --name, resume it, or remove it: {command(f'rm {taken[0]}', home)}"
+        )
 
 
 def admitted(home: Home, spec: Spec, name: str | None) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from infra.catalogue import Catalogue, MemberRow, SweepRow, config_hash
 from infra.errors import InfraError
 from infra.storage import Home, HomeLike, there
+from infra.storage.hints import command
 from infra.tracking.registry import SCHEME, Registry
 from objectives.base import ObjectiveError, Phase, State
 from search.asking.space import OFF_ARM
@@ -78,7 +79,7 @@ def weights_of(home: Home, name: str, member: MemberRow) -> Path:
     if home.depot.fetch(weights, weights.with_name(BESIDE)).is_file():
         return weights
     number = f"{name}/{member.number}"
-    remedy = f"Train it again: lagrange train {number} -o FOLDER, then load the folder."
+    remedy = f"Train it again: {command(f'train {number} -o FOLDER', home)}, then load the folder."
     if member.state != State.COMPLETE:
         raise InfraError(f"A model is what a complete training leaves; {number} ended {member.state or 'not yet'}. {remedy}")
     gone = member.phase == Phase.CONFIRM
@@ -163,7 +164,7 @@ def found(target: str, home: Home) -> tuple[str, MemberRow]:
 def best_of(row: SweepRow, members: Sequence[MemberRow], home: Home, off: bool = False) -> MemberRow:
     """The confirmed training of the recommended config, or of the off arm's, with the best score. Raises InfraError where there is none."""
     if row.answer is None:
-        raise InfraError(f"A sweep's model is that of its answer; {without_answer(row)}")
+        raise InfraError(f"A sweep's model is that of its answer; {without_answer(row, home)}")
     answer = Answer.from_dict(row.answer)
     complete = [one for one in members if one.phase == Phase.CONFIRM and one.state == State.COMPLETE and one.score is not None]
     wanted = _final_off(complete) if off else config_hash(answer.recommended, answer.recommended_schedule)
@@ -171,7 +172,8 @@ def best_of(row: SweepRow, members: Sequence[MemberRow], home: Home, off: bool =
     mine = [one for one in complete if one.config_hash == wanted and home.depot.has(home.weights(row.name, one.number))]
     if not mine:
         which = "off arm" if off else "recommended config"
-        remedy = f"Train it: lagrange export {row.name} -o best.yaml && lagrange train best.yaml -o FOLDER, then load the folder."
+        export, train = command(f"export {row.name} -o best.yaml", home), command("train best.yaml -o FOLDER", home)
+        remedy = f"Train it: {export} && {train}, then load the folder."
         raise InfraError(f"No confirmed training of the {which} of {row.name!r} has weights (confirm.seeds 0 trains none). {remedy}")
     return min(mine, key=lambda one: (one.score, one.number))  # in the catalogue lower is better, always
 

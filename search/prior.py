@@ -8,6 +8,7 @@ from typing import Any
 
 from infra.catalogue import Catalogue, SweepRow
 from infra.storage import Home
+from infra.storage.hints import command
 from search.asking.space import Space
 from search.choosing import from_members
 from search.choosing.answer import Answer
@@ -36,7 +37,7 @@ def resolved(spec: Spec, home: Home) -> list[dict[str, Any]]:
         else:
             known = {row.name: row for row in catalogue.sweeps()}
             faults = [
-                f"prior: {name!r} must be a sweep of this catalogue; there is none. `lagrange ls` shows them."
+                f"prior: {name!r} must be a sweep of this catalogue; there is none. {command('ls', home)} shows them."
                 for name in spec.prior
                 if name not in known
             ]

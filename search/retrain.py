@@ -16,6 +16,7 @@ from infra.catalogue import Catalogue
 from infra.errors import StorageError
 from infra.ray import cluster
 from infra.storage import Home, HomeLike, ready, there
+from infra.storage.hints import command
 from infra.tracking import MlflowTracker
 from objectives.base import Member, ObjectiveError, Phase, Report, State, lowered
 from search.choosing.answer import Answer
@@ -189,9 +190,8 @@ def _target(target: str, home: Home) -> tuple[str, Spec, dict[str, Any], dict[in
     mapping = read_yaml(target)
     if mapping.get("search"):
         names = ", ".join(mapping["search"])
-        raise SpecError(
-            [f"`train` needs a config with no free knob; {target} searches {names}. Export one: lagrange export NAME -o best.yaml"]
-        )
+        export = command("export NAME -o best.yaml", home)
+        raise SpecError([f"`train` needs a config with no free knob; {target} searches {names}. Export one: {export}"])
     spec = read({**mapping, "search": {}}, purpose="train")
     config = _settled(spec)
     confirmed = (spec.promise or {}).get("confirmed", [])

@@ -10,6 +10,7 @@ from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.catalogue.lock import STALE_S
 from infra.errors import InfraError
 from infra.storage import Home, HomeLike
+from infra.storage.hints import see_all
 from objectives.base import Phase
 from search.facts import PLANNED
 from search.spec.reading import read
@@ -26,9 +27,10 @@ def newest(home: Home) -> str:
         InfraError: no sweep is running.
     """
     with Catalogue(home.catalogue_url, create=False) as catalogue:
-        living = [row.name for row in catalogue.sweeps() if row.status == "running" and catalogue.locked_by(row.name)]
+        known = catalogue.sweeps()
+        living = [row.name for row in known if row.status == "running" and catalogue.locked_by(row.name)]
     if not living:
-        raise InfraError("A sweep must be running to be watched; none is. See them all: lagrange ls")
+        raise InfraError(f"A sweep must be running to be watched; none is. {see_all(home, bool(known))}")
     return living[-1]
 
 

@@ -22,6 +22,7 @@ from infra.catalogue.patience import FILE_PATIENCE_S, Call, Joint, Patience, Wai
 from infra.catalogue.tables import SWEEPS
 from infra.errors import InfraError, LockLost, StorageError, StoreGone
 from infra.storage import disk, sqlite_path, strip_password
+from infra.storage.hints import looked_in
 
 T = TypeVar("T")
 
@@ -223,7 +224,7 @@ class Database:
         if found is not None:
             return int(found)
         known = list(connection.execute(sa.select(SWEEPS.c.name).order_by(SWEEPS.c.id.desc()).limit(10)).scalars())
-        there = f"It knows {', '.join(known)}." if known else "It holds no sweep yet."
+        there = f"It knows {', '.join(known)}." if known else looked_in(self.url)
         given = repr(name if len(name) <= 120 else name[:120] + "…")
         raise InfraError(f"The sweep must be in the catalogue {self.url}; {given} is not. {there}")
 

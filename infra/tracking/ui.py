@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from infra.errors import InfraError
 from infra.storage import Home, sqlite_path, strip_password, sweep_name
+from infra.storage.hints import command
 from infra.tracking.client import open_client as _client
 from infra.tracking.client import quiet_environment
 from infra.tracking.mlflow import first_line
@@ -173,19 +174,24 @@ _MEANINGS: Final = (
 )
 
 
-def usable_port(port: int) -> int:
+def usable_port(port: int, home: Home | None = None, name: str | None = None) -> int:
     """This port, or the next one that is free and that browsers open.
 
     Raises:
         InfraError: no browser opens it, or none of those after it is free.
     """
+    again = f"ui {name}" if name else "ui"
     if port in BAD_PORTS:
         good = next(one for one in range(max(port, 1024), 65536) if one not in BAD_PORTS)
-        raise InfraError(f"The port must be one that browsers open; they refuse {port}. Choose another: lagrange ui --port {good}")
+        raise InfraError(
+            f"The port must be one that browsers open; they refuse {port}. Choose another: {command(f'{again} --port {good}', home)}"
+        )
     for one in range(port, min(port + NEXT_PORTS, 65536)):
         if one not in BAD_PORTS and _free(one):
             return one
-    raise InfraError(f"The port must be free; {port} and those after it are not. Choose another: lagrange ui --port {port + NEXT_PORTS}")
+    raise InfraError(
+        f"The port must be free; {port} and those after it are not. Choose another: {command(f'{again} --port {port + NEXT_PORTS}', home)}"
+    )
 
 
 def _free(port: int) -> bool:

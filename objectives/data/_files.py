@@ -54,14 +54,26 @@ def check(dataset: Dataset, layout: Layout, options: Mapping[str, Any], sizes: C
     if missing := layout.missing(root):
         if options.get("download") is True:
             return faults_of(dataset, options)
-        remedy = "Correct root, or set download: true to fetch them."
-        lacks = f"root must hold {layout}; got root {str(root)!r}, which lacks {', '.join(missing)}. {remedy}"
+        lacks = f"root must hold {layout}; got root {str(root)!r}, {_lacks(layout, root, missing)}"
         return [*faults_of(dataset, options), f"dataset {dataset.name!r}: {lacks}"]
     try:
         found = sizes(root)
     except ObjectiveError as error:
         return [*faults_of(dataset, options), f"dataset {dataset.name!r}: {error}"]
     return faults_of(dataset, options, found["train"])
+
+
+def _lacks(layout: Layout, root: str | os.PathLike[str], missing: list[str]) -> str:
+    """What a root lacks of files that were just named, and what to do."""
+    given = Path(root).expanduser()
+    above = given.joinpath(*[".."] * len(Path(layout.folder).parts)).resolve()
+    if not layout.missing(above):
+        return f"which lies inside. Set root to {str(above)!r}."
+    if not given.is_dir():
+        lack = "which is no folder"
+    else:
+        lack = "which holds none of them" if len(missing) == len(layout.files) else f"which lacks {', '.join(missing)}"
+    return f"{lack}. Correct root, or set download: true to fetch them."
 
 
 def fetched(dataset: Dataset, layout: Layout, root: Any) -> None:

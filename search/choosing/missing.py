@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from infra.catalogue import MemberRow
+from infra.storage import Home
+from infra.storage.hints import command
 from objectives.base import Phase, State
 from search.choosing.words import listed
 
@@ -23,16 +25,18 @@ def missing(rows: Sequence[MemberRow]) -> list[MemberRow]:
     return [row for row in rows if not_its_own(row)]
 
 
-def again_words(name: str, rows: Sequence[MemberRow]) -> list[str]:
+def again_words(name: str, rows: Sequence[MemberRow], home: Home) -> list[str]:
     """What may be done about the members of a complete sweep that failed: which option of `resume` tries them again."""
     failed = [row for row in rows if row.state in (State.FAILED, State.PREEMPTED)]
     lost = missing(failed)
     said = []
     if own := len(failed) - len(lost):
         members = "member failed by its own fault" if own == 1 else "members failed by their own fault"
-        said.append(f"{own} {members}; once it is mended, try again with: lagrange resume {name} --retry-all-failed")
+        said.append(f"{own} {members}; once it is mended, try again with: {command(f'resume {name} --retry-all-failed', home)}")
     if lost:
-        said.append(f"{len(lost)} failed for reasons that are not their own; try again with: lagrange resume {name} --retry-failed")
+        said.append(
+            f"{len(lost)} failed for reasons that are not their own; try again with: {command(f'resume {name} --retry-failed', home)}"
+        )
     return said
 
 

@@ -17,8 +17,9 @@ import typer
 from typer.core import TyperGroup
 
 from infra.environment import FILE
+from infra.storage.hints import here
 from search.cli import exists, export, look, planning, reporting, starting, submit, submitted, sweep, watching
-from search.cli.shared import here, load_environment, print_error
+from search.cli.shared import load_environment, print_error
 from search.exit_codes import FAILED, INTERRUPTED, MISTAKE, OK, STORE_GONE
 
 # A user's mistakes, by module and class. They are looked up among the loaded modules, so that catching them imports nothing.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from infra.storage import Home
+from infra.storage.hints import command, quoted
 from search.choosing.words import number
 from search.cli import printing
 from search.cli.ending import in_time
@@ -22,9 +23,9 @@ from search.cli.shared import (
     PlainOption,
     TrackingOption,
     home_of,
-    home_option,
     print_error,
     shown,
+    sweeps_at,
     without_passwords,
 )
 from search.exit_codes import FAILED
@@ -56,7 +57,7 @@ def export(
 
     place = home_of(home, catalogue_url)
     if (name is None) == (folder is None):
-        raise SpecError(["export must be given a sweep's NAME or --all DIR, and not both. See the sweeps: lagrange ls"])
+        raise SpecError([f"export must be given a sweep's NAME or --all DIR, and not both. {sweeps_at(place)}"])
     if weights or onnx:
         _export_model(str(name), output, place, weights, onnx, apart=folder is not None or arm is not None or form != "yaml")
         return
@@ -67,10 +68,13 @@ def export(
         for path in written:
             typer.echo(str(path))
         if not written:
-            typer.echo("No sweep has an answer yet. See them all: lagrange ls", err=True)
+            typer.echo(f"No sweep has an answer yet. {sweeps_at(place)}", err=True)
         return
     text = export_one(str(name), output, home=place, arm=arm, form=form)
-    retrain = {"yaml": f"; retrain with: lagrange train {output}{home_option(place)}", "script": f"; train with: python {output}"}
+    retrain = {
+        "yaml": f"; retrain with: {command(f'train {quoted(str(output))}', place)}",
+        "script": f"; train with: python {quoted(str(output))}",
+    }
     typer.echo(text.rstrip() if output is None else f"wrote {output}{retrain.get(form.replace('json', 'yaml'), '')}")
 
 

@@ -14,6 +14,7 @@ import typer
 from infra import machine
 from infra.errors import InfraError
 from infra.storage import sqlite_path
+from infra.storage.hints import command, looked_in
 from objectives.base import Phase, lowered
 from objectives.programs.log import LOG, read
 from search.asking.space import AGAINST_NOTHING
@@ -25,16 +26,16 @@ from search.cli.shared import (
     JsonOption,
     StorageOption,
     TrackingOption,
+    asking,
     catalogue_of,
     home_of,
-    resume_command,
     shown_folder,
-    shown_home,
+    sweeps_at,
     usual,
     without_passwords,
 )
 from search.errors import SpecError
-from search.exit_codes import OK
+from search.exit_codes import FAILED, OK
 from search.spec.several import better_of, own_sign
 
 LISTED = 120  # members that `show` lists of a sweep without being asked for all
@@ -53,7 +54,7 @@ def list_sweeps(as_json: JsonOption = False, home: HomeOption = None, catalogue_
         printing.as_json([_sweep_entry(row, status) for row, status in rows])
         return
     if not rows:
-        typer.echo(f"No sweeps in {without_passwords(place.catalogue_url)}. Start one: lagrange sweep")
+        typer.echo(f"No sweeps. {looked_in(place.catalogue_url)} Start one: {command('sweep', place)}")
         return
     from search.choosing.answer import Answer
 
@@ -114,17 +115,17 @@ def show(
     if len(listed_rows) < len(members):
         counts = ", ".join(f"{count} {state}" for state, count in sorted(Counter(one.state or "open" for one in members).items()))
         told = f"{len(listed_rows)} of {len(members)} members: open and confirmed ones, and the best of the search; "
-        told += f"all: lagrange show {name} --all"
+        told += f"all: {command(f'show {name} --all', place)}"
         printing.console().print(f"{told}\n{counts}", markup=False, highlight=False, soft_wrap=True)
     from search.telling.text.answer import plan_text, print_stored
 
     if row.answer is not None:
-        print_stored(printing.console(), name, row.answer, shown_home(place), usual(row.objective), shown_folder(place, name))
+        print_stored(printing.console(), name, row.answer, place, usual(row.objective), shown_folder(place, name))
         return
     if planned := row.facts.get("plan"):
         said = plan_text({"planned": planned})
         printing.console().print(said, markup=False, highlight=False, soft_wrap=True)
-    again = resume_command(name, place, row.facts.get("address"))
+    again = command(f"resume {name}", place, address=row.facts.get("address"))
     if status == "failed" and (problem := row.facts.get("problem")):
         told = f"it failed: {problem}\nWhere the spec is at fault, correct it and sweep under another name; else go on with: {again}"
         printing.console().print(told, markup=False, highlight=False, soft_wrap=True)
@@ -258,7 +259,7 @@ def best(
         return
     if not rows:
         asked = " and ".join(f"{what} {given!r}" for what, given in (("objective", objective), ("data set", dataset)) if given)
-        typer.echo(f"No sweep{f' of {asked}' if asked else ''} has an answer yet. See them all: lagrange ls")
+        typer.echo(f"No sweep{f' of {asked}' if asked else ''} has an answer yet. {sweeps_at(place)}")
         return
     apart = {row.what: _apart([other.scale for other in rows if other.what == row.what]) for row in rows}
     columns = ["objective", "model", "data set", "exported λ", "score", "effect of λ", "verdict", "sweep"]
@@ -304,10 +305,12 @@ def ui(
     if file is not None and not file.exists():
         raise InfraError(f"The MLflow store must exist; {file} does not. Run a sweep first, or give --home.")
     served = is_database(place.tracking_uri)
-    free = usable_port(port) if served else port
+    free = usable_port(port, place, name) if served else port
     shown = find(place, name or "")
     if name and not shown.run:
-        raise InfraError(f"MLflow at {without_passwords(place.tracking_uri)} must hold the sweep {name!r}; it does not. See: lagrange ls")
+        raise InfraError(
+            f"MLflow at {without_passwords(place.tracking_uri)} must hold the sweep {name!r}; it does not. See: {command('ls', place)}"
+        )
     if not served:
         typer.echo("The runs are on a server:")
     elif free != port:
@@ -354,7 +357,11 @@ def rm(
     with catalogue_of(place) as catalogue:
         members = len(catalogue.members(name))
     if not yes:
-        typer.confirm(f"Remove {name} with its {members} members, weights and reports?", abort=True)
+        with asking(f"Remove it without a question: {command(f'rm {name} --yes', place)}"):
+            wanted = typer.confirm(f"Remove {name} with its {members} members, weights and reports?")
+        if not wanted:
+            typer.echo("nothing was removed")
+            raise typer.Exit(FAILED)
     for left in remove(name, home=place):
         typer.echo(left, err=True)
     typer.echo(f"removed {name}")

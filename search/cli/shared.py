@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from infra import environment
 from infra.storage import Home, strip_password
+from infra.storage.hints import command, here, see_all
 from search.cli import printing
 
 HomeOption = Annotated[str | None, typer.Option("--home", help="Where sweeps, runs and files are kept (default: ./mlflow_runs).")]
@@ -64,6 +63,20 @@ def without_passwords(text: str) -> str:
     return strip_password(text)
 
 
+@contextmanager
+def asking(remedy: str) -> Iterator[None]:
+    """Inside, somebody is asked. Where nobody is there (no terminal, or input that ends) SpecError says what to give instead."""
+    from search.errors import SpecError
+
+    try:
+        yield
+    except typer.Abort as error:
+        if not isinstance(error.__context__, EOFError):
+            raise KeyboardInterrupt from None
+        typer.echo()  # the question stands on a line without an end
+        raise SpecError([f"The question must be answered; nobody is there to answer it (standard input has ended). {remedy}"]) from None
+
+
 def home_of(home: str | None, catalogue_url: str | None = None, tracking_uri: str | None = None, storage: str | None = None) -> Home:
     """The home in which a command finds its sweeps. A password that stands in an option is warned of."""
     for option, given in (("--catalogue-url", catalogue_url), ("--tracking-uri", tracking_uri)):
@@ -80,19 +93,10 @@ def catalogue_of(home: Home) -> Any:
     return Catalogue(home.catalogue_url, create=False)
 
 
-def here() -> Path | None:
-    """The current folder; None where it was removed meanwhile, as Ray does with the folder of a job that is stopped."""
-    try:
-        return Path.cwd()
-    except FileNotFoundError:
-        return None
-
-
-def shown_home(home: Home) -> str:
-    """The option that names the home in a command that we print; empty for the default home of the current folder."""
-    folder = here()
-    default = folder is not None and home.root == folder / "mlflow_runs"
-    return "" if default or os.environ.get("LAGRANGE_HOME") else str(home.root)
+def sweeps_at(home: Home) -> str:
+    """How to see the sweeps of a home; where it holds none, what was looked in."""
+    with catalogue_of(home) as catalogue:
+        return see_all(home, bool(catalogue.sweeps()))
 
 
 def shown_folder(home: Home, name: str) -> str:
@@ -103,21 +107,10 @@ def shown_folder(home: Home, name: str) -> str:
     return str(folder.relative_to(now) if now and folder.is_relative_to(now) else folder)
 
 
-def home_option(home: Home) -> str:
-    """The options that a printed command needs to find this home again."""
-    shown = shown_home(home)
-    return f" --home {shown}" if shown else ""
-
-
 def mlflow_of(home: Home) -> str:
     """Where MLflow shows a sweep: the command that serves it, with NAME for the sweep, or the server of the home."""
     store = home.tracking_uri
-    return without_passwords(store) if store.startswith(("http://", "https://")) else f"lagrange ui NAME{home_option(home)}"
-
-
-def resume_command(name: str, home: Home, address: str | None) -> str:
-    """The command that goes on with a sweep where its members were trained."""
-    return f"lagrange resume {name}{home_option(home)}{f' --address {address}' if address else ''}"
+    return without_passwords(store) if store.startswith(("http://", "https://")) else command("ui NAME", home)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from objectives.base import ObjectiveError
+from search.cli.shared import asking
 
 STARTERS = Path(__file__).parent / "starters"
 
@@ -33,6 +34,7 @@ class Better(StrEnum):
 
 
 _FILES = {Kind.FUNCTION: "mine.py", Kind.COMMAND: "sweep.yaml", Kind.MODULE: "mine.py", Kind.DATA: "mine.py"}
+_OWN = (Kind.FUNCTION, Kind.COMMAND)  # what a user trains
 _WHAT = {
     Kind.FUNCTION: "a training loop in Python",
     Kind.COMMAND: "a script or program that stays as it is, in any language",
@@ -55,13 +57,9 @@ def init(
     file: Annotated[str | None, typer.Option(help="The file to write (default: mine.py, or sweep.yaml for a command).")] = None,
 ) -> None:
     """Write a commented starter into the current folder. Asks three questions, unless the options answer them."""
-    kind = kind or _asked_kind()
-    path = Path(file or _FILES[kind])
-    if path.exists():
-        raise ObjectiveError(f"{path} must not exist yet, so that nothing of yours is lost; it does. Give another --file.")
-    own = kind in (Kind.FUNCTION, Kind.COMMAND)
-    score = score or (typer.prompt("The number that decides, after each epoch", default="val_loss") if own else "val_loss")
-    knob = knob or (typer.prompt("The regularization to search", default="weight_decay") if own else "weight_decay")
+    with asking("Give --kind, --score and --knob, as: lagrange init --kind function --score val_loss --knob weight_decay"):
+        kind, score, knob = _asked(kind, file, score, knob)
+    path, own = _path(kind, file), kind in _OWN
     better = better or (Better.HIGHER if re.search(r"acc|auc|f1|psnr|ssim|r2|inception", score) else Better.LOWER)
     written = starter(kind, path, score, better, knob)
     path.write_text(written, encoding="utf-8")
@@ -69,6 +67,24 @@ def init(
     typer.echo("next:")
     for line in _NEXT[kind]:
         typer.echo(f"  {line.format(file=path, stem=path.stem)}")
+
+
+def _asked(kind: Kind | None, file: str | None, score: str | None, knob: str | None) -> tuple[Kind, str, str]:
+    """What the options say, and the answers to what they leave open."""
+    kind = kind or _asked_kind()
+    _path(kind, file)  # refused before more is asked
+    own = kind in _OWN
+    score = score or (typer.prompt("The number that decides, after each epoch", default="val_loss") if own else "val_loss")
+    knob = knob or (typer.prompt("The regularization to search", default="weight_decay") if own else "weight_decay")
+    return kind, str(score), str(knob)
+
+
+def _path(kind: Kind, file: str | None) -> Path:
+    """The file to write. Raises ObjectiveError where it is there already."""
+    path = Path(file or _FILES[kind])
+    if path.exists():
+        raise ObjectiveError(f"{path} must not exist yet, so that nothing of yours is lost; it does. Give another --file.")
+    return path
 
 
 def _asked_kind() -> Kind:

@@ -124,7 +124,8 @@ def stop(name: NameArgument, address: ServerOption = None) -> None:
         return
     now = cluster.stop(job)
     if now.alive:
-        raise InfraError(f"The driver of {name!r} must end when it is asked to; job {job.id} still runs. See lagrange logs {name} -f.")
+        see = f"lagrange logs {name} -f --address {cluster.address}"
+        raise InfraError(f"The driver of {name!r} must end when it is asked to; job {job.id} still runs. See: {see}")
     typer.echo(f"{name} was stopped; nothing is lost. Go on with: lagrange resume {name} --address {cluster.address}")
 
 

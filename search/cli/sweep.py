@@ -17,6 +17,7 @@ from infra.ray import cluster
 from infra.ray.nodes import Need
 from infra.ray.shipping import in_job
 from infra.storage import Home, strip_passwords, sweep_name, there
+from infra.storage.hints import command
 from objectives.checks.device import device_of
 from objectives.registry import only_looked_at
 from search.cli import printing
@@ -50,12 +51,9 @@ from search.cli.shared import (
     WorkersOption,
     catalogue_of,
     home_of,
-    home_option,
     print_error,
-    resume_command,
     shown,
     shown_folder,
-    shown_home,
     usual,
     without_passwords,
 )
@@ -220,9 +218,10 @@ def _run_all(
 
     begin: Callable[..., Outcome] = ensure if again else run
     outcomes: list[Outcome] = []
-    if len(specs) > 1 and not again:
-        refuse_taken(home, names)  # all names of a matrix, before its first sweep begins; `run` checks its own name itself
-    printing.console().print("starting the workers and reading the data …", style="dim")  # it takes seconds before a member begins
+    wanted = [sweep_name(name) for name in names if name is not None]
+    if wanted and not again:
+        refuse_taken(home, wanted)  # before it is said that anything starts; all names of a matrix before its first sweep begins
+    printing.console().print(f"{_beginning(address)} and reading the data …", style="dim")  # it takes seconds before a member begins
     with in_time(lambda: "interrupted"), _one_ray(specs, workers, address):
         for spec, name in zip(specs, names, strict=True):
             started = time.monotonic()
@@ -234,6 +233,15 @@ def _run_all(
             if outcome.status in ("interrupted", UNREACHABLE):
                 break
     return outcomes
+
+
+def _beginning(address: str | None) -> str:
+    """What happens before a sweep begins, with its first word."""
+    from search.running.where import IN_PROCESS
+
+    if address is None:
+        return "starting the workers"
+    return "loading" if address == IN_PROCESS else f"asking the Ray at {without_passwords(address)} for workers"
 
 
 @contextmanager
@@ -335,7 +343,7 @@ def _print_outcome(outcome: Outcome, home: Home, objective: str, address: str | 
     console = printing.console()
     if outcome.answer is not None:
         folder = shown_folder(home, outcome.name)
-        print_answer(console, outcome.name, outcome.answer, outcome.notes, shown_home(home), usual(objective), files=folder)
+        print_answer(console, outcome.name, outcome.answer, outcome.notes, home, usual(objective), files=folder)
     else:
         for note in outcome.notes:
             console.print(f"note: {without_passwords(note)}", markup=False, style="yellow", soft_wrap=True)
@@ -344,18 +352,18 @@ def _print_outcome(outcome: Outcome, home: Home, objective: str, address: str | 
     if outcome.status == "interrupted":
         print_error(_interrupted(outcome.name, home, address))
     elif outcome.status == UNREACHABLE:
-        again = resume_command(outcome.name, home, address)
+        again = command(f"resume {outcome.name}", home, address=address)
         if outcome.problem.endswith("."):
             print_error(f"{outcome.name} ended, for a store is gone: {outcome.problem} Nothing that ended is lost. Go on with: {again}")
         else:  # a disk, with what to do about it
             print_error(f"{outcome.name} stopped: {outcome.problem}, then go on with: {again}")
     elif outcome.status == TAKEN_OVER:
-        print_error(f"{outcome.name}: {outcome.problem} Watch it with: lagrange watch {outcome.name}{home_option(home)}")
+        print_error(f"{outcome.name}: {outcome.problem} Watch it with: {command(f'watch {outcome.name}', home)}")
     elif outcome.status == "refused":
         print_error(f"{outcome.name} was refused: {outcome.problem}")
     elif outcome.status == "failed":
         print_error(f"{outcome.name} failed: {outcome.problem}")
-        print_error(f"See every member's state and reason: lagrange show {outcome.name}{home_option(home)}")
+        print_error(f"See every member's state and reason: {command(f'show {outcome.name}', home)}")
     elif outcome.seconds:
         console.print(f"took {duration(outcome.seconds)}", style="dim")
 
@@ -363,7 +371,7 @@ def _print_outcome(outcome: Outcome, home: Home, objective: str, address: str | 
 def _interrupted(name: str, home: Home, address: str | None) -> str:
     if not name:  # it has not begun
         return "interrupted"
-    return f"{name} was interrupted; nothing is lost. Go on with: {resume_command(name, home, address)}"
+    return f"{name} was interrupted; nothing is lost. Go on with: {command(f'resume {name}', home, address=address)}"
 
 
 def _in_mlflow(outcome: Outcome, home: Home) -> str:
@@ -371,7 +379,8 @@ def _in_mlflow(outcome: Outcome, home: Home) -> str:
     from infra.tracking.ui import base_url, is_database
 
     link = f"{base_url(home)}{outcome.place.runs}"
-    return f"in MLflow: {f'lagrange ui {outcome.name}{home_option(home)}, then ' if is_database(home.tracking_uri) else ''}{link}"
+    served = f"{command(f'ui {outcome.name}', home)}, then " if is_database(home.tracking_uri) else ""
+    return f"in MLflow: {served}{link}"
 
 
 def _print_dry_run(spec: Spec, home: Home, workers: int | None) -> None:

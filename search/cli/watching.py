@@ -7,16 +7,15 @@ from typing import Annotated
 
 import typer
 
+from infra.storage.hints import command
 from search.cli import printing
 from search.cli.shared import (
     CatalogueOption,
     HomeOption,
     PlainOption,
     home_of,
-    resume_command,
     shown,
     shown_folder,
-    shown_home,
     usual,
 )
 
@@ -43,8 +42,8 @@ def watch(
         display.finished(row.answer)
     if row.answer is not None:
         console, folder = printing.console(), shown_folder(place, name)
-        print_stored(console, name, row.answer, shown_home(place), usual(row.objective), folder)
+        print_stored(console, name, row.answer, place, usual(row.objective), folder)
         return
     problem = f": {row.facts['problem']}" if row.facts.get("problem") else ""
-    again = resume_command(name, place, row.facts.get("address"))
+    again = command(f"resume {name}", place, address=row.facts.get("address"))
     typer.echo(f"{name} has no driver and no answer; it is {row.status}{problem}. Go on with it: {again}")

@@ -8,8 +8,11 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from infra.catalogue import SweepRow
+from infra.storage import Home
+from infra.storage.hints import command
 from objectives.base import Phase, State, Value, lowered
 from search.asking.seeds import derive
+from search.facts import ADDRESS
 
 # The keys of a spec that decide what a training scores, beside its config. Where the data lies is none of them; their content is compared.
 _KEYS = (
@@ -65,9 +68,11 @@ def contents(facts: Mapping[str, Any] | None) -> Any:
     return ((facts or {}).get("dataset") or {}).get("sha256")
 
 
-def without_answer(row: SweepRow) -> str:
+def without_answer(row: SweepRow, home: Home) -> str:
     """How a sweep without an answer stands, and what to do: a living one is watched, another one resumed."""
-    remedy = f"See how far it is: lagrange watch {row.name}" if row.status == "running" else f"Go on with it: lagrange resume {row.name}"
+    living = row.status == "running"
+    todo = command(f"{'watch' if living else 'resume'} {row.name}", home, address=None if living else row.facts.get(ADDRESS))
+    remedy = f"{'See how far it is' if living else 'Go on with it'}: {todo}"
     return f"the sweep {row.name!r} is {row.status} and has none. {remedy}"
 
 

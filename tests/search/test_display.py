@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from infra.catalogue import MemberRow
+from infra.storage import Home
 from search.choosing.answer import Answer, LambdaAnswer, Verdict
 from search.choosing.findings import Effect, Promise
 from search.running.writing.ledger import failures, why_no_answer
@@ -96,7 +97,7 @@ def printed(given: Answer, **more: Any) -> str:
 
 
 def test_the_answer_says_everything_that_is_promised() -> None:
-    text = printed(answer(), notes=["2 failed (member 3, 4): boom"], home="/h")
+    text = printed(answer(), notes=["2 failed (member 3, 4): boom"], home=Home.open("/h"))
     for words in (
         "s: helps",
         "0.3, the best lies between 0.1 (or below) and 0.9 with 95 % (off: 1)",
@@ -190,14 +191,20 @@ def test_in_a_log_it_is_said_when_all_workers_are_up_and_when_one_is_gone() -> N
     assert out.getvalue().splitlines()[1:] == ["3 workers up", "2 of 3 workers up"]
 
 
-def test_the_display_says_where_mlflow_shows_the_sweep() -> None:
+def test_the_display_says_where_mlflow_shows_the_sweep_once_it_does() -> None:
+    """Before the first epoch a check may refuse the sweep, which then is nowhere."""
     for plain in (True, False):
         out = io.StringIO()
         display = Display(Console(file=out, width=200, force_terminal=False), plain=plain, ui="lagrange ui NAME --home /h")
         display.started({**INFO, "name": "mine"})
+        display.member(0, "search", "", {"beta": 1.0})
+        assert "in MLflow" not in out.getvalue()
+        display.report(0, 1, 2, 0.5)
+        display.report(0, 2, 2, 0.5)
         if not plain:
             display.console.print(display)
         display.close()
+        assert out.getvalue().count("in MLflow") == 1
         assert "in MLflow: lagrange ui mine --home /h" in out.getvalue()
 
 

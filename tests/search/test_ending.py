@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from infra.storage import Home
-from search.cli.shared import shown_folder, shown_home
+from infra.storage.hints import command as printed
+from search.cli.shared import shown_folder
 from search.exit_codes import INTERRUPTED, MISTAKE
 
 ROOT = Path(__file__).parents[2]
@@ -113,7 +114,7 @@ def test_a_current_folder_that_is_removed_meanwhile_is_no_fault(tmp_path: Path, 
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    assert shown_home(home) == str(home.root) and shown_folder(home, "s") == str(home.reports("s"))
+    assert printed("ls", home) == f"lagrange ls --home {home.root}" and shown_folder(home, "s") == str(home.reports("s"))
     command = [sys.executable, "-c", "from search.cli import main; main()", "ls"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == MISTAKE and done.stderr.strip().startswith("The current folder must exist") and "Traceback" not in done.stderr

@@ -52,7 +52,7 @@ def test_a_sweep_that_confirmed_nothing_has_no_certainty_and_says_how_to_get_it(
     said = begun.output.partition("no certainty: ")[2]
     above, _, below = said.partition("s: no evidence – ")
     assert above.startswith("none of the 6 trainings on fresh seeds completed (6 failed: ") and "no fresh seed for you" in above
-    assert "Mend their cause, then: lagrange resume NAME --retry-all-failed" in above
+    assert f"Mend their cause, then: lagrange resume s --home {Path.cwd() / 'kept'} --retry-all-failed" in above
     assert below.startswith("nothing was confirmed: ") and "more seeds or trials may tell" not in begun.output
     assert "−∞" not in below and "hold it to the promise" not in below and "its promise" not in below
 

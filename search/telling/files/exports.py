@@ -117,7 +117,7 @@ def export(name: str, path: str | Path | None = None, *, home: HomeLike | None =
     with Catalogue(home.catalogue_url, create=False) as catalogue:
         row = catalogue.seen(name)
         if row.answer is None:
-            raise InfraError(f"An export needs an answer; {without_answer(row)}")
+            raise InfraError(f"An export needs an answer; {without_answer(row, home)}")
         answer = Answer.from_dict(row.answer)
         found = best_spec(name, row, answer if arm is None else of_arm(answer, arm), catalogue.members(name, Phase.CONFIRM))
         if arm is not None and arm != answer.recommended_arm:

@@ -49,10 +49,11 @@ def answer(name: str, *, home: HomeLike | None = None) -> Answer:
     Raises:
         InfraError: no such sweep, or it has no answer yet.
     """
-    with Catalogue(Home.open(home).catalogue_url, create=False) as catalogue:
+    home = Home.open(home)
+    with Catalogue(home.catalogue_url, create=False) as catalogue:
         row = catalogue.seen(name)
     if row.answer is None:
-        raise InfraError(f"An answer must be there; {without_answer(row)}")
+        raise InfraError(f"An answer must be there; {without_answer(row, home)}")
     return Answer.from_dict(row.answer)
 
 

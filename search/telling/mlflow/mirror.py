@@ -126,7 +126,7 @@ def caught_up(name: str, home: Home, catalogue: Catalogue, tracking: bool = True
     Raises:
         InfraError: another process drives the sweep, or does the same.
     """
-    return (*_caught_up(name, home, catalogue, tracking), *again_words(name, catalogue.members(name)))
+    return (*_caught_up(name, home, catalogue, tracking), *again_words(name, catalogue.members(name), home))
 
 
 def _caught_up(name: str, home: Home, catalogue: Catalogue, tracking: bool) -> tuple[str, ...]:

@@ -11,6 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from infra.storage import Home
+from infra.storage.hints import command, filled
 from search.asking.space import AGAINST_NOTHING, AGAINST_OFF, OFF_ARM
 from search.choosing.answer import Answer, LambdaAnswer, Verdict
 from search.choosing.findings import Effect
@@ -42,7 +44,7 @@ def print_answer(
     name: str,
     answer: Answer,
     notes: Iterable[str] = (),
-    home: str = "",
+    home: Home | None = None,
     usual: Mapping[str, Any] | None = None,
     details: bool = False,
     files: str = "",
@@ -50,27 +52,26 @@ def print_answer(
     """The answer as a person wants to read it: what to use, how sure that is, whether λ was worth it, what it cost, where to look next.
 
     `usual` are the defaults of the objective's knobs; they are not repeated. `details`: all that stands beside the answer, too. `files`:
-    the folder that holds the curve, the config and the answer as files.
+    the folder that holds the curve, the config and the answer as files. `home`: where the commands that are printed find the sweep.
     """
     colour, meaning = verdict_words(answer)
     console.print()
     for fact in answer.first:
-        console.print(Text(fact, style="bold yellow"), soft_wrap=True)
+        console.print(Text(filled(fact, name, home), style="bold yellow"), soft_wrap=True)
     console.print(Text.assemble((f"{name}: ", "bold"), (answer.verdict_word, f"bold {colour}"), f" – {meaning}"), soft_wrap=True)
     console.print(Text(answer.sentence()), soft_wrap=True)
-    console.print(_facts(answer, usual, details))
+    console.print(_facts([(title, filled(text, name, home)) for title, text in fact_rows(answer, usual, details)]))
     if answer.front is not None:
         console.print(front_table(answer, answer.front))
     for warning in dict.fromkeys([one.warning for one in answer.lambdas if one.warning] + list(answer.notes) + list(notes)):
-        console.print(Text(f"note: {warning}", style="yellow"), soft_wrap=True)
-    option = f" --home {home}" if home else ""
+        console.print(Text(f"note: {filled(warning, name, home)}", style="yellow"), soft_wrap=True)
     console.print("where to look next:", style="dim")
     if files:
         console.print(
             Text.assemble(f"  {files}", ("   # the report, the λ curve, the config and the answer as files", "dim")), soft_wrap=True
         )
-    for command, why in _next_steps(name, option, shown=details, promised=answer.promise.seeds > 0):
-        console.print(Text.assemble(f"  {command}", (f"   # {why}", "dim")), soft_wrap=True)
+    for line, why in _next_steps(name, home, shown=details, promised=answer.promise.seeds > 0):
+        console.print(Text.assemble(f"  {line}", (f"   # {why}", "dim")), soft_wrap=True)
 
 
 def verdict_words(answer: Answer) -> tuple[str, str]:
@@ -102,27 +103,27 @@ def _uncompleted(answer: Answer) -> str:
 
 
 def print_stored(
-    console: Console, name: str, stored: Mapping[str, Any], home: str, usual: Mapping[str, Any] | None, files: str = ""
+    console: Console, name: str, stored: Mapping[str, Any], home: Home, usual: Mapping[str, Any] | None, files: str = ""
 ) -> None:
     """An answer as the catalogue has it, with all that stands beside it."""
     print_answer(console, name, Answer.from_dict(stored), home=home, usual=usual, details=True, files=files)
 
 
-def _next_steps(name: str, option: str, *, shown: bool, promised: bool) -> list[tuple[str, str]]:
+def _next_steps(name: str, home: Home | None, *, shown: bool, promised: bool) -> list[tuple[str, str]]:
     """Commands, and what each is for. `shown`: this is what `lagrange show` prints."""
     return [
-        (f"lagrange ui {name}{option}", "every member and curve, in MLflow"),
-        (f"lagrange export {name} -o best.yaml{option}", "the config, with its promise" if promised else "the config; it has no promise"),
-        (f"lagrange train best.yaml{option}", f"train it on a fresh seed{' and hold it to the promise' if promised else ''}"),
-        *([] if shown else [(f"lagrange show {name}{option}", "members by state and reason")]),
+        (command(f"ui {name}", home), "every member and curve, in MLflow"),
+        (command(f"export {name} -o best.yaml", home), "the config, with its promise" if promised else "the config; it has no promise"),
+        (command("train best.yaml", home), f"train it on a fresh seed{' and hold it to the promise' if promised else ''}"),
+        *([] if shown else [(command(f"show {name}", home), "members by state and reason")]),
     ]
 
 
-def _facts(answer: Answer, usual: Mapping[str, Any] | None, details: bool) -> Table:
+def _facts(rows: Iterable[tuple[str, str]]) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for title, text in fact_rows(answer, usual, details):
+    for title, text in rows:
         table.add_row(title, escape(text))
     return table
 

@@ -109,6 +109,15 @@ class _Books:
         """A score in its own sign."""
         return score_text(lowered(score, self.info.get("better", "lower")))
 
+    @property
+    def title(self) -> str:
+        """What is trained, by how many workers."""
+        info = self.info
+        what = " × ".join(str(info[key]) for key in ("objective", "model", "dataset") if info.get(key))
+        workers = info.get("workers")
+        tail = f" · {_of(info.get('up', workers), workers)}" if workers else ""
+        return f"{info.get('name', 'training')}: {what}{tail}"
+
     def last_notes(self) -> list[Text]:
         """The newest notes, and how many there were before them."""
         notes = list(self.notes)
@@ -124,7 +133,7 @@ class Display:
         self, console: Console | None = None, *, plain: bool | None = None, clock: Callable[[], float] = time.monotonic, ui: str = ""
     ) -> None:
         self.console = console or Console()
-        self._ui = ui  # where MLflow shows a sweep, with NAME for its name
+        self._ui, self._placed = ui, False  # where MLflow shows a sweep, with NAME for its name; whether it is there
         self.plain = not self.console.is_terminal if plain is None else plain
         self._clock, self._began, self._told, self._failures = clock, clock(), -math.inf, 0
         self._books = _Books()
@@ -145,12 +154,10 @@ class Display:
     def started(self, info: Mapping[str, Any]) -> None:
         """A sweep begins or goes on."""
         self.close()
-        self._books, self._began, self._failures = _Books(info=dict(info)), self._clock(), 0
+        self._books, self._began, self._failures, self._placed = _Books(info=dict(info)), self._clock(), 0, False
         self._books.count_earlier()
         if self.plain:
-            self._line(self._title())
-            if self._ui:
-                self._line(self._place())
+            self._line(self._books.title)
         else:
             self._live = Live(self, console=self.console, refresh_per_second=2, transient=True)
             self._live.start()
@@ -172,11 +179,13 @@ class Display:
         member = books.running.setdefault(number, _Member("train", "", {}))
         books.epochs_seen += max(epoch - member.epoch, 0)
         member.epoch, member.epochs, member.rung_score = epoch, epochs, rung_score
+        self._say_place()
         if self.plain and member.phase == "train":
             self._now_and_then(f"epoch {epoch} of {epochs}, rung score {books.score_text(rung_score)}")
 
     def ended(self, number: int, state: str, score: float | None, reason: str) -> None:
         """A member has its state."""
+        self._say_place()
         books = self._books
         member = books.running.pop(number, _Member(Phase.SEARCH, "", {}))
         books.states[state] += 1
@@ -218,13 +227,13 @@ class Display:
 
     def __rich__(self) -> ConsoleRenderable:
         """The live table."""
-        parts: list[ConsoleRenderable] = [Text(self._title(), style="bold"), self._bars(), Text(self._counts())]
+        parts: list[ConsoleRenderable] = [Text(self._books.title, style="bold"), self._bars(), Text(self._counts())]
         running = list(self._books.running.items())
         if running:
             parts.append(self._running_table(sorted(running[:SHOWN_MEMBERS])))
         if len(running) > SHOWN_MEMBERS:
             parts.append(Text(more(len(running) - SHOWN_MEMBERS), style="dim"))
-        place = [Text(self._place(), style="dim")] if self._ui else []
+        place = [Text(self._place(), style="dim")] if self._ui and self._placed else []
         return Group(*parts, *self._books.last_notes(), *place)
 
     # --- what was counted -----------------------------------------------------------------------------------------------------------------
@@ -248,12 +257,11 @@ class Display:
 
     # --- how it is said -------------------------------------------------------------------------------------------------------------------
 
-    def _title(self) -> str:
-        info = self._books.info
-        what = " × ".join(str(info[key]) for key in ("objective", "model", "dataset") if info.get(key))
-        workers = info.get("workers")
-        tail = f" · {_of(info.get('up', workers), workers)}" if workers else ""
-        return f"{info.get('name', 'training')}: {what}{tail}"
+    def _say_place(self) -> None:
+        """Say where MLflow shows the sweep, from the first epoch on: before it a check may refuse the sweep, and MLflow is told nothing."""
+        if self._ui and self.plain and not self._placed:
+            self._line(self._place())
+        self._placed = True
 
     def _place(self) -> str:
         return f"in MLflow: {self._ui.replace('NAME', str(self._books.info.get('name', 'NAME')))}"
