@@ -20,6 +20,8 @@ METRIC = Metric(
     formula="P(score of novel < score of known) + ½ P(=)",
     unit="share of pairs",
     decides=True,
+    least=0,
+    most=1,
     costly=True,
     source=SOURCE,
     label="1 − AUROC[n={n}]",

@@ -16,6 +16,8 @@ METRIC = Metric(
     formula="mean [majority of the nearest labels ≠ label]",
     unit="share of images",
     decides=True,
+    least=0,
+    most=1,
     costly=True,
     source="Cover and Hart 1967",
     label=f"{K}-NN error of codes[n={{n}}]",

@@ -19,6 +19,8 @@ METRIC = Metric(
     formula="mean [class of the probe ≠ label]",
     unit="share of images",
     decides=True,
+    least=0,
+    most=1,
     costly=True,
     source=SOURCE,
     label="linear probe error[n={n}]",

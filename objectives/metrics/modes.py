@@ -24,6 +24,7 @@ METRIC = Metric(
     source="Srivastava et al., arXiv 1705.07761",
     label="modes found[n={n}]",
     better="higher",
+    least=0,
 )
 ALSO = (
     Metric(
@@ -35,6 +36,8 @@ ALSO = (
         source="Srivastava et al., arXiv 1705.07761",
         label="high quality[n={n}]",
         better="higher",
+        least=0,
+        most=1,
     ),
     Metric(
         name="val_modes_reverse_kl",
@@ -45,6 +48,7 @@ ALSO = (
         costly=True,
         source="Lin et al. (PacGAN), arXiv 1712.04086",
         label="modes reverse KL[n={n}]",
+        least=0,
     ),
 )
 NEEDS = ("samples",)
