@@ -12,7 +12,7 @@ METRIC = Metric(
     formula="½ Σ_pixels (x̂ − x)²",
     unit="squared pixel value per image",
     decides=True,
-    least=0,
+    ends=(0.0, float("inf")),
 )
 
 

@@ -377,7 +377,7 @@ def answer(
 def _limits(spec: Spec) -> tuple[float, float]:
     """The least and the greatest value that the score can have, as it is compared: lower is better."""
     metric = spec.trained.metrics.get(spec.score_name)
-    ends = (-math.inf, math.inf) if metric is None else (metric.least, metric.most)
+    ends = (-math.inf, math.inf) if metric is None else metric.ends
     return min(spec.asked[0].lower(end) for end in ends), max(spec.asked[0].lower(end) for end in ends)
 
 

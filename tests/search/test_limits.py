@@ -55,6 +55,6 @@ def test_a_sweep_promises_nothing_below_zero_where_its_score_cannot_be(tmp_path:
 
     free = promised("free")
     assert free.low < 0, "two seeds of such a spread say little"
-    monkeypatch.setattr(Toy, "metrics", {**Toy.metrics, "val_risk": replace(Toy.metrics["val_risk"], least=0.0)})
+    monkeypatch.setattr(Toy, "metrics", {**Toy.metrics, "val_risk": replace(Toy.metrics["val_risk"], ends=(0.0, math.inf))})
     bound = promised("bound")
     assert (bound.low, bound.mean, bound.high) == (0.0, free.mean, free.high)
