@@ -101,8 +101,9 @@ def plan_text(plan: Mapping[str, Mapping[str, float | str | None]]) -> str:
     if not came:
         return said
     real = f"{_whole(came.get('members'))} members, {_whole(came.get('epochs'))} epochs, {duration(_float(came.get('seconds')))}"
-    effect = width is not None or not math.isnan(_float(came.get("width")))
-    return f"{said}; came: {real}{f', width {number(_float(came.get("width")))}' if effect else ''}"
+    wide = _float(came.get("width"))
+    no_effect = width is None and math.isnan(wide)
+    return f"{said}; came: {real}{'' if no_effect else f', width {number(wide)}'}"
 
 
 def luck_line(answer: Answer) -> list[Line]:
