@@ -97,7 +97,7 @@ class Metric:
     """A number that a run reports. Where nothing is said, lower is better for a metric that can decide (`decides`).
 
     `better` says which way is better. None, for a metric that cannot decide: it has no direction of its own, and a spec that asks for it
-    says one.
+    says one. `ends` are the least and the greatest value of its formula: nothing beyond them is ever promised.
     """
 
     name: str
@@ -109,6 +109,7 @@ class Metric:
     source: str = ""
     label: str = ""  # the full name, with {features}, {n} and {k} to fill in: without these, two numbers cannot be compared
     better: Better | None = None
+    ends: tuple[float, float] = (float("-inf"), float("inf"))
 
     @property
     def direction(self) -> Better | None:

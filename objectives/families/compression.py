@@ -138,9 +138,9 @@ class Compression(GAN):
 
     def evaluate(self, net: Net, images: ImageSet) -> dict[str, Tensor | float]:
         """KID of the generator as it is, and pruned by about what the budget asks."""
-        from objectives.families import _small_file
+        from objectives import small_file
 
-        small = net.having(PART, _small_file.pruned(net.parameters[PART], likely_share(float(net.options[BUDGET.name]))))
+        small = net.having(PART, small_file.pruned(net.parameters[PART], likely_share(float(net.options[BUDGET.name]))))
         return {**super().evaluate(net, images), "val_kid_pruned": super().evaluate(small, images)["val_kid"]}
 
     def finish(self, net: Net, images: ImageSet, rungs: Sequence[float]) -> dict[str, float]:
@@ -182,14 +182,14 @@ class Compression(GAN):
         return int(float(options[BUDGET.name]) * FLOAT_BYTES * parameter_counts(self, shape)[PART])
 
     def _refuse_small_budget(self, shape: tuple[int, int, int], options: base.Config) -> None:
-        from objectives.families import _small_file
+        from objectives import small_file
         from objectives.training.built import built
 
         budget = self.budget_bytes(shape, options)
         parameters = initialized(0, lambda: built(self, shape, options))[PART].named_parameters()
         # NewMembers biases and norms may be constants, which take no room. Trained ones are ordinary numbers.
         shaped = {name: torch.randn(value.shape, generator=torch.Generator().manual_seed(0)) for name, value in parameters}
-        least = len(_small_file.encoded(_small_file.pruned(shaped, 1.0), 8))
+        least = len(small_file.encoded(small_file.pruned(shaped, 1.0), 8))
         if least > budget:
             raise base.ObjectiveError(
                 f"{BUDGET.name} must leave room for what is never pruned, {least} bytes of biases and the like in this model; "
@@ -231,19 +231,19 @@ class Press:
 
     def file(self, share: float, bits: int) -> Path:
         """The generator pruned to `share`, in this precision, on disk."""
-        from objectives.families import _small_file
+        from objectives import small_file
 
         path = self._folder / f"{round(share * self._count)}-{bits}"
         if not path.exists():
-            path.write_bytes(_small_file.encoded(_small_file.pruned(self._tensors, share), bits))
+            path.write_bytes(small_file.encoded(small_file.pruned(self._tensors, share), bits))
         return path
 
     def read(self, file: Path) -> Net:
         """The network with the generator that a file holds."""
-        from objectives.families import _small_file
+        from objectives import small_file
 
         before = self._net.parameters[PART]
-        read = _small_file.decoded(file.read_bytes())
+        read = small_file.decoded(file.read_bytes())
         return self._net.having(PART, {name: read[name].to(value) for name, value in before.items()})
 
     def fit(self, bits: int, budget: int) -> float:
@@ -299,9 +299,9 @@ def multiply_adds(net: Net, nonzero: bool = False) -> float:
 
 
 def _kernels(net: Net) -> dict[str, Tensor]:
-    from objectives.families import _small_file
+    from objectives import small_file
 
-    return {name: value for name, value in net.parameters[PART].items() if _small_file.is_kernel(value)}
+    return {name: value for name, value in net.parameters[PART].items() if small_file.is_kernel(value)}
 
 
 def _nonzero(tensors: Sequence[Tensor]) -> int:

@@ -20,6 +20,7 @@ METRIC = Metric(
     formula="P(score of novel < score of known) + ½ P(=)",
     unit="share of pairs",
     decides=True,
+    ends=(0.0, 1.0),
     costly=True,
     source=SOURCE,
     label="1 − AUROC[n={n}]",

@@ -12,7 +12,7 @@ METRIC = Metric(
     summary="Length of a file with the weights that are used after training, in 32-bit floats; each tensor in the shorter of two codings",
     formula="Σ over tensors of min(coded values, coded bitmap of what is not 0 + coded values that are not 0)",
     unit="bytes",
-    source="Han, Mao and Dally, arXiv 1510.00149 (Huffman codes of pruned weights); the coding: objectives/families/_small_file.py",
+    source="Han, Mao and Dally, arXiv 1510.00149 (Huffman codes of pruned weights); the coding: objectives/small_file.py",
     better="lower",
 )
 NEEDS = ("weights",)
@@ -26,7 +26,7 @@ def measure(subject: Subject) -> dict[str, Estimate]:
 
 def estimate(*weights: Tensor) -> Estimate:
     """The length of the file with these tensors, of any shapes. A length has no standard error."""
-    from objectives.families import _small_file
+    from objectives import small_file
 
     tensors = {str(place): tensor.detach().cpu().float() for place, tensor in enumerate(weights)}
-    return Estimate(float(len(_small_file.encoded(tensors, 32))))
+    return Estimate(float(len(small_file.encoded(tensors, 32))))

@@ -15,6 +15,7 @@ METRIC = Metric(
     formula="‖Δμ‖² + Tr(Σ₁ + Σ₂ − 2(Σ₁Σ₂)^½)",
     unit="squared feature value",
     decides=True,
+    ends=(0.0, float("inf")),
     costly=True,
     source="Heusel et al., arXiv 1706.08500, equation 6",
     label="FID[{features}, n={n}]",

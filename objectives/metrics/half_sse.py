@@ -12,6 +12,7 @@ METRIC = Metric(
     formula="½ Σ_pixels (x̂ − x)²",
     unit="squared pixel value per image",
     decides=True,
+    ends=(0.0, float("inf")),
 )
 
 

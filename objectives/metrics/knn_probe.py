@@ -16,6 +16,7 @@ METRIC = Metric(
     formula="mean [majority of the nearest labels ≠ label]",
     unit="share of images",
     decides=True,
+    ends=(0.0, 1.0),
     costly=True,
     source="Cover and Hart 1967",
     label=f"{K}-NN error of codes[n={{n}}]",

@@ -19,6 +19,7 @@ METRIC = Metric(
     formula="mean [class of the probe ≠ label]",
     unit="share of images",
     decides=True,
+    ends=(0.0, 1.0),
     costly=True,
     source=SOURCE,
     label="linear probe error[n={n}]",

@@ -15,6 +15,7 @@ METRIC = Metric(
     formula="3d · mean over 1,000 directions of W₂² of the projections",
     unit="squared feature value",
     decides=True,
+    ends=(0.0, float("inf")),
     costly=True,
     source="arXiv 2605.06797; Rabin et al. 2011 (sliced Wasserstein)",
     label="MIND[{features}, n={n}]",

@@ -24,6 +24,7 @@ METRIC = Metric(
     source="Srivastava et al., arXiv 1705.07761",
     label="modes found[n={n}]",
     better="higher",
+    ends=(0.0, float("inf")),
 )
 ALSO = (
     Metric(
@@ -35,6 +36,7 @@ ALSO = (
         source="Srivastava et al., arXiv 1705.07761",
         label="high quality[n={n}]",
         better="higher",
+        ends=(0.0, 1.0),
     ),
     Metric(
         name="val_modes_reverse_kl",
@@ -45,6 +47,7 @@ ALSO = (
         costly=True,
         source="Lin et al. (PacGAN), arXiv 1712.04086",
         label="modes reverse KL[n={n}]",
+        ends=(0.0, float("inf")),
     ),
 )
 NEEDS = ("samples",)

@@ -13,6 +13,7 @@ METRIC = Metric(
     formula="mean_pixels (x̂ − x)² = 2 · val_half_sse / pixels",
     unit="squared pixel value",
     decides=True,
+    ends=(0.0, float("inf")),
 )
 
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from objectives.base import Knob, Value
-from search.asking.conditions import active, cast, conditional, needed, rest, settled, with_a_lambda, without
+from search.conditions import active, cast, conditional, needed, rest, settled, with_a_lambda, without
 from search.spec.defaults import bounds
 from search.spec.keys import Range, Searched, Spec, condition, plain
 

@@ -20,12 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from objectives.base import Knob, Value
-from search.asking.conditions import settled, with_a_lambda, without
 from search.choosing.answer import Candidate, Row
 from search.choosing.candidates import off_value, same
 from search.choosing.feasibility import LIKELY, surface_of
 from search.choosing.race import is_off
 from search.choosing.words import number
+from search.conditions import settled, with_a_lambda, without
 from search.modelling.axis import Axis
 from search.modelling.minimum import cover, numeric, rounded
 from search.modelling.process import Array

@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from objectives.base import Knob, Value
-from search.asking.conditions import active, settled, with_a_lambda, without
 from search.asking.space import ALONE, OFF_ARM, alone_arm
 from search.choosing.answer import Candidate, Row, SelectionError
 from search.choosing.feasibility import CANNOT, LIKELY, keeps, surface_of
 from search.choosing.fitted import thinned
+from search.conditions import active, settled, with_a_lambda, without
 from search.modelling.axis import Axis
 from search.modelling.minimum import lowest, numeric, rounded
 from search.modelling.surface import Surface

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 from objectives.base import Value
 from search.choosing.words import interval, number
@@ -91,6 +91,10 @@ class Interval:
     low: float
     high: float
     seeds: int
+
+    def within(self, least: float, most: float) -> Self:
+        """The same, without what lies beyond the values that a score can have."""
+        return replace(self, low=min(max(self.low, least), most), high=max(min(self.high, most), least))
 
     def words(self) -> str:
         """Mean and interval, with enough digits to tell the ends apart; `unknown` where nothing was measured."""

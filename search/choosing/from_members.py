@@ -332,6 +332,7 @@ def answer(
         constraints=spec.demands,
         compared=space.against != AGAINST_NOTHING,
     )
+    found = replace(found, promise=found.promise.within(*_limits(spec)))
     if len(spec.asked) > 1:
         found = front.with_front(found, rows, chosen, spec.asked, seeds, spec.demands, error_of(spec, look))
         blind = front.unwatched(rows, spec.asked) if spec.scheduler != "none" else []
@@ -371,6 +372,13 @@ def answer(
         ),
     )
     return with_paths(_with_baseline(found, space, rows, chosen, seeds), space, rows)
+
+
+def _limits(spec: Spec) -> tuple[float, float]:
+    """The least and the greatest value that the score can have, as it is compared: lower is better."""
+    metric = spec.trained.metrics.get(spec.score_name)
+    ends = (-math.inf, math.inf) if metric is None else metric.ends
+    return min(spec.asked[0].lower(end) for end in ends), max(spec.asked[0].lower(end) for end in ends)
 
 
 def _with_baseline(found: Answer, space: Space, rows: Sequence[Row], chosen: Sequence[Candidate], seeds: Collection[int]) -> Answer:

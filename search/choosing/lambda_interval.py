@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from objectives.base import Knob, Value
-from search.asking.conditions import active, gates, why_off
 from search.choosing.answer import LambdaAnswer
 from search.choosing.arms import Arm
 from search.choosing.candidates import off_value
 from search.choosing.unfinished import Unfinished
 from search.choosing.words import number
+from search.conditions import active, gates, why_off
 from search.modelling.axis import Axis
 from search.modelling.minimum import cover, numeric
 from search.modelling.process import Array

@@ -23,12 +23,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from objectives.base import Knob, Phase, Value
-from search.asking.conditions import settled
 from search.asking.space import OFF_ARM
 from search.choosing.answer import Candidate, Row
 from search.choosing.arms import t_quantile
 from search.choosing.candidates import RISKY, minima, off_value, same
 from search.choosing.feasibility import LIKELY, surface_of
+from search.conditions import settled
 from search.modelling.axis import Axis
 from search.modelling.surface import Surface
 from search.spec.constraints import Constraint

@@ -384,7 +384,7 @@ def _in_mlflow(outcome: Outcome, home: Home) -> str:
 
 
 def _print_dry_run(spec: Spec, home: Home, workers: int | None) -> None:
-    from search.estimate import dry_run
+    from search.estimate import dry_run, goals_said
     from search.spec.hours import words
     from search.spec.text import to_yaml
     from search.telling.text.live import duration
@@ -400,7 +400,8 @@ def _print_dry_run(spec: Spec, home: Home, workers: int | None) -> None:
         counts += f"\n# the budget has room for about {plan.fits} of {sum(plan.members.values())} members"
     took = f"about {words(spec, plan.member_seconds)}\n# about {duration(plan.estimate_seconds)}"
     time = f"{took} on {plan.workers} workers at most, from {plan.basis}"
-    told = f"# {counts}\n# {UNTIMED if math.isnan(plan.estimate_seconds) else time}"
+    goals = "".join(f"\n# goal: {said}" for said in goals_said(spec, home))
+    told = f"# {counts}\n# {UNTIMED if math.isnan(plan.estimate_seconds) else time}{goals}"
     console.print(told, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from objectives.base import Knob, Value
-from search.asking.conditions import settled
+from search.conditions import settled
 from search.modelling.axis import Axis
 from search.modelling.process import Array
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from objectives.base import Knob, Value
-from search.asking.conditions import gates, settled
+from search.conditions import gates, settled
 from search.modelling.axis import Axis
 from search.modelling.process import Array
 

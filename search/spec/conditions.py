@@ -8,8 +8,8 @@ from typing import Any
 
 from objectives.base import Knob, Value
 from objectives.registry import unknown
-from search.asking.conditions import branches, gates, needed, without
 from search.asking.space import Space
+from search.conditions import branches, gates, needed, without
 from search.spec.keys import Range, Scalar, Searched, condition, plain
 
 Searches = Mapping[str, Searched]

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from objectives import small_file
 from objectives.base import Intent, Member, ObjectiveError, Phase, Report, Settings
 from objectives.draws import initialized
-from objectives.families import _small_file as small_file
 from objectives.families.compression import BUDGET, CLOSE, PRECISIONS, SHARES, Compression, Press, fit, likely_share, multiply_adds, rung
 from objectives.terms import Net
 from objectives.training.built import built, options_of

@@ -72,6 +72,12 @@ def test_a_prior_is_resolved_before_anything_starts(command: tuple[str, ...], so
     assert not Path("elsewhere").exists()
 
 
+def test_a_dry_run_says_of_a_goal_that_no_budget_reaches_it() -> None:
+    """As `plan` does; and a file that is piped on stays a spec."""
+    told = lagrange("sweep", "toy", "--dry-run", "--until", "l2 within 0.00001 decades")
+    assert told.exit_code == 0 and "# goal: l2 within 0.00001 decades: cannot be reached" in " ".join(told.output.split())
+
+
 def test_a_dry_run_looks_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     import objectives.checks.device as there
 

@@ -262,7 +262,7 @@ def test_the_plan_stands_beside_what_came() -> None:
         "came: 46 members, 703 epochs, 47 s, width 0.097"
     )
     unknown = {"planned": {"members": 48, "epochs": 960, "workers": 2, "seconds": None, "width": None}}
-    assert plan_text(unknown) == "planned: at most 48 members and 960 epochs, time unknown, width unknown"
+    assert plan_text(unknown) == "planned (no earlier sweep of this kind says how long): at most 48 members and 960 epochs"
 
 
 def test_the_luck_of_the_search_is_a_statement_with_two_numbers() -> None:

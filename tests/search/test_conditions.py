@@ -14,7 +14,6 @@ from infra.catalogue import MemberRow
 from objectives.base import Knob, Value
 from objectives.registry import load
 from search.asking import samplers
-from search.asking.conditions import active, branches, conditional, settled, with_a_lambda
 from search.asking.projection import Books, Projection
 from search.asking.samplers import brute, grid
 from search.asking.space import Space
@@ -22,6 +21,7 @@ from search.asking.study import Study
 from search.choosing.answer import Answer, Row
 from search.choosing.candidates import candidates
 from search.choosing.lambda_interval import lambda_answer
+from search.conditions import active, branches, conditional, settled, with_a_lambda
 from search.errors import SpecError
 from search.modelling.minimum import lowest
 from search.modelling.surface import Surface, Training

@@ -15,8 +15,8 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from objectives.base import Knob, Value
-from search.asking.conditions import rest
 from search.asking.space import SEED, at, distributions
+from search.conditions import rest
 from search.modelling.axis import Axis
 from search.modelling.encoder import Encoder
 from search.modelling.feasible import Bound, Excess, Feasible

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from objectives.base import Conflict, Knob
-from search.asking.conditions import branches
 from search.asking.samplers import SamplerInfo
 from search.asking.samplers._made import given
+from search.conditions import branches
 
 SAMPLER = SamplerInfo(
     name="brute",

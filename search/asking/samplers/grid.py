@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from objectives.base import Knob, Value
-from search.asking.conditions import branches
 from search.asking.samplers import SamplerInfo
 from search.asking.samplers._made import given
 from search.asking.space import at
+from search.conditions import branches
 
 SAMPLER = SamplerInfo(
     name="grid",

@@ -84,22 +84,26 @@ def last_third_text(one: Expected) -> str:
 
 
 def plan_text(plan: Mapping[str, Mapping[str, float | str | None]]) -> str:
-    """`planned: at most 48 members and 960 epochs, about 60 s, width 0.1; came: 46 members, 700 epochs, 47 s, width 0.097`."""
+    """`planned: at most 48 members and 960 epochs, about 60 s, width 0.1; came: 46 members, 700 epochs, 47 s, width 0.097`.
+
+    What was not known beforehand is left out: time and width are those of earlier sweeps of this kind.
+    """
     planned, came = plan.get("planned", {}), plan.get("came", {})
     unit = planned.get("unit") or ""
     seconds, width, expected = planned.get("seconds"), planned.get("width"), planned.get("expected_epochs")
     epochs = f"{_whole(planned.get('epochs'))} epochs"
     epochs += f" ({_whole(expected)} expected)" if isinstance(expected, float | int) and expected < _float(planned.get("epochs")) else ""
-    time = f"about {duration(_float(seconds))}" if seconds is not None else "time unknown"
-    how_wide = f"width {number(_float(width))}{f' {unit}' if unit else ''}" if width is not None else "width unknown"
+    time = f", about {duration(_float(seconds))}" if seconds is not None else ""
+    how_wide = f", width {number(_float(width))}{f' {unit}' if unit else ''}" if width is not None else ""
     more = f" (beside {planned['beside']})" if planned.get("beside") else ""
-    said = f"at most {_whole(planned.get('members'))} members and {epochs}{more}, {time}, {how_wide}"
+    said = f"at most {_whole(planned.get('members'))} members and {epochs}{more}{time}{how_wide}"
+    said = f"planned{'' if time or how_wide else ' (no earlier sweep of this kind says how long)'}: {said}"
     if not came:
-        return f"planned: {said}"
+        return said
     real = f"{_whole(came.get('members'))} members, {_whole(came.get('epochs'))} epochs, {duration(_float(came.get('seconds')))}"
-    if width is None and math.isnan(_float(came.get("width"))):  # there is no effect
-        return f"planned: {said.removesuffix(', width unknown')}; came: {real}"
-    return f"planned: {said}; came: {real}, width {number(_float(came.get('width')))}"
+    wide = _float(came.get("width"))
+    no_effect = width is None and math.isnan(wide)
+    return f"{said}; came: {real}{'' if no_effect else f', width {number(wide)}'}"
 
 
 def luck_line(answer: Answer) -> list[Line]:
