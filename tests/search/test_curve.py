@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from objectives.base import Knob
 from search.choosing.answer import Answer, Candidate, Row
 from search.choosing.verdict import answer
+from search.telling.figures import curve as curve_figure
 from search.telling.pictures import lambda_curve
+from tests.search.views import view
 
 pytestmark = [pytest.mark.renders, pytest.mark.turns(2)]
 
@@ -79,3 +82,41 @@ def test_the_scores_name_carries_its_unit() -> None:
     assert lambda_curve._score_label("val_nll_nats") == "val nll (nats), lower is better"
     assert lambda_curve._score_label("kid") == "kid, lower is better"
     assert not math.isnan(lambda_curve._vertical(*sweep(KINDS["nothing confirmed"], [L2]))[0])
+
+
+def test_a_band_without_its_line_in_the_frame_is_no_second_valley() -> None:
+    """Where every training collapsed the fit expects a bad score with much doubt: the band alone comes back into the frame."""
+    line = [False, True, True, False, False, False]
+    band = [True, True, True, True, False, True]
+    assert lambda_curve.spikes(line, band) == [False] * 5 + [True]
+    assert lambda_curve.spikes([], []) == []
+
+
+@pytest.mark.parametrize("log", [True, False], ids=["log", "linear"])
+def test_a_choice_whose_trainings_were_all_stopped_is_a_field(log: bool) -> None:
+    found, _ = sweep(USUAL, [L2])
+    one = replace(found.lambdas[0], log=log, unfinished=((3.0, 3.0), (10.0, 10.0)))
+    (low, high), (last, end) = lambda_curve.fields(one, [0.1, 1.0, 3.0, 10.0])
+    assert (low, high) == pytest.approx((math.sqrt(3.0), math.sqrt(30.0)) if log else (2.0, 6.5))
+    assert (last, end) == (high, 10.0), "it ends where the choices end"
+
+
+def test_the_interactive_curve_names_its_line_and_draws_no_spike() -> None:
+    seen = view("helps")
+    assert seen.answer is not None
+    (name, curve), *_ = seen.answer.curve.items()
+    drawn = curve_figure.figure(seen)["data"]
+    lines = [trace for trace in drawn if trace.get("mode") == "lines" and trace["name"].startswith("expected score")]
+    assert any(trace["showlegend"] for trace in lines), "the legend says what the line is"
+    bad, doubt = 1e3 * max(curve["mean"]), min(curve["low"])
+    count = len(curve["grid"]) // 5
+    torn = {
+        **curve,
+        "mean": [*curve["mean"][:-count], *[bad] * count],
+        "low": [*curve["low"][: -2 * count], *[bad] * count, *[doubt] * count],
+    }
+    again = replace(seen, answer=replace(seen.answer, curve={**seen.answer.curve, name: torn}))
+    bands = [
+        trace for trace in curve_figure.figure(again)["data"] if trace.get("fill") == "toself" and trace["name"].startswith("expected")
+    ]
+    assert all(x < torn["grid"][-count] for trace in bands for x in trace["x"])

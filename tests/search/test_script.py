@@ -62,7 +62,10 @@ def ran(text: str, folder: Path, seed: int, monkeypatch: pytest.MonkeyPatch | No
         with redirect_stdout(StringIO()) as heard, torch.random.fork_rng(devices=[]):
             runpy.run_path(str(file))
         said = heard.getvalue()
-    name, value = said.splitlines()[-1].split()
+    number, _, wrote = said.splitlines()[-1].partition("; wrote ")
+    assert Path(wrote).name == "weights.pt" and (folder / wrote).is_file(), "what it writes is said at its end, and in its head"
+    assert "Writes the trained weights to weights.pt" in text
+    name, value = number.split()
     return name, float(value)
 
 

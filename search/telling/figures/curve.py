@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -31,10 +31,12 @@ from search.telling.figures._style import (
     shortened,
     window,
 )
+from search.telling.pictures.lambda_curve import fields, spikes
 from search.telling.view import View, evenly
 
 TITLE, ORDER = "The λ curve", 10
 Limits = tuple[float, float]
+Seen = Callable[[float, float], bool]
 ACROSS = 2  # panels in a row
 DOTS = 20_000  # members of the search that all panels draw together: more are megabytes, and one blot
 
@@ -61,6 +63,7 @@ def about(view: View) -> str:
     if view.answer is None:
         return told + " There is no answer yet, so no curve is drawn."
     told += " Line and band: the expected score over λ with 95 %, all other knobs as in the best config. "
+    told += "Dashed: the score that is compared with, and around it the margin. "
     told += "Bars: means over fresh seeds with 95 %; the filled diamond is what is exported. "
     told += "Bars may overlap although a difference is sure: the verdict compares seed by seed (see below)."
     if view.answer.keeps_off and view.answer.arm != OFF_ARM:
@@ -119,19 +122,23 @@ def _once_in_legend(traces: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         name = str(trace.get("name", ""))
         trace["legendgroup"] = name
         trace["showlegend"] = bool(name) and name not in seen and trace.get("showlegend", True)
-        seen.add(name)
+        seen |= {name} if trace["showlegend"] else set()  # a band stands without an entry before its line
     return list(traces)
 
 
 def _expected(
-    curve: Mapping[str, Any], name: str, at: Mapping[str, str], unfinished: Sequence[tuple[float, float]] = ()
+    curve: Mapping[str, Any], name: str, at: Mapping[str, str], unfinished: Sequence[tuple[float, float]], seen: Seen
 ) -> list[dict[str, Any]]:
-    """The expected score over λ, and its band: in runs between the values at which every training was stopped early."""
+    """The expected score over λ, and its band: in runs between the values at which every training was stopped early.
+
+    `seen` says whether a score, and the better end of a band, is in the frame.
+    """
     grid = list(curve["grid"])
+    apart = spikes([seen(mean, mean) for mean in curve["mean"]], list(map(seen, curve["low"], curve["high"]))) if grid else []
     step = max(1, len(grid) // 150)
     places = sorted({*range(0, len(grid), step), len(grid) - 1}) if grid else []
     found: list[dict[str, Any]] = []
-    for blind, run in groupby(places, lambda place: any(low <= grid[place] <= high for low, high in unfinished)):
+    for blind, run in groupby(places, lambda place: apart[place] or any(low <= grid[place] <= high for low, high in unfinished)):
         found += [] if blind else _run(curve, name, at, list(run))
     return found
 
@@ -190,7 +197,7 @@ class _Panel:
             *self._members(),
             *self._fresh(),
             *self._unfinished(),
-            *_expected(self.curve, self.knob.name, self.at, self.told.unfinished if self.told is not None else ()),
+            *_expected(self.curve, self.knob.name, self.at, self.told.unfinished if self.told is not None else (), self._in_frame),
             *self._arms(),
             *self._best(),
             *self._exported(),
@@ -214,10 +221,14 @@ class _Panel:
         low, high = answer.off_score - answer.margin, answer.off_score + answer.margin
         return [{"type": "rect", **across, "y0": low, "y1": high, "fillcolor": INK, "opacity": 0.06, "line": {"width": 0}}, line]
 
+    def _in_frame(self, low: float, high: float) -> bool:
+        """Whether a score, or the better end of an interval, is as good as the frame shows."""
+        return not beyond(self.view, low if self.view.better == "lower" else high, self.limits)
+
     def _unfinished(self) -> list[dict[str, Any]]:
         """Where every training was stopped early: a pale field."""
         found = []
-        for low, high in self.told.unfinished if self.told is not None else ():
+        for low, high in fields(self.told, self.curve["grid"]) if self.told is not None else ():
             left, right = self.scale.at(low), self.scale.at(high)
             field: dict[str, Any] = {"type": "scatter", "mode": "none", "x": [left, right, right, left], "fill": "toself"}
             y = [self.limits[0], self.limits[0], self.limits[1], self.limits[1]]

@@ -132,7 +132,7 @@ def _cards(view: View, answer: Answer) -> Iterator[tuple[str, ...]]:
     yield (
         "cost",
         duration(total.get("seconds", 0.0)),
-        f"{total.get('members', 0):.0f} trainings, {total.get('epochs', 0):,.0f} epochs{money}",
+        f"of training, added up: {total.get('members', 0):.0f} trainings, {total.get('epochs', 0):,.0f} epochs{money}",
     )
 
 

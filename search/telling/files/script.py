@@ -103,7 +103,7 @@ def _faults(spec: Mapping[str, Any], family: str, knobs: Mapping[str, Knob], con
 
 
 def _facts(spec: Mapping[str, Any], config: Mapping[str, Value]) -> dict[str, Any]:
-    family, told = str(spec["objective"]), spec.get("provenance", {})
+    family, told, digits = str(spec["objective"]), spec.get("provenance", {}), spec["dataset"]["name"] == "digits"
     named = [name for name in spec["fixed"] if name in _PENALTIES[family] or name in _OWN[family]]
     named += [name for name in (*_OWN[family], *(["beta"] if family == "vae" else [])) if name not in named]
     promise = spec.get("promise") or {}
@@ -111,7 +111,8 @@ def _facts(spec: Mapping[str, Any], config: Mapping[str, Value]) -> dict[str, An
     known = f"; promised: {promise['mean']:.6g} [{promise['low']:.6g}, {promise['high']:.6g}]" if promise else ""
     return {
         "title": f"{family} {spec['model']} on {spec['dataset']['name']}: the config that the sweep {told.get('sweep')} chose{known}.",
-        "needs": "scikit-learn" if spec["dataset"]["name"] == "digits" else "torchvision",
+        "needs": "scikit-learn" if digits else "torchvision",
+        "fetches": "" if digits else f"\nFetches the data into {spec['dataset'].get('root') or 'data'} where it is not there.",
         "knobs": "\n".join(f"{name} = {config[name]!r}" for name in named),
         "epochs": spec["budget"]["epochs"],
         "batch_size": spec.get("batch_size") or 64,
@@ -154,6 +155,7 @@ def _body(spec: Mapping[str, Any], family: str, config: Mapping[str, Value]) -> 
 _HEAD = '''"""{title}
 
 Trains without Lagrange: needs torch, numpy and {needs}. With the seed of a confirmed training it comes to that training's number.
+Writes the trained weights to weights.pt in the current folder, or to --out FILE, over a file that is there.{fetches}
 """
 
 import argparse
@@ -172,7 +174,7 @@ batch_size = {batch_size}
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--seed", type=int, default={seed})
-parser.add_argument("--out", default="weights.pt", help="where the weights go")
+parser.add_argument("--out", default="weights.pt", help="the file for the trained weights")
 options = parser.parse_args()
 torch.set_num_threads(1)
 
@@ -262,7 +264,7 @@ for epoch in range(epochs):
         score = 0.5 * (val - decoder(encoder(val))).square().sum(-1).mean()
     print(f"epoch {{epoch + 1}} val_half_sse {{score:.8g}}")
 torch.save({{"encoder": encoder.state_dict(), "decoder": decoder.state_dict()}}, options.out)
-print(f"val_half_sse {{score:.9g}}")
+print(f"val_half_sse {{score:.9g}}; wrote {{options.out}}")
 """
 
 _VAE = """encoder = {encoder}
@@ -302,7 +304,7 @@ with torch.no_grad():
         ratio = 0.5 * (noise.square() + log_variance - z.square()).sum(-1)
         found.append((ratio - nats(decoder(z), x[:, None])).double())
 log_w = torch.cat(found)
-print(f"val_nll_nats {{(math.log(100) - log_w.logsumexp(1)).mean():.9g}}")
+print(f"val_nll_nats {{(math.log(100) - log_w.logsumexp(1)).mean():.9g}}; wrote {{options.out}}")
 """
 _BERNOULLI = {
     "observed": '(draws.uniform(x.shape, "binarize") < x).to(x.dtype)',
@@ -415,5 +417,5 @@ for epoch in range(epochs):
     print(f"epoch {{epoch + 1}} val_kid {{scores[-1]:.8g}}")
 torch.save({{"generator": scored.state_dict()}}, options.out)
 last = scores[-min(5, math.ceil(epochs / 5)) :]
-print(f"val_kid {{sum(last) / len(last):.9g}}")
+print(f"val_kid {{sum(last) / len(last):.9g}}; wrote {{options.out}}")
 """

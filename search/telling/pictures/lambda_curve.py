@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -189,15 +190,45 @@ def _line(panel: Any, curve: dict[str, Any], one: LambdaAnswer, limits: tuple[fl
     """The expected score and its band; none where every training was stopped early."""
     if not curve["grid"]:
         return
-    for low, high in one.unfinished:
-        panel.axvspan(low, high, facecolor="none", edgecolor="#C8C8C8", hatch="//", lw=0, zorder=1, label=UNFINISHED)
+    for low, high in fields(one, curve["grid"]):
+        panel.axvspan(low, high, facecolor="none", edgecolor="#B0B0B0", hatch="//", lw=0, zorder=1, label=UNFINISHED)
     blind = [any(low <= at <= high for low, high in one.unfinished) for at in curve["grid"]]
     if all(math.isfinite(y) for y in (*curve["low"], *curve["high"])):
-        # Else the band around a line outside of the frame would enter it as a spike.
-        inside = [y <= limits[1] and not unknown for y, unknown in zip(curve["mean"], blind, strict=True)]
-        panel.fill_between(curve["grid"], curve["low"], curve["high"], where=inside, color=BLUE, alpha=0.16, lw=0, zorder=4)
+        apart = spikes([y <= limits[1] for y in curve["mean"]], [y <= limits[1] for y in curve["low"]])
+        shown = [not (unknown or spike) for unknown, spike in zip(blind, apart, strict=True)]
+        panel.fill_between(curve["grid"], curve["low"], curve["high"], where=shown, color=BLUE, alpha=0.16, lw=0, zorder=4)
     mean = [math.nan if unknown else y for y, unknown in zip(curve["mean"], blind, strict=True)]
     panel.plot(curve["grid"], mean, color=BLUE, lw=2.0, zorder=5, label="expected score (band: 95 %)")
+
+
+def fields(one: LambdaAnswer, grid: Sequence[float]) -> list[tuple[float, float]]:
+    """Where every training was stopped early, as fields of an axis: each reaches halfway to the next value of the curve.
+
+    Of a range that is next to nothing. Of a list of choices it is what makes a single choice a field.
+    """
+    values = sorted(set(grid))
+    log = one.log and bool(values) and values[0] > 0
+
+    def halfway(a: float, b: float) -> float:
+        return math.sqrt(a * b) if log else (a + b) / 2
+
+    found = []
+    for low, high in one.unfinished:
+        below, above = [value for value in values if value < low], [value for value in values if value > high]
+        found.append((halfway(below[-1], low) if below else low, halfway(high, above[0]) if above else high))
+    return found
+
+
+def spikes(line: Sequence[bool], band: Sequence[bool]) -> list[bool]:
+    """Where a band reaches into the frame around a line that does not, not even nearby. `line`, `band`: whether each is in the frame.
+
+    There the fit knows little and expects a bad score, as where every training collapsed. Drawn, it would look like a second valley.
+    """
+    found: list[bool] = []
+    for inside, run in groupby(zip(line, band, strict=True), lambda one: one[1]):
+        pieces = list(run)
+        found += [inside and not any(mean for mean, _ in pieces)] * len(pieces)
+    return found
 
 
 def _arms(panel: Any, curve: dict[str, Any], limits: tuple[float, float]) -> None:
