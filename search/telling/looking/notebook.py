@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,6 +151,7 @@ def written(found: View, folder: Path) -> list[Path]:
         for kind in PICTURES:
             options = {"format": kind, "width": 960, "height": figure.layout.height, "scale": SCALE if kind == "png" else 1}
             wanted.append({"fig": figure.to_dict(), "path": str(folder / f"{name}.{kind}"), "opts": options})
+    new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f".{os.getpid()}").touch()
@@ -159,13 +161,15 @@ def written(found: View, folder: Path) -> list[Path]:
     try:
         kaleido.write_fig_from_object_sync(wanted, kopts={"mathjax": False})  # else its page asks a server for MathJax
     except Exception as error:
+        with suppress(OSError):  # it holds pictures already
+            folder.rmdir() if new else None
         raise InfraError(
-            f"Figures as PDF and PNG are drawn by Chromium or Chrome, and this failed: {_first_line(error)}. "
+            f"Figures as PDF and PNG are drawn by Chromium or Chrome, and this failed: {_first_sentence(error)}. "
             "Install one (kaleido_get_chrome fetches it), or name it: BROWSER_PATH=/path/to/chromium. The report itself needs none."
         ) from error
     return [Path(str(one["path"])) for one in wanted]
 
 
-def _first_line(error: Exception) -> str:
+def _first_sentence(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+    return f"{type(error).__name__}: {lines[0].partition('. ')[0].rstrip('.')[:200]}" if lines else type(error).__name__
