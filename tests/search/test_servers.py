@@ -83,13 +83,16 @@ def points(uri: str, sweep: str) -> dict[int, list[int]]:
 
 
 def test_a_tracking_server_killed_in_mid_sweep_stops_nothing_and_loses_no_point(server: Server, tmp_path: Path) -> None:
-    home = Home.open(tmp_path / "home", tracking_uri=server.uri)
+    home, held = Home.open(tmp_path / "home", tracking_uri=server.uri), tmp_path / "held"
+    spec = {**SPEC, "objective": "tests.search.halting:Halts", "dataset": {**SPEC["dataset"], "held": str(held)}, "search": {"l2": {}}}
     with ThreadPoolExecutor(1) as pool:
-        sweep = pool.submit(run, SPEC, name="s", home=home, workers=2)
+        sweep = pool.submit(run, spec, name="s", home=home, workers=2)
         _wait_for_members(home, 4)
         server.kill()
         _wait_for_members(home, 10)  # training goes on without the server
+        held.touch()  # it is back before the sweep ends, however long it takes to start
         server.start()
+        held.unlink()
         outcome = sweep.result(timeout=300)
     assert outcome.status == "complete" and outcome.answer is not None
     assert not any("MLflow" in note for note in outcome.notes), outcome.notes
