@@ -73,25 +73,12 @@ class Database:
             if file is not None:
                 file.parent.mkdir(parents=True, exist_ok=True)
             self._engine = opening.engine(url)
-            self.waiting.tried(lambda again: self._opened())
+            self.waiting.tried(lambda again: _looked_into(self._engine, self.transaction, url))
         except InfraError:
             raise
         except (SQLAlchemyError, OSError, ImportError, ValueError) as error:
             self._refuse_full(error)
-            raise InfraError(self._closed(error)) from None
-
-    def _opened(self) -> None:
-        """Look into the database. Raises StoreGone where it may be there in a while."""
-        try:
-            _migrated(self._engine, self.transaction, self.url)
-        except DBAPIError as error:
-            if opening.refuses(error) or not passing(error):
-                raise
-            raise StoreGone(self._closed(error), reason=opening.short(error, self._url)) from None
-
-    def _closed(self, error: Exception) -> str:
-        said = opening.short(error, self._url)
-        return f"The catalogue must be a database that opens; {self.url} does not: {said}. {opening.remedy(error)}"
+            raise InfraError(_closed(error, url)) from None
 
     def close(self) -> None:
         """Give connections back. The database may be used again afterwards."""
@@ -253,6 +240,21 @@ class Database:
         """Raise StorageError where the disk of a SQLite file takes no more."""
         if (file := sqlite_path(self._url)) is not None and (said := disk.fault(error, [file])):
             raise StorageError(said) from error
+
+
+def _looked_into(engine: sa.Engine, transaction: Callable[[], AbstractContextManager[sa.Connection]], url: str) -> None:
+    """Open the database, at the newest revision. Raises StoreGone where it may be there in a while."""
+    try:
+        _migrated(engine, transaction, strip_password(url))
+    except DBAPIError as error:
+        if opening.refuses(error) or not passing(error):
+            raise
+        raise StoreGone(_closed(error, url), reason=opening.short(error, url)) from None
+
+
+def _closed(error: Exception, url: str) -> str:
+    said = opening.short(error, url)
+    return f"The catalogue must be a database that opens; {strip_password(url)} does not: {said}. {opening.remedy(error)}"
 
 
 def _migrated(engine: sa.Engine, transaction: Callable[[], AbstractContextManager[sa.Connection]], shown: str) -> None:
