@@ -24,12 +24,12 @@ def unbroken(ray: Any) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    heard: list[int] = []
+    heard: list[signal.Signals] = []
 
     def hear(number: int, frame: Any) -> None:
         if heard:
             raise KeyboardInterrupt
-        heard.append(number)
+        heard.append(signal.Signals(number))
 
     before = {number: signal.signal(number, hear) for number in STOPPING}
     utils, theirs = ray._private.utils, list[Any]()

@@ -19,7 +19,7 @@ from search.choosing.feasibility import surface_of
 from search.choosing.findings import Reached
 from search.choosing.hysteresis import with_paths
 from search.choosing.lambda_interval import lambda_answer
-from search.choosing.missing import missing_words, not_its_own
+from search.choosing.missing import gone, missing_words, not_its_own
 from search.choosing.watched import Watched
 from search.options import name_of
 from search.spec.goals import ANY, EFFECT, MOST
@@ -275,16 +275,9 @@ def screened(rivals: Sequence[Candidate], rows: Sequence[Row], spec: Spec) -> li
     As in the final round all rivals are trained on a seed that stands in, and it may be missing, too.
     """
     seeds = screening_seeds(spec)
-    while len(more := screening_seeds(spec, min(len(_gone(rivals, rows, seeds)), spec.confirm.screen))) > len(seeds):
+    while len(more := screening_seeds(spec, min(len(gone(rivals, rows, seeds)), spec.confirm.screen))) > len(seeds):
         seeds = more
     return seeds
-
-
-def _gone(found: Sequence[Candidate], rows: Sequence[Row], seeds: Sequence[int]) -> set[int]:
-    """The seeds that a candidate misses for a reason that is not its own."""
-    arms, confirmed = {one.arm for one in found}, [row for row in rows if row.phase == Phase.CONFIRM]
-    there = {(row.arm, row.seed) for row in confirmed if not row.astray}
-    return {row.seed for row in confirmed if row.astray and row.arm in arms and (row.arm, row.seed) not in there} & set(seeds)
 
 
 def final_seeds(spec: Spec, look: race.Look, count: int = 0) -> list[int]:
@@ -317,7 +310,7 @@ def with_others(chosen: Sequence[Candidate], rows: Sequence[Row], spec: Spec, lo
     if not finals:
         return list(chosen)
     seeds, had = final_seeds(spec, look, finals[0].seeds)[: finals[0].seeds], finals[0].instead
-    more = min(len(_gone(finals, rows, seeds)), finals[0].seeds - had) - had
+    more = min(len(gone(finals, rows, seeds)), finals[0].seeds - had) - had
     return [replace(one, seeds=one.seeds + more, instead=had + more) if one.final and more > 0 else one for one in chosen]
 
 
