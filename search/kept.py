@@ -63,7 +63,8 @@ def remove(name: str, *, home: HomeLike | None = None) -> list[str]:
         if holder:
             raise InfraError(f"A sweep that is running must not be removed; {name!r} is driven by {holder}. Stop it first.")
         home = home.placed(catalogue.sweep(name).facts)
-        catalogue.delete_sweep(name)
+        with catalogue.lock(name):  # it watches a lock that only looks old because a clock has jumped, and nobody begins meanwhile
+            catalogue.delete_sweep(name)
     home.remove_sweep(name)
     left = []
     for what, forget, url in (("MLflow", tracking.forget, home.tracking_uri), ("Optuna", projection.forget, home.optuna_url)):

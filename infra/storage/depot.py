@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 from infra.errors import InfraError, StorageError
 
 ANSWER_S = 15.0  # how long a store may take to say that it can be used
+STUCK_S = 120.0  # how long it may take later for what carries no member's files; transfers take as long as they take
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}  # by protocol: what of this package's extras it needs
 SECRETS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (another server than Amazon's: AWS_ENDPOINT_URL)",
@@ -83,7 +84,7 @@ class Depot:
         `more` files and folders are brought in the same way.
         """
         if self.url:
-            self._asked(lambda store: self._fetch(store, (path, *more)))
+            self._asked(lambda store: self._fetch(store, (path, *more)), 0)
         return path
 
     def put(self, *paths: Path) -> None:
@@ -91,7 +92,7 @@ class Depot:
         if not (self.url and paths):
             return
         try:
-            self._asked(lambda store: self._put(store, paths))
+            self._asked(lambda store: self._put(store, paths), 0)
         except FileNotFoundError as error:
             if all(path.exists() for path in paths):
                 raise StorageError(f"The bucket of the storage {self.url} must exist; it does not any more: {said(error)}") from error
@@ -153,14 +154,20 @@ class Depot:
         if self.url.startswith("memory:") and not alone:
             raise InfraError(f"Workers must see the storage; {self.url} is seen by this process only. Name a bucket: --storage.")
         if self.url:
-            _in_time(lambda: self._prove(), self.url)
+            try:
+                _in_time(self._prove, ANSWER_S)
+            except _SilentError:
+                silent = f"The storage {self.url} must answer; it did not within {ANSWER_S:g} s. {_remedy(self.url, None)}"
+                raise InfraError(silent) from None
+            except BaseException as error:
+                raise InfraError(f"{_fault(self.url, error)} {_remedy(self.url, error)}") from error
 
     # Behind the URL ---------------------------------------------------------------------------------------------------------------------
 
-    def _asked(self, ask: Callable[[Any], Found]) -> Found:
-        """What the store answers; its faults as a sentence."""
+    def _asked(self, ask: Callable[[Any], Found], within_s: float | None = None) -> Found:
+        """What the store answers; its faults as a sentence. One that says nothing for so long is a fault, too (0: however long)."""
         try:
-            return ask(_store(self.url))
+            return _in_time(lambda: ask(_store(self.url)), STUCK_S if within_s is None else within_s)
         except FileNotFoundError:
             raise
         except Exception as error:  # each store has errors of its own
@@ -250,24 +257,31 @@ def _beside(paths: list[Path]) -> Iterator[list[Path]]:
             copy.unlink(missing_ok=True)
 
 
-def _in_time(ask: Callable[[], None], url: str) -> None:
-    """Ask a store in a thread of its own, because a store that is away may take minutes to say so."""
-    told: list[BaseException | None] = []
+class _SilentError(Exception):
+    """A store says nothing."""
+
+
+def _in_time(ask: Callable[[], Found], within_s: float) -> Found:
+    """Ask a store in a thread of its own, because a store that is away may take minutes to say so. 0: wait however long it takes."""
+    if not within_s:
+        return ask()
+    found: list[Found] = []
+    failed: list[BaseException] = []
 
     def answer() -> None:
         try:
-            ask()
-            told.append(None)
+            found.append(ask())
         except BaseException as error:
-            told.append(error)
+            failed.append(error)
 
     thread = threading.Thread(target=answer, name="lagrange-storage", daemon=True)
     thread.start()
-    thread.join(ANSWER_S)
-    if not told:
-        raise InfraError(f"The storage {url} must answer; it did not within {ANSWER_S:g} s. {_remedy(url, None)}")
-    if told[0] is not None:
-        raise InfraError(f"{_fault(url, told[0])} {_remedy(url, told[0])}") from told[0]
+    thread.join(within_s)
+    if failed:
+        raise failed[0]
+    if not found:
+        raise _SilentError(f"no answer within {within_s:g} s")
+    return found[0]
 
 
 def _fault(url: str, error: BaseException) -> str:

@@ -12,7 +12,7 @@ import fsspec
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from infra.errors import InfraError
+from infra.errors import InfraError, StorageError
 from infra.storage import Home
 from infra.storage import depot as depots
 from infra.storage.depot import Depot
@@ -179,6 +179,14 @@ def test_a_store_that_does_not_answer_is_given_up(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(Disk, "pipe_file", lambda *given, **more: time.sleep(1))
     with pytest.raises(InfraError, match="must answer; it did not within"):
         Depot(f"disk://{tmp_path}/there", tmp_path).prove()
+
+
+def test_so_is_one_that_falls_silent_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(depots, "STUCK_S", 0.05)
+    monkeypatch.setattr(Disk, "isfile", lambda *given, **more: time.sleep(1))
+    at = Depot(f"disk://{tmp_path}/there", tmp_path)
+    with pytest.raises(StorageError, match=r"must be reachable: no answer within 0\.05 s"):
+        at.has(tmp_path / "x")
 
 
 def test_a_probe_leaves_nothing(depot: Depot) -> None:

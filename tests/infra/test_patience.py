@@ -18,8 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.catalogue import Catalogue, MemberRow, ReportRow, SweepRow, lock, opening, patience
+from infra.catalogue.engine import Database
 from infra.catalogue.tables import SWEEPS
 from infra.errors import InfraError, LockLost, StoreGone
+from infra.storage import Home
+from search.kept import remove
 
 
 class Cut:
@@ -262,6 +265,22 @@ def test_a_clock_that_jumps_takes_no_lock_from_a_driver_that_lives(catalogue: Ca
             with pytest.raises(InfraError, match="has one driver"):
                 other.lock("s").__enter__()
         assert threading.active_count() > 1
+
+
+def test_a_sweep_that_runs_is_not_removed_when_a_clock_jumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "BEAT_S", 0.05)
+    home, real = Home.open(tmp_path), time.time
+    with Catalogue(home.catalogue_url) as catalogue:
+        catalogue.create_sweep(SweepRow("s", {}))
+        with catalogue.lock("s"):
+            for jump in (3600.0, -3600.0):
+                monkeypatch.setattr(Database, "clock", lambda self, _, jump=jump: real() + jump * (self is not catalogue._database))
+                with pytest.raises(InfraError, match="has one driver"):
+                    remove("s", home=home)
+            assert catalogue.has_sweep("s")
+        monkeypatch.setattr(Database, "clock", lambda self, connection: real())
+        remove("s", home=home)
+        assert not catalogue.has_sweep("s")
 
 
 def test_a_server_that_is_away_at_the_start_is_waited_for_by_a_driver_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,8 @@ import dataclasses, json, sys
 from search.sweep import run
 from infra.storage import Home
 import optuna, mlflow, alembic.command, search.running.working.worker
+from search.running import halting
+halting.CLOSE_SECONDS = 900.0  # no member or point is missing in the end; how long that takes is the machine's affair
 spec, home = json.loads(sys.argv[1]), Home.open(sys.argv[2], catalogue_url=sys.argv[3] or None, tracking_uri=sys.argv[4] or None)
 print("ready", flush=True); sys.stdin.readline()
 outcome = run(spec, home=home, address="in-process")
