@@ -8,7 +8,7 @@ class InfraError(Exception):
 
 
 class StoreGone(InfraError):  # noqa: N818 - nothing is wrong with what was asked
-    """A store that has worked does not answer any more. `passing` says whether waiting may help; `reason` is what the store says."""
+    """A store does not answer, now or any more. `passing` says whether waiting may help; `reason` is what the store says."""
 
     def __init__(self, text: str, *, passing: bool = True, reason: str = "") -> None:
         super().__init__(text)

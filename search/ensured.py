@@ -31,7 +31,7 @@ def ensure(spec: Spec, *, name: str, home: Home, patience_s: float = PATIENCE_S,
         InfraError: a living driver has the sweep, or the name belongs to another spec. And what `run` and `resume` raise.
     """
     sweep_name(name)
-    if _row(home, name) is None:
+    if _row(home, name, getattr(options.get("listener"), "note", None)) is None:
         try:
             return run(spec, name=name, home=home, **options)
         except InfraError:
@@ -53,12 +53,12 @@ def ensure(spec: Spec, *, name: str, home: Home, patience_s: float = PATIENCE_S,
     return resume(name, home=home, **options)
 
 
-def _row(home: Home, name: str) -> SweepRow | None:
-    """The sweep that holds the name; None where `run` may have it. A catalogue that is missing is not made."""
+def _row(home: Home, name: str, told: Callable[[str], object] | None = None) -> SweepRow | None:
+    """The sweep that holds the name; None where `run` may have it. A missing catalogue is not made; with `told` it is waited for."""
     file = sqlite_path(home.catalogue_url)
     if file is not None and not file.exists():
         return None
-    with Catalogue(home.catalogue_url, create=False) as catalogue:
+    with Catalogue(home.catalogue_url, create=False, told=told) as catalogue:
         return catalogue.sweep(name) if holds(catalogue, name) else None
 
 

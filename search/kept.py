@@ -74,12 +74,15 @@ def remove(name: str, *, home: HomeLike | None = None) -> list[str]:
     return left
 
 
-def refuse_taken(home: Home, names: Iterable[str | None]) -> None:
-    """Raise InfraError where the catalogue cannot be opened, or where sweeps hold some of these names. A missing file is not created."""
+def refuse_taken(home: Home, names: Iterable[str | None], told: Callable[[str], object] | None = None) -> None:
+    """Raise InfraError where the catalogue cannot be opened, or where sweeps hold some of these names. A missing file is not created.
+
+    With `told` a database that is away is waited for.
+    """
     file = sqlite_path(home.catalogue_url)
     if file is not None and not file.exists():
         return  # it holds no sweep
-    with Catalogue(home.catalogue_url, create=False) as catalogue:
+    with Catalogue(home.catalogue_url, create=False, told=told) as catalogue:
         taken = [name for name in names if name is not None and holds(catalogue, name)]
     if taken:
         which = ", ".join(map(repr, taken)) + (" exists" if len(taken) == 1 else " exist")
@@ -88,9 +91,9 @@ def refuse_taken(home: Home, names: Iterable[str | None]) -> None:
         )
 
 
-def admitted(home: Home, spec: Spec, name: str | None) -> list[dict[str, Any]]:
+def admitted(home: Home, spec: Spec, name: str | None, told: Callable[[str], object] | None = None) -> list[dict[str, Any]]:
     """What a sweep takes over from others. Raises InfraError where its name is taken, SpecError where a prior cannot be used."""
-    refuse_taken(home, [name])
+    refuse_taken(home, [name], told)
     return resolved(spec, home)
 
 

@@ -73,8 +73,8 @@ def run(
     where = Where(Home.open(home), workers, address, listener or Silent(), tracking)
     spec = resolve(spec, remote=is_remote(address)) if isinstance(spec, Spec) else read(spec, remote=is_remote(address))
     # What can be refused is checked first. Workers start before the first row: a sweep that cannot start leaves nothing behind.
-    prior = kept.admitted(where.home, spec, name := None if name is None else sweep_name(name))
-    with where.up(spec) as up, Catalogue(where.home.catalogue_url) as catalogue:
+    prior = kept.admitted(where.home, spec, name := None if name is None else sweep_name(name), where.listener.note)
+    with where.up(spec) as up, Catalogue(where.home.catalogue_url, told=where.listener.note) as catalogue:
         name = kept.begin(catalogue, spec, name, where.home, where.listener.note, up.workers, prior, where.address)
         outcome = _drive(name, spec, where, catalogue, up)
         if outcome.status == "refused":
@@ -99,7 +99,7 @@ def resume(
         InfraError: no such sweep, or its driver is alive.
     """
     where = Where(Home.open(home), workers, address, listener or Silent(), tracking)
-    with Catalogue(where.home.catalogue_url, create=False) as catalogue:
+    with Catalogue(where.home.catalogue_url, create=False, told=where.listener.note) as catalogue:
         row, opened = catalogue.sweep(name), kept.to_retry(catalogue, name, where.home, more.again)
         if not (trials or opened or more.budget) and row.status == "complete" and row.answer is not None and not row.facts.get(kept.CUT):
             return Outcome(name, "complete", Answer.from_dict(row.answer), notes=mirror.caught_up(name, where.home, catalogue, tracking))

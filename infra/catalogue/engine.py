@@ -50,10 +50,11 @@ class Database:
     """A SQLite file or a PostgreSQL database with the tables of the catalogue. Safe for several threads and processes.
 
     `url` is shown to people, so it holds no password. With `create=False` a SQLite file that does not exist is not made: the database is
-    then empty. Raises InfraError, without passwords, when the database cannot be opened or was written by a newer Lagrange.
+    then empty. Raises InfraError, without passwords, when the database cannot be opened or was written by a newer Lagrange; StoreGone
+    when it was away for longer than the patience (without one a server is not waited for, and a locked file for half a minute).
     """
 
-    def __init__(self, url: str, *, create: bool = True) -> None:
+    def __init__(self, url: str, *, create: bool = True, patience: Patience | None = None) -> None:
         self.url, self._url = strip_password(url), url
         file = sqlite_path(url)
         if file is not None and not create and not file.exists():
@@ -65,25 +66,19 @@ class Database:
         self.fence: tuple[str, str] | None = None  # a sweep and the token of its lock: whoever writes must have it
         self.held: Held | None = None  # that lock
         self._mine: tuple[sa.Connection, str, int] | None = None  # in a fenced transaction: the sweep of the lock, and its key
-        self.waiting = Waiting(self.url, Patience(FILE_PATIENCE_S if file is not None else 0.0))
+        self.waiting = Waiting(self.url, patience or Patience(FILE_PATIENCE_S if file is not None else 0.0))
         self.driving = False
         self.failure: StoreGone | LockLost | None = None  # why a driver can do nothing any more
         try:
             if file is not None:
                 file.parent.mkdir(parents=True, exist_ok=True)
             self._engine = opening.engine(url)
-            self.waiting.tried(lambda again: _migrated(self._engine, self.transaction, self.url))
-        except StorageError:
-            raise
-        except StoreGone as error:
-            raise InfraError(str(error)) from None
+            self.waiting.tried(lambda again: _looked_into(self._engine, self.transaction, url))
         except InfraError:
             raise
         except (SQLAlchemyError, OSError, ImportError, ValueError) as error:
             self._refuse_full(error)
-            raise InfraError(
-                f"The catalogue must be a database that opens; {self.url} does not: {opening.short(error, url)}. {opening.remedy(error)}"
-            ) from None
+            raise InfraError(_closed(error, url)) from None
 
     def close(self) -> None:
         """Give connections back. The database may be used again afterwards."""
@@ -245,6 +240,21 @@ class Database:
         """Raise StorageError where the disk of a SQLite file takes no more."""
         if (file := sqlite_path(self._url)) is not None and (said := disk.fault(error, [file])):
             raise StorageError(said) from error
+
+
+def _looked_into(engine: sa.Engine, transaction: Callable[[], AbstractContextManager[sa.Connection]], url: str) -> None:
+    """Open the database, at the newest revision. Raises StoreGone where it may be there in a while."""
+    try:
+        _migrated(engine, transaction, strip_password(url))
+    except DBAPIError as error:
+        if opening.refuses(error) or not passing(error):
+            raise
+        raise StoreGone(_closed(error, url), reason=opening.short(error, url)) from None
+
+
+def _closed(error: Exception, url: str) -> str:
+    said = opening.short(error, url)
+    return f"The catalogue must be a database that opens; {strip_password(url)} does not: {said}. {opening.remedy(error)}"
 
 
 def _migrated(engine: sa.Engine, transaction: Callable[[], AbstractContextManager[sa.Connection]], shown: str) -> None:

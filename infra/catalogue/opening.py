@@ -137,12 +137,23 @@ def remedy(error: Exception) -> str:
     """What to do about an error."""
     if isinstance(error, ImportError):
         return "Install the driver: pip install 'lagrange-search[postgresql]'."
+    state = _state(error)
+    known = [remedy for start, remedy in _REMEDIES.items() if state.startswith(start)]
+    return known[0] if known else "Check the URL, that the server runs, and that you may write there."
+
+
+def refuses(error: Exception) -> bool:
+    """Whether a server is there and refuses who asks, or what is asked for: to wait would not help."""
+    return _state(error).startswith(("28", "3D"))
+
+
+def _state(error: Exception) -> str:
+    """PostgreSQL's code of an error; empty where there is none."""
     cause = getattr(error, "orig", None) or error
     state, text = str(getattr(cause, "sqlstate", None) or ""), str(cause)
     # What a server says while somebody logs in has no state in psycopg: only its words.
     if not state and ("authentication failed" in text or 'role "' in text or "no password supplied" in text):
-        state = "28"
+        return "28"
     if not state and 'database "' in text and "does not exist" in text:
-        state = "3D"
-    known = [remedy for start, remedy in _REMEDIES.items() if state.startswith(start)]
-    return known[0] if known else "Check the URL, that the server runs, and that you may write there."
+        return "3D"
+    return state

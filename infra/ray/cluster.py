@@ -17,6 +17,7 @@ from infra.errors import InfraError
 from infra.machine import cores
 from infra.ray import addresses, private
 from infra.ray.nodes import Need, Node, capacity, still_to_come, too_small
+from infra.ray.unbroken import unbroken
 
 # The object store holds next to nothing: reports are small and data is loaded by each worker.
 OBJECT_STORE_BYTES = 80 * 2**20
@@ -209,7 +210,8 @@ def _start(ray: Any, address: str | None, workers: int | None, cpu: float, folde
             common["runtime_env"] = {"working_dir": str(folder)}
         address = addresses.checked(address)  # by itself Ray waits for minutes where nobody answers
         try:
-            ray.init(address=address, **common)
+            with unbroken(ray):
+                ray.init(address=address, **common)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise InfraError(
                 f"A Ray cluster must be up at the address; got {address!r}: {error}. "
@@ -220,7 +222,7 @@ def _start(ray: Any, address: str | None, workers: int | None, cpu: float, folde
     # More workers than cores is the user's choice: Ray is told of as many CPUs as they need.
     try:
         # `local`: else RAY_ADDRESS, or what `ray start` has left in its folder, would name another Ray.
-        with private.on_loopback():
+        with private.on_loopback(), unbroken(ray):
             ray.init(
                 address="local",
                 num_cpus=max(1, round(count * cpu + 0.499)),

@@ -19,7 +19,7 @@ from search.choosing.feasibility import surface_of
 from search.choosing.findings import Reached
 from search.choosing.hysteresis import with_paths
 from search.choosing.lambda_interval import lambda_answer
-from search.choosing.missing import missing_words, not_its_own
+from search.choosing.missing import gone, missing_words, not_its_own
 from search.choosing.watched import Watched
 from search.options import name_of
 from search.spec.goals import ANY, EFFECT, MOST
@@ -264,9 +264,20 @@ def finalists(spec: Spec, space: Space, rows: Sequence[Row], found: Sequence[Can
     return _with_todays([*final, *(replace(one, seeds=seeds) for one in apart if one.schedule)], space, seeds)
 
 
-def screening_seeds(spec: Spec) -> list[int]:
-    """The seeds of the race's first round."""
-    return [derive(spec.seed, "confirm", "screen", index) for index in range(spec.confirm.screen)]
+def screening_seeds(spec: Spec, more: int = 0) -> list[int]:
+    """The seeds of the race's first round, with so many more that stand in for others."""
+    return [derive(spec.seed, "confirm", "screen", index) for index in range(spec.confirm.screen + more)]
+
+
+def screened(rivals: Sequence[Candidate], rows: Sequence[Row], spec: Spec) -> list[int]:
+    """The seeds of the first round, with one more for each that a rival misses for a reason that is not its own; at most twice as many.
+
+    As in the final round all rivals are trained on a seed that stands in, and it may be missing, too.
+    """
+    seeds = screening_seeds(spec)
+    while len(more := screening_seeds(spec, min(len(gone(rivals, rows, seeds)), spec.confirm.screen))) > len(seeds):
+        seeds = more
+    return seeds
 
 
 def final_seeds(spec: Spec, look: race.Look, count: int = 0) -> list[int]:
@@ -299,10 +310,7 @@ def with_others(chosen: Sequence[Candidate], rows: Sequence[Row], spec: Spec, lo
     if not finals:
         return list(chosen)
     seeds, had = final_seeds(spec, look, finals[0].seeds)[: finals[0].seeds], finals[0].instead
-    arms, confirmed = {one.arm for one in finals}, [row for row in rows if row.phase == Phase.CONFIRM]
-    there = {(row.arm, row.seed) for row in confirmed if not row.astray}
-    gone = {row.seed for row in confirmed if row.astray and row.arm in arms and (row.arm, row.seed) not in there} & set(seeds)
-    more = min(len(gone), finals[0].seeds - had) - had
+    more = min(len(gone(finals, rows, seeds)), finals[0].seeds - had) - had
     return [replace(one, seeds=one.seeds + more, instead=had + more) if one.final and more > 0 else one for one in chosen]
 
 
@@ -358,7 +366,7 @@ def answer(
         missing=missing_words(members),
         unconfirmed=0 not in (spec.confirm.configs, spec.confirm.seeds) and not any(one["n"] for one in found.arms),
         measured=_measured(spec, found, final, chosen, labels),
-        spent=verdict.spent([replace(row, phase=_round(row, spec)) for row in rows]),
+        spent=verdict.spent([row if row.phase != Phase.CONFIRM else replace(row, phase=_round(row, spec)) for row in rows]),
         beside=insight.beside(
             rows,
             space.knobs,
@@ -397,9 +405,9 @@ def _with_baseline(found: Answer, space: Space, rows: Sequence[Row], chosen: Seq
 
 
 def _round(row: Row, spec: Spec) -> str:
-    """What the phase of a member is called where it is told what each phase cost."""
-    if row.phase != Phase.CONFIRM or row.seed not in screening_seeds(spec):
-        return "final round" if row.phase == Phase.CONFIRM else row.phase
+    """What the phase of a confirmed member is called where it is told what each phase cost."""
+    if row.seed not in screening_seeds(spec, spec.confirm.screen):  # and those that may stand in
+        return "final round"
     return "between the rounds" if between.is_between(row.arm) else "first round"
 
 

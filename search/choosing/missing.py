@@ -8,6 +8,7 @@ from infra.catalogue import MemberRow
 from infra.storage import Home
 from infra.storage.hints import command
 from objectives.base import Phase, State
+from search.choosing.answer import Candidate, Row
 from search.choosing.words import listed
 
 INFRASTRUCTURE = "infrastructure"  # the fact of a member that ended for a reason that is not its own
@@ -23,6 +24,13 @@ def not_its_own(row: MemberRow) -> bool:
 def missing(rows: Sequence[MemberRow]) -> list[MemberRow]:
     """The members that are missing for reasons that are not their own."""
     return [row for row in rows if not_its_own(row)]
+
+
+def gone(found: Sequence[Candidate], rows: Sequence[Row], seeds: Sequence[int]) -> set[int]:
+    """The seeds that a candidate misses for a reason that is not its own."""
+    arms, confirmed = {one.arm for one in found}, [row for row in rows if row.phase == Phase.CONFIRM]
+    there = {(row.arm, row.seed) for row in confirmed if not row.astray}
+    return {row.seed for row in confirmed if row.astray and row.arm in arms and (row.arm, row.seed) not in there} & set(seeds)
 
 
 def again_words(name: str, rows: Sequence[MemberRow], home: Home) -> list[str]:

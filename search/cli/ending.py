@@ -78,9 +78,14 @@ def _watch(hears: socket.socket, asked: threading.Event, words: Callable[[], str
 
 
 def _end(words: str) -> None:
-    """End this process, now. Its children hear of it: Ray and the processes of members end with their parent."""
+    """End this process, now, with all that it has started. (Ray's agents would notice by themselves, but only after a while.)"""
     with suppress(Exception):
         sys.stdout.flush()
     with suppress(OSError):
         os.write(2, f"\n{words}\n".encode())
+    psutil = sys.modules.get("psutil")  # whoever started a Ray has loaded it; an import could wait for a thread that does not go on
+    with suppress(Exception):
+        for child in psutil.Process().children(recursive=True) if psutil else ():
+            with suppress(Exception):
+                child.kill()
     os._exit(INTERRUPTED)

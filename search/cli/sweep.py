@@ -52,6 +52,7 @@ from search.cli.shared import (
     catalogue_of,
     home_of,
     print_error,
+    print_warning,
     shown,
     shown_folder,
     usual,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from search.sweep import Outcome
 
 
+@in_time(lambda: "interrupted")
 def sweep(
     target: TargetArgument = "quickstart",
     dataset: DatasetOption = None,
@@ -220,9 +222,9 @@ def _run_all(
     outcomes: list[Outcome] = []
     wanted = [sweep_name(name) for name in names if name is not None]
     if wanted and not again:
-        refuse_taken(home, wanted)  # before it is said that anything starts; all names of a matrix before its first sweep begins
+        refuse_taken(home, wanted, print_warning)  # before it is said that anything starts; all names of a matrix before its first sweep
     printing.console().print(f"{_beginning(address)} and reading the data …", style="dim")  # it takes seconds before a member begins
-    with in_time(lambda: "interrupted"), _one_ray(specs, workers, address):
+    with _one_ray(specs, workers, address):
         for spec, name in zip(specs, names, strict=True):
             started = time.monotonic()
             with shown(plain, home) as display, in_time(lambda: _interrupted(sweep_of(display), home, address)):
@@ -257,6 +259,7 @@ def _one_ray(specs: Sequence[Spec], workers: int | None, address: str | None) ->
         yield
 
 
+@in_time(lambda: "interrupted")
 def resume(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A sweep.")],
     trials: Annotated[str | None, typer.Option(metavar="+N|N", help="Search so many more configs (+40), or so many in all (40).")] = None,

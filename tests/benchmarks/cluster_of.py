@@ -189,7 +189,7 @@ class Simulation:
         self.reports += 1
         stopped = plan.stops(job, result)
         plan.heard(job, result, stopped)
-        if not job.rows or job.rows[0].phase == Phase.CONFIRM:  # the last one is; to ask for the time can cost a millisecond
+        if job.rows and job.rows[0].phase == Phase.CONFIRM:  # the last one is; to ask for the time can cost a millisecond
             self.marks["last member"] = (time.process_time() - self.own.seconds, time.monotonic())
         if self.reports % 1000 == 0:
             with self.own:

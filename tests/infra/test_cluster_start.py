@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import signal
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from infra.errors import InfraError
 from infra.ray import cluster
 from infra.ray.nodes import Need
+from infra.ray.unbroken import unbroken
 from search.running.where import WORKERS_SOON
 
 
@@ -149,3 +152,61 @@ def test_waiting_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "asked_for", lambda need: contextlib.nullcontext())
     with pytest.raises(InfraError, match="came within 0 min"), cluster.connect(need=Need(cpu=9), wait_minutes=0):
         pass
+
+
+class _Stopped(BaseException):
+    """What a handler raises."""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("address", [None, "127.0.0.1:6379"])
+def test_a_signal_in_the_midst_of_rays_start_is_heard_when_ray_is_up(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals, address: str | None
+) -> None:
+    """An exception inside Ray's start leaves it half made, and Ray then aborts the process. Its own handlers end it with other codes."""
+    import ray
+
+    told: list[str] = []
+
+    def stop(number: int, frame: Any) -> None:
+        told.append("heard")
+        raise _Stopped
+
+    def begin(**_: Any) -> None:
+        ray._private.utils.set_sigterm_handler(lambda *_: told.append("Ray's handler"))
+        signal.raise_signal(number)
+        told.append("up")
+
+    monkeypatch.setattr(ray, "init", begin)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "shutdown", lambda: told.append("down"))
+    monkeypatch.setattr(cluster.addresses, "checked", lambda address: address)
+    setting, before = ray._private.utils.set_sigterm_handler, signal.signal(number, stop)
+    try:
+        with pytest.raises(_Stopped), cluster.connect(address):
+            pass
+        assert told == ["up", "heard", "down"] and signal.getsignal(number) is stop
+        assert ray._private.utils.set_sigterm_handler is setting
+    finally:
+        signal.signal(number, before)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
+def test_a_second_signal_is_not_kept_waiting_and_who_listens_to_no_sigterm_leaves_it_to_ray() -> None:
+    import ray
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        with pytest.raises(KeyboardInterrupt), unbroken(SimpleNamespace(_private=ray._private, shutdown=lambda: None)):
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGINT)
+            raise AssertionError("the second one was kept waiting")
+        theirs = signal.SIG_IGN
+        with unbroken(ray):
+            ray._private.utils.set_sigterm_handler(theirs)
+        assert signal.getsignal(signal.SIGTERM) is theirs
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

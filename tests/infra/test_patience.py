@@ -262,3 +262,13 @@ def test_a_clock_that_jumps_takes_no_lock_from_a_driver_that_lives(catalogue: Ca
             with pytest.raises(InfraError, match="has one driver"):
                 other.lock("s").__enter__()
         assert threading.active_count() > 1
+
+
+def test_a_server_that_is_away_at_the_start_is_waited_for_by_a_driver_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    url, said = "postgresql+psycopg://ann@127.0.0.1:1/lagrange", list[str]()
+    with pytest.raises(StoreGone, match=r"a database that opens.*Connection refused"):
+        Catalogue(url)  # who only looks does not wait
+    monkeypatch.setenv("LAGRANGE_PATIENCE_S", "0.3")
+    with pytest.raises(StoreGone, match=r"was waited for .*LAGRANGE_PATIENCE_S.*Connection refused"):
+        Catalogue(url, told=said.append)
+    assert len(said) == 1 and said[0].startswith("waits for the catalogue, at most 0.3 s")

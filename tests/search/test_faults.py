@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from objectives.base import Report, State
 from search.choosing.answer import Answer, Candidate, Row
-from search.choosing.from_members import final_seeds, with_others
+from search.choosing.from_members import final_seeds, screening_seeds, with_others
 from search.choosing.race import Look
 from search.kept import Again, More, go_on, to_retry
 from search.running.planning.faults import Cause, briefly, cause_of
@@ -103,6 +103,27 @@ def test_a_final_seed_that_is_missing_gets_another_in_its_place(tmp_path: Path) 
     finals = [one for one in sweep.plan.rounds.candidates if one.final]
     assert [(one.seeds, one.instead) for one in finals] == [(5, 1), (5, 1)]
     assert [row.arm for row in sweep.ledger.ordered() if row.state == "failed"] == ["off"]
+
+
+def test_a_seed_of_the_first_round_that_is_missing_gets_another_in_its_place(tmp_path: Path) -> None:
+    """All that are chosen from are trained on it, once; a new driver asks for no others. Which final seeds there are does not change."""
+    keys, seeds = {"confirm": {"configs": 4, "screen": 2, "between": 0, "seeds": 4}}, screening_seeds(read(SPEC))
+
+    def kills(what: Any, tried: int) -> bool:
+        return not isinstance(what, str) and what.phase == "confirm" and what.arm == "min" and what.seed == seeds[0]
+
+    sweep, answer = lived(tmp_path, kills, **keys)
+    first = [row for row in sweep.ledger.ordered() if row.seed in screening_seeds(sweep.spec, 2)]
+    rivals = {row.arm for row in first}
+    assert len(rivals) == 4 and {row.arm for row in first if row.state == "failed"} == {"min"}
+    assert sorted((row.arm, row.seed) for row in first) == sorted((arm, seed) for arm in rivals for seed in screening_seeds(sweep.spec, 1))
+    quiet, _ = lived(tmp_path / "quiet", never, **keys)
+    finals = [
+        {row.seed for row in one.ledger.ordered() if row.phase == "confirm"} - set(screening_seeds(one.spec, 2)) for one in (sweep, quiet)
+    ]
+    assert finals[0] == finals[1] and answer is not None and not any("between" in words for words in answer.spent)
+    assert {row.seed for row in quiet.ledger.ordered()} >= set(screening_seeds(quiet.spec))
+    assert screening_seeds(quiet.spec, 1)[-1] not in {row.seed for row in quiet.ledger.ordered()}, "nobody stands in for nobody"
 
 
 def test_the_counts_of_losses_survive_the_driver(tmp_path: Path) -> None:

@@ -117,6 +117,26 @@ def test_a_server_that_stays_away_ends_the_sweep_and_resume_goes_on(postgres: Po
     assert_whole(at)
 
 
+def test_a_server_that_is_away_at_the_start_is_waited_for_and_told_as_later(postgres: Postgres, tmp_path: Path) -> None:
+    at, spec = home(postgres, "late", tmp_path / "home"), tmp_path / "spec.yaml"
+    spec.write_text(json.dumps(SPEC))
+    postgres.stop()
+    try:
+        driver = lagrange("sweep", str(spec), "--name", "s", "--resume", at=at, LAGRANGE_PATIENCE_S="2")
+        said, errors = driver.communicate(timeout=240)
+        assert driver.returncode == STORE_GONE and "LAGRANGE_PATIENCE_S" in errors and "Traceback" not in errors, (said, errors)
+        assert "waits for the catalogue, at most 2 s" in said + errors
+        driver = lagrange("sweep", str(spec), "--name", "s", "--workers", "2", at=at)
+        assert driver.stdout is not None
+        while "waits for the catalogue" not in (line := driver.stdout.readline()):
+            assert line, driver.communicate()
+    finally:
+        postgres.start()
+    said, errors = driver.communicate(timeout=240)
+    assert driver.returncode == 0 and "the catalogue is back" in said, (said, errors)
+    assert_whole(at)
+
+
 def test_a_frozen_driver_whose_sweep_another_one_took_ends_without_a_word_to_any_store(postgres: Postgres, tmp_path: Path) -> None:
     at, spec = home(postgres, "frozen", tmp_path / "home"), tmp_path / "spec.yaml"
     spec.write_text(json.dumps(SPEC))

@@ -152,7 +152,7 @@ class Prior:
 
     def remarks(self, rows: Sequence[MemberRow], curves: Mapping[int, Mapping[int, float]]) -> list[str]:
         """How well each source predicted, and what it proposed."""
-        seen, told = self._seen(rows, curves), []
+        seen, told = self._seen(rows, curves) if self.sources else [], []
         for one in self.sources:
             best = ", ".join(f"{knob.name} {number(float(one.best[knob.name]))}" for knob in one.knobs if knob.is_lambda)
             judged, mine = one.judged(seen), len(self._by(one, rows))

@@ -46,7 +46,7 @@ class Rounds:
             return []
         if not race.decided(self.candidates):
             rivals = [one for one in self.candidates if not one.apart]
-            screening = self._missing(rivals, from_members.screening_seeds(self.spec)) if self._has_rivals() else []
+            screening = self._missing(rivals, from_members.screened(rivals, self.table(), self.spec)) if self._has_rivals() else []
             final = from_members.finalists_planned(self.spec)
             # Where time is short, the first round is left out before seeds of the final one are.
             if screening and self._room() >= len(screening) + race.FEWEST * final:
@@ -99,8 +99,8 @@ class Rounds:
 
     def _missing(self, candidates: Sequence[Candidate], seeds: Sequence[int]) -> Missing:
         """The confirmations that are missing: each candidate on each seed. What the wall time stopped in an earlier run is missing, too."""
-        rows = (row for row in self.table() if row.phase == Phase.CONFIRM and row.state != State.STOPPED)
-        have = {(row.arm, row.seed) for row in rows}
+        members = [row for row in self.ledger.ordered() if row.phase == Phase.CONFIRM and row.state != State.STOPPED]
+        have = {(row.arm, row.seed) for row in from_members.table(members, {}, self.candidates)}
         return [(one, seed) for seed in seeds for one in candidates if (one.arm, seed) not in have]
 
     def _choose(self, candidates: Sequence[Candidate]) -> None:

@@ -96,7 +96,11 @@ class Leftovers:
             self._remove_own(path for path in left if any(folder.name == OWN for folder in path.parents))
             self.home.depot.remove(*(path for path in left if path.match(AFTER) and path.parent in folders))
             return
+        there = self.home.files(self._sweep)
+        left_something = {one.name for one in there.iterdir()} if there.is_dir() else set()
         for row in searched:
+            if self.home.member(self._sweep, row.number).name not in left_something:
+                continue  # of a hundred thousand members few are left to look at
             self._files(row.number)
             for path in self.home.all_handed_on(self._sweep, row.number):
                 self._remove(path)
