@@ -29,6 +29,10 @@ class Stop(BaseException):
     """The training ends here: the scheduler or the budget says so. It is no `Exception`, so that `except Exception` lets it pass."""
 
 
+class UnknownNameError(ObjectiveError, AttributeError):
+    """A trial has no such name. An `AttributeError`, so that `hasattr` and `getattr` with a default do what they always do."""
+
+
 class Channel(Protocol):
     """The way to the worker."""
 
@@ -107,7 +111,7 @@ class Trial:
             own = [one for one in dir(type(self)) if not one.startswith("_")]
             near = difflib.get_close_matches(name, [*config, *own], n=1, cutoff=0.5)
             hint = f". Did you mean {near[0]!r}?" if near else ""
-            raise AttributeError(f"a trial has the knobs {', '.join(config)} and {', '.join(own)}; got {name!r}{hint}")
+            raise UnknownNameError(f"a trial has the knobs {', '.join(config)} and {', '.join(own)}; got {name!r}{hint}")
         self._read.add(name)
         return config[name]
 

@@ -13,7 +13,6 @@ import shutil
 import socket
 import sys
 import time
-import traceback
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ from objectives.base import OUT_OF_MEMORY, Objective, ObjectiveError, Report, St
 from objectives.checks.alive import check
 from objectives.checks.device import ACCELERATOR, device_of, occupied
 from objectives.checks.pilot import find
-from objectives.registry import load
+from objectives.registry import load, shown
 from search.running.working import copies
 from search.running.working.pack import Pack, failure
 from search.running.working.showing import Shown
@@ -107,7 +106,7 @@ class Worker:
         try:
             return self._chore(work)
         except Exception as error:
-            said, told = str(error) or type(error).__name__, traceback.format_exc()
+            said, told = str(error) or type(error).__name__, shown(error)
             full = disk.fault(error, _places(work))
             fault = Fault(full, told, disk=True) if full else None
             if isinstance(work, ReadTest):
@@ -187,7 +186,7 @@ class Worker:
     def _failed(self, work: Train, reports: list[Report], error: BaseException) -> Fault | None:
         """What follows from what was raised: the members that live have failed, unless a disk is the reason, or no member lives."""
         living = self._pack.living if self._pack else [one.member.number for one in work.assigned]
-        told = traceback.format_exc()
+        told = shown(error)
         if full := disk.fault(error, _places(work)):
             return Fault(full, told, disk=True)
         reports += [failure(number, error) for number in living]
@@ -260,7 +259,7 @@ def _around(what: str, places: Sequence[Path]) -> Iterator[None]:
     try:
         yield
     except (Exception, SystemExit) as error:
-        told = traceback.format_exc()
+        told = shown(error)
         full = disk.fault(error, places) or next(filter(None, map(disk.probed, places)), "")
         words = full or f"{what} could not be made: {type(error).__name__}: {error}"
         raise Around(Fault(words, told, disk=bool(full))) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -113,6 +114,7 @@ def test_a_traceback_is_kept(objectives: Objectives, tmp_path: Path) -> None:
         ("rename", "report must have the same names every time", "trial.report(val=1.0, other=2.0)"),
         ("text", "val must be a number; got 'abc'", 'trial.report(val="abc", clean=1.0)'),
         ("unsafe", "", 'trial.save({"what": object()})'),
+        ("typo", "Did you mean 'kind'?", "print(trial.kynd)"),
     ],
 )
 def test_what_is_not_as_we_ask_for_is_told_with_the_users_line_alone(
@@ -122,6 +124,20 @@ def test_what_is_not_as_we_ask_for_is_told_with_the_users_line_alone(
     assert words in last.reason and line in last.traceback
     assert last.traceback.count('File "') == 1 and "users.py" in last.traceback
     assert words in read(tmp_path / "log.txt") and line in read(tmp_path / "log.txt")
+
+
+@pytest.mark.parametrize(("kind", "begins"), [("raise", 1), ("cause", 2)])
+def test_a_traceback_begins_at_the_users_own_line(objectives: Objectives, tmp_path: Path, kind: str, begins: int) -> None:
+    (*_, last) = trained(objectives("faulty"), {"kind": kind}, tmp_path)
+    for text in (last.traceback, read(tmp_path / "log.txt")):
+        firsts = [after for before, after in itertools.pairwise(text.splitlines()) if before.startswith("Traceback")]
+        assert len(firsts) == begins and all("users.py" in line for line in firsts)
+        assert str(ROOT / "objectives") not in text
+
+
+def test_a_child_that_raises_is_not_its_member(objectives: Objectives, tmp_path: Path) -> None:
+    (*_, last) = trained(objectives("faulty"), {"kind": "child"}, tmp_path)
+    assert last.state is State.COMPLETE and "ValueError: in a child" in read(tmp_path / "log.txt")
 
 
 def test_a_function_that_leaves_at_once_is_told_how(objectives: Objectives) -> None:

@@ -69,6 +69,15 @@ def fault(kind: str, trial: Any, epoch: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if kind == "hang":
         time.sleep(1e4)
+    if kind == "typo":
+        print(trial.kynd)
+    if kind == "child" and os.fork() == 0:
+        raise ValueError("in a child")
+    if kind == "cause":
+        try:
+            raise KeyError("first")
+        except KeyError as error:
+            raise ValueError("then") from error
     if kind == "rename":
         trial.report(val=1.0, other=2.0)
     if kind == "text":
