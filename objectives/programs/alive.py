@@ -113,6 +113,7 @@ def _in_the_score(here: float, name: str, value: Value, in_score: Mapping[str, f
 def _moves(subject: Subject, knob: Knob, base: Config, first: Short, gap: float, in_score: Mapping[str, float]) -> Check:
     """Whether a knob changes what is trained. A coarse score may not show it at the first value that is tried."""
     score, name, at = subject.score, knob.name, base[knob.name]
+    free = name in in_score or not knob.is_lambda
     for value in elsewhere(knob, at):
         other = _short(subject, {**base, name: value}, SEED)
         where, moved = f"{name} = {_shown(value)} against {_shown(at)}", first.apart(other, score)
@@ -121,13 +122,13 @@ def _moves(subject: Subject, knob: Knob, base: Config, first: Short, gap: float,
     else:
         if gap:
             said = f"{where} moves {score} by {moved:.3g}, and the same training twice by {gap:.3g}"
-            return Check(name, True, "", said, proven=False)
+            return Check(name, True, "", said, proven=False, free=free)
         said = f"{where}, same seed: {score} is the same in every digit after {len(first.metrics)} epochs"
         return Check(name, False, "no effect", f"{said}, and so it is at other values. Use the knob, or take it out")
     if math.isinf(moved):
-        return Check(name, True, "", f"{where}: the short training {other.lost.splitlines()[0] if other.lost else 'is lost'}")
-    doubt = "" if name in in_score or not knob.is_lambda else f"; not proven: that the score contains no λ ({subject.how_to_prove})"
-    return Check(name, True, "", f"{where} moves {score} by {moved:.3g}{doubt}")
+        return Check(name, True, "", f"{where}: the short training {other.lost.splitlines()[0] if other.lost else 'is lost'}", free=free)
+    doubt = "" if free else f"; not proven: that the score contains no λ ({subject.how_to_prove})"
+    return Check(name, True, "", f"{where} moves {score} by {moved:.3g}{doubt}", free=free)
 
 
 def elsewhere(knob: Knob, at: Value) -> list[Value]:

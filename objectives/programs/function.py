@@ -153,7 +153,7 @@ class FunctionObjective(ProgramObjective):
     """A user's function that is trained once for each member, in a process of its own."""
 
     training: ClassVar[Training]
-    how_to_prove: ClassVar[str] = "trial.finish(score_at=…)"
+    how_to_prove: ClassVar[str] = "trial.finish(score_at=…) proves it"
     how_to_end: ClassVar[str] = ", or say that it is done with trial.finish()"
     how_to_seed: ClassVar[str] = "Seed whatever draws random numbers with trial.seed: torch.manual_seed(…), random_state=…"
 

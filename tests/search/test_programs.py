@@ -102,6 +102,19 @@ def test_what_is_kept_of_members(tmp_path: Path) -> None:
     assert "--log must come with --member" in missing.output + missing.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "doubted"), [("accurate", "contains no drop is not proven (trial.finish(score_at=…) proves it)"), ("train", "")]
+)
+def test_that_the_score_may_contain_lambda_is_said_once_with_the_answer(tmp_path: Path, name: str, doubted: str) -> None:
+    short = ["budget.trials=4", "budget.epochs=2", "confirm.configs=2", "confirm.seeds=2"]
+    words = ["sweep", f"{USERS}:{name}", "--name", "s", "--home", str(tmp_path), "--address", IN_PROCESS]
+    found = CliRunner().invoke(app, [*words, *(part for one in short for part in ("--set", one))])
+    assert found.exit_code == 0, found.output
+    shown = CliRunner().invoke(app, ["show", "s", "--home", str(tmp_path)])
+    for output in (found.output, shown.output):
+        assert output.count("is not proven") == bool(doubted) and doubted in output
+
+
 def test_a_function_that_cannot_be_searched_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     outcome = run({"objective": f"{USERS}:deaf", **SMALL}, name="s", home=Home.open(tmp_path), address=IN_PROCESS, tracking=False)
     assert outcome.status == "refused"

@@ -27,6 +27,7 @@ from objectives.checks.alive import check
 from objectives.checks.device import ACCELERATOR, device_of, occupied
 from objectives.checks.pilot import find
 from objectives.registry import load, shown
+from search.facts import UNPROVEN
 from search.running.working import copies
 from search.running.working.pack import Pack, failure
 from search.running.working.showing import Shown
@@ -124,7 +125,7 @@ class Worker:
             if work.packs:
                 objective.rehearse()
             return Warmed()
-        facts = {**objective.prepare(), "check": _checked(objective, work.check)}
+        facts = {**objective.prepare(), **_checked(objective, work.check)}
         facts |= {RANGES: find(objective, work.ranges)} if work.ranges else {}
         return Prepared({**facts, "pack": _pack_of(objective, work)})
 
@@ -304,11 +305,18 @@ def _pack_of(objective: Objective, work: Prepare) -> dict[str, Any]:
     return objective.calibrate(work.searched, work.widest, work.to_train)
 
 
-def _checked(objective: Objective, searched: Sequence[str]) -> dict[str, str]:
-    """What the check of each searched λ found. If a λ does nothing, or the wrong thing, the sweep ends before it has cost anything."""
+def _checked(objective: Objective, searched: Sequence[str]) -> dict[str, Any]:
+    """What the check of each searched λ found, and what it could not prove.
+
+    Raises:
+        ObjectiveError: a λ does nothing, or the wrong thing. The sweep ends before it has cost anything.
+    """
     lambdas = [name for name in searched if name in objective.knobs and objective.knobs[name].off is not None]
     found = check(objective, lambdas) if searched else []
     dead = [f"{one.knob}: {one.fault}: {one.message}" for one in found if not one.passed]
     if dead:
         raise ObjectiveError("\n".join([*dead, "`lagrange check` repeats this; `--set check=false` searches all the same."]))
-    return {one.knob: one.message for one in found}
+    doubted = [one.knob for one in found if not one.free]
+    how = getattr(objective, "how_to_prove", "") or "an objective's `probes` show it"
+    doubt = f"that the score contains no {' and no '.join(doubted)} is not proven ({how}); if it does, the weakest λ always wins"
+    return {"check": {one.knob: one.message for one in found}, **({UNPROVEN: [doubt]} if doubted else {})}
