@@ -159,7 +159,7 @@ def _short(subject: Subject, config: Config, seed: int, asked: Sequence[Config] 
             if report.state in (None, State.COMPLETE):
                 metrics.append(report.metrics)
             elif report.state is not None:
-                trace = f"\n{report.traceback}" if report.traceback else ""
+                trace = f"\n{report.traceback}" if report.traceback.strip() not in report.reason else ""
                 return Short(tuple(metrics), run.read(0), (), f"ended as {report.state}: {report.reason}{trace}")
             if report.state is not None:
                 break
