@@ -44,6 +44,7 @@ class Short:
     read: frozenset[str]
     moved: tuple[float, ...]
     lost: str = ""  # why it did not end well
+    beyond: bool = False  # whether it reported once more after its last epoch
 
     def apart(self, other: Short, score: str) -> float:
         """The largest difference of the two scores after an epoch; infinite where one of the two did not end well."""
@@ -68,12 +69,21 @@ def check(subject: Subject, names: Sequence[str]) -> tuple[list[Check], list[str
         raise ObjectiveError(f"{subject.title} must train; with {at} a short training {first.lost}")
     _reads_all(subject, first)
     gap, notes = _seeds(subject, base, first)
+    notes += [_own_loop(subject, len(first.metrics))] if first.beyond else []
     in_score = dict(zip(lambdas, first.moved, strict=False))
     checks = []
     for name in names:
         wrong = _in_the_score(first.metrics[-1][subject.score], name, elsewhere(knobs[name], base[name])[0], in_score)
         checks.append(wrong or _moves(subject, knobs[name], base, first, gap, in_score))
     return checks, notes
+
+
+def _own_loop(subject: Subject, epochs: int) -> str:
+    """A remark on a function whose loop does not end with the epochs that it is given."""
+    said = (
+        f"{subject.title} was asked for {epochs} epoch{'s' * (epochs != 1)} and reported once more: its loop is not one over trial.epochs()"
+    )
+    return f"{said}. A training is ended where its epochs are over, and then what comes behind the loop (trial.finish) is not reached"
 
 
 def _reads_all(subject: Subject, first: Short) -> None:
@@ -163,6 +173,6 @@ def _short(subject: Subject, config: Config, seed: int, asked: Sequence[Config] 
                 return Short(tuple(metrics), run.read(0), (), f"ended as {report.state}: {report.reason}{trace}")
             if report.state is not None:
                 break
-        return Short(tuple(metrics), run.read(0), tuple(run.moved(0)))
+        return Short(tuple(metrics), run.read(0), tuple(run.moved(0)), beyond=run.beyond(0))
     finally:
         run.close()

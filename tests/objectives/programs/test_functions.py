@@ -204,6 +204,33 @@ def test_the_budget_ends_a_function_that_reports_for_ever(objectives: Objectives
     assert [(report.epoch, report.state) for report in reports] == [(1, None), (2, State.COMPLETE)]
 
 
+@pytest.mark.parametrize(("epochs", "words"), [(3, "reported once more after its last epoch (3)"), (5, ""), (7, "")])
+def test_a_loop_that_is_not_one_over_epochs_is_told_what_became_of_its_test_score(
+    objectives: Objectives, tmp_path: Path, epochs: int, words: str
+) -> None:
+    objective, weights = objectives("loops", epochs=epochs), tmp_path / "weights.safetensors"
+    run = objective.start([Member(0, {"a": 1.0}, 1, folder=tmp_path / "m")])
+    try:
+        while (last := run.step()[0]).state is None:
+            pass
+        assert last.state is State.COMPLETE
+        run.save_weights(0, weights)
+    finally:
+        run.close()
+    if not words:
+        assert objective.read_test({}, weights)["score"] == 1.0
+        return
+    with pytest.raises(ObjectiveError, match="reports no test_val") as error:
+        objective.read_test({}, weights)
+    assert words in str(error.value) and "Loop over trial.epochs()" in str(error.value)
+
+
+def test_a_loop_that_is_not_one_over_epochs_is_remarked_upon_before_the_sweep(objectives: Objectives) -> None:
+    notes = [one.message for one in objectives("loops").tried(["a"]) if one.knob == "(training)"]
+    assert len(notes) == 1 and "was asked for 2 epochs and reported once more" in notes[0]
+    assert not [one for one in objectives("train").tried(["beta"]) if one.knob == "(training)"]
+
+
 def test_a_score_that_is_not_finite_ends_the_member(objectives: Objectives) -> None:
     (last,) = trained(objectives("lost"), {"a": 1.0})
     assert (last.state, last.epoch) == (State.DIVERGED, 1)

@@ -154,6 +154,15 @@ def lost(trial: Any) -> None:
         trial.report(val=math.nan if trial.a else random.Random(trial.seed).random())
 
 
+@objective(score="val", epochs=3, a=knob(0.1, 10, log=True, off=0.0))
+def loops(trial: Any) -> None:
+    """Loops over epochs of its own: five."""
+    draws = random.Random(trial.seed)
+    for _ in range(5):
+        trial.report(val=trial.a + draws.random())
+    trial.finish(test_val=1.0)
+
+
 @objective(score="val", epochs=2, a=knob(0.1, 10, log=True, off=0.0))
 def misnamed(trial: Any) -> None:
     """Reports another name than its score."""
