@@ -170,9 +170,10 @@ def _short(subject: Subject, config: Config, seed: int, asked: Sequence[Config] 
                 metrics.append(report.metrics)
             elif report.state is not None:
                 trace = f"\n{report.traceback}" if report.traceback.strip() not in report.reason else ""
-                return Short(tuple(metrics), run.read(0), (), f"ended as {report.state}: {report.reason}{trace}")
+                return Short(tuple(metrics), run.seen(0)[0], (), f"ended as {report.state}: {report.reason}{trace}")
             if report.state is not None:
                 break
-        return Short(tuple(metrics), run.read(0), tuple(run.moved(0)), beyond=run.beyond(0))
+        read, moved, beyond = run.seen(0)
+        return Short(tuple(metrics), read, tuple(moved), beyond=beyond)
     finally:
         run.close()

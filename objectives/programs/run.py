@@ -129,17 +129,9 @@ class ProcessRun:
         """The images that the member handed over; None before its end, and where it has handed over another picture, or none."""
         return read(self._ones[number].folder / PICTURE)
 
-    def beyond(self, number: int) -> bool:
-        """Whether a function reported once more after its last epoch, and was ended there."""
-        return self._ones[number].beyond
-
-    def read(self, number: int) -> frozenset[str]:
-        """The knobs that a function has read so far."""
-        return self._ones[number].read
-
-    def moved(self, number: int) -> list[float]:
-        """The scores of a finished member at the configs that were asked for."""
-        return self._ones[number].moved
+    def seen(self, number: int) -> tuple[frozenset[str], list[float], bool]:
+        """What is known of a function: the knobs that it has read so far, its scores at the configs that were asked for, and `beyond`."""
+        return self._ones[number].read, self._ones[number].moved, self._ones[number].beyond
 
     # One member -------------------------------------------------------------------------------------------------------------------------
 

@@ -350,6 +350,13 @@ def test_without_off_value_and_baseline_nothing_is_compared(tmp_path: Path) -> N
     assert math.isfinite(answer.promise.low)
 
 
+def test_a_goal_about_an_effect_that_nothing_can_have_is_refused_before_the_sweep(tmp_path: Path) -> None:
+    spec = {**command(tmp_path, off=False), "until": ["effect ± 0.2"]}
+    with pytest.raises(SpecError, match="'effect ± 0.2' must have something to compare with; no searched knob has an off value"):
+        read(spec)
+    assert read({**spec, "baseline": {"beta": 1}}).until == read({**spec, **command(tmp_path)}).until
+
+
 def test_a_baseline_is_checked_like_any_config(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as error:
         read(command(tmp_path, baseline={"gamma": 1, "lr": "fast"}))
