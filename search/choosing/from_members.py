@@ -69,7 +69,7 @@ def to_confirm(spec: Spec, space: Space, rows: Sequence[Row]) -> list[Candidate]
     searched = {knob.name for knob in space.knobs}
     fixed = {name: value for name, value in space.config({}).items() if name not in searched}
     if len(spec.asked) > 1:
-        return front.candidates(
+        found = front.candidates(
             rows,
             space.knobs,
             metrics=len(spec.asked),
@@ -78,6 +78,7 @@ def to_confirm(spec: Spec, space: Space, rows: Sequence[Row]) -> list[Candidate]
             simplify=spec.simplify,
             constraints=spec.demands,
         )
+        return _without_defaults(found, space)
     found = candidates.candidates(
         rows,
         space.knobs,
@@ -87,14 +88,17 @@ def to_confirm(spec: Spec, space: Space, rows: Sequence[Row]) -> list[Candidate]
         alone=space.alone,
         constraints=spec.demands,
     )
-    if not _has_off(spec, space):
-        found = [one for one in found if not race.is_off(one)] or found  # the defaults, where no other config completed
-    return _with_todays(found + schedules.candidate(rows, space.knobs), space, 0)
+    return _with_todays(_without_defaults(found, space) + schedules.candidate(rows, space.knobs), space, 0)
 
 
-def _has_off(spec: Spec, space: Space) -> bool:
-    """Whether an off arm is confirmed. It is not where it would be the defaults, which nobody asked about; a front has it as a point."""
-    return space.against != AGAINST_NOTHING or len(spec.asked) > 1
+def _without_defaults(found: list[Candidate], space: Space) -> list[Candidate]:
+    """The candidates without an off arm that would be the defaults, unless no other config completed."""
+    return found if _has_off(space) else [one for one in found if not race.is_off(one)] or found
+
+
+def _has_off(space: Space) -> bool:
+    """Whether an off arm is confirmed. It is not where it would be the defaults, which nobody asked about."""
+    return space.against != AGAINST_NOTHING
 
 
 def _with_todays(found: Sequence[Candidate], space: Space, seeds: int) -> list[Candidate]:
@@ -126,7 +130,7 @@ def _configs_planned(spec: Spec) -> tuple[int, int]:
     space = Space(spec, spec.trained)
     usual = front.USUAL if len(spec.asked) > 1 else candidates.usual(len(space.lambdas), bool(spec.alone))
     configs = spec.confirm.configs if spec.confirm.configs is not None else usual
-    configs -= 0 if _has_off(spec, space) or not configs else 1
+    configs -= 0 if _has_off(space) or not configs else 1
     return configs, min(configs, finalists_planned(spec))
 
 
@@ -160,11 +164,11 @@ def finalists_planned(spec: Spec) -> int:
 
     With several metrics: off and at most so many of the front.
     """
-    if len(spec.asked) > 1:
-        return 1 + front.FINALISTS
     space = Space(spec, spec.trained)
+    if len(spec.asked) > 1:
+        return front.FINALISTS + _has_off(space)
     lambdas = len(space.lambdas)
-    if not _has_off(spec, space):
+    if not _has_off(space):
         return 1
     return 1 + lambdas if spec.alone else 2 + (lambdas if lambdas > 1 and space.against == AGAINST_OFF else 0)
 

@@ -100,9 +100,8 @@ def _effect_faults(one: Goal, metric: str, judged: bool, compared: bool) -> list
 
 def _lambda_faults(one: Goal, lambdas: Mapping[str, tuple[Knob, bool, float]]) -> list[str]:
     if one.about != ANY and one.about not in lambdas:
-        return [
-            f"until: a goal must be about the effect or a searched λ ({', '.join(lambdas) or 'none has an off value'}); got {one.text!r}. The grammar: {GRAMMAR}."
-        ]
+        known = ", ".join(lambdas) or "none has an off value"
+        return [f"until: a goal must be about the effect or a searched λ ({known}); got {one.text!r}. The grammar: {GRAMMAR}."]
     faults = []
     for name, (knob, log, low) in lambdas.items():
         if not one.covers(knob):

@@ -46,6 +46,14 @@ def unjudged(trial: Any) -> None:
         trial.report(val=0.9 - loss - 0.1 * 0.5**epoch)
 
 
+@objective(score="val", epochs=2, metrics={"size": "lower"}, width=knob(0.01, 100, log=True))
+def weighed(trial: Any) -> None:
+    """Two metrics that want different widths, and no off value."""
+    draws = random.Random(trial.seed)
+    for _ in trial.epochs():
+        trial.report(val=(math.log(trial.width) - 1) ** 2 + draws.gauss(0, 0.01), size=trial.width + draws.gauss(0, 0.01))
+
+
 @objective(score="accuracy", better="higher", epochs=2, drop=knob(0.05, 0.9, off=0.0))
 def accurate(trial: Any) -> None:
     """Most accurate at 0.4; more is better."""
