@@ -118,8 +118,10 @@ def _with_todays(found: Sequence[Candidate], space: Space, seeds: int) -> list[C
 def planned(spec: Spec) -> dict[str, int]:
     """How many members each phase will have at most."""
     configs, final = _configs_planned(spec)
-    screened = configs * spec.confirm.screen if configs > final and spec.confirm.seeds else 0
-    against_off = Space(spec, spec.trained).against == AGAINST_OFF
+    space = Space(spec, spec.trained)
+    sides = _has_off(space) + (len(space.lambdas) if spec.alone else 1)  # with more configs some are rivals (`race.has_rivals`)
+    screened = configs * spec.confirm.screen if configs > sides and spec.confirm.seeds else 0
+    against_off = space.against == AGAINST_OFF
     apart = bool(stopping.evolving(spec.scheduler)) + bool(spec.baseline and against_off)  # a schedule, the baseline
     more = apart * spec.confirm.seeds if final else 0
     return {Phase.SEARCH: spec.budget.trials, Phase.CONFIRM: screened + between_planned(spec) + final * spec.confirm.seeds + more}

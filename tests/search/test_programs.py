@@ -21,6 +21,7 @@ from infra.storage import Home
 from objectives.base import ObjectiveError
 from objectives.registry import load
 from search.choosing.answer import Answer, Verdict
+from search.choosing.from_members import planned
 from search.choosing.turned import turned
 from search.cli import app
 from search.errors import SpecError
@@ -356,7 +357,9 @@ def test_a_front_of_which_nothing_is_compared_trains_no_defaults(tmp_path: Path)
     found = answered(outcome)
     with Catalogue(home.catalogue_url) as catalogue:
         arms = {row.arm for row in catalogue.members("s")}
+        members = len(catalogue.members("s"))
     assert "off" not in arms and "min" in arms
+    assert members <= sum(planned(read({"objective": f"{USERS}:weighed", **SMALL, "metric": ["val", "size"]})).values())
     assert found.front is not None and len(found.front.points) > 1 and not any(one.effects for one in found.front.points)
     assert math.isnan(found.effect.mean) and found.arm != "off"
     for words in (["show", "s"], ["report", "s", "-o", str(tmp_path / "s.html")], ["export", "s", "-o", str(tmp_path / "best.yaml")]):
