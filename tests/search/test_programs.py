@@ -158,7 +158,7 @@ def test_a_file_that_is_none_is_told_so(tmp_path: Path) -> None:
     two = USER_FILE.replace("import helper", "").replace(" + helper.ZERO", "")
     (tmp_path / "two.py").write_text(two + two.replace("def train", "def other"))
     for name, words in (
-        ("absent.py", "absent.py must exist; it does not"),
+        ("absent.py", "must exist; it does not"),
         ("empty.py", "it declares none. Put @objective"),
         ("two.py", "it declares train, other; name one, as in"),
         ("two.py:third", "must be one of"),
