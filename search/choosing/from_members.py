@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from infra.catalogue import MemberRow, config_hash
 from objectives import metrics
@@ -68,26 +69,10 @@ def to_confirm(spec: Spec, space: Space, rows: Sequence[Row]) -> list[Candidate]
         return []
     searched = {knob.name for knob in space.knobs}
     fixed = {name: value for name, value in space.config({}).items() if name not in searched}
+    given: dict[str, Any] = {"fixed": fixed, "configs": spec.confirm.configs, "simplify": spec.simplify, "constraints": spec.demands}
     if len(spec.asked) > 1:
-        found = front.candidates(
-            rows,
-            space.knobs,
-            metrics=len(spec.asked),
-            fixed=fixed,
-            configs=spec.confirm.configs,
-            simplify=spec.simplify,
-            constraints=spec.demands,
-        )
-        return _without_defaults(found, space)
-    found = candidates.candidates(
-        rows,
-        space.knobs,
-        fixed=fixed,
-        configs=spec.confirm.configs,
-        simplify=spec.simplify,
-        alone=space.alone,
-        constraints=spec.demands,
-    )
+        return _without_defaults(front.candidates(rows, space.knobs, metrics=len(spec.asked), **given), space)
+    found = candidates.candidates(rows, space.knobs, alone=space.alone, **given)
     return _with_todays(_without_defaults(found, space) + schedules.candidate(rows, space.knobs), space, 0)
 
 
