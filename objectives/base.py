@@ -447,3 +447,4 @@ class Check:
     fault: str
     message: str
     proven: bool = True
+    free: bool = True  # whether the score was proven to contain no λ

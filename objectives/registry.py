@@ -28,8 +28,9 @@ from objectives.own_code import (
     shortened,
     untouched,
 )
+from objectives.traces import shown
 
-__all__ = ["looking", "of_optuna", "only_looked_at", "shortened", "untouched"]  # for who has no door to `own_code`
+__all__ = ["looking", "of_optuna", "only_looked_at", "shortened", "shown", "untouched"]  # for who has no door to `own_code`
 
 # The folder of each kind of extension.
 PACKAGES = {

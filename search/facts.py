@@ -17,5 +17,6 @@ TOOK = "took_seconds"  # the fact that says how long the drivers of the sweep to
 LOSSES = "losses"  # the fact of a member that lists the workers that were lost with it: [[cause, epoch], …]
 RETRIED = "retried"  # the fact that counts the workers that were lost, for `faults.py`
 WAITING = "waiting"  # the fact that names the open members that wait for others, between two decisions
+UNPROVEN = "unproven"  # the fact that says, for a user, what the check of λ could not prove
 ASKED = "asked"  # the fact that holds the spec as it was asked for: ranges that a pilot finds and more trials change the other one
 MEMORY = "sampler"  # the fact that names the members from which a sampler learns where they are many

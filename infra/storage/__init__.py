@@ -4,7 +4,7 @@
 path and passes it through `ready`, which makes the folder, or through `replaced`, which also makes the file whole or not at all.
 
 Beside it: `depot` brings the files of members to and from a URL, where they are in no folder that all nodes share; `disk` says in one
-sentence that a disk takes no more.
+sentence that a disk takes no more; `hints` prints commands that find a home again.
 """
 
 from __future__ import annotations

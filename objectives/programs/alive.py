@@ -44,6 +44,7 @@ class Short:
     read: frozenset[str]
     moved: tuple[float, ...]
     lost: str = ""  # why it did not end well
+    beyond: bool = False  # whether it reported once more after its last epoch
 
     def apart(self, other: Short, score: str) -> float:
         """The largest difference of the two scores after an epoch; infinite where one of the two did not end well."""
@@ -68,12 +69,21 @@ def check(subject: Subject, names: Sequence[str]) -> tuple[list[Check], list[str
         raise ObjectiveError(f"{subject.title} must train; with {at} a short training {first.lost}")
     _reads_all(subject, first)
     gap, notes = _seeds(subject, base, first)
+    notes += [_own_loop(subject, len(first.metrics))] if first.beyond else []
     in_score = dict(zip(lambdas, first.moved, strict=False))
     checks = []
     for name in names:
         wrong = _in_the_score(first.metrics[-1][subject.score], name, elsewhere(knobs[name], base[name])[0], in_score)
         checks.append(wrong or _moves(subject, knobs[name], base, first, gap, in_score))
     return checks, notes
+
+
+def _own_loop(subject: Subject, epochs: int) -> str:
+    """A remark on a function whose loop does not end with the epochs that it is given."""
+    said = (
+        f"{subject.title} was asked for {epochs} epoch{'s' * (epochs != 1)} and reported once more: its loop is not one over trial.epochs()"
+    )
+    return f"{said}. A training is ended where its epochs are over, and then what comes behind the loop (trial.finish) is not reached"
 
 
 def _reads_all(subject: Subject, first: Short) -> None:
@@ -113,6 +123,7 @@ def _in_the_score(here: float, name: str, value: Value, in_score: Mapping[str, f
 def _moves(subject: Subject, knob: Knob, base: Config, first: Short, gap: float, in_score: Mapping[str, float]) -> Check:
     """Whether a knob changes what is trained. A coarse score may not show it at the first value that is tried."""
     score, name, at = subject.score, knob.name, base[knob.name]
+    free = name in in_score or not knob.is_lambda
     for value in elsewhere(knob, at):
         other = _short(subject, {**base, name: value}, SEED)
         where, moved = f"{name} = {_shown(value)} against {_shown(at)}", first.apart(other, score)
@@ -121,13 +132,13 @@ def _moves(subject: Subject, knob: Knob, base: Config, first: Short, gap: float,
     else:
         if gap:
             said = f"{where} moves {score} by {moved:.3g}, and the same training twice by {gap:.3g}"
-            return Check(name, True, "", said, proven=False)
+            return Check(name, True, "", said, proven=False, free=free)
         said = f"{where}, same seed: {score} is the same in every digit after {len(first.metrics)} epochs"
         return Check(name, False, "no effect", f"{said}, and so it is at other values. Use the knob, or take it out")
     if math.isinf(moved):
-        return Check(name, True, "", f"{where}: the short training {other.lost.splitlines()[0] if other.lost else 'is lost'}")
-    doubt = "" if name in in_score or not knob.is_lambda else f"; not proven: that the score contains no λ ({subject.how_to_prove})"
-    return Check(name, True, "", f"{where} moves {score} by {moved:.3g}{doubt}")
+        return Check(name, True, "", f"{where}: the short training {other.lost.splitlines()[0] if other.lost else 'is lost'}", free=free)
+    doubt = "" if free else f"; not proven: that the score contains no λ ({subject.how_to_prove})"
+    return Check(name, True, "", f"{where} moves {score} by {moved:.3g}{doubt}", free=free)
 
 
 def elsewhere(knob: Knob, at: Value) -> list[Value]:
@@ -158,10 +169,11 @@ def _short(subject: Subject, config: Config, seed: int, asked: Sequence[Config] 
             if report.state in (None, State.COMPLETE):
                 metrics.append(report.metrics)
             elif report.state is not None:
-                trace = f"\n{report.traceback}" if report.traceback else ""
-                return Short(tuple(metrics), run.read(0), (), f"ended as {report.state}: {report.reason}{trace}")
+                trace = f"\n{report.traceback}" if report.traceback.strip() not in report.reason else ""
+                return Short(tuple(metrics), run.seen(0)[0], (), f"ended as {report.state}: {report.reason}{trace}")
             if report.state is not None:
                 break
-        return Short(tuple(metrics), run.read(0), tuple(run.moved(0)))
+        read, moved, beyond = run.seen(0)
+        return Short(tuple(metrics), read, tuple(moved), beyond=beyond)
     finally:
         run.close()

@@ -25,6 +25,7 @@ from objectives.programs.log import LOG, Log
 from objectives.programs.objective import ProgramObjective, made
 from objectives.programs.process import MemberProcess
 from objectives.programs.trial import Alone, Request, Stop, Trial
+from objectives.traces import last_line, shown
 
 
 class Training:
@@ -53,7 +54,7 @@ class Training:
         except Stop:
             return
         except ObjectiveError as error:
-            sys.exit(f"{self.__name__}: {error}")
+            sys.exit(f"{last_line(error)}{self.__name__}: {error}")
         if any(place.rglob("*")):
             print(f"files are in {place}")
 
@@ -108,7 +109,11 @@ def _run_as_script(training: Training) -> None:
     if file is None or not Path(file).is_file() or _has_a_main(Path(file)):
         return
     whole = runpy.run_path(file, run_name=Path(file).stem)
-    whole[training.__name__].main()
+    try:
+        whole[training.__name__].main()
+    except Exception as error:
+        print(shown(error), end="", file=sys.stderr)
+        sys.exit(1)
     sys.exit(0)
 
 
@@ -148,7 +153,7 @@ class FunctionObjective(ProgramObjective):
     """A user's function that is trained once for each member, in a process of its own."""
 
     training: ClassVar[Training]
-    how_to_prove: ClassVar[str] = "trial.finish(score_at=…)"
+    how_to_prove: ClassVar[str] = "trial.finish(score_at=…) proves it"
     how_to_end: ClassVar[str] = ", or say that it is done with trial.finish()"
     how_to_seed: ClassVar[str] = "Seed whatever draws random numbers with trial.seed: torch.manual_seed(…), random_state=…"
 

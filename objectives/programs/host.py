@@ -21,7 +21,6 @@ import socket
 import subprocess
 import sys
 import threading
-import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +29,7 @@ from typing import Any
 from objectives.base import ObjectiveError
 from objectives.programs.member import run
 from objectives.registry import load
+from objectives.traces import shown
 
 START_SECONDS = 120.0
 KILL = 9  # SIGKILL
@@ -183,7 +183,7 @@ def _imported(link: socket.socket, objective: str) -> bool:
         try:
             load(objective)
         except BaseException as error:
-            said["error"] = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
+            said["error"] = f"{type(error).__name__}: {error}\n{shown(error)}"
     _rehearse()
     _say(link, said)
     torch = sys.modules.get("torch")

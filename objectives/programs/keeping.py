@@ -17,6 +17,7 @@ from objectives.base import ObjectiveError
 from objectives.pictures import Sheet, drawn, read, save, write
 
 _ZIP = b"PK"  # how a file of torch's begins
+BEYOND_NUMBER = "(reported beyond)"  # stands for the final numbers of a function that went on after its last epoch: how many it had
 NUMBERS = "numbers"  # the key of the final numbers in the metadata of weights
 _PLAIN = (bool, int, float, str, bytes, type(None))
 

@@ -11,16 +11,14 @@ import os
 import shutil
 import signal
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 from objectives.base import ObjectiveError
 from objectives.programs.trial import Request, Stop, Trial
 from objectives.registry import load
+from objectives.traces import last_line, shown
 
-OURS = str(Path(__file__).parents[1]) + os.sep
 CANNOT_START = 127  # as a shell has it
 PR_SET_PDEATHSIG = 1  # Linux: the signal that a process gets when its parent ends
 
@@ -45,8 +43,8 @@ def run(request: Mapping[str, Any], fds: Sequence[int], *, forked: bool = True) 
             code = _train(request, fds[1], fds[2])
         else:
             _anew(request, fds)
-    except BaseException:
-        traceback.print_exc()
+    except BaseException as error:
+        print(shown(error), file=sys.stderr)
     finally:
         _flush()
         os._exit(code)  # the exit functions of the server are not the member's
@@ -129,29 +127,39 @@ def _train(request: Mapping[str, Any], answers: int, events: int) -> int:
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(asked.threads)
         load(request["objective"]).train(Trial(asked, channel))  # type: ignore[attr-defined]
-    except Stop:
-        channel.tell({"end": "stopped"})
-    except SystemExit as error:
-        if os.getpid() != mine:  # a child that the function has forked
-            os._exit(error.code if isinstance(error.code, int) else 1)
-        channel.tell({"end": "exited", "code": error.code if isinstance(error.code, int | None) else str(error.code)})
     except BaseException as error:
+        if os.getpid() != mine:  # a child that the function has forked: its end is not the member's
+            return _end_of_child(error)
+        return _told(error, channel)
+    if os.getpid() == mine:
+        channel.tell({"end": "returned"})
+    return 0
+
+
+def _end_of_child(error: BaseException) -> int:
+    """The exit status of a child that raised, as Python has it."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    print(shown(error), file=sys.stderr)
+    return 1
+
+
+def _told(error: BaseException, channel: _Pipes) -> int:
+    """Say how a function ended that did not return. Returns the exit status."""
+    if isinstance(error, Stop):
+        channel.tell({"end": "stopped"})
+    elif isinstance(error, SystemExit):
+        channel.tell({"end": "exited", "code": error.code if isinstance(error.code, int | None) else str(error.code)})
+    else:
         reason, trace = f"{type(error).__name__}: {error}", _trace(error)
         print(trace if reason in trace else f"{trace}{reason}", file=sys.stderr)
         channel.tell({"end": "raised", "reason": reason, "traceback": trace})
-    else:
-        if os.getpid() == mine:
-            channel.tell({"end": "returned"})
     return 0
 
 
 def _trace(error: BaseException) -> str:
     """Where an error was raised. What is not as we ask for says so itself: of it, the line of the user's alone."""
-    if not isinstance(error, ObjectiveError):
-        return "".join(traceback.format_exception(error))
-    frames = [one for one in traceback.extract_tb(error.__traceback__) if not one.filename.startswith(OURS)]
-    own = [one for one in frames if "site-packages" not in one.filename] or frames
-    return "".join(traceback.format_list(own[-1:]))
+    return last_line(error) if isinstance(error, ObjectiveError) else shown(error)
 
 
 if __name__ == "__main__":

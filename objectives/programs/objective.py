@@ -12,9 +12,10 @@ from objectives.base import Check, Config, Knob, Member, Metric, Objective, Obje
 from objectives.programs import alive
 from objectives.programs.declared import Declared
 from objectives.programs.host import Host
-from objectives.programs.keeping import numbers_of
+from objectives.programs.keeping import BEYOND_NUMBER, numbers_of
 from objectives.programs.process import MemberProcess
 from objectives.programs.run import ProcessRun
+from objectives.programs.trial import BEYOND
 
 
 class ProgramObjective(Objective):
@@ -55,7 +56,7 @@ class ProgramObjective(Objective):
         wanted = [name for name, one in self.knobs.items() if name in names or not one.is_lambda]
         checks, notes = alive.check(self, wanted)
         self._notes += notes
-        return [*(Check("(seed)", True, "", note) for note in notes), *checks]
+        return [*(Check("(training)", True, "", note) for note in notes), *checks]
 
     def starts(self, member: Member, folder: Path, again: bool, epochs: int, asked: Sequence[Config]) -> MemberProcess:
         """Start the process of a member that trains for so many epochs. `again`: it goes on in its folder.
@@ -109,6 +110,8 @@ class ProgramObjective(Objective):
             ObjectiveError: it has reported no such number.
         """
         numbers, wanted = numbers_of(weights), self.declared.test_score
+        if (epochs := numbers.get(BEYOND_NUMBER)) is not None:
+            raise ObjectiveError(f"{self.title} reports no {wanted}: {BEYOND.format(epochs=int(epochs))}.")
         if wanted not in numbers:
             raise ObjectiveError(f"{self.title} reports no {wanted}; {self.how_to_test(wanted)}")
         value = numbers[wanted]

@@ -17,7 +17,7 @@ from objectives.base import Member, Report, State, lowered
 from objectives.pictures import Sheet, read
 from objectives.programs.declared import Declared
 from objectives.programs.journal import REPORTS, tell, told
-from objectives.programs.keeping import save_numbers, show_picture
+from objectives.programs.keeping import BEYOND_NUMBER, save_numbers, show_picture
 from objectives.programs.log import LOG, last_lines
 from objectives.programs.process import Event, MemberProcess
 from objectives.programs.trial import FILES, PICTURE, WEIGHTS
@@ -47,6 +47,7 @@ class _One:
     moved: list[float] = field(default_factory=list)
     read: frozenset[str] = frozenset()
     end: Event | None = None
+    beyond: bool = False  # whether its function reported once more after its last epoch, and was ended there
     starts: int = 0
 
 
@@ -118,7 +119,7 @@ class ProcessRun:
         if (one.folder / WEIGHTS).exists():
             _copy(one.folder / WEIGHTS, path)
         else:
-            save_numbers(one.finish or {}, path)
+            save_numbers(one.finish or ({BEYOND_NUMBER: float(self._epochs)} if one.beyond else {}), path)
 
     def save_picture(self, number: int, path: Path) -> bool:
         """Write the picture that the member handed over, if there is one: images large and labelled, a picture as it is."""
@@ -128,13 +129,9 @@ class ProcessRun:
         """The images that the member handed over; None before its end, and where it has handed over another picture, or none."""
         return read(self._ones[number].folder / PICTURE)
 
-    def read(self, number: int) -> frozenset[str]:
-        """The knobs that a function has read so far."""
-        return self._ones[number].read
-
-    def moved(self, number: int) -> list[float]:
-        """The scores of a finished member at the configs that were asked for."""
-        return self._ones[number].moved
+    def seen(self, number: int) -> tuple[frozenset[str], list[float], bool]:
+        """What is known of a function: the knobs that it has read so far, its scores at the configs that were asked for, and `beyond`."""
+        return self._ones[number].read, self._ones[number].moved, self._ones[number].beyond
 
     # One member -------------------------------------------------------------------------------------------------------------------------
 
@@ -156,6 +153,8 @@ class ProcessRun:
                 one.waits = True
                 if (report := self._heard(one, event)) is not None:
                     return report
+            elif "beyond" in event:
+                one.beyond = True
             elif "finish" in event:
                 one.finish, one.moved = event["finish"], event["score_at"]
             elif "end" in event:

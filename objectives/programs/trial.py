@@ -25,8 +25,18 @@ STATE, FILES = "state.pt", "files"
 WEIGHTS, PICTURE = "weights.safetensors", "picture.png"
 
 
+BEYOND = (
+    "it reported once more after its last epoch ({epochs}), so it was ended there, and what comes behind its loop (trial.finish) was not "
+    "reached. Loop over trial.epochs(), and report once in each"
+)
+
+
 class Stop(BaseException):
     """The training ends here: the scheduler or the budget says so. It is no `Exception`, so that `except Exception` lets it pass."""
+
+
+class UnknownNameError(ObjectiveError, AttributeError):
+    """A trial has no such name. An `AttributeError`, so that `hasattr` and `getattr` with a default do what they always do."""
 
 
 class Channel(Protocol):
@@ -107,7 +117,7 @@ class Trial:
             own = [one for one in dir(type(self)) if not one.startswith("_")]
             near = difflib.get_close_matches(name, [*config, *own], n=1, cutoff=0.5)
             hint = f". Did you mean {near[0]!r}?" if near else ""
-            raise AttributeError(f"a trial has the knobs {', '.join(config)} and {', '.join(own)}; got {name!r}{hint}")
+            raise UnknownNameError(f"a trial has the knobs {', '.join(config)} and {', '.join(own)}; got {name!r}{hint}")
         self._read.add(name)
         return config[name]
 
@@ -152,6 +162,7 @@ class Trial:
         epoch = progress.loop if progress.loop is not None else progress.here + 1
         self._check(metrics, epoch)
         if epoch > request.epochs:
+            self._channel.tell({"beyond": epoch})
             self._stop()
         progress.names, progress.here = frozenset(metrics), epoch
         if progress.saves_first is None:
@@ -313,6 +324,8 @@ class Alone:
             print(f"epoch {what['epoch']}  {told}", flush=True)
             if not math.isfinite(what["report"][self._score]):
                 print(f"{self._score} is not finite: in a search the training would end here as diverged", flush=True)
+        elif "beyond" in what:
+            print(BEYOND.format(epochs=int(what["beyond"]) - 1), flush=True)
         elif what.get("finish"):
             print("  ".join(f"{name} {value:.6g}" for name, value in what["finish"].items()), flush=True)
 

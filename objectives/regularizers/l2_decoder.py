@@ -13,6 +13,7 @@ Pitfall: `l2` acts on these kernels too; both at once count twice. With coupled 
 from __future__ import annotations
 
 from objectives.base import Knob
+from objectives.guests import IgnoredError
 from objectives.lazy import Tensor, torch
 from objectives.regularizers._rules import Rule, both, sweep
 from objectives.regularizers._truths import Effect, Example, Trained, zero
@@ -48,8 +49,15 @@ CONFLICTS = (
 
 
 def penalty(terms: Terms) -> Tensor:
-    """½ Σ w² over the kernels of the decoder."""
+    """½ Σ w² over the kernels of the decoder.
+
+    Raises:
+        IgnoredError: there are none, as where a user's module is encoder and decoder at once.
+    """
     own = [kernel for name, kernel in terms.kernels.items() if name.startswith("decoder.")]
+    if not own:
+        rule = "l2_decoder acts on the decoder's kernels, and this model has none of its own"
+        raise IgnoredError(f"{rule}. Return encoder and decoder as two modules that share nothing, or leave l2_decoder out.")
     return 0.5 * sum((kernel.square().sum() for kernel in own), terms.data.new_zeros(()))
 
 

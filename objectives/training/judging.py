@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import traceback
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -17,6 +16,7 @@ from objectives.data._kinds import ImageSet
 from objectives.draws import Fixed
 from objectives.metrics._subject import Subject
 from objectives.terms import Values
+from objectives.traces import shown
 from objectives.training.mathematics import Mathematics
 from objectives.training.members import Crew, Living
 from objectives.training.population import each
@@ -144,7 +144,7 @@ def failure(number: int, epoch: int, error: Exception) -> Report:
     """The report of a member whose training raised."""
     known = SPOILED if isinstance(error, SpoiledError) else OUT_OF_MEMORY if out_of_memory(error) else ""
     reason = f"{known or type(error).__name__}: {error}"
-    return Report(number, epoch, math.nan, state=State.FAILED, reason=reason, traceback="".join(traceback.format_exception(error)))
+    return Report(number, epoch, math.nan, state=State.FAILED, reason=reason, traceback=shown(error))
 
 
 def scored_epoch(living: Living) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from infra.catalogue import MemberRow, config_hash
 from objectives import metrics
@@ -68,33 +69,21 @@ def to_confirm(spec: Spec, space: Space, rows: Sequence[Row]) -> list[Candidate]
         return []
     searched = {knob.name for knob in space.knobs}
     fixed = {name: value for name, value in space.config({}).items() if name not in searched}
+    given: dict[str, Any] = {"fixed": fixed, "configs": spec.confirm.configs, "simplify": spec.simplify, "constraints": spec.demands}
     if len(spec.asked) > 1:
-        return front.candidates(
-            rows,
-            space.knobs,
-            metrics=len(spec.asked),
-            fixed=fixed,
-            configs=spec.confirm.configs,
-            simplify=spec.simplify,
-            constraints=spec.demands,
-        )
-    found = candidates.candidates(
-        rows,
-        space.knobs,
-        fixed=fixed,
-        configs=spec.confirm.configs,
-        simplify=spec.simplify,
-        alone=space.alone,
-        constraints=spec.demands,
-    )
-    if not _has_off(spec, space):
-        found = [one for one in found if not race.is_off(one)] or found  # the defaults, where no other config completed
-    return _with_todays(found + schedules.candidate(rows, space.knobs), space, 0)
+        return _without_defaults(front.candidates(rows, space.knobs, metrics=len(spec.asked), **given), space)
+    found = candidates.candidates(rows, space.knobs, alone=space.alone, **given)
+    return _with_todays(_without_defaults(found, space) + schedules.candidate(rows, space.knobs), space, 0)
 
 
-def _has_off(spec: Spec, space: Space) -> bool:
-    """Whether an off arm is confirmed. It is not where it would be the defaults, which nobody asked about; a front has it as a point."""
-    return space.against != AGAINST_NOTHING or len(spec.asked) > 1
+def _without_defaults(found: list[Candidate], space: Space) -> list[Candidate]:
+    """The candidates without an off arm that would be the defaults, unless no other config completed."""
+    return found if _has_off(space) else [one for one in found if not race.is_off(one)] or found
+
+
+def _has_off(space: Space) -> bool:
+    """Whether an off arm is confirmed. It is not where it would be the defaults, which nobody asked about."""
+    return space.against != AGAINST_NOTHING
 
 
 def _with_todays(found: Sequence[Candidate], space: Space, seeds: int) -> list[Candidate]:
@@ -114,8 +103,10 @@ def _with_todays(found: Sequence[Candidate], space: Space, seeds: int) -> list[C
 def planned(spec: Spec) -> dict[str, int]:
     """How many members each phase will have at most."""
     configs, final = _configs_planned(spec)
-    screened = configs * spec.confirm.screen if configs > final and spec.confirm.seeds else 0
-    against_off = Space(spec, spec.trained).against == AGAINST_OFF
+    space = Space(spec, spec.trained)
+    sides = _has_off(space) + (len(space.lambdas) if spec.alone else 1)  # with more configs some are rivals (`race.has_rivals`)
+    screened = configs * spec.confirm.screen if configs > sides and spec.confirm.seeds else 0
+    against_off = space.against == AGAINST_OFF
     apart = bool(stopping.evolving(spec.scheduler)) + bool(spec.baseline and against_off)  # a schedule, the baseline
     more = apart * spec.confirm.seeds if final else 0
     return {Phase.SEARCH: spec.budget.trials, Phase.CONFIRM: screened + between_planned(spec) + final * spec.confirm.seeds + more}
@@ -126,7 +117,7 @@ def _configs_planned(spec: Spec) -> tuple[int, int]:
     space = Space(spec, spec.trained)
     usual = front.USUAL if len(spec.asked) > 1 else candidates.usual(len(space.lambdas), bool(spec.alone))
     configs = spec.confirm.configs if spec.confirm.configs is not None else usual
-    configs -= 0 if _has_off(spec, space) or not configs else 1
+    configs -= 0 if _has_off(space) or not configs else 1
     return configs, min(configs, finalists_planned(spec))
 
 
@@ -160,11 +151,11 @@ def finalists_planned(spec: Spec) -> int:
 
     With several metrics: off and at most so many of the front.
     """
-    if len(spec.asked) > 1:
-        return 1 + front.FINALISTS
     space = Space(spec, spec.trained)
+    if len(spec.asked) > 1:
+        return front.FINALISTS + _has_off(space)
     lambdas = len(space.lambdas)
-    if not _has_off(spec, space):
+    if not _has_off(space):
         return 1
     return 1 + lambdas if spec.alone else 2 + (lambdas if lambdas > 1 and space.against == AGAINST_OFF else 0)
 

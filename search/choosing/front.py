@@ -185,7 +185,8 @@ def finalists(
     ordered = race.finalists(found, rows, knobs, lambdas, most=most, error=error, constraints=constraints)
     plain = [one for one in ordered if not one.arm.startswith(race.WITHOUT)]
     final, rest = [one for one in plain if one.final], [one for one in plain if not one.final]
-    off, judged_ = final[0], final[1:2]
+    off = [one for one in final[:1] if race.is_off(one)]  # there is none where nothing is compared
+    judged_ = final[len(off) : len(off) + 1]
     fitted = Levels.of(rows, knobs, metrics, constraints)
     lost = race.lost_seeds(plain, rows)
     sound = [one for one in rest if not race.is_off(one) and lost.get(one.arm, 0) <= min((lost.get(a.arm, 0) for a in judged_), default=0)]
@@ -203,8 +204,9 @@ def finalists(
             first = arms[min(within, key=lambda place: (float(levels[place, 1]), place))]
             chosen = [first, *(arm for arm in chosen if arm is not first)][:FINALISTS]
     names = {one.arm for one in chosen}
-    ordered = [off, *chosen, *(one for one in plain if one is not off and one.arm not in names)]
-    return [replace(one, seeds=most if one is off or one.arm in names else 0) for one in ordered]
+    names |= {one.arm for one in off}
+    ordered = [*off, *chosen, *(one for one in plain if one.arm not in names)]
+    return [replace(one, seeds=most if one.arm in names else 0) for one in ordered]
 
 
 def _farthest(levels: Array, places: Sequence[int]) -> list[int]:

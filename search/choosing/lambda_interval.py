@@ -14,7 +14,7 @@ from objectives.base import Knob, Value
 from search.choosing.answer import LambdaAnswer
 from search.choosing.arms import Arm
 from search.choosing.candidates import off_value
-from search.choosing.unfinished import Unfinished
+from search.choosing.unfinished import RISKY, Unfinished
 from search.choosing.words import number
 from search.conditions import active, gates, why_off
 from search.modelling.axis import Axis
@@ -25,7 +25,6 @@ from search.modelling.surface import Surface
 GRID, FINE = 61, 301  # values of λ at which minima are counted, and at which the curve is drawn
 PROCESSES, DRAWS = 16, 250  # how many surfaces are drawn, and how many curves from each
 TIMES = {"a tenth": 0.1, "a third": 1 / 3, "3 times": 3.0, "10 times": 10.0}
-RISKY = 0.5  # where a loss is likelier than this, no minimum is counted
 LEVEL = 0.95
 GAPS = 0.01  # the gaps of an interval hold so many of the minima at most
 NEAR = 0.05  # an arm is a point of the curve if its other knobs differ by less than this part of their ranges

@@ -1,4 +1,4 @@
-"""The values of a λ at which every training was stopped early. What the surface says of them rests on first epochs alone."""
+"""The values of a λ at which no training completed, and some were stopped early. The surface knows their first epochs alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from search.modelling.axis import Axis
 from search.modelling.process import Array
 from search.modelling.surface import Surface
 
-NEAR = 0.1  # a training that ran to its end speaks for this part of the range on either side
+RISKY = 0.5  # where a loss is likelier than this, no minimum is counted
+NEAR = 0.1  # a training that completed speaks for this part of the range on either side
 
 
 class Cut(NamedTuple):
@@ -28,28 +29,33 @@ class Cut(NamedTuple):
 class Unfinished:
     """Values of a λ that lie where nobody was trained to the end, and somebody was stopped: `places` on the `path` through its range.
 
-    They lie between two values that were trained to the end, or beyond the last one, farther than `NEAR` from both. A training that was
-    lost ran to its end. A final score that is predicted from first epochs assumes that learning curves keep their order. Far from all
-    curves that ended nothing tests this: a VAE whose code collapses at a large weight of the KL has the first epochs of a good one.
+    They lie between two values at which a training completed, or beyond the last one, farther than `NEAR` from both. Values at which a loss
+    is likely are none of them; a training that was lost says nothing else, for it has no score. A final score that is predicted from first
+    epochs assumes that learning curves keep their order. Far from all curves that ended nothing tests this: a VAE whose code collapses at a
+    large weight of the KL has the first epochs of a good one.
     """
 
     axis: Axis
     path: Array
     places: NDArray[np.bool_]
     stopped: Array  # where the members that were stopped lie
+    lost: Array  # where those lie that were lost
 
     @staticmethod
     def of(surface: Surface, knob: Knob, path: Array) -> Unfinished:
         """Those of a surface, on a path of parts of the range."""
-        at = surface.losses.points[:, surface.encoder.column(knob)]
-        ended, stopped = np.unique(at[~surface.stopped]), at[surface.stopped]
-        if not len(ended):
-            return Unfinished(Axis.of(knob), path, np.zeros(len(path), dtype=bool), stopped)
-        fences = np.concatenate([[-np.inf], ended, [np.inf]])
-        gap = np.searchsorted(ended, path)
-        below, above = fences[gap], fences[gap + 1]
-        watched = ((stopped > below[:, None]) & (stopped < above[:, None])).any(axis=1)
-        return Unfinished(Axis.of(knob), path, watched & (path - below > NEAR) & (above - path > NEAR), stopped)
+        column = surface.encoder.column(knob)
+        at, gone = surface.losses.points[:, column], surface.losses.lost > 0
+        sound, stopped, lost = np.unique(at[~surface.stopped & ~gone]), at[surface.stopped], at[gone]
+        places = np.zeros(len(path), dtype=bool)
+        if len(sound):
+            fences = np.concatenate([[-np.inf], sound, [np.inf]])
+            gap = np.searchsorted(sound, path)
+            below, above = fences[gap], fences[gap + 1]
+            watched = ((stopped > below[:, None]) & (stopped < above[:, None])).any(axis=1)
+            likely = surface.losses.along(column).beyond(path[:, None]) > RISKY
+            places = watched & (path - below > NEAR) & (above - path > NEAR) & ~likely
+        return Unfinished(Axis.of(knob), path, places, stopped, lost)
 
     def taken_from(self, kept: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], Cut]:
         """The values that are left of an interval without them, and whether that cuts it off; all of them, where none would be left."""
@@ -71,6 +77,7 @@ class Unfinished:
             return ""
         where = " and ".join(f"from {number(low)} to {number(high)}" for low, high in parts)
         ends = [(self.axis.u(low), self.axis.u(high)) for low, high in parts]
-        count = sum(any(low <= at <= high for low, high in ends) for at in self.stopped)
+        count, gone = (sum(any(low <= at <= high for low, high in ends) for at in those) for those in (self.stopped, self.lost))
         many = f"every training was stopped early ({count} of them)" if count else "no training ran to its end"
+        many = f"no training completed ({count} stopped early, {gone} lost)" if gone else many
         return f"{where} {many}, so nobody knows whether the best lies there: a sweep of that range with scheduler none would tell"

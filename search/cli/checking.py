@@ -8,7 +8,7 @@ from typing import Any
 
 from infra.storage import there
 from objectives.base import Check, Settings
-from objectives.checks.alive import WHOLE, check
+from objectives.checks.alive import IGNORED, WHOLE, check
 from objectives.registry import load, objectives
 from search.cli.sweep import source
 from search.spec.reading import expand
@@ -30,7 +30,8 @@ def rows(
     """One row for each λ, with `verdict` passed, failed or unproven. If no objective is named, the rows of every objective; else the notes
     on the data beside them.
 
-    A λ that needs a certain likelihood is checked with that likelihood, unless the user asked for another.
+    A λ that needs a certain likelihood is checked with that likelihood, unless the user asked for another. What does not apply to a user's
+    model is one row, and no failure, unless `knobs` names it.
 
     Raises:
         ObjectiveError: the objective or a λ does not exist.
@@ -41,9 +42,19 @@ def rows(
         wanted = list(knobs or [knob for knob, facts in kind.knobs.items() if facts.off is not None])
         for one, said in _by_likelihood(kind, wanted, likelihood):
             made = kind(Settings(own, EPOCHS, model, said))
-            found += [_row(name, row) for row in check(made, one)]
+            checked = check(made, one)
+            absent = [row for row in checked if row.fault == IGNORED] if knobs is None else []  # nobody has asked for them
+            found += [_row(name, row) for row in [*(row for row in checked if row not in absent), *_not_applicable(absent)]]
             found += [row for row in _data_rows(name, made) if row not in found] if objective else []
     return sorted(found, key=lambda row: (row["objective"], _order(row)))
+
+
+def _not_applicable(absent: Sequence[Check]) -> list[Check]:
+    """One row for all λ that a user's model does not let act for the same reason."""
+    reasons: dict[str, list[str]] = {}
+    for row in absent:
+        reasons.setdefault(row.message.replace(row.knob, "it"), []).append(row.knob)
+    return [Check(", ".join(names), True, "", f"does not apply: {why}", proven=False) for why, names in reasons.items()]
 
 
 def is_spec(target: str) -> bool:

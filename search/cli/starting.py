@@ -64,7 +64,7 @@ def init(
     written = starter(kind, path, score, better, knob)
     path.write_text(written, encoding="utf-8")
     typer.echo(f"wrote {path}; {score}: {better} is better" if own else f"wrote {path}")
-    typer.echo("next:")
+    typer.echo("next:" if kind is not Kind.COMMAND else f"next, when `command` in {path} runs your program (train.py stands for it):")
     for line in _NEXT[kind]:
         typer.echo(f"  {line.format(file=path, stem=path.stem)}")
 

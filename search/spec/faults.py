@@ -88,7 +88,8 @@ def _goal_faults(spec: Spec, objective: type[Objective], lambdas: Sequence[str])
         elif not isinstance(wanted, Range):
             known[name] = knob, False, min((float(one) for one in wanted if not isinstance(one, str)), default=0.0)
     judged = spec.confirm.seeds > 0 and spec.confirm.configs != 0
-    return goal_faults(spec.until, known, spec.score_name or objective.score, judged)
+    compared = bool(lambdas or spec.baseline) or objective.needs_lambda  # one that needs a λ and has none is refused as such
+    return goal_faults(spec.until, known, spec.score_name or objective.score, judged, compared)
 
 
 def _named_ranges(spec: Spec) -> tuple[str, ...]:

@@ -60,7 +60,9 @@ def goal(text: str) -> Goal:
     return Goal(text.strip(), found.groupdict().get("name") or EFFECT, size, found["unit"] or "")
 
 
-def goal_faults(texts: Sequence[str], lambdas: Mapping[str, tuple[Knob, bool, float]], metric: str, judged: bool) -> list[str]:
+def goal_faults(
+    texts: Sequence[str], lambdas: Mapping[str, tuple[Knob, bool, float]], metric: str, judged: bool, compared: bool = True
+) -> list[str]:
     """What is wrong with the goals of a spec.
 
     Args:
@@ -68,6 +70,7 @@ def goal_faults(texts: Sequence[str], lambdas: Mapping[str, tuple[Knob, bool, fl
         lambdas: the searched λ, each with whether it is searched on a log scale, and its least value.
         metric: the name of the metric that decides.
         judged: whether there are final seeds, without which the effect has no interval.
+        compared: whether there is an off value or a baseline, without which there is no effect.
     """
     faults, seen = [], set()
     for text in texts:
@@ -79,22 +82,26 @@ def goal_faults(texts: Sequence[str], lambdas: Mapping[str, tuple[Knob, bool, fl
         if one.about in seen:
             faults.append(f"until: there must be one goal about {one.about}; got {text!r} beside another. Keep one of them.")
         seen.add(one.about)
-        faults += _effect_faults(one, metric, judged) if one.about == EFFECT else _lambda_faults(one, lambdas)
+        faults += _effect_faults(one, metric, judged, compared) if one.about == EFFECT else _lambda_faults(one, lambdas)
     return faults
 
 
-def _effect_faults(one: Goal, metric: str, judged: bool) -> list[str]:
+def _effect_faults(one: Goal, metric: str, judged: bool, compared: bool) -> list[str]:
     faults = []
     if one.unit not in ("", metric):
         faults.append(f"until: the effect must be in the unit of the metric, {metric}; got {one.text!r}. Leave {one.unit} out.")
-    if not judged:
+    if not compared:
+        rule = f"until: {one.text!r} must have something to compare with; no searched knob has an off value, and there is no baseline"
+        faults.append(f"{rule}. Give a baseline, or a knob its off value, or leave out this goal.")
+    elif not judged:
         faults.append(f"until: {one.text!r} must have final seeds to judge the effect; confirm has none. Leave out confirm, or this goal.")
     return faults
 
 
 def _lambda_faults(one: Goal, lambdas: Mapping[str, tuple[Knob, bool, float]]) -> list[str]:
     if one.about != ANY and one.about not in lambdas:
-        return [f"until: a goal must be about the effect or a searched λ ({', '.join(lambdas)}); got {one.text!r}. The grammar: {GRAMMAR}."]
+        known = ", ".join(lambdas) or "none has an off value"
+        return [f"until: a goal must be about the effect or a searched λ ({known}); got {one.text!r}. The grammar: {GRAMMAR}."]
     faults = []
     for name, (knob, log, low) in lambdas.items():
         if not one.covers(knob):

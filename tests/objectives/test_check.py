@@ -100,6 +100,9 @@ def test_settings_that_cannot_train_are_a_mistake_and_no_verdict() -> None:
 def test_an_objective_without_probes_is_told_that_nothing_was_proven() -> None:
     found = check(registry.load("toy")(Settings({"name": "none"}, 1)))
     assert found and all(one.passed and not one.proven and "probes" in one.message for one in found)
+    assert all(one.free for one in found), "the toy's score is known in closed form"
+    users = type("Users", (registry.load("toy"),), {"start": lambda self, members: None})
+    assert not any(one.free for one in check(users(Settings({"name": "none"}, 1))))
 
 
 def test_a_lambda_that_the_loss_uses_beside_its_penalty_is_counted_twice() -> None:

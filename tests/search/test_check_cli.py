@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from objectives import registry
 from search.cli import app
 
 pytestmark = [pytest.mark.trains, pytest.mark.turns(3)]
@@ -62,6 +64,22 @@ def test_what_a_sweep_would_say_of_the_data_is_said_before_it(folder: Path) -> N
         told = " ".join(row["message"] for row in json.loads(found.stdout) if row["verdict"] == "note")
         assert "0 to 16 of the range 0 to 255" in told
         assert ("pixels are gray" in told) is gray
+
+
+def test_what_does_not_apply_to_a_model_is_one_row_unless_it_is_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vae = registry.load("vae")
+    few = {name: replace(knob, off=None) if name not in ("beta", "dropout", "norm") else knob for name, knob in vae.knobs.items()}
+    monkeypatch.setattr(vae, "knobs", few)
+    whole = CliRunner().invoke(app, ["check", "vae", "--model", "guest_mine:net", "--json"])
+    assert whole.exit_code == 0, whole.output
+    rows = {row["knob"]: row for row in json.loads(whole.stdout)}
+    assert set(rows) - {"(data)"} == {"beta", "dropout, norm"} and rows["beta"]["verdict"] == "passed"
+    assert (
+        rows["dropout, norm"]["verdict"] == "unproven"
+        and "does not apply: it acts on hidden activations, and guest_mine:net takes no" in rows["dropout, norm"]["message"]
+    )
+    asked = CliRunner().invoke(app, ["check", "vae", "--model", "guest_mine:net", "--knob", "norm", "--json"])
+    assert asked.exit_code == 1 and json.loads(asked.stdout)[0]["fault"] == "nothing to act on"
 
 
 def test_set_changes_what_is_checked(folder: Path) -> None:

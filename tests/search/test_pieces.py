@@ -63,13 +63,10 @@ def test_an_end_beside_stopped_trainings_is_open() -> None:
     assert one.open_high and 1.3 < one.high < 2.2 and one.holds(9.0) and "stopped early" in one.warning and "widen" not in one.warning
 
 
-def test_a_training_that_ended_speaks_for_its_neighbourhood_and_a_lost_one_too() -> None:
+def test_a_training_that_completed_speaks_for_its_neighbourhood() -> None:
     near = [Training({"beta": beta}, seed, 24 + beta) for seed in (1, 2) for beta in (0.1, 0.3, 1.0, 3.0, 9.0)]
     stopped = [Training({"beta": beta}, 1, 25.0, 1.0, stopped=True) for beta in (0.2, 0.6, 2.0, 5.0)]
     assert all(high / low < 1.3 for low, high in lambda_answer(BETA, {"beta": 0.3}, Surface.of([*near, *stopped], [BETA])).unfinished)
-    lost = [Training({"beta": beta}, 1, None) for beta in (4.0, 6.0, 9.0)]
-    rows = [*near[:6], *lost, Training({"beta": 5.0}, 1, 25.0, 1.0, stopped=True)]
-    assert all(high < 3.5 for _, high in lambda_answer(BETA, {"beta": 0.3}, Surface.of(rows, [BETA])).unfinished)
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +141,19 @@ def test_gaps_lose_at_most_their_share_of_the_minima(data: st.DataObject) -> Non
         assert 0 <= low <= high <= 1
         inside |= (path >= low) & (path <= high)
     assert (inside == kept).all()
+
+
+def test_a_lost_training_beside_stopped_ones_says_nothing_of_scores() -> None:
+    """Where all were stopped or collapsed, and a loss is not likely enough to bar it, no piece of the interval may lie."""
+    at = (0.2, 0.4, 0.55, 0.8, 1, 1.3)
+    whole = [Training({"beta": beta}, seed, 24 + 12 * (np.log10(beta / 0.55)) ** 2) for seed in (1, 2) for beta in at]
+    stopped = [Training({"beta": beta}, 1, 25.5, 9.0, stopped=True) for beta in (3.0, 6.5, 7.5)]
+    lost = [Training({"beta": 10.0}, seed, None) for seed in (1, 2)]
+    one = lambda_answer(BETA, {"beta": 0.55}, Surface.of([*whole, *stopped, *lost], [BETA]))
+    assert one.pieces == () and one.high < 1.3
+    ((low, high),) = one.unfinished
+    assert 1.3 < low < 3.0 and high == 10.0
+    assert "no training completed (3 stopped early, 2 lost)" in one.warning
+    sure = [*lost, *(Training({"beta": beta}, 1, None) for beta in (6.0, 6.6, 7.0, 7.6, 8.0, 9.0))]
+    kept = lambda_answer(BETA, {"beta": 0.55}, Surface.of([*whole, stopped[0], *sure], [BETA]))
+    assert kept.unfinished[0][1] < 6.0, "where a loss is likely it is known what becomes of a training"

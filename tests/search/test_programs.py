@@ -21,6 +21,7 @@ from infra.storage import Home
 from objectives.base import ObjectiveError
 from objectives.registry import load
 from search.choosing.answer import Answer, Verdict
+from search.choosing.from_members import planned
 from search.choosing.turned import turned
 from search.cli import app
 from search.errors import SpecError
@@ -102,6 +103,19 @@ def test_what_is_kept_of_members(tmp_path: Path) -> None:
     assert "--log must come with --member" in missing.output + missing.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "doubted"), [("accurate", "contains no drop is not proven (trial.finish(score_at=…) proves it)"), ("train", "")]
+)
+def test_that_the_score_may_contain_lambda_is_said_once_with_the_answer(tmp_path: Path, name: str, doubted: str) -> None:
+    short = ["budget.trials=4", "budget.epochs=2", "confirm.configs=2", "confirm.seeds=2"]
+    words = ["sweep", f"{USERS}:{name}", "--name", "s", "--home", str(tmp_path), "--address", IN_PROCESS]
+    found = CliRunner().invoke(app, [*words, *(part for one in short for part in ("--set", one))])
+    assert found.exit_code == 0, found.output
+    shown = CliRunner().invoke(app, ["show", "s", "--home", str(tmp_path)])
+    for output in (found.output, shown.output):
+        assert output.count("is not proven") == bool(doubted) and doubted in output
+
+
 def test_a_function_that_cannot_be_searched_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     outcome = run({"objective": f"{USERS}:deaf", **SMALL}, name="s", home=Home.open(tmp_path), address=IN_PROCESS, tracking=False)
     assert outcome.status == "refused"
@@ -144,7 +158,7 @@ def test_a_file_that_is_none_is_told_so(tmp_path: Path) -> None:
     two = USER_FILE.replace("import helper", "").replace(" + helper.ZERO", "")
     (tmp_path / "two.py").write_text(two + two.replace("def train", "def other"))
     for name, words in (
-        ("absent.py", "absent.py must exist; it does not"),
+        ("absent.py", "must exist; it does not"),
         ("empty.py", "it declares none. Put @objective"),
         ("two.py", "it declares train, other; name one, as in"),
         ("two.py:third", "must be one of"),
@@ -335,6 +349,29 @@ def test_without_off_value_and_baseline_nothing_is_compared(tmp_path: Path) -> N
     beta = next(one for one in answer.lambdas if one.name == "beta")
     assert beta.low <= math.e <= beta.high
     assert math.isfinite(answer.promise.low)
+
+
+def test_a_front_of_which_nothing_is_compared_trains_no_defaults(tmp_path: Path) -> None:
+    home = Home.open(tmp_path)
+    outcome = swept({"objective": f"{USERS}:weighed", **SMALL, "metric": ["val", "size"]}, home)
+    found = answered(outcome)
+    with Catalogue(home.catalogue_url) as catalogue:
+        arms = {row.arm for row in catalogue.members("s")}
+        members = len(catalogue.members("s"))
+    assert "off" not in arms and "min" in arms
+    assert members <= sum(planned(read({"objective": f"{USERS}:weighed", **SMALL, "metric": ["val", "size"]})).values())
+    assert found.front is not None and len(found.front.points) > 1 and not any(one.effects for one in found.front.points)
+    assert math.isnan(found.effect.mean) and found.arm != "off"
+    for words in (["show", "s"], ["report", "s", "-o", str(tmp_path / "s.html")], ["export", "s", "-o", str(tmp_path / "best.yaml")]):
+        shown = CliRunner().invoke(app, [*words, "--home", str(tmp_path)])
+        assert shown.exit_code == 0, shown.output
+
+
+def test_a_goal_about_an_effect_that_nothing_can_have_is_refused_before_the_sweep(tmp_path: Path) -> None:
+    spec = {**command(tmp_path, off=False), "until": ["effect ± 0.2"]}
+    with pytest.raises(SpecError, match="must have something to compare with; no searched knob has an off value"):
+        read(spec)
+    assert read({**spec, "baseline": {"beta": 1}}).until == read({**spec, **command(tmp_path)}).until
 
 
 def test_a_baseline_is_checked_like_any_config(tmp_path: Path) -> None:

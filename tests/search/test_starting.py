@@ -57,6 +57,8 @@ def test_a_module_and_data_can_be_swept(here: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.syspath_prepend(str(here))
     begun("--kind", "module", "--file", "a_model.py")
     begun("--kind", "data", "--file", "a_data.py")
+    found = CliRunner().invoke(app, ["check", "vae", "--model", "a_model:model", "--knob", "beta"])
+    assert found.exit_code == 0, found.output
     spec = read({"objective": "vae", "model": "a_model:model", "dataset": "a_data:images"})
     assert spec.model == "a_model:model"
     parts = attribute("model", "a_model:model")((1, 16, 16), 3)

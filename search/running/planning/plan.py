@@ -22,6 +22,7 @@ from search.choosing import from_members, race
 from search.choosing.answer import Answer, Candidate, Row, SelectionError
 from search.choosing.verdict import with_test
 from search.choosing.words import listed
+from search.facts import UNPROVEN
 from search.running.planning import ranges
 from search.running.planning.division import Division
 from search.running.planning.faults import Cause, Faults
@@ -318,6 +319,7 @@ def prepared_with(plan: Plan, said: Prepared) -> None:
     plan.notes = [*ranges.notes(plan.spec, plan.ledger), *(str(note) for note in said.facts.get("notes", []))]
     for note in plan.notes:
         plan.ledger.note(note)
+    plan.notes += map(str, said.facts.get(UNPROVEN, []))  # with the answer alone: it is about what the answer is worth
     plan.division.width = width = int((pack := said.facts.get("pack", {})).get("members", 1))
     if plan.spec.pack == "auto" and pack.get("rates"):
         plan.ledger.note(f"{f'packs of {width}' if width > 1 else 'one member at a time'}: {pack['why']}")

@@ -6,13 +6,13 @@ one program goes on in halves or member by member. And what one worker leaves be
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from infra.storage import disk
 from infra.storage.depot import NOWHERE, Depot
 from objectives.base import OUT_OF_MEMORY, SPOILED, ClosingRun, HeirRun, Objective, PackedRun, Report, Run, State, out_of_memory
+from objectives.registry import shown
 from search.running.working.checkpoints import Checkpoints
 from search.running.working.work import Assigned
 
@@ -211,4 +211,4 @@ def failure(number: int, error: BaseException) -> Report:
     """The report of a member that raised an error. Out of memory has a name of its own. The driver knows how far the member had come."""
     text = f"{type(error).__name__}: {error}"
     reason = f"{OUT_OF_MEMORY}: {text}" if out_of_memory(error) else text
-    return Report(number, 0, float("nan"), state=State.FAILED, reason=reason[:500], traceback=traceback.format_exc())
+    return Report(number, 0, float("nan"), state=State.FAILED, reason=reason[:500], traceback=shown(error))

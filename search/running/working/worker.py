@@ -13,7 +13,6 @@ import shutil
 import socket
 import sys
 import time
-import traceback
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,7 +26,8 @@ from objectives.base import OUT_OF_MEMORY, Objective, ObjectiveError, Report, St
 from objectives.checks.alive import check
 from objectives.checks.device import ACCELERATOR, device_of, occupied
 from objectives.checks.pilot import find
-from objectives.registry import load
+from objectives.registry import load, shown
+from search.facts import UNPROVEN
 from search.running.working import copies
 from search.running.working.pack import Pack, failure
 from search.running.working.showing import Shown
@@ -107,7 +107,7 @@ class Worker:
         try:
             return self._chore(work)
         except Exception as error:
-            said, told = str(error) or type(error).__name__, traceback.format_exc()
+            said, told = str(error) or type(error).__name__, shown(error)
             full = disk.fault(error, _places(work))
             fault = Fault(full, told, disk=True) if full else None
             if isinstance(work, ReadTest):
@@ -125,7 +125,7 @@ class Worker:
             if work.packs:
                 objective.rehearse()
             return Warmed()
-        facts = {**objective.prepare(), "check": _checked(objective, work.check)}
+        facts = {**objective.prepare(), **_checked(objective, work.check)}
         facts |= {RANGES: find(objective, work.ranges)} if work.ranges else {}
         return Prepared({**facts, "pack": _pack_of(objective, work)})
 
@@ -187,7 +187,7 @@ class Worker:
     def _failed(self, work: Train, reports: list[Report], error: BaseException) -> Fault | None:
         """What follows from what was raised: the members that live have failed, unless a disk is the reason, or no member lives."""
         living = self._pack.living if self._pack else [one.member.number for one in work.assigned]
-        told = traceback.format_exc()
+        told = shown(error)
         if full := disk.fault(error, _places(work)):
             return Fault(full, told, disk=True)
         reports += [failure(number, error) for number in living]
@@ -260,7 +260,7 @@ def _around(what: str, places: Sequence[Path]) -> Iterator[None]:
     try:
         yield
     except (Exception, SystemExit) as error:
-        told = traceback.format_exc()
+        told = shown(error)
         full = disk.fault(error, places) or next(filter(None, map(disk.probed, places)), "")
         words = full or f"{what} could not be made: {type(error).__name__}: {error}"
         raise Around(Fault(words, told, disk=bool(full))) from error
@@ -305,11 +305,18 @@ def _pack_of(objective: Objective, work: Prepare) -> dict[str, Any]:
     return objective.calibrate(work.searched, work.widest, work.to_train)
 
 
-def _checked(objective: Objective, searched: Sequence[str]) -> dict[str, str]:
-    """What the check of each searched λ found. If a λ does nothing, or the wrong thing, the sweep ends before it has cost anything."""
+def _checked(objective: Objective, searched: Sequence[str]) -> dict[str, Any]:
+    """What the check of each searched λ found, and what it could not prove.
+
+    Raises:
+        ObjectiveError: a λ does nothing, or the wrong thing. The sweep ends before it has cost anything.
+    """
     lambdas = [name for name in searched if name in objective.knobs and objective.knobs[name].off is not None]
     found = check(objective, lambdas) if searched else []
     dead = [f"{one.knob}: {one.fault}: {one.message}" for one in found if not one.passed]
     if dead:
         raise ObjectiveError("\n".join([*dead, "`lagrange check` repeats this; `--set check=false` searches all the same."]))
-    return {one.knob: one.message for one in found}
+    doubted = [one.knob for one in found if not one.free]
+    how = getattr(objective, "how_to_prove", "") or "an objective's `probes` show it"
+    doubt = f"that the score contains no {' and no '.join(doubted)} is not proven ({how}); if it does, the weakest λ always wins"
+    return {"check": {one.knob: one.message for one in found}, **({UNPROVEN: [doubt]} if doubted else {})}

@@ -29,7 +29,7 @@ ENDED: Mapping[str, tuple[str, str, str, bool]] = {
     State.DIVERGED: ("search: diverged", "x", RED, True),
     State.COLLAPSED: ("search: collapsed", "+", RED, True),
 }
-UNFINISHED = "all stopped early: no curve"
+UNFINISHED = "no training completed: no curve"
 DPI = 150
 
 

@@ -260,7 +260,7 @@ def _sensitivity_line(one: LambdaAnswer) -> str:
 def _cost(cost: float) -> str:
     """A cost of the score with its sign, or why there is none."""
     if math.isnan(cost):
-        return "not known (all stopped early)"
+        return "not known (no training completed)"
     return "lost" if math.isinf(cost) else f"{cost:+.2g}".replace("-", "−")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -113,6 +114,7 @@ def test_a_traceback_is_kept(objectives: Objectives, tmp_path: Path) -> None:
         ("rename", "report must have the same names every time", "trial.report(val=1.0, other=2.0)"),
         ("text", "val must be a number; got 'abc'", 'trial.report(val="abc", clean=1.0)'),
         ("unsafe", "", 'trial.save({"what": object()})'),
+        ("typo", "Did you mean 'kind'?", "print(trial.kynd)"),
     ],
 )
 def test_what_is_not_as_we_ask_for_is_told_with_the_users_line_alone(
@@ -122,6 +124,20 @@ def test_what_is_not_as_we_ask_for_is_told_with_the_users_line_alone(
     assert words in last.reason and line in last.traceback
     assert last.traceback.count('File "') == 1 and "users.py" in last.traceback
     assert words in read(tmp_path / "log.txt") and line in read(tmp_path / "log.txt")
+
+
+@pytest.mark.parametrize(("kind", "begins"), [("raise", 1), ("cause", 2)])
+def test_a_traceback_begins_at_the_users_own_line(objectives: Objectives, tmp_path: Path, kind: str, begins: int) -> None:
+    (*_, last) = trained(objectives("faulty"), {"kind": kind}, tmp_path)
+    for text in (last.traceback, read(tmp_path / "log.txt")):
+        firsts = [after for before, after in itertools.pairwise(text.splitlines()) if before.startswith("Traceback")]
+        assert len(firsts) == begins and all("users.py" in line for line in firsts)
+        assert str(ROOT / "objectives") not in text
+
+
+def test_a_child_that_raises_is_not_its_member(objectives: Objectives, tmp_path: Path) -> None:
+    (*_, last) = trained(objectives("faulty"), {"kind": "child"}, tmp_path)
+    assert last.state is State.COMPLETE and "ValueError: in a child" in read(tmp_path / "log.txt")
 
 
 def test_a_function_that_leaves_at_once_is_told_how(objectives: Objectives) -> None:
@@ -186,6 +202,33 @@ def test_a_function_may_say_that_it_is_done_before_its_last_epoch(objectives: Ob
 def test_the_budget_ends_a_function_that_reports_for_ever(objectives: Objectives) -> None:
     reports = trained(objectives("endless"), {"a": 1.0})
     assert [(report.epoch, report.state) for report in reports] == [(1, None), (2, State.COMPLETE)]
+
+
+@pytest.mark.parametrize(("epochs", "words"), [(3, "reported once more after its last epoch (3)"), (5, ""), (7, "")])
+def test_a_loop_that_is_not_one_over_epochs_is_told_what_became_of_its_test_score(
+    objectives: Objectives, tmp_path: Path, epochs: int, words: str
+) -> None:
+    objective, weights = objectives("loops", epochs=epochs), tmp_path / "weights.safetensors"
+    run = objective.start([Member(0, {"a": 1.0}, 1, folder=tmp_path / "m")])
+    try:
+        while (last := run.step()[0]).state is None:
+            pass
+        assert last.state is State.COMPLETE
+        run.save_weights(0, weights)
+    finally:
+        run.close()
+    if not words:
+        assert objective.read_test({}, weights)["score"] == 1.0
+        return
+    with pytest.raises(ObjectiveError, match="reports no test_val") as error:
+        objective.read_test({}, weights)
+    assert words in str(error.value) and "Loop over trial.epochs()" in str(error.value)
+
+
+def test_a_loop_that_is_not_one_over_epochs_is_remarked_upon_before_the_sweep(objectives: Objectives) -> None:
+    notes = [one.message for one in objectives("loops").tried(["a"]) if one.knob == "(training)"]
+    assert len(notes) == 1 and "was asked for 2 epochs and reported once more" in notes[0]
+    assert not [one for one in objectives("train").tried(["beta"]) if one.knob == "(training)"]
 
 
 def test_a_score_that_is_not_finite_ends_the_member(objectives: Objectives) -> None:

@@ -46,6 +46,14 @@ def unjudged(trial: Any) -> None:
         trial.report(val=0.9 - loss - 0.1 * 0.5**epoch)
 
 
+@objective(score="val", epochs=2, metrics={"size": "lower"}, width=knob(0.01, 100, log=True))
+def weighed(trial: Any) -> None:
+    """Two metrics that want different widths, and no off value."""
+    draws = random.Random(trial.seed)
+    for _ in trial.epochs():
+        trial.report(val=(math.log(trial.width) - 1) ** 2 + draws.gauss(0, 0.01), size=trial.width + draws.gauss(0, 0.01))
+
+
 @objective(score="accuracy", better="higher", epochs=2, drop=knob(0.05, 0.9, off=0.0))
 def accurate(trial: Any) -> None:
     """Most accurate at 0.4; more is better."""
@@ -69,6 +77,15 @@ def fault(kind: str, trial: Any, epoch: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if kind == "hang":
         time.sleep(1e4)
+    if kind == "typo":
+        print(trial.kynd)
+    if kind == "child" and os.fork() == 0:
+        raise ValueError("in a child")
+    if kind == "cause":
+        try:
+            raise KeyError("first")
+        except KeyError as error:
+            raise ValueError("then") from error
     if kind == "rename":
         trial.report(val=1.0, other=2.0)
     if kind == "text":
@@ -143,6 +160,15 @@ def lost(trial: Any) -> None:
     """Diverges with a on."""
     for _ in trial.epochs():
         trial.report(val=math.nan if trial.a else random.Random(trial.seed).random())
+
+
+@objective(score="val", epochs=3, a=knob(0.1, 10, log=True, off=0.0))
+def loops(trial: Any) -> None:
+    """Loops over epochs of its own: five."""
+    draws = random.Random(trial.seed)
+    for _ in range(5):
+        trial.report(val=trial.a + draws.random())
+    trial.finish(test_val=1.0)
 
 
 @objective(score="val", epochs=2, a=knob(0.1, 10, log=True, off=0.0))
