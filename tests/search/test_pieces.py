@@ -36,9 +36,9 @@ def stopped_above(doubt: float) -> LambdaAnswer:
 
 def test_a_single_value_where_nobody_ended_is_no_range() -> None:
     path, axis = np.array([0.0, 0.5, 1.0]), Axis.of(BETA)
-    told = Unfinished(axis, path, np.array([True, False, True]), np.array([1.0])).words()
+    told = Unfinished(axis, path, np.array([True, False, True]), np.array([1.0]), np.array([])).words()
     assert told.startswith(f"at {number(axis.value(0.0))} and at {number(axis.value(1.0))} every training was stopped early (1 of them)")
-    told = Unfinished(axis, path, np.array([True, True, False]), np.array([0.5])).words()
+    told = Unfinished(axis, path, np.array([True, True, False]), np.array([0.5]), np.array([])).words()
     assert told.startswith(f"from {number(axis.value(0.0))} to {number(axis.value(0.5))} every training")
 
 
