@@ -66,9 +66,9 @@ def check(dataset: Dataset, layout: Layout, options: Mapping[str, Any], sizes: C
 def _lacks(layout: Layout, root: str | os.PathLike[str], missing: list[str]) -> str:
     """What a root lacks of files that were just named, and what to do."""
     given = Path(root).expanduser()
-    above = given.joinpath(*[".."] * len(Path(layout.folder).parts)).resolve()
-    if not layout.missing(above):
-        return f"which lies inside. Set root to {str(above)!r}."
+    for above in given.resolve().parents[: len(Path(layout.folder).parts)]:
+        if not layout.missing(above):
+            return f"which lies inside. Set root to {str(above)!r}."
     if not given.is_dir():
         lack = "which is no folder"
     else:

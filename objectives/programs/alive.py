@@ -83,7 +83,7 @@ def _own_loop(subject: Subject, epochs: int) -> str:
     said = (
         f"{subject.title} was asked for {epochs} epoch{'s' * (epochs != 1)} and reported once more: its loop is not one over trial.epochs()"
     )
-    return f"{said}. A training is ended where its epochs are over, and then what comes behind the loop (trial.finish) is not reached"
+    return f"{said}. A training that reports after its last epoch is ended there, and what is behind the loop (trial.finish) is not reached"
 
 
 def _reads_all(subject: Subject, first: Short) -> None:

@@ -75,7 +75,8 @@ class Unfinished:
         """What is said of them, and what can be done; empty where there are none."""
         if not (parts := self.parts()):
             return ""
-        where = " and ".join(f"from {number(low)} to {number(high)}" for low, high in parts)
+        shown = [(number(low), number(high)) for low, high in parts]
+        where = " and ".join(f"at {low}" if low == high else f"from {low} to {high}" for low, high in shown)
         ends = [(self.axis.u(low), self.axis.u(high)) for low, high in parts]
         count, gone = (sum(any(low <= at <= high for low, high in ends) for at in those) for those in (self.stopped, self.lost))
         many = f"every training was stopped early ({count} of them)" if count else "no training ran to its end"

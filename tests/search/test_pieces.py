@@ -15,7 +15,10 @@ from rich.console import Console
 from search.choosing.answer import Answer, LambdaAnswer
 from search.choosing.arms import Arm
 from search.choosing.lambda_interval import GAPS, _gaps, _pieces, lambda_answer
+from search.choosing.unfinished import Unfinished
 from search.choosing.verdict import Side, _off_worse
+from search.choosing.words import number
+from search.modelling.axis import Axis
 from search.modelling.surface import Surface, Training
 from search.telling.pictures import lambda_curve
 from search.telling.text.answer import print_answer
@@ -29,6 +32,14 @@ def stopped_above(doubt: float) -> LambdaAnswer:
     whole = [Training({"beta": beta}, seed, 24 + 12 * (np.log10(beta / 0.55)) ** 2) for seed in (1, 2) for beta in at]
     stopped = [Training({"beta": beta}, 1, 25.5, doubt) for beta in (4.0, 5.0, 9.0)]
     return lambda_answer(BETA, {"beta": 0.55}, Surface.of([*whole, *stopped], [BETA]))
+
+
+def test_a_single_value_where_nobody_ended_is_no_range() -> None:
+    path, axis = np.array([0.0, 0.5, 1.0]), Axis.of(BETA)
+    told = Unfinished(axis, path, np.array([True, False, True]), np.array([1.0]), np.array([])).words()
+    assert told.startswith(f"at {number(axis.value(0.0))} and at {number(axis.value(1.0))} every training was stopped early (1 of them)")
+    told = Unfinished(axis, path, np.array([True, True, False]), np.array([0.5]), np.array([])).words()
+    assert told.startswith(f"from {number(axis.value(0.0))} to {number(axis.value(0.5))} every training")
 
 
 def unfinished_above(doubt: float, score: float = 25.5) -> LambdaAnswer:
