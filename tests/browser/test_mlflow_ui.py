@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from search.choosing.words import number
 from search.telling.mlflow.ui_view import PICTURES
-from tests.browser.conftest import HEIGHT, SPEC, Swept, Ui
+from tests.browser.conftest import HEIGHT, PATIENCE_MS, SPEC, Swept, Ui
 
 pytestmark = [pytest.mark.slow, pytest.mark.turns(2)]
 CARD = "[data-testid='experiment-view-compare-runs-card']"  # a chart of MLflow's
@@ -25,13 +27,27 @@ def open_page(page: Any, url: str, text: str) -> None:
 
 
 def cells(page: Any, column: str) -> list[str]:
-    """What a column of the table of runs shows, from the first row on."""
+    """What a column of the table of runs shows, from the first row on. The page holds its rows in any order; each knows its place."""
     page.locator(f"[role=row] [col-id='{column}']").nth(1).wait_for()
-    return list(page.locator(f".ag-center-cols-container [role=row] [col-id='{column}']").all_inner_texts())
+    rows = ".ag-center-cols-container [role=row]"
+    found = page.evaluate(
+        """([rows, cell]) => [...document.querySelectorAll(rows)].map(
+            row => [+row.getAttribute('row-index'), row.querySelector(cell)?.innerText])""",
+        [rows, f"[col-id='{column}']"],
+    )
+    return [text for _, text in sorted((place, text) for place, text in found if text is not None)]
+
+
+def until(page: Any, look: Callable[[], list[float]], holds: Callable[[list[float]], bool]) -> list[float]:
+    """What is seen, once it is as it should be, or at last: rows come one after another, and are sorted then."""
+    deadline = time.monotonic() + PATIENCE_MS / 1000
+    while not holds(seen := look()) and time.monotonic() < deadline:
+        page.wait_for_timeout(200)
+    return seen
 
 
 def test_the_link_opens_the_members_sorted_by_score(page: Any, ui: Ui, swept: Swept) -> None:
-    open_page(page, ui.members, "matching runs")
+    open_page(page, ui.members, f"{len(swept_members(swept))} matching runs")
     page.get_by_role("heading", name="Runs").wait_for()
     shown = page.inner_text("body")
     assert "Ask questions about your" not in shown, "no assistant is open"
@@ -39,11 +55,13 @@ def test_the_link_opens_the_members_sorted_by_score(page: Any, ui: Ui, swept: Sw
     page.get_by_role("columnheader", name="score").first.wait_for()
     headers = [text.strip() for text in page.locator("[role=columnheader]").all_inner_texts()]
     assert [name for name in ("score", "beta", "arm", "phase", "state", "seed") if name not in headers] == []
-    scores = [float(text.rstrip("…")) for text in cells(page, "metrics.`score`") if text.strip() not in ("", "-")]
+
+    def shown_scores() -> list[float]:
+        return [float(text.rstrip("…")) for text in cells(page, "metrics.`score`") if text.strip() not in ("", "-")]
+
+    scores = until(page, shown_scores, lambda seen: len(seen) >= 4 and seen == sorted(seen))
     assert len(scores) >= 4 and scores == sorted(scores), "the best is first"
-    names = page.locator(".ag-pinned-left-cols-container [role=row]").all_inner_texts()
-    assert any("β=" in name for name in names)
-    assert f"{len(swept_members(swept))} matching runs" in shown
+    page.locator(".ag-pinned-left-cols-container [role=row]").filter(has_text="β=").first.wait_for()
 
 
 def swept_members(swept: Swept) -> list[int]:
