@@ -45,6 +45,7 @@ class Short:
     moved: tuple[float, ...]
     lost: str = ""  # why it did not end well
     beyond: bool = False  # whether it reported once more after its last epoch
+    failed: bool = False  # whether it was lost to an error, not to its config
 
     def apart(self, other: Short, score: str) -> float:
         """The largest difference of the two scores after an epoch; infinite where one of the two did not end well."""
@@ -127,6 +128,9 @@ def _moves(subject: Subject, knob: Knob, base: Config, first: Short, gap: float,
     for value in elsewhere(knob, at):
         other = _short(subject, {**base, name: value}, SEED)
         where, moved = f"{name} = {_shown(value)} against {_shown(at)}", first.apart(other, score)
+        if other.failed:
+            said = f"with {name} = {_shown(value)} a short training {other.lost}"
+            return Check(name, False, "fails", f"every value of its range must train; {said}")
         if moved > gap:
             break
     else:
@@ -170,7 +174,8 @@ def _short(subject: Subject, config: Config, seed: int, asked: Sequence[Config] 
                 metrics.append(report.metrics)
             elif report.state is not None:
                 trace = f"\n{report.traceback}" if report.traceback.strip() not in report.reason else ""
-                return Short(tuple(metrics), run.seen(0)[0], (), f"ended as {report.state}: {report.reason}{trace}")
+                said = f"ended as {report.state}: {report.reason}{trace}"
+                return Short(tuple(metrics), run.seen(0)[0], (), said, failed=report.state == State.FAILED)
             if report.state is not None:
                 break
         read, moved, beyond = run.seen(0)

@@ -442,6 +442,13 @@ def test_a_knob_that_does_nothing_is_dead(objectives: Objectives) -> None:
     assert (found["a"].passed, found["b"].passed, found["b"].fault) == (True, False, "no effect")
 
 
+def test_a_knob_with_which_the_training_raises_is_a_fault_and_one_with_which_it_diverges_is_none(objectives: Objectives) -> None:
+    """An error is nothing that a search could learn from; that a training diverges is."""
+    found = {one.knob: one for one in objectives("fragile").tried(["a", "b", "c"])}
+    assert (found["a"].passed, found["a"].fault, found["b"].passed, found["c"].passed) == (False, "fails", True, True)
+    assert "with a = 1 a short training ended as failed: ValueError: a must be a whole number" in found["a"].message
+
+
 def test_a_score_that_contains_lambda_is_found(objectives: Objectives) -> None:
     (found,) = objectives("cheating").tried(["a"])
     assert (found.passed, found.fault) == (False, "λ in the score")

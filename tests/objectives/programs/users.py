@@ -132,6 +132,17 @@ def idle(trial: Any) -> None:
         trial.report(val=trial.a + random.Random(trial.seed).random())
 
 
+@objective(
+    score="val", epochs=2, a=knob(0.1, 10, log=True, off=0.0), b=knob(0.1, 10, log=True, off=0.0), c=knob(0.1, 10, log=True, off=0.0)
+)
+def fragile(trial: Any) -> None:
+    """With a it raises, with b it diverges."""
+    for _ in trial.epochs():
+        if trial.a > 0:
+            raise ValueError("a must be a whole number")
+        trial.report(val=float("nan") if trial.b > 0 else trial.c + random.Random(trial.seed).random())
+
+
 @objective(score="val", epochs=2, a=knob(0.1, 10, log=True, off=0.0))
 def unseeded(trial: Any) -> None:
     """Every training of a config is the same."""
