@@ -91,7 +91,7 @@ def _sensitivity(knob: Knob, axis: Axis, config: Mapping[str, Value], surface: S
     column = surface.encoder.column(knob)
     lost = surface.losses.along(column).beyond(points[:, [column]]) > RISKY
     scores = np.where(lost, math.inf, surface.score(surface.process.mean(points)))
-    blind = [any(low <= at <= high for low, high in told.unfinished) for at in inside.values()]
+    blind = np.array([any(low <= at <= high for low, high in told.unfinished) for at in inside.values()], dtype=bool)
     scores[1:] = np.where(~lost[1:] & blind, math.nan, scores[1:])
     return {where: float(score) - float(scores[0]) for where, score in zip(inside, scores[1:], strict=True)}
 

@@ -292,7 +292,7 @@ def test_a_newer_catalogue_is_left_alone(url: str) -> None:
 def test_looking_leaves_nothing_behind(tmp_path: Path) -> None:
     with Catalogue(f"sqlite:///{tmp_path}/home/lagrange.db", create=False) as catalogue:
         assert catalogue.sweeps() == []
-        with pytest.raises(InfraError, match="no sweep yet"):
+        with pytest.raises(InfraError, match="does not exist"):
             catalogue.sweep("s")
     assert list(tmp_path.iterdir()) == []
 

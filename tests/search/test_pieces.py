@@ -65,6 +65,13 @@ def test_nothing_is_said_of_it_where_the_best_cannot_lie_there() -> None:
     assert far.unfinished and not far.warning
 
 
+def test_a_range_that_holds_no_other_place_to_tell_of() -> None:
+    """A tenth and three times of the value lie outside of it."""
+    narrow = replace(BETA, low=0.5, high=0.6)
+    rows = [Training({"beta": beta}, seed, 24 + beta) for seed in (1, 2) for beta in (0.5, 0.52, 0.56, 0.6)]
+    assert lambda_answer(narrow, {"beta": 0.55}, Surface.of(rows, [narrow])).sensitivity == {}
+
+
 def test_an_end_beside_stopped_trainings_is_open() -> None:
     """The best at the last value that ran to its end: beyond it all were stopped, and they looked no worse."""
     at = (0.2, 0.4, 0.8, 1.3)
