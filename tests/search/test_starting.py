@@ -30,6 +30,7 @@ def begun(*options: str, answers: str = "") -> str:
     return found.output
 
 
+@pytest.mark.slow
 @pytest.mark.trains
 def test_three_questions_lead_to_a_function_that_trains(here: Path) -> None:
     assert "wrote mine.py; accuracy: higher is better" in begun(answers="1\naccuracy\nl2\n")

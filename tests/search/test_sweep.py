@@ -323,7 +323,8 @@ def test_a_spec_made_in_python_is_resolved(home: Home) -> None:
     assert outcome.name == "toy-none-1" and outcome.answer is not None
 
 
-def test_a_catalogue_that_cannot_be_opened_is_refused_before_anything_starts(tmp_path: Path) -> None:
+def test_a_catalogue_that_cannot_be_opened_is_refused_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAGRANGE_PATIENCE_S", "0.5")
     home = Home.open(tmp_path / "home", catalogue_url="postgresql+psycopg://ann:hunter2@127.0.0.1:1/none")
     with pytest.raises(InfraError) as caught:
         sweep.run(spec(), home=home, tracking=False)
