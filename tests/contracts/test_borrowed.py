@@ -197,7 +197,7 @@ def test_every_other_knob_trains_it(name: str) -> None:
             except IgnoredError:
                 continue
             found = [report.traceback for report in run.step() if report.state is State.FAILED]
-            if found:
+            if found and f"{IgnoredError.__name__}: {knob_name} acts on" not in found[0]:  # or it is refused by its name, in training
                 wrong[f"{knob_name}={one}"] = found[0].splitlines()[-1]
     assert not wrong
 

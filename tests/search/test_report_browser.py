@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,20 +35,3 @@ def test_every_figure_is_drawn_without_a_network(tmp_path: Path) -> None:
         body = shown.stdout.partition(f'id="plot-{name}"')[2].partition("</section>")[0]
         assert "main-svg" in body, f"{name} was not drawn"
     assert seen.answer is not None and re.search(rf'class="verdict"[^>]*>{seen.answer.verdict_word}<', shown.stdout)
-
-
-@pytest.mark.skipif(not BROWSER, reason="no Chromium or Chrome: install one, or name it in BROWSER_PATH")
-def test_it_fits_a_telephone(tmp_path: Path) -> None:
-    """Nothing is wider than the window, digests of 64 letters included; only the config scrolls in its own frame."""
-    driver = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install -e .[dev]")
-    seen = view("helps")
-    digests = {"dataset": {"sha256": {"train": "0123456789abcdef" * 4}}}
-    page = report.write(replace(seen, sweep=replace(seen.sweep, facts={**seen.sweep.facts, **digests})), tmp_path / "report.html")
-    with driver.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        narrow = browser.new_context(viewport={"width": 400, "height": 900}).new_page()
-        narrow.goto(page.as_uri())
-        narrow.wait_for_selector(".main-svg")
-        assert "0123456789abcdef" * 4 in narrow.content()
-        assert narrow.evaluate("document.documentElement.scrollWidth") <= 400
-        browser.close()
