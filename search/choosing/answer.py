@@ -146,6 +146,13 @@ class LambdaAnswer:
         """The pieces of the interval, from low to high; one where it has no gap."""
         return self.pieces or ((self.low, self.high),)
 
+    @property
+    def reach(self) -> tuple[float, float]:
+        """The ends of the interval, an open one as far as the range goes: beside an end, all may have been stopped early."""
+        if math.isnan(self.low):
+            return self.low, self.high
+        return self.range[0] if self.open_low else self.low, self.range[1] if self.open_high else self.high
+
     def holds(self, value: float) -> bool:
         """Whether a value lies in the interval. An end that is open reaches beyond the range. Ends have three digits."""
         ends = [[low * (1 - 1e-6), high * (1 + 1e-6)] for low, high in self.parts]

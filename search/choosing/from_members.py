@@ -200,7 +200,7 @@ def _reached(spec: Spec, lambdas: Sequence[LambdaAnswer]) -> list[Reached]:
     found = []
     for goal in spec.goals:
         mine = [one for one in lambdas if goal.about in (one.name, ANY)]
-        lengths = [0.0 if one.switched_off else goal.length(one.low, one.high) for one in mine]
+        lengths = [0.0 if one.switched_off else goal.length(*one.reach) for one in mine]
         if goal.about != EFFECT:
             longest = math.inf if not lengths or any(map(math.isnan, lengths)) else max(lengths)
             found.append(Reached(goal.text, goal.within, longest))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,14 @@ import pytest
 from scipy.stats import binomtest
 from typer.testing import CliRunner
 
+from objectives.base import Phase
 from search.choosing import from_members, race
 from search.choosing.answer import LambdaAnswer
 from search.choosing.arms import t_quantile
 from search.choosing.findings import Reached
 from search.cli import app
 from search.errors import SpecError
+from search.running.planning import until as until_module
 from search.running.planning.until import Until
 from search.spec.goals import MOST, goal
 from search.spec.reading import read
@@ -131,6 +134,16 @@ def test_a_new_driver_wants_as_many_members() -> None:
     until = Until(spec, None, unasked)  # type: ignore[arg-type]
     assert [until.wanted(searched, open_=True) for searched in (0, 5, 6, 7, 8, 9)] == [6, 6, 6, 8, 8, 10]
     assert [until.wanted(searched, open_=False) for searched in (0, 5, 7, 9, 47)] == [6, 6, 8, 10, 48]
+
+
+def test_a_look_sees_the_search_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver that comes after a kill looks again, and there may be confirmations by then."""
+    seen: list[Any] = []
+    monkeypatch.setattr(until_module, "lambda_goals", lambda spec, space, rows: seen.append([row.phase for row in rows]) or [])
+    rows = [SimpleNamespace(phase=phase) for phase in (Phase.SEARCH, Phase.CONFIRM, Phase.SEARCH)]
+    spec = read({**VAE, "until": "beta within 0.1 decades", "budget": {"trials": 12}})
+    Until(spec, None, lambda: rows).wanted(6, open_=False)  # type: ignore[arg-type]
+    assert seen == [[Phase.SEARCH, Phase.SEARCH]]
 
 
 def test_points_of_the_user_are_tried_before_any_look() -> None:

@@ -127,13 +127,13 @@ def test_a_server_that_is_away_at_the_start_is_waited_for_and_told_as_later(post
         assert driver.returncode == STORE_GONE and "LAGRANGE_PATIENCE_S" in errors and "Traceback" not in errors, (said, errors)
         assert "waits for the catalogue, at most 2 s" in said + errors
         driver = lagrange("sweep", str(spec), "--name", "s", "--workers", "2", at=at)
-        assert driver.stdout is not None
-        while "waits for the catalogue" not in (line := driver.stdout.readline()):
+        assert driver.stderr is not None  # before the sweep has a display, notes go there
+        while "waits for the catalogue" not in (line := driver.stderr.readline()):
             assert line, driver.communicate()
     finally:
         postgres.start()
     said, errors = driver.communicate(timeout=240)
-    assert driver.returncode == 0 and "the catalogue is back" in said, (said, errors)
+    assert driver.returncode == 0 and "the catalogue is back" in said + errors, (said, errors)
     assert_whole(at)
 
 

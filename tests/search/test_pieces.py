@@ -78,6 +78,7 @@ def test_an_end_beside_stopped_trainings_is_open() -> None:
     whole = [Training({"beta": beta}, seed, 24 - np.log10(beta)) for seed in (1, 2) for beta in at]
     stopped = [Training({"beta": beta}, 1, 23.6, 0.3, stopped=True) for beta in (3.0, 5.0, 9.0)]
     one = lambda_answer(BETA, {"beta": 1.3}, Surface.of([*whole, *stopped], [BETA]))
+    assert one.reach == (one.low, 10.0), "what is known of λ does not end there"
     assert one.open_high and 1.3 < one.high < 2.2 and one.holds(9.0) and "stopped early" in one.warning and "widen" not in one.warning
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from objectives.base import Phase
 from search.asking.space import Space
 from search.choosing.answer import Row
 from search.choosing.from_members import lambda_goals
@@ -36,5 +37,7 @@ class Until:
         if searched < look or open_:
             return min(look, MOST * trials)
         if searched not in self._reached:
-            self._reached[searched] = all(one.reached for one in lambda_goals(self._spec, self._space, self._rows()))
+            # Not the confirmations: a driver that comes later looks again, and there may be some by then.
+            rows = [row for row in self._rows() if row.phase == Phase.SEARCH]
+            self._reached[searched] = all(one.reached for one in lambda_goals(self._spec, self._space, rows))
         return searched if self._reached[searched] else min(look + self._step, MOST * trials)

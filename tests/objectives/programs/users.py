@@ -79,8 +79,10 @@ def fault(kind: str, trial: Any, epoch: int) -> None:
         time.sleep(1e4)
     if kind == "typo":
         print(trial.kynd)
-    if kind == "child" and os.fork() == 0:
-        raise ValueError("in a child")
+    if kind == "child":
+        if (child := os.fork()) == 0:
+            raise ValueError("in a child")
+        os.waitpid(child, 0)  # so what it says is said before the member ends
     if kind == "cause":
         try:
             raise KeyError("first")
