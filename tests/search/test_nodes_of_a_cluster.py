@@ -17,7 +17,7 @@ from infra.catalogue import Catalogue, MemberRow
 from infra.storage import Home
 from tests.search.nodes import Nodes, nodes, ray_ip
 
-pytestmark = [pytest.mark.cluster, pytest.mark.turns(2)]
+pytestmark = [pytest.mark.cluster, pytest.mark.turns(3)]
 
 SPEC = """
 objective: toy
