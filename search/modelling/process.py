@@ -290,8 +290,8 @@ def _objective(parameters: Array, seen: Seen, fixed: _Fixed, means: Array, sds: 
     inverse = np.linalg.inv(covariance)
     weights = inverse @ seen.scores
     value = 0.5 * float(seen.scores @ weights) + float(np.log(np.diag(factor)).sum()) + 0.5 * float(off @ off)
-    inverse -= np.outer(weights, weights)
-    return value, parts.gradient(inverse, fixed, growing) + off / sds
+    slope: Array = inverse - np.outer(weights, weights)
+    return value, parts.gradient(slope, fixed, growing) + off / sds
 
 
 def _solved(seen: Seen, parameters: Array, growing: tuple[int, ...]) -> Process:
