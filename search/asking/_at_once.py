@@ -44,6 +44,7 @@ def _written(study: int, storage: Any, trials: Sequence[Any]) -> None:
         name: []
         for name in ("trial_values", "trial_params", "trial_user_attributes", "trial_system_attributes", "trial_intermediate_values")
     }
+    written: dict[int, str] = {}
     with storage.engine.begin() as connection:
         head = tables["trials"]
         ids = connection.scalars(head.insert().returning(head.c.trial_id, sort_by_parameter_order=True), heads).all()
@@ -53,7 +54,9 @@ def _written(study: int, storage: Any, trials: Sequence[Any]) -> None:
                 rows["trial_values"].append({"trial_id": trial_id, "objective": objective, "value": stored, "value_type": kind})
             for name, param in one.params.items():
                 distribution = one.distributions[name]
-                told = {"param_value": distribution.to_internal_repr(param), "distribution_json": distribution_to_json(distribution)}
+                if id(distribution) not in written:  # trials share them
+                    written[id(distribution)] = distribution_to_json(distribution)
+                told = {"param_value": distribution.to_internal_repr(param), "distribution_json": written[id(distribution)]}
                 rows["trial_params"].append({"trial_id": trial_id, "param_name": name, **told})
             for table, notes in (("trial_user_attributes", one.user_attrs), ("trial_system_attributes", one.system_attrs)):
                 rows[table] += [{"trial_id": trial_id, "key": key, "value_json": json.dumps(note)} for key, note in notes.items()]

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,10 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from infra.catalogue import MemberRow
-from objectives.base import Phase, State
+from objectives.base import Phase, State, Value
 from search.asking import _at_once
-from search.asking.space import OFF_ARM, SEARCH_ARM, SEED, Space
+from search.asking.space import OFF_ARM, SEARCH_ARM, SEED, Space, distributions
 from search.asking.study import excesses
+from search.conditions import active
 from search.spec.keys import Spec
 from search.spec.several import HIGHER, Asked
 
@@ -90,7 +91,8 @@ class Projection:
             told = thinned(sorted(mine, key=lambda row: row.number))
             if len(told) < len(mine):
                 study.set_user_attr("left_out", len(mine) - len(told))
-            _at_once.add(study, storage, [_trial(row, books) for row in told])
+            kinds = _kinds(books.space, arm)
+            _at_once.add(study, storage, [_trial(row, books, kinds(row.config)) for row in told])
 
 
 def thinned(rows: Sequence[MemberRow]) -> Sequence[MemberRow]:
@@ -103,16 +105,29 @@ def thinned(rows: Sequence[MemberRow]) -> Sequence[MemberRow]:
     return sorted([*best, *(rest[int(step * place)] for place in range(MOST - len(best)))], key=lambda row: row.number)
 
 
-def _trial(row: MemberRow, books: Books) -> Any:
+def _kinds(space: Space, arm: str) -> Callable[[Mapping[str, Value]], dict[str, Any]]:
+    """Who says which knobs act in a config of an arm, each with its distribution: made once for all configs that are alike."""
+    asked, known = space.asked(arm), dict[tuple[str, ...], dict[str, Any]]()
+
+    def kinds(config: Mapping[str, Value]) -> dict[str, Any]:
+        acting = [knob for knob in asked if active(knob, config)]
+        names = tuple(knob.name for knob in acting)
+        if names not in known:
+            known[names] = distributions(acting)
+        return known[names]
+
+    return kinds
+
+
+def _trial(row: MemberRow, books: Books, distributions: Mapping[str, Any]) -> Any:
     import optuna
 
-    distributions = books.space.asked_in(row.arm, row.config)
     score, *others = books.spec.asked
     state, values = _outcome(row, score, others)
     curve = {} if others else books.curves.get(row.number, {})  # with several metrics Optuna takes none
     trial = optuna.trial.create_trial(
         params={name: row.config[name] for name in distributions},
-        distributions=distributions,
+        distributions=dict(distributions),
         state=state,
         values=values,
         user_attrs={"member": row.number, "arm": row.arm, SEED: row.seed, "state": str(row.state), "reason": row.reason},

@@ -86,7 +86,9 @@ def answer(
     notes = _remarks(arms) + ([] if absolute or not compared else _without_zero(off, margin, score_name, better))
     judged = {name: held(arm, rows, constraints, seeds, "off" if arm is off else "chosen") for name, arm in arms.items()}
     misses = {name: miss_of(arm, judged[name], rows, constraints, surface) for name, arm in arms.items()}
-    best = max(sides, key=lambda side: (-misses[side.arm.name], *side.rank, side.expected(surface)), default=Side.none(off, rows, knobs))
+    best = (
+        max(sides, key=lambda side: (-misses[side.arm.name], *side.rank, side.expected(surface))) if sides else Side.none(off, rows, knobs)
+    )
     if not compared:
         best = replace(best, effect=Effect(math.nan, math.nan, math.nan, 0), verdict=Verdict.NO_EVIDENCE, notes=[], uncompleted=())
     notes += best.notes if not alone else [f"{side.lambda_name}: {note}" for side in sides for note in side.notes]
@@ -379,9 +381,11 @@ def spent(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, float]]]:
     """Members, epochs and seconds by phase and state, and in total."""
     found: dict[str, dict[str, dict[str, float]]] = {}
     for row in sorted(rows, key=lambda row: row.number):
+        epochs, seconds = row.epochs - row.start, row.seconds
         for phase, state in ((row.phase, row.state), (row.phase, "total"), ("total", "total")):
-            entry = found.setdefault(phase, {}).setdefault(state, {"members": 0, "epochs": 0, "seconds": 0.0})
+            states = found.get(phase) or found.setdefault(phase, {})
+            entry = states.get(state) or states.setdefault(state, {"members": 0, "epochs": 0, "seconds": 0.0})
             entry["members"] += 1
-            entry["epochs"] += row.epochs - row.start
-            entry["seconds"] += row.seconds
+            entry["epochs"] += epochs
+            entry["seconds"] += seconds
     return found

@@ -97,9 +97,9 @@ class Leftovers:
             self.home.depot.remove(*(path for path in left if path.match(AFTER) and path.parent in folders))
             return
         there = self.home.files(self._sweep)
-        left_something = {one.name for one in there.iterdir()} if there.is_dir() else set()
+        left_something = {int(one.name) for one in there.iterdir() if one.name.isdecimal()} if there.is_dir() else set()
         for row in searched:
-            if self.home.member(self._sweep, row.number).name not in left_something:
+            if row.number not in left_something:
                 continue  # of a hundred thousand members few are left to look at
             self._files(row.number)
             for path in self.home.all_handed_on(self._sweep, row.number):
