@@ -65,8 +65,8 @@ def remove(name: str, *, home: HomeLike | None = None) -> list[str]:
         home = home.placed(catalogue.sweep(name).facts)
         with catalogue.lock(name):  # it watches a lock that only looks old because a clock has jumped, and nobody begins meanwhile
             catalogue.delete_sweep(name)
-    home.remove_sweep(name)
-    left = []
+    stays = home.remove_sweep(name)
+    left = [f"files of its members stay under {home.kept_at}/{name}: {stays}"] if stays else []
     for what, forget, url in (("MLflow", tracking.forget, home.tracking_uri), ("Optuna", projection.forget, home.optuna_url)):
         try:
             forget(url, name)
@@ -235,12 +235,13 @@ def to_retry(catalogue: Catalogue, name: str, home: Home, again: Again) -> list[
     """
     if again is Again.NONE:
         return []
+    home = home.placed(catalogue.sweep(name).facts)
     failed = (State.FAILED, State.PREEMPTED)
     rows = [row for row in catalogue.members(name) if row.state in failed and (again is Again.FAILED or not_its_own(row))]
     found = []
     for row in rows:
         origin = None if row.parent is None else home.handed_on(name, row.parent, row.parent_epoch or 0)
-        if origin is None or origin.exists() or home.checkpoint(name, row.number).exists():
+        if origin is None or home.depot.has(origin) or home.depot.has(home.checkpoint(name, row.number)):
             facts = {key: value for key, value in row.facts.items() if key not in (INFRASTRUCTURE, LOSSES)}
             earlier = [*row.facts.get("earlier", ()), f"{row.state}: {row.reason}"]
             found.append(replace(row, facts={**facts, "earlier": earlier}))

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
 
 BUCKET = "lagrange"
 SECRET = "s3cr3t-of-the-test"
+_CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": SECRET,
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
 
 
 @contextmanager
@@ -23,13 +31,7 @@ def served(patch: pytest.MonkeyPatch) -> Iterator[str]:
     try:
         host, port = server.get_host_and_port()
         address = f"http://{host}:{port}"
-        for name, value in {
-            "AWS_ENDPOINT_URL": address,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": SECRET,
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }.items():
+        for name, value in {"AWS_ENDPOINT_URL": address, **_CREDENTIALS}.items():
             patch.setenv(name, value)
         forget()
         urllib.request.urlopen(urllib.request.Request(f"{address}/moto-api/reset", method="POST")).close()  # of an earlier test's server
@@ -38,6 +40,28 @@ def served(patch: pytest.MonkeyPatch) -> Iterator[str]:
     finally:
         server.stop()
         forget()
+
+
+@contextmanager
+def silent(patch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A server that takes each connection and all that is sent, and never says a word; and an environment that leads to it."""
+    taken: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def take() -> None:
+            with suppress(OSError):  # it was closed
+                while True:
+                    taken.append(server.accept()[0])
+
+        threading.Thread(target=take, daemon=True).start()
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        for name, value in {"AWS_ENDPOINT_URL": address, **_CREDENTIALS}.items():
+            patch.setenv(name, value)
+        forget()
+        yield address
+    for one in taken:
+        one.close()
+    forget()
 
 
 def store() -> Any:

@@ -3,8 +3,8 @@
 `Home` is a value: opening it touches no disk, so that a mere look (`lagrange ls`) leaves nothing behind. Who writes a file asks for its
 path and passes it through `ready`, which makes the folder, or through `replaced`, which also makes the file whole or not at all.
 
-Beside it: `depot` brings the files of members to and from a URL, where they are in no folder that all nodes share; `disk` says in one
-sentence that a disk takes no more; `hints` prints commands that find a home again.
+Beside it: `depot` brings the files of members to and from a URL, where they are in no folder that all nodes share; `silence` gives up a
+store that says nothing; `disk` says in one sentence that a disk takes no more; `hints` prints commands that find a home again.
 """
 
 from __future__ import annotations
@@ -260,12 +260,16 @@ class Home:
         """The folder of what has not reached MLflow yet."""
         return self.root / "spool"
 
-    def remove_sweep(self, sweep: str) -> None:
-        """Delete every file of a sweep that Lagrange wrote; its rows are the catalogue's business. Missing files are no error."""
-        self.depot.remove_folder(self.files(sweep))
+    def remove_sweep(self, sweep: str) -> str:
+        """Delete every file of a sweep that Lagrange wrote; its rows are the catalogue's business. Missing files are no error.
+
+        Returns why files of members stay, in one sentence; empty where none does.
+        """
+        stays = self.depot.remove_folder(self.files(sweep))
         shutil.rmtree(self.reports(sweep), ignore_errors=True)
         for suffix in ("jsonl", "progress"):
             (self.spool / f"{sweep}.{suffix}").unlink(missing_ok=True)
+        return stays
 
 
 HomeLike: TypeAlias = Home | str | os.PathLike[str]  # what every function takes as a home: one that is open, or its folder

@@ -14,7 +14,6 @@ import fnmatch
 import re
 import secrets
 import shutil
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,9 +21,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from infra.errors import InfraError, StorageError
+from infra.storage import silence
+from infra.storage.silence import Heard, SilentError
 
-ANSWER_S = 15.0  # how long a store may take to say that it can be used
-STUCK_S = 120.0  # how long it may take later for what carries no member's files; transfers take as long as they take
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}  # by protocol: what of this package's extras it needs
 SECRETS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (another server than Amazon's: AWS_ENDPOINT_URL)",
@@ -71,12 +70,14 @@ class Depot:
 
     url: str
     here: Path
+    silent_s: float | None = None
+    """For how many seconds a store may say nothing (None: `silence.SILENT_S`)."""
 
     def has(self, path: Path) -> bool:
         """Whether a file is kept."""
         if not self.url:
-            return path.is_file()
-        return self._asked(lambda store: bool(store.isfile(self._there(path))))
+            return self._looked("looked for", path, path.is_file)
+        return self._asked(("looking for", path), lambda store, heard: bool(store.isfile(self._there(path))))
 
     def fetch(self, path: Path, *more: Path) -> Path:
         """`path`, after this file or all files of this folder are here as they are kept. What is not kept is not here afterwards.
@@ -84,7 +85,9 @@ class Depot:
         `more` files and folders are brought in the same way.
         """
         if self.url:
-            self._asked(lambda store: self._fetch(store, (path, *more)), 0)
+            self._asked(("fetching", path, *more), lambda store, heard: self._fetch(store, (path, *more), heard), self._silent_s)
+        else:
+            self._looked("looked for", path, path.exists)
         return path
 
     def put(self, *paths: Path) -> None:
@@ -92,7 +95,7 @@ class Depot:
         if not (self.url and paths):
             return
         try:
-            self._asked(lambda store: self._put(store, paths), 0)
+            self._asked(("sending", *paths), lambda store, heard: self._put(store, paths, heard), silence.longest_s(self._silent_s, paths))
         except FileNotFoundError as error:
             if all(path.exists() for path in paths):
                 raise StorageError(f"The bucket of the storage {self.url} must exist; it does not any more: {said(error)}") from error
@@ -107,71 +110,98 @@ class Depot:
 
     def withdraw(self, *paths: Path) -> None:
         """Remove these files behind the URL, and not here. A missing one is no error."""
-        for path in paths if self.url else ():
-            with suppress(FileNotFoundError):
-                self._asked(lambda store, path=path: store.rm_file(self._there(path)))  # type: ignore[misc]
+        if self.url and paths:
+            self._asked(("removing", *paths), lambda store, heard: _remove_each(store, list(map(self._there, paths)), heard))
 
-    def remove_folder(self, path: Path) -> None:
-        """Remove a folder with all in it, here and where it is kept. A missing one is no error, and neither is a store that is away."""
-        shutil.rmtree(path, ignore_errors=True)
-        if self.url:
-            with suppress(FileNotFoundError, StorageError):
-                self._asked(lambda store: self._remove_all(store, path))
+    def remove_folder(self, path: Path) -> str:
+        """Remove a folder with all in it, here and where it is kept. A missing one is no error, and neither is a store that is away.
+
+        Returns why files stay, in one sentence; empty where none does.
+        """
+        try:
+            self._looked("removed", path, lambda: shutil.rmtree(path, ignore_errors=True))
+            if self.url:
+                self._asked(("removing", path), lambda store, heard: self._remove_all(store, path))
+        except FileNotFoundError:
+            return ""
+        except StorageError as error:
+            return str(error)
+        return ""
 
     def names(self, folder: Path, pattern: str) -> list[Path]:
         """The files in a folder whose names match the pattern, in order. They need not be here."""
         if not self.url:
-            return sorted(folder.glob(pattern))
-        found = self._asked(lambda store: self._found(store, folder))
+            return self._looked("listed", folder, lambda: sorted(folder.glob(pattern)))
+        found = self._asked(("listing", folder), lambda store, heard: self._found(store, folder))
         return sorted(path for path in found if path.parent == folder and fnmatch.fnmatchcase(path.name, pattern))
 
     def tree(self, folder: Path) -> list[Path]:
         """All files in a folder and its folders. They need not be here."""
         if not self.url:
-            return sorted(path for path in folder.rglob("*") if path.is_file())
-        return sorted(self._asked(lambda store: self._found(store, folder)))
+            return self._looked("listed", folder, lambda: sorted(path for path in folder.rglob("*") if path.is_file()))
+        return sorted(self._asked(("listing", folder), lambda store, heard: self._found(store, folder)))
 
     def write(self, path: Path, text: str) -> None:
         """Keep a short text under a name. Behind a URL nothing of it is here."""
         if self.url:
-            self._asked(lambda store: self._write(store, path, text.encode()))
+            self._asked(("writing", path), lambda store, heard: self._write(store, path, text.encode()))
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        self._looked("written", path, lambda: _written(path, text))
 
     def read(self, path: Path) -> str:
         """The text that is kept under a name. Raises FileNotFoundError where there is none."""
         if self.url:
-            return self._asked(lambda store: bytes(store.cat_file(self._there(path))).decode())
-        return path.read_text()
+            return self._asked(("reading", path), lambda store, heard: bytes(store.cat_file(self._there(path))).decode())
+        return self._looked("read", path, path.read_text)
 
     def prove(self, *, alone: bool = False) -> None:
         """Write, read and remove a small file behind the URL. `alone`: no other process needs the files.
 
         Raises:
-            InfraError: it cannot be done, or takes longer than `ANSWER_S`. It says what to do.
+            StorageError: it is not reached, or says nothing for `silence.ANSWER_S`.
+            InfraError: it cannot be done. Both say what to do.
         """
         if self.url.startswith("memory:") and not alone:
             raise InfraError(f"Workers must see the storage; {self.url} is seen by this process only. Name a bucket: --storage.")
         if self.url:
             try:
-                _in_time(self._prove, ANSWER_S)
-            except _SilentError:
-                silent = f"The storage {self.url} must answer; it did not within {ANSWER_S:g} s. {_remedy(self.url, None)}"
-                raise InfraError(silent) from None
-            except BaseException as error:
-                raise InfraError(f"{_fault(self.url, error)} {_remedy(self.url, error)}") from error
+                silence.in_time(lambda heard: _prove(self, _store(self.url)), silence.ANSWER_S)
+            except SilentError as error:
+                silent = f"The storage {self.url} must answer; it did not within {error.seconds:g} s. {_remedy(self.url, None)}"
+                raise StorageError(silent) from None
+            except Exception as error:
+                words = f"{_fault(self.url, error)} {_remedy(self.url, error)}"
+                raise (StorageError if f"{self.url} {_REACHED}" in words else InfraError)(words) from error
 
     # Behind the URL ---------------------------------------------------------------------------------------------------------------------
 
-    def _asked(self, ask: Callable[[Any], Found], within_s: float | None = None) -> Found:
-        """What the store answers; its faults as a sentence. One that says nothing for so long is a fault, too (0: however long)."""
+    @property
+    def _silent_s(self) -> float:
+        return silence.SILENT_S if self.silent_s is None else self.silent_s
+
+    def _asked(self, what: tuple[str | Path, ...], ask: Callable[[Any, Heard], Found], silent_s: float | None = None) -> Found:
+        """What the store answers; its faults as a sentence. One that says nothing for so long is a fault, too."""
+        limit_s = silent_s or (min(self._silent_s, silence.ANSWER_S) if self.url in _silent else self._silent_s)
         try:
-            return _in_time(lambda: ask(_store(self.url)), STUCK_S if within_s is None else within_s)
+            found = silence.in_time(lambda heard: ask(_store(self.url), heard), limit_s)
         except FileNotFoundError:
             raise
+        except SilentError as error:
+            _silent.add(self.url)
+            doing, *paths = what
+            named = [Path(path).relative_to(self.here).as_posix() for path in paths]
+            raise StorageError(_silent_store(self.url, f"{doing} {listed(named)}", error.seconds)) from error
         except Exception as error:  # each store has errors of its own
             raise StorageError(f"The storage {self.url} must be reachable: {said(error)}") from error
+        _silent.discard(self.url)
+        return found
+
+    def _looked(self, done: str, path: Path, ask: Callable[[], Found]) -> Found:
+        """What a folder answers. The file system of a server that is away (NFS) may let a call wait without an end."""
+        try:
+            return silence.in_time(lambda heard: ask(), self._silent_s)
+        except SilentError as error:
+            raise StorageError(_silent_folder(self.here, done, path, error.seconds)) from error
 
     def _there(self, path: Path) -> str:
         return "/".join((self.url, *path.relative_to(self.here).parts))
@@ -186,26 +216,26 @@ class Depot:
             return []
         return [self.here / name for name in names if not {"", "..", "."} & set(re.split(r"[/\\]", name))]
 
-    def _fetch(self, store: Any, paths: Sequence[Path]) -> None:
+    def _fetch(self, store: Any, paths: Sequence[Path], heard: Heard) -> None:
         kept = list(dict.fromkeys(one for path in paths for one in self._found(store, path)))
         for path in paths:
             for gone in [one for one in (path.rglob("*") if path.is_dir() else [path]) if one not in kept and not one.is_dir()]:
                 gone.unlink(missing_ok=True)
         with _beside(kept) as copies:
+            heard.growing = copies
+            heard.word()
             if kept:
-                store.get([self._there(one) for one in kept], [str(copy) for copy in copies])
+                more = _in_parts(self._protocol, sending=False)
+                store.get([self._there(one) for one in kept], [str(copy) for copy in copies], callback=_telling(heard), **more)
 
-    def _put(self, store: Any, paths: Sequence[Path]) -> None:
-        there = [self._there(path) for path in paths]
+    def _put(self, store: Any, paths: Sequence[Path], heard: Heard) -> None:
+        there, callback = [self._there(path) for path in paths], _telling(heard)
         if self._whole:
-            store.put([str(path) for path in paths], there)
+            store.put([str(path) for path in paths], there, callback=callback, **_in_parts(self._protocol, sending=True))
             return
         for path, name in zip(paths, there, strict=True):
-            folder, _, last = name.rpartition("/")
-            beside = f"{folder}/.{secrets.token_hex(4)}-{last}"
-            store.makedirs(folder, exist_ok=True)
-            store.put_file(str(path), beside)
-            store.mv(beside, name)
+            _put_beside(store, path, name, callback)
+            heard.word()
 
     def _remove_all(self, store: Any, path: Path) -> None:
         if not self._whole:  # it has real folders
@@ -218,21 +248,17 @@ class Depot:
             store.makedirs(self._there(path.parent), exist_ok=True)
         store.pipe_file(self._there(path), data)
 
-    def _prove(self) -> None:
-        store, word = _store(self.url), secrets.token_hex(8).encode()
-        path = self.here / f"{PROBE}-{secrets.token_hex(4)}"
-        self._write(store, path, word)
-        try:
-            if store.cat_file(self._there(path)) != word:
-                raise OSError("what was written is not what is read")
-        finally:
-            store.rm_file(self._there(path))
-
     @property
     def _whole(self) -> bool:
-        return self.url.partition(":")[0] in WHOLE
+        return self._protocol in WHOLE
+
+    @property
+    def _protocol(self) -> str:
+        return self.url.partition(":")[0]
 
 
+_REACHED = "must be reachable"
+_silent = set[str]()  # stores that said nothing when they were last asked by this process: they are given less time at first
 NOWHERE = Depot("", Path())  # files are kept where their paths say
 
 
@@ -257,31 +283,53 @@ def _beside(paths: list[Path]) -> Iterator[list[Path]]:
             copy.unlink(missing_ok=True)
 
 
-class _SilentError(Exception):
-    """A store says nothing."""
+def _telling(heard: Heard) -> Any:
+    """What fsspec calls with each part of a transfer."""
+    from fsspec.callbacks import Callback
+
+    callback = Callback(hooks={"heard": heard.word})
+    callback.branched = lambda *given, **more: callback  # of each file, too
+    return callback
 
 
-def _in_time(ask: Callable[[], Found], within_s: float) -> Found:
-    """Ask a store in a thread of its own, because a store that is away may take minutes to say so. 0: wait however long it takes."""
-    if not within_s:
-        return ask()
-    found: list[Found] = []
-    failed: list[BaseException] = []
+def _in_parts(protocol: str, *, sending: bool) -> dict[str, int]:
+    """What a transfer is told, so that something is heard of each part. Google's client reads in small parts by itself."""
+    parts = {"chunksize": silence.PART}
+    if protocol in ("s3", "s3a"):
+        return {**parts, "max_concurrency": 4}
+    return parts if sending and protocol in ("gs", "gcs") else {}
 
-    def answer() -> None:
-        try:
-            found.append(ask())
-        except BaseException as error:
-            failed.append(error)
 
-    thread = threading.Thread(target=answer, name="lagrange-storage", daemon=True)
-    thread.start()
-    thread.join(within_s)
-    if failed:
-        raise failed[0]
-    if not found:
-        raise _SilentError(f"no answer within {within_s:g} s")
-    return found[0]
+def _put_beside(store: Any, path: Path, name: str, callback: Any) -> None:
+    """Send a file to a store in which a file is seen while it is written."""
+    folder, _, last = name.rpartition("/")
+    beside = f"{folder}/.{secrets.token_hex(4)}-{last}"
+    store.makedirs(folder, exist_ok=True)
+    store.put_file(str(path), beside, callback=callback)
+    store.mv(beside, name)
+
+
+def _remove_each(store: Any, names: Sequence[str], heard: Heard) -> None:
+    for name in names:
+        with suppress(FileNotFoundError):
+            store.rm_file(name)
+        heard.word()
+
+
+def _prove(depot: Depot, store: Any) -> None:
+    word = secrets.token_hex(8).encode()
+    path = depot.here / f"{PROBE}-{secrets.token_hex(4)}"
+    depot._write(store, path, word)
+    try:
+        if store.cat_file(depot._there(path)) != word:
+            raise OSError("what was written is not what is read")
+    finally:
+        store.rm_file(depot._there(path))
+
+
+def _written(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
 
 
 def _fault(url: str, error: BaseException) -> str:
@@ -297,7 +345,22 @@ def _fault(url: str, error: BaseException) -> str:
         return f"The bucket of the storage {url} must exist; it does not: {said(error)}"
     if isinstance(error, PermissionError):
         return f"The storage {url} must allow to write, read and delete; it refuses: {said(error)}"
-    return f"The storage {url} must be reachable: {said(error)}"
+    return f"The storage {url} {_REACHED}: {said(error)}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first of some names, and how many there are beside it."""
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+def _silent_store(url: str, doing: str, seconds: float) -> str:
+    where = "Look whether it runs, and whether this machine reaches it."
+    return f"The storage {url} must be reachable: it said nothing for {seconds:.3g} s while {doing}. {where}"
+
+
+def _silent_folder(folder: Path, done: str, path: Path, seconds: float) -> str:
+    where = "Look whether the server of its file system runs, and whether it is mounted."
+    return f"The storage {folder} must answer: {path} could not be {done} within {seconds:.3g} s. {where}"
 
 
 def _remedy(url: str, error: BaseException | None) -> str:

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from infra.errors import StorageError
+from infra.storage import silence
+from infra.storage.silence import SilentError
 
 PROBE_BYTES: Final = 256 * 1024
 """What a place must take before a sweep begins: less than any sweep needs, more than a full disk has."""
@@ -73,6 +75,13 @@ def fault_of_words(text: str, places: Sequence[Path]) -> str:
 
 def probed(place: Path, size: int = PROBE_BYTES) -> str:
     """The sentence, where a folder does not take a file of this size; else nothing. It need not exist. Nothing of the probe stays."""
+    try:
+        return silence.in_time(lambda heard: _probed(place, size), silence.ANSWER_S)
+    except SilentError as error:
+        return f"{place} must take new files, but nothing was heard of it for {error.seconds:g} s: see whether its file system is mounted"
+
+
+def _probed(place: Path, size: int) -> str:
     folder = _existing(place)
     try:
         handle, name = tempfile.mkstemp(prefix=".lagrange-probe-", dir=folder)

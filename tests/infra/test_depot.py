@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,7 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from infra.errors import InfraError, StorageError
-from infra.storage import Home
-from infra.storage import depot as depots
+from infra.storage import Home, silence
 from infra.storage.depot import Depot
 from tests import s3
 
@@ -175,18 +175,102 @@ def test_a_protocol_that_nobody_knows_and_a_package_that_is_missing_are_sentence
 
 
 def test_a_store_that_does_not_answer_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(depots, "ANSWER_S", 0.05)
+    monkeypatch.setattr(silence, "ANSWER_S", 0.05)
     monkeypatch.setattr(Disk, "pipe_file", lambda *given, **more: time.sleep(1))
     with pytest.raises(InfraError, match="must answer; it did not within"):
         Depot(f"disk://{tmp_path}/there", tmp_path).prove()
 
 
 def test_so_is_one_that_falls_silent_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(depots, "STUCK_S", 0.05)
+    monkeypatch.setattr(silence, "SILENT_S", 0.05)
     monkeypatch.setattr(Disk, "isfile", lambda *given, **more: time.sleep(1))
     at = Depot(f"disk://{tmp_path}/there", tmp_path)
-    with pytest.raises(StorageError, match=r"must be reachable: no answer within 0\.05 s"):
+    with pytest.raises(StorageError, match=r"must be reachable: it said nothing for 0\.05 s while looking for x\. Look whether it runs"):
         at.has(tmp_path / "x")
+
+
+ASKED: dict[str, Callable[[Depot, Path], object]] = {
+    "looking for": lambda depot, path: depot.has(path),
+    "fetching": lambda depot, path: depot.fetch(path),
+    "sending": lambda depot, path: depot.put(path),
+    "removing": lambda depot, path: depot.withdraw(path),
+    "listing": lambda depot, path: depot.tree(path),
+    "writing": lambda depot, path: depot.write(path, "x"),
+    "reading": lambda depot, path: depot.read(path),
+}
+
+
+@pytest.mark.parametrize("size", [10, 3 * silence.PART], ids=["one part", "several"])
+def test_nothing_that_is_asked_of_a_silent_server_waits_without_an_end(size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes the connection. Neither what is sent nor what is asked for comes to an end by itself for minutes."""
+    monkeypatch.setattr(silence, "SILENT_S", 0.3)
+    depot, path = Depot(f"s3://{s3.BUCKET}/a", tmp_path), tmp_path / "s" / "00001" / "checkpoint.pt"
+    with s3.silent(monkeypatch):
+        for doing, ask in ASKED.items() if size == 10 else [("sending", ASKED["sending"])]:
+            written(path, "x" * size)
+            with pytest.raises(StorageError) as gone:
+                ask(depot, path)
+            seconds = "0.6" if size > 10 else "0.3"  # of much that is sent a store may say nothing before it has all of it
+            said = f"The storage {depot.url} must be reachable: it said nothing for {seconds} s while {doing} s/00001/checkpoint.pt. "
+            assert str(gone.value) == said + "Look whether it runs, and whether this machine reaches it."
+        assert "it said nothing for 0.3 s while removing s" in depot.remove_folder(path.parent.parent)
+        depot.remove(path)
+    assert not path.exists(), "what lies here is removed all the same"
+
+
+@pytest.mark.parametrize("ask", [pytest.param(ask, id=name) for name, ask in ASKED.items() if name not in ("sending", "removing")])
+def test_a_folder_of_a_server_that_is_away_is_given_up(
+    ask: Callable[[Depot, Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As NFS does: each call waits in the kernel."""
+    never = threading.Event()
+    monkeypatch.setattr(silence, "SILENT_S", 0.2)
+    for name in ("is_file", "exists", "glob", "rglob", "mkdir", "read_text"):
+        monkeypatch.setattr(Path, name, lambda self, *given, **more: never.wait(20))
+    try:
+        with pytest.raises(
+            StorageError, match=r"The storage /.* must answer: /.*x could not be .* within 0\.2 s\. Look whether the server"
+        ):
+            ask(Depot("", tmp_path), tmp_path / "x")
+    finally:
+        never.set()
+
+
+def test_a_transfer_may_take_longer_than_the_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both where a store tells of each part, and where it tells nothing and the file grows."""
+    monkeypatch.setattr(silence, "SILENT_S", 1.0)
+    monkeypatch.setattr(silence, "LOOK_S", 0.05)
+    depot = Depot(f"disk://{tmp_path}/there", tmp_path / "here")
+
+    def slowly(self: Disk, remote: str, local: str, callback: Any = None, **more: Any) -> None:
+        with Path(local).open("w") as file:
+            for _ in range(15):
+                time.sleep(0.1)
+                if remote.endswith("told"):
+                    callback.relative_update(1)
+                else:
+                    file.write("x")
+                    file.flush()
+
+    depot.put(written(depot.here / "told", "x"), written(depot.here / "grows", "x"))
+    monkeypatch.setattr(Disk, "get_file", slowly)
+    assert depot.fetch(depot.here / "told").read_text() == ""
+    assert depot.fetch(depot.here / "grows").read_text() == 15 * "x"
+
+
+def test_a_store_that_was_silent_is_given_less_time_until_it_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(silence, "SILENT_S", 0.3)
+    monkeypatch.setattr(silence, "ANSWER_S", 0.1)
+    depot, path, real = Depot(f"disk://{tmp_path}/there", tmp_path / "here"), tmp_path / "here" / "x", Disk.isfile
+    for seconds in ("0.3", "0.1", "0.1"):
+        monkeypatch.setattr(Disk, "isfile", lambda *given, **more: time.sleep(1))
+        with pytest.raises(StorageError, match=f"nothing for {seconds} s"):
+            depot.has(path)
+    monkeypatch.setattr(Disk, "isfile", real)
+    assert not depot.has(path)
+    monkeypatch.setattr(Disk, "isfile", lambda *given, **more: time.sleep(1))
+    with pytest.raises(StorageError, match=r"nothing for 0\.3 s"):
+        depot.has(path)
 
 
 def test_a_probe_leaves_nothing(depot: Depot) -> None:

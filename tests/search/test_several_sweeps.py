@@ -96,7 +96,8 @@ def test_a_sweep_of_one_metric_answers_as_before_and_one_of_several_survives_los
     found = swept(lossy, home)
     assert any(row.state == State.DIVERGED for row in kept(home, "s")[0]) and found.answer.front is not None
     with Catalogue(home.catalogue_url) as catalogue:
-        assert Answer.from_dict(catalogue.sweep("s").answer or {}) == found.answer
+        again = Answer.from_dict(catalogue.sweep("s").answer or {})
+    assert again.to_dict() == found.answer.to_dict(), "as JSON: where all were stopped early, the sensitivity is NaN, which equals nothing"
 
 
 def test_a_constraint_on_one_of_the_metrics_bounds_the_front(tmp_path: Path) -> None:

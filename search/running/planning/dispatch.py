@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from infra.catalogue import MemberRow
 from infra.ray.cluster import Cluster
-from infra.storage import Home
+from infra.storage import Home, silence
 from objectives.base import Member, Phase
 from objectives.pictures import steps
 from search import schedulers
@@ -33,7 +34,9 @@ class Dispatch:
         folder = Path.cwd() if up.local else None
         settings = spec.settings(cache=str(home.cache))
         limit, gpu = spec.limits.memory_gb, spec.resources.gpu
-        self._setting = Setting(spec.objective, settings, limit, folder, spec.program, gpu, home.depot)
+        # A store that says nothing is a reason to end the sweep. It is heard of before the worker that waits counts as lost.
+        depot = replace(home.depot, silent_s=min(silence.SILENT_S, 0.4 * spec.limits.silence_seconds))
+        self._setting = Setting(spec.objective, settings, limit, folder, spec.program, gpu, depot)
         self._milestones = tuple(schedulers.make(spec.scheduler, self._setting.settings.epochs).milestones)
 
     def work(self, job: Job) -> Work:
