@@ -77,6 +77,17 @@ def test_a_container_has_no_rights_and_is_looked_after(title: str, pod: dict[str
         assert any(one["mountPath"] == "/dev/shm" for one in container["volumeMounts"])
 
 
+def test_a_head_is_ready_when_its_dashboard_takes_jobs() -> None:
+    for one in OBJECTS.values():
+        for key, group in walked(one):
+            if key == "headGroupSpec":
+                probe = group["template"]["spec"]["containers"][0]["readinessProbe"]
+                assert probe["exec"]["command"] == ["lagrange-healthy", "head"]
+    import infra.deploy.healthy as module
+
+    assert ":8265/" in module.ADDRESSES["head"]
+
+
 def claims_of(title: str) -> list[list[dict[str, Any]]]:
     one = OBJECTS[": ".join(title.split(": ")[:2])]
     return [value for key, value in walked(one) if key == "volumeClaimTemplates"]
