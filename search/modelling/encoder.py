@@ -34,8 +34,8 @@ class Encoder:
     def __call__(self, configs: Sequence[Mapping[str, Value]]) -> Array:
         """One row per config, shape (n, columns)."""
         at_rest = [settled(config, self.knobs) for config in configs] if any(knob.when for knob in self.knobs) else configs
-        rows = [[x for knob in self.knobs for x in self._columns(knob, config[knob.name])] for config in at_rest]
-        return np.array(rows, dtype=np.float64)
+        columns = [one for knob in self.knobs for one in self._columns(knob, [config[knob.name] for config in at_rest])]
+        return np.ascontiguousarray(np.array(columns, dtype=np.float64).T)
 
     def column(self, knob: Knob) -> int:
         """Where the column of a numeric knob is."""
@@ -47,8 +47,8 @@ class Encoder:
         """The columns along which the noise may grow: those of the λ."""
         return [self.column(knob) for knob in self.knobs if knob.is_lambda and knob.name not in self.levels]
 
-    def _columns(self, knob: Knob, value: Value) -> list[float]:
+    def _columns(self, knob: Knob, values: Sequence[Value]) -> list[list[float]]:
         if knob.name in self.levels:
-            return [float(value == level) for level in self.levels[knob.name]]
-        flag = [float(float(value) <= 0.0)] if knob.name in self.flags else []
-        return [self._axes[knob.name].u(value), *flag]
+            return [[float(value == level) for value in values] for level in self.levels[knob.name]]
+        flag = [[float(float(value) <= 0.0) for value in values]] if knob.name in self.flags else []
+        return [self._axes[knob.name].places(values), *flag]

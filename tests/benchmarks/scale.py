@@ -22,6 +22,8 @@ from typing import Any
 from unittest.mock import patch
 from urllib.request import urlopen
 
+import threadpoolctl
+
 from infra.catalogue import Catalogue
 from infra.ray.cluster import Cluster
 from infra.storage import Home
@@ -46,7 +48,8 @@ def simulated(simulation: Simulation) -> Iterator[None]:
         yield Cluster(None, simulation.gpus, {})
 
     def carry_out(self: Where, plan: Any, dispatch: Any, interrupted: Any) -> bool:
-        return simulation.carry_out(plan, dispatch, interrupted)
+        with threadpoolctl.threadpool_limits(1, user_api="blas"):  # as the real one does
+            return simulation.carry_out(plan, dispatch, interrupted)
 
     with patch.object(Where, "up", up), patch.object(Where, "carry_out", carry_out):
         yield

@@ -6,11 +6,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from infra.machine import without_collections
 from objectives.base import Phase, State
 from search.asking.space import Space
 from search.choosing import from_members, race
 from search.choosing.answer import Answer, Candidate, Row
 from search.choosing.quick_facts import quick_facts
+from search.choosing.table import Table
 from search.running.writing.ledger import Ledger
 from search.spec.keys import Spec
 
@@ -31,6 +33,7 @@ class Rounds:
     ) -> None:
         self.spec, self.space, self.ledger, self.look = spec, space, ledger, look
         self._room = room  # how many members can still be trained
+        self._table = Table(ledger.curves, ledger.watched)
         self.candidates = list(candidates)
         self._chosen = bool(self.candidates)  # kept beside the list, because the list stays empty where nothing is to be confirmed
 
@@ -117,8 +120,9 @@ class Rounds:
 
     def table(self) -> list[Row]:
         """The members, as rows for the choice."""
-        return from_members.table(self.ledger.ordered(), self.ledger.curves, self.candidates, self.ledger.watched)
+        return self._table.of(self.ledger.ordered(), self.candidates)
 
+    @without_collections()
     def answer(self) -> Answer:
         """The answer by what is known now."""
         members, labels = self.ledger.ordered(), self.ledger.mirror.portrait.labels

@@ -16,6 +16,7 @@ import yaml
 
 from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.errors import InfraError
+from infra.machine import without_collections
 from infra.storage import STORAGE, Home, HomeLike, replaced
 from objectives.base import Phase, lowered
 from search.choosing.answer import Answer, Row
@@ -194,6 +195,7 @@ def best(objective: str | None = None, dataset: str | None = None, *, home: Home
     return sorted(found.values(), key=lambda row: (row.objective, row.model, row.dataset, row.sweep))
 
 
+@without_collections()
 def write_reports(
     name: str,
     spec: Spec,
