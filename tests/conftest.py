@@ -67,15 +67,22 @@ def pytest_runtest_teardown() -> None:
 
 
 class Steps:
-    """How many steps of training this process has done."""
+    """How many steps of training this process has done, since torch was seen."""
 
     taken = 0
+    counting = False
 
 
 def pytest_collection_finish() -> None:
     Libraries.kept()
-    if "torch" not in sys.modules:
+    count_steps()
+
+
+def count_steps() -> None:
+    """From here on: a file that is run alone may load torch with its first test, and its others are held to the mark, too."""
+    if Steps.counting or "torch" not in sys.modules:
         return
+    Steps.counting = True
     from objectives.training.optimizers import KINDS, Optimizer
 
     for kind in set(KINDS.values()):
@@ -89,6 +96,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    count_steps()
     before = Steps.taken
     yield
     if Steps.taken > before and not item.get_closest_marker("trains"):

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Whether what runs in this container is well: `lagrange-healthy node`, `head` or `mlflow`. Exit code 0 is well.
 
-It needs nothing but Python: this image has no wget, which KubeRay's own probes call. None of the addresses asks for a token or password.
+It needs nothing but Python: this image has no wget, which KubeRay's own probes call for an older Ray. For a newer one they do not ask the
+head's dashboard, which takes jobs. None of the addresses asks for a token or password.
 """
 
 from __future__ import annotations

@@ -104,7 +104,8 @@ def answer(
         side = own.get(knob.name, constant)
         drawn = surface if side.arm is not off else None  # a surface of the off arm alone knows nothing of λ
         config = side.arm.config if side.arm is not off else {**off.config, knob.name: off_value(knob)}
-        one = lambda_answer(knob, config, drawn, off_worse=_off_worse(knob, side, arms, alone or len(lambdas) == 1))
+        off_worse = _off_worse(knob, side, arms, alone or len(lambdas) == 1)
+        one = lambda_answer(knob, config, drawn, proven=side.verdict is Verdict.HELPS, off_worse=off_worse)
         found.append(_alone(one, own.get(knob.name), off) if alone else _with_cost(one, arms, constant.arm))
         whole = [arm_of(each, rows) for each in cands]
         curves[knob.name] = picture(knob, config, drawn, whole, knobs)

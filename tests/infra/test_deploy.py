@@ -1,31 +1,20 @@
-"""The files of infra/deploy, as far as a machine without Kubernetes, Slurm and containers can hold them to what those take.
+"""The files of infra/deploy agree with each other and with the project: versions, names, rights, secrets, probes, retries.
 
-Fields of KubeRay's kinds are those of its operator v1.6.2 (its CRD API reference). Everything inside of them, and all other kinds, is
-held to the classes of the Kubernetes client, which are generated from the schemas of Kubernetes itself.
+Whether those programs take them that will read them is in test_deploy_schemas.py.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 import threading
 import tomllib
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-
-from tests.infra.deploy import kubernetes_faults
-
-pytestmark = pytest.mark.turns(2)
 
 DEPLOY = Path(__file__).parents[2] / "infra" / "deploy"
 ROOT = DEPLOY.parents[1]
@@ -62,40 +51,6 @@ def containers() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
                     yield f"{title}: {key}: {container['name']}", value, container
 
 
-def first(cluster: dict[str, Any]) -> dict[str, Any]:
-    """The container of the head."""
-    found: dict[str, Any] = cluster["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
-    return found
-
-
-@pytest.mark.parametrize("title", OBJECTS)
-def test_an_object_has_the_fields_of_its_kind(title: str) -> None:
-    assert kubernetes_faults(OBJECTS[title]) == []
-
-
-@pytest.mark.parametrize(
-    ("change", "fault"),
-    [
-        (lambda one: one["spec"].update(rayVersoin="2"), "rayVersoin"),
-        (lambda one: one["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0].update(livenesProbe={}), "livenesProbe"),
-        (
-            lambda one: one["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]["readinessProbe"].update(periodSeconds="5"),
-            "valid integer",
-        ),
-        (lambda one: one["spec"]["workerGroupSpecs"][0].update(replicas="2"), "replicas"),
-        (lambda one: one["spec"]["workerGroupSpecs"][0]["rayStartParams"].update({"num-cpus": 2}), "num-cpus"),
-        (lambda one: one["spec"]["authOptions"].update(mode="tokens"), "mode"),
-        (lambda one: one["spec"].pop("headGroupSpec"), "headGroupSpec"),
-    ],
-)
-def test_a_field_that_is_written_wrongly_is_found(change: Any, fault: str) -> None:
-    one = json.loads(json.dumps(next(one for one in OBJECTS.values() if one["kind"] == "RayCluster")))
-    change(one)
-    found = kubernetes_faults(one)
-    assert len(found) == 1
-    assert fault in found[0]
-
-
 def test_versions_are_those_that_the_tests_ran_with() -> None:
     versions = [value for one in OBJECTS.values() for key, value in walked(one) if key == "rayVersion"]
     assert versions == [PINS["ray"]] * 2
@@ -120,6 +75,17 @@ def test_a_container_has_no_rights_and_is_looked_after(title: str, pod: dict[str
         assert container[probe]["exec"]["command"][0] in ("lagrange-healthy", "pg_isready")  # what is in the image
     if container["name"] in ("ray", "postgres"):
         assert any(one["mountPath"] == "/dev/shm" for one in container["volumeMounts"])
+
+
+def test_a_head_is_ready_when_its_dashboard_takes_jobs() -> None:
+    for one in OBJECTS.values():
+        for key, group in walked(one):
+            if key == "headGroupSpec":
+                probe = group["template"]["spec"]["containers"][0]["readinessProbe"]
+                assert probe["exec"]["command"] == ["lagrange-healthy", "head"]
+    import infra.deploy.healthy as module
+
+    assert ":8265/" in module.ADDRESSES["head"]
 
 
 def claims_of(title: str) -> list[list[dict[str, Any]]]:
@@ -233,47 +199,6 @@ def test_compose_services_are_healthy_before_others_start_and_listen_here_only()
         assert all(way["condition"] == "service_healthy" for way in one.get("depends_on", {}).values()), name
         assert "pip" not in str(one.get("command", "")), name
     assert {name for name, one in services.items() if "shm_size" in one} == {"postgres", "head", "worker"}
-
-
-def test_compose_accepts_its_file(tmp_path: Path) -> None:
-    command = next((one for one in (["docker", "compose"], ["docker-compose"]) if _runs([*one, "version"])), None)
-    if command is None:
-        pytest.skip("neither `docker compose` nor docker-compose is installed")
-    secrets = dict.fromkeys(("POSTGRES_PASSWORD", "MLFLOW_PASSWORD", "MLFLOW_SECRET", "RAY_TOKEN"), "not-one")
-    asked = [*command, "--file", str(DEPLOY / "compose.yaml"), "--profile", "ray", "config", "--quiet"]
-    done = subprocess.run(asked, capture_output=True, text=True, env={**os.environ, **secrets}, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    done = subprocess.run(asked, capture_output=True, text=True, cwd=tmp_path)
-    assert "make .env first" in done.stderr
-
-
-def _runs(command: list[str]) -> bool:
-    return shutil.which(command[0]) is not None and subprocess.run(command, capture_output=True).returncode == 0
-
-
-# Slurm and bare machines ----------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("script", sorted(DEPLOY.glob("*.sh")), ids=lambda path: path.name)
-def test_shellcheck_finds_nothing(script: Path) -> None:
-    tool = Path(sys.executable).with_name("shellcheck")
-    done = subprocess.run([str(tool), "--severity=style", str(script)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
-
-
-def test_ray_takes_the_file_of_bare_machines() -> None:
-    import jsonschema
-
-    spec = find_spec("ray")
-    assert spec is not None
-    assert spec.origin is not None
-    schema = json.loads((Path(spec.origin).parent / "autoscaler" / "ray-schema.json").read_text())
-    (config,) = documents(DEPLOY / "ray-up.yaml")
-    jsonschema.validate(config, schema)
-    assert config["max_workers"] == len(config["provider"]["worker_ips"])
-    for commands in (config["head_start_ray_commands"], config["worker_start_ray_commands"]):
-        assert "RAY_AUTH_MODE=token" in commands[-1]
-    assert "--dashboard-host=127.0.0.1" in config["head_start_ray_commands"][-1]
 
 
 # What is in the image -------------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from objectives import registry
 from objectives.base import Member, ObjectiveError, PackedRun, Settings
 from objectives.training.loop import TrainingRun
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.turns(2)]
 
 # λ with a memory (ema of logits, u of a spectral norm), with trained parameters (gates) and with none.
 CONFIGS: dict[str, list[dict[str, Any]]] = {

@@ -468,6 +468,7 @@ def test_what_is_exported_keeps_to_the_constraint(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.trains
 def test_a_real_sweep_of_digits_keeps_to_a_bound_on_its_rate(tmp_path: Path) -> None:
     """Without it β near 1 is the best and the rate is low after few epochs."""
     spec = {**VAE, "search": {"beta": {"low": 0.1, "high": 10}, "lr": {}}, "budget": {"trials": 12, "epochs": 6}, "pack": 1}

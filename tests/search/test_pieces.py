@@ -176,3 +176,18 @@ def test_a_lost_training_beside_stopped_ones_says_nothing_of_scores() -> None:
     sure = [*lost, *(Training({"beta": beta}, 1, None) for beta in (6.0, 6.6, 7.0, 7.6, 8.0, 9.0))]
     kept = lambda_answer(BETA, {"beta": 0.55}, Surface.of([*whole, stopped[0], *sure], [BETA]))
     assert kept.unfinished[0][1] < 6.0, "where a loss is likely it is known what becomes of a training"
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_where_no_gain_is_proven_the_interval_has_more_never_less(seed: int) -> None:
+    """What is as good as the chosen value cannot be left out there, wherever the minima of the curves crowd."""
+    draws = np.random.default_rng(seed)
+    betas = 10 ** draws.uniform(-1, 1, 12)
+    noisy = [Training({"beta": float(beta)}, one, 24 + 0.5 * np.log10(beta) ** 2 + draws.normal()) for one, beta in enumerate(betas)]
+    surface = Surface.of(noisy, [BETA])
+    proven, unproven = (lambda_answer(BETA, {"beta": 1.0}, surface, proven=one) for one in (True, False))
+    assert all(any(a <= low and high <= b for a, b in unproven.parts) for low, high in proven.parts)
+    assert unproven.open_low >= proven.open_low and unproven.open_high >= proven.open_high
+    length = [sum(np.log(high / low) for low, high in one.parts) for one in (proven, unproven)]
+    assert length[1] > length[0] or length[0] == pytest.approx(np.log(100))

@@ -40,6 +40,8 @@ from tests.benchmarks.scale import spec_of
 from tests.search.simulated import L2, parabola, simulated_search
 from tests.study.worlds import WORLDS
 
+pytestmark = pytest.mark.turns(2)
+
 WORLD = WORLDS["bowl-2"]
 
 
