@@ -11,6 +11,7 @@ import os
 import platform
 import socket
 import statistics
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -29,6 +30,7 @@ from search.choosing.from_members import between_planned, error_of, planned, see
 from search.choosing.lambda_interval import GRID, shortest
 from search.choosing.race import MOST_SEEDS, Look
 from search.choosing.words import number
+from search.facts import CHORES
 from search.schedulers import evolving
 from search.spec import hours
 from search.spec.faults import MIN_TRIALS
@@ -51,7 +53,8 @@ class DryRun:
     """What a sweep would do: members and epochs by phase (at most), and how long that takes here. `basis`: what the estimate rests on.
 
     `expected_epochs`: by how many members ended early in earlier sweeps; None where there was none. `fits`: how many members the budget has
-    room for, of all; None where it has room for all. `member_seconds`: how long members hold their resources, all together.
+    room for, of all; None where it has room for all. `worker_seconds`: how long members, the preparation and the test split hold
+    their resources, all together.
     """
 
     spec: Spec
@@ -62,7 +65,7 @@ class DryRun:
     basis: str
     expected_epochs: float | None = None
     fits: int | None = None
-    member_seconds: float = math.nan
+    worker_seconds: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ class Cost:
     fixed: float
     per_epoch: float
     overhead: float = OVERHEAD_SECONDS
+    chores: float = 0.0
+    """Of the overhead, for how long workers prepare the data and read the test split: this counts as members do."""
 
     def seconds(self, members: float, epochs: float, workers: int) -> float:
         """How long so many members with so many epochs in all take."""
@@ -130,7 +135,9 @@ class Past:
             took, workers = plan.get("came", {}).get("seconds"), plan.get("planned", {}).get("workers")
             if took and workers and self.members[row.name]:
                 beside.append(max(0.0, took - sum(one.seconds for one in self.members[row.name]) / workers))
-        return Cost.of(trained[-MEMBERS:], statistics.median(beside) if beside else OVERHEAD_SECONDS)
+        cost = Cost.of(trained[-MEMBERS:], statistics.median(beside) if beside else OVERHEAD_SECONDS)
+        chores = [sum(row.facts[CHORES].values()) for row in self.rows if self.members[row.name] and row.facts.get(CHORES)]
+        return replace(cost, chores=statistics.median(chores)) if cost is not None and chores else cost
 
     @property
     def basis(self) -> str:
@@ -234,11 +241,14 @@ def _with_time(plan: DryRun, cost: Cost, basis: str) -> DryRun:
     members, epochs = sum(plan.members.values()), sum(plan.epochs.values())
     expected = plan.expected_epochs if plan.expected_epochs is not None else epochs
     held, budget = cost.seconds(members, expected, 1) - cost.overhead, plan.spec.budget
-    room = hours.limit(plan.spec)[0]
+    total_s = hours.limit(plan.spec)[0] - cost.chores
+    room = max(0.0, total_s)
     if budget.wall_minutes is not None:
         room = min(room, plan.workers * max(0.0, 60 * budget.wall_minutes - cost.overhead))
     fits = int(members * room / held) if held > room else None
-    return replace(plan, estimate_seconds=cost.seconds(members, expected, plan.workers), basis=basis, fits=fits, member_seconds=held)
+    return replace(
+        plan, estimate_seconds=cost.seconds(members, expected, plan.workers), basis=basis, fits=fits, worker_seconds=held + cost.chores
+    )
 
 
 def _workers(spec: Spec) -> int:
@@ -290,7 +300,7 @@ def budgets(spec: Spec, *, home: HomeLike | None = None, workers: int | None = N
         plan = _with_time(_counted(sized, past, workers or _workers(spec)), cost, basis)
         members, epochs = sum(plan.members.values()), sum(plan.epochs.values())
         width = _width(seeds, noise) if _compared(spec) else math.nan
-        seconds, overhead, said = plan.estimate_seconds, cost.overhead, hours.words(spec, plan.member_seconds)
+        seconds, overhead, said = plan.estimate_seconds, cost.overhead, hours.words(spec, plan.worker_seconds)
         found.append(Budget(trials, seeds, members, epochs, seconds, width, unit, overhead, plan.expected_epochs, plan.fits, said))
     return found, basis
 
@@ -351,8 +361,10 @@ def _uncalled(spec: Spec) -> bool:
 def _trained_now(spec: Spec, home: Home) -> Cost:
     """From a training here and now."""
     trained = spec.trained(spec.settings(cache=str(home.cache)))
+    started = time.monotonic()
     trained.prepare()
-    return Cost(0.0, trained.epoch_seconds(Space(spec, spec.trained).config({})))
+    chores = time.monotonic() - started
+    return Cost(0.0, trained.epoch_seconds(Space(spec, spec.trained).config({})), chores=chores)
 
 
 @dataclass(frozen=True)

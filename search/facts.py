@@ -19,4 +19,5 @@ RETRIED = "retried"  # the fact that counts the workers that were lost, for `fau
 WAITING = "waiting"  # the fact that names the open members that wait for others, between two decisions
 UNPROVEN = "unproven"  # the fact that says, for a user, what the check of λ could not prove
 ASKED = "asked"  # the fact that holds the spec as it was asked for: ranges that a pilot finds and more trials change the other one
+CHORES = "chore_seconds"  # the fact that says for how long workers prepared the data and read the test split, by the name of the step
 MEMORY = "sampler"  # the fact that names the members from which a sampler learns where they are many

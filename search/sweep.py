@@ -65,7 +65,7 @@ def run(
         home: where everything is kept (default: ./mlflow_runs).
         workers: members trained at once (default: the spec's, or as many as fit).
         address: a Ray cluster that is up (`auto` or host:port), or `in-process` for no Ray at all; None starts a local one.
-        listener, tracking: who is told of everything as it happens; False switches MLflow off.
+        listener, tracking: who is told of everything (None: Python's logging tells of a wait alone); False switches MLflow off.
 
     Raises:
         SpecError: the spec has faults (all are listed). InfraError: the name is taken, or a store or the cluster cannot be reached.
@@ -73,8 +73,8 @@ def run(
     where = Where(Home.open(home), workers, address, listener or Silent(), tracking)
     spec = resolve(spec, remote=is_remote(address)) if isinstance(spec, Spec) else read(spec, remote=is_remote(address))
     # What can be refused is checked first. Workers start before the first row: a sweep that cannot start leaves nothing behind.
-    prior = kept.admitted(where.home, spec, name := None if name is None else sweep_name(name), where.listener.note)
-    with where.up(spec) as up, Catalogue(where.home.catalogue_url, told=where.listener.note) as catalogue:
+    prior = kept.admitted(where.home, spec, name := None if name is None else sweep_name(name), where.waits)
+    with where.up(spec) as up, Catalogue(where.home.catalogue_url, told=where.waits) as catalogue:
         name = kept.begin(catalogue, spec, name, where.home, where.listener.note, up.workers, prior, where.address)
         outcome = _drive(name, spec, where, catalogue, up)
         if outcome.status == "refused":
@@ -99,7 +99,7 @@ def resume(
         InfraError: no such sweep, or its driver is alive.
     """
     where = Where(Home.open(home), workers, address, listener or Silent(), tracking)
-    with Catalogue(where.home.catalogue_url, create=False, told=where.listener.note) as catalogue:
+    with Catalogue(where.home.catalogue_url, create=False, told=where.waits) as catalogue:
         row, opened = catalogue.sweep(name), kept.to_retry(catalogue, name, where.home, more.again)
         if not (trials or opened or more.budget) and row.status == "complete" and row.answer is not None and not row.facts.get(kept.CUT):
             return Outcome(name, "complete", Answer.from_dict(row.answer), notes=mirror.caught_up(name, where.home, catalogue, tracking))
@@ -113,7 +113,7 @@ def resume(
 
 def _drive(name: str, spec: Spec, where: Where, catalogue: Catalogue, up: Cluster) -> Outcome:
     """What one driver does: it opens the books, carries out the plan, stores the answer and tells it."""
-    started, one = uptime_s(), Driver(catalogue, name, where.home, where.listener.note)
+    started, one = uptime_s(), Driver(catalogue, name, where.home, where.waits)
     try:
         with one.alone():
             one.tracker = mirror.mirrored(name, spec, where.home, catalogue) if where.tracking else one.tracker

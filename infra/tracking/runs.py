@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from infra.tracking import images
+from infra.tracking.notes import guarded
 from infra.tracking.spool import SWEEP_RUN
 
 
@@ -52,9 +53,9 @@ class Run:
             return {} if begins else dict(tags)
         told, self.held = {**self.held, **tags}, {}
         if not state or self.ended != state:
-            return told
+            return guarded(told, {})
         shown, self.shown = self.shown, None
-        return {} if shown is None else {key: value for key, value in told.items() if shown.get(key) != value}
+        return {} if shown is None else {key: value for key, value in guarded(told, shown).items() if shown.get(key) != value}
 
     def look_up(self, ours: set[str]) -> None:
         """Read the newest epoch off the metrics that are ours. A program that logs by itself may count in steps."""

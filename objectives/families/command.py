@@ -114,7 +114,7 @@ def program(given: Mapping[str, Any] | None) -> type[ProgramObjective]:
     faults = [*_command_faults(given), *read_faults(given.get("read"), _score(given))]
     knobs, more = _knobs(given.get("knobs") or {})
     try:
-        declared = Declared(_score(given), _better(given), 20, knobs, given.get("metrics") or {})
+        declared = Declared(_score(given), _better(given), 20, knobs, given.get("metrics") or {}, _between(given))
         checked(declared, "command")
     except ObjectiveError as error:
         more = [*more, *str(error).splitlines()]
@@ -140,6 +140,10 @@ def _score(given: Mapping[str, Any]) -> str:
 
 def _better(given: Mapping[str, Any]) -> Any:
     return given["score"].get("better", "lower") if isinstance(given.get("score"), Mapping) else "lower"
+
+
+def _between(given: Mapping[str, Any]) -> Any:
+    return given["score"].get("between") if isinstance(given.get("score"), Mapping) else None
 
 
 def _title(command: str | Sequence[str]) -> str:

@@ -10,10 +10,13 @@ from typing import Any, Literal
 
 from objectives.base import Better, Knob, Metric, ObjectiveError, Value
 
+Between = Sequence[float | None]
+
 # What a trial has beside its knobs. A knob of such a name could not be read.
 TAKEN = frozenset(
     [
         "better",
+        "between",
         "config",
         "device",
         "epochs",
@@ -91,6 +94,7 @@ class Declared:
 
     `score` names the metric that decides, `better` which way. `epochs` is how many epochs a training has where a spec does not say.
     `metrics` are other metrics that it reports and that a spec may ask for or constrain, each with the direction that is better.
+    `between` are the least and the greatest value that the score can have; None: it has no ends, or none on that side.
     """
 
     score: str
@@ -98,6 +102,21 @@ class Declared:
     epochs: int = 1
     knobs: Mapping[str, Knob] = field(default_factory=dict)
     metrics: Mapping[str, Better] = field(default_factory=dict)
+    between: Between | None = None
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The least and the greatest value of the score."""
+        low, high = self.between or (None, None)
+        return -math.inf if low is None else float(low), math.inf if high is None else float(high)
+
+    def beyond(self, value: float) -> str:
+        """What is wrong with a score that lies outside of its ends, in words; empty where it does not. 1e-6 are rounding."""
+        low, high = self.ends
+        if low - _rounding(low) <= value <= high + _rounding(high) or math.isnan(value):
+            return ""
+        must = f"at least {low:g}" if math.isinf(high) else f"at most {high:g}" if math.isinf(low) else f"between {low:g} and {high:g}"
+        return f"{self.score} must be {must} (`between` of its declaration); got {value:g}"
 
     @property
     def named(self) -> dict[str, Knob]:
@@ -107,7 +126,7 @@ class Declared:
     @property
     def measured(self) -> dict[str, Metric]:
         """The metrics by name: the score, which decides, and the others."""
-        score = Metric(self.score, self.score, "", "", decides=True, better=self.better)
+        score = Metric(self.score, self.score, "", "", decides=True, better=self.better, ends=self.ends)
         return {self.score: score, **{name: Metric(name, name, "", "", better=way) for name, way in self.metrics.items()}}
 
     @property
@@ -134,6 +153,11 @@ def _faults(declared: Declared) -> list[str]:
     for name, way in {"better": declared.better, **{f"metrics.{one}": way for one, way in declared.metrics.items()}}.items():
         if way not in ("lower", "higher"):
             found.append(f"{name} must be 'lower' or 'higher'; got {way!r}.")
+    if not _is_between(declared.between):
+        found.append(
+            "between must be the least and the greatest value that the score can have: (0, 1), or (0, None) where it has one only; "
+            f"got {declared.between!r:.60}."
+        )
     if isinstance(declared.epochs, bool) or not isinstance(declared.epochs, int) or declared.epochs < 1:
         found.append(f"epochs must be a whole number of at least 1; got {declared.epochs!r}.")
     if not declared.knobs:
@@ -141,6 +165,20 @@ def _faults(declared: Declared) -> list[str]:
     for name, one in declared.knobs.items():
         found += _knob_faults(name, one)
     return found
+
+
+def _is_between(given: Any) -> bool:
+    if given is None:
+        return True
+    if isinstance(given, str) or not isinstance(given, Sequence) or len(given) != 2 or all(one is None for one in given):
+        return False
+    if not all(one is None or _is_number(one) for one in given):
+        return False
+    return None in given or given[0] < given[1]
+
+
+def _rounding(end: float) -> float:
+    return 1e-6 * max(1.0, abs(end)) if math.isfinite(end) else 0.0
 
 
 def name_faults(name: str) -> list[str]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from objectives.base import Better, Config, Knob, Member, ObjectiveError
-from objectives.programs.declared import Declared, checked
+from objectives.programs.declared import Between, Declared, checked
 from objectives.programs.log import LOG, Log
 from objectives.programs.objective import ProgramObjective, made
 from objectives.programs.process import MemberProcess
@@ -63,6 +63,7 @@ def objective(
     *,
     score: str,
     better: Better = "lower",
+    between: Between | None = None,
     epochs: int = 1,
     metrics: Mapping[str, Better] | None = None,
     **knobs: Knob,
@@ -72,6 +73,8 @@ def objective(
     Args:
         score: the metric that decides; `trial.report` gets it after every epoch. It must not contain a λ.
         better: which way it is better.
+        between: the least and the greatest value that it can have: `(0, 1)` of an accuracy, `(0, None)` of a squared error. Nothing beyond
+            is promised, and a training that reports a score beyond fails.
         epochs: how many epochs a training has, where a spec does not say.
         metrics: other metrics that a spec may ask for or constrain, each with the direction that is better.
         knobs: by name, each made by `knob`.
@@ -81,7 +84,7 @@ def objective(
     """
 
     def decorate(function: Callable[[Any], Any]) -> Training:
-        declared = checked(Declared(score, better, epochs, dict(knobs), dict(metrics or {})), function.__name__)
+        declared = checked(Declared(score, better, epochs, dict(knobs), dict(metrics or {}), between), function.__name__)
         _takes_a_trial(function)
         training = Training(function, declared)
         if function.__module__ == "__main__":

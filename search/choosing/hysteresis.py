@@ -104,7 +104,7 @@ def hysteresis(rows: Sequence[Row], knob: Knob, arm: str) -> Hysteresis | None:
     """The path of one λ in one arm; None where no chain completed both ways at any value."""
     seen: dict[tuple[int, float], list[float | None]] = {}
     for row in sorted(rows, key=lambda row: row.number):
-        if row.phase == Phase.SEARCH and row.arm == arm:
+        if row.phase == Phase.SEARCH and row.arm == arm and not row.astray:  # another member stands in for one that was lost
             score = row.score if row.ended == "ok" else None
             seen.setdefault((row.seed, float(row.config[knob.name])), []).append(score)
     pairs: dict[float, list[tuple[float, float]]] = {}

@@ -378,7 +378,21 @@ def _arm_table(one: Candidate, rows: Sequence[Row], off: Arm) -> dict[str, Any]:
     }
 
 
-def spent(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, float]]]:
+Spent = dict[str, dict[str, dict[str, float]]]
+CHORES = {"prepare": "preparation", "read_test": "test split"}  # what phases are called in which no member is trained
+
+
+def with_chores(given: Spent, seconds: Mapping[str, float]) -> Spent:
+    """What was spent, with the time of the steps in which no member is trained. Steps that are in it already are counted anew."""
+    found = {phase: states for phase, states in given.items() if phase not in CHORES.values()}
+    before = sum(given[phase]["total"]["seconds"] for phase in given if phase in CHORES.values())
+    more = {CHORES[kind]: {"total": {"members": 0.0, "epochs": 0.0, "seconds": took}} for kind, took in seconds.items() if kind in CHORES}
+    whole = {"members": 0, "epochs": 0, "seconds": 0.0} | given.get("total", {}).get("total", {})
+    whole["seconds"] += sum(states["total"]["seconds"] for states in more.values()) - before
+    return {**found, **more, "total": {"total": whole}} if more else given
+
+
+def spent(rows: Sequence[Row]) -> Spent:
     """Members, epochs and seconds by phase and state, and in total."""
     found: dict[str, dict[str, dict[str, float]]] = {}
     for row in sorted(rows, key=lambda row: row.number):

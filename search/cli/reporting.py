@@ -29,7 +29,7 @@ def report(
     ] = None,
     price_per_hour: Annotated[
         float | None,
-        typer.Option("--price-per-hour", help="What an hour of training costs; the report then says what the sweep cost.", min=0),
+        typer.Option("--price-per-hour", help="What an hour of a worker costs; the report then says what the sweep cost.", min=0),
     ] = None,
     home: HomeOption = None,
     catalogue_url: CatalogueOption = None,

@@ -401,7 +401,7 @@ def _print_dry_run(spec: Spec, home: Home, workers: int | None) -> None:
         counts += f"; {plan.expected_epochs:,.0f} epochs expected, for some members end early"
     if plan.fits is not None:
         counts += f"\n# the budget has room for about {plan.fits} of {sum(plan.members.values())} members"
-    took = f"about {words(spec, plan.member_seconds)}\n# about {duration(plan.estimate_seconds)}"
+    took = f"about {words(spec, plan.worker_seconds)}\n# about {duration(plan.estimate_seconds)}"
     time = f"{took} on {plan.workers} workers at most, from {plan.basis}"
     goals = "".join(f"\n# goal: {said}" for said in goals_said(spec, home))
     told = f"# {counts}\n# {UNTIMED if math.isnan(plan.estimate_seconds) else time}{goals}"

@@ -17,7 +17,7 @@ from search.choosing.answer import Candidate
 from search.choosing.from_members import planned
 from search.choosing.race import Look
 from search.choosing.watched import Watched
-from search.facts import LOOKS, MEMORY, PRIOR
+from search.facts import CHORES, LOOKS, MEMORY, PRIOR
 from search.running.planning.dispatch import Dispatch
 from search.running.planning.plan import Plan
 from search.running.planning.spending import Spending
@@ -60,6 +60,7 @@ def opened(
     members, row = planned(spec), catalogue.sweep(name)
     share = members[Phase.SEARCH] / sum(members.values())
     spending = Spending(spec, WallTime(spec.budget.wall_minutes, share, clock), ledger.rows.values(), share, up.workers)
+    spending.add(sum(ledger.fact(CHORES).values()))
     ledger.metered = spending.counts or spec.limits.member_minutes is not None
     plan = Plan(
         spec,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,6 +47,13 @@ class Where:
     address: str | None = None
     listener: Listener = field(default_factory=Silent)
     tracking: bool = True
+
+    def waits(self, text: str) -> None:
+        """Say that the catalogue is waited for, or is back: to the listener; without one as a warning of Python's logging (`lagrange`)."""
+        if type(self.listener) is Silent:
+            logging.getLogger("lagrange").warning("The sweep %s", text)
+        else:
+            self.listener.note(text)
 
     @contextmanager
     def up(self, spec: Spec) -> Iterator[Cluster]:

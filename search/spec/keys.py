@@ -207,10 +207,12 @@ def condition(wanted: Searched) -> dict[str, tuple[Scalar, ...]]:
 
 
 class Score(_Part):
-    """The metric that decides, of an objective that is a command: its name, which way is better, and of which epoch it is taken."""
+    """The metric that decides, of an objective that is a command: its name, which way is better, between which values it
+    lies, and of which epoch it is taken."""
 
     name: str
     better: Literal["lower", "higher"] = "lower"
+    between: tuple[float | None, float | None] | None = None
     of: Literal["last", "best_epoch"] = "last"
 
 

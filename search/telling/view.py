@@ -17,9 +17,9 @@ from objectives.registry import load, names
 from search.asking.space import OFF_ARM
 from search.choosing.answer import Answer, Candidate, Row
 from search.choosing.from_members import table
-from search.choosing.verdict import spent
+from search.choosing.verdict import spent, with_chores
 from search.choosing.watched import Watched
-from search.facts import LOOKS
+from search.facts import CHORES, LOOKS
 from search.spec.several import Asked, asked, own_sign
 from search.telling.promised import final_seeds
 
@@ -121,7 +121,7 @@ class View:
     @cached_property
     def spent(self) -> Mapping[str, Mapping[str, Mapping[str, float]]]:
         """Members, epochs and seconds by phase and state, as the answer says, or as far as the sweep has come."""
-        return self.answer.spent if self.answer is not None else spent(self.rows)
+        return self.answer.spent if self.answer is not None else with_chores(spent(self.rows), (self.sweep.facts or {}).get(CHORES, {}))
 
     @cached_property
     def lowered(self) -> list[Row]:

@@ -445,6 +445,20 @@ def _tell_whole(tracker: MlflowTracker, state: str, epochs: int = 2, pause: Call
     tracker.end_member(0, state, {"score": 1.5}, {"state": state, "reason": "why" if state == "failed" else ""})
 
 
+def test_a_description_that_a_person_gave_a_member_stays_when_its_end_is_told_again(home: Home) -> None:
+    def told() -> str:
+        tracker = _tracker(home)
+        tracker.start_sweep("s", {}, {})
+        tracker.start_member(0, {"l2": 0.1}, {"state": "running"}, "0000")
+        tracker.end_member(0, "complete", {"score": 1.5}, {"state": "complete", NOTE: "l2 0.1: complete"})
+        assert not tracker.close(30)
+        return str(_runs(home.tracking_uri)["0"].data.tags[NOTE])
+
+    assert told() == "l2 0.1: complete" == told()
+    _client(home.tracking_uri).set_tag(_runs(home.tracking_uri)["0"].info.run_id, NOTE, "look at this one")
+    assert told() == "look at this one"
+
+
 def test_what_mlflow_lost_is_written_again(home: Home, empty_store: Path) -> None:
     tracker = _tracker(home)
     _tell(tracker, range(2))

@@ -49,6 +49,8 @@ def test_three_budgets_stand_side_by_side_and_the_larger_one_tells_more(tmp_path
 
 def test_a_sweep_of_the_same_kind_gives_time_and_noise_and_one_of_other_data_does_not(home: Home) -> None:
     known, basis = budgets(read({**SPEC, "budget": {"trials": 24, "epochs": 9}}), home=home, workers=1)
+    cost = Past.at(read(SPEC), home).cost
+    assert cost is not None and 0 < cost.chores < cost.overhead + 1, "the preparation and the test split hold a worker, too"
     assert known[0].unit == "val_risk" and "earlier sweep of this kind took here" in basis
     other, basis = budgets(read({**SPEC, "dataset": {"name": "none", "noise": 0.6}}), home=home, workers=1)
     assert other[0].unit == "sd of one training" and "here and now" in basis

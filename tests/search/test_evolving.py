@@ -11,7 +11,7 @@ import itertools
 import json
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from search.spec.reading import read
 from search.sweep import run
 from search.telling.listener import introduction
 from search.telling.text.live import Display
+from tests.search.frail import Frail
 from tests.search.kept import in_parts, kept, said
 from tests.search.simulated import BETA, LR, Simulated, luck
 
@@ -167,6 +168,51 @@ def test_a_driver_that_is_killed_decides_the_same(name: str, seed: int, tmp_path
         lives += 1
     assert lives > 4 and found == expected
     assert whole is not None and json.dumps({**answer.to_dict(), "spent": 0}) == json.dumps({**whole.to_dict(), "spent": 0})
+
+
+class Losing(Frail, Moving):
+    """Some members end their worker each time they are trained."""
+
+    def __init__(self, folder: Path, kills: Callable[[Any, int], bool]) -> None:
+        super().__init__(folder, spec(), None, kills)  # type: ignore[arg-type]  # `Moving` takes a listener in this place
+
+
+@pytest.mark.parametrize(
+    ("number", "epochs", "parent", "start"),
+    [
+        pytest.param(2, 0, None, 0, id="before the first milestone"),
+        pytest.param(-1, 6, "itself", 6, id="after two milestones"),
+        pytest.param(24, 3, "its own", 3, id="one that took another's place"),
+    ],
+)
+def test_a_member_that_is_lost_gets_another_where_it_had_come_to(number: int, epochs: int, parent: Any, start: int, tmp_path: Path) -> None:
+    if number < 0:  # one that nobody replaces
+        with Moving(tmp_path / "quiet", spec()) as one:
+            one.run()
+            of_arm = [row for row in one.ledger.ordered() if row.phase == "search" and row.arm == "search" and not row.start]
+        number = next(row.number for row in of_arm if row.state == "complete")
+
+    def kills(what: Any, tried: int) -> bool:
+        return not isinstance(what, str) and what.number == number and what.epochs >= epochs
+
+    with Losing(tmp_path / "whole", kills) as one:
+        answer, rows, expected = one.run(), one.ledger.rows, rows_of(one)
+    lost = rows[number]
+    (other,) = [row for row in rows.values() if "instead_of" in row.facts]
+    assert lost.state == "failed" and lost.facts["infrastructure"] and lost.epochs == epochs
+    assert other.facts["instead_of"] == number and other.state in ("complete", "stopped")
+    assert (other.config, other.arm) == (lost.config, lost.arm) and other.seed != lost.seed
+    assert (other.parent, other.start) == ({"its own": lost.parent, "itself": number}.get(parent), start)
+    searched = [row for row in rows.values() if row.phase == "search"]
+    assert sum(row.state == "complete" for row in searched) == 24, "as many come to the end as were asked for"
+    assert answer is not None and f"member {number} is missing for reasons" in answer.missing and "1 member stands in" in answer.missing
+    rng, found = random.Random(number), None
+    while found is None:
+        with Losing(tmp_path / "parts", kills) as one:
+            found, parts = one.run(jobs=rng.randint(10, 60)), rows_of(one)
+    assert parts == expected, "a driver that is killed decides the same"
+    left = {path.parent.name for path in tmp_path.rglob("after-*.pt")}
+    assert left <= {f"{number:05d}"}, "the lost one may be tried again (`resume --retry-failed`); nothing of others stays"
 
 
 def test_packs_are_the_members_alone(tmp_path: Path) -> None:

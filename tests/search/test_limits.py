@@ -15,8 +15,10 @@ from objectives.families.toy import Toy
 from search import run
 from search.choosing.findings import Promise
 from search.choosing.from_members import _limits
+from search.errors import SpecError
 from search.spec.reading import read
 
+USERS = "tests.objectives.programs.users"
 NUMBERS = st.floats(-1e6, 1e6)
 
 
@@ -37,6 +39,32 @@ def test_limits_are_those_of_the_metric_as_it_is_compared() -> None:
     assert of("autoencoder", "val_mse_pixel") == (0.0, math.inf)
     assert of("autoencoder", "val_probe_error") == (0.0, 1.0)
     assert of("vae", None) == (-math.inf, math.inf), "a density is no bound"
+
+
+def test_so_are_those_that_a_user_declares() -> None:
+    command = {
+        "objective": "command",
+        "command": "true {args} --seed {seed}",
+        "knobs": {"a": {"low": 0.1, "high": 1, "off": 0}},
+        "read": {"lines": "(?P<acc>x)"},
+    }
+
+    def of(score: object) -> tuple[float, float]:
+        return _limits(read({**command, "score": score}))
+
+    assert of({"name": "acc", "better": "higher", "between": [0, 1]}) == (-1.0, 0.0), "as it is compared"
+    assert of({"name": "acc", "between": [0, None]}) == (0.0, math.inf)
+    assert of({"name": "acc"}) == (-math.inf, math.inf)
+    assert _limits(read({"objective": f"{USERS}:nearly_all"})) == (-1.0, 0.0)
+    with pytest.raises(SpecError, match="between must be the least and the greatest value"):
+        of({"name": "acc", "between": [1, 0]})
+
+
+def test_an_accuracy_is_not_promised_above_one(tmp_path: Path) -> None:
+    spec = {"objective": f"{USERS}:nearly_all", "budget": {"trials": 6}, "confirm": {"configs": 2, "seeds": 2, "between": 0}}
+    answer = run({**spec, "check": False}, home=Home.open(tmp_path), address="in-process", tracking=False).answer
+    assert answer is not None
+    assert answer.promise.high == 1.0 >= answer.promise.mean >= answer.promise.low, "two seeds of such a spread say little"
 
 
 def test_a_sweep_promises_nothing_below_zero_where_its_score_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,7 +96,17 @@ def test_a_member_has_the_tags_that_people_filter_by(spec: Spec) -> None:
     colours = {look.begun(a_row(spec, 1, arm=arm))["mlflow.runColor"] for arm in ("edge", "min", "off")}
     assert len(colours) == 3, "arms differ in charts"
     ended = look.ended(replace(row, state="collapsed", reason="why", metrics={"val_nll_nats": 1.0}))
+    note = ended.pop(NOTE)
     assert ended == {"state": "collapsed", "reason": "why", "label.val_nll_nats": "IWAE-100 NLL[n=360]"}
+    assert note.startswith("beta 1.47, l2 0") and f", seed {row.seed}: collapsed" in note and note.endswith(" (why)") and "\n" not in note
+
+
+def test_a_member_has_a_description_of_one_line(spec: Spec) -> None:
+    look, row = Portrait.of("s", spec), a_row(spec, 7)
+    done = look.described(replace(row, state="complete", score=23.4321, reason=""))
+    assert done == f"beta 1.47, l2 0 nats per squared weight, lr 0.002, norm batch, seed {row.seed}: complete, val_nll_nats 23.432"
+    hostile = look.described(replace(row, state="failed", reason="<img src=x>\n# [a](javascript:b) `c` *d*"))
+    assert hostile.endswith(r": failed (\<img src=x> # \[a](javascript:b) \`c\` \*d\*)")
 
 
 def test_more_is_better_in_its_own_sign(spec: Spec) -> None:

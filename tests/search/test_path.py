@@ -24,6 +24,7 @@ from search.choosing.trainings import path_doubt, trainings
 from search.running.where import IN_PROCESS
 from search.running.working.work import Prepared, Progress, ReadTest, Result, Train
 from search.sweep import resume, run
+from tests.search.frail import Frail
 from tests.search.kept import in_parts, kept, said
 from tests.search.simulated import BETA, Simulated, luck
 
@@ -228,3 +229,36 @@ def test_a_real_path_that_is_interrupted_ends_as_if_it_was_not(tmp_path: Path, m
     with pytest.raises(InfraError, match=r"must not move the points of a path.*Start a new sweep"):
         resume("s", home=home, trials=4, address=IN_PROCESS, tracking=False)
     assert not list(tmp_path.rglob("after-*.pt"))
+
+
+class Losing(Frail, Remembering):
+    """Some members end their worker each time they are trained."""
+
+    def __init__(self, folder: Path, lost: set[int]) -> None:
+        kills = lambda what, tried: not isinstance(what, str) and what.number in lost  # noqa: E731
+        super().__init__(folder, {**SPEC, "sampler": {"name": "path", "chains": 2}}, 0.5, kills)  # type: ignore[arg-type]  # its memory
+
+
+def test_a_member_that_is_lost_gets_another_in_its_chain(tmp_path: Path) -> None:
+    """The chain goes on from it, and the way up and the way back are compared as without the loss."""
+    with Losing(tmp_path / "quiet", set()) as one:
+        one.run()
+        quiet = hysteresis(one.plan.table(), BETA, "search")
+        numbers = [row.number for row in one.ledger.ordered() if row.phase == "search" and row.arm == "search"]
+    number = numbers[4]
+    with Losing(tmp_path / "whole", {number}) as one:
+        answer, rows, expected = one.run(), one.ledger.rows, rows_of(one)
+        found = hysteresis(one.plan.table(), BETA, "search")
+    lost = rows[number]
+    (other,) = [row for row in rows.values() if "instead_of" in row.facts]
+    assert lost.state == "failed" and other.facts["instead_of"] == number and other.state == "complete"
+    assert (other.config, other.seed, other.parent, other.parent_epoch) == (lost.config, lost.seed, lost.parent, lost.parent_epoch)
+    assert number not in {row.parent for row in rows.values()} and other.number in {row.parent for row in rows.values()}
+    assert found is not None and quiet is not None and found.points == quiet.points
+    assert answer is not None and "1 member stands in" in answer.missing
+    rng, again = random.Random(4), None
+    while again is None:
+        with Losing(tmp_path / "parts", {number}) as one:
+            again, parts = one.run(jobs=rng.randint(3, 12)), rows_of(one)
+    assert parts == expected, "a driver that is killed decides the same"
+    assert not left(tmp_path / "whole")

@@ -17,11 +17,13 @@ from infra.storage import Home
 from objectives.base import Phase, Report, Value
 from search import prior
 from search.choosing.answer import Answer
+from search.choosing.missing import INSTEAD
 from search.errors import SpecError
 from search.facts import PRIOR
 from search.running.planning.prior import Judgement, Source
 from search.running.writing.told import PROPOSED
 from search.spec.reading import read
+from tests.search.frail import Frail
 from tests.search.simulated import Simulated
 
 pytestmark = pytest.mark.turns(3)
@@ -146,6 +148,32 @@ def test_a_source_that_is_better_than_chance_proposes_at_once_its_best_first(sto
         with begun(tmp_path / f"cut{jobs}", stored, 0.4) as one:
             one.run()
             assert [(row.config, row.seed, row.facts) for row in one.ledger.ordered()] == whole
+
+
+class Losing(Frail):
+    """Some members end their worker each time they are trained."""
+
+    def __init__(self, folder: Path, lost: set[int]) -> None:
+        super().__init__(folder, {**SPEC, "seed": 5}, bowl(0.4), lambda what, tried: not isinstance(what, str) and what.number in lost)
+
+
+def test_a_proposal_that_is_lost_is_trained_again_and_changes_no_other_member(stored: list[dict[str, Any]], tmp_path: Path) -> None:
+    found = []
+    for lost in (set[int](), {6}):
+        folder = tmp_path / str(len(lost))
+        begun(folder, stored, 0.4).catalogue.close()
+        with Losing(folder, lost) as one:
+            answer = one.run()
+            found.append([row for row in one.ledger.ordered() if row.phase == Phase.SEARCH])
+    quiet, rows = found
+    assert numbers(quiet)[0] == 6
+    gone, (other,) = rows[6], [row for row in rows if INSTEAD in row.facts]
+    assert gone.state == "failed" and other.facts == {INSTEAD: 6, PROPOSED: "good"} | other.facts and other.state == "complete"
+    assert (other.config, other.arm) == (gone.config, gone.arm) and other.seed != gone.seed
+    assert len(numbers(rows)) == len(numbers(quiet)) + 1, "one in eleven are proposals, as without the loss"
+    mine, theirs = ([(row.config, row.seed, row.arm) for row in each if PROPOSED not in row.facts] for each in (rows, quiet))
+    assert mine == theirs
+    assert answer is not None and "member 6 is missing" in answer.missing and "1 member stands in" in answer.missing
 
 
 def test_a_source_that_misleads_proposes_nothing(stored: list[dict[str, Any]], tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def test_report_is_one_file_and_says_what_is_exported(home: Home, tmp_path: Path
     done = lagrange("report", "a", "-o", str(tmp_path / "a.html"), "--price-per-hour", "2", "--home", str(home.root))
     assert done.exit_code == 0 and "MB" in done.output, done.output
     text = (tmp_path / "a.html").read_text(encoding="utf-8")
-    assert text.count("Plotly.newPlot(") >= 6 and "in money" in text and "lagrange export a -o best.yaml" in text
+    assert text.count("<script>draw(") >= 6 and "in money" in text and "lagrange export a -o best.yaml" in text
     assert [path.name for path in tmp_path.iterdir()] == ["a.html"]
 
 

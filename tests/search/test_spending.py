@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,21 @@ from hypothesis import strategies as st
 
 from infra.catalogue import Catalogue, MemberRow
 from objectives.base import Report
+from search.choosing.verdict import with_chores
 from search.errors import SpecError
 from search.estimate import Cost, DryRun, _with_time
+from search.facts import CHORES
 from search.kept import More, go_on
 from search.running.planning.faults import Cause
 from search.running.planning.plan import Job
 from search.running.planning.spending import Spending
 from search.running.planning.wall import WallTime
-from search.running.working.work import Prepared, Progress
+from search.running.working.work import Prepared, Progress, Result
+from search.running.working.work import TestRead as ReadSplit
 from search.spec.hours import limit, used, with_budget, words
 from search.spec.keys import Budget
 from search.spec.reading import read
+from search.telling.text.beside import cost_lines
 from tests.search.frail import SPEC, Frail
 from tests.search.simulated import Simulated, parabola
 
@@ -154,6 +159,40 @@ def test_what_a_lost_worker_did_is_used_too(tmp_path: Path) -> None:
         assert sweep.plan.wall.used_s == 600.0
 
 
+class Slow(Simulated):
+    """To prepare the data takes five minutes, and to read the test split two."""
+
+    def step(self) -> Result:
+        done = super().step()
+        if isinstance(done, Prepared | ReadSplit):
+            return replace(done, seconds=300.0 if isinstance(done, Prepared) else 120.0)
+        return done
+
+
+def test_what_is_no_training_is_used_too_and_told(tmp_path: Path) -> None:
+    asked = {**SPEC, "budget": budget(cpu_hours=1)}
+    with Slow(tmp_path, asked, truth) as sweep:
+        sweep.run(jobs=3)
+        assert sweep.plan.wall.used_s == 300.0, "members take no time here"
+    with Slow(tmp_path, asked, truth) as sweep:
+        assert sweep.plan.wall.used_s == 300.0, "a driver that goes on knows it, and prepares again"
+        answer = sweep.run()
+        assert sweep.plan.wall.used_s == 720.0
+        facts = sweep.catalogue.sweep("s").facts
+    assert answer is not None and {"preparation", "test split"} <= set(answer.spent)
+    assert [answer.spent[phase]["total"]["seconds"] for phase in ("preparation", "test split", "total")] == [600.0, 120.0, 720.0]
+    told = dict(cost_lines(answer))["cost"]
+    assert "preparation 10 min; test split 2 min (of all workers, added up)" in told
+    assert with_chores(answer.spent, {"prepare": 600.0, "read_test": 240.0})["total"]["total"]["seconds"] == 840.0
+    assert facts[CHORES] == {"prepare": 600.0, "read_test": 120.0}
+
+
+def test_the_budget_ends_a_sweep_whose_preparation_took_all_of_it(tmp_path: Path) -> None:
+    with Slow(tmp_path, {**SPEC, "budget": budget(cpu_hours=0.05)}, truth) as sweep:
+        sweep.run()
+        assert sweep.plan.wall.over() and sweep.plan.wall.why() == "the budget is used up (0.0833 of 0.05 CPU-hours)"
+
+
 def test_the_wall_time_and_the_hours_end_a_sweep_alike() -> None:
     now = [0.0]
     asked = spec(budget=budget(cpu_hours=1, wall_minutes=10))
@@ -169,9 +208,11 @@ def test_a_plan_says_what_the_budget_has_room_for() -> None:
     asked = spec(budget=budget(cpu_hours=1))
     plan = DryRun(asked, {"search": 8, "confirm": 12}, {"search": 8, "confirm": 12}, 2, 0.0, "")
     told = _with_time(plan, Cost(0.0, 360.0), "")
-    assert told.member_seconds == 20 * 360 and told.fits == 10
-    assert words(asked, told.member_seconds) == "2 of 1 CPU-hours"
+    assert told.worker_seconds == 20 * 360 and told.fits == 10
+    assert words(asked, told.worker_seconds) == "2 of 1 CPU-hours"
     assert _with_time(plan, Cost(0.0, 36.0), "").fits is None
+    told = _with_time(plan, Cost(0.0, 360.0, chores=720.0), "")
+    assert told.worker_seconds == 20 * 360 + 720 and told.fits == 8, "what is no training is a part of the budget"
 
 
 @pytest.mark.parametrize("totals", [{"trials": 5.0}, {"cost": -1.0}, {"cpu_hours": float("nan")}])

@@ -38,6 +38,7 @@ from search.spec.reading import read
 from search.spec.text import parse_yaml
 from search.sweep import Outcome
 from search.telling.files import exports
+from search.telling.listener import Silent
 
 pytestmark = pytest.mark.turns(3)
 
@@ -329,6 +330,34 @@ def test_a_catalogue_that_cannot_be_opened_is_refused_before_anything_starts(tmp
     with pytest.raises(InfraError) as caught:
         sweep.run(spec(), home=home, tracking=False)
     assert "hunter2" not in str(caught.value) and not (tmp_path / "home").exists()
+
+
+def test_without_a_listener_a_wait_for_the_catalogue_is_a_warning_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("LAGRANGE_PATIENCE_S", "1")
+    home = Home.open(tmp_path / "home", catalogue_url="postgresql+psycopg://ann:hunter2@127.0.0.1:1/none")
+    with pytest.raises(InfraError):
+        sweep.run(spec(), home=home, tracking=False)
+    (said,) = [one for one in caplog.records if one.name == "lagrange"]
+    assert said.levelname == "WARNING" and said.message.startswith("The sweep waits for the catalogue, at most 1 s: ")
+    assert "hunter2" not in caplog.text
+    caplog.clear()
+    heard = Notes()
+    with pytest.raises(InfraError):
+        sweep.run(spec(), home=home, tracking=False, listener=heard)
+    assert [text.startswith("waits for the catalogue") for text in heard.notes] == [True]
+    assert not [one for one in caplog.records if one.name == "lagrange"], "a listener hears it"
+
+
+class Notes(Silent):
+    """Hears notes alone."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 class Clock:

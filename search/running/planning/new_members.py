@@ -29,8 +29,10 @@ class NewMembers:
 
     def __init__(self, spec: Spec, space: Space, study: Study, ledger: Ledger, prior: Prior) -> None:
         self._spec, self._space, self._study, self._ledger, self.prior = spec, space, study, ledger, prior
-        # Members whose places are not filled where others started from them, or may have: there the later ones are other members already.
-        self._fills = not schedulers.evolving(spec.scheduler) and not samplers.hands_on(spec.sampler)
+        # Where members start from each other, whoever stands in for one is that training again: others go on from it.
+        evolving = schedulers.evolving(spec.scheduler)
+        self._handed_on = evolving or samplers.hands_on(spec.sampler)
+        self._milestones: tuple[int, ...] = tuple(schedulers.make(spec.scheduler, ledger.epochs).milestones) if evolving else ()
         filled = {row.facts.get(INSTEAD) for row in ledger.rows.values()}
         self.owed: list[int] = []  # members that are missing for reasons not their own, for each of which another one is to come
         for row in ledger.ordered():
@@ -39,7 +41,7 @@ class NewMembers:
 
     def ended(self, row: MemberRow) -> None:
         """A member of the search has ended. Another one stands in for it, once, where its end was not its own fault."""
-        if self._fills and row.phase == Phase.SEARCH and not_its_own(row) and not {PROPOSED, INSTEAD} & set(row.facts):
+        if row.phase == Phase.SEARCH and not_its_own(row) and INSTEAD not in row.facts:
             self.owed.append(row.number)
 
     def searched(self) -> MemberRow:
@@ -53,7 +55,8 @@ class NewMembers:
         arm, index, point, searched = self._turn()
         number = self._ledger.next_number()
         if self.owed:
-            return self._instead(number, self._ledger.rows[self.owed.pop(0)])
+            lost = self._ledger.rows[self.owed.pop(0)]
+            return self._again(number, lost) if self._handed_on or PROPOSED in lost.facts else self._instead(number, lost)
         if self.prior.sources and (proposal := self.prior.next(self._ledger.ordered(), self._ledger.curves)):
             return self._proposed(number, proposal)
         if self._study.full(arm):
@@ -102,6 +105,25 @@ class NewMembers:
         self._ledger.open([row])
         return row
 
+    def _again(self, number: int, lost: MemberRow) -> MemberRow:
+        """A member that stands in for another one with its config, from where that one started, or from the last milestone that it passed.
+
+        Its seed is another one; on a path it is the chain's, because the way up is compared with the way back by it.
+        """
+        path = samplers.hands_on(self._spec.sampler) and lost.arm != OFF_ARM
+        config, seed = lost.config, lost.seed if path else derive(lost.seed, "instead", number)
+        facts = {INSTEAD: lost.number} | {name: lost.facts[name] for name in (PROPOSED,) if name in lost.facts}
+        row = MemberRow(number, config, seed, Phase.SEARCH.value, lost.arm, lost.config_hash, facts=facts)
+        row = replace(row, parent=lost.parent, parent_epoch=lost.parent_epoch, start=lost.start, epochs=lost.start)
+        if passed := [epoch for epoch in self._milestones if lost.start < epoch <= lost.epochs]:
+            last = max(passed)
+            row = replace(row, parent=lost.number, parent_epoch=last, start=last, epochs=last)
+        if not row.start and PROPOSED not in lost.facts:
+            self._study.enqueue(number, {name: config[name] for name in self._space.asked_in(lost.arm, config)}, lost.arm)
+            self._study.seeded(number, seed)
+        self._ledger.open([row])
+        return row
+
     def some(self, most: int) -> list[MemberRow]:
         """At most so many next members of the search; fewer where members must wait for those from which they start.
 
@@ -135,10 +157,12 @@ class NewMembers:
         """The members before this one in its chain, the last one first; none where members start from scratch."""
         if arm == OFF_ARM or not samplers.hands_on(self._spec.sampler):
             return []
-        mine = self._ledger.tally.of_arm.get(arm, [])
+        mine = [self._ledger.rows[number] for number in self._ledger.tally.of_arm.get(arm, [])]
+        instead = {row.facts[INSTEAD]: row for row in mine if INSTEAD in row.facts}
+        mine = [row for row in mine if not is_apart(row)]
         found, at = [], samplers.predecessor(self._spec.sampler, index)
         while at is not None:
-            found.append(self._ledger.rows[mine[at]])
+            found.append(instead.get(mine[at].number, mine[at]))
             at = samplers.predecessor(self._spec.sampler, at)
         return found
 

@@ -20,9 +20,9 @@ from search.asking.space import Space
 from search.asking.study import Study
 from search.choosing import from_members, race
 from search.choosing.answer import Answer, Candidate, Row, SelectionError
-from search.choosing.verdict import with_test
+from search.choosing.verdict import with_chores, with_test
 from search.choosing.words import listed
-from search.facts import UNPROVEN
+from search.facts import CHORES, UNPROVEN
 from search.running.planning import ranges
 from search.running.planning.division import Division
 from search.running.planning.faults import Cause, Faults
@@ -34,7 +34,7 @@ from search.running.planning.spending import Spending
 from search.running.planning.until import Until
 from search.running.planning.wall import WallTime
 from search.running.working.work import Prepared, Progress, Reading, Result, Scored, TestRead, Warmed
-from search.running.writing.ledger import SHOWN_MEMBERS, Ledger, why_no_answer
+from search.running.writing.ledger import SHOWN_MEMBERS, Ledger, noted, why_no_answer
 from search.spec.keys import Spec
 
 CUT = "the confirmation ended before its end, because {why}; `lagrange resume` goes on with it"
@@ -181,6 +181,7 @@ class Plan:
         if job.rows:
             self.wall.add(seconds)
         else:
+            chore_took(self, job.kind, seconds)
             chore_lost(self, job.kind, said, cause)
 
     def try_again(self, numbers: Sequence[int], said: str, cause: Cause, seconds: float = 0.0) -> None:
@@ -220,9 +221,7 @@ class Plan:
         elif isinstance(result, Prepared):
             prepared_with(self, result)
         elif isinstance(result, TestRead):
-            self.in_flight.pop(CHORE, None)
-            assert self.answer is not None
-            self.answer = with_test(self.answer, read_scores(self, result.scored), result.error)
+            read_with(self, result)
 
     def left_open(self, job: Job, why: str = "") -> None:
         """A job is over. Members of it that nobody has ended are tried again: without this the sweep would wait for them for ever."""
@@ -260,7 +259,7 @@ class Plan:
             cut = [CUT.format(why=self.wall.why())] if self.cut else []
             cut += self.wall.said(self.searched(), self.spec.budget.trials if self.to_come() else 0)
             told = self._new.prior.remarks(self.ledger.ordered(), self.ledger.curves)
-            self.answer = replace(found, notes=[*self.notes, *cut, *told, *found.notes])
+            self.answer = with_cost(self, replace(found, notes=[*self.notes, *cut, *told, *found.notes]))
             self.answered()
         if self.test_read or self.wall.over():
             return Pause.DONE
@@ -295,6 +294,27 @@ def progressed(plan: Plan, job: Job, progress: Progress, stopped: bool) -> None:
         plan.left_open(job, progress.fault.words if progress.fault is not None else "")
 
 
+def read_with(plan: Plan, said: TestRead) -> None:
+    """Take over what the test split says."""
+    plan.in_flight.pop(CHORE, None)
+    chore_took(plan, Kind.READ_TEST, said.seconds)
+    assert plan.answer is not None
+    plan.answer = with_cost(plan, with_test(plan.answer, read_scores(plan, said.scored), said.error))
+
+
+def with_cost(plan: Plan, answer: Answer) -> Answer:
+    """The answer with the time of the steps in which no member is trained, beside that of the members."""
+    return replace(answer, spent=with_chores(answer.spent, plan.ledger.fact(CHORES)))
+
+
+def chore_took(plan: Plan, kind: Kind, seconds: float) -> None:
+    """Count the time of a step of the sweep: it holds a worker, as a member does."""
+    if seconds > 0:
+        plan.wall.add(seconds)
+        counts = plan.ledger.fact(CHORES)
+        noted(plan.ledger, [], CHORES, {**counts, kind: counts.get(kind, 0.0) + seconds})
+
+
 def chore_lost(plan: Plan, kind: Kind, said: str, cause: Cause) -> None:
     """The worker of a step of the sweep is gone. The step is tried again; where that ends the data has no preparation, or no test score."""
     plan.in_flight.pop(CHORE, None)
@@ -310,6 +330,7 @@ def chore_lost(plan: Plan, kind: Kind, said: str, cause: Cause) -> None:
 def prepared_with(plan: Plan, said: Prepared) -> None:
     """Write down facts about the data, or what is wrong with the data."""
     plan.in_flight.pop(CHORE, None)
+    chore_took(plan, Kind.PREPARE, said.seconds)
     plan.faults.done(Kind.PREPARE)
     plan.prepared = True
     plan.problem, plan.refused = said.error, said.refused

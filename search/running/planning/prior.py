@@ -28,6 +28,7 @@ from search.asking.seeds import derive
 from search.asking.space import OFF_ARM, Space, at
 from search.choosing.fitted import surface_of_all
 from search.choosing.from_members import table
+from search.choosing.missing import INSTEAD
 from search.choosing.trainings import trainings
 from search.choosing.words import number
 from search.modelling.process import Array
@@ -137,7 +138,7 @@ class Prior:
         if not self.sources:
             return None
         searched = [row for row in rows if row.phase == Phase.SEARCH and not row.start]
-        made = [row for row in searched if PROPOSED in row.facts]
+        made = [row for row in searched if PROPOSED in row.facts and INSTEAD not in row.facts]
         now = len(searched) + 1
         if len(made) >= max(self._trials, now) // ONE_IN or not searched or searched[-1] in made:
             return None

@@ -12,7 +12,7 @@ from search.spec.keys import Spec
 
 
 class Spending:
-    """The budget of one sweep. What `rows` have used counts, whoever drove them; the wall time begins with each driver.
+    """The budget of one sweep. What `rows` have used counts, whoever drove them, and what is added; the wall time begins with each driver.
 
     `search_share` of it is the search's.
     """
@@ -28,7 +28,7 @@ class Spending:
         return math.isfinite(self._most_s)
 
     def add(self, seconds: float) -> None:
-        """Members were trained for so long."""
+        """Members were trained for so long, or a worker prepared the data or read the test split."""
         self.used_s += seconds
 
     def left_s(self) -> float:

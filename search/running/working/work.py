@@ -150,6 +150,7 @@ class Prepared:
     traceback: str = ""
     refused: bool = False
     fault: Fault | None = None
+    seconds: float = 0.0  # for which a worker did it
 
 
 @dataclass(frozen=True, config=CHECKED)
@@ -192,6 +193,7 @@ class TestRead:
     error: str = ""
     traceback: str = ""
     fault: Fault | None = None
+    seconds: float = 0.0  # for which a worker did it
 
 
 Result = Prepared | Warmed | Progress | TestRead

@@ -104,6 +104,14 @@ class Worker:
         work = self._work
         if isinstance(work, Train):
             return self._trained(work)
+        started = time.monotonic()
+        result = self._chored(work)
+        return result if isinstance(result, Warmed) else replace(result, seconds=time.monotonic() - started)
+
+    # Chores -----------------------------------------------------------------------------------------------------------------------------
+
+    def _chored(self, work: Prepare | Warm | ReadTest) -> Prepared | Warmed | TestRead:
+        """What came of a step of the sweep; where it raises, why."""
         try:
             return self._chore(work)
         except Exception as error:
@@ -114,9 +122,7 @@ class Worker:
                 return TestRead((), said, told, fault)
             return Prepared({}, said, told, refused=isinstance(error, ObjectiveError), fault=fault)
 
-    # Chores -----------------------------------------------------------------------------------------------------------------------------
-
-    def _chore(self, work: Prepare | Warm | ReadTest) -> Result:
+    def _chore(self, work: Prepare | Warm | ReadTest) -> Prepared | Warmed | TestRead:
         objective = self._objective(work.setting)
         if isinstance(work, ReadTest):
             return TestRead(tuple(Scored(one, objective.read_test(one.config, self._fetched(work, one))) for one in work.readings))

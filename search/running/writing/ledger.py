@@ -19,7 +19,7 @@ from search.choosing.answer import Candidate
 from search.choosing.missing import INSTEAD
 from search.choosing.watched import Watched
 from search.choosing.words import listed
-from search.facts import ADDRESS, ASKED, FOLDER, LOOKS, MEMORY, PLANNED, PRIOR, RETRIED, SOURCES, TOOK, WAITING
+from search.facts import ADDRESS, ASKED, CHORES, FOLDER, LOOKS, MEMORY, PLANNED, PRIOR, RETRIED, SOURCES, TOOK, WAITING
 from search.running.working.work import RANGES
 from search.running.writing.leftovers import Leftovers
 from search.running.writing.tally import Seen, Tally
@@ -34,7 +34,7 @@ SHOWN_MEMBERS = 8  # members that a note about bad ends names
 SHOWN_REASONS = 3  # such notes in the reason why a sweep has no answer
 
 # facts that stay when the data is prepared anew
-KEPT = (ASKED, FOLDER, STORAGE, SOURCES, LOOKS, PRIOR, PLANNED, ADDRESS, TOOK, RANGES, WAITING, RETRIED, MEMORY)
+KEPT = (ASKED, FOLDER, STORAGE, SOURCES, LOOKS, PRIOR, PLANNED, ADDRESS, TOOK, RANGES, WAITING, RETRIED, MEMORY, CHORES)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from search.telling.text.live import duration
 from search.telling.view import View
 
 TITLE, ORDER = "What it cost", 90
+NO_MEMBER = "no training"  # the data is prepared, the test split is read
 
 
 def why_not(view: View) -> str:
@@ -19,7 +20,7 @@ def why_not(view: View) -> str:
 
 def about(view: View) -> str:
     """See `search.telling.figures`."""
-    told = f"Time of training, summed over members, and epochs, by phase and by how the members ended: {_total(view)}."
+    told = f"Time of workers, added up, and epochs, by phase and by how the members ended: {_total(view)}."
     lost = []
     for state in LOST:
         ended = [states[state] for states in _phases(view).values() if state in states]
@@ -32,11 +33,12 @@ def about(view: View) -> str:
 def figure(view: View) -> dict[str, Any]:
     """See `search.telling.figures`."""
     phases = _phases(view)
-    longest = max((sum(one["seconds"] for state, one in states.items() if state != "total") for states in phases.values()), default=0.0)
+    longest = max((states["total"]["seconds"] for states in phases.values()), default=0.0)
     scale, unit = (3600.0, "hours") if longest > 5400 else (60.0, "minutes") if longest > 150 else (1.0, "seconds")
     traces = []
-    for state, (colour, _) in STATES.items():
-        entries = [(phase, states[state]) for phase, states in phases.items() if state in states]
+    alone = {phase: {NO_MEMBER: states["total"]} for phase, states in phases.items() if len(states) == 1}
+    for state, colour in (*((state, colour) for state, (colour, _) in STATES.items()), (NO_MEMBER, "#9aa0a6")):
+        entries = [(phase, states[state]) for phase, states in (phases | alone).items() if state in states]
         for axes, key, divisor in (({"xaxis": "x"}, "seconds", scale), ({"xaxis": "x2"}, "epochs", 1.0)):
             if entries:
                 traces.append(
@@ -51,6 +53,8 @@ def figure(view: View) -> dict[str, Any]:
                         "marker": {"color": colour},
                         "text": [
                             f"{phase}: {one['members']:.0f} {state}, {one['epochs']:.0f} epochs, {duration(one['seconds'])}"
+                            if one["members"]
+                            else f"{phase}: {duration(one['seconds'])}"
                             for phase, one in entries
                         ],
                         "textposition": "none",
@@ -59,7 +63,7 @@ def figure(view: View) -> dict[str, Any]:
                     }
                 )
     upright = axis("", autorange="reversed", ticks="", showgrid=False, automargin=True)
-    across = {"xaxis": axis(f"{unit} of training", domain=[0, 0.47]), "xaxis2": axis("epochs", domain=[0.53, 1])}
+    across = {"xaxis": axis(f"{unit} of workers", domain=[0, 0.47]), "xaxis2": axis("epochs", domain=[0.53, 1])}
     return made(traces, layout(150 + 46 * len(phases), yaxis=upright, barmode="stack", **across, legend={**layout()["legend"], "y": -0.35}))
 
 
@@ -70,5 +74,5 @@ def _phases(view: View) -> dict[str, Any]:
 def _total(view: View) -> str:
     total = view.spent.get("total", {}).get("total", {})
     hours = total.get("seconds", 0.0) / 3600
-    money = f", {number(hours * view.per_hour)} at {number(view.per_hour)} an hour of training" if view.per_hour is not None else ""
+    money = f", {number(hours * view.per_hour)} at {number(view.per_hour)} an hour of a worker" if view.per_hour is not None else ""
     return f"{total.get('members', 0):.0f} members, {total.get('epochs', 0):,.0f} epochs, {duration(total.get('seconds', 0.0))}{money}"

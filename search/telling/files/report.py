@@ -20,6 +20,7 @@ from search.telling.text.live import config_text, duration
 from search.telling.view import View
 
 CSS = Path(__file__).with_name("report.css")
+DRAW = Path(__file__).with_name("report.js")  # how a page draws a figure, on a narrow screen, too
 _VERDICTS = {"helps": "#009E73", "better": "#009E73", "hurts": "#D55E00", "worse": "#D55E00", "harmless": "#0072B2"}
 _COPY = "navigator.clipboard.writeText(document.getElementById('config').textContent); this.textContent = 'copied'"
 _CONFIG = {
@@ -45,8 +46,9 @@ def html(view: View, program: str) -> str:
     title = f"{view.name}: {view.answer.verdict_word}" if view.answer is not None else view.name
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{_said(title)}</title>'
     head += f"<style>{CSS.read_text('utf-8')}</style>"
+    draws = DRAW.read_text("utf-8")
     return (
-        f'<!DOCTYPE html>\n<html lang="en"><head>{head}<script>{program}</script></head>\n<body><main>\n'
+        f'<!DOCTYPE html>\n<html lang="en"><head>{head}<script>{program}</script><script>{draws}</script></head>\n<body><main>\n'
         + "\n".join(parts)
         + "\n</main></body></html>\n"
     )
@@ -132,7 +134,7 @@ def _cards(view: View, answer: Answer) -> Iterator[tuple[str, ...]]:
     yield (
         "cost",
         duration(total.get("seconds", 0.0)),
-        f"of training, added up: {total.get('members', 0):.0f} trainings, {total.get('epochs', 0):,.0f} epochs{money}",
+        f"of all workers, added up: {total.get('members', 0):.0f} trainings, {total.get('epochs', 0):,.0f} epochs{money}",
     )
 
 
@@ -171,11 +173,11 @@ def _figures(view: View) -> Iterator[str]:
 
 
 def plot(name: str, figure: Mapping[str, Any]) -> str:
-    """A figure as a part of an HTML page that has plotly's program."""
+    """A figure as a part of an HTML page that has plotly's program, and `DRAW`."""
     data, layout, config = (_json(part) for part in (figure["data"], figure["layout"], _CONFIG))
     height = figure["layout"]["height"]
     drawn = f'<div class="plot" id="plot-{name}" style="height:{height}px"></div>'
-    return f'{drawn}<script>Plotly.newPlot("plot-{name}", {data}, {layout}, {config})</script>'
+    return f'{drawn}<script>draw("plot-{name}", {data}, {layout}, {config})</script>'
 
 
 def _json(value: Any) -> str:
@@ -211,10 +213,11 @@ def _members(view: View) -> Iterator[str]:
     yield f"<h2>Members by phase and state</h2><table><tr><th>phase</th><th>state</th>{numbers}</tr>"
     for phase, states in sorted(view.spent.items(), key=lambda one: one[0] == "total"):
         for state, one in states.items():
-            if phase == "total" or state != "total":
-                values = (f"{one['members']:.0f}", f"{one['epochs']:,.0f}", duration(one["seconds"]))
+            if phase == "total" or state != "total" or len(states) == 1:
+                counts = (f"{one['members']:.0f}", f"{one['epochs']:,.0f}") if one["members"] else ("", "")
+                values = (*counts, duration(one["seconds"]))
                 cells = "".join(f'<td class="n">{value}</td>' for value in values)
-                yield f"<tr><td>{_said(phase)}</td><td>{_said('' if phase == 'total' else state)}</td>{cells}</tr>"
+                yield f"<tr><td>{_said(phase)}</td><td>{_said('' if state == 'total' else state)}</td>{cells}</tr>"
     yield "</table>"
     yield from _lost(view)
 

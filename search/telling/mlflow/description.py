@@ -14,7 +14,7 @@ from search.choosing.answer import Answer
 from search.choosing.missing import INSTEAD
 from search.choosing.words import number
 from search.spec.several import own_sign
-from search.telling.mlflow.portrait import Portrait
+from search.telling.mlflow.portrait import Portrait, plain
 from search.telling.text.answer import fact_rows, verdict_words
 
 MOST: Final = 4900
@@ -46,10 +46,10 @@ def answered(name: str, answer: Answer, status: str = "complete") -> str:
     facts = fact_rows(answer)
     told = dict(facts)
     # MLflow shows five lines of a description. So these are short, and everything else comes after them.
-    first = [f"**{_plain(answer.verdict_word)}** – {_plain(meaning)}"]
-    first += [f"**{_plain(fact)}**" for fact in answer.first]  # what makes the verdict mean little is no detail
-    first += [f"**exported** {_plain(_exported(answer))}"]
-    first += [f"**{title}** {_plain(told[title])}" for title in _FIRST if title in told]
+    first = [f"**{plain(answer.verdict_word)}** – {plain(meaning)}"]
+    first += [f"**{plain(fact)}**" for fact in answer.first]  # what makes the verdict mean little is no detail
+    first += [f"**exported** {plain(_exported(answer))}"]
+    first += [f"**{title}** {plain(told[title])}" for title in _FIRST if title in told]
     shown = [row for row in facts if row[0] not in _NOT]
     parts = [
         "  \n".join(first),
@@ -59,13 +59,13 @@ def answered(name: str, answer: Answer, status: str = "complete") -> str:
         _table(shown),
     ]
     notes = dict.fromkeys([one.warning for one in answer.lambdas if one.warning] + list(answer.notes))
-    parts += [f"- {_plain(note)}" for note in notes]
+    parts += [f"- {plain(note)}" for note in notes]
     return _fitted(parts)
 
 
 def without_answer(name: str, status: str, problem: str = "") -> str:
     """What is to be said of a sweep that ended without an answer."""
-    why = f": {_plain(problem)}" if problem else ""
+    why = f": {plain(problem)}" if problem else ""
     return f"**{status}**, no answer yet{why}\n\n```\nlagrange resume {name}\nlagrange show {name}\n```"
 
 
@@ -115,14 +115,7 @@ def _commands(name: str) -> str:
 def _table(rows: Sequence[tuple[str, str]]) -> str:
     if not rows:
         return ""
-    return "\n".join(["| | |", "|---|---|", *(f"| {_plain(title)} | {_plain(text)} |" for title, text in rows)])
-
-
-def _plain(text: str) -> str:
-    """Text that means nothing to Markdown or HTML."""
-    for sign in ("\\", "*", "_", "`", "|", "<", "["):
-        text = text.replace(sign, f"\\{sign}")
-    return text.replace("\n", " ").replace("~", "\\~")
+    return "\n".join(["| | |", "|---|---|", *(f"| {plain(title)} | {plain(text)} |" for title, text in rows)])
 
 
 def _fitted(parts: Sequence[str]) -> str:

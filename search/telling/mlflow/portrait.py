@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from infra.catalogue import MemberRow, ReportRow
+from infra.tracking.notes import NOTE
 from objectives.base import Knob, Phase, Report, Value, lowered
 from search.asking.space import OFF_ARM, SEARCH_ARM, Space
 from search.choosing.missing import INFRASTRUCTURE, not_its_own
@@ -38,6 +39,7 @@ class Portrait:
     knobs: tuple[Knob, ...] = ()
     usual: Mapping[str, Value] = field(default_factory=dict)
     better: str = LOWER
+    score: str = ""  # the name of the metric that decides
     labels: Mapping[str, str] = field(default_factory=dict)
     seeds: dict[int, int] = field(default_factory=dict)
     arms: dict[str, int] = field(default_factory=dict)
@@ -48,7 +50,7 @@ class Portrait:
         space, objective = Space(spec, spec.trained), spec.trained
         tags = {"objective": spec.objective, "model": spec.model or "", "dataset": spec.dataset.name or ""}
         usual = {name: knob.default for name, knob in objective.knobs.items()}
-        return Portrait(sweep, tags, (*space.lambdas, *space.nuisances), usual, spec.asked[0].better)
+        return Portrait(sweep, tags, (*space.lambdas, *space.nuisances), usual, spec.asked[0].better, spec.score_name)
 
     def know(self, rows: Iterable[MemberRow]) -> None:
         """Members are there now, or will be: say so in the order of their numbers."""
@@ -95,7 +97,15 @@ class Portrait:
         labels = {f"label.{name}": self.labels[name] for name in row.metrics if name in self.labels}
         lost = not_its_own(row)
         astray = {INFRASTRUCTURE: str(lost).lower()} if lost or "earlier" in row.facts else {}
-        return {"state": row.state or "", "reason": row.reason[:400], **astray, **labels}
+        return {"state": row.state or "", "reason": row.reason[:400], NOTE: self.described(row), **astray, **labels}
+
+    def described(self, row: MemberRow) -> str:
+        """One line on a member that has ended: `beta 0.702, bit_flip 0.1 probability, seed 12: complete, val_nll_nats 23.432`."""
+        shown = [f"{knob.name} {_word(_value(row.config[knob.name]))}{_unit(knob)}" for knob in self.knobs if knob.name in row.config]
+        score = own_sign([row], self.better)[0].score
+        ended = [str(row.state or ""), *([f"{_word(self.score or 'score')} {score:.5g}"] if score is not None else [])]
+        why = f" ({plain(row.reason[:200])})" if row.reason else ""
+        return f"{', '.join([*shown, f'seed {row.seed}'])}: {', '.join(ended)}{why}"
 
     def reported(self, report: Report | ReportRow) -> dict[str, float]:
         """What a member measured after an epoch."""
@@ -131,6 +141,22 @@ class Portrait:
             if letter in knob.formula:
                 found[knob.name] = letter
         return found
+
+
+def plain(text: str) -> str:
+    """Text that means nothing to Markdown or HTML."""
+    for sign in ("\\", "*", "_", "`", "|", "<", "["):
+        text = text.replace(sign, f"\\{sign}")
+    return text.replace("\n", " ").replace("~", "\\~")
+
+
+def _word(text: str) -> str:
+    """A name as it is: an underscore inside of a word means nothing, and MLflow's tables show the text itself."""
+    return text if text.isidentifier() and not text.startswith("_") and not text.endswith("_") else plain(text)
+
+
+def _unit(knob: Knob) -> str:
+    return f" {plain(knob.unit)}" if knob.unit not in ("", "1", "-") else ""
 
 
 def _value(value: Value) -> str:

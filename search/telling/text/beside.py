@@ -37,7 +37,7 @@ def cost_lines(answer: Answer, details: bool = False) -> list[Line]:
         found += [(f"spent: {phase}", spent_text(states)) for phase, states in (*phases, ("total", answer.spent.get("total", {})))]
     elif phases:
         said = "; ".join(f"{phase} {_sum_text(states['total'])}" for phase, states in phases if "total" in states)
-        found.append(("cost", f"{said} of training"))
+        found.append(("cost", f"{said} (of all workers, added up)"))
     if answer.beside.last_third is not None:
         found.append(("last third", last_third_text(answer.beside.last_third)))
     if answer.beside.plan:
@@ -134,11 +134,13 @@ def spent_text(states: Mapping[str, Mapping[str, float]]) -> str:
     # How often a training gave no result is a result, too.
     share = {state: f" ({100 * entry['members'] / members:.0f} %)" for state, entry in states.items() if state in ENDED_BADLY}
     by_state = ", ".join(f"{entry['members']:.0f}{share.get(state, '')} {state}" for state, entry in states.items() if state != "total")
-    whole = f"{_sum_text(total)} of training"
+    whole = f"{_sum_text(total)} of training" if total.get("members") else _sum_text(total)
     return f"{whole} ({by_state})" if by_state else whole
 
 
 def _sum_text(total: Mapping[str, float]) -> str:
+    if not total.get("members"):  # a step in which no member is trained
+        return duration(total.get("seconds", 0))
     return f"{total.get('members', 0):.0f} members, {total.get('epochs', 0):.0f} epochs, {duration(total.get('seconds', 0))}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import subprocess
 import sys
@@ -14,7 +15,9 @@ from typing import Any
 
 import pytest
 
+from objectives import knob, objective
 from objectives.base import Config, Member, ObjectiveError, Report, Settings, State
+from objectives.programs.declared import Declared
 from objectives.programs.journal import tell
 from objectives.programs.log import read
 from objectives.programs.objective import ProgramObjective
@@ -234,6 +237,33 @@ def test_a_loop_that_is_not_one_over_epochs_is_remarked_upon_before_the_sweep(ob
 def test_a_score_that_is_not_finite_ends_the_member(objectives: Objectives) -> None:
     (last,) = trained(objectives("lost"), {"a": 1.0})
     assert (last.state, last.epoch) == (State.DIVERGED, 1)
+
+
+def test_a_score_beyond_its_ends_is_refused_with_member_and_value(objectives: Objectives) -> None:
+    last = trained(objectives("in_percent"), {"a": 1.0})[-1]
+    assert (last.state, last.epoch, last.score) == (State.FAILED, 2, None)
+    said = f"member {last.number}: accuracy must be between 0 and 1 (`between` of its declaration); got 90 in epoch 2"
+    assert last.reason == said
+
+
+@pytest.mark.parametrize("given", [(1, 0), (0, 0), (None, None), "01", 5, (0,), (0, "1"), (0, math.nan), (True, 2), (0, 1, 2)])
+def test_ends_that_are_none_are_refused(given: Any) -> None:
+    with pytest.raises(ObjectiveError, match=r"between must be the least and the greatest value that the score can have: \(0, 1\)"):
+        objective(score="val", between=given, a=knob(0, 1, off=0.0))(lambda trial: None)
+
+
+@pytest.mark.parametrize(
+    ("given", "inside", "beyond", "said"),
+    [
+        ((0, 1), [0, 1, 1 + 1e-7, -1e-7], [1.01, -0.01, math.inf], "between 0 and 1"),
+        ((0, None), [0, 1e9], [-1], "at least 0"),
+        ([None, 1], [-1e9, 1], [2], "at most 1"),
+    ],
+)
+def test_what_lies_beyond(given: Any, inside: list[float], beyond: list[float], said: str) -> None:
+    declared = Declared("val", between=given)
+    assert not any(map(declared.beyond, [*inside, math.nan]))
+    assert all(f"val must be {said}" in declared.beyond(value) for value in beyond)
 
 
 def test_stopping_ends_the_process(objectives: Objectives) -> None:

@@ -54,6 +54,20 @@ def weighed(trial: Any) -> None:
         trial.report(val=(math.log(trial.width) - 1) ** 2 + draws.gauss(0, 0.01), size=trial.width + draws.gauss(0, 0.01))
 
 
+@objective(score="accuracy", better="higher", between=(0, 1), epochs=1, drop=knob(0.05, 0.9, off=0.0))
+def nearly_all(trial: Any) -> None:
+    """An accuracy that is nearly 1, and not more."""
+    draws = random.Random(f"{trial.seed} {trial.drop}")
+    trial.report(accuracy=min(1.0, 0.99 - 0.02 * (trial.drop - 0.4) ** 2 + draws.gauss(0, 0.01)))
+
+
+@objective(score="accuracy", better="higher", between=(0, 1), epochs=3, a=knob(0, 1, off=0.0))
+def in_percent(trial: Any) -> None:
+    """It says shares, and reports percent from its second epoch on."""
+    for epoch in trial.epochs():
+        trial.report(accuracy=0.9 if epoch == 0 else 90.0)
+
+
 @objective(score="accuracy", better="higher", epochs=2, drop=knob(0.05, 0.9, off=0.0))
 def accurate(trial: Any) -> None:
     """Most accurate at 0.4; more is better."""
