@@ -33,8 +33,8 @@ from tests.study.worlds import WORLDS
 
 def ended_again(home: Home, name: str, gpus: int) -> tuple[Answer | None, dict[str, Any]]:
     """The end of a sweep of this home once more, and what it cost."""
-    with closing(sqlite3.connect(home.root / "lagrange.db")) as catalogue, catalogue:
-        catalogue.execute("update sweeps set status = 'running', answer = null where name = ?", (name,))
+    with closing(sqlite3.connect(home.root / "lagrange.db")) as plain, plain:
+        plain.execute("update sweeps set status = 'running', answer = null where name = ?", (name,))
     marks: dict[str, tuple[float, float]] = {}
     with simulated(Simulation(WORLDS["digits"], gpus)):
         carry_out = Where.carry_out
