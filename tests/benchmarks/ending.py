@@ -49,8 +49,8 @@ def ended_again(home: Home, name: str, gpus: int) -> tuple[Answer | None, dict[s
             began = time.process_time()
             outcome = resume(name, home=home, tracking=False)
     cpu, wall = time.process_time(), time.monotonic()
-    with Catalogue(home.catalogue_url) as catalogue:
-        members = len(catalogue.members(name))
+    with Catalogue(home.catalogue_url) as books:
+        members = len(books.members(name))
     return outcome.answer, {
         "members": members,
         "opened_cpu_s": round(marks["open"][0] - began, 1),
