@@ -226,8 +226,8 @@ def test_a_report_shows_text_as_text() -> None:
 
 
 def test_a_description_in_mlflow_shows_text_as_text() -> None:
-    from search.telling.mlflow.description import _plain
+    from search.telling.mlflow.portrait import plain
 
     for text in (SCRIPT, "[x](javascript:alert(1))", "![x](http://evil/x.png)", "a|b\nc", "`x`", "~~x~~", "<b>"):
-        told = _plain(text)
+        told = plain(text)
         assert not re.search(r"(?<!\\)[<\[`|*_~]", told) and "\n" not in told

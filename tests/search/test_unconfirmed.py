@@ -15,8 +15,6 @@ from pathlib import Path
 
 from objectives import knob, objective
 
-pytestmark = pytest.mark.turns(2)
-
 
 @objective(score="val", better="lower", epochs=2, beta=knob(0.1, 10, log=True, off=0.0))
 def train(trial):

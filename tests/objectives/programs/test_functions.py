@@ -458,8 +458,9 @@ def test_a_server_that_was_ended_is_started_again(tmp_path: Path) -> None:
     assert isinstance(objective, ProgramObjective)
     run = objective.start([Member(0, {"beta": 1.0, "lr": 0.01}, 1, folder=tmp_path)])
     heard = run.step()
-    objective.host._process.kill()
-    objective.host._process.wait()
+    server = objective.host._process  # once it is dead, `host` is another one
+    server.kill()
+    server.wait()
     while heard[-1].state is None:
         heard += run.step()
     run.close()
