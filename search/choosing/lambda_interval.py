@@ -70,7 +70,7 @@ def lambda_answer(
     ends_of = tuple((axis.value(low), axis.value(high)) for low, high in pieces)
     low, high = ends_of[0][0], ends_of[-1][1]
     told = blind.words() if float(share[blind.places].sum()) > GAPS else ""
-    warning = "; ".join(filter(None, [_warning(knob, axis, value, (beyond[0], beyond[1])), f"{knob.name}: {told}" if told else ""]))
+    warning = "; ".join(filter(None, [_warning(knob, axis, value, (beyond[0], beyond[1]), proven), f"{knob.name}: {told}" if told else ""]))
     is_open = [one or other for one, other in zip(beyond, cut, strict=True)]
     found = LambdaAnswer(knob.name, value, off, low, high, is_open[0], is_open[1], warning, None, knob.unit, knob.log, ends)
     found = replace(found, pieces=ends_of if len(ends_of) > 1 else (), unfinished=blind.parts())
@@ -194,15 +194,21 @@ def _ridge(surface: Surface, knob: Knob, values: Sequence[float], config: Mappin
     return found
 
 
-def _warning(knob: Knob, axis: Axis, value: float, is_open: tuple[bool, bool]) -> str:
-    """What to do where the interval is open: widen the range. A range that ends at the off value ends there by nature."""
+def _warning(knob: Knob, axis: Axis, value: float, is_open: tuple[bool, bool], proven: bool = True) -> str:
+    """What to do where the interval is open: widen the range. A range that ends at the off value ends there by nature.
+
+    Beyond an end on the side of the off value λ only comes nearer to being off. Where no gain is `proven`, nothing is to be found there.
+    """
     said = [] if axis.holds(value) else [f"the chosen value {number(value)} lies off the range; the interval is that of the range"]
+    off = off_value(knob)
     for end, bound, still_open in zip(("low", "high"), (axis.low, axis.high), is_open, strict=True):
         if not still_open or bound == knob.off or axis.choices:
             continue
         at = axis.holds(value) and abs(axis.u(value) - axis.u(bound)) < 0.01
         what = f"the best value lies at the {end} end of the range" if at else f"the best value may lie beyond the {end} end of the range"
-        said.append(f"{what}: widen {end} beyond {number(bound)}")
+        towards = float(off) < bound if end == "low" else float(off) > bound
+        rest = f", towards {number(float(off))}, which is off and is not shown to be worse"
+        said.append(what + (rest if towards and not proven else f": widen {end} beyond {number(bound)}"))
     if all(is_open) and len(said) == 2:
         return f"{knob.name}: the interval is the whole range: too little is known to say where the best value lies"
     return f"{knob.name}: {'; '.join(said)}" if said else ""

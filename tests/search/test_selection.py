@@ -413,6 +413,13 @@ def test_an_interval_that_runs_past_the_range_names_the_bound_to_widen(at: float
     assert f"{'≥' if end == 'high' else '≤'} {bound:g}" in one.interval()
 
 
+def test_where_no_gain_is_proven_a_wider_range_towards_off_is_not_advised() -> None:
+    """Beyond that end λ is nearly off, and off is as good for all that is known."""
+    low, high = (lambda_answer(L2, {"l2": bound}, surface_of(0.05, at=at), proven=False) for at, bound in ((-4.0, 1e-3), (2.0, 10.0)))
+    assert "towards 0, which is off and is not shown to be worse" in low.warning and "widen" not in low.warning
+    assert "widen high beyond 10" in high.warning
+
+
 def test_a_range_that_ends_at_the_off_value_ends_there_by_nature() -> None:
     rows = [Row(i, "search", "search", {"dropout": 0.03 * i}, i, "complete", 1 + 0.03 * i) for i in range(24)]
     one = lambda_answer(DROPOUT, {"dropout": 0.03}, Surface.of(trainings(rows), [DROPOUT]))
