@@ -202,7 +202,7 @@ class ProcessRun:
         if not event.get("old") and one.process is not None and event.get("read") is None:
             tell(one.folder, epoch, metrics)  # a function writes its own journal, before it tells
         score = lowered(metrics[self._declared.score], self._declared.better)
-        if unsound := _unsound(self._declared, one.member.number, metrics[self._declared.score], epoch):
+        if unsound := _unsound(self._declared, metrics[self._declared.score], epoch):
             self._kill(one)
             state, reason = unsound
             return Report(one.member.number, epoch, score if state is State.DIVERGED else math.nan, metrics, state, reason)
@@ -251,12 +251,12 @@ class ProcessRun:
         return f"; it last printed: {said[:200]}" if said else "; it printed nothing"
 
 
-def _unsound(declared: Declared, number: int, value: float, epoch: int) -> tuple[State, str] | None:
+def _unsound(declared: Declared, value: float, epoch: int) -> tuple[State, str] | None:
     """How a member ends by a score that is none, and why."""
     if not math.isfinite(value):
         return State.DIVERGED, f"{declared.score} was not finite in epoch {epoch}"
     beyond = declared.beyond(value)
-    return (State.FAILED, f"member {number}: {beyond} in epoch {epoch}") if beyond else None
+    return (State.FAILED, f"{beyond} in epoch {epoch}") if beyond else None
 
 
 def _killed(one: _One, status: int | None) -> bool:

@@ -239,10 +239,10 @@ def test_a_score_that_is_not_finite_ends_the_member(objectives: Objectives) -> N
     assert (last.state, last.epoch) == (State.DIVERGED, 1)
 
 
-def test_a_score_beyond_its_ends_is_refused_with_member_and_value(objectives: Objectives) -> None:
+def test_a_score_beyond_its_ends_is_refused_with_its_value(objectives: Objectives) -> None:
     last = trained(objectives("in_percent"), {"a": 1.0})[-1]
     assert (last.state, last.epoch, last.score) == (State.FAILED, 2, None)
-    said = f"member {last.number}: accuracy must be between 0 and 1 (`between` of its declaration); got 90 in epoch 2"
+    said = "accuracy must be between 0 and 1 (`between` of its declaration); got 90 in epoch 2"
     assert last.reason == said
 
 
