@@ -18,7 +18,7 @@ from infra.tracking.notes import MAX_TAG, digest, forget_views, guarded, log_dat
 from infra.tracking.points import Points
 from infra.tracking.runs import Run as _Run
 from infra.tracking.runs import found
-from infra.tracking.spool import SWEEP_RUN, Spool
+from infra.tracking.spool import MAX_RECORDS, SWEEP_RUN, Spool
 
 MAX_METRICS: Final = 1000
 MAX_NAMES: Final = 100
@@ -74,7 +74,7 @@ class Writer:
         self._doubtful = False  # whether a call may have been carried out after we had given it up
 
     def round(self) -> bool:
-        """Write the next records of the spool; False if there are none.
+        """Write the next records of the spool; True if there may be more of them already.
 
         Raises whatever the client raises. Nothing is lost then: call `look_again`, and later `round`.
         """
@@ -95,7 +95,7 @@ class Writer:
                     tag_experiment(self._client, self._experiment, tags, self._experiment_tags)
             self.refused += images.send_all(self._client, self._runs or {}, records, self._drawn, self._artifact_root.parent)
         self._spool.confirm(offset, {"experiment": self._experiment_name})
-        return True
+        return len(records) >= MAX_RECORDS
 
     @property
     def _client(self) -> Any:
