@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from infra.storage import disk, strip_password, strip_passwords, sweep_name
+from infra.storage import disk, hidden_in, strip_password, strip_passwords, sweep_name
 from infra.tracking.client import quiet_environment
 from infra.tracking.files import FilesWaitError
 from infra.tracking.mlflow import (
@@ -346,7 +346,7 @@ class MlflowTracker:
                 more, self._error = False, why_files(error.__cause__ or error)
                 failures += 1
             except Exception as error:  # whatever a server or its client does, training goes on
-                more, self._error = False, why(error)
+                more, self._error = False, hidden_in(why(error), self._writer.uri)
                 self._writer.look_again()
                 failures += 1
             with self._idle:

@@ -79,8 +79,7 @@ class Writer:
     def round(self) -> bool:
         """Write the next records of the spool; False if there are none.
 
-        Raises whatever the client raises. Nothing is lost then: call `look_again`, and later `round`. Raises FilesWaitError where all was
-        written but some files, which wait in the spool: call `round` later.
+        Raises whatever the client raises; nothing is lost: call `look_again`, and later `round`. FilesWaitError: only files wait.
         """
         records, offset = self._spool.read()
         waiting = self._spool.waiting
@@ -201,12 +200,7 @@ class Writer:
             run.last = news.epochs[run.epoch][1]
         if ends:
             self._client.set_terminated(run.id, _RUN_STATUS.get(news.state, "FAILED"), news.final[0] if news.final else None)
-            run.ended, run.last, run.facts, run.shown = (
-                news.state,
-                {},
-                frozenset(),
-                None,
-            )  # of an ended run little is asked, and there are many of them
+            run.forget(news.state)
 
     def _create(self, number: int, news: _News) -> str:
         tags = {"lagrange.sweep": self._sweep, "lagrange.created": self._created}

@@ -18,7 +18,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from infra.errors import InfraError
-from infra.storage import Home, sqlite_path, strip_password, sweep_name
+from infra.storage import Home, hidden_in, sqlite_path, strip_password, sweep_name
 from infra.storage.hints import command
 from infra.tracking.client import open_client as _client
 from infra.tracking.client import quiet_environment
@@ -99,7 +99,7 @@ def find(home: Home, sweep: str = "") -> Place:
         order = ["start_time ASC" if sweep else "start_time DESC"]
         runs = client.search_runs(list(experiments), wanted, max_results=NEWEST, order_by=order) if experiments else []
     except Exception as error:
-        raise InfraError(f"MLflow at {strip_password(uri)} must answer; {why(error)}") from error
+        raise InfraError(f"MLflow at {strip_password(uri)} must answer; {hidden_in(why(error), uri)}") from error
     places = []
     for run in runs:
         experiment, tags = run.info.experiment_id, run.data.tags
