@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from objectives.base import State, Value, lowered
@@ -73,7 +74,7 @@ class Row:
         curve = self.other_curves[metric - 1]
         return replace(self, score=self.others[metric - 1], curve=curve, rung_score=curve[max(curve)] if curve else None)
 
-    @property
+    @cached_property
     def ended(self) -> str:
         """`ok`, `bad` (λ is the cause) or `missing`. A complete member without a finite score has diverged, whatever its state says."""
         if self.state == State.COMPLETE and self.score is not None:

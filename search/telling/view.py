@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.storage import Home
@@ -21,9 +21,9 @@ from search.choosing.verdict import spent, with_chores
 from search.choosing.watched import Watched
 from search.facts import CHORES, LOOKS
 from search.spec.several import Asked, asked, own_sign
+from search.telling.evenly import evenly
 from search.telling.promised import final_seeds
 
-Item = TypeVar("Item")
 STRIP = "strip"  # the name of the sweep's strip of pictures, as a file and in MLflow
 TABLE = "pareto.csv"  # what a sweep leaves of quality against cost
 CURVES = 300  # members whose learning curves are read: all that were confirmed, then searched ones evenly over their order
@@ -230,13 +230,6 @@ def _trade(objective: str, folder: Path | None) -> tuple[str, str, str] | None:
         found: tuple[str, str, str] | None = getattr(load(objective), "trade", None)
         return found
     return None
-
-
-def evenly(values: Sequence[Item], most: int) -> list[Item]:
-    """At most so many of the values, evenly over their order, the first and the last among them."""
-    if len(values) <= most:
-        return list(values)
-    return [values[round(place * (len(values) - 1) / max(most - 1, 1))] for place in range(most)]
 
 
 def short(config: Mapping[str, Value], knobs: Sequence[Knob]) -> str:

@@ -120,3 +120,12 @@ def test_the_interactive_curve_names_its_line_and_draws_no_spike() -> None:
         trace for trace in curve_figure.figure(again)["data"] if trace.get("fill") == "toself" and trace["name"].startswith("expected")
     ]
     assert all(x < torn["grid"][-count] for trace in bands for x in trace["x"])
+
+
+def test_of_a_large_search_a_part_is_drawn_and_the_legend_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered, rows = sweep(USUAL, [L2])
+    monkeypatch.setattr(lambda_curve, "DOTS", 10)
+    more = [replace(rows[-1], number=1000 + at, state="complete", score=2.0 + at / 100, config={"l2": 0.01 * (at + 1)}) for at in range(60)]
+    labels = [text.get_text() for text in lambda_curve.figure(answered, [*rows, *more]).legends[0].get_texts()]
+    assert any(label.startswith("search: complete (") and label.endswith("of 63 drawn)") for label in labels), labels
+    assert lambda_curve.figure(answered, rows).legends[0].get_texts()[0].get_text() != ""

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from infra.catalogue import Catalogue
+from infra.catalogue import Catalogue, MemberRow
 from infra.errors import InfraError
 from infra.storage import Home
 from search.running.where import IN_PROCESS
+from search.running.writing.leftovers import Leftovers
 from search.sweep import resume, run
 from tests.search.kept import kept
 from tests.search.killed_driver import POINTS, SPEC
@@ -104,3 +105,16 @@ def test_two_sweeps_in_one_folder_work_at_the_same_time(tmp_path: Path) -> None:
     with Catalogue(Home.open(tmp_path).catalogue_url) as catalogue:
         assert {row.name for row in catalogue.sweeps()} == {"one", "two"}
         assert {row.state for name in ("one", "two") for row in catalogue.members(name)} <= {"complete", "stopped"}
+
+
+def test_of_a_search_that_goes_on_few_members_keep_their_sheets(tmp_path: Path) -> None:
+    """Also where most members have left no folder at all."""
+    home = Home.open(tmp_path)
+    rows = [MemberRow(at, {"l2": 0.1}, 1, arm="search", state="complete", score=float(at % 7)) for at in range(14)]
+    for number in (0, 3, 6, 9):
+        home.sheets("s", number).mkdir(parents=True)
+        (home.sheets("s", number) / "3.png").write_bytes(b"drawn")
+        (home.member("s", number) / "log.txt").write_bytes(b"said")
+    Leftovers(home, "s").resumed(rows)
+    assert [number for number in range(14) if home.sheets("s", number).exists()] == [0, 6]  # the best and the worst, the first of equals
+    assert all((home.member("s", number) / "log.txt").exists() for number in (0, 3, 6, 9))

@@ -30,11 +30,11 @@ def make(
     n_ei_candidates: Annotated[int, Field(ge=1, description="draws of which the best is taken")] = 24,
 ) -> Any:
     """TPE, after a quarter of the trials at random. With Optuna's default of ten, half of a sweep of 24 would be random."""
-    from optuna.samplers import TPESampler
+    from search.asking.samplers._tpe import Remembering  # here, because it loads Optuna
 
     del index
     startup = min(10, max(4, trials // 4)) if n_startup_trials is None else n_startup_trials
     if not any(knob.when for knob in knobs):
-        return TPESampler(seed=seed, n_startup_trials=startup, n_ei_candidates=n_ei_candidates)
+        return Remembering(seed=seed, n_startup_trials=startup, n_ei_candidates=n_ei_candidates)
     # Knobs that act together are drawn together; one that does not act in a member teaches nothing there.
     return new("TPESampler", seed=seed, n_startup_trials=startup, n_ei_candidates=n_ei_candidates, multivariate=True, group=True)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 from infra.catalogue import Catalogue, MemberRow, ReportRow, each_report
@@ -100,7 +101,7 @@ class Ledger:
 
     def ordered(self) -> list[MemberRow]:
         """Members in the order in which they were asked for."""
-        return [self.rows[number] for number in sorted(self.rows)]
+        return sorted(self.rows.values(), key=attrgetter("number"))
 
     def next_number(self) -> int:
         """The number of the next member."""

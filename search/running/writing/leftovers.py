@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from infra.catalogue import MemberRow
+from infra.errors import StorageError
 from infra.storage import AFTER, OWN, Home
 from objectives.base import Phase, State
 from objectives.programs.log import LOG
@@ -49,6 +50,10 @@ class Leftovers:
         if self.home.storage_url and len(folders) > 2:  # to ask for the sheets of each member would take a request for each
             self.home.depot.remove(*(path for path in self.home.depot.tree(self.home.files(self._sweep)) if path.parent in folders))
             return
+        if len(folders) > 2:  # most members of a large sweep have left nothing at all
+            with suppress(StorageError):
+                kept = set(self.home.depot.names(self.home.files(self._sweep), "*"))
+                folders = {folder for folder in folders if folder.parent in kept}
         for folder in folders:
             self.home.depot.remove_folder(folder)
 

@@ -11,6 +11,7 @@ from objectives.base import Knob, State
 from search.asking.space import AGAINST_OFF, OFF_ARM
 from search.choosing.answer import LambdaAnswer, Row
 from search.choosing.words import number
+from search.telling.evenly import evenly
 from search.telling.figures._style import (
     BLUE,
     INK,
@@ -32,7 +33,7 @@ from search.telling.figures._style import (
     window,
 )
 from search.telling.pictures.lambda_curve import fields, spikes
-from search.telling.view import View, evenly
+from search.telling.view import View
 
 TITLE, ORDER = "The λ curve", 10
 Limits = tuple[float, float]

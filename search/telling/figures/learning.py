@@ -9,8 +9,9 @@ from typing import Any
 
 from objectives.base import Phase, lowered
 from search.choosing.answer import Row
+from search.telling.evenly import evenly
 from search.telling.figures._style import GREY, ROUND, arm_colour, arm_words, axis, layout, made, said
-from search.telling.view import View, evenly
+from search.telling.view import View
 
 TITLE, ORDER = "Learning curves", 30
 POINTS, SEARCHED = 80, 60  # epochs that a curve shows, and curves of the search

@@ -8,8 +8,9 @@ from typing import Any
 from objectives.base import lowered
 from search.asking.space import OFF_ARM
 from search.choosing.words import number
+from search.telling.evenly import evenly
 from search.telling.figures._style import GREEN, INK, ORANGE, RED, axis, layout, made, pointed, score_name, shortened, window
-from search.telling.view import View, evenly
+from search.telling.view import View
 
 TITLE, ORDER = "How lucky the search was", 80
 DOTS = 3000  # members of the search that are drawn of each kind, evenly over their scores

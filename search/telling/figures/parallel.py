@@ -8,9 +8,10 @@ from typing import Any
 from objectives.base import Knob, lowered
 from search.choosing.answer import Row
 from search.choosing.words import number
+from search.telling.evenly import evenly
 from search.telling.figures._style import FONT, INK, layout, made, window
 from search.telling.figures._style import LINES as COLOURS
-from search.telling.view import View, evenly
+from search.telling.view import View
 
 TITLE, ORDER = "All knobs together", 60
 LINES, TICKS = 600, 6
@@ -56,7 +57,8 @@ def figure(view: View) -> dict[str, Any]:
 
 def _rows(view: View) -> list[Row]:
     """Members with a score; where there are many, evenly over their scores."""
-    scored = [row for row in view.searched if row.ended == "ok" and all(knob.name in row.config for knob in view.knobs)]
+    names = {knob.name for knob in view.knobs}
+    scored = [row for row in view.searched if row.ended == "ok" and names <= row.config.keys()]
     return evenly(sorted(scored, key=lambda row: -lowered(float(row.score or 0.0), view.better)), LINES)
 
 

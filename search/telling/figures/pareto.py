@@ -10,9 +10,10 @@ from search.asking.space import OFF_ARM
 from search.choosing.findings import Front, FrontPoint
 from search.choosing.words import number
 from search.spec.several import Asked
+from search.telling.evenly import evenly
 from search.telling.figures._style import BLUE, GREY, INK, ORANGE, arm_colour, axis, layout, made, pointed
 from search.telling.pictures import pareto as rungs
-from search.telling.view import View, evenly, own_rows
+from search.telling.view import View, own_rows
 
 TITLE, ORDER = "Quality against the rest", 70
 DOTS = 1500

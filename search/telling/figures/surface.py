@@ -14,8 +14,9 @@ from search.choosing.answer import Row
 from search.choosing.candidates import off_value
 from search.choosing.trainings import trainings
 from search.modelling.surface import Surface
+from search.telling.evenly import evenly
 from search.telling.figures._style import INK, ORANGE, SCALE, STATES, Scale, layout, made, pointed, shortened, window
-from search.telling.view import View, evenly
+from search.telling.view import View
 
 TITLE, ORDER = "The surface over two knobs", 20
 FITTED = 60  # members to which the map is fitted, at most: a fit takes the cube of their number
@@ -89,9 +90,9 @@ def _varied(knob: Knob, rows: Sequence[Row]) -> bool:
 
 def _fitted(view: View) -> list[Row]:
     """The members to which the map is fitted: confirmed and searched ones evenly, lower being better."""
-    known = [row for row in view.lowered if all(knob.name in row.config for knob in view.knobs)]
-    told = [row for row in known if row.ended in ("ok", "bad") or (row.state == State.STOPPED and row.curve)]
-    return evenly(told, FITTED)
+    names = {knob.name for knob in view.knobs}
+    told = [row for row in view.lowered if row.ended in ("ok", "bad") or (row.state == State.STOPPED and row.curve)]
+    return evenly([row for row in told if names <= row.config.keys()], FITTED)
 
 
 def _scale(view: View, knob: Knob) -> Scale:

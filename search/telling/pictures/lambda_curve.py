@@ -16,6 +16,7 @@ from search.asking.space import AGAINST_NOTHING, AGAINST_OFF, OFF_ARM
 from search.choosing.answer import Answer, LambdaAnswer, Row
 from search.choosing.turned import turned
 from search.choosing.words import number
+from search.telling.evenly import evenly
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,6 +32,7 @@ ENDED: Mapping[str, tuple[str, str, str, bool]] = {
 }
 UNFINISHED = "no training completed: no curve"
 DPI = 150
+DOTS = 5000  # members of the search that a panel draws at most: of each state its share, evenly over their order
 
 
 def draw(answer: Answer, rows: Sequence[Row], path: Path, title: str = "") -> Path:
@@ -164,11 +166,13 @@ def _off_line(panel: Any, answer: Answer, one: LambdaAnswer) -> None:
 def _members(panel: Any, one: LambdaAnswer, rows: Sequence[Row], limits: tuple[float, float]) -> None:
     rim = limits[1] - 0.025 * (limits[1] - limits[0])
     beyond: list[float] = []
+    searched = [row for row in rows if row.phase == Phase.SEARCH and row.state in ENDED and _tells_of(one, row)]
     for state, (label, marker, colour, filled) in ENDED.items():
         points = []
-        for row in rows:
-            if row.phase != Phase.SEARCH or row.state != state or not _tells_of(one, row):
-                continue
+        mine = [row for row in searched if row.state == state]
+        drawn = evenly(mine, math.ceil(min(1.0, DOTS / len(searched)) * len(mine)) if mine else 0)
+        label += f" ({len(drawn):,} of {len(mine):,} drawn)" if len(drawn) < len(mine) else ""
+        for row in drawn:
             score = row.score if state == State.COMPLETE else row.rung_score if state == State.STOPPED else None
             at = float(row.config[one.name])
             if state in (State.COMPLETE, State.STOPPED) and (score is None or not math.isfinite(score) or score > rim):
