@@ -15,7 +15,7 @@ from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.catalogue.open_members import reopen_members
 from infra.errors import InfraError
 from infra.ray.shipping import in_job
-from infra.storage import STORAGE, Home, HomeLike, sqlite_path, strip_passwords, sweep_name
+from infra.storage import STORAGE, Home, HomeLike, hidden_in, sqlite_path, strip_address, sweep_name
 from infra.storage.hints import command
 from objectives.base import State
 from search import estimate
@@ -71,7 +71,7 @@ def remove(name: str, *, home: HomeLike | None = None) -> list[str]:
         try:
             forget(url, name)
         except Exception as error:
-            left.append(f"{what} at {strip_passwords(url)} still holds it: {strip_passwords(str(error))[:200]}")
+            left.append(f"{what} at {strip_address(url)} still holds it: {hidden_in(str(error), url)[:200]}")
     return left
 
 

@@ -15,7 +15,7 @@ from infra.catalogue import Catalogue, utc_now
 from infra.errors import InfraError
 from infra.machine import uptime_s
 from infra.ray.cluster import Cluster
-from infra.storage import Home, HomeLike, strip_passwords, sweep_name
+from infra.storage import Home, HomeLike, hidden_in, strip_address, sweep_name
 from infra.tracking import Place, Tracker
 from search import kept
 from search.asking.projection import Projection
@@ -143,7 +143,7 @@ def _finish(dispatch: Dispatch, catalogue: Catalogue, tracker: Tracker, plan: Pl
         try:
             optuna.finish(books(plan), mirror.attributes(plan.answer))
         except Exception as error:
-            notes.append(f"Optuna's database {strip_passwords(home.optuna_url)} was not written: {strip_passwords(str(error))}")
+            notes.append(f"Optuna's database {strip_address(home.optuna_url)} was not written: {hidden_in(str(error), home.optuna_url)}")
     mirror.made_up(name, catalogue, dispatch.ledger.mirror)
     mirror.end(tracker, name, status, plan.answer, plan.problem)
     catalogue.update_sweep(name, status=status, finished=utc_now())

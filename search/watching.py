@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.catalogue.lock import STALE_S
 from infra.errors import InfraError
 from infra.storage import Home, HomeLike
 from infra.storage.hints import see_all
-from objectives.base import Phase
+from objectives.base import ObjectiveError, Phase
+from objectives.registry import untouched
 from search.facts import PLANNED
-from search.spec.reading import read
-from search.telling.listener import Listener, introduction
+from search.spec.keys import Spec
+from search.spec.reading import kept
+from search.telling.listener import Listener, introduction, of_the_objective
 
 POLL_S = 1.0
 REST = 10.0  # between two looks lie so many times the seconds that a look took: who watches a large sweep does not slow it down
@@ -53,14 +56,13 @@ def watch(
     A database that goes away is waited for as long as the driver waits for it. Afterwards the driver has a moment to be heard again.
 
     Raises:
-        InfraError: no such sweep, or the database stays away. SpecError: its spec names modules that are not found from here.
+        InfraError: no such sweep, or the database stays away. SpecError: its row holds no spec.
     """
     home, quiet_until = Home.open(home), -math.inf
     with Catalogue(home.catalogue_url, create=False) as catalogue, catalogue.waits(lambda: False, listener.note):
         row, rows = catalogue.sweep(name), catalogue.members(name)
-        spec = read(row.spec)
-        workers = int(row.facts.get(PLANNED, {}).get("workers", 1))
-        listener.started(introduction(name, spec, workers, rows))
+        spec, planned = kept(row.spec), row.facts.get(PLANNED, {})
+        listener.started(introduction(name, spec, int(planned.get("workers", 1)), rows, _known(spec, planned)))
         seen = _Seen(listener, spec.budget.epochs or 1, {one.number for one in rows if one.state is not None})
         while True:
             began, waited_s = time.monotonic(), catalogue.waited_s
@@ -71,6 +73,15 @@ def watch(
             if not driven and (time.monotonic() >= quiet_until or catalogue.sweep(name).status != "running"):
                 return catalogue.seen(name)
             sleep(max(poll_s, REST * (time.monotonic() - began)))
+
+
+def _known(spec: Spec, planned: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a listener is told of the objective. A module that the row names is not imported: somebody else may have written it."""
+    with untouched():
+        try:
+            return of_the_objective(spec)
+        except ObjectiveError:
+            return {"confirming": max(0, int(planned.get("members", 0)) - spec.budget.trials)}
 
 
 class _Seen:

@@ -21,7 +21,7 @@ from infra.catalogue import opening
 from infra.catalogue.patience import FILE_PATIENCE_S, Call, Joint, Patience, Waiting, passing
 from infra.catalogue.tables import SWEEPS
 from infra.errors import InfraError, LockLost, StorageError, StoreGone
-from infra.storage import disk, sqlite_path, strip_password
+from infra.storage import disk, sqlite_path, strip_address
 from infra.storage.hints import looked_in
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ class Database:
     """
 
     def __init__(self, url: str, *, create: bool = True, patience: Patience | None = None) -> None:
-        self.url, self._url = strip_password(url), url
+        self.url, self._url = strip_address(url), url
         file = sqlite_path(url)
         if file is not None and not create and not file.exists():
             url, file = "sqlite://", None
@@ -245,7 +245,7 @@ class Database:
 def _looked_into(engine: sa.Engine, transaction: Callable[[], AbstractContextManager[sa.Connection]], url: str) -> None:
     """Open the database, at the newest revision. Raises StoreGone where it may be there in a while."""
     try:
-        _migrated(engine, transaction, strip_password(url))
+        _migrated(engine, transaction, strip_address(url))
     except DBAPIError as error:
         if opening.refuses(error) or not passing(error):
             raise
@@ -254,7 +254,7 @@ def _looked_into(engine: sa.Engine, transaction: Callable[[], AbstractContextMan
 
 def _closed(error: Exception, url: str) -> str:
     said = opening.short(error, url)
-    return f"The catalogue must be a database that opens; {strip_password(url)} does not: {said}. {opening.remedy(error)}"
+    return f"The catalogue must be a database that opens; {strip_address(url)} does not: {said}. {opening.remedy(error)}"
 
 
 def _migrated(engine: sa.Engine, transaction: Callable[[], AbstractContextManager[sa.Connection]], shown: str) -> None:

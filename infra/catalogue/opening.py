@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -12,7 +11,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 
 from infra.errors import InfraError
-from infra.storage import sqlite_path, strip_password
+from infra.storage import hidden_in, sqlite_path, strip_address
 
 BUSY_MS: Final = 2000
 """How long SQLite itself waits for a lock, deaf to signals. After that we try again (`patience`)."""
@@ -45,7 +44,7 @@ def engine(url: str) -> sa.Engine:
     if parsed.get_backend_name() == "postgresql":
         return _postgresql(parsed)
     if parsed.get_backend_name() != "sqlite":
-        raise InfraError(f"The catalogue is a sqlite or postgresql database; got {strip_password(url)}. Use one of the two.")
+        raise InfraError(f"The catalogue is a sqlite or postgresql database; got {strip_address(url)}. Use one of the two.")
     file = sqlite_path(url)
     only_read = file is not None and file.exists() and not _may_write(file)
     made = sa.create_engine(parsed, creator=lambda: _read_only(file)) if file is not None and only_read else sa.create_engine(parsed)
@@ -127,16 +126,15 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 def short(error: Exception, url: str) -> str:
     """The first line of an error, without passwords, not even one that stands alone."""
     line = (str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__])[0]
-    with suppress(Exception):
-        password = sa.make_url(url).password
-        line = line.replace(str(password), "***") if password else line
-    return strip_password(line).rstrip(".")
+    return hidden_in(line, url).rstrip(".")
 
 
 def remedy(error: Exception) -> str:
     """What to do about an error."""
     if isinstance(error, ImportError):
         return "Install the driver: pip install 'lagrange-search[postgresql]'."
+    if "failed to resolve host" in str(error) or "could not translate host" in str(error):
+        return "Check the name of the host; in a password write %40 for @, %2F for / and %3A for a colon."
     state = _state(error)
     known = [remedy for start, remedy in _REMEDIES.items() if state.startswith(start)]
     return known[0] if known else "Check the URL, that the server runs, and that you may write there."

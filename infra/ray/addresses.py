@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from infra.errors import InfraError
-from infra.storage import strip_password
+from infra.storage import strip_address
 
 AUTO: Final = "auto"
 CONNECT_S: Final = 4.0
@@ -81,12 +81,12 @@ def resolved(address: str, seen: Callable[[], list[Raylet]] = raylets) -> str:
     if address.startswith("ray://"):
         head = address.removeprefix("ray://").partition(":")[0] or "HEAD"
         raise InfraError(
-            f"A sweep does not run through Ray Client; got {strip_password(address)!r}. Submit it, and its driver lives on the cluster: "
+            f"A sweep does not run through Ray Client; got {strip_address(address)!r}. Submit it, and its driver lives on the cluster: "
             f"lagrange submit SPEC --address http://{head}:8265. On a node of the cluster --address HEAD:6379 works, too."
         )
     if "://" in address:
         raise InfraError(
-            f"The address of `sweep` must be auto or HOST:PORT of Ray's own port, such as HEAD:6379; got {strip_password(address)!r}. "
+            f"The address of `sweep` must be auto or HOST:PORT of Ray's own port, such as HEAD:6379; got {strip_address(address)!r}. "
             "The address of a dashboard is for `lagrange submit SPEC --address http://HEAD:8265`."
         )
     _parts(address)
@@ -135,7 +135,7 @@ def checked(
 def _parts(address: str) -> tuple[str, int]:
     match = _HOST_PORT.fullmatch(address)
     if match is None or not 0 < int(match["port"]) < 65536:
-        raise InfraError(f"The address of a Ray must be auto or HOST:PORT; got {strip_password(address)!r}. Ray's own port is 6379.")
+        raise InfraError(f"The address of a Ray must be auto or HOST:PORT; got {strip_address(address)!r}. Ray's own port is 6379.")
     return match["host"].strip("[]"), int(match["port"])
 
 

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from infra.errors import InfraError
 from infra.ray import addresses
-from infra.storage import strip_password, sweep_name
+from infra.storage import strip_address, strip_password, sweep_name
 
 SWEEP: Final = "lagrange.sweep"  # the keys of a job's metadata
 FILES: Final = "lagrange.files"
@@ -71,7 +71,7 @@ def dashboard(address: str) -> str:
     except ValueError:
         port = 0
     if parts.scheme not in ("http", "https") or not parts.hostname or not port or parts.username:
-        given = strip_password(address)
+        given = strip_address(address)
         what = "Ray Client does not take jobs; " if address.startswith("ray://") else ""
         raise InfraError(
             f"The address of a cluster that takes jobs is that of its dashboard, http://HEAD:8265; {what}got {given!r}. "

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path, PurePath
 from typing import Any, TypeAlias
+from urllib.parse import unquote
 
 from infra.errors import InfraError
 from infra.storage.depot import Depot, folder_of, read_place
@@ -59,6 +60,22 @@ def strip_password(text: str) -> str:
         text = _DATABASE.sub(rf"\g<head>{MASK}@", text)
     text = _PAIR.sub(rf"\g<head>{MASK}", text)
     return _OPTION.sub(rf"\g<head>{MASK}", text)
+
+
+def strip_address(text: str) -> str:
+    """An address as messages show it. Where its scheme was forgotten (`user:password@host`), all before the last `@` is hidden."""
+    return strip_password(text) if "://" in text or "@" not in text else f"{MASK}@{text.rpartition('@')[2]}"
+
+
+def hidden_in(text: str, url: str) -> str:
+    """`text`, such as an error of a store, without what the store's URL hides, even where it stands alone.
+
+    In a URL with `@` or `/` in its password a part of the password is taken for the name of a host, and then told.
+    """
+    inside = (url.partition("://")[2] or url).rpartition("@")[0].partition(":")[2]
+    for piece in sorted({*re.split(r"[@/:?#]", inside), unquote(inside)}, key=len, reverse=True):
+        text = text.replace(piece, MASK) if len(piece) > 2 else text
+    return strip_password(text)
 
 
 def strip_passwords(value: Any) -> Any:
@@ -298,7 +315,7 @@ def _mlflow(uri: str) -> str:
         return uri
     raise InfraError(
         f"MLflow's address must be a server, as http://HOST:5000, or a database, as sqlite:///FILE or postgresql://…; got "
-        f"{strip_password(uri)!r}. Correct --tracking-uri or LAGRANGE_TRACKING_URI, or leave it out: then it is a file in the home."
+        f"{strip_address(uri)!r}. Correct --tracking-uri or LAGRANGE_TRACKING_URI, or leave it out: then it is a file in the home."
     )
 
 

@@ -24,6 +24,7 @@ from infra.errors import InfraError, StorageError
 from infra.storage import silence
 from infra.storage.silence import Heard, SilentError
 
+_TOKENS = ("http", "https", "webdav", "webdavs", "github", "git")  # what stands before the @ may be a token
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}  # by protocol: what of this package's extras it needs
 SECRETS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (another server than Amazon's: AWS_ENDPOINT_URL)",
@@ -48,7 +49,7 @@ def read_place(text: str) -> str:
     protocol, rest = match["protocol"].lower(), match["rest"]
     info, at, _ = rest.partition("/")[0].rpartition("@")
     wants = "A storage's URL must be one plain URL, such as s3://BUCKET/FOLDER,"
-    if (at and (":" in info or protocol in EXTRAS)) or "@" in rest.partition("/")[2] or "?" in rest or "#" in rest:
+    if (at and (":" in info or protocol in (*EXTRAS, *_TOKENS))) or "@" in rest.partition("/")[2] or "?" in rest or "#" in rest:
         named = SECRETS.get(EXTRAS.get(protocol, ""), "the environment that its fsspec package reads")
         raise InfraError(f"{wants} without user, password, key or query; got one with them ({protocol}://***). Put secrets into {named}.")
     if not rest.strip("/") or "::" in text or any(mark.isspace() or not mark.isprintable() for mark in text):

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from infra.storage import disk, strip_password, strip_passwords, sweep_name
+from infra.storage import disk, hidden_in, strip_password, strip_passwords, sweep_name
 from infra.tracking.client import quiet_environment
+from infra.tracking.files import FilesWaitError
 from infra.tracking.mlflow import (
     MAX_METRICS,
     Writer,
@@ -30,7 +31,7 @@ from infra.tracking.mlflow import (
 )
 from infra.tracking.notes import view_key
 from infra.tracking.spool import SWEEP_RUN, Spool
-from infra.tracking.ui import Place, find, ui_command, ui_environment, why
+from infra.tracking.ui import Place, find, ui_command, ui_environment, why, why_files
 
 __all__ = [
     "MAX_METRICS",
@@ -223,7 +224,7 @@ class MlflowTracker:
         quiet_environment()
         self._sweep = sweep
         self._spool = Spool(spool / f"{sweep_name(sweep)}.jsonl")
-        self._left_over = self._spool.unsent_bytes()
+        self._left_over = self._spool.unsent()
         self._writer = Writer(tracking_uri, Path(artifact_root), self._spool, sweep, created, drawn, allowed)
         self._interval_s, self._home = interval_s, Path(artifact_root).absolute().parent
         self._said, self._hurry, self._closing, self._idle = threading.Event(), threading.Event(), threading.Event(), threading.Condition()
@@ -291,13 +292,13 @@ class MlflowTracker:
         deadline = time.monotonic() + timeout_s
         self._hurried()
         with self._idle:
-            while self._spool.unsent_bytes() and self._thread.is_alive():
+            while self._spool.unsent() and self._thread.is_alive():
                 self._hurried()  # what was said since, too
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return False
                 self._idle.wait(min(left, 0.5))
-        return not self._spool.unsent_bytes()
+        return not self._spool.unsent()
 
     def close(self, timeout_s: float) -> Unsent:
         """See Tracker. May be called again."""
@@ -338,11 +339,14 @@ class MlflowTracker:
         while True:
             try:
                 more = self._writer.round()
-                if self._closing.is_set() and not self._spool.unsent_bytes():
+                if self._closing.is_set() and not self._spool.unsent():
                     self._writer.settle()
                 failures, self._error, self._worked = 0, "", time.monotonic()
+            except FilesWaitError as error:  # nothing is doubtful: the numbers were written
+                more, self._error = False, why_files(error.__cause__ or error)
+                failures += 1
             except Exception as error:  # whatever a server or its client does, training goes on
-                more, self._error = False, why(error)
+                more, self._error = False, hidden_in(why(error), self._writer.uri)
                 self._writer.look_again()
                 failures += 1
             with self._idle:
@@ -360,9 +364,7 @@ class MlflowTracker:
             return False
         now = time.monotonic()
         return (
-            not self._spool.unsent_bytes()
-            or now > self._deadline
-            or (failures > 0 and now > max(self._asked_to_close, self._worked) + GIVE_UP_S)
+            not self._spool.unsent() or now > self._deadline or (failures > 0 and now > max(self._asked_to_close, self._worked) + GIVE_UP_S)
         )
 
     def _hurried(self) -> None:

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from textwrap import shorten
 from typing import Any, Final
 
 from infra.errors import InfraError
 from infra.storage import sqlite_path, strip_password
-from infra.tracking import images
+from infra.tracking import files
+from infra.tracking import spool as spools
 from infra.tracking.client import is_database, open_client
 from infra.tracking.notes import MAX_TAG, digest, forget_views, guarded, log_data, tag_experiment
 from infra.tracking.points import Points
 from infra.tracking.runs import Run as _Run
 from infra.tracking.runs import found
-from infra.tracking.spool import MAX_RECORDS, SWEEP_RUN, Spool
+from infra.tracking.said import first_line, status
+from infra.tracking.spool import FILES, SWEEP_RUN, Spool
 
 MAX_METRICS: Final = 1000
 MAX_NAMES: Final = 100
 MAX_FOLDER: Final = 200
+TOO_LARGE: Final = "413"  # the HTTP status of what is too large to be taken at once
 # A member that λ made collapse or diverge has told something. Only what failed looks like a crash.
 _RUN_STATUS: Final = {
     **dict.fromkeys(("complete", "stopped", "collapsed", "diverged"), "FINISHED"),
@@ -76,26 +79,43 @@ class Writer:
     def round(self) -> bool:
         """Write the next records of the spool; True if there may be more of them already.
 
-        Raises whatever the client raises. Nothing is lost then: call `look_again`, and later `round`.
+        Raises whatever the client raises; nothing is lost: call `look_again`, and later `round`. FilesWaitError: only files wait.
         """
         records, offset = self._spool.read()
-        if offset == self._spool.sent:
+        waiting = self._spool.waiting
+        if offset == self._spool.sent and not waiting:
             return False
-        if records:
+        left: Sequence[Any] = []
+        failed: Exception | None = None
+        if records or waiting:
             self._open(records)
             self._data = next((record["data"] for record in reversed(records) if record["kind"] == "data"), self._data)
             for number, news in sorted(_sorted_out(records).items()):  # the sweep's own run is -1, so it comes before its members
                 self._write(number, news)
             for record in records:
-                if record["kind"] == "artifact":
-                    self._send_artifact(record)
-                elif record["kind"] == "experiment":
+                if record["kind"] == "experiment":
                     there = self._experiment_tags if record.get("keep") else {}
                     tags = {key: value for key, value in record["tags"].items() if not there.get(key)}
                     tag_experiment(self._client, self._experiment, tags, self._experiment_tags)
-            self.refused += images.send_all(self._client, self._runs or {}, records, self._drawn, self._artifact_root.parent)
-        self._spool.confirm(offset, {"experiment": self._experiment_name})
-        return len(records) >= MAX_RECORDS
+            left = [*waiting, *files.among(records)]
+            if len(records) < spools.MAX_RECORDS:  # else there are more numbers, which go first
+                left, failed = self._send_files(left)
+        self._spool.confirm(offset, {"experiment": self._experiment_name}, left)
+        if failed is not None:
+            raise files.FilesWaitError from failed
+        return len(records) >= spools.MAX_RECORDS
+
+    def _send_files(self, said: Sequence[Any]) -> tuple[Sequence[Any], Exception | None]:
+        return files.send(
+            said,
+            client=lambda: self._client,
+            run_of=self._shown_with,
+            runs=self._runs or {},
+            drawn=self._drawn,
+            home=self._artifact_root.parent,
+            refused=self.refused,
+            refuses=_is_refusal,
+        )
 
     @property
     def _client(self) -> Any:
@@ -180,12 +200,7 @@ class Writer:
             run.last = news.epochs[run.epoch][1]
         if ends:
             self._client.set_terminated(run.id, _RUN_STATUS.get(news.state, "FAILED"), news.final[0] if news.final else None)
-            run.ended, run.last, run.facts, run.shown = (
-                news.state,
-                {},
-                frozenset(),
-                None,
-            )  # of an ended run little is asked, and there are many of them
+            run.forget(news.state)
 
     def _create(self, number: int, news: _News) -> str:
         tags = {"lagrange.sweep": self._sweep, "lagrange.created": self._created}
@@ -218,7 +233,7 @@ class Writer:
         try:
             self._client.log_batch(run, metrics, params, tags, synchronous=True)
         except Exception as error:
-            if not _is_refusal(error):
+            if not _is_refusal(error) and status(str(error)) != TOO_LARGE:
                 raise
             if self._client.get_run(run).info.lifecycle_stage == "deleted":
                 self.refused.append("a run that was deleted in the UI")
@@ -230,16 +245,12 @@ class Writer:
             for one_metric, one_param, one_tag in entries:
                 self._batch(run, one_metric, one_param, one_tag)
 
-    def _send_artifact(self, record: Mapping[str, Any]) -> None:
+    def _shown_with(self, number: int) -> _Run:
+        """The run that a file is shown with: the one of a member, or else the sweep's own."""
         assert self._runs is not None
-        path = self._artifact_root.parent / record["path"]  # a path that is absolute stays what it is
-        if not path.is_file():
-            self.refused.append(f"the file {path.name} is gone")
-            return
         if SWEEP_RUN not in self._runs:
-            self._runs[SWEEP_RUN] = _Run(self._create(SWEEP_RUN, _News(record["ms"])))
-        run = self._runs.get(record["run"], self._runs[SWEEP_RUN])
-        self._client.log_artifact(run.id, str(path), record["folder"] or None)
+            self._runs[SWEEP_RUN] = _Run(self._create(SWEEP_RUN, _News(time.time_ns() // 1_000_000)))
+        return self._runs.get(number, self._runs[SWEEP_RUN])
 
 
 def _told_data(client: Any, run: _Run, data: dict[str, str], refused: list[str]) -> dict[str, str]:
@@ -277,7 +288,7 @@ def _sorted_out(records: list[dict[str, Any]]) -> dict[int, _News]:
     """What the records say, run by run. A run of which only artifacts speak is left out."""
     runs: dict[int, _News] = {}
     for record in records:
-        if record["kind"] in ("artifact", "experiment", "image"):
+        if record["kind"] in (*FILES, "experiment"):
             continue
         news = runs.setdefault(record["run"], _News(record["ms"]))
         if record["kind"] == "start":
@@ -324,12 +335,6 @@ def _folder(name: str) -> str:
 
 def _is_refusal(error: Exception) -> bool:
     return getattr(error, "error_code", None) in _REFUSED
-
-
-def first_line(error: Exception) -> str:
-    """An error in one line, without passwords."""
-    lines = strip_password(str(error)).strip().splitlines()
-    return f"{type(error).__name__}: {shorten(lines[0], 300, placeholder=' …')}" if lines else type(error).__name__
 
 
 def _text(value: Any, longest: int) -> str:

@@ -57,6 +57,10 @@ class Run:
         shown, self.shown = self.shown, None
         return {} if shown is None else {key: value for key, value in guarded(told, shown).items() if shown.get(key) != value}
 
+    def forget(self, state: str) -> None:
+        """It ended in a state. Of an ended run little is asked, and there are many of them."""
+        self.ended, self.last, self.facts, self.shown = state, {}, frozenset(), None
+
     def look_up(self, ours: set[str]) -> None:
         """Read the newest epoch off the metrics that are ours. A program that logs by itself may count in steps."""
         known = {name: self.found[name] for name in ours if name in self.found}

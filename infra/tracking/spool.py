@@ -10,7 +10,7 @@ import errno
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +22,9 @@ SWEEP_RUN: Final = -1
 """Stands for the sweep's own run where members have their numbers."""
 MAX_RECORDS: Final = 5000
 """Records taken from the spool in one round; bounds memory after an outage."""
+FILES: Final = ("artifact", "image")
+"""The kinds of records that speak of a file."""
+WAITING: Final = "waiting"  # the key of the progress that holds them
 KEPT: Final = 16 << 20
 """Bytes of sent records, above which the file begins anew when all is sent: a large sweep says some hundred megabytes."""
 
@@ -31,13 +34,10 @@ def left_of(folder: Path, sweep: str) -> int:
     path = folder / f"{sweep}.jsonl"
     if not path.exists():
         return 0
-    try:
-        sent = int(json.loads(path.with_suffix(".progress").read_text()).get("sent", 0))
-    except (OSError, ValueError, AttributeError):
-        sent = 0
+    progress = _read_progress(path.with_suffix(".progress"))
     with path.open("rb") as file:
-        file.seek(sent)
-        return sum(1 for _ in file)
+        file.seek(progress.get("sent", 0))
+        return sum(1 for _ in file) + len(progress.get(WAITING, []))
 
 
 class Spool:
@@ -49,7 +49,7 @@ class Spool:
     def __init__(self, path: Path) -> None:
         self.path, self._progress = ready(path), path.with_suffix(".progress")
         self._lock = threading.Lock()
-        self.progress = self._read_progress()
+        self.progress = _read_progress(self._progress)
         self._file = _append_to(path)
         self._end: int = self._file.tell()
         if self._end and not self._ends_whole():
@@ -86,11 +86,16 @@ class Spool:
                     break
         return records, offset
 
-    def confirm(self, offset: int, facts: Mapping[str, Any]) -> None:
-        """Everything before `offset` was sent; `facts` are kept with that."""
+    @property
+    def waiting(self) -> list[dict[str, Any]]:
+        """The records before `sent` whose files MLflow has not taken."""
+        return list(self.progress.get(WAITING, []))
+
+    def confirm(self, offset: int, facts: Mapping[str, Any], waiting: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Everything before `offset` was sent, but the files of the records that are `waiting`; `facts` are kept with that."""
         with self._lock:
             again = offset == self._end and offset > KEPT and not self._file.closed
-            self.progress = {**facts, "sent": 0 if again else offset}
+            self.progress = {**facts, "sent": 0 if again else offset} | ({WAITING: list(waiting)} if waiting else {})
             with replaced(self._progress) as beside:
                 beside.write_text(json.dumps(self.progress))
             self.sent = offset
@@ -103,13 +108,17 @@ class Spool:
         with self._lock:
             return self._end - self.sent
 
+    def unsent(self) -> bool:
+        """Whether something was not sent."""
+        return self.unsent_bytes() > 0 or bool(self.waiting)
+
     def unsent_records(self) -> int:
         """How many records were not sent."""
-        if not self.unsent_bytes():
+        if not self.unsent():
             return 0
         with self.path.open("rb") as file:
             file.seek(self.sent)
-            return sum(1 for _ in file)
+            return sum(1 for _ in file) + len(self.waiting)
 
     def remove(self) -> None:
         """All was sent: leave nothing behind."""
@@ -125,12 +134,15 @@ class Spool:
             file.seek(-1, os.SEEK_END)
             return file.read(1) == b"\n"
 
-    def _read_progress(self) -> dict[str, Any]:
-        try:
-            found = dict(json.loads(self._progress.read_text()))
-            return {**found, "sent": max(0, int(found.get("sent", 0)))}
-        except (OSError, ValueError, TypeError, RecursionError):
-            return {}
+
+def _read_progress(path: Path) -> dict[str, Any]:
+    """What the small file beside a spool holds, as far as it can be believed."""
+    try:
+        found = dict(json.loads(path.read_text()))
+        waiting = [one for one in found.pop(WAITING, []) if isinstance(one, dict) and one.get("kind") in FILES]
+        return {**found, "sent": max(0, int(found.get("sent", 0)))} | ({WAITING: waiting} if waiting else {})
+    except (OSError, ValueError, TypeError, RecursionError):
+        return {}
 
 
 def _append_to(path: Path) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import re
@@ -17,13 +18,13 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from infra.errors import InfraError
-from infra.storage import Home, sqlite_path, strip_password, sweep_name
+from infra.storage import Home, hidden_in, sqlite_path, strip_password, sweep_name
 from infra.storage.hints import command
 from infra.tracking.client import open_client as _client
 from infra.tracking.client import quiet_environment
-from infra.tracking.mlflow import first_line
 from infra.tracking.moved import follow
 from infra.tracking.notes import VIEW, view_key
+from infra.tracking.said import first_line, status
 
 APP: Final = "lagrange"
 """The name under which `served.py` is known to MLflow: an entry point of this package."""
@@ -98,7 +99,7 @@ def find(home: Home, sweep: str = "") -> Place:
         order = ["start_time ASC" if sweep else "start_time DESC"]
         runs = client.search_runs(list(experiments), wanted, max_results=NEWEST, order_by=order) if experiments else []
     except Exception as error:
-        raise InfraError(f"MLflow at {strip_password(uri)} must answer; {why(error)}") from error
+        raise InfraError(f"MLflow at {strip_password(uri)} must answer; {hidden_in(why(error), uri)}") from error
     places = []
     for run in runs:
         experiment, tags = run.info.experiment_id, run.data.tags
@@ -108,7 +109,7 @@ def find(home: Home, sweep: str = "") -> Place:
     return next((place for place in places if place.view), places[0] if places else Place())
 
 
-def why(error: Exception) -> str:
+def why(error: BaseException) -> str:
     """What a failed call to MLflow means, in a sentence that says what to do."""
     text = strip_password(str(error))
     for signs, said in _MEANINGS:
@@ -117,10 +118,19 @@ def why(error: Exception) -> str:
     return _short(text) or first_line(error)
 
 
+def why_files(error: BaseException) -> str:
+    """What it means that a file is not taken, as `why`."""
+    if isinstance(error, OSError) and error.filename and error.errno != errno.ENOSPC:
+        # where a server gives its files to a folder, the client looks for it on its own machine
+        said = f"the server keeps them in a folder that this machine cannot write ({error.filename}: {error.strerror})"
+        return f"files: {said}; start it with --serve-artifacts, or mount the folder"
+    return f"files: {why(error)}"
+
+
 def _short(text: str) -> str:
     """What lies at the bottom of an error of a call over HTTP, which the layers above wrap in hundreds of characters."""
-    if status := re.search(r"\berror code (\d{3})|\b(\d{3}) (?:Client|Server) Error|(\d{3}) error responses", text):
-        return f"HTTP status {status[1] or status[2] or status[3]}"
+    if answered := status(text):
+        return f"HTTP status {answered}"
     if secure := re.search(r"\[SSL: (\w+)\]", text):
         return f"SSL: {secure[1]}"
     return next((said for signs, said in _BOTTOMS if any(sign in text for sign in signs)), "")
@@ -142,6 +152,10 @@ _MEANINGS: Final = (
         "it asks for a password: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
     ),
     (("error code 429", "429 Client Error", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"), "it takes no more calls for now"),
+    (
+        ("error code 413", "413 Client Error"),
+        "it takes nothing of this size at once: raise its limit, or that of the proxy before it (nginx: client_max_body_size)",
+    ),
     (("Exceeded 30 redirects",), "it redirects in a circle: give the address that a browser shows in the end"),
     (
         ("SSLError", "CERTIFICATE_VERIFY_FAILED"),

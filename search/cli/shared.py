@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from infra import environment
-from infra.storage import Home, strip_password
+from infra.storage import Home, strip_address, strip_password
 from infra.storage.hints import command, here, see_all
 from search.cli import printing
 
@@ -80,7 +80,7 @@ def asking(remedy: str) -> Iterator[None]:
 def home_of(home: str | None, catalogue_url: str | None = None, tracking_uri: str | None = None, storage: str | None = None) -> Home:
     """The home in which a command finds its sweeps. A password that stands in an option is warned of."""
     for option, given in (("--catalogue-url", catalogue_url), ("--tracking-uri", tracking_uri)):
-        if given and strip_password(given) != given:
+        if given and strip_address(given) != given:
             variable = "LAGRANGE_" + option.removeprefix("--").replace("-", "_").upper()
             print_warning(f"every user of this machine can list the password in {option} (ps): set {variable}, or use --environment-file")
     return Home.open(home, catalogue_url=catalogue_url, tracking_uri=tracking_uri, storage=storage)

@@ -16,7 +16,7 @@ import typer
 from infra.ray import cluster
 from infra.ray.nodes import Need
 from infra.ray.shipping import in_job
-from infra.storage import Home, strip_passwords, sweep_name, there
+from infra.storage import Home, strip_address, strip_passwords, sweep_name, there
 from infra.storage.hints import command
 from objectives.checks.device import device_of
 from objectives.registry import only_looked_at
@@ -243,7 +243,7 @@ def _beginning(address: str | None) -> str:
 
     if address is None:
         return "starting the workers"
-    return "loading" if address == IN_PROCESS else f"asking the Ray at {without_passwords(address)} for workers"
+    return "loading" if address == IN_PROCESS else f"asking the Ray at {strip_address(address)} for workers"
 
 
 @contextmanager

@@ -23,13 +23,14 @@ from objectives.registry import load, names
 from search.spec import several
 from search.spec.constraints import GRAMMAR, NAN_RATE, Constraint, constraint
 from search.spec.goals import Goal, goal
-from search.spec.resources import Resources
+from search.spec.resources import LONGEST, MOST, Resources
 from search.spec.several import Asked
 from search.spec.text import to_yaml
 
 Purpose = Literal["sweep", "train"]
 
 DEFAULT_EPOCHS = 20
+MOST_SEEDS = 10_000  # each arm gets a row for each of its seeds at once
 COMMAND = "command"  # the objective that is a program
 AUTO = "auto"  # all sweeps of the catalogue that can be a prior
 
@@ -58,7 +59,7 @@ class Budget(_Part):
 
     trials: int = 24
     epochs: int | None = Field(default=None, ge=1)
-    wall_minutes: float | None = Field(default=None, gt=0)
+    wall_minutes: float | None = Field(default=None, gt=0, le=LONGEST)
     gpu_hours: float | None = Field(default=None, gt=0)
     cpu_hours: float | None = Field(default=None, gt=0)
     cost: float | None = Field(default=None, gt=0)
@@ -74,9 +75,9 @@ class Confirm(_Part):
     """
 
     configs: int | None = None
-    screen: int = Field(default=2, ge=0)
-    between: int = Field(default=2, ge=0)
-    seeds: int = 8
+    screen: int = Field(default=2, ge=0, le=MOST_SEEDS)
+    between: int = Field(default=2, ge=0, le=MOST_SEEDS)
+    seeds: int = Field(default=8, le=MOST_SEEDS)
 
 
 class Limits(_Part):
@@ -86,9 +87,9 @@ class Limits(_Part):
     None: twice as many as members are planned, at least 100.
     """
 
-    silence_seconds: float = Field(default=600, gt=0)
-    memory_gb: float | None = Field(default=None, gt=0)
-    member_minutes: float | None = Field(default=None, gt=0)
+    silence_seconds: float = Field(default=600, gt=0, le=LONGEST)
+    memory_gb: float | None = Field(default=None, gt=0, le=MOST)
+    member_minutes: float | None = Field(default=None, gt=0, le=LONGEST)
     retries: int = Field(default=3, ge=0)
     retries_total: int | None = Field(default=None, ge=0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from search.spec.keys import Budget, Confirm, DatasetSpec, Limits, Purpose, Rang
 from search.spec.resources import Resources
 from search.spec.text import parse_yaml, read_yaml
 
+MOST = 2**53  # of whole numbers; up to here each is a float, too
+MOST_SEED = 2**128 - 1
+
 
 def read(
     source: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), *, purpose: Purpose = "sweep", remote: bool = False
@@ -36,6 +40,7 @@ def read(
     raw = _deep_copy(source if isinstance(source, Mapping) else read_yaml(source))
     for override in overrides:
         faults += _override(raw, override)
+    faults += _large(raw)
     spec, more = _parse(raw)
     faults += more
     if spec is None:
@@ -55,6 +60,14 @@ def read(
 def resolve(spec: Spec, *, purpose: Purpose = "sweep", remote: bool = False) -> Spec:
     """A spec made in Python, with its objective's defaults written out; raises SpecError with every fault."""
     return read(spec.model_dump(exclude_none=True), purpose=purpose, remote=remote)
+
+
+def kept(row: Mapping[str, Any]) -> Spec:
+    """The spec of a stored row, which was resolved before it was stored. No module that it names is imported. Raises SpecError."""
+    try:
+        return Spec.model_validate(row)
+    except ValidationError as error:
+        raise SpecError([_form_fault(fault) for fault in error.errors()]) from error
 
 
 def expand(
@@ -88,6 +101,20 @@ def _deep_copy(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _deep_copy(item) for key, item in value.items()}
     return [_deep_copy(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _large(value: Any, where: tuple[str, ...] = ()) -> Iterator[str]:
+    """Each whole number that no database and no float holds is a fault, and is taken out of the way of other faults."""
+    if not isinstance(value, dict | list):
+        return
+    for key, below in list(value.items() if isinstance(value, dict) else enumerate(value)):
+        here = (*where, str(key))
+        most = MOST_SEED if here == ("seed",) else MOST
+        if isinstance(below, int) and abs(below) > most:
+            given = below if abs(below) < 10**40 else f"a number of {int(below.bit_length() * math.log10(2)) + 1} digits"
+            value[key] = 1
+            yield f"{'.'.join(here)} must be a number up to {most:,}; got {given}. Correct it."
+        yield from _large(below, here)
 
 
 def _override(raw: dict[str, Any], override: str) -> list[str]:

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from infra.ray.nodes import OWN_LABEL, Need
 
 _RAYS_OWN = ("cpu", "gpu", "memory", "object_store_memory")
+LEAST, MOST = 0.0001, 1e9  # Ray counts in these, as 64 bits
+LONGEST = 1e7  # minutes; a clock of the system counts no further than 300 years
 _WORD = r"[a-zA-Z0-9](?:[a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?"  # as Ray wants it of names and values
 _LABEL_NAME = re.compile(rf"(?:[a-zA-Z0-9.-]{{1,253}}/)?{_WORD}")
 _SELECTOR = re.compile(rf"!?(?:in\({_WORD}(?:, ?{_WORD})*\)|{_WORD})")
@@ -28,13 +30,13 @@ class Resources(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    cpu: float = Field(default=1, gt=0)
-    gpu: float = Field(default=0, ge=0)
-    memory_gb: float | None = Field(default=None, gt=0)
-    custom: dict[str, Annotated[float, Field(gt=0)]] | None = None
+    cpu: float = Field(default=1, gt=0, le=MOST)
+    gpu: float = Field(default=0, ge=0, le=MOST)
+    memory_gb: float | None = Field(default=None, gt=0, le=MOST)
+    custom: dict[str, Annotated[float, Field(gt=0, le=MOST)]] | None = None
     labels: dict[str, str] | None = None
     placement: Literal["pack", "spread"] | None = None
-    wait_minutes: float | None = Field(default=None, ge=0)
+    wait_minutes: float | None = Field(default=None, ge=0, le=LONGEST)
     device: Literal["auto", "cpu", "cuda", "mps", "xpu"] = "auto"
 
     @property
@@ -45,7 +47,12 @@ class Resources(BaseModel):
 
 def resource_faults(resources: Resources, remote: bool) -> list[str]:
     """What is wrong with them, whatever the cluster has. Whether a node meets them is found out when the nodes are seen."""
-    faults = []
+    asked = {"cpu": resources.cpu, "gpu": resources.gpu, **{f"custom.{name}": one for name, one in (resources.custom or {}).items()}}
+    faults = [
+        f"resources.{name} must be at least {LEAST:g}, the smallest part that Ray knows; got {one:g}. Raise it."
+        for name, one in asked.items()
+        if 0 < one < LEAST
+    ]
     if resources.gpu > 1 and resources.gpu != int(resources.gpu):
         faults.append(f"resources.gpu must be a fraction up to 1 or a whole number; got {resources.gpu:g}. Round it.")
     if resources.gpu > 0 and not remote and not has_gpu():

@@ -17,6 +17,7 @@ _BRACES_FIRST = re.compile(r"^(command:[ \t]+)(\{\w+\}.*?)([ \t]+#.*)?[ \t\r]*$"
 _FLOAT = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
 # More than any spec needs (one with 1,000 points has 10,000 values). A text of a few lines can stand for billions of values by aliases.
 LONGEST, MOST_VALUES, DEEPEST = 2**18, 50_000, 40
+MOST_DIGITS = 300  # Python writes no whole number of more than 4,300 digits, and makes no float of one above 308
 
 
 class _Loader(yaml.SafeLoader):
@@ -46,6 +47,13 @@ class _Loader(yaml.SafeLoader):
         self._sizes.setdefault(id(node), self._values - before)
         return node
 
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """A whole number. `0xff…` and `1:59:59:…` stand for more digits than they have."""
+        found: int = super().construct_yaml_int(node)
+        if abs(found) >= 10**MOST_DIGITS:
+            raise yaml.YAMLError(f"a whole number may have at most {MOST_DIGITS} digits{node.start_mark}")
+        return found
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         for key, _ in node.value:
             if key.tag == _BOOL:  # YAML 1.1 reads the key `off` as false
@@ -70,6 +78,8 @@ class _Dumper(yaml.SafeDumper):
 
 for _class in (_Loader, _Dumper):
     _class.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
 def to_yaml(plain: dict[str, Any]) -> str:

@@ -73,8 +73,20 @@ class Silent:
         """Ignored."""
 
 
-def introduction(name: str, spec: Spec, workers: int, rows: Sequence[MemberRow]) -> dict[str, Any]:
+def of_the_objective(spec: Spec) -> dict[str, Any]:
+    """What a listener is told that only the objective knows. Raises ObjectiveError where there is none."""
+    metric = spec.trained.metrics.get(spec.score_name)
+    return {
+        "confirming": planned(spec)[Phase.CONFIRM],
+        "against": Space(spec, spec.trained).against,
+        "unit": metric.unit if metric else "",
+    }
+
+
+def introduction(name: str, spec: Spec, workers: int, rows: Sequence[MemberRow], known: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What a listener is told when a sweep begins or goes on: what it is, and what an earlier driver has done of it.
+
+    `known` is what is known of the objective; None: it is asked.
 
     `done` counts the searched members that have ended, without those in the places of others (`heirs`); `states` all that have ended.
     `scored` are the searched members with a score: number, arm, config, score. Where a confirmation has begun, `confirm` and `confirmed`
@@ -83,8 +95,6 @@ def introduction(name: str, spec: Spec, workers: int, rows: Sequence[MemberRow])
     searched = [row for row in rows if row.phase == Phase.SEARCH]
     heirs = [row.number for row in searched if row.start or INSTEAD in row.facts]
     confirm = [row for row in rows if row.phase == Phase.CONFIRM] if len(searched) - len(heirs) >= spec.budget.trials else []
-    score = spec.score_name
-    metric = spec.trained.metrics.get(score)
     return {
         "name": name,
         "objective": spec.objective,
@@ -92,12 +102,10 @@ def introduction(name: str, spec: Spec, workers: int, rows: Sequence[MemberRow])
         "dataset": spec.dataset.name,
         "trials": spec.budget.trials,
         "epochs": spec.budget.epochs,
-        "confirming": planned(spec)[Phase.CONFIRM],
+        **(of_the_objective(spec) if known is None else known),
         "workers": workers,
-        "score": score,
+        "score": spec.score_name,
         "better": spec.asked[0].better,
-        "against": Space(spec, spec.trained).against,
-        "unit": metric.unit if metric else "",
         "done": sum(row.state is not None for row in searched) - len(heirs),
         "heirs": heirs,
         "states": Counter(row.state for row in rows if row.state is not None),

@@ -32,6 +32,7 @@ def told(url: str) -> str:
 
 def test_a_server_that_is_not_there_or_says_nothing_is_told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Connection refused" in told(f"postgresql://ann:{SECRET}@127.0.0.1:1/lagrange")
+    assert "write %40 for @" in told(f"postgresql://ann:p@{SECRET}/x@127.0.0.1:1/lagrange")
     assert "resolve" in told(f"postgresql://ann:{SECRET}@no-such-host.invalid/lagrange")
     monkeypatch.setitem(opening.CLIENT, "connect_timeout", 2)  # the least that the client knows
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:

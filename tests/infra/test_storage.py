@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.errors import InfraError
-from infra.storage import Home, ready, replaced, sqlite_path, sqlite_url, strip_password, strip_passwords
+from infra.storage import Home, hidden_in, ready, replaced, sqlite_path, sqlite_url, strip_address, strip_password, strip_passwords
 
 SECRET = "s3cr3t"
 VARIABLES = ("LAGRANGE_HOME", "LAGRANGE_CATALOGUE_URL", "LAGRANGE_TRACKING_URI", "LAGRANGE_OPTUNA_URL", "LAGRANGE_STORAGE")
@@ -87,6 +87,43 @@ def test_plain_data_is_masked_at_any_depth() -> None:
         "token_count": 3,
         "deep": {"mlflow_token": "***"},
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        (f"ann:{SECRET}@db:5432/x", "***@db:5432/x"),
+        (f"ann:p@{SECRET}/w@127.0.0.1:6379", "***@127.0.0.1:6379"),
+        (f"postgresql://ann:{SECRET}@db/x", "postgresql://ann:***@db/x"),
+        ("head:6379", "head:6379"),
+    ],
+)
+def test_an_address_whose_scheme_was_forgotten_shows_no_password(given: str, shown: str) -> None:
+    assert strip_address(given) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "said", "shown"),
+    [
+        (f"postgresql://ann:p@{SECRET}/w@db/x", f"failed to resolve host '{SECRET}'", "failed to resolve host '***'"),
+        (f"postgresql://ann:a/{SECRET}@db/x", f"no database {SECRET}", "no database ***"),
+        ("postgresql://ann:s%403cret@db/x", "login of ann with s@3cret failed", "login of ann with *** failed"),
+        (f"ann:{SECRET}@db", f"cannot read {SECRET}@db", "cannot read ***@db"),
+        ("postgresql://ann@db/x", "no ann at db", "no ann at db"),
+        ("sqlite:////home/x.db", "x.db is locked", "x.db is locked"),
+    ],
+)
+def test_an_error_of_a_store_does_not_tell_what_its_url_hides(url: str, said: str, shown: str) -> None:
+    """A password with an `@` in it, not written as %40, is taken for the name of the host."""
+    assert hidden_in(said, url) == shown
+
+
+@pytest.mark.parametrize("protocol", ["http", "https", "webdav", "s3"])
+def test_what_stands_before_the_host_of_a_storage_may_be_a_token(protocol: str, tmp_path: Path) -> None:
+    """It would be stored with the sweep, and stored without it would lead nowhere."""
+    with pytest.raises(InfraError, match="without user, password, key or query") as caught:
+        Home.open(tmp_path, storage=f"{protocol}://{SECRET}@host/x")
+    assert SECRET not in str(caught.value)
 
 
 def test_the_default_home_is_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,11 +30,12 @@ from infra.tracking import MAX_METRICS, MlflowTracker, NullTracker, Place, Unsen
 from infra.tracking.client import alone as _alone
 from infra.tracking.client import open_client
 from infra.tracking.first_page import FirstPage
-from infra.tracking.mlflow import batches, first_line
+from infra.tracking.mlflow import batches
 from infra.tracking.notes import NOTE
 from infra.tracking.query import find as query
 from infra.tracking.registry import Registry
-from infra.tracking.spool import Spool
+from infra.tracking.said import first_line
+from infra.tracking.spool import Spool, left_of
 from infra.tracking.ui import BAD_PORTS, usable_port, view_tag, why
 
 pytestmark = pytest.mark.turns(3)
@@ -842,8 +843,7 @@ def test_a_server_killed_and_restarted_has_every_point(server: Any, tmp_path: Pa
 
 def test_only_a_backlog_is_sent_without_a_pause(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is said while a round is sent waits for more of it: a call for each epoch would cost far more than its points."""
-    for module in ("spool", "mlflow"):
-        monkeypatch.setattr(f"infra.tracking.{module}.MAX_RECORDS", 4)
+    monkeypatch.setattr("infra.tracking.spool.MAX_RECORDS", 4)
     tracker = _tracker(home, at_once=False)
     tracker._thread = threading.Thread()  # none that sends
     monkeypatch.setattr(tracker._thread, "start", lambda: None)
@@ -992,3 +992,86 @@ def test_a_fault_of_the_store_is_raised_and_not_printed_too(home: Home, capfd: p
     with pytest.raises(Exception, match="experiment_tags"):
         client.create_experiment("y", tags={"a": "b"})
     assert "Traceback" not in "".join(capfd.readouterr())
+
+
+def _takes_no(what: str, error: Callable[[], Exception], real: Callable[..., Any], calls: Counter[str]) -> Callable[..., Any]:
+    """A call of a client that fails for files whose name holds a word."""
+
+    def call(run: str, path: str, folder: str | None = None) -> Any:
+        calls[Path(path).name] += 1
+        if what in Path(path).name or folder == "images":
+            raise error()
+        return real(run, path, folder)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (lambda: _refusing(413), "raise its limit"),
+        (lambda: _refusing(403), "password"),
+        (lambda: ConnectionError("Connection refused"), "nobody answers"),
+        (lambda: PermissionError(13, "Permission denied", "/server/files"), "--serve-artifacts"),
+        (lambda: ImportError("No module named 'boto3'"), "boto3"),
+    ],
+    ids=["too large", "forbidden", "away", "a folder of the server's", "no client of the store"],
+)
+def test_files_that_nobody_takes_hold_up_no_numbers(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Callable[[], Exception], words: str
+) -> None:
+    """A server of runs may take no file: its proxy has a limit, or its store of files is elsewhere. The next driver sends what waits."""
+    monkeypatch.setattr("infra.tracking.BACKOFF_S", (0.01,))
+    monkeypatch.setattr("infra.tracking.GIVE_UP_S", 0.0)
+    monkeypatch.setattr("infra.tracking.spool.MAX_RECORDS", 5)  # so the files are in an early round, and most numbers in later ones
+    tracker, calls = _tracker(home), Counter[str]()
+    tracker.start_sweep("s", {"objective": "vae", "dataset": "digits"}, {})
+    assert tracker.flush(30)
+    client = tracker._writer._opened
+    monkeypatch.setattr(client, "log_artifact", _takes_no("report", error, client.log_artifact, calls))
+    monkeypatch.setattr(client, "log_artifacts", _takes_no("report", error, client.log_artifacts, calls))
+    (tmp_path / "report.html").write_text("x")
+    picture = tmp_path / "1.png"
+    from PIL import Image
+
+    Image.new("L", (4, 4)).save(picture)
+    tracker.artifact(tmp_path / "report.html")
+    _tell(tracker, range(3), epochs=5)
+    tracker.image(picture, "samples", 1, 0)
+    tracker.artifact(tmp_path / "report.html")
+    unsent = tracker.close(30)
+    assert unsent.records == 2 and words in str(unsent) and "files: " in str(unsent) and not unsent.refused, str(unsent)
+    assert left_of(home.spool, "s") == 2
+    _assert_whole(home.tracking_uri, 3, 5)
+    monkeypatch.undo()
+    assert not _tracker(home).close(30)
+    assert not home.spool.exists()
+    _assert_whole(home.tracking_uri, 3, 5)
+    assert list(home.artifacts.rglob("report.html")) and list(home.artifacts.rglob("samples*1*.png"))
+
+
+def test_what_is_too_large_at_once_is_sent_in_parts(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker = _tracker(home)
+    tracker.start_sweep("s", {"objective": "vae", "dataset": "digits"}, {})
+    assert tracker.flush(30)
+    client = tracker._writer._opened
+    real = client.log_batch
+
+    def small(run: str, metrics: Any = (), params: Any = (), tags: Any = (), **more: Any) -> Any:
+        if len(metrics) + len(params) + len(tags) > 1:
+            raise _refusing(413)
+        return real(run, metrics, params, tags, **more)
+
+    monkeypatch.setattr(client, "log_batch", small)
+    monkeypatch.setattr(tracker._writer._points, "took", lambda *_: False)
+    _tell(tracker, range(2), epochs=3)
+    assert not tracker.close(60)
+    _assert_whole(home.tracking_uri, 2, 3)
+
+
+@pytest.mark.parametrize("waiting", ["x", [1], [{"kind": "log", "run": 0}], {"kind": "image"}, None])
+def test_a_progress_that_another_wrote_is_no_reason_to_stop(tmp_path: Path, waiting: Any) -> None:
+    path = tmp_path / "s.jsonl"
+    path.write_text("{}\n")
+    path.with_suffix(".progress").write_text(json.dumps({"sent": 0, "waiting": waiting}))
+    assert Spool(path).waiting == [] and left_of(tmp_path, "s") == 1

@@ -218,7 +218,7 @@ def test_to_look_at_a_sweep_imports_nothing_that_its_row_names(folder: Path) -> 
     for name in ("hostile_mine:Mine", f"{folder}/hostile_mine.py:Mine"):
         with Catalogue(home.catalogue_url) as catalogue:
             catalogue.update_sweep("s", objective=name, spec={**catalogue.sweep("s").spec, "objective": name})
-        for command in (["ls"], ["show", "s"], ["show", "s/1"], ["best"], ["report", "s"], ["compare", "s", "s"]):
+        for command in (["ls"], ["show", "s"], ["show", "s/1"], ["best"], ["report", "s"], ["watch", "s"], ["compare", "s", "s"]):
             found = CliRunner().invoke(app, [*command, "--home", str(home.root)])
             assert "IMPORTED" not in found.output and "hostile_mine" not in sys.modules, command
             assert "fault of Lagrange" not in found.output, found.output
