@@ -8,7 +8,6 @@ points. Here the JSON is written at once, to the same documented endpoints, and 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -45,8 +44,10 @@ class Server(MlflowClient):  # type: ignore[misc]  # MLflow is untyped to mypy h
 
     def set_terminated(self, run_id: str, status: str | None = None, end_time: int | None = None) -> None:
         """See MLflow. `end_time` is in ms since 1970."""
-        ended = int(time.time() * 1000) if end_time is None else end_time
-        self._say("update", {"run_uuid": run_id, "run_id": run_id, "status": status or "FINISHED", "end_time": ended})
+        if status is None or end_time is None:
+            super().set_terminated(run_id, status, end_time)
+        else:
+            self._say("update", {"run_uuid": run_id, "run_id": run_id, "status": status, "end_time": end_time})
 
     def _say(self, call: str, body: dict[str, Any]) -> None:
         path = f"{_API}/{call}"
