@@ -290,10 +290,10 @@ class MlflowTracker:
     def flush(self, timeout_s: float) -> bool:
         """Wait until all is written; False if it took longer than `timeout_s`."""
         deadline = time.monotonic() + timeout_s
-        self._hurry.set()
-        self._said.set()
+        self._hurried()
         with self._idle:
             while self._spool.unsent() and self._thread.is_alive():
+                self._hurried()  # what was said since, too
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return False
@@ -366,6 +366,10 @@ class MlflowTracker:
         return (
             not self._spool.unsent() or now > self._deadline or (failures > 0 and now > max(self._asked_to_close, self._worked) + GIVE_UP_S)
         )
+
+    def _hurried(self) -> None:
+        self._hurry.set()
+        self._said.set()
 
     def _wait_for_records(self) -> None:
         self._said.wait()

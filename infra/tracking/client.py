@@ -42,6 +42,7 @@ def open_client(uri: str, artifacts: Path) -> Any:
     # MLflow looks for Databricks' own module at every call, on all of sys.path. Nobody else looks for it.
     if find_spec("dbruntime") is None:
         sys.modules.setdefault("dbruntime", None)  # type: ignore[arg-type]
+        _not_databricks()
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints and raises: we say it once
@@ -51,7 +52,7 @@ def open_client(uri: str, artifacts: Path) -> Any:
 
         utils.MAX_RETRY_COUNT = 0  # else it tries for minutes, and prints each failure
     if file is None:
-        client = MlflowClient(uri, registry_uri=uri)
+        client = _client_of(uri)
         with migrating.ALONE if is_database(uri) else nullcontext():
             client.search_experiments(max_results=1)
         return client
@@ -64,6 +65,25 @@ def open_client(uri: str, artifacts: Path) -> Any:
         client.search_experiments(max_results=1)
         follow(file, artifacts)
     return client
+
+
+def _client_of(uri: str) -> Any:
+    """The client of a server, or of a database that is none of a file."""
+    from mlflow import MlflowClient
+
+    if not uri.startswith(("http://", "https://")):
+        return MlflowClient(uri, registry_uri=uri)
+    from infra.tracking.server import Server  # here, because it loads MLflow
+
+    return Server(uri, registry_uri=uri)
+
+
+def _not_databricks() -> None:
+    """Before each call to a server MLflow looks whether this is Databricks, for its headers: in pyspark and IPython, on all of sys.path."""
+    from mlflow.tracking.request_header.databricks_request_header_provider import DatabricksRequestHeaderProvider
+
+    if find_spec("pyspark") is None:
+        DatabricksRequestHeaderProvider.in_context = lambda self: False
 
 
 def _make(file: Path) -> None:

@@ -77,7 +77,7 @@ class Writer:
         self._doubtful = False  # whether a call may have been carried out after we had given it up
 
     def round(self) -> bool:
-        """Write the next records of the spool; False if there are none.
+        """Write the next records of the spool; True if there may be more of them already.
 
         Raises whatever the client raises; nothing is lost: call `look_again`, and later `round`. FilesWaitError: only files wait.
         """
@@ -103,7 +103,7 @@ class Writer:
         self._spool.confirm(offset, {"experiment": self._experiment_name}, left)
         if failed is not None:
             raise files.FilesWaitError from failed
-        return True
+        return len(records) >= spools.MAX_RECORDS
 
     def _send_files(self, said: Sequence[Any]) -> tuple[Sequence[Any], Exception | None]:
         return files.send(

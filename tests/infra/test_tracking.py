@@ -841,6 +841,38 @@ def test_a_server_killed_and_restarted_has_every_point(server: Any, tmp_path: Pa
 # --- small things
 
 
+def test_only_a_backlog_is_sent_without_a_pause(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said while a round is sent waits for more of it: a call for each epoch would cost far more than its points."""
+    monkeypatch.setattr("infra.tracking.spool.MAX_RECORDS", 4)
+    tracker = _tracker(home, at_once=False)
+    tracker._thread = threading.Thread()  # none that sends
+    monkeypatch.setattr(tracker._thread, "start", lambda: None)
+    tracker.start_sweep("s", {"objective": "vae", "dataset": "digits"}, {})
+    tracker.start_member(0, {"l2": 0.1}, {})
+    for epoch in range(1, 4):
+        tracker.log(0, epoch, {"val": 1.0})
+    assert [tracker._writer.round() for _ in range(3)] == [True, False, False]
+    assert not tracker._spool.unsent_bytes()
+
+
+def test_what_is_said_while_somebody_waits_is_sent_at_once(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker, later = _tracker(home, interval_s=1000.0), [2, 3]
+    real = tracker._writer.round
+
+    def round_and_more() -> bool:
+        more = real()
+        if later:
+            tracker.log(0, later.pop(0), {"val": 1.0})
+        return more
+
+    monkeypatch.setattr(tracker._writer, "round", round_and_more)
+    tracker.start_sweep("s", {"objective": "vae", "dataset": "digits"}, {})
+    tracker.start_member(0, {"l2": 0.1}, {})
+    tracker.log(0, 1, {"val": 1.0})
+    assert tracker.flush(60) and not tracker.close(60)
+    assert [step for step, _ in _points(home.tracking_uri, _runs(home.tracking_uri)["0"], "val")] == [1, 2, 3]
+
+
 def test_half_a_record_is_not_read_yet(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "s.jsonl")
     spool.append({"kind": "log"})
