@@ -17,9 +17,11 @@ def encode(value: Any) -> str:
     """
     try:
         text = json.dumps(value, allow_nan=False, default=_number, ensure_ascii=False, separators=(",", ":"))
+        if '"$' in text:
+            text = json.dumps(_escape(value), default=_number, ensure_ascii=False, separators=(",", ":"))
     except ValueError:
-        return json.dumps(_escape(value), allow_nan=False, default=_number, ensure_ascii=False, separators=(",", ":"))
-    return json.dumps(_escape(value), default=_number, ensure_ascii=False, separators=(",", ":")) if '"$' in text else text
+        text = json.dumps(_escape(value), allow_nan=False, default=_number, ensure_ascii=False, separators=(",", ":"))
+    return text
 
 
 def decode(text: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -12,8 +13,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from infra.catalogue.plain import decode, encode
 from infra.errors import InfraError
-from infra.storage import strip_password, strip_passwords
+from infra.storage import strip_password, strip_passwords, whole
 
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # as JSON writes it; a backslash that is text is written twice
 STATUSES: Final = ("running", "complete", "interrupted", "failed")
 STATES: Final = ("complete", "stopped", "diverged", "collapsed", "failed", "preempted")
 
@@ -32,7 +34,7 @@ class _Plain(sa.types.TypeDecorator[Any]):
         self.kind = kind
 
     def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str | None:
-        return None if value is None else encode(strip_passwords(value)).replace("\\u0000", "\\ufffd")
+        return None if value is None else _NUL.sub(r"\1\\ufffd", whole(encode(strip_passwords(value))))
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
         if value is None:
@@ -53,13 +55,13 @@ class _Plain(sa.types.TypeDecorator[Any]):
 
 
 class _Text(sa.types.TypeDecorator[str]):
-    """Text without passwords and without NUL, which PostgreSQL refuses."""
+    """Text without passwords, and without what PostgreSQL or UTF-8 refuses."""
 
     impl = sa.Text
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
-        return None if value is None else strip_password(value).replace("\x00", "\ufffd")
+        return None if value is None else whole(strip_password(value))
 
 
 class _Real(sa.types.TypeDecorator[float]):

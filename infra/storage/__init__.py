@@ -40,6 +40,7 @@ _HTTP = re.compile(r"(?P<scheme>\bhttps?://)(?P<info>(?!\S*?://)(?:[^\s/?#@:]*:(
 # Databases accept any character in a password, "/" and "@" included: everything up to the last "@" of the word is masked.
 _DATABASE = re.compile(r"(?P<head>(?!https?:)\b[a-z][a-z0-9+.\-]{0,40}://[^\s:/@]*:)\S*@", re.IGNORECASE)
 _DATABASE_ALONE = re.compile(r"(?P<head>(?!https?:)[a-z][a-z0-9+.\-]{0,40}://[^\s:/@]*:)[^\n]*@", re.IGNORECASE)
+_NO_CHARACTER = re.compile(r"[\x00\ud800-\udfff]")
 _KEY = r"[\w\-]*(?:password|passwd|passphrase|secret|api[_-]?key|token)|pwd|pw"
 _VALUE = r"'[^'\n]*'|\"[^\"\n]*\"|[^\s&]*"
 _SECRET = re.compile(_KEY, re.IGNORECASE)
@@ -47,6 +48,11 @@ _PAIR = re.compile(rf"(?P<head>(?<![\w\-])(?:{_KEY})\s?=\s?)(?!=)(?:{_VALUE})", 
 _OPTION = re.compile(
     r"(?P<head>(?<!\S)--?[\w\-]*(?:password|passwd|secret|api-key|token)\s+)(?:'[^']*'|\"[^\"]*\"|(?!-)\S+)", re.IGNORECASE
 )
+
+
+def whole(text: str) -> str:
+    """`text` as every database and every file takes it: � for NUL, and for what is no character, as in a file's name that is no UTF-8."""
+    return text if text.isascii() and "\x00" not in text else _NO_CHARACTER.sub("\ufffd", text)
 
 
 def strip_password(text: str) -> str:
@@ -113,7 +119,8 @@ def ready(path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InfraError(
-            f"The folder {path.parent} must be writable: {error.strerror}. Name another one (a home: --home, or LAGRANGE_HOME)."
+            f"The folder {path.parent} must be writable: {error.strerror}. Name another one "
+            "(a home: --home, or LAGRANGE_HOME; a storage: --storage, or LAGRANGE_STORAGE)."
         ) from error
     return path
 

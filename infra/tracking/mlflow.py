@@ -338,7 +338,7 @@ def _is_refusal(error: Exception) -> bool:
 
 
 def _text(value: Any, longest: int) -> str:
-    text = strip_password(str(value))
+    text = strip_password(str(value)).encode("utf-8", "replace").decode()
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 

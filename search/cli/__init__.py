@@ -7,6 +7,7 @@ Everything heavy is imported inside the commands, so that `lagrange --help` cost
 from __future__ import annotations
 
 import gc
+import io
 import os
 import sys
 import traceback
@@ -146,6 +147,9 @@ for _name, _command in _COMMANDS.items():
 
 def main() -> None:
     """The console script. It puts the current folder on the path: a user's own `module:Class` lies there."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal, a pipe or a batch system may know no λ
+            stream.reconfigure(errors="backslashreplace")
     folder = here()
     if folder is None:
         typer.echo("The current folder must exist; it was removed. Go to another one (cd), and run this again.", err=True)

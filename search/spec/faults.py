@@ -27,6 +27,7 @@ from search.spec.resources import resource_faults
 
 # The off arm needs a config, and a curve over λ needs three more.
 MIN_TRIALS = 4
+LONGEST_KNOB = 80  # an arm is named after it, in at most 100 characters
 # A log or integer range may go beyond the knob's own range by this factor. A value beyond that is a typing error.
 STRETCH = 1000.0
 
@@ -43,6 +44,8 @@ def knob_faults(spec: Spec, objective: type[Objective], purpose: Purpose) -> lis
     faults = []
     for name, wanted in searched.items():
         faults += [_unknown_knob("search", spec, name, knobs)] if name not in knobs else _search_faults(knobs[name], wanted)
+        if len(name) > LONGEST_KNOB:
+            faults.append(f"the name of a knob must have at most {LONGEST_KNOB} characters; {name[:30]}… has {len(name)}. Rename it.")
         if name in spec.fixed:
             faults.append(f"a knob must be either searched or fixed; {name!r} is both. Remove it from search or from fixed.")
     for name, value in spec.fixed.items():

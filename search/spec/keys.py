@@ -30,6 +30,7 @@ from search.spec.text import to_yaml
 Purpose = Literal["sweep", "train"]
 
 DEFAULT_EPOCHS = 20
+LONGEST_NAME = 200  # as the columns of the catalogue
 MOST_SEEDS = 10_000  # each arm gets a row for each of its seeds at once
 COMMAND = "command"  # the objective that is a program
 AUTO = "auto"  # all sweeps of the catalogue that can be a prior
@@ -46,7 +47,7 @@ class DatasetSpec(_Part):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    name: str | None = None
+    name: str | None = Field(default=None, max_length=LONGEST_NAME)
     root: str | None = None
     train_size: int | None = Field(default=None, ge=1)
 
@@ -226,13 +227,13 @@ Scored = Annotated[
 class Spec(_Part):
     """A sweep, as its YAML says it. Build a spec with `Spec.read`, which resolves and checks it."""
 
-    objective: str
+    objective: str = Field(max_length=LONGEST_NAME)
     command: str | tuple[str, ...] | None = None
     shell: bool = False
     knobs: dict[str, dict[str, Any]] = {}
     read: dict[str, str] | None = None
     metrics: dict[str, Literal["lower", "higher"]] = {}
-    model: str | None = None
+    model: str | None = Field(default=None, max_length=LONGEST_NAME)
     dataset: DatasetSpec = DatasetSpec()
     likelihood: str | None = None
     output: Literal["probabilities", "logits", "pixels"] | None = None

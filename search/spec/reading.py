@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from infra.storage import whole
 from objectives.base import ObjectiveError, Value
 from objectives.registry import load, names, shortened, unknown
 from search import schedulers
@@ -40,7 +41,7 @@ def read(
     raw = _deep_copy(source if isinstance(source, Mapping) else read_yaml(source))
     for override in overrides:
         faults += _override(raw, override)
-    faults += _large(raw)
+    faults += _unkept(raw)
     spec, more = _parse(raw)
     faults += more
     if spec is None:
@@ -103,8 +104,8 @@ def _deep_copy(value: Any) -> Any:
     return [_deep_copy(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _large(value: Any, where: tuple[str, ...] = ()) -> Iterator[str]:
-    """Each whole number that no database and no float holds is a fault, and is taken out of the way of other faults."""
+def _unkept(value: Any, where: tuple[str, ...] = ()) -> Iterator[str]:
+    """Each value that no store keeps as it is: a whole number that no float holds, a text that is no UTF-8."""
     if not isinstance(value, dict | list):
         return
     for key, below in list(value.items() if isinstance(value, dict) else enumerate(value)):
@@ -114,7 +115,9 @@ def _large(value: Any, where: tuple[str, ...] = ()) -> Iterator[str]:
             given = below if abs(below) < 10**40 else f"a number of {int(below.bit_length() * math.log10(2)) + 1} digits"
             value[key] = 1
             yield f"{'.'.join(here)} must be a number up to {most:,}; got {given}. Correct it."
-        yield from _large(below, here)
+        elif isinstance(below, str) and below != whole(below):
+            yield f"{'.'.join(here)} must be text in UTF-8 without NUL; got {shortened(below)}. Rename it."
+        yield from _unkept(below, here)
 
 
 def _override(raw: dict[str, Any], override: str) -> list[str]:

@@ -26,6 +26,7 @@ import infra
 from infra.catalogue import HEAD, Catalogue, MemberRow, ReportRow, SweepRow, config_hash, decode, encode, lock, utc_now
 from infra.catalogue.tables import SWEEPS, Base
 from infra.errors import InfraError
+from infra.storage import whole
 
 pytestmark = pytest.mark.turns(2)
 
@@ -520,3 +521,19 @@ def test_no_name_does_harm(name: str) -> None:
             assert catalogue.sweeps() == []
         else:
             assert catalogue.sweep(name).name == name
+
+
+@pytest.mark.parametrize("text", ["/data/\udcff", "\ud800", "a\0b", "\\u0000 \\ud800 as they are written", "λ ü 💥"])
+def test_every_text_is_kept_or_its_characters_are(tmp_path: Path, text: str) -> None:
+    """The name of a file may be no UTF-8: Python has it as text that nobody can write, and an error of a training names it."""
+    kept = text if text.startswith(("\\", "λ")) else whole(text)
+    with Catalogue(f"sqlite:///{tmp_path}/c.db") as catalogue:
+        catalogue.create_sweep(SweepRow("s", {"a": text}, facts={"folder": text}))
+        catalogue.add_members("s", [MemberRow(0, {"kind": text}, 1)])
+        catalogue.add_reports("s", [ReportRow(0, 1, 1.0, {text: 1.0})])
+        catalogue.end_member("s", 0, state="failed", reason=text, traceback=text)
+        (member,) = catalogue.members("s")
+        assert (member.reason, member.traceback, member.config["kind"]) == (kept, kept, kept)
+        assert catalogue.sweep("s").facts == {"folder": kept} and catalogue.sweep("s").spec == {"a": kept}
+        assert catalogue.reports("s")[0].metrics == {kept: 1.0}
+    kept.encode()

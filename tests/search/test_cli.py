@@ -634,6 +634,12 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     assert process.wait(timeout=60) in (0, 1, -signal.SIGPIPE)
 
 
+def test_a_terminal_that_knows_no_greek_is_written_to() -> None:
+    """Batch systems, pipes and consoles with an older encoding: every command said λ somewhere, and ended as a fault of Lagrange."""
+    result = program("sweep", "toy", "--dry-run", env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert result.returncode == 0 and "objective: toy" in result.stdout, result.stderr
+
+
 def test_version() -> None:
     assert lagrange("--version").stdout.startswith("lagrange ")
 

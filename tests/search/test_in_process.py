@@ -9,6 +9,7 @@ import pytest
 
 from infra.errors import InfraError
 from infra.storage import Home
+from objectives.families import toy
 from search.running.where import IN_PROCESS
 from search.sweep import run
 from tests.search.kept import in_parts, kept, said
@@ -41,3 +42,22 @@ def test_there_is_one_worker_and_no_more(tmp_path: Path) -> None:
 def test_an_address_that_is_none_says_what_there_is(address: str, tmp_path: Path) -> None:
     with pytest.raises(InfraError, match=f"HOST:PORT or {IN_PROCESS}; got '{address}'"):
         run(TOY, name="s", home=Home.open(tmp_path), address=address, tracking=False)
+
+
+def test_an_error_that_names_a_file_which_is_no_utf8_fails_its_member_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python has such a name as text that no store takes, and the driver fell by it, again at each resume."""
+
+    def named(self: Any, config: Any, seed: int, epoch: int) -> float:
+        if config["l2"] > 1.0:
+            raise FileNotFoundError("no file /data/\udcff, nor \ud800")
+        return at_epoch(self, config, seed, epoch)
+
+    at_epoch = toy.OBJECTIVE.at_epoch
+    monkeypatch.setattr(toy.OBJECTIVE, "at_epoch", named)
+    home = Home.open(tmp_path)
+    outcome = run(TOY, name="s", home=home, address=IN_PROCESS)
+    assert outcome.status == "complete"
+    failed = [row for row in kept(home, "s")[0] if row.state == "failed"]
+    assert failed and {row.reason for row in failed} == {"FileNotFoundError: no file /data/\ufffd, nor \ufffd"}
+    assert all("\ufffd" in row.traceback for row in failed)
+    assert (home.reports("s") / "report.html").read_text(encoding="utf-8")

@@ -450,3 +450,32 @@ def test_a_spec_that_is_refused_says_why(given: dict[str, Any]) -> None:
     with pytest.raises(SpecError) as caught:
         expand(given)
     assert [fault for fault in caught.value.faults if "objective must be" in fault]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"dataset": {"name": "image_folder", "root": "/data/\udcff"}}, "dataset.root must be text in UTF-8"),
+        ({"fixed": {"lr": "\ud800"}}, "fixed.lr must be text in UTF-8"),
+        ({"points": [{"l2": "a\0b"}]}, "points.0.l2 must be text in UTF-8"),
+        ({"objective": f"{'d' * 230}/mine.py"}, "objective String should have at most 200 characters"),
+        ({"dataset": "d" * 201}, "dataset.name String should have at most 200 characters"),
+    ],
+)
+def test_what_no_store_would_keep_is_a_fault(given: dict[str, Any], words: str) -> None:
+    """It would come back changed, and a sweep that is resumed would look for another file."""
+    with pytest.raises(SpecError, match=words):
+        read({"objective": "toy", **given})
+
+
+def test_a_knob_after_which_an_arm_is_named_has_a_name_of_a_length() -> None:
+    """Behind `without:` in a column of 100 characters, which PostgreSQL minds and SQLite does not."""
+    name = "k" * 81
+    command = {
+        "command": f"true {{{name}}} {{seed}}",
+        "score": "loss",
+        "knobs": {name: {"low": 0, "high": 1, "off": 0}},
+        "search": {name: {}},
+    }
+    with pytest.raises(SpecError, match="name of a knob must have at most 80 characters; k"):
+        read(command)

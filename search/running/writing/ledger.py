@@ -14,7 +14,7 @@ from typing import Any
 
 from infra.catalogue import Catalogue, MemberRow, ReportRow, each_report
 from infra.catalogue.open_members import note_members
-from infra.storage import STORAGE
+from infra.storage import STORAGE, whole
 from objectives.base import Phase, Report, State
 from search.choosing.answer import Candidate
 from search.choosing.missing import INSTEAD
@@ -161,9 +161,8 @@ class Ledger:
         All is one commit: a kill between a rung's reports and its decision leaves neither or both. `seconds` is the time that the pack
         took. `wait`: those that do not end wait for another pack.
         """
-        entries = [
-            self._entry(number, mine, seconds / len(reports), worker) for number, mine in reports.items() if self.rows[number].state is None
-        ]
+        told = {number: [_written(one) for one in mine] for number, mine in reports.items() if self.rows[number].state is None}
+        entries = [self._entry(number, mine, seconds / len(reports), worker) for number, mine in told.items()]
         going = {entry.row.number for entry in entries if entry.row.state is None}
         waiting = (self._waiting - set(reports)) | (going if wait else set())
         with self.together():
@@ -255,6 +254,14 @@ class Ledger:
     def note(self, text: str) -> None:
         """Pass a remark on."""
         self._listener.note(text)
+
+
+def _written(report: Report) -> Report:
+    """A report whose texts every store takes: an error may name a file whose name is no UTF-8."""
+    if all(text.isascii() for text in (report.reason, report.traceback, *report.metrics)):
+        return report
+    metrics = {whole(name): value for name, value in report.metrics.items()}
+    return replace(report, reason=whole(report.reason), traceback=whole(report.traceback), metrics=metrics)
 
 
 def noted(ledger: Ledger, rows: Sequence[MemberRow], name: str, fact: Mapping[str, Any]) -> None:
