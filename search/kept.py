@@ -15,8 +15,9 @@ from infra.catalogue import Catalogue, MemberRow, SweepRow
 from infra.catalogue.open_members import reopen_members
 from infra.errors import InfraError
 from infra.ray.shipping import in_job
-from infra.storage import STORAGE, Home, HomeLike, hidden_in, sqlite_path, strip_address, sweep_name
+from infra.storage import HOME, STORAGE, Home, HomeLike, hidden_in, sqlite_path, strip_address, sweep_name
 from infra.storage.hints import command
+from infra.storage.whereabouts import any_file, left_behind
 from objectives.base import State
 from search import estimate
 from search.asking import projection, samplers
@@ -62,11 +63,14 @@ def remove(name: str, *, home: HomeLike | None = None) -> list[str]:
         holder = catalogue.locked_by(name)
         if holder:
             raise InfraError(f"A sweep that is running must not be removed; {name!r} is driven by {holder}. Stop it first.")
-        home = home.placed(catalogue.sweep(name).facts)
+        facts = catalogue.sweep(name).facts
+        home = home.placed(facts)
         with catalogue.lock(name):  # it watches a lock that only looks old because a clock has jumped, and nobody begins meanwhile
             catalogue.delete_sweep(name)
+    there = any_file(home, name)
     stays = home.remove_sweep(name)
     left = [f"files of its members stay under {home.kept_at}/{name}: {stays}"] if stays else []
+    left += left_behind(home, name, facts, there)
     for what, forget, url in (("MLflow", tracking.forget, home.tracking_uri), ("Optuna", projection.forget, home.optuna_url)):
         try:
             forget(url, name)
@@ -140,7 +144,7 @@ def begin(
         facts={PLANNED: estimate.promised(spec, catalogue, name, workers), ASKED: plain_spec(spec)}
         | ({PRIOR: list(prior)} if prior else {})
         | ({ADDRESS: address} if address else {})
-        | ({STORAGE: home.storage_url} if home.storage_url else {})
+        | home.remembered
         | ({FOLDER: str(Path.cwd())} if spec.own and not in_job() else {})  # a job's folder is made anew for every job
         | ({SOURCES: sources(spec)} if spec.own else {}),
     )
@@ -186,10 +190,11 @@ def go_on(
     note: Callable[[str], None] = lambda text: None,
     opened: Sequence[MemberRow] = (),
     more: More = More(),
+    home: Home | None = None,
 ) -> Spec:
     """The spec of a sweep that goes on with `trials` more configs. More configs may move the minimum; without them the choice stays.
 
-    Members that had ended are `opened` again; the sweep's count of lost workers then begins anew.
+    Members that had ended are `opened` again; the sweep's count of lost workers then begins anew. `home`: where its files are from now on.
 
     Raises:
         InfraError: it cannot go on so, or not in this folder: a script or module of the user's would not be found, and all members fail.
@@ -207,7 +212,9 @@ def go_on(
             "Start a new sweep."
         )
     row = catalogue.sweep(name)
-    facts = {key: value for key, value in row.facts.items() if key != ADDRESS} | ({ADDRESS: address} if address else {})
+    own = {ADDRESS} if home is None else {ADDRESS, HOME, STORAGE}  # home and storage may have moved
+    facts = {key: value for key, value in row.facts.items() if key not in own} | ({ADDRESS: address} if address else {})
+    facts |= home.remembered if home is not None else {}
     changes: dict[str, Any] = {}
     if more.budget:
         spec = spec.model_copy(update={"budget": with_budget(spec.budget, more.budget)})

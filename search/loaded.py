@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from infra.catalogue import Catalogue, MemberRow, SweepRow, config_hash
 from infra.errors import InfraError
 from infra.storage import Home, HomeLike, there
 from infra.storage.hints import command
+from infra.storage.whereabouts import not_here
 from infra.tracking.registry import SCHEME, Registry
 from objectives.base import ObjectiveError, Phase, State
 from search.asking.space import OFF_ARM
@@ -74,7 +75,7 @@ def of_member(home: Home, name: str, member: MemberRow) -> TrainedModel:
 
 def weights_of(home: Home, name: str, member: MemberRow) -> Path:
     """The weights of a member. Raises InfraError where it has none."""
-    home = _placed(home, name)
+    home, facts = _placed(home, name)
     weights = home.weights(name, member.number)
     if home.depot.fetch(weights, weights.with_name(BESIDE)).is_file():
         return weights
@@ -82,15 +83,18 @@ def weights_of(home: Home, name: str, member: MemberRow) -> Path:
     remedy = f"Train it again: {command(f'train {number} -o FOLDER', home)}, then load the folder."
     if member.state != State.COMPLETE:
         raise InfraError(f"A model is what a complete training leaves; {number} ended {member.state or 'not yet'}. {remedy}")
+    if why := not_here(home, name, facts):
+        raise InfraError(f"A model needs its weights; of {number} none is found: {why}.")
     gone = member.phase == Phase.CONFIRM
     why = "its file is gone" if gone else f"it was trained in the {member.phase}, and only confirmed members keep theirs"
     raise InfraError(f"A model needs its weights; {number} has none: {why}. {remedy}")
 
 
-def _placed(home: Home, name: str) -> Home:
-    """The home with the storage of a sweep."""
+def _placed(home: Home, name: str) -> tuple[Home, Mapping[str, Any]]:
+    """The home with the storage of a sweep, and the sweep's facts."""
     with Catalogue(home.catalogue_url, create=False) as catalogue:
-        return home.placed(catalogue.sweep(name).facts)
+        facts = catalogue.sweep(name).facts
+        return home.placed(facts), facts
 
 
 def files_of(weights: Path) -> list[Path]:
@@ -169,13 +173,27 @@ def best_of(row: SweepRow, members: Sequence[MemberRow], home: Home, off: bool =
     complete = [one for one in members if one.phase == Phase.CONFIRM and one.state == State.COMPLETE and one.score is not None]
     wanted = _final_off(complete) if off else config_hash(answer.recommended, answer.recommended_schedule)
     home = home.placed(row.facts)
-    mine = [one for one in complete if one.config_hash == wanted and home.depot.has(home.weights(row.name, one.number))]
+    fitting = [one for one in complete if one.config_hash == wanted]
+    mine = [one for one in fitting if home.depot.has(home.weights(row.name, one.number))]
     if not mine:
         which = "off arm" if off else "recommended config"
-        export, train = command(f"export {row.name} -o best.yaml", home), command("train best.yaml -o FOLDER", home)
-        remedy = f"Train it: {export} && {train}, then load the folder."
-        raise InfraError(f"No confirmed training of the {which} of {row.name!r} has weights (confirm.seeds 0 trains none). {remedy}")
+        raise InfraError(f"No confirmed training of the {which} of {row.name!r} has weights: {_why_none(row, fitting, home)}.")
     return min(mine, key=lambda one: (one.score, one.number))  # in the catalogue lower is better, always
+
+
+def _why_none(row: SweepRow, fitting: Sequence[MemberRow], home: Home) -> str:
+    """Why no training of a config has weights, and what to do."""
+    if fitting and (why := not_here(home, row.name, row.facts)):
+        return why
+    own = home.own(row.name, fitting[0].number) if fitting else None
+    if own is not None and home.depot.tree(own):
+        return (
+            f"{row.objective} trains by itself and handed none over. A function hands them by trial.finish(weights=model.state_dict()); "
+            f"what a training has written by itself is in {own}"
+        )
+    export, train = command(f"export {row.name} -o best.yaml", home), command("train best.yaml -o FOLDER", home)
+    why = "its files are gone" if fitting else "none completed (confirm.seeds 0 trains none)"
+    return f"{why}. Train it: {export} && {train}, then load the folder"
 
 
 def _final_off(complete: Sequence[MemberRow]) -> str:

@@ -107,7 +107,7 @@ def resume(
             raise InfraError(f"A sweep has one driver at a time; {name!r} is driven by {holder}. Wait for it, or stop it first.")
         spec, where = read(row.spec), where.of(row.facts)
         with where.up(spec) as up:
-            spec = kept.go_on(catalogue, name, spec, trials or 0, up.workers, where.address, where.listener.note, opened, more)
+            spec = kept.go_on(catalogue, name, spec, trials or 0, up.workers, where.address, where.listener.note, opened, more, where.home)
             return _drive(name, spec, where, catalogue, up)
 
 

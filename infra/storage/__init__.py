@@ -27,7 +27,8 @@ from infra.storage.depot import Depot, folder_of, read_place
 
 MASK = "***"
 OWN, AFTER = "own", "after-*.pt"  # names in a member's folder
-STORAGE = "storage"  # the fact of a sweep that says behind which URL the files of its members are, where they are in no folder
+# The facts of a sweep that say where its files are: a URL or a folder outside of the home, and the home, which may have moved since.
+STORAGE, HOME = "storage", "home"
 COPIES = "copies"  # of files that are kept behind a URL
 
 # MLflow's own schemes. A file store is one only where MLFLOW_ALLOW_FILE_STORE says so: MLflow 3 refuses it.
@@ -167,6 +168,8 @@ class Home:
     """Checkpoints, weights and pictures of members: on a cluster, a path that all nodes share. With a URL: copies."""
     storage_url: str = ""
     """Where these files are kept, where that is no folder: `s3://bucket/prefix`. It holds no secret."""
+    storage_named: bool = False
+    """Whether somebody has named the storage, so that what a sweep remembers of its own does not count."""
 
     @classmethod
     def open(
@@ -194,7 +197,8 @@ class Home:
         def url(given: str | None, variable: str, file: str) -> str:
             return _absolute_url(given or os.environ.get(variable) or sqlite_url(where / file))
 
-        kept = str(storage or os.environ.get("LAGRANGE_STORAGE") or where / "members")
+        named = storage or os.environ.get("LAGRANGE_STORAGE")
+        kept = str(named or where / "members")
         behind = read_place(kept)
         return cls(
             root=where,
@@ -203,6 +207,7 @@ class Home:
             optuna_url=url(optuna_url, "LAGRANGE_OPTUNA_URL", "optuna.db"),
             storage=where / COPIES if behind else _absolute(folder_of(kept)),
             storage_url=behind,
+            storage_named=bool(named),
         )
 
     @property
@@ -211,18 +216,27 @@ class Home:
         return Depot(self.storage_url, self.storage)
 
     def placed(self, facts: Mapping[str, Any] | None) -> Home:
-        """The home as a sweep with these facts needs it. The files of its members may be behind a URL, which is a fact then.
+        """The home as a sweep with these facts needs it. Where its files are outside of the home is a fact; a folder may have moved since.
 
         Raises:
             InfraError: it was opened with another URL, where the files of the sweep are not.
         """
-        url = str((facts or {}).get(STORAGE, ""))
+        known = str((facts or {}).get(STORAGE, ""))
+        url = known if "://" in known else ""
         if url == self.storage_url:
-            return self
+            return replace(self, storage=Path(known)) if known and not url and not self.storage_named else self
         if self.storage_url:
-            where, remedy = (url, "Leave --storage (LAGRANGE_STORAGE) out") if url else ("in a folder", "Name it with --storage")
+            where, remedy = (
+                (url, "Leave --storage (LAGRANGE_STORAGE) out") if url else (f"in {known or 'a folder'}", "Name it with --storage")
+            )
             raise InfraError(f"The storage must be the one of the sweep, whose files are {where}; got {self.storage_url}. {remedy}.")
         return replace(self, storage=self.root / COPIES, storage_url=url)
+
+    @property
+    def remembered(self) -> dict[str, str]:
+        """The facts of a sweep that say where its files are. A storage in the home is none: it moves with it."""
+        apart = bool(self.storage_url) or not self.storage.is_relative_to(self.root)
+        return {HOME: str(self.root)} | ({STORAGE: self.kept_at} if apart else {})
 
     @property
     def kept_at(self) -> str:

@@ -15,6 +15,7 @@ from infra import machine
 from infra.errors import InfraError
 from infra.storage import sqlite_path
 from infra.storage.hints import command
+from infra.storage.whereabouts import not_here
 from objectives.base import Phase, lowered
 from objectives.programs.log import LOG, read
 from search.asking.space import AGAINST_NOTHING
@@ -94,7 +95,7 @@ def show(
     with catalogue_of(place) as catalogue:
         if log:
             row = catalogue.sweep(name)
-            _print_log(place.placed(row.facts), row.name, member)
+            _print_log(place.placed(row.facts), row.name, member, row.facts)
             return
         if member is not None:
             better = better_of(catalogue.sweep(name).spec)
@@ -134,7 +135,7 @@ def show(
         printing.console().print(f"no answer yet; go on with: {again}", markup=False, soft_wrap=True)
 
 
-def _print_log(home: Home, name: str, member: int | None) -> None:
+def _print_log(home: Home, name: str, member: int | None, facts: Mapping[str, Any]) -> None:
     """Print what a member has printed."""
     if member is None:
         raise SpecError(["--log must come with --member N: each member has a log of its own."])
@@ -142,9 +143,8 @@ def _print_log(home: Home, name: str, member: int | None) -> None:
     for one in home.depot.names(path.parent, f"{LOG}*"):
         home.depot.fetch(one)
     if not path.exists():
-        raise SpecError(
-            [f"member {member} of {name} has no log at {path}: it printed nothing, or its objective is no function or command."]
-        )
+        why = not_here(home, name, facts) or "it printed nothing, or its objective is no function or command"
+        raise SpecError([f"member {member} of {name} has no log at {path}: {why}."])
     typer.echo(read(path), nl=False)
 
 
