@@ -328,8 +328,8 @@ def _more_trials(name: str, given: str, home: Home) -> int:
     """How many configs to add: `+40` adds 40, `40` is the new total."""
     from search.errors import SpecError
 
-    if not given.removeprefix("+").isdigit() or int(given) == 0:
-        raise SpecError([f"--trials must be +N (so many more) or N (so many in all); got {given!r}. Write --trials +40."])
+    if not given.removeprefix("+").isdecimal() or len(given) > 16 or int(given) == 0:
+        raise SpecError([f"--trials must be +N (so many more) or N (so many in all); got {given[:40]!r}. Write --trials +40."])
     if given.startswith("+"):
         return int(given)
     with catalogue_of(home) as catalogue:
