@@ -30,10 +30,9 @@ def newest(home: Home) -> str:
         InfraError: no sweep is running.
     """
     with Catalogue(home.catalogue_url, create=False) as catalogue:
-        known = catalogue.sweeps()
-        living = [row.name for row in known if row.status == "running" and catalogue.locked_by(row.name)]
-    if not living:
-        raise InfraError(f"A sweep must be running to be watched; none is. {see_all(home, bool(known))}")
+        living = [row.name for row in catalogue.sweeps() if row.status == "running" and catalogue.locked_by(row.name)]
+        if not living:
+            raise InfraError(f"A sweep must be running to be watched; none is. {see_all(home, catalogue)}")
     return living[-1]
 
 

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from infra import migrating
-from infra.catalogue import opening
+from infra.catalogue import beside, opening
 from infra.catalogue.patience import FILE_PATIENCE_S, Call, Joint, Patience, Waiting, passing
 from infra.catalogue.tables import SWEEPS
 from infra.errors import InfraError, LockLost, StorageError, StoreGone
@@ -49,16 +49,15 @@ def text(name: str) -> str:
 class Database:
     """A SQLite file or a PostgreSQL database with the tables of the catalogue. Safe for several threads and processes.
 
-    `url` is shown to people, so it holds no password. With `create=False` a SQLite file that does not exist is not made: the database is
-    then empty. Raises InfraError, without passwords, when the database cannot be opened or was written by a newer Lagrange; StoreGone
-    when it was away for longer than the patience (without one a server is not waited for, and a locked file for half a minute).
+    `url` is shown to people, so it holds no password. With `create=False` no file and no table is made where there is no catalogue: it is
+    then empty, and `looked_in` says what is there. Raises InfraError, without passwords, when the database cannot be opened or was written
+    by a newer Lagrange; StoreGone when it was away for longer than the patience (none for a server, 30 s for a file, if not given).
     """
 
     def __init__(self, url: str, *, create: bool = True, patience: Patience | None = None) -> None:
         self.url, self._url = strip_address(url), url
+        url, self._others = (url, None) if create else beside.to_read(url)
         file = sqlite_path(url)
-        if file is not None and not create and not file.exists():
-            url, file = "sqlite://", None
         self._made = [one for one in (file, file.parent) if not one.exists()] if file is not None else []
         self._joint: Joint | None = None  # the commit that `together` gathers
         self._writing = threading.RLock()  # one writer per process: SQLite would otherwise poll for its own lock
@@ -73,22 +72,28 @@ class Database:
             if file is not None:
                 file.parent.mkdir(parents=True, exist_ok=True)
             self._engine = opening.engine(url)
-            self.waiting.tried(lambda again: _looked_into(self._engine, self.transaction, url))
+            others = self.waiting.tried(lambda again: _looked_into(self._engine, self.transaction, url, create or url == beside.NOWHERE))
+            if others is not None:
+                self.close()
+                self._engine, self._others = opening.engine(beside.NOWHERE), others
+                _looked_into(self._engine, self.transaction, beside.NOWHERE, True)
         except InfraError:
             raise
         except (SQLAlchemyError, OSError, ImportError, ValueError) as error:
             self._refuse_full(error)
             raise InfraError(_closed(error, url)) from None
 
+    @property
+    def looked_in(self) -> str:
+        """What is there, for whoever finds no sweep: one sentence."""
+        return looked_in(self.url) if self._others is None else beside.holds_none(self.url, self._others)
+
     def close(self) -> None:
         """Give connections back. The database may be used again afterwards."""
         self._engine.dispose()
 
     def discard(self) -> bool:
-        """Remove the file that this object made, if nobody else has it open and it holds no sweep. Returns whether it is gone.
-
-        Its folder goes, too, if it was made for the file and holds nothing else.
-        """
+        """Remove the file that this object made, and a folder made for it, if nobody else has it open and it holds no sweep."""
         self.close()
         if not self._made or not _removed(self._made[0]):
             return False
@@ -219,7 +224,7 @@ class Database:
         if found is not None:
             return int(found)
         known = list(connection.execute(sa.select(SWEEPS.c.name).order_by(SWEEPS.c.id.desc()).limit(10)).scalars())
-        there = f"It knows {', '.join(known)}." if known else looked_in(self.url)
+        there = f"It knows {', '.join(known)}." if known else self.looked_in
         given = repr(name if len(name) <= 120 else name[:120] + "…")
         raise InfraError(f"The sweep must be in the catalogue {self.url}; {given} is not. {there}")
 
@@ -242,10 +247,15 @@ class Database:
             raise StorageError(said) from error
 
 
-def _looked_into(engine: sa.Engine, transaction: Callable[[], AbstractContextManager[sa.Connection]], url: str) -> None:
-    """Open the database, at the newest revision. Raises StoreGone where it may be there in a while."""
+def _looked_into(
+    engine: sa.Engine, transaction: Callable[[], AbstractContextManager[sa.Connection]], url: str, create: bool
+) -> list[str] | None:
+    """Open the database, at the newest revision. Where it holds no catalogue and none is to be made: the tables that it has.
+
+    Raises StoreGone where it may be there in a while.
+    """
     try:
-        _migrated(engine, transaction, strip_address(url))
+        return _migrated(engine, transaction, strip_address(url), create)
     except DBAPIError as error:
         if opening.refuses(error) or not passing(error):
             raise
@@ -257,15 +267,22 @@ def _closed(error: Exception, url: str) -> str:
     return f"The catalogue must be a database that opens; {strip_address(url)} does not: {said}. {opening.remedy(error)}"
 
 
-def _migrated(engine: sa.Engine, transaction: Callable[[], AbstractContextManager[sa.Connection]], shown: str) -> None:
-    """Bring the database to the newest revision, and say so where it had an older one."""
+def _migrated(
+    engine: sa.Engine, transaction: Callable[[], AbstractContextManager[sa.Connection]], shown: str, create: bool
+) -> list[str] | None:
+    """Bring the database to the newest revision, and say so where it had an older one, or only tables of another program."""
+    others: list[str] = []
     with engine.connect() as connection:
-        if (found := _revision(connection)) == HEAD:
-            return
+        if (found := beside.revision(connection)) == HEAD:
+            return None
+        if found is None and not create:
+            return beside.tables(connection)
     try:
         with transaction() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            if beside.revision(connection) is None:  # nobody else has made it meanwhile
+                beside.refuse_taken(shown, others := beside.tables(connection))
             _upgrade(connection, shown)
     except InfraError as error:
         cause = error.__cause__
@@ -277,6 +294,9 @@ def _migrated(engine: sa.Engine, transaction: Callable[[], AbstractContextManage
         ) from None
     if found is not None:
         logging.getLogger("lagrange").warning("The catalogue %s was of revision %s; it is now of %s.", shown, found, HEAD)
+    if others:
+        logging.getLogger("lagrange").warning(beside.made_beside(shown, others))
+    return None
 
 
 def _removed(file: Path) -> bool:
@@ -302,17 +322,6 @@ def lost(name: str) -> str:
     )
 
 
-def _revision(connection: sa.Connection) -> str | None:
-    if connection.dialect.name == "sqlite":
-        query = "select name from sqlite_master where name='lagrange_version'"
-    else:
-        query = "select to_regclass('lagrange_version')"
-    if connection.exec_driver_sql(query).scalar() is None:
-        return None
-    found = connection.exec_driver_sql("select version_num from lagrange_version").scalar()
-    return None if found is None else str(found)
-
-
 def _upgrade(connection: sa.Connection, shown: str) -> None:
     """Bring the database to HEAD inside the caller's transaction."""
     from alembic import command
@@ -327,6 +336,6 @@ def _upgrade(connection: sa.Connection, shown: str) -> None:
             command.upgrade(config, "head")
     except CommandError:
         raise InfraError(
-            f"The catalogue {shown} is of revision {_revision(connection)}, this Lagrange knows up to {HEAD}: a newer one wrote it. "
+            f"The catalogue {shown} is of revision {beside.revision(connection)}, this Lagrange knows up to {HEAD}: a newer one wrote it. "
             "Install that version, or use another catalogue."
         ) from None

@@ -34,7 +34,7 @@ def _tried(method: Callable[..., Any]) -> Callable[..., Any]:
 class Opened:
     """The database behind one URL, opened.
 
-    With `create=False` a SQLite file that does not exist is not made: the catalogue is then empty. With `told` it is opened for a driver:
+    With `create=False` no file and no table is made where there is no catalogue: it is then empty. With `told` it is opened for a driver:
     a database that is away is waited for, at most LAGRANGE_PATIENCE_S, and `told` hears of it. Raises InfraError, without passwords, when
     the database cannot be opened or was written by a newer Lagrange; StoreGone where it is away.
     """
@@ -42,6 +42,11 @@ class Opened:
     def __init__(self, url: str, *, create: bool = True, told: Callable[[str], object] | None = None) -> None:
         self._database = Database(url, create=create, patience=Patience(patience_s(), told) if told else None)
         self.url = self._database.url
+
+    @property
+    def looked_in(self) -> str:
+        """What is there, for whoever finds no sweep: one sentence."""
+        return self._database.looked_in
 
     def close(self) -> None:
         """Give connections back. The catalogue may be used again afterwards."""

@@ -119,7 +119,8 @@ def ready(path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InfraError(
-            f"The folder {path.parent} must be writable: {error.strerror}. Name another one (a home: --home, or LAGRANGE_HOME)."
+            f"The folder {path.parent} must be writable: {error.strerror}. Name another one "
+            "(a home: --home, or LAGRANGE_HOME; a storage: --storage, or LAGRANGE_STORAGE)."
         ) from error
     return path
 

@@ -34,6 +34,9 @@ SECRETS = {
 WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"})
 PROBE = ".lagrange-probe"
 _URL = re.compile(r"(?P<protocol>[A-Za-z][A-Za-z0-9+.\-]*)://(?P<rest>.*)", re.DOTALL)
+# What is no URL and was meant as one: s3:bucket, s3:/bucket, s3//bucket, " s3://bucket". A letter and a colon is a drive of Windows.
+_HALF = re.compile(r"\s*(?P<protocol>[A-Za-z][A-Za-z0-9+.\-]+):|(?=\s*(?:s3a?|gc?s)//)\s*(?P<known>\w+)", re.IGNORECASE)
+_WEB = ("http", "https")  # pages take no files
 Found = TypeVar("Found")
 
 
@@ -44,7 +47,12 @@ def read_place(text: str) -> str:
         InfraError: the URL holds a secret, a query, or several URLs. It is said without the secret.
     """
     match = _URL.fullmatch(text.rpartition("::")[2])
-    if match is None or match["protocol"] in ("file", "local"):
+    if match is None:
+        _refuse_half_a_url(text)
+        return ""
+    if match["protocol"].lower() in ("file", "local"):
+        if not match["rest"]:
+            raise InfraError(f"A storage must name a folder; got {text!r}, which names none. Name it: file:///FOLDER, or /FOLDER.")
         return ""
     protocol, rest = match["protocol"].lower(), match["rest"]
     info, at, _ = rest.partition("/")[0].rpartition("@")
@@ -52,14 +60,27 @@ def read_place(text: str) -> str:
     if (at and (":" in info or protocol in (*EXTRAS, *_TOKENS))) or "@" in rest.partition("/")[2] or "?" in rest or "#" in rest:
         named = SECRETS.get(EXTRAS.get(protocol, ""), "the environment that its fsspec package reads")
         raise InfraError(f"{wants} without user, password, key or query; got one with them ({protocol}://***). Put secrets into {named}.")
+    if protocol in _WEB:
+        raise InfraError(f"A storage must take files; {protocol}://… is an address of pages. Name a folder, or s3://BUCKET/FOLDER, gs://…")
     if not rest.strip("/") or "::" in text or any(mark.isspace() or not mark.isprintable() for mark in text):
         raise InfraError(f"{wants} with a name and without spaces; got {text!r}.")
     return f"{protocol}://{rest.rstrip('/')}"
 
 
+def _refuse_half_a_url(text: str) -> None:
+    """Raise InfraError where a text was meant as a URL: as a name it would make a folder `s3:bucket` in the current folder, silently."""
+    if match := _HALF.match(text):
+        protocol = (match["protocol"] or match["known"]).lower()
+        named = "s3://BUCKET/FOLDER" if protocol in _WEB else "file:///FOLDER" if protocol == "file" else f"{protocol}://NAME/FOLDER"
+        shown = text if "@" not in text else f"{protocol}:***"
+        raise InfraError(
+            f"A storage must be a folder or a URL with ://; got {shown!r}. Name a URL such as {named}, or a folder of that name as ./NAME."
+        )
+
+
 def folder_of(text: str) -> str:
     """The folder that a `--storage` names: `file:///a` is /a."""
-    return re.sub(r"^(file|local)://", "", text)
+    return re.sub(r"^(file|local)://", "", text, flags=re.IGNORECASE)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import re
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -31,6 +31,8 @@ _CLOSED: Final = {
     errno.EIO: "the disk reports an error",
     errno.ESTALE: "it is not mounted any more",
 }
+_BLOCKED: Final = {errno.ENOTDIR, errno.EEXIST, errno.ENOENT}  # what is said where a file has taken the place of a folder
+_OUR_DEPTH: Final = 2  # so many folders below a place are ours: a sweep's, a member's. What lies deeper may be a program's own doing
 _SQLITE: Final = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_READONLY: errno.EROFS, sqlite3.SQLITE_IOERR: errno.EIO}
 # How Python, torch and Rust write an error of the system in words.
 _WORDS: Final = re.compile(
@@ -50,8 +52,21 @@ def fault(error: BaseException, places: Sequence[Path]) -> str:
         if isinstance(one, StorageError):  # it has its sentence: the files of members may be behind a URL
             return str(one)
         number, path = _read(one)
+        if number in _BLOCKED and path is not None and (said := _blocked(number, path, places)):
+            return said
         if number in _NO_ROOM or (number in _CLOSED and places and _is_ours(one, number, path, places)):
             return sentence(number, path if path is not None else places[0] if places else None, getattr(one, "needed", 0))
+    return ""
+
+
+def _blocked(number: int, path: Path, places: Sequence[Path]) -> str:
+    """The sentence, where something that is no folder stands in the place of one of our folders, of which `path` is one or lies in one."""
+    found = _standing(path)
+    if _is_folder(found) or (found == path and number != errno.EEXIST):  # a file that is there already may be anybody's
+        return ""
+    for place in places:
+        if place.is_relative_to(found) or (found.is_relative_to(place) and len(found.relative_to(place).parts) <= _OUR_DEPTH):
+            return no_folder(found, found)
     return ""
 
 
@@ -82,8 +97,12 @@ def probed(place: Path, size: int = PROBE_BYTES) -> str:
 
 
 def _probed(place: Path, size: int) -> str:
-    folder = _existing(place)
+    folder = _standing(place)
+    if not _is_folder(folder):
+        return no_folder(place, folder)
     try:
+        with suppress(FileNotFoundError):
+            place.lstat()  # a name that is too long, or a circle of links
         handle, name = tempfile.mkstemp(prefix=".lagrange-probe-", dir=folder)
         try:
             os.write(handle, bytes(1))
@@ -96,13 +115,28 @@ def _probed(place: Path, size: int) -> str:
     except OSError as error:
         if error.errno in _NO_ROOM or error.errno in _CLOSED:
             return sentence(error.errno, place, size)
+        return f"{place} must take new files, but it does not ({error.strerror}): name another place"
     return ""
 
 
-def refuse_full(places: Sequence[Path]) -> None:
-    """Raise StorageError where one of these places does not take new files. All that do not are named."""
-    if found := list(dict.fromkeys(filter(None, map(probed, places)))):
-        raise StorageError("; ".join(found))
+def refuse_full(places: Sequence[Path] | Mapping[Path, str]) -> None:
+    """Raise StorageError where one of these places does not take new files. All that do not are named, and how to name another one.
+
+    Args:
+        places: in a mapping, each with the option that names it. Of places in one that takes no files nothing is said.
+    """
+    found: dict[Path, str] = {}
+    for place in places:
+        if not any(place.is_relative_to(one) for one in found) and (said := probed(place)):
+            found[place] = f"{said} ({places[place]})" if isinstance(places, Mapping) and places[place] else said
+    if found:
+        raise StorageError("; ".join(dict.fromkeys(found.values())))
+
+
+def no_folder(place: Path, found: Path) -> str:
+    """What is said of a place where something stands that is no folder."""
+    what = "a link to nothing" if found.is_symlink() and not found.exists() else "a file" if found.is_file() else "no folder"
+    return f"{place} must be a folder, but {'it' if found == place else found} is {what}: put a folder there or name another place"
 
 
 def sentence(number: int, path: Path | None, needed: int = 0) -> str:
@@ -150,8 +184,21 @@ def _read(error: BaseException) -> tuple[int, Path | None]:
     return 0, None
 
 
+def _standing(path: Path) -> Path:
+    """The path itself, or the nearest one above it at which anything is."""
+    while not os.path.lexists(path) and path != path.parent:
+        path = path.parent
+    return path
+
+
+def _is_folder(path: Path) -> bool:
+    with suppress(OSError):
+        return path.is_dir()
+    return False
+
+
 def _existing(path: Path) -> Path:
     """The folder itself, or the nearest one above it that is there."""
-    while not path.is_dir() and path != path.parent:
+    while not _is_folder(path) and path != path.parent:
         path = path.parent
     return path

@@ -8,7 +8,7 @@ import shlex
 import subprocess
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from infra.errors import InfraError
 from infra.storage import Home, sqlite_path, strip_password
@@ -79,9 +79,9 @@ def looked_in(url: str) -> str:
     return f"The folder {file.parent} holds no sweeps: it has no {file.name}."
 
 
-def see_all(home: Home, there: bool) -> str:
-    """How to see the sweeps of a home; where it holds none, what was looked in."""
-    return f"See them all: {command('ls', home)}" if there else looked_in(home.catalogue_url)
+def see_all(home: Home, catalogue: Any) -> str:
+    """How to see the sweeps of a home, whose catalogue is open; where it holds none, what was looked in."""
+    return f"See them all: {command('ls', home)}" if catalogue.sweeps() else str(catalogue.looked_in)
 
 
 def filled(text: str, name: str, home: Home | None) -> str:

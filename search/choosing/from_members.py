@@ -79,7 +79,7 @@ def planned(spec: Spec) -> dict[str, int]:
     screened = configs * spec.confirm.screen if configs > sides and spec.confirm.seeds else 0
     against_off = space.against == AGAINST_OFF
     apart = bool(stopping.evolving(spec.scheduler)) + bool(spec.baseline and against_off)  # a schedule, the baseline
-    more = apart * spec.confirm.seeds if final else 0
+    more = (apart + ablated_planned(spec)) * spec.confirm.seeds if final else 0
     return {Phase.SEARCH: spec.budget.trials, Phase.CONFIRM: screened + between_planned(spec) + final * spec.confirm.seeds + more}
 
 
@@ -98,6 +98,13 @@ def between_planned(spec: Spec) -> int:
     if len(spec.asked) > 1 or not spec.confirm.seeds or configs <= final or spec.scheduler == "none":
         return 0
     return spec.confirm.between * spec.confirm.screen
+
+
+def ablated_planned(spec: Spec) -> int:
+    """How many λ arms the final round may train without any λ as well: see `race`."""
+    space = Space(spec, spec.trained)
+    alike = len(spec.asked) > 1 or not _has_off(space) or not space.nuisances or min(_configs_planned(spec)) < 2
+    return 0 if alike else len(space.lambdas) if spec.alone else 1
 
 
 def searched_between(spec: Spec, space: Space, rows: Sequence[Row], found: Sequence[Candidate]) -> list[Candidate]:

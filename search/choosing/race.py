@@ -6,6 +6,11 @@
    make the effect, the verdict and the promise. So the choice, which used other seeds, does not bias them, and their intervals need no
    correction for the number of candidates.
 
+Both sides of the final have the nuisance knobs that the surface holds for their best. It may err, and where seeds tell little apart from
+each other its error would be read as an effect of λ: a learning rate that is a tenth too low may cost more than any λ gains. So the off arm
+gets the nuisance knobs of the λ arm where the surface holds them for as good. Else the ablated λ arm (every λ off, all else as it is) is a
+finalist, too, and λ is judged by both (`Side.guarded` in `verdict.py`).
+
 How many final seeds are needed is decided before the first of them is trained: the surface says how large the effect is, how well it knows
 it, and how noisy a training is (`seeds_needed`). So nobody looks at the verdict before its end, and nothing must be paid for looking. A
 goal such as "effect ± 0.2" is the exception: then seeds go on until the interval is short enough (Chow and Robbins 1965, Annals of
@@ -39,7 +44,8 @@ POWER = 0.98  # how likely fewer seeds than were asked for must be to settle the
 WATCHED = 0.75  # the part of its error that a verdict may have whose number of seeds depends on the length of its interval
 WATCHED_FROM = 8  # final seeds before that length is looked at
 MOST_SEEDS = 64  # final seeds at most, where a goal asks for more than `confirm.seeds`
-WITHOUT = "without:"
+EQUAL = 0.25  # standard errors of a comparison that are next to nothing: an error of 2.25 % on one side becomes one of 4 % by them
+WITHOUT, ABLATED = "without:", "ablated:"
 
 
 @dataclass(frozen=True)
@@ -120,7 +126,7 @@ def finalists(
         lambdas: the searched λ, in the order in which they are simplified.
         alone: whether each λ has arms of its own.
         simpler: take the most regularized arm within one standard error of the best.
-        refine: take the minimum of the surface anew, which nobody trained yet.
+        refine: whether a finalist may be what nobody trained yet: the minimum of the surface anew, an ablated arm.
         most: how many final seeds were asked for.
         error: the probability of error that the verdict may have.
         fewer: whether fewer final seeds do where they settle the verdict. Where the length of the interval is to be known they do not.
@@ -143,11 +149,16 @@ def finalists(
         near = [one for one in found if not is_off(one) and _allowed(one, surface)]
         trusted = moved is not None and _trusted({**best.config, **moved}, best, rows, lambdas, surface)
         chosen.append(_moved(best, moved, tail, near, knobs) if moved is not None and trusted else best)
+    ablated = [_ablated(one, lambdas, knobs) for one in chosen[1:]] if offs and refine else []
+    if len(ablated) == 1 and (same(ablated[0].config, chosen[0].config, knobs) or _as_good(ablated[0], chosen[0], surface, most)):
+        chosen[0] = _shared(chosen[1], ablated[0], offs)
+    ablated = [one for one in ablated if one.config != chosen[0].config]
     more = [one for one in chosen if one not in found]  # before the arms without one λ: the first λ arm is the one that is judged
-    more += [] if alone or len(chosen) < 2 else _without(chosen[1], lambdas, knobs)
+    more += ablated if alone or len(chosen) < 2 else [*_without(chosen[1], lambdas, knobs), *ablated]
     seeds = seeds_needed(chosen[0], chosen[1:], surface, most, error) if fewer and offs and chosen[1:] else most
     names, finals = {one.arm for one in more}, {one.arm for one in (*chosen, *more)}
-    whole = [*(one for one in found if one.arm not in names), *more]
+    # Two candidates with one config would be one arm.
+    whole = [*(one for one in found if one.arm not in names and one.config not in [each.config for each in ablated]), *more]
     return [replace(one, seeds=seeds if one.arm in finals else 0) for one in whole]
 
 
@@ -199,6 +210,32 @@ def _simplest(arms: Sequence[Candidate], surface: Surface | None, lost: Mapping[
         return [Axis.of(knob).more * float(one.config[knob.name]) for knob in lambdas if knob.more is not None]
 
     return max([best, *within], key=regularized)
+
+
+def _ablated(arm: Candidate, lambdas: Sequence[Knob], knobs: Sequence[Knob]) -> Candidate:
+    """A λ arm with every λ off, all else as it is."""
+    off = settled({**arm.config, **{knob.name: off_value(knob) for knob in lambdas}}, knobs)
+    return Candidate(ABLATED + arm.arm, off, f"every λ off, with the nuisance knobs of {arm.arm}: the best ones for off are others")
+
+
+def _as_good(ablated: Candidate, off: Candidate, surface: Surface | None, seeds: int) -> bool:
+    """Whether the first may stand for the off arm: what it is expected to be worse by is next to nothing beside the verdict's error.
+
+    That is `EQUAL` standard errors of a comparison on so many seeds. Losses and constraints must not speak against it either.
+    """
+    if surface is None:
+        return False
+    configs = [ablated.config, off.config]
+    excess, noise = surface.excess([ablated.config], off.config)[0], surface.process.own_noise(surface.encoder(configs))
+    risk, usual = surface.lost(configs)
+    nothing = EQUAL * math.hypot(*noise) / math.sqrt(max(seeds, 1))
+    return bool(excess[0] <= nothing and risk <= max(RISKY, usual) and (_allowed(ablated, surface) or not _allowed(off, surface)))
+
+
+def _shared(arm: Candidate, ablated: Candidate, offs: Sequence[Candidate]) -> Candidate:
+    """The off arm with the very nuisance knobs of the λ arm: one that was trained already, where there is one."""
+    mine = Candidate(f"{OFF_ARM}:{arm.arm}", ablated.config, f"off with the nuisance knobs of {arm.arm}")
+    return next((one for one in offs if one.config == ablated.config), mine)
 
 
 def _without(chosen: Candidate, lambdas: Sequence[Knob], knobs: Sequence[Knob]) -> list[Candidate]:

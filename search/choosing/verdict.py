@@ -173,9 +173,16 @@ def against_off(
     tested = [arm for arm in arms.values() if arm is not off and arm.name != BASELINE]
     moving = {one.arm for one in cands if one.schedule}
     # The chosen arm comes before those without one of its λ.
+    tested = [arm for arm in tested if not arm.name.startswith(race.ABLATED)]
     tested = tested if alone else [*tested[:1], *(arm for arm in tested[1:] if arm.name in moving)]
     delta = margin if absolute else margin * abs(off.mean)
-    return arms, off, [Side.of(off, arm, delta, error, len(tested)) for arm in tested], delta
+    return arms, off, [_side(off, arm, arms, delta, error, len(tested)) for arm in tested], delta
+
+
+def _side(off: Arm, arm: Arm, arms: Mapping[str, Arm], delta: float, error: float, comparisons: int) -> Side:
+    """A λ arm against the off arm, and against itself with every λ off where that is a finalist, too."""
+    side, ablated = Side.of(off, arm, delta, error, comparisons), arms.get(race.ABLATED + arm.name)
+    return side if ablated is None or not ablated.seeds else side.guarded(Side.of(ablated, arm, delta, error, comparisons), delta)
 
 
 def with_test(given: Answer, read: Sequence[tuple[str, int, float]], error: str = "") -> Answer:
@@ -252,6 +259,28 @@ class Side:
         if said is Verdict.HELPS and effect.low > 0 and effect.mean <= delta:
             notes.append(f"the improvement {number(effect.mean)} is certain but below the margin of {number(delta)}")
         return Side(off, arm, effect, said, notes)
+
+    def guarded(self, ablated: Side, delta: float) -> Side:
+        """The verdict where the off arm has other nuisance knobs than the λ arm, by the λ arm with every λ off as well.
+
+        λ helps where it helps against both, and the effect is over the better one. It hurts where it hurts with all else equal. Else what
+        differs may be the work of the nuisance knobs: `harmless` or `no evidence`, and 0 is never outside the interval by their work alone.
+        Each comparison may err with the whole error: "against both" errs no more often than either (intersection-union test, Berger 1982).
+        """
+        chosen = ablated if ablated.effect.mean < self.effect.mean else self
+        low, high, verdict = min(self.effect.low, ablated.effect.low), chosen.effect.high, Verdict.NO_EVIDENCE
+        if ablated.verdict is Verdict.HURTS:
+            low, high, verdict, chosen = ablated.effect.low, ablated.effect.high, Verdict.HURTS, ablated
+        elif self.verdict is ablated.verdict is Verdict.HELPS:
+            verdict = Verdict.HELPS
+        else:
+            high = max(high, 0.0) if chosen is self else high
+            verdict = Verdict.HARMLESS if judge(low, high, delta) is Verdict.HARMLESS else verdict
+        notes = [*self.notes, *(note for note in ablated.notes if note not in self.notes)]
+        if verdict is not self.verdict:
+            over = f"{self.effect.words()} over {self.off.name}, which has other nuisance knobs, and {ablated.effect.words()} over itself"
+            notes.append(f"{self.arm.name} gains {over} with every λ off; the verdict is about what λ does, not about what these knobs do")
+        return replace(self, effect=replace(chosen.effect, low=low, high=high), verdict=verdict, notes=notes)
 
     @staticmethod
     def none(off: Arm, rows: Sequence[Row], knobs: Sequence[Knob]) -> Side:

@@ -14,7 +14,7 @@ import typer
 from infra import machine
 from infra.errors import InfraError
 from infra.storage import sqlite_path
-from infra.storage.hints import command, looked_in
+from infra.storage.hints import command
 from objectives.base import Phase, lowered
 from objectives.programs.log import LOG, read
 from search.asking.space import AGAINST_NOTHING
@@ -50,11 +50,12 @@ def list_sweeps(as_json: JsonOption = False, home: HomeOption = None, catalogue_
     place = home_of(home, catalogue_url)
     with catalogue_of(place) as catalogue:
         rows = [(row, catalogue.seen(row.name).status) for row in catalogue.sweeps()]
+        looked_in = catalogue.looked_in
     if as_json:
         printing.as_json([_sweep_entry(row, status) for row, status in rows])
         return
     if not rows:
-        typer.echo(f"No sweeps. {looked_in(place.catalogue_url)} Start one: {command('sweep', place)}")
+        typer.echo(f"No sweeps. {looked_in} Start one: {command('sweep', place)}")
         return
     from search.choosing.answer import Answer
 

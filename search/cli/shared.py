@@ -96,7 +96,7 @@ def catalogue_of(home: Home) -> Any:
 def sweeps_at(home: Home) -> str:
     """How to see the sweeps of a home; where it holds none, what was looked in."""
     with catalogue_of(home) as catalogue:
-        return see_all(home, bool(catalogue.sweeps()))
+        return see_all(home, catalogue)
 
 
 def shown_folder(home: Home, name: str) -> str:

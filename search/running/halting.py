@@ -22,7 +22,10 @@ def places(home: Home) -> list[Path]:
 
 def refuse_full(home: Home) -> None:
     """Raise StorageError where a sweep could not write. It is called before a worker is started."""
-    disk.refuse_full(places(home))
+    at_home = "--home, or LAGRANGE_HOME"
+    named = {home.root: at_home, home.storage: "" if home.storage_url else "--storage, or LAGRANGE_STORAGE"}
+    inside = (home.cache, home.spool, home.root / "reports")
+    disk.refuse_full({**named, **dict.fromkeys(inside, at_home), Path(tempfile.gettempdir()): "TMPDIR"})
 
 
 def why(error: BaseException, home: Home) -> str:

@@ -166,6 +166,40 @@ def test_a_url_is_kept_as_it_is_and_a_folder_stays_a_folder(given: str, url: str
         assert (home.storage_url, home.storage, home.kept_at) == ("", tmp_path / "x", str(tmp_path / "x"))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "s3:bucket",
+        "S3:bucket/x",
+        "gs:",
+        "s3:/bucket",
+        "s3//bucket",
+        " s3://bucket",
+        "https:/h/x",
+        "https://h/x",
+        "HTTP://h",
+        "file:/x",
+        "file:x",
+        "abfs:box",
+        "file://",
+        "FILE://",
+        "s3:KEY:HUSH@bucket",
+    ],
+)
+def test_what_was_meant_as_a_url_makes_no_folder(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InfraError, match=r"A storage must .* Name ") as refused:
+        Home.open(tmp_path, storage=text)
+    assert "HUSH" not in str(refused.value) and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", ["./s3:bucket", "C:/members", "s3", "a/b:c", "~/x", "members//s3"])
+def test_a_folder_may_have_any_name(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert not Home.open(tmp_path, storage=text).storage_url
+    assert Home.open(tmp_path, storage=f"FILE://{tmp_path}/x").storage == tmp_path / "x"
+
+
 def test_a_protocol_that_nobody_knows_and_a_package_that_is_missing_are_sentences(tmp_path: Path) -> None:
     with pytest.raises(InfraError, match=r"nosuch://x must have a protocol that fsspec knows"):
         Depot("nosuch://x", tmp_path).prove()

@@ -144,6 +144,45 @@ def test_a_probe_leaves_nothing_and_a_folder_that_is_not_there_is_not_made(tmp_p
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("below", ["", "x", "x/y"])
+@pytest.mark.parametrize("kind", ["file", "link to nothing", "device", "proc", "too long", "circle"])
+def test_a_place_that_can_hold_no_files_is_said_before_anything_is_written(kind: str, below: str, tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    if kind == "file":
+        place.write_text("")
+    elif kind == "link to nothing":
+        place.symlink_to(tmp_path / "nowhere")
+    elif kind == "circle":
+        place.symlink_to(place)
+    place = {"device": Path("/dev/null"), "proc": Path("/proc/x"), "too long": tmp_path / ("x" * 300)}.get(kind, place) / below
+    with pytest.raises(StorageError, match=r"must .*, but .*name another place \(--storage\)$") as refused:
+        disk.refuse_full({place: "--storage"})
+    assert str(refused.value).startswith(str(place))
+
+
+def test_of_a_place_in_one_that_takes_no_files_nothing_is_said(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("")
+    with pytest.raises(StorageError) as refused:
+        disk.refuse_full({tmp_path / "home": "--home", tmp_path / "home" / "members": "--storage"})
+    assert "--home" in str(refused.value) and "--storage" not in str(refused.value)
+
+
+def test_a_file_in_the_place_of_one_of_our_folders_is_a_disks_and_in_a_programs_own_folder_its_own(tmp_path: Path) -> None:
+    for number, at in ((1, "s"), (2, "s/00001"), (3, "s/00001/own")):
+        place, file = tmp_path / str(number) / "s", tmp_path / str(number) / at
+        file.parent.mkdir(parents=True)
+        file.write_text("")
+        with pytest.raises(OSError) as caught:  # which one depends on how deep it is
+            (place / "00001" / "own").mkdir(parents=True, exist_ok=True)
+        assert disk.fault(caught.value, [place]).startswith(f"{file} must be a folder, but it is a file"), at
+    mine = tmp_path / "s" / "00001" / "own" / "mine"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("")
+    with pytest.raises(NotADirectoryError) as caught:
+        (mine / "x").write_text("")
+    assert disk.fault(caught.value, [tmp_path / "s"]) == ""
+
+
 def test_all_places_that_take_nothing_are_named_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(handle: int, data: bytes) -> int:
         raise OSError(errno.ENOSPC, "")

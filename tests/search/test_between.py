@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def test_nothing_is_trained_near_what_was_lost(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_nothing_is_trained_where_a_constraint_is_likely_broken() -> None:
-    rows = [Row(**{**vars(row), "metrics": {"size": float(row.config["l2"])}}) for row in trained(GRID, bowl)]
+    rows = [replace(row, metrics={"size": float(row.config["l2"])}) for row in trained(GRID, bowl)]
     constraints = [Constraint("size", "<=", 0.05)]
     new = proposals(screened([L2, LR], rows, constraints=constraints), rows, [L2, LR], [L2], 3, constraints=constraints)
     assert new and all(float(one.config["l2"]) <= 0.05 for one in new)
@@ -118,7 +119,7 @@ def test_lambdas_that_are_searched_alone_take_turns_with_the_others_off() -> Non
     rows = trained(
         configs, lambda config: 10 + parabola(1.0)(float(config["l2"])) - float(config["dropout"]) * (1 - float(config["dropout"]))
     )
-    rows = [Row(**{**vars(row), "arm": _alone(row)}) for row in rows]
+    rows = [replace(row, arm=_alone(row)) for row in rows]
     found = screened([L2, DROPOUT], rows, alone=True)
     new = proposals(found, rows, [L2, DROPOUT], [L2, DROPOUT], 3, alone=True)
     assert [one.arm.partition(":")[2] for one in new] == ["l2", "l2", "dropout"]
@@ -269,5 +270,5 @@ def test_trials_that_are_added_race_again_with_configs_of_their_own(tmp_path: Pa
         table = one.plan.table()
         assert from_members.searched_between(one.spec, one.space, table, cands) == [], "once in a race"
         assert len(from_members.searched_between(one.spec, one.space, table, again)) == 2
-        few = [Row(**{**vars(row), "epochs": 8}) for row in table]
+        few = [replace(row, epochs=8) for row in table]
         assert from_members.searched_between(one.spec, one.space, few, again) == [], "no epoch is left"

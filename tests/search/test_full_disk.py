@@ -23,6 +23,7 @@ from search.running.working import checkpoints
 from search.running.writing.leftovers import Leftovers
 from search.sweep import resume, run
 from search.telling.files import exports
+from search.telling.listener import Silent
 from search.telling.mlflow import mirror
 from tests.search.kept import kept, said
 from tests.search.test_servers import points
@@ -206,3 +207,40 @@ def test_a_training_alone_says_it_as_well(point: str, tmp_path: Path, monkeypatc
     monkeypatch.setattr(owner, name, failing)
     with pytest.raises(StorageError, match="file must be writable, but no space is left"):
         train(config, home=Home.open(tmp_path / "home"))
+
+
+@pytest.mark.parametrize("below", ["storage", "storage/s", "storage/s/00003"])
+def test_a_folder_that_becomes_a_file_in_mid_sweep_is_no_members_fault(below: str, tmp_path: Path) -> None:
+    home = Home.open(tmp_path / "home", storage=tmp_path / "storage")
+    place = tmp_path / below
+
+    class Replacing(Silent):
+        def member(self, number: int, phase: str, arm: str, config: Any, start: int = 0) -> None:
+            if number == 3 and not place.is_file():
+                if place.exists():
+                    place.rename(tmp_path / "away")
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_text("")
+
+    outcome = run(SPEC, name="s", home=home, address=IN_PROCESS, tracking=False, listener=Replacing())
+    assert outcome.status == UNREACHABLE and f"{place} must be a folder, but it is a file" in outcome.problem
+    with Catalogue(home.catalogue_url) as catalogue:
+        assert all(row.state not in ("failed", "preempted") for row in catalogue.members("s"))
+    place.unlink()
+    if (tmp_path / "away").exists():
+        (tmp_path / "away").rename(place)
+    assert resume("s", home=home, address=IN_PROCESS, tracking=False).status == "complete"
+
+
+@pytest.mark.parametrize("which", ["storage", "home", "spool", "cache", "reports"])
+def test_a_place_that_is_a_file_is_refused_with_its_option_and_uses_no_name(which: str, tmp_path: Path) -> None:
+    root = tmp_path / "home"
+    file = root / which if which in ("spool", "cache", "reports") else tmp_path / which
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("")
+    home = Home.open(root, storage=tmp_path / "storage")
+    with pytest.raises(StorageError, match=r"must be a folder.*\((--storage|--home), or") as refused:
+        run(SPEC, name="s", home=home, address=IN_PROCESS, tracking=False)
+    assert ("--storage" in str(refused.value)) is (which == "storage") and not (root / "lagrange.db").exists()
+    file.unlink()
+    assert run(SPEC, name="s", home=home, address=IN_PROCESS, tracking=False).status == "complete"

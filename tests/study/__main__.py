@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 
 from search.choosing.answer import Answer, Verdict
+from search.choosing.race import ABLATED
 from tests.study.rivals import RIVALS, lucky
 from tests.study.sweeps import sweep
 from tests.study.worlds import RANGES, WORLDS, World
@@ -57,8 +58,11 @@ def repeat(world: World, spec: dict[str, Any], rivals: Sequence[str], seed: int)
     answer = swept.answer
     if answer is None:
         return Repeat(math.nan, others, swept.epochs, "none", math.nan, None, math.nan, None, math.nan, None, swept.problem)
-    effect, off = answer.effect, next(one["config"] for one in answer.arms if one["final"] and one["arm"].startswith("off"))
-    truth = world.mean(off) - world.mean(answer.best)
+    effect, finals = answer.effect, {one["arm"]: one["config"] for one in answer.arms if one["final"]}
+    offs = {name: world.mean(config) for name, config in finals.items() if name.startswith(("off", ABLATED))}
+    # Over the better off arm; where λ hurts, with all else equal.
+    over = min(offs.values()) if answer.verdict is not Verdict.HURTS else offs.get(ABLATED + answer.arm, min(offs.values()))
+    truth = over - world.mean(answer.best)
     known = effect.seeds >= 2
     fresh = world.score(answer.recommended, 10**6 + seed)
     widths = [sum(math.log10(high / low) for low, high in one.parts) for one in answer.lambdas if one.low > 0]

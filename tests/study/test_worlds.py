@@ -40,7 +40,7 @@ def test_scores_spread_over_seeds_as_the_world_says(name: str) -> None:
     scores = np.array([world.score(config, seed) for seed in range(600)])
     kept = scores[~np.isnan(scores)]
     assert abs(np.isnan(scores).mean() - world.lost(config)) < 0.06
-    spread = float(np.std(kept)) / world.sd(config)
+    spread = float(np.std(kept)) / math.hypot(world.sd(config), world.shift)
     assert 0.5 < spread < 1.8 if world.tails else abs(spread - 1) < 0.12
 
 

@@ -43,6 +43,11 @@ def no_noise_more(config: Config) -> float:
     return 1.0
 
 
+def paired(config: Config) -> float:
+    """What is left of the noise where nearly all of it is a shift that a seed gives to all configs."""
+    return 0.15
+
+
 def never(config: Config) -> float:
     return 0.0
 
@@ -57,6 +62,7 @@ class World:
     mean: Callable[[Config], float]
     best: Mapping[str, float]
     sd: Callable[[Config], float] = no_noise_more
+    shift: float = 0.0  # the standard deviation of what a seed adds to all configs alike
     lost: Callable[[Config], float] = never
     tails: int = 0  # degrees of freedom of Student's t; 0: normal
     modelled: bool = True  # whether a smooth curve can describe it
@@ -77,7 +83,8 @@ class World:
         """What a training ends with: NaN where it ends without a score."""
         if uniform("lost", self.name, seed, *self._key(config)) < self.lost(config):
             return math.nan
-        return self.mean(config) + self.sd(config) * self._luck(config, seed)
+        shift = self.shift * normal("shift", self.name, seed) if self.shift else 0.0
+        return self.mean(config) + self.sd(config) * self._luck(config, seed) + shift
 
     def measured(self, config: Config, seed: int, share: float = 1.0) -> dict[str, float]:
         """The other metrics of a training that has come to this share of its end."""
@@ -138,14 +145,14 @@ def tuned(lr: Value, weight: float = 2.0) -> float:
     return weight * off * off * (1.5 if off > 0 else 1.0)
 
 
-def bowl(gain: float) -> Callable[[Config], float]:
-    """A smooth bowl over log λ, 2 sd at a decade; λ off is `gain` worse than the minimum."""
+def bowl(gain: float, weight: float = 2.0) -> Callable[[Config], float]:
+    """A smooth bowl over log λ, 2 sd at a decade; λ off is `gain` worse than the minimum. `weight`: see `tuned`."""
 
     def mean(config: Config) -> float:
         l2 = float(config["l2"])
         rise = 2.0 * (math.log10(l2) - C) ** 2 if l2 > 0 else gain
         # Weak regularization is as good as none: the bowl's low side ends at the level of λ off.
-        return (min(rise, gain) if 0 < l2 < 10**C else rise) + tuned(config["lr"])
+        return (min(rise, gain) if 0 < l2 < 10**C else rise) + tuned(config["lr"], weight)
 
     return mean
 
@@ -309,6 +316,8 @@ WORLDS = {
         World("tails", "noise with heavy tails (t with 3 degrees of freedom)", ("l2", "lr"), bowl(2.0), BEST_L2, tails=3),
         World("chance", "every fifth training collapses, whatever λ is; λ does nothing", ("l2", "lr"), bowl(0.0), BEST_L2, lost=chance),
         World("rugged", "a bowl with ripples that no smooth curve fits", ("l2", "lr"), rugged, BEST_L2, modelled=False),
+        World("shift-0", "a seed moves all configs alike; λ does nothing", ("l2", "lr"), bowl(0.0, 3.0), BEST_L2, sd=paired, shift=1.0),
+        World("shift-1", "the same, λ gains half a sd", ("l2", "lr"), bowl(0.5, 3.0), BEST_L2, sd=paired, shift=1.0),
         World("alone", "a smooth bowl, λ gains 2 sd, no nuisance knob", ("l2",), bowl(2.0), BEST_L2, fixed={"lr": BEST_LR}),
     )
 }  # fmt: skip

@@ -50,7 +50,7 @@ class Rounds:
         if not race.decided(self.candidates):
             rivals = [one for one in self.candidates if not one.apart]
             screening = self._missing(rivals, from_members.screened(rivals, self.table(), self.spec)) if self._has_rivals() else []
-            final = from_members.finalists_planned(self.spec)
+            final = self._finalists()
             # Where time is short, the first round is left out before seeds of the final one are.
             if screening and self._room() >= len(screening) + race.FEWEST * final:
                 return screening
@@ -62,12 +62,12 @@ class Rounds:
                 self.ledger.note(f"the budget has room for {most} final seeds; {asked} were asked for")
             self._choose(from_members.finalists(self.spec, self.space, self.table(), self.candidates, self.look, most))
         missing = self._final()
-        if not missing and self._room() >= from_members.finalists_planned(self.spec):
+        if not missing and self._room() >= self._finalists():
             others = from_members.with_others(self.candidates, self.table(), self.spec, self.look)
             if others != self.candidates:
                 self._choose(others)
                 return self._final()
-        if not missing and self._room() >= 2 * from_members.finalists_planned(self.spec):
+        if not missing and self._room() >= 2 * self._finalists():
             longer = from_members.longer(self.spec, self.table(), self.candidates, self.look)
             if longer != self.candidates:
                 self._choose(longer)
@@ -93,6 +93,11 @@ class Rounds:
         count = max((one.seeds for one in self.candidates), default=0)
         return from_members.final_seeds(self.spec, self.look, count)
 
+    def _finalists(self) -> int:
+        """How many configs the final round trains; at most, where they are not chosen yet."""
+        known = sum(one.final for one in self.candidates)
+        return known or from_members.finalists_planned(self.spec) + from_members.ablated_planned(self.spec)
+
     def _final(self) -> Missing:
         finalists = [one for one in self.candidates if one.final]
         return self._missing(finalists, self.seeds()[: finalists[0].seeds])
@@ -115,7 +120,7 @@ class Rounds:
         if not self.candidates:
             return 0
         confirm = self.spec.confirm
-        final = sum(one.seeds for one in self.candidates) or from_members.finalists_planned(self.spec) * confirm.seeds
+        final = sum(one.seeds for one in self.candidates) or self._finalists() * confirm.seeds
         return (len(self.candidates) * confirm.screen if self._has_rivals() else 0) + final
 
     def table(self) -> list[Row]:
