@@ -2,7 +2,10 @@
 # One sweep on several nodes of Slurm:  sbatch infra/deploy/slurm.sh spec.yaml NAME [more options of `lagrange sweep`]
 # The same command starts the sweep, and goes on with it: after a kill, a lost node, the time limit or a preemption, by hand or by requeue.
 # The current folder must be shared by the nodes, and hold the virtual environment in .venv (or set VENV).
-# Addresses with passwords belong into a file that only you can read, named by LAGRANGE_ENVIRONMENT_FILE; nothing is passed on a command line.
+# Before: the home is mlflow_runs in this folder, and SQLite's locks fail on a network file system. So LAGRANGE_CATALOGUE_URL must name a
+# PostgreSQL; LAGRANGE_OPTUNA_URL and LAGRANGE_TRACKING_URI name another database and an MLflow server. Addresses with passwords belong into
+# a file that only you can read, named by LAGRANGE_ENVIRONMENT_FILE; nothing is passed on a command line. (Where only this node writes to the
+# home, LAGRANGE_HOME may be a local disk that outlives the job; the node must be the same after a requeue.)
 #SBATCH --job-name=lagrange
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -20,6 +23,17 @@ if [[ $# -lt 2 ]]; then
 fi
 spec=$1 name=$2
 shift 2
+
+home=${LAGRANGE_HOME:-$PWD/mlflow_runs} above=${LAGRANGE_HOME:-$PWD/mlflow_runs}
+while [[ ! -e $above ]]; do above=$(dirname "$above"); done
+if [[ -z ${LAGRANGE_CATALOGUE_URL:-}${LAGRANGE_ENVIRONMENT_FILE:-} ]]; then
+  case $(stat --file-system --format=%T "$above") in
+    nfs* | lustre | gpfs | beegfs | afs | cifs | smb* | ceph | fhgfs | panfs | v9fs)
+      echo "$home is on a network file system, where SQLite's locks fail: set LAGRANGE_CATALOGUE_URL (see the head of this script)" >&2
+      exit 2
+      ;;
+  esac
+fi
 
 # shellcheck disable=SC1091  # the user's own environment
 source "${VENV:-.venv}/bin/activate"
@@ -82,9 +96,21 @@ if [[ -z $stopped ]]; then
 else
   status=130
 fi
-# What was interrupted goes on when Slurm starts this job again. A sweep that failed, or a mistake in the spec, would only fail again.
-if [[ $status -eq 130 && ${LAGRANGE_REQUEUE:-yes} == yes ]]; then
-  echo "$name is not complete: the job is put back into the queue"
+# What was interrupted (130) goes on when Slurm starts this job again. So does what a store (3) or Ray (1, 134) has ended, but not for ever:
+# a sweep that failed by itself ends with 1, too, and would only fail again. A mistake in the spec (2) is not tried again.
+faults=$here/.lagrange-faults-$job count=0
+case $status in
+  130) most=${LAGRANGE_REQUEUES:-100} count=${SLURM_RESTART_COUNT:-0} ;;
+  1 | 3 | 134)
+    most=${LAGRANGE_FAULTS:-3}  # in a row
+    if [[ -e $faults ]]; then count=$(< "$faults"); fi
+    ;;
+  *) most=0 ;;
+esac
+rm -f "$faults"
+if [[ $count -lt $most && ${LAGRANGE_REQUEUE:-yes} == yes ]]; then
+  echo "$name is not complete (exit code $status): the job is put back into the queue"
+  if [[ $status -ne 130 ]]; then echo $((count + 1)) > "$faults"; fi
   clean_up
   scontrol requeue "$job"
 fi

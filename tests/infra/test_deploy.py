@@ -72,7 +72,8 @@ def test_a_container_has_no_rights_and_is_looked_after(title: str, pod: dict[str
     if container["name"] == "submitter":
         return
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        assert container[probe]["exec"]["command"][0] in ("lagrange-healthy", "pg_isready")  # what is in the image
+        first = container[probe]["exec"]["command"][0]  # what is in the image
+        assert first in ("lagrange-healthy", "pg_isready") or (first, probe, container["name"]) == ("sh", "startupProbe", "postgres")
     if container["name"] in ("ray", "postgres"):
         assert any(one["mountPath"] == "/dev/shm" for one in container["volumeMounts"])
 

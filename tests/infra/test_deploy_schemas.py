@@ -289,7 +289,9 @@ def test_the_commands_at_the_head_of_compose_make_its_secrets_and_hand_over_the_
     here, record = tmp_path / "infra" / "deploy", tmp_path / "record"
     (here / "spec.yaml").write_text("objective: toy\n")
     (tmp_path / "docker").write_text('#!/bin/sh\necho "$*" >> "$RECORD"\ncase "$*" in *"cat >"*) cat >> "$RECORD";; esac\n')
-    (tmp_path / "docker").chmod(0o755)
+    (tmp_path / "lagrange").write_text('#!/bin/sh\necho "$RAY_AUTH_MODE $RAY_AUTH_TOKEN $*" >> "$RECORD"\n')
+    for name in ("docker", "lagrange"):
+        (tmp_path / name).chmod(0o755)
     typed = "set -euo pipefail\n" + commands(DEPLOY / "compose.yaml")
     done = run(["bash"], input=typed, cwd=tmp_path, env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "RECORD": str(record)})
     assert done.returncode == 0, done.stderr
@@ -298,8 +300,9 @@ def test_the_commands_at_the_head_of_compose_make_its_secrets_and_hand_over_the_
     assert len(set(secrets.values())) == 4
     assert (here / ".env").stat().st_mode & 0o077 == 0
     called = record.read_text().splitlines()
-    assert called[-3:-1] == ["compose --profile ray exec -T head sh -c cat > /shared/spec.yaml", "objective: toy"]
-    assert called[-1].startswith("compose --profile ray exec head lagrange sweep /shared/spec.yaml ")
+    assert called[-4:-2] == ["compose --profile ray exec -T head sh -c cat > /shared/spec.yaml", "objective: toy"]
+    assert called[-2].startswith("compose --profile ray exec head lagrange sweep /shared/spec.yaml ")
+    assert called[-1] == f"token {secrets['RAY_TOKEN']} submit spec.yaml --name NAME --address http://127.0.0.1:8265"
 
 
 # Compose --------------------------------------------------------------------------------------------------------------------------------
