@@ -198,7 +198,7 @@ def test_jobs_and_logs_say_what_became_of_a_sweep(cluster: Remembering) -> None:
     assert lagrange("logs", "s", *HERE).output == "one\ntwo\n"
     done = lagrange("logs", "s", "-f", *HERE)
     assert (done.output, done.exit_code) == ("one\ntwo\n", 0)
-    cluster.tail_job_logs = silent  # type: ignore[method-assign, assignment]
+    cluster.tail_job_logs = silent  # type: ignore[method-assign]
     said = "1/8 searched\ns failed: no member is left\nSee every member: lagrange show s\n"
     killed = "lagrange resume s --address http://head:8265"
     for status, code, message, state, exit_code, reason in (
@@ -228,7 +228,7 @@ def test_jobs_and_logs_say_what_became_of_a_sweep(cluster: Remembering) -> None:
 
 
 async def silent(job: str) -> Any:
-    for part in ():
+    for part in tuple[str, ...]():
         yield part
 
 
