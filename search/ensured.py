@@ -31,14 +31,14 @@ def ensure(spec: Spec, *, name: str, home: Home, patience_s: float = PATIENCE_S,
         InfraError: a living driver has the sweep, or the name belongs to another spec. And what `run` and `resume` raise.
     """
     sweep_name(name)
-    if _row(home, name, getattr(options.get("listener"), "note", None)) is None:
+    if row_of(home, name, getattr(options.get("listener"), "note", None)) is None:
         try:
             return run(spec, name=name, home=home, **options)
         except InfraError:
-            if _row(home, name) is None:
+            if row_of(home, name) is None:
                 raise  # else another process has begun this sweep in the meantime: it is a sweep to go on with
     waited(home, name, patience_s, options.get("listener"))
-    row = _row(home, name)
+    row = row_of(home, name)
     if row is None:
         return run(spec, name=name, home=home, **options)
     if different := list(_differences(row.facts.get(ASKED), plain_spec(spec))):
@@ -53,7 +53,7 @@ def ensure(spec: Spec, *, name: str, home: Home, patience_s: float = PATIENCE_S,
     return resume(name, home=home, **options)
 
 
-def _row(home: Home, name: str, told: Callable[[str], object] | None = None) -> SweepRow | None:
+def row_of(home: Home, name: str, told: Callable[[str], object] | None = None) -> SweepRow | None:
     """The sweep that holds the name; None where `run` may have it. A missing catalogue is not made; with `told` it is waited for."""
     file = sqlite_path(home.catalogue_url)
     if file is not None and not file.exists():

@@ -206,6 +206,8 @@ def go_on(
     known = facts.get(SOURCES, {})
     if changed := [path for path, digest in sources(spec).items() if known.get(path, digest) != digest]:
         note(f"{', '.join(changed)} changed since the sweep began: members from before and after the change are compared with each other")
+    if not 0 <= trials < 10**15:
+        raise InfraError(f"The number of further trials must be 0 or more, and one that can be trained; got {trials:.3g}.")
     if trials and samplers.hands_on(spec.sampler):
         raise InfraError(
             f"More trials must not move the points of a path that is under way; {name!r} has sampler {name_of(spec.sampler)}. "

@@ -159,7 +159,7 @@ def found(target: str, home: Home) -> tuple[str, MemberRow]:
     """The sweep and the member that `NAME/25` or `NAME` means. Raises InfraError where there is none."""
     with Catalogue(home.catalogue_url, create=False) as catalogue:
         name, slash, number = target.rpartition("/")
-        if slash and number.isdigit():
+        if slash and number.isdecimal() and len(number) < 10:
             return name, catalogue.member(name, int(number))
         row = catalogue.seen(target)
         return target, best_of(row, catalogue.members(target), home)

@@ -176,7 +176,7 @@ def _refuse(fault: Fault | None) -> None:
 def _target(target: str, home: Home) -> tuple[str, Spec, dict[str, Any], dict[int, float]]:
     """A title, the spec, the config, and the scores of the seeds that have been trained with this config."""
     name, slash, number = target.rpartition("/")
-    if slash and number.isdigit() and not there(target):
+    if slash and number.isdecimal() and len(number) < 10 and not there(target):
         with Catalogue(home.catalogue_url, create=False) as catalogue:
             member, row = catalogue.member(name, int(number)), catalogue.sweep(name)
             alike = [other for other in catalogue.members(name) if other.config_hash == member.config_hash]

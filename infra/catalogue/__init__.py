@@ -23,6 +23,7 @@ from infra.catalogue.opened import Opened, patient
 from infra.catalogue.plain import config_hash, decode, encode
 from infra.catalogue.tables import (
     MEMBERS,
+    MOST_MEMBERS,
     REPORTS,
     STATES,
     STATUSES,
@@ -203,6 +204,8 @@ class Catalogue(Opened):
 
     def member(self, name: str, number: int) -> MemberRow:
         """One member. Raises InfraError when there is none."""
+        if not 0 <= number <= MOST_MEMBERS:
+            raise _no_member(name, number)
         with self._database.read() as connection:
             here = (MEMBERS.c.sweep_id == self._database.sweep_id(connection, name)) & (MEMBERS.c.number == number)
             found = connection.execute(sa.select(*columns_of(MEMBERS, MemberRow)).where(here)).one_or_none()

@@ -17,6 +17,7 @@ from infra.storage import strip_password, strip_passwords, whole
 
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # as JSON writes it; a backslash that is text is written twice
 STATUSES: Final = ("running", "complete", "interrupted", "failed")
+MOST_MEMBERS: Final = 2**31 - 1  # as a column of whole numbers holds
 STATES: Final = ("complete", "stopped", "diverged", "collapsed", "failed", "preempted")
 
 

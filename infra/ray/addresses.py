@@ -204,7 +204,7 @@ def versions(address: str) -> dict[str, Any]:
         said = {"error": "", "reason": f"no answer within {ANSWER_S:g} s"}
     if said.get("error") == "AuthenticationError":
         raise InfraError(
-            f"The Ray at {address} wants a token, and {_which_token()}. Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to a file that "
+            f"The Ray at {address} wants a token, and {which_token()}. Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to a file that "
             "holds the token of the head node (there: ~/.ray/auth_token, or what its RAY_AUTH_TOKEN_PATH names)."
         )
     if "error" in said:
@@ -215,10 +215,14 @@ def versions(address: str) -> dict[str, Any]:
     return dict(said)
 
 
-def _which_token() -> str:
+def which_token() -> str:
+    """Which token this process sends, where the cluster wants another one: of several sources Ray takes the first."""
     if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
         return "this process sends none (RAY_AUTH_MODE is not token)"
-    return "the one that this process sends is another one"
+    if not os.environ.get("RAY_AUTH_TOKEN"):
+        return "the one that this process sends is another one"
+    beside = ", which is taken before RAY_AUTH_TOKEN_PATH: unset it" if os.environ.get("RAY_AUTH_TOKEN_PATH") else ""
+    return f"the one that this process sends is another one, that of RAY_AUTH_TOKEN{beside}"
 
 
 def _asked(address: str) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,21 +21,21 @@ from urllib.parse import urlsplit
 
 from infra.errors import InfraError
 from infra.ray import addresses
+from infra.ray.answers import AGENT_S, NO_AGENT, again, answered, is_away, lost, sentence
 from infra.storage import strip_address, strip_password, sweep_name
 
 SWEEP: Final = "lagrange.sweep"  # the keys of a job's metadata
 FILES: Final = "lagrange.files"
 OPTIONS: Final = "lagrange.options"
 SEVERAL: Final = "lagrange.several"
+BEGIN: Final = "lagrange.begin"
 SERVER: Final = "RAY_API_SERVER_ADDRESS"
 ANSWER_S: Final = 10.0
 WORK_S: Final = 120.0  # a head on a busy machine takes long to keep a package, or to start its first job
 STOP_S: Final = 120
 """How long a driver that is asked to stop may take, before Ray ends it: by itself Ray gives it three seconds."""
-AGENT_S: Final = 60.0
-"""A head that has just started lists jobs before its agent can start one."""
 ALIVE: Final = ("PENDING", "RUNNING")
-_NO_AGENT = "No available agent"  # Ray's words
+_TRIES: Final = 15  # how often a connection is made again, a second apart, before the head is given up
 _MISSING = "lagrange must be on the PATH of the head node, as ray start finds it: activate its environment before ray start"
 
 
@@ -90,7 +89,7 @@ class Jobs:
 
     def all(self) -> list[Job]:
         """The jobs of sweeps, the newest first. Jobs of other programs are not among them."""
-        with _answers(self.address):
+        with answered(self.address):
             found = [_job(one) for one in self._client.list_jobs() if SWEEP in (one.metadata or {})]
         first = datetime.min.replace(tzinfo=UTC)
         return sorted(found, key=lambda one: one.started or first, reverse=True)
@@ -104,7 +103,10 @@ class Jobs:
         if found := self.of(sweep):
             return found[0]
         known = ", ".join(dict.fromkeys(one.sweep for one in self.all())) or "none"
-        raise InfraError(f"A job of the sweep must be on {self.address}; there is none of {sweep!r}. It has jobs of: {known}.")
+        raise InfraError(
+            f"A job of the sweep must be on {self.address}; there is none of {sweep!r}. It has jobs of: {known}. A head that was started "
+            f"again has forgotten its jobs, and not the sweeps: {again(sweep, self.address)}"
+        )
 
     def submit(
         self,
@@ -132,7 +134,7 @@ class Jobs:
             environment["working_dir"] = str(folder)
         asked = {"entrypoint": line, "submission_id": name, "runtime_env": environment, "metadata": {SWEEP: sweep, **metadata}}
         until = time.monotonic() + AGENT_S
-        with _answers(self.address):
+        with answered(self.address):
             while True:
                 try:
                     self._client.submit_job(**asked)
@@ -140,14 +142,14 @@ class Jobs:
                 except RuntimeError as error:
                     if "already" in str(error):
                         raise taken(sweep, name, self.address) from None
-                    if _NO_AGENT not in str(error) or time.monotonic() > until:
+                    if NO_AGENT not in str(error) or time.monotonic() > until:
                         raise
                 waited(2.0)
         return Job(sweep, name, "PENDING", metadata=dict(metadata))
 
     def stop(self, job: Job, waited: Callable[[float], None] = time.sleep) -> Job:
         """Ask a driver to stop, and return its job when it has: what it did is in its catalogue, and it can be resumed."""
-        with _answers(self.address):
+        with answered(self.address, job.sweep):
             self._client.stop_job(job.id)
         until = time.monotonic() + STOP_S + 30
         while (now := self.look(job)).alive and time.monotonic() < until:
@@ -156,28 +158,36 @@ class Jobs:
 
     def look(self, job: Job) -> Job:
         """The job as it is now."""
-        with _answers(self.address):
+        with answered(self.address, job.sweep):
             return _job(self._client.get_job_info(job.id))
 
     def log(self, job: Job) -> str:
         """What the driver has printed so far."""
-        with _answers(self.address):
+        with answered(self.address, job.sweep):
             return strip_password(str(self._client.get_job_logs(job.id)))
 
     def follow(self, job: Job, waited: Callable[[float], None] = time.sleep) -> Iterator[str]:
-        """What the driver has printed, and what it prints until it ends. A connection that is cut is made again."""
-        told = 0
+        """What the driver has printed, and what it prints until it ends. A connection that is cut is made again.
+
+        Raises:
+            StoreGone: the head is gone.
+        """
+        told = tries = 0
         while True:
+            ended = False
             try:
                 for part in _followed(self._client, job.id, told):
-                    told += len(part)
+                    told, tries = told + len(part), 0
                     yield strip_password(part)
-                cut = False
+                ended, tries = not _job(self._client.get_job_info(job.id)).alive, 0
             except Exception as error:
-                if not _is_a_cut(error):
-                    raise _sentence(self.address, error) from None
-                cut = True
-            if not self.look(job).alive and not cut:
+                if not is_away(error):
+                    self.look(job)  # where the head has forgotten the job, this says so
+                    raise sentence(self.address, error, job.sweep) from None
+                tries += 1
+                if tries > _TRIES:
+                    raise lost(self.address, job.sweep, error) from None
+            if ended:
                 return
             waited(1.0)
 
@@ -230,7 +240,7 @@ def _client(address: str) -> Any:
     addresses.connect(parts.hostname or "", parts.port or 8265, addresses.DASHBOARD)
     from ray.dashboard.modules.job import sdk
 
-    for chatty in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
+    for chatty in ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk", "ray._private.runtime_env.packaging"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
 
     class Client(sdk.JobSubmissionClient):  # type: ignore[misc]
@@ -243,52 +253,12 @@ def _client(address: str) -> Any:
     before = os.environ.get(SERVER)
     os.environ[SERVER] = address  # Ray's client prefers this, and RAY_ADDRESS, to the address that it is given
     try:
-        with _answers(address):
+        with answered(address, first=True):
             return Client(address)
     finally:
         os.environ.pop(SERVER)
         if before is not None:
             os.environ[SERVER] = before
-
-
-@contextmanager
-def _answers(address: str) -> Iterator[None]:
-    """Turns what Ray's client raises into a sentence for people."""
-    try:
-        yield
-    except InfraError:
-        raise
-    except Exception as error:
-        raise _sentence(address, error) from None
-
-
-def _sentence(address: str, error: Exception) -> InfraError:
-    """What people are told of an error of Ray's client."""
-    name, said = type(error).__name__, strip_password(str(error)).strip().partition("\n")[0]
-    if name == "AuthenticationError":
-        return InfraError(
-            f"The cluster at {address} wants a token, and this process sends none that fits. Set RAY_AUTH_MODE=token, and "
-            "RAY_AUTH_TOKEN_PATH to a file that holds the token of the head node (there: ~/.ray/auth_token)."
-        )
-    if "require the ray[default]" in said:
-        return InfraError("Jobs need Ray's client for them; it is not installed. Run: pip install 'lagrange-search[cluster]'")
-    if _NO_AGENT in said:
-        return InfraError(
-            f"The head node at {address} must have an agent that starts jobs; it had none for {AGENT_S:g} s. It is still starting, or its "
-            "machine is very busy: submit again in a minute. Where that does not help, look into dashboard_agent.log there: another Ray "
-            "of that machine may hold its port (ray start --head --dashboard-agent-listen-port=PORT)."
-        )
-    if "does not exist" in said:
-        return InfraError(f"The job must be on {address}; it is not there any more. The head node has forgotten it: {said[:200]}")
-    return InfraError(
-        f"The dashboard of a Ray must answer at {address}; what listens there does not answer as one: {said[:200] or name}. "
-        "Correct the address (the dashboard's port is 8265), and install the extra `cluster` (ray[default]) on the head node."
-    )
-
-
-def _is_a_cut(error: Exception) -> bool:
-    """Whether a connection ended before what it was for."""
-    return isinstance(error, ConnectionError | TimeoutError) or "closed unexpectedly" in str(error) or "WebSocket" in str(error)
 
 
 def _followed(client: Any, job: str, told: int) -> Iterator[str]:

@@ -135,6 +135,9 @@ def replaced(path: Path) -> Iterator[Path]:
     """
     if path.is_dir():
         raise InfraError(f"A file must be named; {path} is a folder. Name a file in it: {path / 'FILE'}")
+    if (path.exists() and not path.is_file()) or (path.is_symlink() and path.is_relative_to("/dev")):
+        # to take its place would take it away from every program of this machine, where root writes
+        raise InfraError(f"A file must be named; {path} is a device or a pipe. Name a file.")
     beside = ready(path).with_name(f".{secrets.token_hex(4)}-{path.name}")
     try:
         yield beside
@@ -306,7 +309,8 @@ class Home:
         stays = self.depot.remove_folder(self.files(sweep))
         shutil.rmtree(self.reports(sweep), ignore_errors=True)
         for suffix in ("jsonl", "progress"):
-            (self.spool / f"{sweep}.{suffix}").unlink(missing_ok=True)
+            with suppress(NotADirectoryError):
+                (self.spool / f"{sweep}.{suffix}").unlink(missing_ok=True)
         return stays
 
 

@@ -85,7 +85,7 @@ def _shape(image: str | None) -> tuple[tuple[int, int, int] | None, str]:
     if image is None:
         return None, ""
     parts = image.lower().replace("×", "x").split("x")
-    if len(parts) not in (2, 3) or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+    if len(parts) not in (2, 3) or not all(part.strip().isdecimal() and len(part) < 10 and int(part) > 0 for part in parts):
         return None, f"--image must be HxWxC in whole numbers; got {image!r}. Write --image 64x64x3."
     height, width, channels = (int(part) for part in [*parts, "1"][:3])
     return (height, width, channels), ""

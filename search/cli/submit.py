@@ -28,7 +28,7 @@ from search.cli.asked import (
     overrides,
 )
 from search.cli.shared import WorkersOption
-from search.cli.submitted import ServerOption, cluster_jobs, driver_options, followed, submitted
+from search.cli.submitted import ServerOption, beginning, cluster_jobs, driver_options, followed, submitted
 from search.cli.sweep import print_warnings, source
 
 if TYPE_CHECKING:
@@ -110,7 +110,8 @@ def submit(
     # A later job finds the spec of one sweep in the catalogue. A matrix has no row there: its spec is read again.
     again, files = (command, list(map(str, found.files))) if len(specs) > 1 else ((), code)
     cluster = cluster_jobs(address)
-    job = submitted(cluster, name, [*command, *driver_options(options)], found, files, options, again)
+    begin = beginning(given, asked, found) if len(specs) == 1 else {}
+    job = submitted(cluster, name, [*command, *driver_options(options)], found, files, options, again, begin)
     if follow:
         raise typer.Exit(followed(cluster, job))
 

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from infra.errors import InfraError
 from infra.ray.shipping import Parcel, in_job, parcel, staged
-from infra.storage import Home
+from infra.storage import Home, strip_password
 from search.cli import printing
-from search.cli.shared import JsonOption
-from search.exit_codes import FAILED, INTERRUPTED, OK
+from search.cli.fate import code_of, signal_of, status_of, why
+from search.cli.shared import JsonOption, print_error
 
 if TYPE_CHECKING:
     from infra.ray.jobs import Job, Jobs
 
+MOST_KEPT = 30_000  # characters of a spec that are kept with a job
 ServerOption = Annotated[
     str | None,
     typer.Option("--address", envvar="RAY_API_SERVER_ADDRESS", help="The cluster's dashboard, such as http://HEAD:8265."),
@@ -55,7 +57,8 @@ def cluster_jobs(address: str | None) -> Jobs:
 
 def jobs(address: ServerOption = None, json_: JsonOption = False) -> None:
     """The sweeps that were submitted to a cluster."""
-    found = [_row(job) for job in cluster_jobs(address).all()]
+    cluster = cluster_jobs(address)
+    found = [_row(job, cluster.address) for job in cluster.all()]
     if json_:
         printing.as_json(found)
     elif found:
@@ -64,27 +67,19 @@ def jobs(address: ServerOption = None, json_: JsonOption = False) -> None:
         typer.echo("no sweep was submitted to this cluster: lagrange submit SPEC --address http://HEAD:8265")
 
 
-def _row(job: Job) -> dict[str, Any]:
+def _row(job: Job, address: str) -> dict[str, Any]:
     from search.telling.text.live import duration
 
     # Started by the cluster's clock, and now by this machine's: the two may differ.
     seconds = max(0.0, ((job.ended or datetime.now(UTC)) - job.started).total_seconds()) if job.started else None
-    last = [line for line in job.message.splitlines() if line.strip()][-1:]
     return {
         "sweep": job.sweep,
         "job": job.id,
         "status": status_of(job),
         "since": f"{job.started:%Y-%m-%d %H:%M} UTC" if job.started else None,
         "took": duration(seconds) if seconds is not None else None,
-        "why": last[0].strip() if last and job.status == "FAILED" else None,
+        "why": why(job, address),
     }
-
-
-def status_of(job: Job) -> str:
-    """The state of a job, in our words."""
-    if job.status == "FAILED":
-        return {INTERRUPTED: "interrupted", 2: "refused"}.get(job.exit_code or 0, "failed")
-    return {"PENDING": "waiting", "RUNNING": "running", "SUCCEEDED": "complete", "STOPPED": "stopped"}.get(job.status, job.status.lower())
 
 
 def logs(
@@ -105,23 +100,22 @@ def followed(cluster: Jobs, job: Job) -> int:
     """Print what a driver prints until it ends. Returns the exit code of the driver."""
     for part in cluster.follow(job):
         typer.echo(part, nl=False)
-    return code_of(cluster.look(job))
-
-
-def code_of(job: Job) -> int:
-    """The exit code of a driver, as a command here has it."""
-    if job.status == "SUCCEEDED":
-        return OK
-    return INTERRUPTED if job.status == "STOPPED" else job.exit_code or FAILED
+    now = cluster.look(job)
+    if now.status == "FAILED" and (now.exit_code is None or signal_of(now)):  # else the driver has said it
+        print_error(f"{job.sweep}: {why(now, cluster.address)}")
+    return code_of(now)
 
 
 def stop(name: NameArgument, address: ServerOption = None) -> None:
     """Ask the driver of a submitted sweep to stop. Nothing is lost: `resume` goes on with it."""
+    from infra.ray.jobs import STOP_S
+
     cluster = cluster_jobs(address)
     job = cluster.newest(name)
     if not job.alive:
         typer.echo(f"{name} has no driver: its job {job.id} is {status_of(job)}")
         return
+    typer.echo(f"{name} is asked to stop; waiting for it, up to {STOP_S} s", err=True)
     now = cluster.stop(job)
     if now.alive:
         see = f"lagrange logs {name} -f --address {cluster.address}"
@@ -136,7 +130,7 @@ def resume_submitted(
 
     `beside` are further words of the command that goes on: what is tried again, and other totals of the budget.
     """
-    from infra.ray.jobs import FILES, OPTIONS, SEVERAL
+    from infra.ray.jobs import BEGIN, FILES, OPTIONS, SEVERAL
 
     cluster = cluster_jobs(address)
     before = cluster.newest(name)
@@ -155,8 +149,29 @@ def resume_submitted(
     options = dict(json.loads(before.metadata.get(OPTIONS, "{}")))
     options |= {key: value for key, value in (("--home", home), ("--storage", storage), ("--workers", workers)) if value is not None}
     once = {"--trials": trials} if trials else {}
-    command = [*(several or ["lagrange", "resume", name]), *driver_options({**options, **once}), *beside]
-    submitted(cluster, name, command, parcel(Path.cwd(), [], include=files), files, options, several)
+    begin = dict(json.loads(before.metadata.get(BEGIN, "{}")))  # a driver that was stopped early has left no row of the sweep
+    start = [word for one in begin.get("words", ()) for word in ("--begin", one)]
+    command = [*(several or ["lagrange", "resume", name]), *driver_options({**options, **once}), *beside, *start]
+    found = parcel(Path.cwd(), [], include=files)
+    with tempfile.TemporaryDirectory(prefix="lagrange-") as folder:
+        if "spec" in begin:
+            path = Path(folder) / "spec"
+            path.write_text(begin["spec"], encoding="utf-8")
+            found.files[PurePosixPath(begin["words"][0])] = path
+        submitted(cluster, name, command, found, files, options, several, begin)
+
+
+def beginning(target: str, settings: Sequence[str], found: Parcel) -> dict[str, Any]:
+    """What `resume` needs to begin a sweep whose driver was stopped before the catalogue had its row: words of a command, and the spec.
+
+    It is kept with the job, which everybody on the cluster can list. Empty where it is too large for that, or holds a password.
+    """
+    begin: dict[str, Any] = {"words": [target, *settings]}
+    path = found.files.get(PurePosixPath(target))
+    if path is not None and path.suffix != ".py":
+        begin["spec"] = path.read_text(encoding="utf-8")
+    kept = json.dumps(begin)
+    return begin if len(kept) <= MOST_KEPT and strip_password(kept) == kept else {}
 
 
 def driver_options(options: dict[str, Any]) -> list[str]:
@@ -172,16 +187,19 @@ def submitted(
     files: Sequence[str],
     options: dict[str, Any],
     several: Sequence[str] = (),
+    begin: Mapping[str, Any] | None = None,
 ) -> Job:
     """Submit a driver with its files, and say how to go on.
 
-    `files` are those that a later job needs again, and `options` those of its command. `several`: what goes on with all sweeps of a matrix.
+    `files` are those that a later job needs again, and `options` those of its command. `several`: what goes on with all sweeps of a
+    matrix. `begin`: what a later job begins the sweep with, if this one does not.
     """
-    from infra.ray.jobs import FILES, OPTIONS, SEVERAL
+    from infra.ray.jobs import BEGIN, FILES, OPTIONS, SEVERAL
 
     for path, reason in found.left.items():
         typer.secho(f"note: {path} does not go to the cluster: {reason}", fg=typer.colors.YELLOW, err=True)
     metadata = {FILES: json.dumps(list(files)), OPTIONS: json.dumps(options)} | ({SEVERAL: json.dumps(several)} if several else {})
+    metadata |= {BEGIN: json.dumps(begin)} if begin else {}
     with staged(found) if found.files else nullcontext() as folder:
         job = cluster.submit(name, command, folder, metadata)
     shipped = ", ".join(str(place) for place in found.files) or "no file"

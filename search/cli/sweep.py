@@ -281,9 +281,10 @@ def resume(
     catalogue_url: CatalogueOption = None,
     plain: PlainOption = False,
     environment_file: EnvironmentFileOption = None,
+    begin: Annotated[list[str] | None, typer.Option(hidden=True, help="What `submit` was given: TARGET, and settings.")] = None,
 ) -> None:
     """Go on with a sweep that was interrupted, or search more configs. With the address of a dashboard, of one that was submitted."""
-    from search.ensured import PATIENCE_S, waited
+    from search.ensured import PATIENCE_S, row_of, waited
     from search.kept import Again, More
     from search.sweep import resume as go_on
 
@@ -293,6 +294,8 @@ def resume(
         return resume_submitted(name, str(address), trials, workers, home, storage, words)
     place = home_of(home, catalogue_url, tracking_uri, storage)
     refuse_lost_home(place)
+    if begin and row_of(place, name, print_warning) is None:
+        return _begin(name, begin, place, workers, address, plain, bool(trials or retry_failed or retry_all_failed or budget))
     if in_job():  # the job before it may have been killed a moment ago
         waited(place, name, PATIENCE_S)
     more = None if trials is None else _more_trials(name, trials, place)
@@ -308,6 +311,18 @@ def resume(
             objective = catalogue.sweep(name).objective
     _print_outcome(outcome, place, objective, address)
     _exit([outcome])
+
+
+def _begin(name: str, begin: Sequence[str], home: Home, workers: int | None, address: str | None, plain: bool, more: bool) -> None:
+    """Start a sweep that was submitted, and whose driver was stopped before it had begun."""
+    from search.errors import SpecError
+    from search.running.where import is_remote
+    from search.spec.reading import expand
+
+    if more:
+        raise SpecError([f"A sweep must have begun before it gets more; {name!r} was stopped before. Resume it without --trials first."])
+    specs = expand(source(begin[0]), begin[1:], remote=is_remote(address))
+    _exit(_run_all(specs, [name], home, workers, address, plain, True))
 
 
 def _totals(given: Sequence[str]) -> dict[str, float]:
@@ -328,8 +343,8 @@ def _more_trials(name: str, given: str, home: Home) -> int:
     """How many configs to add: `+40` adds 40, `40` is the new total."""
     from search.errors import SpecError
 
-    if not given.removeprefix("+").isdigit() or int(given) == 0:
-        raise SpecError([f"--trials must be +N (so many more) or N (so many in all); got {given!r}. Write --trials +40."])
+    if not given.removeprefix("+").isdecimal() or len(given) > 16 or int(given) == 0:
+        raise SpecError([f"--trials must be +N (so many more) or N (so many in all); got {given[:40]!r}. Write --trials +40."])
     if given.startswith("+"):
         return int(given)
     with catalogue_of(home) as catalogue:

@@ -113,7 +113,10 @@ def _unkept(value: Any, where: tuple[str, ...] = ()) -> Iterator[str]:
         most = MOST_SEED if here == ("seed",) else MOST
         if isinstance(below, int) and abs(below) > most:
             given = below if abs(below) < 10**40 else f"a number of {int(below.bit_length() * math.log10(2)) + 1} digits"
-            value[key] = 1
+            if isinstance(value, dict):
+                del value[key]  # so that it has no second fault
+            else:
+                value[key] = 1
             yield f"{'.'.join(here)} must be a number up to {most:,}; got {given}. Correct it."
         elif isinstance(below, str) and below != whole(below):
             yield f"{'.'.join(here)} must be text in UTF-8 without NUL; got {shortened(below)}. Rename it."

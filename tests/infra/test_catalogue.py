@@ -537,3 +537,11 @@ def test_every_text_is_kept_or_its_characters_are(tmp_path: Path, text: str) -> 
         assert catalogue.sweep("s").facts == {"folder": kept} and catalogue.sweep("s").spec == {"a": kept}
         assert catalogue.reports("s")[0].metrics == {kept: 1.0}
     kept.encode()
+
+
+@pytest.mark.parametrize("number", [-1, 2**31, 10**23])
+def test_a_member_of_a_number_that_no_column_holds_is_not_there(tmp_path: Path, number: int) -> None:
+    with Catalogue(f"sqlite:///{tmp_path}/c.db") as catalogue:
+        catalogue.create_sweep(SweepRow("s", {}))
+        with pytest.raises(InfraError, match=f"none of number {number}"):
+            catalogue.member("s", number)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from infra.errors import InfraError
+from infra.errors import InfraError, StoreGone
 from infra.ray import jobs
 from infra.ray.jobs import SWEEP, Jobs, dashboard, entrypoint, made_up
 
@@ -177,13 +177,39 @@ def test_an_error_that_is_no_cut_ends_the_watching_with_a_sentence(there: Jobs, 
         list(there.follow(job, waited=lambda _: None))
 
 
+class Gone(Cluster):
+    """A head that is killed after the first part of a log."""
+
+    told = False
+
+    async def tail_job_logs(self, job: str) -> AsyncIterator[str]:
+        if not self.told:
+            self.told = True
+            yield "one\n"
+        raise ConnectionRefusedError("Cannot connect: Connection refused")
+
+
+def test_a_head_that_is_gone_while_its_log_is_followed_is_a_store_that_is_gone() -> None:
+    heard, waits = list[str](), list[float]()
+    there = Jobs("http://head:8265", Gone())
+    job = there.submit("s", ["lagrange"], None, {})
+    with pytest.raises(StoreGone) as caught:
+        for part in there.follow(job, waited=waits.append):
+            heard.append(part)
+    said = str(caught.value)
+    assert heard == ["one\n"] and len(waits) > 5, "it is tried again"
+    assert "connection to http://head:8265 was lost" in said and "nothing listens there" in said and "Correct the address" not in said
+    assert "lagrange logs s -f --address http://head:8265" in said and "lagrange submit SPEC --name s --address http://head:8265" in said
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
         (type("AuthenticationError", (Exception,), {})("no"), "wants a token"),
         (RuntimeError("The Ray jobs CLI & SDK require the ray[default] installation"), "lagrange-search[cluster]"),
         (ValueError("Expecting value: line 1"), "does not answer as one"),
-        (TimeoutError("Read timed out. u:p postgresql://u:secret@h/d"), "does not answer as one"),
+        (TimeoutError("Read timed out. u:p postgresql://u:secret@h/d"), "does not any more (no answer in time)"),
+        (type("ConnectionError", (OSError,), {})("[Errno 111] Connection refused"), "does not any more (nothing listens there)"),
     ],
 )
 def test_what_a_dashboard_answers_is_told_in_a_sentence(there: Jobs, cluster: Cluster, error: Exception, words: str) -> None:

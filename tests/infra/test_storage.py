@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -264,3 +265,18 @@ def test_a_file_that_cannot_be_written_is_named_with_what_to_do(tmp_path: Path) 
             continue
         with pytest.raises(InfraError, match=said), replaced(path) as beside:
             beside.write_text("text")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes are files of Unix")
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    """In a container, where everybody is root, `export -o /dev/null` took the device away."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/null"), Path("/dev/stdout"), Path("/dev/fd/1")):
+        with pytest.raises(InfraError, match="is a device or a pipe"), replaced(path) as beside:
+            pytest.fail(f"{beside} would take the place of {path}")
+    assert (tmp_path / "pipe").is_fifo() and Path("/dev/null").is_char_device()
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    (tmp_path / "file").write_text("theirs")
+    with replaced(tmp_path / "link") as beside:
+        beside.write_text("ours")
+    assert (tmp_path / "file").read_text() == "theirs", "a link in a home leads nowhere else"

@@ -101,3 +101,17 @@ def test_onnx_that_is_not_installed(home: Home, tmp_path: Path, monkeypatch: pyt
 def test_a_registered_model_has_a_name_that_mlflow_takes() -> None:
     row = replace(view("helps").sweep, objective="folder/it's: mine.py:Mine", model="a b", dataset="λ/x")
     assert not set(model_name(row)) & set("/:'\" ") and model_name(view("helps").sweep) == "vae-mlp400-digits"
+
+
+@pytest.mark.parametrize("number", ["²", "1" * 5000, "+" + "9" * 30, "+²", "-5", "+nan"])
+def test_more_trials_are_a_number_that_can_be_counted(number: str, tmp_path: Path) -> None:
+    """Stored, it would be a spec that nobody can read, and the sweep could never go on."""
+    found = CliRunner().invoke(app, ["resume", "s", "--trials", number, "--home", str(tmp_path / "home")])
+    assert found.exit_code == 2 and "--trials must be +N" in found.output, found.output
+
+
+@pytest.mark.parametrize("target", ["s/²", "s/" + "9" * 23, "s/" + "9" * 5000])
+@pytest.mark.parametrize("command", ["train", "show", "register"])
+def test_a_member_that_no_number_names_is_not_there(command: str, target: str, tmp_path: Path) -> None:
+    found = CliRunner().invoke(app, [command, target, "--home", str(tmp_path / "home")])
+    assert found.exit_code == 2 and "fault of Lagrange" not in found.output, found.output

@@ -115,17 +115,70 @@ def test_resume_sends_the_modules_again_and_the_spec_is_in_the_catalogue(cluster
     assert "has no driver: its job s is stopped" in lagrange("stop", "s", *HERE).output
     done = lagrange("resume", "s", "--trials", "+4", "--workers", "2", *HERE)
     assert done.exit_code == 0, done.output
-    assert set(cluster.files["s~2"]) == {"mine.py", "helper.py"}
+    assert set(cluster.files["s~2"]) == {"mine.py", "helper.py", "spec.yaml"}
     line = cluster.jobs["s~2"].entrypoint.partition("exec ")[2]
-    expected = "lagrange resume s --home /data --environment-file /etc/l --workers 2 --trials +4 --address auto --plain"
+    expected = "lagrange resume s --home /data --environment-file /etc/l --workers 2 --trials +4 --address auto --plain --begin spec.yaml"
     assert line == expected
     lagrange("stop", "s", *HERE)
     lagrange("resume", "s", *HERE)  # the workers stay, the trials were for once
-    assert cluster.jobs["s~3"].entrypoint.endswith("--environment-file /etc/l --workers 2 --address auto --plain")
+    assert cluster.jobs["s~3"].entrypoint.endswith("--environment-file /etc/l --workers 2 --address auto --plain --begin spec.yaml")
     lagrange("stop", "s", *HERE)
     (tmp_path / "helper.py").unlink()
     done = lagrange("resume", "s", *HERE)
     assert done.exit_code == 2 and "helper.py is not here" in done.output
+
+
+@pytest.mark.parametrize(("target", "settings"), [("spec.yaml", ("budget.trials=6", "seed=3")), ("toy", ("dataset.name=none",))])
+def test_a_sweep_that_was_stopped_before_it_had_a_row_is_begun_by_resume(
+    cluster: Remembering, tmp_path: Path, target: str, settings: tuple[str, ...]
+) -> None:
+    words = [word for one in settings for word in ("--set", one)]
+    lagrange("submit", target, *words, "--name", "s", *HERE)
+    lagrange("stop", "s", *HERE)
+    (tmp_path / "spec.yaml").write_text("objective: nothing\n")  # what was submitted counts, wherever its file is now
+    assert lagrange("resume", "s", *HERE).exit_code == 0
+    assert cluster.files["s~2"].get("spec.yaml") == (SPEC if target == "spec.yaml" else None)
+    line = cluster.jobs["s~2"].entrypoint.partition("exec ")[2].split()
+    assert line == [
+        "lagrange",
+        "resume",
+        "s",
+        "--address",
+        "auto",
+        "--plain",
+        *(w for one in (target, *settings) for w in ("--begin", one)),
+    ]
+    lagrange("stop", "s", *HERE)
+    assert lagrange("resume", "s", *HERE).exit_code == 0, "and so it is the next time"
+    assert cluster.files["s~3"] == cluster.files["s~2"] and cluster.jobs["s~3"].entrypoint == cluster.jobs["s~2"].entrypoint
+
+
+def test_a_spec_that_is_too_large_or_holds_a_password_is_not_kept_with_the_job(cluster: Remembering, tmp_path: Path) -> None:
+    for text in ("#" * 40_000, "# postgresql://u:hunter2@h/d"):
+        (tmp_path / "spec.yaml").write_text(f"{SPEC}{text}\n")
+        name = f"s{len(cluster.jobs)}"
+        assert lagrange("submit", "spec.yaml", "--name", name, *HERE).exit_code == 0
+        assert "lagrange.begin" not in cluster.jobs[name].metadata and "hunter2" not in str(cluster.jobs[name])
+
+
+def test_the_driver_begins_what_has_no_row_and_goes_on_with_what_has_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LAGRANGE_HOME", raising=False)
+    start = ("toy", "budget.trials=4", "budget.epochs=2", "dataset.name=none")
+    words = ("resume", "s", *(word for one in start for word in ("--begin", one)), "--address", "in-process", "--plain")
+    said = lagrange(*words, "--trials", "+2")
+    assert said.exit_code == 2 and "must have begun" in said.output and not list(tmp_path.glob("*/lagrange.db"))
+    done = lagrange(*words)
+    assert done.exit_code in (0, 5), done.output
+    (row,) = json.loads(lagrange("ls", "--json").output)
+    assert (row["name"], row["status"]) == ("s", "complete")
+    assert lagrange(*words, "--begin", "seed=99").exit_code in (0, 5), "a sweep that is there goes on as it was begun"
+
+
+def test_a_head_that_has_forgotten_its_jobs_says_how_the_sweep_goes_on(cluster: Remembering) -> None:
+    for command in ("resume", "logs", "stop"):
+        done = lagrange(command, "s", *HERE)
+        assert done.exit_code == 2 and "lagrange submit SPEC --name s --address http://head:8265" in done.output
 
 
 def test_a_matrix_goes_on_with_all_its_sweeps(cluster: Remembering, tmp_path: Path) -> None:
@@ -145,19 +198,37 @@ def test_jobs_and_logs_say_what_became_of_a_sweep(cluster: Remembering) -> None:
     assert lagrange("logs", "s", *HERE).output == "one\ntwo\n"
     done = lagrange("logs", "s", "-f", *HERE)
     assert (done.output, done.exit_code) == ("one\ntwo\n", 0)
-    states = {("SUCCEEDED", 0): ("complete", 0), ("STOPPED", None): ("stopped", 130), ("FAILED", 1): ("failed", 1)}
-    states |= {("FAILED", 2): ("refused", 2), ("FAILED", 130): ("interrupted", 130), ("FAILED", None): ("failed", 1)}
-    for (status, code), (said, exit_code) in states.items():
-        cluster.jobs["s"].status, cluster.jobs["s"].driver_exit_code = status, code
-        cluster.jobs["s"].message = "it said:\nwhy not\n"
+    cluster.tail_job_logs = silent  # type: ignore[method-assign]
+    said = "1/8 searched\ns failed: no member is left\nSee every member: lagrange show s\n"
+    killed = "lagrange resume s --address http://head:8265"
+    for status, code, message, state, exit_code, reason in (
+        ("SUCCEEDED", 0, said, "complete", 0, None),
+        ("STOPPED", None, said, "stopped", 130, None),
+        ("FAILED", 1, said, "failed", 1, "s failed: no member is left"),
+        ("FAILED", 1, "OSError: odd\nThis is a fault of Lagrange\n", "failed", 1, "OSError: odd"),
+        ("FAILED", 2, "s: toy × none\nit must be so\n", "refused", 2, "it must be so"),
+        ("FAILED", 3, "s: toy\ns ended, for a store is gone: x\n", "interrupted", 3, "s ended, for a store is gone: x"),
+        ("FAILED", 4, "s: toy\ns: another driver\n", "taken over", 4, "s: another driver"),
+        ("FAILED", 5, "end\n", "unconfirmed", 5, "end"),
+        ("FAILED", 130, "s was interrupted; nothing is lost\nbye\n", "interrupted", 130, "s was interrupted; nothing is lost"),
+        ("FAILED", -9, "1/8 searched\n", "interrupted", 130, "ended by signal 9 (SIGKILL)"),
+        ("FAILED", 247, "1/8 searched\n", "interrupted", 130, "ended by signal 9 (SIGKILL)"),
+        ("FAILED", 137, "1/8 searched\n", "interrupted", 130, "ended by signal 9 (SIGKILL)"),
+        ("FAILED", -6, "1/8 searched\n", "interrupted", 130, "ended by signal 6 (SIGABRT)"),
+        ("FAILED", None, "The actor died.\n1/8 searched\n", "failed", 1, "Ray says: The actor died."),
+    ):
+        cluster.jobs["s"].status, cluster.jobs["s"].driver_exit_code, cluster.jobs["s"].message = status, code, message
         (row,) = json.loads(lagrange("jobs", "--json", *HERE).output)
-        assert (row["sweep"], row["job"], row["status"], row["why"]) == ("s", "s", said, "why not" if status == "FAILED" else None)
-        cluster.tail_job_logs = silent  # type: ignore[method-assign, assignment]
-        assert lagrange("logs", "s", "-f", *HERE).exit_code == exit_code
+        assert (row["sweep"], row["job"], row["status"]) == ("s", "s", state)
+        by_itself = code is not None and 0 <= code <= 130
+        assert row["why"] == reason if by_itself or reason is None else reason in row["why"] and killed in row["why"], row
+        done = lagrange("logs", "s", "-f", *HERE)
+        assert done.exit_code == exit_code
+        assert (killed in done.output) == (not by_itself and reason is not None), done.output
 
 
 async def silent(job: str) -> Any:
-    for part in ():
+    for part in tuple[str, ...]():
         yield part
 
 
