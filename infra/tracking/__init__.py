@@ -51,6 +51,8 @@ INTERVAL_S: Final = 5.0
 """Pause between two rounds, so that a short member is one batch: calls cost far more than points."""
 BACKOFF_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Pauses after one failure, two failures in a row, …"""
+AWAY: Final = 4
+"""So many failures in a row are told of a server that has answered before: it may only be started again."""
 GIVE_UP_S: Final = 10.0
 """How long `close` goes on when every attempt fails: since it was asked, or since the last one that did not."""
 
@@ -107,6 +109,10 @@ class Tracker(Protocol):
 
     def end_sweep(self, status: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
         """The sweep ends with this status."""
+        ...
+
+    def trouble(self) -> str:
+        """That MLflow takes nothing, and why, in one line: at the start and once later. Empty where there is nothing new to be said."""
         ...
 
     def place(self) -> Place:
@@ -190,6 +196,10 @@ class NullTracker:
     def end_sweep(self, status: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
         """Do nothing."""
 
+    def trouble(self) -> str:
+        """There is none."""
+        return ""
+
     def place(self) -> Place:
         """Nowhere."""
         return Place()
@@ -230,6 +240,7 @@ class MlflowTracker:
         self._said, self._hurry, self._closing, self._idle = threading.Event(), threading.Event(), threading.Event(), threading.Condition()
         self._error, self._asked_to_close, self._deadline, self._worked = "", 0.0, 0.0, 0.0
         self.missed, self._why_missed = 0, ""
+        self._failures, self._told = 0, set[bool]()
         self._thread = threading.Thread(target=self._work, name="lagrange-mlflow", daemon=True)
         if at_once:
             self._thread.start()
@@ -283,6 +294,16 @@ class MlflowTracker:
         """See Tracker."""
         self._say("end", SWEEP_RUN, state=str(status), metrics=as_metrics(metrics), tags=as_tags(tags))
 
+    def trouble(self) -> str:
+        """See Tracker. It only looks at what the thread has met."""
+        before = self._worked > 0
+        if not self._error or self._failures < (AWAY if before else 1) or before in self._told:
+            return ""
+        self._told.add(before)
+        where = strip_password(self._writer.uri)
+        kept = "Training goes on; what it misses is kept, and sent when it answers"
+        return f"MLflow at {where} does not take what is sent now: {self._error}. {kept}"
+
     def place(self) -> Place:
         """See Tracker."""
         return Place(*self._writer.page(), self._sweep, view_key(self._sweep))
@@ -335,26 +356,25 @@ class MlflowTracker:
 
     def _work(self) -> None:
         """Send the spool's tail, round by round, until closed and empty."""
-        failures = 0
         while True:
             try:
                 more = self._writer.round()
                 if self._closing.is_set() and not self._spool.unsent():
                     self._writer.settle()
-                failures, self._error, self._worked = 0, "", time.monotonic()
+                self._failures, self._error, self._worked = 0, "", time.monotonic()
             except FilesWaitError as error:  # nothing is doubtful: the numbers were written
                 more, self._error = False, why_files(error.__cause__ or error)
-                failures += 1
+                self._failures += 1
             except Exception as error:  # whatever a server or its client does, training goes on
                 more, self._error = False, hidden_in(why(error), self._writer.uri)
                 self._writer.look_again()
-                failures += 1
+                self._failures += 1
             with self._idle:
                 self._idle.notify_all()
-            if self._finished(failures):
+            if self._finished(self._failures):
                 return
-            if failures:
-                if self._closing.wait(BACKOFF_S[min(failures, len(BACKOFF_S)) - 1]):
+            if self._failures:
+                if self._closing.wait(BACKOFF_S[min(self._failures, len(BACKOFF_S)) - 1]):
                     time.sleep(0.5)
             elif not more:
                 self._wait_for_records()

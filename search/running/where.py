@@ -118,9 +118,16 @@ class Where:
             from search.running import in_process as carrier
         else:
             from search.running.tune import carrier  # type: ignore[no-redef]
+
+        def asked() -> bool:
+            """Whether to stop. Every turn asks, so it is also where the driver says that MLflow takes nothing, however long an epoch is."""
+            if words := dispatch.ledger.tracker.trouble():
+                self.listener.note(words)
+            return interrupted()
+
         # The driver's matrices are small. More threads would only take the processor from the workers.
         with threadpoolctl.threadpool_limits(1, user_api="blas"):
-            carried_out = carrier.carry_out(plan, dispatch, interrupted)
+            carried_out = carrier.carry_out(plan, dispatch, asked)
         # Ray's own objects in Tune's reference cycles: collected after Ray is shut down, one of them would end this process at once.
         gc.collect()
         if plan.halted:
