@@ -23,6 +23,7 @@ from infra.errors import InfraError
 from infra.ray import addresses
 from infra.ray.answers import AGENT_S, NO_AGENT, again, answered, is_away, lost, sentence
 from infra.storage import strip_address, strip_password, sweep_name
+from infra.storage.hints import DASHBOARD
 
 SWEEP: Final = "lagrange.sweep"  # the keys of a job's metadata
 FILES: Final = "lagrange.files"
@@ -129,7 +130,7 @@ class Jobs:
         if strip_password(line) != line:
             raise InfraError("A job's command line must hold no password: everybody on the cluster can list it. Use the environment there.")
         # The environment of a job is listed, too: it holds this and nothing else.
-        environment: dict[str, Any] = {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S)}}
+        environment: dict[str, Any] = {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S), DASHBOARD: self.address}}
         if folder is not None:
             environment["working_dir"] = str(folder)
         asked = {"entrypoint": line, "submission_id": name, "runtime_env": environment, "metadata": {SWEEP: sweep, **metadata}}

@@ -142,7 +142,8 @@ def test_what_everybody_can_list_holds_no_secret(there: Jobs, cluster: Cluster, 
     there.submit("s", ["lagrange", "sweep", "a b.yaml", "--environment-file", "/etc/lagrange"], tmp_path, {"lagrange.files": "[]"})
     listed = vars(cluster.jobs["s"])
     assert "secret" not in json.dumps(listed)
-    assert listed["runtime_env"] == {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "120"}, "working_dir": str(tmp_path)}
+    variables = {"RAY_JOB_STOP_WAIT_TIME_S": "120", "LAGRANGE_DASHBOARD": "http://head:8265"}
+    assert listed["runtime_env"] == {"env_vars": variables, "working_dir": str(tmp_path)}
     assert listed["metadata"] == {SWEEP: "s", "lagrange.files": "[]"}
     with pytest.raises(InfraError, match="must hold no password"):
         there.submit("t", ["lagrange", "sweep", "--catalogue-url", "postgresql://u:secret@h/d"], None, {})
