@@ -65,14 +65,19 @@ def dashboard(address: str) -> str:
     Raises:
         InfraError: it is none.
     """
-    parts = urlsplit(address if "://" in address else f"http://{address}")
+    parts, what = urlsplit(address if "://" in address else f"http://{address}"), ""
     try:
-        port = parts.port or (443 if parts.scheme == "https" else 8265)
+        port = (443 if parts.scheme == "https" else 8265) if parts.port is None else parts.port
     except ValueError:
         port = 0
-    if parts.scheme not in ("http", "https") or not parts.hostname or not port or parts.username:
+    if address.startswith("ray://"):
+        what = "Ray Client does not take jobs; "
+    elif address in (addresses.AUTO, "in-process"):
+        what = "that is an address for `lagrange sweep`, where the driver runs here; "
+    elif parts.hostname and not port:
+        what = "a port is a number from 1 to 65535; "
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port or parts.username or "sweep" in what:
         given = strip_address(address)
-        what = "Ray Client does not take jobs; " if address.startswith("ray://") else ""
         raise InfraError(
             f"The address of a cluster that takes jobs is that of its dashboard, http://HEAD:8265; {what}got {given!r}. "
             "Where the head node serves none, run `ray start --head` with the extra `cluster` installed (ray[default])."
