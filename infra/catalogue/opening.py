@@ -30,7 +30,7 @@ CLIENT: Final = {
 IDLE_S: Final = 20
 """A driver that is frozen in a transaction must not hold its locks: the server ends it after this time."""
 _REMEDIES: Final = {
-    "28": "Check user and password: LAGRANGE_CATALOGUE_URL or --catalogue-url.",
+    "28": "Check user and password: LAGRANGE_CATALOGUE_URL or --catalogue-url; a URL without a password takes that of {without}.",
     "3D": "Make it first (createdb NAME), or name another one.",
     "3F": "Make the schema first (create schema NAME), or name another one in search_path.",
     "42501": "Ask for the right to write there, or use another database.",
@@ -137,7 +137,11 @@ def remedy(error: Exception) -> str:
         return "Check the name of the host; in a password write %40 for @, %2F for / and %3A for a colon."
     state = _state(error)
     known = [remedy for start, remedy in _REMEDIES.items() if state.startswith(start)]
-    return known[0] if known else "Check the URL, that the server runs, and that you may write there."
+    if known:
+        # What libpq asks for a password that the URL does not hold, in its order.
+        given = next((name for name in ("PGPASSWORD", "PGPASSFILE") if os.environ.get(name)), "PGPASSWORD or ~/.pgpass")
+        return known[0].replace("{without}", given)
+    return "Check the URL, that the server runs, and that you may write there."
 
 
 def refuses(error: Exception) -> bool:

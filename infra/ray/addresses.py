@@ -135,7 +135,10 @@ def checked(
 def _parts(address: str) -> tuple[str, int]:
     match = _HOST_PORT.fullmatch(address)
     if match is None or not 0 < int(match["port"]) < 65536:
-        raise InfraError(f"The address of a Ray must be auto or HOST:PORT; got {strip_address(address)!r}. Ray's own port is 6379.")
+        raise InfraError(
+            f"The address of a Ray must be auto or HOST:PORT, with a port from 1 to 65535; got {strip_address(address)!r}. "
+            "Ray's own port is 6379."
+        )
     return match["host"].strip("[]"), int(match["port"])
 
 

@@ -23,6 +23,7 @@ from infra.errors import InfraError
 from infra.ray import addresses
 from infra.ray.answers import AGENT_S, NO_AGENT, again, answered, is_away, lost, sentence
 from infra.storage import strip_address, strip_password, sweep_name
+from infra.storage.hints import DASHBOARD
 
 SWEEP: Final = "lagrange.sweep"  # the keys of a job's metadata
 FILES: Final = "lagrange.files"
@@ -64,14 +65,19 @@ def dashboard(address: str) -> str:
     Raises:
         InfraError: it is none.
     """
-    parts = urlsplit(address if "://" in address else f"http://{address}")
+    parts, what = urlsplit(address if "://" in address else f"http://{address}"), ""
     try:
-        port = parts.port or (443 if parts.scheme == "https" else 8265)
+        port = (443 if parts.scheme == "https" else 8265) if parts.port is None else parts.port
     except ValueError:
         port = 0
-    if parts.scheme not in ("http", "https") or not parts.hostname or not port or parts.username:
+    if address.startswith("ray://"):
+        what = "Ray Client does not take jobs; "
+    elif address in (addresses.AUTO, "in-process"):
+        what = "that is an address for `lagrange sweep`, where the driver runs here; "
+    elif parts.hostname and not port:
+        what = "a port is a number from 1 to 65535; "
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port or parts.username or "sweep" in what:
         given = strip_address(address)
-        what = "Ray Client does not take jobs; " if address.startswith("ray://") else ""
         raise InfraError(
             f"The address of a cluster that takes jobs is that of its dashboard, http://HEAD:8265; {what}got {given!r}. "
             "Where the head node serves none, run `ray start --head` with the extra `cluster` installed (ray[default])."
@@ -129,7 +135,7 @@ class Jobs:
         if strip_password(line) != line:
             raise InfraError("A job's command line must hold no password: everybody on the cluster can list it. Use the environment there.")
         # The environment of a job is listed, too: it holds this and nothing else.
-        environment: dict[str, Any] = {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S)}}
+        environment: dict[str, Any] = {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S), DASHBOARD: self.address}}
         if folder is not None:
             environment["working_dir"] = str(folder)
         asked = {"entrypoint": line, "submission_id": name, "runtime_env": environment, "metadata": {SWEEP: sweep, **metadata}}

@@ -198,7 +198,7 @@ class Home:
             )
 
         def url(given: str | None, variable: str, file: str) -> str:
-            return _absolute_url(given or os.environ.get(variable) or sqlite_url(where / file))
+            return _absolute_url(_with_port(given or os.environ.get(variable) or sqlite_url(where / file), variable))
 
         named = storage or os.environ.get("LAGRANGE_STORAGE")
         kept = str(named or where / "members")
@@ -342,6 +342,20 @@ def _mlflow(uri: str) -> str:
         f"MLflow's address must be a server, as http://HOST:5000, or a database, as sqlite:///FILE or postgresql://…; got "
         f"{strip_address(uri)!r}. Correct --tracking-uri or LAGRANGE_TRACKING_URI, or leave it out: then it is a file in the home."
     )
+
+
+def _with_port(url: str, variable: str) -> str:
+    """A URL whose port can be one, if it has any. What stands in the place of the port is not told: it may be a part of a password."""
+    scheme, _, rest = url.partition("://")
+    host = re.split(r"[/?#]", rest.rpartition("@")[2], maxsplit=1)[0]  # a password may hold any of these signs
+    found = re.fullmatch(r"(\[[^]]*\]|[^:,]*):(?P<port>[^:,]+)", host)
+    wrong = found is not None and not (found["port"].isdecimal() and 0 < int(found["port"]) < 65536)
+    if wrong and scheme.partition("+")[0] in ("http", "https", "postgresql", "mysql"):
+        raise InfraError(
+            f"The port in a URL is a number from 1 to 65535; the one in {variable} (or its option) is none. Correct it; in a password "
+            "write %40 for @, %2F for / and %3A for a colon."
+        )
+    return url
 
 
 def _absolute_url(url: str) -> str:

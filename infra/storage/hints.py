@@ -14,6 +14,8 @@ from infra.errors import InfraError
 from infra.storage import Home, sqlite_path, strip_password
 
 DEFAULT: Final = "mlflow_runs"
+DASHBOARD: Final = "LAGRANGE_DASHBOARD"
+"""The variable in which a job of a cluster has the address that it was submitted to."""
 _URLS: Final = {"catalogue_url": "--catalogue-url", "tracking_uri": "--tracking-uri", "kept_at": "--storage"}
 _CATALOGUE: Final = ("catalogue_url",)
 _ALL: Final = ("catalogue_url", "tracking_uri", "kept_at")
@@ -40,8 +42,17 @@ def command(words: str, home: Home | None, *, address: str | None = None) -> str
     """`lagrange WORDS` with the options by which it finds this home again from here, so that it may be copied as it is printed.
 
     `words` begin with the name of the command, and are quoted already where that is needed. What the environment or the current folder
-    says is not repeated. A URL with a password is no option: the environment has to say it, as it did before.
+    says is not repeated. A URL with a password is no option: the environment has to say it, as it did before. In a job of a cluster it
+    is for whoever submitted it: `resume` goes by the dashboard, and what looks into the home is said to be for the head node.
     """
+    if dashboard := os.environ.get(DASHBOARD):
+        if words.split()[0] == "resume":
+            return f"lagrange {words} --address {quoted(dashboard)}"
+        return f"{_command(words, home, address)} (on the head node)"
+    return _command(words, home, address)
+
+
+def _command(words: str, home: Home | None, address: str | None) -> str:
     options = [*_home_options(home, words.split()[0]), *(["--address", address] if address else [])]
     return " ".join(["lagrange", words, *map(quoted, options)])
 

@@ -91,7 +91,7 @@ def answer(
     )
     if not compared:
         best = replace(best, effect=Effect(math.nan, math.nan, math.nan, 0), verdict=Verdict.NO_EVIDENCE, notes=[], uncompleted=())
-    notes += best.notes if not alone else [f"{side.lambda_name}: {note}" for side in sides for note in side.notes]
+    notes += best.remarks(delta) if not alone else [f"{side.lambda_name}: {note}" for side in sides for note in side.remarks(delta)]
     schedule = next((one.schedule for one in cands if one.arm == best.arm.name), {})
     beyond = misses[best.arm.name] - misses.get(off.name, math.inf)
     rather_off = beyond > 0 or (beyond == 0 and best.rather_off(None if schedule else surface))
@@ -256,8 +256,6 @@ class Side:
             notes.append("no λ arm was confirmed: the best λ is the minimum of the search's fit")
         elif off.seeds < 2:
             notes.append(f"{off.seeds} confirmed seeds: no interval; confirm on at least two, better eight")
-        if said is Verdict.HELPS and effect.low > 0 and effect.mean <= delta:
-            notes.append(f"the improvement {number(effect.mean)} is certain but below the margin of {number(delta)}")
         return Side(off, arm, effect, said, notes)
 
     def guarded(self, ablated: Side, delta: float) -> Side:
@@ -299,6 +297,12 @@ class Side:
         told = ", ".join(f"{count} of {len(on)} {state}" for state, count in sorted(states.items())) or "none was trained"
         said = Verdict.HURTS if chance < race.FIRST else Verdict.NO_EVIDENCE
         return Side(off, off, nothing, said, [f"{note}: keep λ off"], (told, f"{well[1]} of {len(kept)} sound"))
+
+    def remarks(self, delta: float) -> list[str]:
+        """What is to be remarked, and whether the gain is below the margin."""
+        below = self.verdict is Verdict.HELPS and self.effect.low > 0 and self.effect.mean <= delta
+        said = f"the improvement {number(self.effect.mean)} is certain but below the margin of {number(delta)}"
+        return [*self.notes, said] if below else self.notes
 
     @property
     def lambda_name(self) -> str:

@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from infra.environment import FILE
+from infra.storage import folder
 from infra.storage.hints import here
 from search.cli import exists, export, look, planning, reporting, starting, submit, submitted, sweep, watching
 from search.cli.shared import load_environment, print_error
@@ -68,6 +69,9 @@ class _Group(TyperGroup):
 
 def _told(error: Exception, debug: bool) -> int:
     """Print an error for people, and return the exit code."""
+    if said := folder.gone():  # what fails then fails by that, whatever it says
+        print_error(f"{said}, and run this again. A sweep that had begun goes on with: lagrange resume NAME")
+        return STORE_GONE
     if any(isinstance(error, cls) for cls in _loaded_mistakes()):
         for line in getattr(error, "faults", None) or [str(error)]:
             print_error(line)

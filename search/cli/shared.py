@@ -82,7 +82,10 @@ def home_of(home: str | None, catalogue_url: str | None = None, tracking_uri: st
     for option, given in (("--catalogue-url", catalogue_url), ("--tracking-uri", tracking_uri)):
         if given and strip_address(given) != given:
             variable = "LAGRANGE_" + option.removeprefix("--").replace("-", "_").upper()
-            print_warning(f"every user of this machine can list the password in {option} (ps): set {variable}, or use --environment-file")
+            print_warning(
+                f"every user of this machine can list the password in {option} (ps): set {variable}, or LAGRANGE_ENVIRONMENT_FILE to a "
+                "file with it"
+            )
     return Home.open(home, catalogue_url=catalogue_url, tracking_uri=tracking_uri, storage=storage)
 
 

@@ -18,6 +18,7 @@ from infra.storage import Home, strip_password
 from search.cli import printing
 from search.cli.fate import code_of, signal_of, status_of, why
 from search.cli.shared import JsonOption, print_error
+from search.exit_codes import INTERRUPTED
 
 if TYPE_CHECKING:
     from infra.ray.jobs import Job, Jobs
@@ -98,8 +99,13 @@ def logs(
 
 def followed(cluster: Jobs, job: Job) -> int:
     """Print what a driver prints until it ends. Returns the exit code of the driver."""
-    for part in cluster.follow(job):
-        typer.echo(part, nl=False)
+    try:
+        for part in cluster.follow(job):
+            typer.echo(part, nl=False)
+    except KeyboardInterrupt:
+        again = f"lagrange logs {job.sweep} -f --address {cluster.address}"
+        typer.echo(f"\nthe following has ended; the driver of {job.sweep} goes on. Again: {again}", err=True)
+        return INTERRUPTED
     now = cluster.look(job)
     if now.status == "FAILED" and (now.exit_code is None or signal_of(now)):  # else the driver has said it
         print_error(f"{job.sweep}: {why(now, cluster.address)}")

@@ -18,6 +18,7 @@ from search.cli.shared import (
     shown_folder,
     usual,
 )
+from search.exit_codes import INTERRUPTED
 
 
 def watch(
@@ -37,9 +38,13 @@ def watch(
     began = time.monotonic()
     while time.monotonic() - began < wait and not begun(name, place):
         time.sleep(0.5)
-    with shown(plain, place) as display:
-        row = follow(name, display, home=place)
-        display.finished(row.answer)
+    try:
+        with shown(plain, place) as display:
+            row = follow(name, display, home=place)
+            display.finished(row.answer)
+    except KeyboardInterrupt:
+        typer.echo(f"the watching has ended; the sweep {name} is left as it is. Again: {command(f'watch {name}', place)}", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     if row.answer is not None:
         console, folder = printing.console(), shown_folder(place, name)
         print_stored(console, name, row.answer, place, usual(row.objective), folder)

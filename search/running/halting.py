@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from infra.storage import Home, disk
+from infra.storage import Home, disk, folder
 from infra.tracking import Tracker
 from search.exit_codes import UNREACHABLE
 
@@ -29,8 +29,12 @@ def refuse_full(home: Home) -> None:
 
 
 def why(error: BaseException, home: Home) -> str:
-    """The sentence, where a disk is why a driver ends by this error; else nothing. Ray may keep only the words of what was raised."""
-    return disk.fault(error, places(home)) or disk.fault_of_words(str(error), places(home))
+    """The sentence, where a disk, or a folder that was removed, is why a driver ends by this error; else nothing.
+
+    Ray may keep only the words of what was raised.
+    """
+    full = disk.fault(error, places(home)) or disk.fault_of_words(str(error), places(home))
+    return full or (folder.gone() if isinstance(error, Exception) else "")
 
 
 def told(status: str, problem: str) -> str:

@@ -178,3 +178,14 @@ def test_the_rays_of_this_machine_and_who_keeps_one_for_itself(monkeypatch: pyte
         Raylet("10.0.0.3:3", True, True),
         Raylet("10.0.0.4:4", False, False),
     ]
+
+
+def test_of_two_tokens_the_one_that_is_sent_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/right")
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    assert "RAY_AUTH_TOKEN" not in addresses.which_token()
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "stale")
+    assert "RAY_AUTH_TOKEN, which is taken before RAY_AUTH_TOKEN_PATH: unset it" in addresses.which_token()
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH")
+    assert addresses.which_token().endswith("that of RAY_AUTH_TOKEN")

@@ -15,6 +15,7 @@ import pytest
 
 from infra.errors import InfraError, StoreGone
 from infra.ray import jobs
+from infra.ray.answers import sentence
 from infra.ray.jobs import SWEEP, Jobs, dashboard, entrypoint, made_up
 
 
@@ -95,6 +96,34 @@ def test_what_is_no_dashboard(given: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("http://h:99999", "a port is a number from 1 to 65535"),
+        ("http://h:0", "a port is a number from 1 to 65535"),
+        ("h:abc", "a port is a number from 1 to 65535"),
+        ("auto", "that is an address for `lagrange sweep`"),
+        ("in-process", "that is an address for `lagrange sweep`"),
+        ("ray://head:10001", "Ray Client does not take jobs"),
+    ],
+)
+def test_what_is_wrong_with_the_address_of_a_dashboard_is_named(given: str, words: str) -> None:
+    with pytest.raises(InfraError, match=words):
+        dashboard(given)
+
+
+@pytest.mark.parametrize(("address", "other"), [("https://head:8265", "http://head:8265"), ("http://head:443", "https://head:443")])
+def test_a_dashboard_of_the_other_kind_is_named(address: str, other: str) -> None:
+    said = str(sentence(address, ConnectionError(f"Failed to connect to Ray at address: {address}."), first=True))
+    assert f"try {other}" in said
+    assert "try http" not in str(sentence(address, ValueError("Expecting value: line 1"), first=True))
+
+
+def test_what_is_told_of_an_error_ends_with_a_word() -> None:
+    said = str(sentence("http://head:8265", ValueError("words " * 100), first=True))
+    assert "words …. Correct" in said
+
+
 def test_jobs_are_named_after_their_sweep_and_one_lives_at_a_time(there: Jobs, cluster: Cluster) -> None:
     first = there.submit("s", ["lagrange", "sweep"], None, {})
     assert first.id == "s"
@@ -142,7 +171,8 @@ def test_what_everybody_can_list_holds_no_secret(there: Jobs, cluster: Cluster, 
     there.submit("s", ["lagrange", "sweep", "a b.yaml", "--environment-file", "/etc/lagrange"], tmp_path, {"lagrange.files": "[]"})
     listed = vars(cluster.jobs["s"])
     assert "secret" not in json.dumps(listed)
-    assert listed["runtime_env"] == {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "120"}, "working_dir": str(tmp_path)}
+    variables = {"RAY_JOB_STOP_WAIT_TIME_S": "120", "LAGRANGE_DASHBOARD": "http://head:8265"}
+    assert listed["runtime_env"] == {"env_vars": variables, "working_dir": str(tmp_path)}
     assert listed["metadata"] == {SWEEP: "s", "lagrange.files": "[]"}
     with pytest.raises(InfraError, match="must hold no password"):
         there.submit("t", ["lagrange", "sweep", "--catalogue-url", "postgresql://u:secret@h/d"], None, {})

@@ -89,9 +89,11 @@ def run(url: str, *statements: str) -> None:
 
 
 @pytest.mark.cluster
-def test_a_server_that_refuses_is_told_in_a_sentence(postgres: Postgres) -> None:
+def test_a_server_that_refuses_is_told_in_a_sentence(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
     url = postgres.database("refused")
     assert "Check user and password" in told(url.replace(SECRET, "wrong"))
+    monkeypatch.setenv("PGPASSWORD", "stale")
+    assert "takes that of PGPASSWORD" in told(url.replace(f":{SECRET}", ""))
     assert "createdb" in told(url.replace("/refused", "/nowhere"))
     assert "create schema" in told(f"{url}?options=-csearch_path%3Dnowhere")
     with Catalogue(f"{url}?pool_size=2&statement_timeout=7&application_name=mine") as catalogue:

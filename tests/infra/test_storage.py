@@ -280,3 +280,28 @@ def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
     with replaced(tmp_path / "link") as beside:
         beside.write_text("ours")
     assert (tmp_path / "file").read_text() == "theirs", "a link in a home leads nowhere else"
+
+
+@pytest.mark.parametrize("port", ["abc", "99999", "0", "-1", "65536"])
+@pytest.mark.parametrize("url", ["postgresql+psycopg://u@h:{}/d", "http://h:{}", "https://u:p@[::1]:{}/x"])
+def test_a_port_that_can_be_none_is_named_before_anybody_is_asked(url: str, port: str) -> None:
+    for option in ("catalogue_url", "tracking_uri") if not url.startswith("https") else ("tracking_uri",):
+        with pytest.raises(InfraError, match="port in a URL is a number from 1 to 65535"):
+            Home.open("home", **{option: url.format(port)})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:p/a:b?c#d@h/d",
+        "postgresql://u:p@h:5432/d?options=-csearch_path%3Da:b",
+        "postgresql:///d?host=/var/run",
+        "postgresql://h1:1,h2:2/d",
+        "postgresql://[::1]/d",
+        "postgresql://[::1]:5432/d",
+        "sqlite:////a@b:c/x.db",
+        "postgresql://h/d",
+    ],
+)
+def test_what_only_looks_like_a_port_is_left_alone(url: str) -> None:
+    assert Home.open("home", catalogue_url=url).catalogue_url == url

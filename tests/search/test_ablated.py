@@ -59,6 +59,7 @@ def test_a_verdict_is_about_lambda_and_not_about_the_learning_rate(off: float, a
     assert found.effect.low <= found.effect.mean <= found.effect.high
     alone = side({"off": off, "min": 10.0})
     assert alone.verdict is (Verdict.HELPS if off > 10 else Verdict.HURTS)  # what would be said without the ablated arm
+    assert not any("below the margin" in note for note in found.remarks(0.2)), "an improvement that λ is not held for"
     assert any("every λ off" in note for note in found.notes) is (found.verdict is not alone.verdict)
 
 

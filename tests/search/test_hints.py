@@ -99,6 +99,17 @@ def test_hints_of_the_commands_lead_back_to_the_home(here: Path) -> None:
     assert f"lagrange rm mine --yes {option}" in said("rm", "mine", "--home", str(home.root))
 
 
+def test_a_job_of_a_cluster_prints_the_commands_of_whoever_submitted_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAGRANGE_DASHBOARD", "http://head:8265")
+    home = Home.open(here / "data")
+    assert command("resume s --trials +40", home, address="auto") == "lagrange resume s --trials +40 --address http://head:8265"
+    for words in ("ui s", "show s", "export s", "ls"):
+        assert command(words, home) == f"lagrange {words} --home {here / 'data'} (on the head node)"
+    assert filled("Try: lagrange resume NAME", "s", home) == "Try: lagrange resume s --address http://head:8265"
+    monkeypatch.delenv("LAGRANGE_DASHBOARD")
+    assert command("resume s", home, address="auto") == f"lagrange resume s --home {here / 'data'} --address auto"
+
+
 COMMANDS = (("ls",), ("best",), ("export", "--all", "d"), ("watch",), ("show", "s"), ("report", "s"), ("compare", "s", "t"), ("rm", "s"))
 
 

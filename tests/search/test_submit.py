@@ -227,6 +227,22 @@ def test_jobs_and_logs_say_what_became_of_a_sweep(cluster: Remembering) -> None:
         assert (killed in done.output) == (not by_itself and reason is not None), done.output
 
 
+def test_who_stops_following_is_told_that_the_driver_goes_on(cluster: Remembering, monkeypatch: pytest.MonkeyPatch) -> None:
+    lagrange("submit", "toy", "--dataset", "none", "--name", "s", *HERE)
+
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(jobs.Jobs, "follow", interrupted)
+    done = lagrange("logs", "s", "-f", *HERE)
+    assert done.exit_code == 130 and "the driver of s goes on. Again: lagrange logs s -f --address http://head:8265" in done.output
+    assert "interrupted" not in done.output
+    monkeypatch.setattr("search.watching.watch", interrupted)
+    done = lagrange("watch", "s")
+    assert done.exit_code == 130 and "the watching has ended" in done.output and "interrupted" not in done.output
+    assert "s is asked to stop; waiting for it, up to 120 s" in lagrange("stop", "s", *HERE).output
+
+
 async def silent(job: str) -> Any:
     for part in tuple[str, ...]():
         yield part

@@ -17,7 +17,7 @@ from infra.errors import InfraError, StorageError
 from infra.ray import alike, cluster, shared
 from infra.ray.cluster import Cluster
 from infra.ray.nodes import OWN_LABEL, Need, Node, capacity, names
-from infra.storage import disk
+from infra.storage import disk, folder
 from infra.storage.depot import Depot
 from search.running.tune.crew import Crew
 from search.running.tune.sharing import Shares, chosen, label, shares
@@ -37,6 +37,8 @@ class Proofs:
 
     @cached_property
     def _here(self) -> dict[str, str]:
+        if said := folder.gone():  # then no module of the user's is found here, and no node is to be blamed
+            raise StorageError(said)
         return alike.facts(self._modules)
 
     @property
@@ -108,7 +110,7 @@ def proven(up: Cluster, modules: Sequence[str], depot: Depot) -> Cluster:
     """The cluster, with the nodes that have proved themselves.
 
     Raises:
-        StorageError: the storage is full or read-only.
+        StorageError: the storage is full or read-only, or the driver's folder is gone.
         InfraError: a node on which members could be trained has other versions or code, shares no storage, or does not answer.
     """
     proofs = Proofs(modules, depot)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from infra.storage import disk
+from infra.storage import disk, folder
 from infra.storage.depot import NOWHERE, Depot
 from objectives.base import OUT_OF_MEMORY, SPOILED, ClosingRun, HeirRun, Objective, PackedRun, Report, Run, State, out_of_memory
 from objectives.registry import shown
@@ -86,7 +86,7 @@ class Pack:
         try:
             found = self._runs[numbers].step()
         except (Exception, SystemExit) as error:
-            if disk.fault(error, self._files.places()):
+            if disk.fault(error, self._files.places()) or folder.gone():
                 raise
             # What one run raises ends its members, and no others: those may have ended in this very epoch.
             found = [failure(number, error) for number in numbers if number in self.living]

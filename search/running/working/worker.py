@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from infra import machine
-from infra.storage import disk
+from infra.storage import disk, folder
 from objectives.base import OUT_OF_MEMORY, Objective, ObjectiveError, Report, State
 from objectives.checks.alive import check
 from objectives.checks.device import ACCELERATOR, device_of, occupied
@@ -116,7 +116,7 @@ class Worker:
             return self._chore(work)
         except Exception as error:
             said, told = str(error) or type(error).__name__, shown(error)
-            full = disk.fault(error, _places(work))
+            full = disk.fault(error, _places(work)) or folder.gone(work.setting.folder)
             fault = Fault(full, told, disk=True) if full else None
             if isinstance(work, ReadTest):
                 return TestRead((), said, told, fault)
@@ -194,7 +194,7 @@ class Worker:
         """What follows from what was raised: the members that live have failed, unless a disk is the reason, or no member lives."""
         living = self._pack.living if self._pack else [one.member.number for one in work.assigned]
         told = shown(error)
-        if full := disk.fault(error, _places(work)):
+        if full := disk.fault(error, _places(work)) or folder.gone(work.setting.folder):
             return Fault(full, told, disk=True)
         reports += [failure(number, error) for number in living]
         self.close()
@@ -212,7 +212,7 @@ class Worker:
             Around: something failed that is no member's training.
         """
         if self._pack is None:
-            with _around("the objective", _places(work)):
+            with _around("the objective", work):
                 objective = self._objective(work.setting)
             self._pack = Pack(objective, work.assigned, work.setting.depot)
             reports += self._pack.history()  # the driver may not have heard the reports before the checkpoint
@@ -232,7 +232,7 @@ class Worker:
             self._keep(work, news)
             at_rung = _at_rung(news, work)
         if pack.living and (at_rung or time.monotonic() - self._saved_at > CHECKPOINT_SECONDS):
-            with _around("a checkpoint", _places(work)):
+            with _around("a checkpoint", work):
                 pack.save()
             self._saved_at = time.monotonic()
 
@@ -244,7 +244,7 @@ class Worker:
             number = one.member.number
             if number in complete and one.weights is not None:
                 run = self._pack.run_of(number)
-                with _around(f"the weights of member {number}", _places(work)):
+                with _around(f"the weights of member {number}", work):
                     one.weights.parent.mkdir(parents=True, exist_ok=True)
                     run.save_weights(number, one.weights)
                     work.setting.depot.put(*one.weights.parent.glob(WEIGHTS))
@@ -261,22 +261,22 @@ class Around(Exception):  # noqa: N818 - it carries the fault
 
 
 @contextmanager
-def _around(what: str, places: Sequence[Path]) -> Iterator[None]:
+def _around(what: str, work: Work) -> Iterator[None]:
     """What is raised here is no member's failure. A library may hide why it could not write, so the places are tried."""
     try:
         yield
     except (Exception, SystemExit) as error:
-        told = shown(error)
-        full = disk.fault(error, places) or next(filter(None, map(disk.probed, places)), "")
+        told, places = shown(error), _places(work)
+        full = disk.fault(error, places) or next(filter(None, map(disk.probed, places)), "") or folder.gone(work.setting.folder)
         words = full or f"{what} could not be made: {type(error).__name__}: {error}"
         raise Around(Fault(words, told, disk=bool(full))) from error
 
 
 def _full(report: Report, work: Train) -> Fault | None:
-    """The fault, where a member failed because a disk takes no more: it goes on from its checkpoint when there is room."""
+    """The fault, where a member failed because a disk takes no more or a folder is gone: it goes on from its checkpoint afterwards."""
     if report.state is not State.FAILED:
         return None
-    words = disk.fault_of_words(f"{report.reason}\n{report.traceback}", _places(work))
+    words = disk.fault_of_words(f"{report.reason}\n{report.traceback}", _places(work)) or folder.gone(work.setting.folder)
     return Fault(words, report.traceback, disk=True) if words else None
 
 

@@ -220,7 +220,7 @@ def write_reports(
     config = forms.written(best_spec(name, row, answer, members), row.spec.get("search") or {})
     write(exported, config)
     write(stored, json.dumps(answer.to_dict(), indent=2) + "\n")
-    title = f"{spec.objective} · {spec.model or ''} · {spec.dataset.name}"
+    title = " · ".join(part for part in (spec.objective, spec.model, spec.dataset.name) if part and part != "none")
     lambda_curve.draw(answer, table, picture, f"{title}: {answer.verdict_word}")
     trade = getattr(spec.trained, "trade", None)
     shown = strip.write(name, spec, answer, members, home)  # before the report, which embeds it
