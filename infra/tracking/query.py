@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from infra.tracking.client import quiet_environment
 from infra.tracking.ui import why
 
 PAGE: Final = 1000
+_READ_ONLY: Final = (errno.EROFS, errno.EACCES, errno.EPERM)
 PARSES: Final = (
     "It must be comparisons joined by `and`: metrics.NAME (= != < <= > >=) with a number; params.NAME or tags.NAME (= != LIKE ILIKE) with "
     "text in single quotes; attributes.status, attributes.run_name, attributes.start_time. A name with other signs stands in backticks. "
@@ -89,4 +91,7 @@ def _explained(error: Exception, uri: str, query: str) -> InfraError:
     if getattr(error, "error_code", None) in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST") and query.strip():
         said = " ".join(strip_password(str(error)).partition("INVALID_PARAMETER_VALUE: ")[2].split() or str(error).split())
         return InfraError(f"The query must be in MLflow's language; {query!r} is not: {said[:220].rstrip('.')}. {PARSES}")
+    if (file := sqlite_path(uri)) is not None and (getattr(error, "errno", None) in _READ_ONLY or "readonly database" in str(error)):
+        copied = "Copy the home to a folder of yours and name it (--home), or name a server (--tracking-uri)"
+        return InfraError(f"MLflow opens its store for writing even where one only looks; {file.parent} may not be written to. {copied}.")
     return InfraError(f"MLflow at {strip_password(uri)} must answer; {why(error)}. Another one is named by --tracking-uri.")

@@ -17,11 +17,12 @@ from search.choosing.answer import Answer, Candidate, Row
 from search.choosing.arms import Arm, arm_of, paired
 from search.choosing.beside import Beside, Expected, Importance, Interaction, Simpler
 from search.choosing.candidates import RISKY, edge, lambdas_of, minimum, off_value, same
-from search.choosing.feasibility import surface_of
+from search.choosing.feasibility import LIKELY, surface_of
 from search.choosing.fitted import surface_of_all, thinned
 from search.choosing.race import WITHOUT
 from search.choosing.trainings import finals
-from search.modelling.minimum import cover, grid
+from search.modelling.axis import Axis
+from search.modelling.minimum import cover, grid, rounded
 from search.modelling.process import Array
 from search.modelling.surface import BARRED, Surface
 from search.spec.constraints import Constraint
@@ -30,6 +31,7 @@ OTHERS, STEPS = 128, 21  # configs over which a mean is taken, and values of a k
 PAIR_OTHERS, PAIR_STEPS = 32, 9  # the same for two knobs
 PROCESSES, DRAWS = 16, 100  # how many surfaces are drawn, and how many times from each
 LEADS = 0.1  # how far the first knob must lead where members were stopped early
+WAY = 16  # configs on the way to a simpler one that are looked at
 TOLD = 4  # members with a score for each searched knob, below which no importance is said
 
 
@@ -67,7 +69,7 @@ def beside(
         importance(surface, rows, knobs, alone),
         interactions(surface, knobs, arms, off, best) if off and best and off is not best and not alone else [],
         last_third(surface, rows, knobs, mine or lambdas[:1], constraints),
-        simpler(offered, answer.best, knobs, mine),
+        simpler(offered, answer.best, knobs, mine, answer.margin),
     )
 
 
@@ -228,10 +230,15 @@ def _drawn(surface: Surface, configs: Sequence[Mapping[str, Value]]) -> Array:
 
 def _difference(surface: Surface, config: Mapping[str, Value], at: Mapping[str, Value]) -> Expected:
     """How much worse `config` is expected to be than `at`. The sd is half of the middle 68 % of the posterior draws."""
-    mean = surface.score(surface.process.mean(surface.encoder([config, at])))
-    drawn = _drawn(surface, [config, at]) @ np.array([1.0, -1.0])
-    low, high = np.quantile(drawn, [0.16, 0.84])
-    return Expected(float(mean[0] - mean[1]), float(high - low) / 2)
+    return _differences(surface, [config], at)[0]
+
+
+def _differences(surface: Surface, configs: Sequence[Mapping[str, Value]], at: Mapping[str, Value]) -> list[Expected]:
+    """The same for several configs, by the same draws."""
+    mean = surface.score(surface.process.mean(surface.encoder([*configs, at])))
+    drawn = _drawn(surface, [*configs, at])
+    low, high = np.quantile(drawn[:, :-1] - drawn[:, -1:], [0.16, 0.84], axis=0)
+    return [Expected(float(one - mean[-1]), float(b - a) / 2) for one, a, b in zip(mean[:-1], low, high, strict=True)]
 
 
 def last_third(
@@ -258,8 +265,14 @@ def last_third(
     return _difference(surface, first, whole)
 
 
-def simpler(surface: Surface | None, best: Mapping[str, Value], knobs: Sequence[Knob], lambdas: Sequence[Knob]) -> Simpler | None:
-    """The farthest config toward more regularization within one posterior sd of `best`; None where that is `best` itself.
+def simpler(
+    surface: Surface | None, best: Mapping[str, Value], knobs: Sequence[Knob], lambdas: Sequence[Knob], margin: float = 0.0
+) -> Simpler | None:
+    """The farthest config toward more regularization that is known to be about as good as `best`; None where that is `best` itself.
+
+    It lies within one posterior sd of `best`, on the way to the farthest one of these. Where little is known that sd is large, and
+    everything lies within it. So one thing more must hold: what is expected to be lost and one sd of it are together at most what one
+    training differs from another by its seed (the fitted noise at `best`), or the margin.
 
     Also None where it lies near lost trainings, and where the surface holds it for surely better: then it is no concession.
 
@@ -268,11 +281,37 @@ def simpler(surface: Surface | None, best: Mapping[str, Value], knobs: Sequence[
         best: the chosen config.
         knobs: the searched knobs.
         lambdas: the λ that are decided together, in the order in which they are simplified.
+        margin: below which a difference of scores does not count, in units of the score.
     """
     if surface is None:
         return None
-    config = {**best, **edge(surface, best, lambdas)}
-    if same(config, best, knobs) or not surface.losses.far(surface.encoder([config])):
+    way = [one for one in _way(best, edge(surface, best, lambdas), lambdas) if not same(one, best, knobs)]
+    if not way:
         return None
-    loss = _difference(surface, config, best)
-    return Simpler({one.name: config[one.name] for one in lambdas}, loss) if loss.mean + loss.sd > 0 else None
+    most = max(_luck(surface, best), margin if math.isfinite(margin) else 0.0)
+    allowed, lost = surface.with_sure(LIKELY).allowed(way), surface.lost(way)
+    for config, loss, kept, lossy in zip(way, _differences(surface, way, best), allowed, lost, strict=True):
+        if loss.mean + loss.sd <= most and kept and lossy <= RISKY and surface.losses.far(surface.encoder([config])):
+            return Simpler({one.name: config[one.name] for one in lambdas}, loss) if loss.mean + loss.sd > 0 else None
+    return None
+
+
+def _way(best: Mapping[str, Value], far: Mapping[str, Value], lambdas: Sequence[Knob]) -> list[dict[str, Value]]:
+    """Configs from the far one back to `best`, all λ moving alike."""
+    moved = [knob for knob in lambdas if knob.name in far and far[knob.name] != best[knob.name]]
+    found = []
+    for part in np.linspace(1.0, 0.0, WAY, endpoint=False):
+        at = dict(best)
+        for axis in map(Axis.of, moved):
+            start, end = axis.u(best[axis.name]), axis.u(far[axis.name])
+            at[axis.name] = axis.exact(float(start + part * (end - start))) if part < 1.0 else far[axis.name]
+        found.append({**best, **rounded(at, moved)})
+    return found if moved else []
+
+
+def _luck(surface: Surface, config: Mapping[str, Value]) -> float:
+    """How much worse a training of this config is by the luck of its seed, one sd of the fitted noise, in units of the score."""
+    points = surface.encoder([config])
+    level, noise = surface.process.mean(points), surface.process.noise(points)
+    at, worse = (float(surface.score(one)[0]) for one in (level, level + noise))
+    return worse - at

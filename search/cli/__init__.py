@@ -76,10 +76,23 @@ def _told(error: Exception, debug: bool) -> int:
         for line in getattr(error, "faults", None) or [str(error)]:
             print_error(line)
         return STORE_GONE if type(error).__name__ in ("StoreGone", "StorageError") else MISTAKE
+    if isinstance(error, OSError) and isinstance(error.filename, str) and (said := _unwritable(error)):
+        print_error(said)
+        return MISTAKE
     print_error(f"{type(error).__name__}: {error}")
     if not debug and not isinstance(error, OSError):
         print_error("This is a fault of Lagrange or of an objective, not of your command; run it again with --debug for the traceback.")
     return FAILED
+
+
+def _unwritable(error: OSError) -> str:
+    """The sentence, where a command could not write a file because its disk is full or read-only; else nothing."""
+    from pathlib import Path
+
+    from infra.storage import disk
+
+    said = disk.fault(error, [Path(os.path.abspath(os.sep))])  # noqa: PTH100 - whichever file it is
+    return f"{said}." if said else ""
 
 
 def _loaded_mistakes() -> Iterator[type[BaseException]]:

@@ -18,6 +18,7 @@ from search.choosing.answer import Answer, Row
 from search.choosing.arms import Arm
 from search.choosing.beside import Beside, Expected, Importance, Interaction, Simpler
 from search.choosing.trainings import trainings
+from search.choosing.words import number as written
 from search.modelling.surface import Surface
 from search.telling.text.beside import (
     beside_lines,
@@ -192,8 +193,28 @@ def test_a_flat_curve_offers_more_regularization_and_says_what_it_costs() -> Non
     assert offered is not None and float(offered.lambdas["l2"]) > 0.05
     excess, sd = fitted.excess([dict(offered.lambdas)], {"l2": 0.02})
     assert excess[0] <= 1.1 * sd[0]
+    loss, luck = offered.loss, insight._luck(fitted, {"l2": 0.02})
+    assert loss.mean + loss.sd <= luck < 0.15 and truth(offered.lambdas) - 10 < 0.1, "the end of the range, which loses 0.2, is no offer"
+    farther = insight.simpler(fitted, {"l2": 0.02}, [L2], [L2], margin=1.0)
+    assert farther is not None and float(farther.lambdas["l2"]) == 10.0, "who does not mind to lose as much is offered more"
+    assert insight.simpler(fitted, {"l2": 0.02}, [L2], [L2], margin=math.nan) == offered, "a margin that is not known counts for nothing"
     assert insight.simpler(fitted, {"l2": 10.0}, [L2], [L2]) is None  # there is nothing beyond the end of the range
     assert insight.simpler(None, {"l2": 0.02}, [L2], [L2]) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "known_to", "said"),
+    [
+        (2.2502892e28, math.inf, "2.25e+28"),
+        (-2.2502892e28, 1e27, "−2.25e+28"),
+        (27e6, math.inf, "2.70e+07"),
+        (1234567.8, 1000.0, "1.2346e+06"),
+        (999_999.0, math.inf, "999,999"),
+        (12_345.6, 1.0, "12,345.6"),
+    ],
+)
+def test_a_huge_number_is_written_with_an_exponent(value: float, known_to: float, said: str) -> None:
+    assert written(value, known_to) == said
 
 
 FULL = Beside(

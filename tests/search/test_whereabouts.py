@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -134,3 +136,26 @@ def test_a_function_that_hands_no_weights_is_said_to_hand_none(tmp_path: Path) -
     said = _why_none(row, [member], home)
     assert "trial.finish(weights=" in said and "confirm.seeds" not in said and "lagrange train" not in said
     assert "confirm.seeds 0 trains none" in _why_none(row, [], home)
+
+
+def test_a_command_that_may_not_write_says_it_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home that is read-only, as a backup or another's is: a report goes elsewhere, and what else is written is named."""
+    home = Home.open(tmp_path / "home")
+    run(TOY, name="s", home=home, address=IN_PROCESS)
+    real = Path.write_text
+
+    def read_only(path: Path, *given: Any, **named: Any) -> int:
+        if path.is_relative_to(home.root):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return real(path, *given, **named)
+
+    monkeypatch.setattr(Path, "write_text", read_only)
+    done = lagrange("report", "s", "--home", home.root)
+    assert done.exit_code == 2 and done.stderr.count("\n") == 1
+    assert f"{home.reports('s')} takes none (Read-only file system). Name another file: -o FILE." in done.stderr
+    assert lagrange("report", "s", "--home", home.root, "-o", tmp_path / "r.html").exit_code == 0
+    done = lagrange("query", "--home", home.root, "--csv", home.root / "runs.csv")
+    assert done.exit_code == 2 and "must be writable, but it is read-only" in done.stderr and "Errno" not in done.stderr
+    monkeypatch.setattr("infra.tracking.query._client", lambda *given: (_ for _ in ()).throw(OSError(errno.EROFS, "Read-only file system")))
+    done = lagrange("query", "--home", home.root)
+    assert done.exit_code == 2 and f"{home.root} may not be written to. Copy the home" in done.stderr

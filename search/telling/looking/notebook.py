@@ -122,14 +122,22 @@ def report(
         home: where the sweep is kept.
 
     Raises:
-        InfraError: no such sweep, or figures were asked for and cannot be drawn here. Nothing is written then.
+        InfraError: no such sweep, or figures were asked for and cannot be drawn here. Nothing is written then. Or the file takes nothing.
     """
     if price_per_hour is not None and not (math.isfinite(price_per_hour) and price_per_hour >= 0):
         raise InfraError(f"A price per hour is a number that is not negative; got {price_per_hour}.")
     home = Home.open(home)
     found = replace(view(name, home=home), per_hour=price_per_hour)
     pictures = written(found, Path(figures)) if figures is not None else []
-    return [page.write(found, Path(path) if path is not None else home.reports(name) / "report.html"), *pictures]
+    target = Path(path) if path is not None else home.reports(name) / "report.html"
+    try:
+        return [page.write(found, target), *pictures]
+    except (OSError, InfraError) as error:
+        reason = error if isinstance(error, OSError) else error.__cause__
+        if target.is_dir() or not isinstance(reason, OSError):
+            raise
+        why = f"{target.parent} takes none ({reason.strerror})"
+        raise InfraError(f"The report must be written to a folder that takes files; {why}. Name another file: -o FILE.") from error
 
 
 def written(found: View, folder: Path) -> list[Path]:
