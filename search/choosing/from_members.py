@@ -103,7 +103,7 @@ def between_planned(spec: Spec) -> int:
 def ablated_planned(spec: Spec) -> int:
     """How many λ arms the final round may train without any λ as well: see `race`."""
     space = Space(spec, spec.trained)
-    alike = len(spec.asked) > 1 or not _has_off(space) or not space.nuisances or min(_configs_planned(spec)) < 2
+    alike = not _has_off(space) or not space.nuisances or min(_configs_planned(spec)) < 2
     return 0 if alike else len(space.lambdas) if spec.alone else 1
 
 

@@ -180,10 +180,11 @@ def finalists(
     """The candidates; those of the final round come first: off, the arm that is judged, and at most `FINALISTS` − 1 more of the front.
 
     The arm that is judged is the best by the score; with `simpler` the best by the second metric among those within one posterior sd of it.
+    It may be ablated as well (see `race`).
     Arms that lost more seeds than the best are left out, and arms that are not likely to keep to the constraints.
     """
     ordered = race.finalists(found, rows, knobs, lambdas, most=most, error=error, constraints=constraints)
-    plain = [one for one in ordered if not one.arm.startswith(race.WITHOUT)]
+    plain = [one for one in ordered if not one.arm.startswith((race.WITHOUT, race.ABLATED))]
     final, rest = [one for one in plain if one.final], [one for one in plain if not one.final]
     off = [one for one in final[:1] if race.is_off(one)]  # there is none where nothing is compared
     judged_ = final[len(off) : len(off) + 1]
@@ -203,9 +204,11 @@ def finalists(
             within = [place for place in range(len(arms)) if place == 0 or excess[place] <= doubt[place]]
             first = arms[min(within, key=lambda place: (float(levels[place, 1]), place))]
             chosen = [first, *(arm for arm in chosen if arm is not first)][:FINALISTS]
-    names = {one.arm for one in chosen}
-    names |= {one.arm for one in off}
-    ordered = [*off, *chosen, *(one for one in plain if one.arm not in names)]
+    bare = [race.ablated(chosen[0], lambdas, knobs)] if off and chosen else []
+    bare = [one for one in bare if one.config != off[0].config]  # else the off arm is that
+    names = {one.arm for one in (*off, *chosen, *bare)}
+    rest = [one for one in plain if one.arm not in names and one.config not in [each.config for each in bare]]
+    ordered = [*off, *chosen, *bare, *rest]
     return [replace(one, seeds=most if one.arm in names else 0) for one in ordered]
 
 
@@ -286,7 +289,7 @@ def unwatched(rows: Sequence[Row], asked: Sequence[Asked]) -> list[str]:
 
 
 def _confirmed(rows: Sequence[Row], chosen: Sequence[Candidate], metrics: int, seeds: Collection[int]) -> _Confirmed | None:
-    final = [one for one in chosen if one.final]
+    final = [one for one in chosen if one.final and not one.arm.startswith(race.ABLATED)]  # that is no point of the front
     by_arm = [[arm_of(one, judged(rows, metric), seeds) for metric in range(metrics)] for one in final]
     kept = [place for place, arms in enumerate(by_arm) if all(len(arm.scores) >= max(2, len(arm.bad)) for arm in arms)]
     common = sorted(set.intersection(*(set(arm.scores) for place in kept for arm in by_arm[place]))) if kept else []

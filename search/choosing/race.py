@@ -149,16 +149,19 @@ def finalists(
         near = [one for one in found if not is_off(one) and _allowed(one, surface)]
         trusted = moved is not None and _trusted({**best.config, **moved}, best, rows, lambdas, surface)
         chosen.append(_moved(best, moved, tail, near, knobs) if moved is not None and trusted else best)
-    ablated = [_ablated(one, lambdas, knobs) for one in chosen[1:]] if offs and refine else []
-    if len(ablated) == 1 and (same(ablated[0].config, chosen[0].config, knobs) or _as_good(ablated[0], chosen[0], surface, most)):
-        chosen[0] = _shared(chosen[1], ablated[0], offs)
-    ablated = [one for one in ablated if one.config != chosen[0].config]
-    more = [one for one in chosen if one not in found]  # before the arms without one λ: the first λ arm is the one that is judged
-    more += ablated if alone or len(chosen) < 2 else [*_without(chosen[1], lambdas, knobs), *ablated]
+    bare = [ablated(one, lambdas, knobs) for one in chosen[1:]] if offs and refine else []
+    if len(bare) == 1 and (same(bare[0].config, chosen[0].config, knobs) or _as_good(bare[0], chosen[0], surface, most)):
+        chosen[0] = _shared(chosen[1], bare[0], offs)
+    bare = [one for one in bare if one.config != chosen[0].config]
+    new = [one for one in chosen if one not in found]
+    first, more = [one for one in new if is_off(one)], [one for one in new if not is_off(one)]  # off arms stand first
+    # The arms without one λ come after the first λ arm, which is the one that is judged.
+    more += bare if alone or len(chosen) < 2 else [*_without(chosen[1], lambdas, knobs), *bare]
     seeds = seeds_needed(chosen[0], chosen[1:], surface, most, error) if fewer and offs and chosen[1:] else most
-    names, finals = {one.arm for one in more}, {one.arm for one in (*chosen, *more)}
+    names, finals = {one.arm for one in (*first, *more)}, {one.arm for one in (*chosen, *more)}
     # Two candidates with one config would be one arm.
-    whole = [*(one for one in found if one.arm not in names and one.config not in [each.config for each in ablated]), *more]
+    old = [one for one in found if one.arm not in names and one.config not in [each.config for each in bare]]
+    whole = [*first, *old, *more]
     return [replace(one, seeds=seeds if one.arm in finals else 0) for one in whole]
 
 
@@ -212,30 +215,30 @@ def _simplest(arms: Sequence[Candidate], surface: Surface | None, lost: Mapping[
     return max([best, *within], key=regularized)
 
 
-def _ablated(arm: Candidate, lambdas: Sequence[Knob], knobs: Sequence[Knob]) -> Candidate:
+def ablated(arm: Candidate, lambdas: Sequence[Knob], knobs: Sequence[Knob]) -> Candidate:
     """A λ arm with every λ off, all else as it is."""
     off = settled({**arm.config, **{knob.name: off_value(knob) for knob in lambdas}}, knobs)
     return Candidate(ABLATED + arm.arm, off, f"every λ off, with the nuisance knobs of {arm.arm}: the best ones for off are others")
 
 
-def _as_good(ablated: Candidate, off: Candidate, surface: Surface | None, seeds: int) -> bool:
+def _as_good(bare: Candidate, off: Candidate, surface: Surface | None, seeds: int) -> bool:
     """Whether the first may stand for the off arm: what it is expected to be worse by is next to nothing beside the verdict's error.
 
     That is `EQUAL` standard errors of a comparison on so many seeds. Losses and constraints must not speak against it either.
     """
     if surface is None:
         return False
-    configs = [ablated.config, off.config]
-    excess, noise = surface.excess([ablated.config], off.config)[0], surface.process.own_noise(surface.encoder(configs))
+    configs = [bare.config, off.config]
+    excess, noise = surface.excess([bare.config], off.config)[0], surface.process.own_noise(surface.encoder(configs))
     risk, usual = surface.lost(configs)
     nothing = EQUAL * math.hypot(*noise) / math.sqrt(max(seeds, 1))
-    return bool(excess[0] <= nothing and risk <= max(RISKY, usual) and (_allowed(ablated, surface) or not _allowed(off, surface)))
+    return bool(excess[0] <= nothing and risk <= max(RISKY, usual) and (_allowed(bare, surface) or not _allowed(off, surface)))
 
 
-def _shared(arm: Candidate, ablated: Candidate, offs: Sequence[Candidate]) -> Candidate:
+def _shared(arm: Candidate, bare: Candidate, offs: Sequence[Candidate]) -> Candidate:
     """The off arm with the very nuisance knobs of the λ arm: one that was trained already, where there is one."""
-    mine = Candidate(f"{OFF_ARM}:{arm.arm}", ablated.config, f"off with the nuisance knobs of {arm.arm}")
-    return next((one for one in offs if one.config == ablated.config), mine)
+    mine = Candidate(f"{OFF_ARM}:{arm.arm}", bare.config, f"off with the nuisance knobs of {arm.arm}")
+    return next((one for one in offs if one.config == bare.config), mine)
 
 
 def _without(chosen: Candidate, lambdas: Sequence[Knob], knobs: Sequence[Knob]) -> list[Candidate]:

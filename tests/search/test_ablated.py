@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from objectives.base import Phase, Value
-from search.choosing import race
+from search.choosing import front, race
 from search.choosing.answer import Answer, Candidate, Row, Verdict
 from search.choosing.from_members import planned
 from search.choosing.race import finalists
@@ -110,6 +111,8 @@ def test_where_the_best_off_arm_has_other_nuisance_knobs_the_lambda_arm_is_ablat
 def test_no_lambda_arm_is_ablated_where_the_off_arm_has_its_nuisance_knobs() -> None:
     found, rows = screened({"off": 14.0, "min": 10.0, "off:min": 11.0}, {**ARMS, "off:min": ARMS["ablated:min"]})
     assert [one.arm for one in finalists(found, rows, [L2, LR], [L2]) if one.final] == ["min", "off:min"]
+    alike = finalists(*screened({"off": 10.2, "min": 10.0}, {**ARMS, "off": {"l2": 0.0, "lr": 1.01e-3}}), [L2, LR], [L2])
+    assert [(one.arm, one.config) for one in alike if one.final] == [("off:min", ARMS["ablated:min"]), ("min", ARMS["min"])]  # off is first
     configs: dict[str, dict[str, Value]] = {"off": {"l2": 0.0}, "min": {"l2": 0.1}}
     assert [one.arm for one in finalists(*screened({"off": 14.0, "min": 10.0}, configs), [L2], [L2]) if one.final] == ["off", "min"]
 
@@ -166,3 +169,14 @@ def test_a_lambda_that_gains_is_found_where_a_learning_rate_decides(tmp_path: Pa
 def test_the_plan_has_room_for_the_ablated_arm() -> None:
     with_lr, without = read(SPEC), read({**SPEC, "search": {"l2": {}}})
     assert planned(with_lr)[Phase.CONFIRM] - planned(without)[Phase.CONFIRM] == with_lr.confirm.seeds
+
+
+@pytest.mark.usefixtures("as_screened")
+def test_of_several_metrics_the_arm_that_is_judged_is_ablated_and_no_point_of_the_front() -> None:
+    found, rows = screened({"off": 11.0, "min": 10.0, "off:min": 14.0}, {**ARMS, "off:min": ARMS["ablated:min"]})
+    rows = [replace(row, others=(20.0 - float(row.score or 0.0),), other_curves=({},)) for row in rows]  # the two contradict each other
+    finals = [one for one in front.finalists(found, rows, [L2, LR], [L2], metrics=2) if one.final]
+    assert {one.arm: one.config for one in finals} == ARMS and race.is_off(finals[0])
+    members = [replace(row, arm=one.arm, seed=50 + at) for one in finals for at, row in enumerate(rows[:4])]
+    confirmed = front._confirmed(members, finals, 2, range(50, 54))
+    assert confirmed is not None and [one.arm for one in confirmed.arms] == ["off", "min"]
