@@ -52,6 +52,7 @@ def test_a_folder_is_remembered_as_a_url_is_and_one_that_moved_is_named(tmp_path
     plain = Home.open(tmp_path / "home")
     with Catalogue(plain.catalogue_url) as catalogue:
         row, members = catalogue.seen("s"), catalogue.members("s")
+    assert row.facts[HOME] == str(home.root), "what preparing found out takes nothing away"
     assert row.facts[STORAGE] == str(tmp_path / "storage") and plain.placed(row.facts).storage == home.storage
     best = best_of(row, members, plain)
     assert weights_of(plain, "s", best).is_relative_to(home.storage)

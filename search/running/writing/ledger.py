@@ -14,7 +14,7 @@ from typing import Any
 
 from infra.catalogue import Catalogue, MemberRow, ReportRow, each_report
 from infra.catalogue.open_members import note_members
-from infra.storage import STORAGE, whole
+from infra.storage import HOME, STORAGE, whole
 from objectives.base import Phase, Report, State
 from search.choosing.answer import Candidate
 from search.choosing.missing import INSTEAD
@@ -35,7 +35,7 @@ SHOWN_MEMBERS = 8  # members that a note about bad ends names
 SHOWN_REASONS = 3  # such notes in the reason why a sweep has no answer
 
 # facts that stay when the data is prepared anew
-KEPT = (ASKED, FOLDER, STORAGE, SOURCES, LOOKS, PRIOR, PLANNED, ADDRESS, TOOK, RANGES, WAITING, RETRIED, MEMORY, CHORES)
+KEPT = (ASKED, FOLDER, HOME, STORAGE, SOURCES, LOOKS, PRIOR, PLANNED, ADDRESS, TOOK, RANGES, WAITING, RETRIED, MEMORY, CHORES)
 
 
 @dataclass(frozen=True)
