@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from infra.catalogue.beside import refuse_no_mlflow
 from infra.errors import InfraError
-from infra.storage import strip_password, sweep_name
+from infra.storage import sqlite_path, strip_password, sweep_name
 from infra.tracking.client import open_client as _client
 from infra.tracking.client import quiet_environment
 from infra.tracking.ui import why
