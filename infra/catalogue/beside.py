@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from infra.catalogue.tables import Base
 from infra.errors import InfraError
-from infra.storage import sqlite_path
+from infra.storage import sqlite_path, strip_address
 from infra.storage.hints import looked_in
 
 VERSION: Final = "lagrange_version"
@@ -64,6 +64,31 @@ def holds_none(url: str, found: Sequence[str]) -> str:
     if not found:
         return f"{looked_in(url).removesuffix(' holds no sweep yet.')} holds no catalogue: no sweep was begun there."
     return f"{url} holds no catalogue: it has tables of {_whose(found)} and none of Lagrange's. Correct the URL of the catalogue."
+
+
+def refuse_no_mlflow(url: str) -> None:
+    """Raise InfraError where a database holds nothing of MLflow's: to ask MLflow would make its tables there."""
+    file = sqlite_path(url)
+    if file is not None and not file.exists():
+        raise InfraError(f"The MLflow store must exist; {file} does not. Run a sweep first, or give --home.")
+    if not url.startswith(("sqlite", "postgresql")):
+        return
+    found: list[str] | None = None
+    with suppress(Exception):  # what is wrong with the database MLflow says
+        if file is not None:
+            with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=2.0)) as connection:
+                found = [str(name) for (name,) in connection.execute("select name from sqlite_master where type='table'")]
+        else:
+            engine = sa.create_engine(url)
+            try:
+                found = sorted(sa.inspect(engine).get_table_names())
+            finally:
+                engine.dispose()
+    if found is not None and not _PROGRAMS["MLflow"] <= set(found):
+        raise InfraError(
+            f"The MLflow store must exist; {strip_address(url)} holds none of MLflow's tables. Run a sweep first, give --home, or correct "
+            "--tracking-uri (LAGRANGE_TRACKING_URI)."
+        )
 
 
 def refuse_taken(url: str, found: Sequence[str]) -> None:

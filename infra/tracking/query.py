@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from infra.catalogue.beside import refuse_no_mlflow
 from infra.errors import InfraError
 from infra.storage import sqlite_path, strip_password, sweep_name
 from infra.tracking.client import open_client as _client
@@ -45,9 +46,7 @@ def find(uri: str, query: str = "", sweep: str = "") -> list[FoundRun]:
     Raises:
         InfraError: there is no store, it does not answer, or the query does not parse; the message says what parses.
     """
-    file = sqlite_path(uri)
-    if file is not None and not file.exists():
-        raise InfraError(f"The MLflow store must exist; {file} does not. Run a sweep first, or give --home.")
+    refuse_no_mlflow(uri)
     quiet_environment()
     wanted = " and ".join(part for part in (query.strip(), f"tags.`lagrange.sweep` = '{sweep_name(sweep)}'" if sweep else "") if part)
     try:

@@ -13,7 +13,6 @@ import typer
 
 from infra import machine
 from infra.errors import InfraError
-from infra.storage import sqlite_path
 from infra.storage.hints import command
 from infra.storage.whereabouts import not_here
 from objectives.base import Phase, lowered
@@ -299,12 +298,11 @@ def ui(
     tracking_uri: TrackingOption = None,
 ) -> None:
     """Open MLflow on the store of the sweeps, and say where a sweep and its answer are in it; Ctrl-C ends it."""
+    from infra.catalogue.beside import refuse_no_mlflow
     from infra.tracking.ui import base_url, find, is_database, ui_command, ui_environment, usable_port
 
     place = home_of(home, tracking_uri=tracking_uri)
-    file = sqlite_path(place.tracking_uri)
-    if file is not None and not file.exists():
-        raise InfraError(f"The MLflow store must exist; {file} does not. Run a sweep first, or give --home.")
+    refuse_no_mlflow(place.tracking_uri)
     served = is_database(place.tracking_uri)
     free = usable_port(port, place, name) if served else port
     shown = find(place, name or "")

@@ -120,3 +120,13 @@ def test_a_file_that_is_open_elsewhere_is_read_as_it_is(tmp_path: Path) -> None:
         writer.execute("begin immediate")
         with Catalogue(made.url, create=False) as read:
             assert [row.name for row in read.sweeps()] == ["s"]
+
+
+def test_to_ask_for_runs_makes_no_table_of_mlflows(url: str, tmp_path: Path) -> None:
+    with Catalogue(url):
+        pass
+    before = tables(url)
+    for words in (("query", "metrics.score < 1"), ("ui", "s")):
+        done = CliRunner().invoke(app, [*words, "--home", str(tmp_path / "home"), "--tracking-uri", url])
+        assert done.exit_code == 2 and "holds none of MLflow's tables" in " ".join(done.output.split()), done.output
+        assert tables(url) == before and "sweeps" in before

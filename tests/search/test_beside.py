@@ -271,6 +271,7 @@ def test_one_knob_needs_no_line_of_importance_and_many_are_cut() -> None:
         (Expected(-0.02, 0.03), "bought nothing: by the fit the config of the first two thirds is better by 0.02 ± 0.03"),
         (Expected(0.0, 0.0), "bought nothing: the first two thirds choose the same config"),
         (Expected(math.inf, math.nan), "likely lost"),
+        (Expected(0.0088, 11000.0), "nothing that the fit can tell (0.0088 ± 11,000)"),
     ],
 )
 def test_the_last_third_is_told_as_it_is(bought: Expected, words: str) -> None:

@@ -11,6 +11,7 @@ from search.choosing.words import number
 from search.telling.text.live import ENDED_BADLY, duration
 
 Line = tuple[str, str]
+UNTOLD = 10  # standard deviations beyond so many times the mean tell nothing of it
 SHOWN = 4  # knobs that the line of importance names; `show` names all
 
 
@@ -77,6 +78,8 @@ def last_third_text(one: Expected) -> str:
         return "of the search kept the choice away from a config whose trainings are likely lost"
     if not one.sd:
         return "of the search bought nothing: the first two thirds choose the same config"
+    if one.sd > UNTOLD * abs(one.mean):
+        return f"of the search bought nothing that the fit can tell ({expected_text(one)})"
     if one.mean <= 0:
         return f"of the search bought nothing: by the fit the config of the first two thirds is better by {expected_text(one, -1)}"
     bought = expected_text(one)
