@@ -281,8 +281,11 @@ def _migrated(
         with transaction() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-            if beside.revision(connection) is None:  # nobody else has made it meanwhile
-                beside.refuse_taken(shown, others := beside.tables(connection))
+            # Somebody else may have made it meanwhile. PostgreSQL hears of that only by a look at its tables: a session keeps in mind that
+            # there was none.
+            found_now = beside.tables(connection)
+            if beside.revision(connection) is None:
+                beside.refuse_taken(shown, others := found_now)
             _upgrade(connection, shown)
     except InfraError as error:
         cause = error.__cause__

@@ -184,10 +184,9 @@ def finalists(
     Arms that lost more seeds than the best are left out, and arms that are not likely to keep to the constraints.
     """
     ordered = race.finalists(found, rows, knobs, lambdas, most=most, error=error, constraints=constraints)
-    plain = [one for one in ordered if not one.arm.startswith((race.WITHOUT, race.ABLATED))]
-    final, rest = [one for one in plain if one.final], [one for one in plain if not one.final]
-    off = [one for one in final[:1] if race.is_off(one)]  # there is none where nothing is compared
-    judged_ = final[len(off) : len(off) + 1]
+    off = [one for one in found if race.is_off(one)][:1]  # a point of the front, with nuisance knobs of its own; there may be none
+    plain = [*off, *(one for one in ordered if not race.is_off(one) and not one.arm.startswith((race.WITHOUT, race.ABLATED)))]
+    judged_, rest = [one for one in plain if one.final][:1], [one for one in plain if not one.final]
     fitted = Levels.of(rows, knobs, metrics, constraints)
     lost = race.lost_seeds(plain, rows)
     sound = [one for one in rest if not race.is_off(one) and lost.get(one.arm, 0) <= min((lost.get(a.arm, 0) for a in judged_), default=0)]
