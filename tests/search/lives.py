@@ -26,7 +26,7 @@ import sqlalchemy as sa
 from infra.catalogue import Catalogue
 from infra.catalogue.lock import _FREE
 from infra.catalogue.tables import SWEEPS
-from infra.storage import Home
+from infra.storage import HOME, Home
 from objectives.base import Report, State
 from search.running import in_process
 from search.running.planning.faults import Cause, in_a_row
@@ -290,7 +290,7 @@ def everything(home: Home, outcome: Outcome) -> Any:
     """All that a sweep leaves but for times."""
     with Catalogue(home.catalogue_url) as catalogue:
         row = catalogue.sweep(NAME)
-    facts = {key: value for key, value in row.facts.items() if key not in ("took_seconds", "plan", "retried")}
+    facts = {key: value for key, value in row.facts.items() if key not in ("took_seconds", "plan", "retried", HOME)}
     return kept(home, NAME), said(outcome), row.status, row.spec, facts
 
 

@@ -56,7 +56,10 @@ def away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     os.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("point", POINTS)
+LONG = ("test split", "weights")  # they come late in a sweep, which is trained twice
+
+
+@pytest.mark.parametrize("point", [pytest.param(one, marks=pytest.mark.slow if one in LONG else ()) for one in POINTS])
 def test_a_folder_that_is_removed_ends_the_sweep_and_blames_no_member(
     away: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
