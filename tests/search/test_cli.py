@@ -504,10 +504,17 @@ def wait_until_gone(pid: int) -> None:
     raise AssertionError(f"process {pid} is still there")
 
 
+def mlflow_store() -> None:
+    """A store of MLflow's without a run, in the home here."""
+    from mlflow import MlflowClient
+
+    MlflowClient(f"sqlite:///{Path('mlflow_runs/mlflow.db').resolve()}").search_experiments()
+
+
 def test_ui_on_a_port_in_use_takes_the_next(filled: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 
-    Path("mlflow_runs/mlflow.db").touch()
+    mlflow_store()
     served: list[list[str]] = []
 
     def serve(command: list[str], env: dict[str, str]) -> int:
@@ -527,7 +534,7 @@ def test_ui_on_a_port_in_use_takes_the_next(filled: Home, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize(("words", "said"), [(["--port", "6000"], "refuse 6000"), (["gone"], "must hold the sweep 'gone'")])
 def test_ui_that_no_browser_would_open(filled: Home, words: list[str], said: str) -> None:
-    Path("mlflow_runs/mlflow.db").touch()
+    mlflow_store()
     result = lagrange("ui", *words)
     assert result.exit_code == 2 and said in result.stderr
 
